@@ -1,0 +1,50 @@
+"""What a check of a config or of its data found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """How much a finding matters.
+
+    An `error` keeps the command from running, a `warning` may change results, a `note`
+    tells what was decided.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    `scope` is "config" or "data" (exit code 2 or 3 if it is an error); `code` is a stable
+    name for programs; `items` are all files or values concerned, of which the text names a few.
+    """
+
+    severity: Severity
+    scope: str
+    code: str
+    where: str
+    what: str
+    fix: str = ""
+    items: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as plain JSON types."""
+        return asdict(self) | {"severity": str(self.severity), "items": list(self.items)}
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.what} {self.fix}".rstrip()
+
+
+def examples(items: list[str], limit: int = 4) -> str:
+    """The first few of `items` as text: "a, b, c and 12 more"."""
+    shown = ", ".join(items[:limit])
+    rest = len(items) - limit
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,410 @@
+"""The antillia.com `.config` syntax, read as data.
+
+The original systems pass every value to `eval` and fall back to a default, silently, when
+anything goes wrong. Here a value is a Python literal or an error that names its line, and
+what a key means is decided by the tables below: where it lives now, what other names it
+had, and which keys nobody ever read.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flexseg.config.findings import Finding, Severity
+from flexseg.errors import ConfigError
+
+Key = tuple[str, str]
+
+# Where a key of the old syntax lives in `Experiment`; a key that is not listed keeps its place.
+ALIASES: dict[Key, Key] = {
+    ("dataset", "datasetclass"): ("dataset", "class_name"),
+    ("model", "datasetclass"): ("dataset", "class_name"),
+    ("dataset", "color_order"): ("image", "color_order"),
+    ("mask", "color_order"): ("image", "color_order"),
+    ("dataset", "input_normalize"): ("model", "input_normalize"),
+    ("train", "image_datapath"): ("train", "images_dir"),
+    ("train", "mask_datapath"): ("train", "masks_dir"),
+    ("valid", "image_datapath"): ("valid", "images_dir"),
+    ("valid", "mask_datapath"): ("valid", "masks_dir"),
+    ("eval", "image_datapath"): ("valid", "images_dir"),
+    ("eval", "mask_datapath"): ("valid", "masks_dir"),
+    ("eval", "images_dir"): ("valid", "images_dir"),
+    ("eval", "masks_dir"): ("valid", "masks_dir"),
+    ("test", "image_datapath"): ("test", "images_dir"),
+    ("test", "mask_datapath"): ("test", "masks_dir"),
+    ("train", "epoch_changeinfer"): ("train", "epoch_change_infer"),
+    ("train", "epoch_changeinfer_dir"): ("train", "epoch_change_infer_dir"),
+    ("train", "epoch_change_tiledinfer"): ("train", "epoch_change_tiled_infer"),
+    ("train", "epoch_change_tiledinfer_dir"): ("train", "epoch_change_tiled_infer_dir"),
+    ("model", "epoch_change_infer"): ("train", "epoch_change_infer"),
+    ("model", "epoch_change_infer_dir"): ("train", "epoch_change_infer_dir"),
+    ("model", "num_infer_images"): ("train", "num_infer_images"),
+    ("train", "create_backups"): ("train", "create_backup"),
+    ("train", "save_waits_only"): ("train", "save_weights_only"),
+    ("train", "save_model_file"): ("train", "best_model_file"),
+    ("deformation", "alpah"): ("deformation", "alpha"),
+    ("deformation", "sigmoid"): ("deformation", "sigmoids"),
+    ("image", "image_color_order"): ("image", "color_order"),
+    ("model", "self.activation"): ("model", "activation"),
+    ("model", "diation"): ("model", "dilation"),
+}
+
+# Keys that published configs set and no original code reads.
+DEAD_KEYS: dict[Key, str] = {
+    **{
+        ("model", key): "no original network reads it"
+        for key in (
+            "base_dilation", "kernel_size", "ksize", "sharp_ksize", "decoder_channels", "grid",
+            "hidden_size", "hybrid", "mlp_dim", "num_skip", "pretrain", "freeze_enc_cnn",
+            "dice_loss", "model_compile", "image_depth", "color_order",
+        )
+    },
+    **{
+        ("dataset", key): "the originals read it without effect"
+        for key in ("image_format", "mask_format", "sharpening")
+    },
+    **{
+        ("augmentor", key): "an older layout; the originals do not read it"
+        for key in ("alpah", "sigmoid", "transformer")
+    },
+    ("eval", "output_dir"): "the originals do not read it",
+    ("mask", "classes"): "the originals do not read it; rgb_map gives the classes",
+    ("mask", "mask_channels"): "the originals do not read it",
+    ("mask", "sharpening"): "the originals do not read it",
+    ("infer", "sharpening"): "the originals do not read it",
+}  # fmt: skip
+DEAD_SECTIONS = ("datasetclass", "transformer", "preprocessor")
+
+# Defaults of the originals where they differ from those of a new config.
+_COMMON_DEFAULTS: dict[Key, Any] = {
+    ("model", "input_normalize"): True,
+    ("dataset", "cache"): "auto",
+    ("mask", "unknown_colors"): "nearest",
+    ("train", "learning_rate_reducer"): False,
+}
+FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
+    "multiclass": _COMMON_DEFAULTS
+    | {
+        ("model", "loss"): "categorical_crossentropy",
+        ("model", "metrics"): ["dice_coef_multiclass"],
+        ("dataset", "resize_interpolation"): "bilinear",
+    },
+    "single-class": _COMMON_DEFAULTS
+    | {
+        ("model", "model"): "TensorflowUNet",
+        ("model", "num_classes"): 1,
+        ("model", "loss"): "bce_dice_loss",
+        ("model", "metrics"): ["binary_accuracy"],
+        ("dataset", "class_name"): "ImageMaskDataset",
+        ("dataset", "resize_interpolation"): "nearest",
+        ("train", "epoch_change_infer"): False,
+        ("train", "num_infer_images"): 1,
+        ("train", "reducer_factor"): 0.1,
+        ("tiledinfer", "overlapping"): 0,
+    },
+}
+_FLEX_RGB_MAP = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2, (0, 0, 255): 3}
+_INTERPOLATIONS = {
+    "INTER_NEAREST": "nearest",
+    "INTER_LINEAR": "bilinear",
+    "INTER_CUBIC": "cubic",
+    "INTER_AREA": "area",
+    "INTER_LANCZOS4": "lanczos",
+}
+
+
+@dataclass
+class RawConfig:
+    """Values by (section, key) as written, where each came from, and what was found."""
+
+    values: dict[Key, Any] = field(default_factory=dict)
+    sources: dict[Key, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def warn(self, severity: Severity, code: str, where: str, what: str, fix: str = "") -> None:
+        """Add a finding about the config."""
+        self.findings.append(Finding(severity, "config", code, where, what, fix))
+
+    def as_sections(self) -> dict[str, dict[str, Any]]:
+        """The values nested by section."""
+        nested: dict[str, dict[str, Any]] = {}
+        for (section, key), value in self.values.items():
+            nested.setdefault(section, {})[key] = value
+        return nested
+
+
+def _line_numbers(text: str) -> dict[Key, int]:
+    """The line of each `key = value`, counted from 1."""
+    lines: dict[Key, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\]]+)\]", line):
+            section = header.group(1)
+        elif option := re.match(r"([^\s=:;#\[][^=:]*?)\s*[=:]", line):
+            lines[section, option.group(1).lower()] = number
+    return lines
+
+
+def decode(path: Path) -> str:
+    """The text of a config file: UTF-8, or Japanese Windows text as old comments may be.
+
+    Raises
+    ------
+    ConfigError : the file is neither.
+    """
+    data = path.read_bytes()
+    for encoding in ("utf-8-sig", "cp932"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ConfigError("This is no text file in UTF-8.", "Save the file as UTF-8.", str(path))
+
+
+def literal(text: str, where: str) -> Any:
+    """A Python literal (number, string, list, tuple, dict, True, False, None).
+
+    Raises
+    ------
+    ConfigError : `text` is none; the message proposes what was probably meant.
+    """
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ConfigError(
+            f"{text.strip()!r} is no Python literal, so its meaning is unknown.",
+            _literal_hint(text.strip()),
+            where,
+        ) from None
+
+
+def _literal_hint(text: str) -> str:
+    if not text:
+        return "Give a value, or remove the key to take its default."
+    if ";" in text:
+        return "Remove the ';' comment behind the value: only '#' may start one there."
+    if near := difflib.get_close_matches(text.capitalize(), ["True", "False", "None"], cutoff=0.6):
+        return f"Did you mean {near[0]}?"
+    if re.fullmatch(r"[\w./\\:-]+", text):
+        return f'Text needs quotes: "{text}".'
+    if re.search(r"\d\.\s", text):
+        return "A comma seems to be missing in the list (or a '.' stands in its place)."
+    return "Numbers, quoted text, [lists], (tuples), {maps}, True, False and None are possible."
+
+
+def read(path: Path) -> RawConfig:
+    """Read an old config file: every value a literal, every key in its canonical place.
+
+    Raises
+    ------
+    ConfigError : a parse error, a duplicate key or section, or a value that is no literal.
+    """
+    text = decode(path)
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_string(text, source=path.name)
+    except configparser.DuplicateOptionError as error:
+        raise ConfigError(
+            f"The key {error.option!r} stands twice in [{error.section}].",
+            "Remove one of the two lines.",
+            f"{path}, line {error.lineno}",
+        ) from None
+    except configparser.DuplicateSectionError as error:
+        raise ConfigError(
+            f"The section [{error.section}] stands twice.",
+            "Join the two into one.",
+            f"{path}, line {error.lineno}",
+        ) from None
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigError(
+            f"{error.line.strip()!r} stands before any [section].",
+            "Start the file with [model], or name it *.toml if it is TOML.",
+            f"{path}, line {error.lineno}",
+        ) from None
+    except configparser.ParsingError as error:
+        number, line = error.errors[0]
+        raise ConfigError(
+            f"{line} is neither a [section], a key = value, nor a comment.",
+            "Write 'key = value', or start the line with ';'.",
+            f"{path}, line {number}",
+        ) from None
+
+    lines = _line_numbers(text)
+    raw = RawConfig()
+    for section in parser.sections():
+        if section in DEAD_SECTIONS:
+            raw.warn(
+                Severity.NOTE, "dead-section", f"[{section}]", "No original program reads it."
+            )
+            continue
+        for key in parser[section]:
+            number = lines.get((section, key))
+            source = f"line {number}" if number else path.name
+            try:
+                text_value = parser[section][key]
+            except configparser.InterpolationError:
+                raise ConfigError(
+                    f"The '%' in the value of {key!r} cannot be resolved.",
+                    "Write '%%' for a percent sign.",
+                    f"{path}, {source}",
+                ) from None
+            value = literal(text_value, f"{path}, {source}, [{section}] {key}")
+            enter(raw, (section, key), value, source)
+    return raw
+
+
+def enter(raw: RawConfig, key: Key, value: Any, source: str) -> None:
+    """Put one value in its canonical place, unless a better source already gave it."""
+    where = f"{source}, [{key[0]}] {key[1]}"
+    if key in DEAD_KEYS:
+        raw.warn(Severity.NOTE, "dead-key", where, f"Without effect: {DEAD_KEYS[key]}.")
+        return
+    home = ALIASES.get(key, key)
+    if home in raw.values and source != "command line":
+        # [valid] wins over [eval], and any key over its older spellings.
+        if home == key:
+            raw.values[home], raw.sources[home] = value, source
+        raw.warn(
+            Severity.NOTE,
+            "alias-twice",
+            where,
+            f"[{home[0]}] {home[1]} is given more than once; its own name wins.",
+        )
+        return
+    raw.values[home] = value
+    raw.sources[home] = source if home == key else f"{source} as [{key[0]}] {key[1]}"
+
+
+def family_of(raw: RawConfig) -> str:
+    """The family whose defaults hold: "multiclass" (…Flex…) or "single-class"."""
+    name = str(raw.values.get(("model", "model"), ""))
+    if "flex" in name.lower().replace("slightlyflexible", ""):
+        return "multiclass"
+    if name.startswith("Tensorflow") or not name:
+        return "single-class"
+    return "single-class" if raw.values.get(("model", "num_classes")) == 1 else "multiclass"
+
+
+def to_canonical(raw: RawConfig) -> None:
+    """Translate old values into the schema's terms and fill in the originals' defaults."""
+    family = family_of(raw)
+    for key, value in FAMILY_DEFAULTS[family].items():
+        if key not in raw.values:
+            raw.values[key] = value
+            raw.sources[key] = "default of the originals"
+    _translate_interpolation(raw)
+    _translate_color_order(raw, family)
+    _translate_rgb_map(raw, family)
+    _translate_masks(raw, family)
+    _translate_pool(raw)
+    patience = raw.values.get(("train", "patience"), 10)
+    reducer_patience = ("train", "reducer_patience")
+    if family == "single-class" and reducer_patience not in raw.values:
+        raw.values[reducer_patience] = max(1, int(patience) // 2) or 5
+        raw.sources[reducer_patience] = "default of the originals: patience / 2"
+
+
+def _translate_interpolation(raw: RawConfig) -> None:
+    key = ("dataset", "resize_interpolation")
+    name = str(raw.values[key]).removeprefix("cv2.")
+    if name in _INTERPOLATIONS:
+        raw.values[key] = _INTERPOLATIONS[name]
+
+
+def _translate_color_order(raw: RawConfig, family: str) -> None:
+    """One order for training and inference: the one that the originals train with."""
+    key = ("image", "color_order")
+    dataset = str(raw.values.get(("dataset", "class_name"), ""))
+    given = raw.values.get(key)
+    if isinstance(given, str):
+        raw.values[key] = given = "RGB" if given.upper() == "RGB" else "BGR"
+    if family == "multiclass":
+        order, because = given or "RGB", "default of the originals"
+    elif dataset == "RGB2GrayscaleImageMaskDataset":
+        order, because = given or "BGR", "default of the originals"
+    elif dataset == "BaseImageMaskDataset":
+        order, because = "RGB", f"{dataset} trains on RGB"
+    else:
+        order, because = "BGR", f"{dataset} trains on BGR"
+    if given is not None and given != order:
+        raw.warn(
+            Severity.WARNING,
+            "color-order",
+            raw.sources[key],
+            f"color_order is {given}, but the original {because.split(' trains')[0]} trains on "
+            f"{order} whatever this key says (and then infers in the other order); {order} is "
+            "used for both.",
+            "For a new training in the other order, use a TOML config with [image] color_order.",
+        )
+    if given != order:
+        raw.values[key], raw.sources[key] = order, because
+
+
+def _translate_rgb_map(raw: RawConfig, family: str) -> None:
+    """`rgb_map = {(r,g,b): id}` becomes the list of classes; its *values* are the ids."""
+    key = ("mask", "rgb_map")
+    source = raw.sources.pop(key, "default of the originals")
+    num_classes = raw.values.get(("model", "num_classes"))
+    default = _FLEX_RGB_MAP if family == "multiclass" and num_classes == len(_FLEX_RGB_MAP) else {}
+    rgb_map = raw.values.pop(key, default)
+    colors = raw.values.pop(("mask", "mask_colors"), None)
+    raw.sources.pop(("mask", "mask_colors"), None)
+    if colors and family == "single-class":
+        rgb_map = {tuple(color): 1 for color in colors}
+    if not rgb_map:
+        return
+    where = f"{source}, [mask] rgb_map"
+    if not isinstance(rgb_map, dict):
+        raise ConfigError(
+            f"rgb_map is a {type(rgb_map).__name__}, expected {{(r, g, b): class id}}.",
+            "Write for example {(0,0,0): 0, (255,255,255): 1}.",
+            where,
+        )
+    if list(rgb_map.values()) != list(range(len(rgb_map))):
+        raw.warn(
+            Severity.NOTE,
+            "rgb-map-order",
+            where,
+            f"The class ids {list(rgb_map.values())} are used as written; the originals take "
+            "the position of a colour in the map instead.",
+        )
+    classes: dict[int, dict[str, Any]] = {}
+    for color, class_id in rgb_map.items():
+        if class_id in classes:
+            classes[class_id]["more_colors"].append(color)
+        else:
+            classes[class_id] = {"id": class_id, "color": color, "more_colors": []}
+    raw.values["mask", "classes"] = list(classes.values())
+    raw.sources["mask", "classes"] = f"{source} as [mask] rgb_map"
+
+
+def _translate_masks(raw: RawConfig, family: str) -> None:
+    algorithm = raw.values.get(("mask", "algorithm"))
+    if isinstance(algorithm, str):
+        name = algorithm.removeprefix("cv2.").removeprefix("THRESH_").lower()
+        raw.values["mask", "algorithm"] = name if name in ("otsu", "triangle") else None
+    if raw.values.get(("mask", "blur")):
+        raw.warn(
+            Severity.NOTE,
+            "mask-blur",
+            f"{raw.sources['mask', 'blur']}, [mask] blur",
+            "Masks are not blurred: the originals' blur before the cast to bool dilates the "
+            "ground truth by a pixel.",
+        )
+    file_format = ("mask", "mask_file_format")
+    if family == "multiclass" and file_format not in raw.values:
+        raw.values[file_format] = "auto"
+        raw.sources[file_format] = "default"
+
+
+def _translate_pool(raw: RawConfig) -> None:
+    """TransUNet of the originals reads its `unpool` from the key `pool`."""
+    if ("model", "pool") in raw.values and ("model", "unpool") not in raw.values:
+        raw.values["model", "unpool"] = raw.values["model", "pool"]
+        raw.sources["model", "unpool"] = raw.sources["model", "pool"]

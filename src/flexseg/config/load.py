@@ -1,0 +1,268 @@
+"""From a config file to a checked `Experiment` with findings and the source of each value."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from flexseg.config import legacy
+from flexseg.config.findings import Finding, Severity
+from flexseg.config.schema import Experiment, PathRole, Section
+from flexseg.errors import ConfigError
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A config file that was read and checked.
+
+    Attributes
+    ----------
+    path : the file, absolute.
+    experiment : its content; all paths are absolute.
+    findings : warnings and notes about the file (errors were raised).
+    sources : "section.key" -> where the value came from; keys that are absent have the default.
+    legacy : the file is in the antillia syntax.
+    """
+
+    path: Path
+    experiment: Experiment
+    findings: tuple[Finding, ...]
+    sources: dict[str, str]
+    legacy: bool
+
+    def source(self, section: str, key: str) -> str:
+        """Where a value came from, for people."""
+        return self.sources.get(f"{section}.{key}", "default")
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> LoadedConfig:
+    """Read a `.toml` config, or an antillia config of any other name.
+
+    Parameters
+    ----------
+    overrides : "section.key=value" texts; relative paths in them are relative to the current
+        directory, those in the file to the file.
+    strict : unknown keys are errors in old configs too (in TOML they always are).
+
+    Raises
+    ------
+    ConfigError : the file cannot be read, or does not fit the schema.
+    """
+    path = Path(path).absolute()
+    if not path.is_file():
+        raise ConfigError(
+            "There is no such config file.",
+            f"Check the path{_nearby_configs(path)}; `flexseg init FOLDER` writes a new config.",
+            str(path),
+        )
+    is_legacy = path.suffix.lower() != ".toml"
+    raw = legacy.read(path) if is_legacy else _read_toml(path)
+    for override in overrides:
+        _override(raw, override)
+    if is_legacy:
+        legacy.to_canonical(raw)
+    _drop_unknown_keys(raw, path, strict=strict or not is_legacy)
+    _absolute_paths(raw, path.parent)
+    experiment = _validate(raw, path)
+    experiment = _resolve_outputs(experiment, path.parent)
+    _note_gaps(raw, experiment)
+    if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
+        first = warnings[0]
+        raise ConfigError(first.what, first.fix or "Correct it, or leave --strict out.", first.where)
+    sources = {f"{section}.{key}": source for (section, key), source in raw.sources.items()}
+    return LoadedConfig(path, experiment, tuple(raw.findings), sources, is_legacy)
+
+
+def _nearby_configs(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    found = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".config", ".toml"))
+    return f" (this folder has {', '.join(found[:5])})" if found else ""
+
+
+def _read_toml(path: Path) -> legacy.RawConfig:
+    try:
+        data = tomllib.loads(legacy.decode(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"This is no valid TOML: {error}.",
+            "Text needs quotes, true and false are written small; a file in the old syntax "
+            "must not be named *.toml.",
+            str(path),
+        ) from None
+    raw = legacy.RawConfig()
+    for section, content in data.items():
+        if not isinstance(content, dict):
+            raise ConfigError(
+                f"The key {section!r} stands outside of any [section].",
+                "Move it below its section's header.",
+                str(path),
+            )
+        for key, value in content.items():
+            raw.values[section, key] = value
+            raw.sources[section, key] = path.name
+    return raw
+
+
+def _override(raw: legacy.RawConfig, text: str) -> None:
+    name, equals, value_text = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not equals or not dot or not key:
+        raise ConfigError(
+            f"{text!r} is no section.key=value.",
+            "Write for example --set train.epochs=20.",
+            COMMAND_LINE,
+        )
+    legacy.enter(raw, (section, key), _override_value(value_text.strip()), COMMAND_LINE)
+
+
+def _override_value(text: str) -> Any:
+    """A literal, `true`/`false`, or the bare text: the shell has eaten the quotes."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _sections() -> dict[str, type[Section]]:
+    return {
+        name: field.annotation
+        for name, field in Experiment.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
+def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> None:
+    sections = _sections()
+    all_keys = {key: name for name, model in sections.items() for key in model.model_fields}
+    for section, key in list(raw.values):
+        if section in sections and key in sections[section].model_fields:
+            continue
+        source = raw.sources[section, key]
+        where = f"{path.name}, {source}, [{section}] {key}"
+        if section not in sections:
+            near = difflib.get_close_matches(section, sections, n=1, cutoff=0.5)
+            what = f"There is no section [{section}]."
+            fix = f"Did you mean [{near[0]}]?" if near else f"Sections: {', '.join(sections)}."
+        else:
+            near = difflib.get_close_matches(key, sections[section].model_fields, n=1, cutoff=0.5)
+            what = f"[{section}] has no key {key!r}."
+            if near:
+                fix = f"Did you mean {near[0]!r}?"
+            elif key in all_keys:
+                fix = f"The key belongs into [{all_keys[key]}]."
+            else:
+                fix = "Remove it, or look the name up with `flexseg schema`."
+        if strict or source == COMMAND_LINE:
+            raise ConfigError(what, fix, where)
+        raw.warn(Severity.WARNING, "unknown-key", where, f"{what} It is ignored.", fix)
+        del raw.values[section, key]
+        del raw.sources[section, key]
+
+
+def _path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRole]]:
+    for key, field in model.model_fields.items():
+        for metadata in field.metadata:
+            if isinstance(metadata, PathRole):
+                yield key, field, metadata
+
+
+def _absolute_paths(raw: legacy.RawConfig, base: Path) -> None:
+    """Anchor input paths at the config file, and what the command line says at the shell."""
+    for section, model in _sections().items():
+        for key, _, role in _path_fields(model):
+            value = raw.values.get((section, key))
+            if not isinstance(value, str) or not value:
+                continue
+            from_shell = raw.sources[section, key] == COMMAND_LINE
+            anchor = Path.cwd() if from_shell else base
+            if from_shell or role.kind == "input":
+                raw.values[section, key] = _join(anchor, value)
+
+
+def _join(anchor: Path, value: str) -> Path:
+    # Configs are written on Windows and read on Linux, and the other way round.
+    text = value.replace("\\", "/") if "\\" in value and not Path(value).exists() else value
+    return Path.joinpath(anchor, Path(text).expanduser()).resolve()
+
+
+def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
+    run_dir = (base / experiment.train.run_dir).resolve()
+    sections: dict[str, Section] = {}
+    for name, model in _sections().items():
+        section: Section = getattr(experiment, name)
+        changes = {
+            key: (run_dir / value).resolve()
+            for key, _, role in _path_fields(model)
+            if role.kind == "output" and (value := getattr(section, key)) is not None
+        }
+        if name == "train":
+            changes["run_dir"] = run_dir
+        if changes:
+            sections[name] = section.model_copy(update=changes)
+    return experiment.model_copy(update=sections)
+
+
+def _validate(raw: legacy.RawConfig, path: Path) -> Experiment:
+    try:
+        return Experiment.model_validate(raw.as_sections())
+    except ValidationError as error:
+        problems = [_explain(raw, dict(item)) for item in error.errors()]
+        where, problem = problems[0]
+        more = "".join(f"\n  {w}: {p}" for w, p in problems[1:])
+        raise ConfigError(
+            problem,
+            f"Correct the value.{more}" if not more else f"Correct these values.{more}",
+            f"{path.name}, {where}",
+        ) from None
+
+
+def _explain(raw: legacy.RawConfig, error: dict[str, Any]) -> tuple[str, str]:
+    location = [str(part) for part in error["loc"]]
+    section = location[0] if location else ""
+    key = location[1] if len(location) > 1 else ""
+    source = raw.sources.get((section, key), "")
+    place = ", ".join(part for part in (source, f"[{section}] {'.'.join(location[1:])}") if part)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" else f"{error['input']!r} given: "
+    return (place if section else "config"), f"{given}{message[0].lower()}{message[1:]}."
+
+
+def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
+    """Say what this version reads and does not do: nothing is ignored in silence."""
+    if experiment.model.generator and experiment.generator.augmentation:
+        raw.warn(
+            Severity.WARNING,
+            "no-augmentation",
+            "[generator] augmentation",
+            "This version draws random batches but does not augment them yet.",
+            "Set generator.augmentation=False to say that this is meant.",
+        )
+    if experiment.train.epoch_change_tiled_infer:
+        raw.warn(
+            Severity.WARNING,
+            "no-tiled-inference",
+            "[train] epoch_change_tiled_infer",
+            "This version has no tiled inference yet; only epoch_change_infer is done.",
+        )
+    for section in ("tiledinfer", "infer3d"):
+        if any(s == section for s, _ in raw.values) and getattr(experiment, section).images_dir:
+            raw.warn(
+                Severity.NOTE,
+                f"no-{section}",
+                f"[{section}]",
+                "Read and kept; this version predicts whole images only.",
+            )

@@ -1,0 +1,160 @@
+"""Batches for training: the same ones for the same seed, whoever prepares them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.data.pairing import Case
+from flexseg.data.store import Store, start_worker, worker_batch
+from flexseg.errors import ResourceError
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which cases make up which batch: a function of seed, epoch and index alone.
+
+    Attributes
+    ----------
+    count : number of cases.
+    steps : None: each epoch visits every case once. A number: each epoch draws that many
+        batches at random.
+    """
+
+    count: int
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = False
+    steps: int | None = None
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return self.steps or -(-self.count // self.batch_size)
+
+    def indices(self, epoch: int, batch: int) -> list[int]:
+        """The cases of one batch."""
+        if self.steps is not None:
+            rng = np.random.default_rng([self.seed, epoch, batch])
+            size = min(self.batch_size, self.count)
+            return [int(i) for i in rng.choice(self.count, size, replace=False)]
+        order = self._order(epoch)
+        start = batch * self.batch_size
+        return [int(i) for i in order[start : start + self.batch_size]]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if not self.shuffle:
+            return np.arange(self.count)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+
+
+class BatchDataset(keras.utils.PyDataset):
+    """Batches (images [B, H, W, C], class ids [B, H, W] uint8) for `fit`, prepared ahead.
+
+    Workers run ahead of the training by `ahead` batches. `set_epoch` chooses the epoch;
+    `start` skips the first batches of it, to resume in its middle.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plan: BatchPlan,
+        *,
+        workers: int = 0,
+        worker_type: Literal["thread", "process"] = "thread",
+        ahead: int = 4,
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.store = store
+        self.plan = plan
+        self.epoch = 0
+        self.start = 0
+        self.error: BaseException | None = None
+        self.delivered: dict[int, float] = {}
+        self._ahead = ahead
+        self._worker_count = workers
+        self._worker_type = worker_type
+        self._executor: Executor | None = None
+        self._futures: dict[int, Future[Any]] = {}
+
+    @property
+    def num_batches(self) -> int:
+        """Batches that this epoch still has."""
+        return len(self.plan) - self.start
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and its first batch."""
+        if (epoch, start) != (self.epoch, self.start):
+            self._cancel()
+        self.epoch, self.start = epoch, start
+        self.delivered.clear()
+
+    def cases_of(self, batch: int) -> list[Case]:
+        """The cases of batch `batch`, counted from the start of the epoch."""
+        return [self.store.cases[i] for i in self.plan.indices(self.epoch, batch)]
+
+    def __getitem__(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
+        """Batch `index`, counted from `start`."""
+        try:
+            batch = self._fetch(self.start + index)
+        except BaseException as error:
+            # The engine may wrap the error beyond recognition; the trainer asks for it here.
+            self.error = error
+            raise
+        self.delivered[index] = time.perf_counter()
+        return batch
+
+    def _fetch(self, batch: int) -> tuple[NDArray, NDArray[np.uint8]]:
+        if self._worker_count == 0:
+            return self.store.batch(self.plan.indices(self.epoch, batch))
+        executor = self._executor or self._start()
+        for ahead in range(batch, min(batch + self._ahead, len(self.plan))):
+            if ahead not in self._futures:
+                self._futures[ahead] = self._submit(
+                    executor, self.plan.indices(self.epoch, ahead)
+                )
+        try:
+            return self._futures.pop(batch).result()
+        except BrokenProcessPool:
+            raise ResourceError(
+                "A worker process was ended by the system, most probably for lack of memory.",
+                "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'.",
+            ) from None
+
+    def _submit(self, executor: Executor, indices: Sequence[int]) -> Future[Any]:
+        if self._worker_type == "process":
+            return executor.submit(worker_batch, indices)
+        return executor.submit(self.store.batch, indices)
+
+    def _start(self) -> Executor:
+        if self._worker_type == "process":
+            # Spawn everywhere: a forked child of a process with engine threads can hang.
+            self._executor = ProcessPoolExecutor(
+                self._worker_count,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=start_worker,
+                initargs=(self.store,),
+            )
+        else:
+            self._executor = ThreadPoolExecutor(self._worker_count)
+        return self._executor
+
+    def _cancel(self) -> None:
+        for future in self._futures.values():
+            future.cancel()
+        self._futures.clear()
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._cancel()
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None

@@ -1,0 +1,263 @@
+"""Reading and writing of 2-D images and masks, whatever their format.
+
+Pillow decodes the common 8-bit formats because it refuses truncated files, which OpenCV
+fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from flexseg.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
+
+# Pillow's guard against decompression bombs; whole-slide images are legitimately larger.
+Image.MAX_IMAGE_PIXELS = 2**31
+
+
+@dataclass(frozen=True)
+class MaskPixels:
+    """A mask as stored.
+
+    Attributes
+    ----------
+    pixels : [H, W] grey or index values, [H, W, 3] RGB uint8, or [H, W, C] one-hot (npz).
+    palette : RGB colours [n, 3] uint8 of an indexed image, else None.
+    lossy : the format blurs values (JPEG).
+    one_hot : `pixels` are class scores from an npz file.
+    mode : the pixel format for people, e.g. "RGB" or "P".
+    """
+
+    pixels: NDArray
+    palette: NDArray[np.uint8] | None
+    lossy: bool
+    one_hot: bool
+    mode: str
+
+
+def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Files of `folder` with one of `suffixes` in any letter case, sorted by name.
+
+    Raises
+    ------
+    DataError : there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            "There is no such folder.", "Check the path in the config.", where=str(folder)
+        )
+    wanted = {suffix.lower() for suffix in suffixes}
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in wanted and not p.name.startswith(".") and p.is_file()
+    )
+
+
+def read_image(path: Path) -> NDArray:
+    """An image as [H, W, C], channels in RGB(A) order, in the type that it is stored in.
+
+    Grey images have one channel, palettes are resolved, and the camera's orientation tag is
+    applied.
+
+    Raises
+    ------
+    DataError : the file is missing, damaged, or no image.
+    """
+    try:
+        pixels = _decode(path)
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError("There is no such file.", "Check the path.", str(path)) from None
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, cv2.error) as error:
+        raise _unreadable(path, error) from None
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise DataError(
+            f"The image has the shape {pixels.shape}, expected height x width x channels.",
+            "Save one 2-D image per file (volumes: one slice per file).",
+            str(path),
+        )
+    if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise DataError(
+            f"{count} pixels are NaN or infinite.",
+            "Replace them, for example by the smallest finite value, and save the image again.",
+            str(path),
+        )
+    return pixels
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    size = path.stat().st_size if path.exists() else 0
+    reason = "the file is empty" if size == 0 else str(error).split(" @ ")[0] or "unknown format"
+    return DataError(
+        f"The file cannot be read as an image ({reason}).",
+        "It is damaged or of another format than its name says: export or copy it again.",
+        str(path),
+    )
+
+
+def _decode(path: Path) -> NDArray:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if suffix in (".tif", ".tiff"):
+        return _decode_tiff(path)
+    with warnings.catch_warnings(), Image.open(path) as image:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image.load()
+        if suffix == ".png" and _png_bit_depth(path) == 16 and image.mode != "I;16":
+            return _decode_opencv(path)  # Pillow would keep 8 of the 16 bits of a colour PNG
+        return _to_array(ImageOps.exif_transpose(image))
+
+
+def _to_array(image: Image.Image) -> NDArray:
+    if image.mode in ("L", "RGB", "RGBA", "F", "I;16"):
+        return np.asarray(image)
+    if image.mode in ("I;16B", "I;16L", "I"):
+        return np.asarray(image).astype(np.uint16 if image.mode != "I" else np.int32)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode == "LA":
+        return np.asarray(image.getchannel("L"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _png_bit_depth(path: Path) -> int:
+    with path.open("rb") as file:
+        header = file.read(25)
+    return header[24] if len(header) == 25 else 0
+
+
+def _decode_opencv(path: Path) -> NDArray:
+    # Not cv2.imread, which cannot open paths with non-ASCII letters on Windows.
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot decode it")
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
+        order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        return cv2.cvtColor(pixels, order)
+    return pixels
+
+
+def _decode_tiff(path: Path) -> NDArray:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            if len(tiff.pages) > 1 and tiff.series[0].ndim > 3:
+                raise ValueError(f"it holds {len(tiff.pages)} pages, expected one image")
+            pixels = tiff.asarray(key=0) if len(tiff.series) > 1 else tiff.asarray()
+            palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+    except (tifffile.TiffFileError, ValueError, KeyError) as error:
+        # tifffile needs a further package for some compressions; OpenCV and Pillow do not.
+        if "page" in str(error):
+            raise
+        try:
+            return _decode_opencv(path)
+        except ValueError:
+            with Image.open(path) as image:
+                image.load()
+                return _to_array(image)
+    if palette is not None:
+        return (palette.T[pixels] // 257).astype(np.uint8)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
+        pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
+    return pixels
+
+
+def read_mask(path: Path) -> MaskPixels:
+    """A mask as stored, see `MaskPixels`. Raises DataError if it cannot be read."""
+    suffix = path.suffix.lower()
+    lossy = suffix in LOSSY_SUFFIXES
+    if suffix == ".npz":
+        return _read_npz(path)
+    try:
+        if suffix in (".png", ".bmp", ".tif", ".tiff"):
+            with Image.open(path) as image:
+                if image.mode == "P":
+                    image.load()
+                    flat = image.getpalette("RGB") or []
+                    palette = np.asarray(flat, np.uint8).reshape(-1, 3)
+                    return MaskPixels(np.asarray(image), palette, lossy, False, "P")
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        if suffix not in (".tif", ".tiff"):
+            raise _unreadable(path, error) from None
+    pixels = read_image(path)
+    channels = pixels.shape[2]
+    if channels in (1, 2):
+        return MaskPixels(pixels[..., 0], None, lossy, False, f"grey {pixels.dtype}")
+    if suffix == ".npy" and channels not in (3, 4):
+        return MaskPixels(pixels, None, False, True, "one-hot")
+    rgb = pixels[..., :3]
+    if rgb.dtype != np.uint8:
+        scale = 257 if rgb.dtype == np.uint16 else 1
+        rgb = np.clip(rgb / scale, 0, 255).astype(np.uint8)
+    return MaskPixels(rgb, None, lossy, False, "RGB")
+
+
+def _read_npz(path: Path) -> MaskPixels:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            key = "mask" if "mask" in archive else archive.files[0]
+            pixels = archive[key]
+    except (OSError, ValueError, IndexError, EOFError) as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:  # zipfile raises its own, undocumented set
+        raise _unreadable(path, error) from None
+    one_hot = pixels.ndim == 3
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels, one_hot = pixels[..., 0], False
+    return MaskPixels(pixels, None, False, one_hot, "one-hot" if one_hot else "index")
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8], palette: list[int] | None = None) -> None:
+    """Write an 8-bit PNG ([H, W] or [H, W, 3] RGB), whole or not at all.
+
+    Parameters
+    ----------
+    palette : flat RGB list; makes [H, W] class ids an indexed image.
+    """
+    image = Image.fromarray(pixels)
+    if palette is not None:
+        image.putpalette(palette)
+    temporary = path.with_name(f".{path.name}.part")
+    image.save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def is_8bit(path: Path) -> bool:
+    """Whether an image stores 8 bits per channel, read from its header alone.
+
+    A file that cannot be read counts as 8-bit; reading it will say what is wrong.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False).dtype == np.uint8
+        if suffix == ".png":
+            return _png_bit_depth(path) <= 8
+        if suffix in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages[0]
+                return page.dtype is None or page.dtype.itemsize == 1
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return True
+    return True

@@ -1,0 +1,110 @@
+"""Cases: one image, its mask, and the group that both belong to."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.errors import DataError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its mask.
+
+    Attributes
+    ----------
+    id : the image's file name without suffix.
+    group : patient, volume or source image; cases of one group are not independent.
+    """
+
+    id: str
+    image: Path
+    mask: Path | None
+    group: str
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The cases of a folder pair, and what stayed without a partner."""
+
+    cases: tuple[Case, ...]
+    images_without_mask: tuple[Path, ...]
+    masks_without_image: tuple[Path, ...]
+
+
+def group_of(case_id: str, pattern: str | None) -> str:
+    """The group of a case: what `pattern` finds in its id, else the id itself."""
+    match = re.search(pattern, case_id) if pattern else None
+    if match is None:
+        return case_id
+    return match.group(1) if match.groups() else match.group(0)
+
+
+def pair(
+    images_dir: Path,
+    masks_dir: Path | None,
+    *,
+    mask_name: str = "{id}",
+    group: str | None = None,
+    image_format: str = "auto",
+    mask_format: str = "auto",
+) -> Pairing:
+    """Pair images and masks by the stem of their file names.
+
+    Parameters
+    ----------
+    mask_name : stem of the mask that belongs to the image stem `{id}`.
+    group : regular expression for `Case.group`.
+    image_format, mask_format : a suffix that all files have, or "auto" for any.
+
+    Raises
+    ------
+    DataError : a folder is missing or empty, or two files have the same stem.
+    """
+    images = _by_stem(images_dir, _suffixes(image_format, IMAGE_SUFFIXES), "image")
+    if not images:
+        raise DataError(
+            "The folder has no images.",
+            f"Supported formats: {', '.join(IMAGE_SUFFIXES)}.",
+            str(images_dir),
+        )
+    if masks_dir is None:
+        cases = tuple(Case(s, p, None, group_of(s, group)) for s, p in images.items())
+        return Pairing(cases, (), ())
+    masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
+    cases_list, lonely = [], []
+    used: set[str] = set()
+    for stem, image in images.items():
+        wanted = mask_name.replace("{id}", stem)
+        if wanted in masks:
+            cases_list.append(Case(stem, image, masks[wanted], group_of(stem, group)))
+            used.add(wanted)
+        else:
+            lonely.append(image)
+    extra = tuple(path for stem, path in masks.items() if stem not in used)
+    return Pairing(tuple(cases_list), tuple(lonely), extra)
+
+
+def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if name.lower() == "auto":
+        return default
+    return ("." + name.lower().lstrip("."),)
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in list_files(folder, suffixes):
+        found[path.stem].append(path)
+    double = [paths for paths in found.values() if len(paths) > 1]
+    if double:
+        names = " and ".join(p.name for p in double[0])
+        raise DataError(
+            f"{len(double)} {what} name(s) occur with more than one suffix, e.g. {names}.",
+            f"Keep one file per {what}.",
+            str(folder),
+        )
+    return {stem: paths[0] for stem, paths in found.items()}

@@ -1,0 +1,174 @@
+"""The one way from an image file's pixels to what the network sees.
+
+Training, evaluation and inference all use a `Preprocessing`, and it travels with the
+trained weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.schema import Experiment
+from flexseg.errors import ConfigError, DataError
+
+_INTERPOLATION = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images become network input: [height, width, channels], values on a 0..255 scale.
+
+    Attributes mirror the keys of `[model]`, `[image]` and `[dataset]`.
+    """
+
+    width: int
+    height: int
+    channels: int
+    color_order: str = "RGB"
+    interpolation: str = "auto"
+    window: tuple[float, float] | None = None
+    color_converter: str | None = None
+    gamma: float = 0
+    sharpening: float = 0
+
+    @classmethod
+    def from_experiment(cls, experiment: Experiment) -> Preprocessing:
+        """The preprocessing that a config describes. Raises ConfigError for a bad converter."""
+        image = experiment.image
+        if image.color_converter is not None:
+            _conversion_code(image.color_converter)
+        return cls(
+            experiment.model.image_width,
+            experiment.model.image_height,
+            experiment.model.image_channels,
+            image.color_order,
+            experiment.dataset.resize_interpolation,
+            image.window,
+            image.color_converter,
+            image.gamma,
+            image.sharpening,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types, see `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
+        """The inverse of `as_dict`."""
+        window = data.get("window")
+        return cls(**(data | {"window": tuple(window) if window else None}))
+
+    def image(self, pixels: NDArray, where: str = "image") -> NDArray:
+        """Pixels [H, W, C] as read, to network input [height, width, channels].
+
+        Returns uint8 for 8-bit images, float32 on the same 0..255 scale for all others.
+
+        Raises
+        ------
+        DataError : the channels do not fit.
+        """
+        pixels = self._channels(self._scale(pixels), where)
+        pixels = self._resize(pixels)
+        if self.gamma > 0:
+            pixels = _gamma(pixels, self.gamma)
+        if self.sharpening > 0:
+            pixels = _sharpen(pixels, self.sharpening)
+        return pixels
+
+    def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids [H, W] at the network's size, by nearest neighbour."""
+        if labels.shape == (self.height, self.width):
+            return labels
+        return cv2.resize(
+            labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+
+    def _scale(self, pixels: NDArray) -> NDArray:
+        if self.window is not None:
+            low, high = self.window
+            scaled = (pixels.astype(np.float32) - low) * (255.0 / (high - low))
+            return np.clip(scaled, 0, 255)
+        if pixels.dtype == np.uint8:
+            return pixels
+        if pixels.dtype == bool:
+            return pixels.astype(np.uint8) * 255
+        if np.issubdtype(pixels.dtype, np.unsignedinteger):
+            return pixels.astype(np.float32) * (255.0 / np.iinfo(pixels.dtype).max)
+        return pixels.astype(np.float32)
+
+    def _channels(self, pixels: NDArray, where: str) -> NDArray:
+        found = pixels.shape[2]
+        if found == 4 and self.channels != 4:
+            pixels, found = pixels[..., :3], 3
+        if found == 2 and self.channels in (1, 3):  # grey with alpha
+            pixels, found = pixels[..., :1], 1
+        if found == 3 and self.channels in (1, 3):
+            pixels = self._color(np.ascontiguousarray(pixels))
+            found = pixels.shape[2]
+        if found == 1 and self.channels == 3:
+            pixels = np.repeat(pixels, 3, axis=2)
+        elif found != self.channels:
+            raise DataError(
+                f"The image has {found} channels, the network takes {self.channels}.",
+                f"Set model.image_channels = {found}, or convert the images.",
+                where,
+            )
+        return pixels
+
+    def _color(self, rgb: NDArray) -> NDArray:
+        if self.channels == 1:
+            return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None]
+        if self.color_converter is not None:
+            bgr = np.ascontiguousarray(rgb[..., ::-1])
+            converted = cv2.cvtColor(bgr, _conversion_code(self.color_converter))
+            return converted if converted.ndim == 3 else converted[..., None]
+        return rgb if self.color_order == "RGB" else np.ascontiguousarray(rgb[..., ::-1])
+
+    def _resize(self, pixels: NDArray) -> NDArray:
+        height, width = pixels.shape[:2]
+        if (height, width) == (self.height, self.width):
+            return np.ascontiguousarray(pixels)
+        name = self.interpolation
+        if name == "auto":
+            name = "area" if height * width > self.height * self.width else "bilinear"
+        size = (self.width, self.height)
+        resized = cv2.resize(pixels, size, interpolation=_INTERPOLATION[name])
+        return resized if resized.ndim == 3 else resized[..., None]
+
+
+def _conversion_code(name: str) -> int:
+    attribute = name.removeprefix("cv2.")
+    code = getattr(cv2, attribute, None) if attribute.startswith("COLOR_BGR2") else None
+    if not isinstance(code, int):
+        raise ConfigError(
+            f"{name!r} is no OpenCV conversion from BGR.",
+            "Use for example 'cv2.COLOR_BGR2HSV_FULL', or None.",
+            "[image] color_converter",
+        )
+    return code
+
+
+def _gamma(pixels: NDArray, gamma: float) -> NDArray:
+    if pixels.dtype == np.uint8:
+        table = (np.linspace(0, 1, 256) ** gamma * 255).astype(np.uint8)
+        return table[pixels]
+    return (np.clip(pixels / 255.0, 0, None) ** gamma * 255.0).astype(np.float32)
+
+
+def _sharpen(pixels: NDArray, k: float) -> NDArray:
+    kernel = np.full((3, 3), -k, np.float32)
+    kernel[1, 1] = 1 + 8 * k
+    result = cv2.filter2D(pixels, -1, kernel)
+    return result if result.ndim == 3 else result[..., None]

@@ -1,0 +1,245 @@
+"""Which case is for training, which for validation, which for the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.schema import Experiment, SplitConfig, TrainConfig
+from flexseg.data.pairing import Case, Pairing, pair
+from flexseg.errors import ConfigError, DataError
+
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+_FILE_NAMES = {"val": "valid", "validation": "valid", "training": "train", "testing": "test"}
+
+
+@dataclass
+class Splits:
+    """The cases of each split, and what was found while looking for them."""
+
+    cases: dict[SplitName, tuple[Case, ...]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def need(self, split: SplitName) -> tuple[Case, ...]:
+        """The cases of a split. Raises ConfigError if the config does not say where they are."""
+        if not self.cases.get(split):
+            raise ConfigError(
+                f"The config names no cases for the {split} split.",
+                f"Set [{split}] images_dir and masks_dir, or [dataset] images_dir, masks_dir.",
+                f"[{split}]",
+            )
+        return self.cases[split]
+
+
+def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> Splits:
+    """Find and pair the cases of all splits that the config describes.
+
+    Folders of their own come first; without them the cases of `[dataset] images_dir` are
+    divided by `split_file`, or by `split` shares. Without a validation set, a fifth of the
+    training groups becomes one.
+
+    Raises
+    ------
+    DataError, ConfigError : folders or the split file are missing or wrong.
+    """
+    splits = Splits()
+    if experiment.dataset.images_dir is not None:
+        _from_one_folder(experiment, splits)
+    else:
+        sections: dict[SplitName, TrainConfig | SplitConfig] = {
+            "train": experiment.train,
+            "valid": experiment.valid,
+            "test": experiment.test,
+        }
+        for split in only:
+            section = sections[split]
+            if section.images_dir is None:
+                continue
+            pairing = _pair(experiment, section.images_dir, section.masks_dir)
+            splits.findings += _pairing_findings(pairing, split)
+            splits.cases[split] = pairing.cases
+    if "valid" in only and not splits.cases.get("valid") and splits.cases.get("train"):
+        _hold_out_validation(experiment, splits)
+    return splits
+
+
+def _pair(experiment: Experiment, images: Path, masks: Path | None) -> Pairing:
+    if masks is None:
+        raise ConfigError(
+            f"There are images ({images}) but no masks_dir beside them.",
+            "Set masks_dir in the same section.",
+        )
+    dataset = experiment.dataset
+    return pair(
+        images,
+        masks,
+        mask_name=dataset.mask_name,
+        group=dataset.group,
+        image_format=experiment.image.file_format,
+        mask_format=experiment.mask.mask_file_format,
+    )
+
+
+def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
+    findings = []
+    if not pairing.cases:
+        return [
+            Finding(
+                Severity.ERROR,
+                "data",
+                "no-pairs",
+                f"[{where}]",
+                f"None of {len(pairing.images_without_mask)} images has a mask of the same name "
+                f"(first image {examples([p.name for p in pairing.images_without_mask], 1)}, "
+                f"first mask {examples([p.name for p in pairing.masks_without_image], 1)}).",
+                "Masks pair by file name; [dataset] mask_name = '{id}_mask' says another rule.",
+            )
+        ]
+    if pairing.images_without_mask:
+        names = tuple(p.name for p in pairing.images_without_mask)
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "data",
+                "images-without-mask",
+                f"[{where}]",
+                f"{len(names)} image(s) have no mask and are left out: {examples(list(names))}.",
+                "Add the masks, or remove the images.",
+                names,
+            )
+        )
+    if pairing.masks_without_image:
+        names = tuple(p.name for p in pairing.masks_without_image)
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "data",
+                "masks-without-image",
+                f"[{where}]",
+                f"{len(names)} mask(s) have no image and are left out: {examples(list(names))}.",
+                "Add the images, or remove the masks.",
+                names,
+            )
+        )
+    return findings
+
+
+def _from_one_folder(experiment: Experiment, splits: Splits) -> None:
+    dataset = experiment.dataset
+    assert dataset.images_dir is not None
+    pairing = _pair(experiment, dataset.images_dir, dataset.masks_dir)
+    splits.findings += _pairing_findings(pairing, "dataset")
+    if dataset.split_file is not None:
+        splits.cases.update(_by_file(dataset.split_file, pairing.cases, splits.findings))
+    else:
+        splits.cases.update(_by_share(pairing.cases, dataset.split, experiment.train.seed))
+
+
+def _by_file(
+    path: Path, cases: tuple[Case, ...], findings: list[Finding]
+) -> dict[SplitName, tuple[Case, ...]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("There is no such split file.", "Check the path.", str(path)) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"This is no JSON: {error}.", "Correct the file.", str(path)) from None
+    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
+        raise DataError(
+            "The split file has another form than expected.",
+            'Write {"train": ["id", ...], "valid": [...], "test": [...]}.',
+            str(path),
+        )
+    by_id = {case.id: case for case in cases}
+    result: dict[SplitName, tuple[Case, ...]] = {}
+    missing: list[str] = []
+    seen: dict[str, str] = {}
+    for key, ids in content.items():
+        split = _FILE_NAMES.get(key, key)
+        if split not in SPLITS:
+            raise DataError(
+                f"{key!r} is no split.", f"Use the names {', '.join(SPLITS)}.", str(path)
+            )
+        chosen = []
+        for name in map(str, ids):
+            if name in seen:
+                raise DataError(
+                    f"The case {name!r} stands in {seen[name]} and in {key}.",
+                    "A case may be in one split only.",
+                    str(path),
+                )
+            seen[name] = key
+            if name in by_id:
+                chosen.append(by_id[name])
+            else:
+                missing.append(name)
+        result[split] = tuple(chosen)
+    if missing:
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "data",
+                "split-ids-missing",
+                str(path),
+                f"{len(missing)} id(s) have no image with a mask: {examples(missing)}.",
+                "Correct the split file, or add the files.",
+                tuple(missing),
+            )
+        )
+    return result
+
+
+def _by_share(
+    cases: tuple[Case, ...], shares: tuple[float, float, float], seed: int
+) -> dict[SplitName, tuple[Case, ...]]:
+    if min(shares) < 0 or not 0.999 < sum(shares) < 1.001:
+        raise ConfigError(
+            f"split = {shares} does not sum to 1.", "Write e.g. [0.7, 0.15, 0.15].", "[dataset]"
+        )
+    groups = _shuffled_groups(cases, seed)
+    counts = [round(share * len(groups)) for share in shares]
+    if len(groups) >= 3:
+        counts = [max(1, n) if share > 0 else 0 for n, share in zip(counts, shares, strict=True)]
+    cut = max(0, len(groups) - counts[1] - counts[2])
+    parts = (groups[:cut], groups[cut : cut + counts[1]], groups[cut + counts[1] :])
+    return {
+        name: tuple(case for case in cases if case.group in set(part))
+        for name, part in zip(SPLITS, parts, strict=True)
+    }
+
+
+def _hold_out_validation(experiment: Experiment, splits: Splits) -> None:
+    cases = splits.cases["train"]
+    groups = _shuffled_groups(cases, experiment.train.seed)
+    if len(groups) < 2:
+        return
+    held = set(groups[: max(1, len(groups) // 5)])
+    splits.cases["train"] = tuple(c for c in cases if c.group not in held)
+    splits.cases["valid"] = tuple(c for c in cases if c.group in held)
+    splits.findings.append(
+        Finding(
+            Severity.NOTE,
+            "data",
+            "validation-held-out",
+            "[valid]",
+            f"No validation set is given: {len(splits.cases['valid'])} of {len(cases)} training "
+            "cases, chosen by group and seed, are held out for it.",
+            "Set [valid] images_dir and masks_dir for one of your own.",
+        )
+    )
+
+
+def _shuffled_groups(cases: tuple[Case, ...], seed: int) -> list[str]:
+    """Groups in an order that depends on seed and name alone, so that new cases do not
+    reshuffle the old ones."""
+
+    def key(group: str) -> str:
+        return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
+
+    return sorted({case.group for case in cases}, key=key)

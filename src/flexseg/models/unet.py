@@ -1,0 +1,104 @@
+"""UNet of Ronneberger et al. 2015 in the flexible form of the original systems.
+
+Kernels and dilations are wide at the first level and narrow towards the bridge; dropout
+grows with the level. `TensorFlowFlexUNet` and `TensorflowUNet` are this one network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError
+from flexseg.models.layers import activation, scale_input, segmentation_head
+from flexseg.models.registry import register_model
+
+DROPOUT_SEED = 137
+
+
+def kernel_schedule(first: tuple[int, int], levels: int) -> list[int]:
+    """Kernel sizes by level: k, k - 2, ..., but at least 3."""
+    return [max(3, first[0] - 2 * level) if level else first[0] for level in range(levels)]
+
+
+def dilation_schedule(first: tuple[int, int], levels: int) -> list[int]:
+    """Dilations by level: d, d - 1, ..., but at least 1."""
+    return [max(1, first[0] - level) for level in range(levels)]
+
+
+def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation: int) -> Any:
+    """Conv, [BN], dropout, conv, [BN]; batch normalisation follows the activation."""
+    filters = config.base_filters * 2**level
+    rate = config.dropout_rate * level
+    for position in range(2):
+        x = layers.Conv2D(
+            filters,
+            kernel,
+            dilation_rate=dilation,
+            padding="same",
+            activation=activation(config.activation),
+            kernel_initializer="he_normal",
+        )(x)
+        if config.normalization:
+            x = layers.BatchNormalization()(x)
+        if position == 0 and rate > 0:
+            seed = DROPOUT_SEED if config.dropout_seed_fixing else None
+            x = layers.Dropout(rate, seed=seed)(x)
+    return x
+
+
+@register_model(
+    "UNet",
+    "TensorFlowFlexUNet",
+    "TensorflowUNet",
+    "TensorflowSlightlyFlexibleUNet",
+    "FlexUNet",
+    multiple=lambda config: 2 ** (config.num_layers - 1),
+)
+def build_unet(config: ModelConfig) -> keras.Model:
+    """UNet with flexible kernels, dilations and dropout.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. H and
+    W must be multiples of 2^(num_layers - 1).
+
+    Raises
+    ------
+    ConfigError : the dropout of the deepest level would reach 1, or a kernel is not square.
+    """
+    levels = config.num_layers
+    if config.dropout_rate * (levels - 1) >= 1:
+        raise ConfigError(
+            f"dropout_rate = {config.dropout_rate} grows with the level and would reach "
+            f"{config.dropout_rate * (levels - 1):.2f} at level {levels - 1}.",
+            f"Use less than {1 / (levels - 1):.3f}, or fewer num_layers.",
+            "[model] dropout_rate",
+        )
+    for key in ("base_kernels", "dilation"):
+        pair = getattr(config, key)
+        if pair[0] != pair[1]:
+            raise ConfigError(
+                f"{key} = {pair} is not square.", "Use two equal numbers.", f"[model] {key}"
+            )
+    kernels = kernel_schedule(config.base_kernels, levels)
+    dilations = dilation_schedule(config.dilation, levels)
+
+    inputs = keras.Input((config.image_height, config.image_width, config.image_channels))
+    x = scale_input(inputs, config.input_normalize)
+    skips = []
+    for level in range(levels):
+        x = _double_conv(x, config, level, kernels[level], dilations[level])
+        if level < levels - 1:
+            skips.append(x)
+            x = layers.MaxPooling2D(2)(x)
+    for level in reversed(range(levels - 1)):
+        filters = config.base_filters * 2**level
+        x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
+        x = layers.Concatenate()([x, skips[level]])
+        x = _double_conv(x, config, level, kernels[level], dilations[level])
+    outputs = segmentation_head(x, config.num_classes, config.final_activation)
+    return keras.Model(inputs, outputs, name="unet")
+
+

@@ -1,0 +1,159 @@
+"""Weights in the HDF5 layout of Keras 2, which the original systems write and read.
+
+Only arrays and names are read; the model description that a whole-model file also holds is
+never executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.errors import DataError
+
+METADATA = "flexseg"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _names(attributes: Any, key: str) -> list[str]:
+    """A list attribute; Keras splits long ones into key0, key1, ..."""
+    if key in attributes:
+        return [_text(v) for v in attributes[key]]
+    parts, names = 0, []
+    while f"{key}{parts}" in attributes:
+        names += [_text(v) for v in attributes[f"{key}{parts}"]]
+        parts += 1
+    return names
+
+
+def read_weights(path: Path) -> list[tuple[str, NDArray]]:
+    """(name, array) of every weight of a Keras 2 HDF5 file, in the file's order.
+
+    Raises
+    ------
+    DataError : the file is missing, damaged, or of another layout.
+    """
+    with _open(path) as file:
+        group = file["model_weights"] if "model_weights" in file else file
+        layers = _names(group.attrs, "layer_names")
+        if not layers:
+            raise DataError(
+                "This HDF5 file holds no Keras weights in the layout of Keras 2.",
+                "Give the best_model.h5 of an original system or of flexseg.",
+                str(path),
+            )
+        return [
+            (name, np.asarray(group[layer][name]))
+            for layer in layers
+            for name in _names(group[layer].attrs, "weight_names")
+        ]
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise DataError(
+            "There is no such weight file.",
+            "Train first (`flexseg train CONFIG`), or check the path.",
+            str(path),
+        )
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"The file is no HDF5 file or is damaged ({error}).",
+            "Copy it again, or train again.",
+            str(path),
+        ) from None
+
+
+def weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that own weights, in the model's order; seeds of dropout are no weights."""
+    return [layer for layer in model.layers if layer.weights]
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Set the weights of `model` from a Keras 2 HDF5 file, by their order.
+
+    Raises
+    ------
+    DataError : count or shapes differ; the message names the first layer that does not fit.
+    """
+    stored = read_weights(path)
+    own = [(layer, weight) for layer in weighted_layers(model) for weight in layer.weights]
+    for (layer, weight), (name, array) in zip(own, stored, strict=False):
+        if tuple(weight.shape) != array.shape:
+            raise DataError(
+                f"The weights are of another network: layer {layer.name!r} has "
+                f"{weight.name} {tuple(weight.shape)}, the file has {name} {array.shape}.",
+                "Give the config that these weights were trained with.",
+                str(path),
+            )
+    if len(own) != len(stored):
+        longer = own[len(stored)][0].name if len(own) > len(stored) else stored[len(own)][0]
+        raise DataError(
+            f"The file has {len(stored)} weights, the network {len(own)}; the first without a "
+            f"partner is {longer}.",
+            "Give the config that these weights were trained with.",
+            str(path),
+        )
+    for (_, weight), (_, array) in zip(own, stored, strict=True):
+        weight.assign(array)
+
+
+def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the weights in the layout that the original systems read, whole or not at all.
+
+    Parameters
+    ----------
+    metadata : JSON types, stored beside the weights (see `read_metadata`).
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    with h5py.File(temporary, "w") as file:
+        file.attrs["keras_version"] = b"2.10.0"
+        file.attrs["backend"] = b"tensorflow"
+        names = [layer.name for layer in model.layers]
+        _set_names(file.attrs, "layer_names", names)
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            keys = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            _set_names(group.attrs, "weight_names", keys)
+            for key, weight in zip(keys, layer.weights, strict=True):
+                group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
+        file.create_dataset(METADATA, data=json.dumps(metadata))
+    os.replace(temporary, path)
+
+
+def _set_names(attributes: Any, key: str, names: list[str]) -> None:
+    """Store a list attribute, split where HDF5's limit of 64 KiB per attribute asks for it."""
+    array = np.array([name.encode() for name in names]) if names else np.zeros(0, "S1")
+    parts = max(1, -(-array.nbytes // 60_000))
+    if parts == 1:
+        attributes[key] = array
+        return
+    for part, chunk in enumerate(np.array_split(array, parts)):
+        attributes[f"{key}{part}"] = chunk
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """What `save_weights` stored beside the weights; None in files of the original systems.
+
+    Raises
+    ------
+    DataError : the file cannot be read.
+    """
+    with _open(path) as file:
+        if METADATA not in file:
+            return None
+        text = file[METADATA][()]
+    content: dict[str, Any] = json.loads(_text(text))
+    return content

@@ -250,7 +250,7 @@ class InferConfig(Section):
     output_dir: OutputPath = Field(Path("predictions"), description="Folder of the masks.")
     merged_dir: OptionalOutputPath = Field(None, description="Folder of the overlays.")
     overlay_alpha: float = Field(0.5, ge=0, le=1, description="Opacity of masks in overlays.")
-    probabilities: bool = Field(False, description="Write class probabilities as 16-bit PNG/npz.")
+    probabilities: bool = Field(False, description="Write class probabilities too (npz, float16).")
     threshold: float = Field(127, ge=0, le=255, description="One class: foreground above this/255.")
     blur: bool = Field(False, description="Blur the probability map before resizing.")
     ksize: Pair = Field((5, 5), description="Kernel of that blur.")

@@ -7,7 +7,7 @@ kinds: *binary* (one class, one sigmoid channel) and *multiclass* (softmax).
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -82,7 +82,9 @@ class LabelMap:
                 name = c.name or ("background" if i == 0 else f"class {i}")
                 classes.append(LabelClass(i, name, colors, tuple(c.values)))
             else:
-                classes.append(_made_up_class(experiment, i, count))
+                by_value = i == 0 and any(c.values for c in mask.classes)
+                made_up = _made_up_class(experiment, i, count)
+                classes.append(replace(made_up, values=(0,)) if by_value else made_up)
         return cls(
             tuple(classes),
             experiment.is_binary,

@@ -26,6 +26,12 @@ class Splits:
     cases: dict[SplitName, tuple[Case, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
+    def raise_errors(self) -> None:
+        """Raise DataError for the first finding that is an error."""
+        for finding in self.findings:
+            if finding.severity is Severity.ERROR:
+                raise DataError(finding.what, finding.fix, finding.where)
+
     def need(self, split: SplitName) -> tuple[Case, ...]:
         """The cases of a split. Raises ConfigError if the config does not say where they are."""
         if not self.cases.get(split):

@@ -1,0 +1,206 @@
+"""The engine below Keras: which one, how precise, how reproducible.
+
+`select` must run before Keras is imported for the first time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from flexseg.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+BackendName = Literal["tensorflow", "jax", "torch"]
+BACKENDS: tuple[BackendName, ...] = ("tensorflow", "jax", "torch")
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+def select(name: str | None = None) -> str:
+    """Choose the engine: `name`, else $KERAS_BACKEND, else the first that is installed.
+
+    Raises
+    ------
+    ConfigError : unknown, not installed, or Keras already runs on another one.
+    """
+    wanted = name or os.environ.get("KERAS_BACKEND")
+    if wanted is None:
+        wanted = next((b for b in BACKENDS if importlib.util.find_spec(b)), "tensorflow")
+    if wanted not in BACKENDS:
+        raise ConfigError(
+            f"{wanted!r} is no backend.", f"Choose one of {', '.join(BACKENDS)}.", "--backend"
+        )
+    if importlib.util.find_spec(wanted) is None:
+        raise ConfigError(
+            f"The backend {wanted} is not installed.",
+            f"Install it: pip install {wanted}, or choose another --backend.",
+            "--backend",
+        )
+    os.environ["KERAS_BACKEND"] = wanted
+    # The engines' own start-up messages say nothing that a user could act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "keras" not in sys.modules:
+        with _silent_stderr():
+            import keras
+    else:
+        import keras
+
+        if keras.backend.backend() != wanted:
+            raise ConfigError(
+                f"Keras already runs on {keras.backend.backend()}.",
+                f"Set the environment variable KERAS_BACKEND={wanted} before Python starts.",
+                "--backend",
+            )
+    return wanted
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Hide what the engine's native code writes while it loads, before its log level holds.
+
+    Python's exceptions still come through; `--debug` runs show the text.
+    """
+    if logger.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def accelerator() -> str | None:
+    """Name of the GPU or TPU that the engine will use; None on a CPU."""
+    import keras
+
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return None
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return str(details.get("device_name", "GPU"))
+    if name == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return None if device.platform == "cpu" else str(device.device_kind)
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def _accelerator_has_bfloat16() -> bool:
+    import keras
+
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(
+            tf.config.list_physical_devices("GPU")[0]
+        )
+        return bool(details.get("compute_capability", (0, 0)) >= (8, 0))
+    if name == "jax":
+        return True
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported())
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX); Linux tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def resolve_precision(setting: str) -> Precision:
+    """The Keras dtype policy for `[train] precision`.
+
+    "auto": bfloat16 where the device computes in it, else float32. JAX and PyTorch gain
+    nothing from it on a CPU without further care, so only TensorFlow gets it there.
+    """
+    if setting == "float32":
+        return "float32"
+    if setting in ("bfloat16", "float16"):
+        return "mixed_bfloat16" if setting == "bfloat16" else "mixed_float16"
+    import keras
+
+    if accelerator() is not None:
+        return "mixed_bfloat16" if _accelerator_has_bfloat16() else "float32"
+    on_cpu = keras.backend.backend() == "tensorflow" and _cpu_has_bfloat16()
+    return "mixed_bfloat16" if on_cpu else "float32"
+
+
+def prepare(setting: str, seed: int | None = None, deterministic: bool = False) -> Precision:
+    """Set precision, all seeds, and determinism. Returns the precision chosen."""
+    import keras
+
+    precision = resolve_precision(setting)
+    keras.config.set_dtype_policy(precision)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    if deterministic:
+        _make_deterministic()
+    return precision
+
+
+def _make_deterministic() -> None:
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+
+
+def compiles_ahead() -> bool | Literal["auto"]:
+    """Keras' `jit_compile`: XLA is what JAX is made of, and slows TensorFlow on a CPU."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return "auto"
+    return False
+
+
+def versions() -> dict[str, Any]:
+    """What ran, for a run's manifest."""
+    import keras
+    import numpy as np
+
+    from flexseg import __version__
+
+    engine = sys.modules.get(keras.backend.backend())
+    return {
+        "flexseg": __version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        keras.backend.backend(): getattr(engine, "__version__", None),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "device": accelerator() or f"CPU, {os.cpu_count()} cores",
+    }

@@ -1,0 +1,156 @@
+"""Prediction of a folder of images, or of one file, into masks and overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.schema import InferConfig
+from flexseg.data.images import IMAGE_SUFFIXES, read_image, write_png
+from flexseg.data.pairing import pair
+from flexseg.errors import DataError
+from flexseg.inference.overlay import displayable, overlay
+from flexseg.inference.predictor import Predictor
+from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
+
+
+@dataclass
+class Targets:
+    """Where the results of one inference go; None: not written."""
+
+    masks: Path
+    merged: Path | None = None
+    colorized: Path | None = None
+    probabilities: Path | None = None
+
+    def folders(self) -> list[Path]:
+        """All folders that are written to."""
+        return [p for p in (self.masks, self.merged, self.colorized, self.probabilities) if p]
+
+
+@dataclass
+class Inference:
+    """What an inference did.
+
+    Attributes
+    ----------
+    areas : file name -> class name -> pixels.
+    failed : file name -> reason why it has no result.
+    """
+
+    targets: Targets
+    areas: dict[str, dict[str, int]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def targets_for(config: InferConfig, *, binary: bool, colorize: bool) -> Targets:
+    """The output folders that a config means."""
+    masks = config.output_dir
+    return Targets(
+        masks,
+        config.merged_dir or masks.with_name(f"{masks.name}_merged"),
+        (config.colorized_dir or masks.with_name(f"{masks.name}_colorized"))
+        if binary and (colorize or config.mask_colorize)
+        else None,
+        masks.with_name(f"{masks.name}_probabilities") if config.probabilities else None,
+    )
+
+
+def images_of(source: Path) -> list[Path]:
+    """The images of a folder, or the one file.
+
+    Raises
+    ------
+    DataError : nothing there, no image, or two images would give the same output name.
+    """
+    if source.is_file():
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(
+                f"{source.suffix or 'A file without suffix'} is no image format.",
+                f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
+                str(source),
+            )
+        return [source]
+    return [case.image for case in pair(source, None).cases]
+
+
+def infer(
+    predictor: Predictor,
+    source: Path,
+    targets: Targets,
+    *,
+    alpha: float = 0.5,
+    on_image: Callable[[int, int], None] | None = None,
+) -> Inference:
+    """Predict all images of `source` (folder or file) and write the results.
+
+    Masks are indexed PNGs of the image's size: pixel value = class id, palette = the classes'
+    colours. Files that cannot be read are listed in the result; the others are predicted.
+
+    Parameters
+    ----------
+    on_image : called with (done, total) after each image.
+
+    Raises
+    ------
+    DataError : there is no image at all.
+    """
+    paths = images_of(source)
+    refuse_overlap({"[infer] output_dir": targets.masks}, [source])
+    for folder in targets.folders():
+        if any((folder / f"{path.stem}.png").exists() for path in paths):
+            set_aside(folder)
+        make_folder(folder)
+    result = Inference(targets)
+
+    def readable() -> Iterator[tuple[str, NDArray]]:
+        for path in paths:
+            try:
+                pixels = read_image(path)
+                predictor.package.preprocessing.image(pixels, str(path))
+            except DataError as error:
+                result.failed[path.name] = str(error)
+                continue
+            yield str(path), pixels
+
+    for done, (name, pixels, p) in enumerate(predictor.probabilities(readable()), start=1):
+        path = Path(name)
+        result.areas[path.name] = _write(predictor, path.stem, pixels, p, targets, alpha)
+        if on_image is not None:
+            on_image(done, len(paths))
+    write_json(targets.masks / "predictions.json", _summary(result))
+    return result
+
+
+def _write(
+    predictor: Predictor,
+    stem: str,
+    pixels: NDArray,
+    p: NDArray[np.float32],
+    targets: Targets,
+    alpha: float,
+) -> dict[str, int]:
+    label_map = predictor.package.labels
+    labels = predictor.labels(p)
+    name = f"{stem}.png"
+    write_png(targets.masks / name, labels, label_map.palette)
+    if targets.merged is not None:
+        picture = overlay(displayable(pixels), labels, label_map, alpha)
+        write_png(targets.merged / name, picture)
+    if targets.colorized is not None:
+        write_png(targets.colorized / name, label_map.colorize(labels))
+    if targets.probabilities is not None:
+        np.savez_compressed(
+            targets.probabilities / f"{stem}.npz", probabilities=p.astype(np.float16)
+        )
+    counts = np.bincount(labels.ravel(), minlength=len(label_map.classes))
+    return {c.name: int(counts[c.id]) for c in label_map.classes}
+
+
+def _summary(result: Inference) -> dict[str, Any]:
+    return {"pixels_per_class": result.areas, "failed": result.failed}

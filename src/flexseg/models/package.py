@@ -1,0 +1,103 @@
+"""A model package: weights and all that using them needs, in one HDF5 file.
+
+The file is a `best_model.h5` that the original systems can load; what they do not know
+(label map, preprocessing, sizes) stands beside the weights as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from flexseg import __version__
+from flexseg.config.schema import Experiment, ModelConfig
+from flexseg.data.labels import LabelMap
+from flexseg.data.preprocess import Preprocessing
+from flexseg.errors import DataError
+from flexseg.models.registry import build_model
+from flexseg.models.weights import load_weights, read_metadata, save_weights
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A network with its label map and preprocessing.
+
+    Attributes
+    ----------
+    threshold : probability above which a pixel is foreground (one class only).
+    info : training metrics and versions, JSON types.
+    """
+
+    model: keras.Model
+    config: ModelConfig
+    labels: LabelMap
+    preprocessing: Preprocessing
+    threshold: float = 0.5
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, experiment: Experiment, search: Path | None = None) -> ModelPackage:
+        """A package with fresh weights, as a config describes it."""
+        return cls(
+            build_model(experiment.model, search),
+            experiment.model,
+            LabelMap.from_experiment(experiment),
+            Preprocessing.from_experiment(experiment),
+            _threshold(experiment),
+        )
+
+    def save(self, path: Path, info: dict[str, Any]) -> None:
+        """Write weights and description, whole or not at all."""
+        metadata = {
+            "flexseg": __version__,
+            "model": self.config.model_dump(mode="json"),
+            "labels": self.labels.as_dict(),
+            "preprocessing": self.preprocessing.as_dict(),
+            "threshold": self.threshold,
+            "info": info,
+        }
+        save_weights(self.model, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path, experiment: Experiment, search: Path | None = None) -> ModelPackage:
+        """Read a package; a weight file of the original systems takes the rest from the config.
+
+        Raises
+        ------
+        DataError : the file cannot be read or is of another network.
+        """
+        metadata = read_metadata(path)
+        if metadata is None:
+            package = cls.create(experiment, search)
+        else:
+            config = ModelConfig.model_validate(metadata["model"])
+            _refuse_foreign_code(config, experiment, path)
+            package = cls(
+                build_model(config, search),
+                config,
+                LabelMap.from_dict(metadata["labels"]),
+                Preprocessing.from_dict(metadata["preprocessing"]),
+                metadata["threshold"],
+                metadata["info"],
+            )
+        load_weights(package.model, path)
+        return package
+
+
+def _refuse_foreign_code(config: ModelConfig, experiment: Experiment, path: Path) -> None:
+    """A weight file is data: it may not choose which module gets imported."""
+    if ":" in config.model and config.model != experiment.model.model:
+        raise DataError(
+            f"The file asks for the code {config.model!r}, which the config does not name.",
+            f"Set [model] model = {config.model!r} if you trust that code.",
+            str(path),
+        )
+
+
+def _threshold(experiment: Experiment) -> float:
+    # 127 of 255 is the old spelling of one half.
+    value = experiment.infer.threshold
+    return 0.5 if value == 127 else value / 255

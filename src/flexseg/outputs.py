@@ -1,0 +1,106 @@
+"""Writing results so that nothing of the user's is ever lost or half written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flexseg.errors import ConfigError, ResourceError
+
+logger = logging.getLogger(__name__)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Move results that are in the way to `<name>_<timestamp>_bak`.
+
+    Returns the new place, or None if nothing (or an empty folder) was there.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
+    target = path.with_name(f"{path.name}_{stamp}_bak")
+    path.rename(target)
+    logger.info("Earlier results moved: %s -> %s", path, target.name)
+    return target
+
+
+def make_folder(path: Path) -> Path:
+    """Create an output folder.
+
+    Raises
+    ------
+    ResourceError : the place cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(13, "no permission to write")
+    except OSError as error:
+        raise ResourceError(
+            f"The output folder cannot be written ({error.strerror or error}).",
+            "Choose another one, e.g. with --set train.run_dir=FOLDER or --output FOLDER.",
+            str(path),
+        ) from None
+    return path
+
+
+def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> None:
+    """Refuse output folders that are, or contain, something that is read.
+
+    Raises
+    ------
+    ConfigError : names the key and what it would move aside.
+    """
+    sources = [p.resolve() for p in inputs if p is not None]
+    for key, output in outputs.items():
+        target = output.resolve()
+        for source in sources:
+            if source == target or target in source.parents:
+                raise ConfigError(
+                    f"The output folder {target} contains the input {source}.",
+                    "Choose an output folder of its own.",
+                    key,
+                )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON; NaN becomes null."""
+    write_text(path, json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n")
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return _jsonable(value.item())
+    return value
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a comma-separated table; None and NaN become empty cells."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if v is None or v != v else v for v in row])
+    write_text(path, buffer.getvalue())

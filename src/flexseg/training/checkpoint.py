@@ -1,0 +1,100 @@
+"""The whole state of a training in one file, so that it can go on after any interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from flexseg.errors import DataError
+
+FILE_NAME = "checkpoint.npz"
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    epoch : the epoch to go on with, from 0.
+    batch : batches of it that are already done.
+    history : metric -> value per finished epoch.
+    callbacks : name -> attributes of the callbacks that remember something.
+    signature : what must be equal to go on (model, data, optimizer).
+    seconds : training time so far.
+    finished : training came to its regular end.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signature: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: bool = False
+
+
+def _groups(model: keras.Model, *, metrics: bool) -> dict[str, list[Any]]:
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+    if metrics:
+        groups["metrics"] = model.metrics_variables
+    return groups
+
+
+def save(path: Path, model: keras.Model, progress: Progress) -> None:
+    """Write model, optimizer, random state and progress, whole or not at all."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+    arrays: dict[str, Any] = {"progress": np.array(json.dumps(asdict(progress)))}
+    for name, variables in _groups(model, metrics=progress.batch > 0).items():
+        for i, variable in enumerate(variables):
+            arrays[f"{name}/{i}"] = keras.ops.convert_to_numpy(variable)
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_progress(path: Path) -> Progress:
+    """The progress alone.
+
+    Raises
+    ------
+    DataError : there is no checkpoint, or it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return Progress(**json.loads(str(archive["progress"])))
+    except FileNotFoundError:
+        raise DataError(
+            "There is no checkpoint to resume from.", "Train without --resume.", str(path)
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"The checkpoint cannot be read ({error}).", "Train without --resume.", str(path)
+        ) from None
+
+
+def restore(path: Path, model: keras.Model, names: tuple[str, ...]) -> None:
+    """Set the variables of the groups `names` ("model", "optimizer", "metrics")."""
+    with np.load(path, allow_pickle=False) as archive:
+        groups = _groups(model, metrics="metrics" in names)
+        for name in names:
+            for i, variable in enumerate(groups[name]):
+                key = f"{name}/{i}"
+                if key not in archive or archive[key].shape != tuple(variable.shape):
+                    raise DataError(
+                        f"The checkpoint does not fit the network ({key}).",
+                        "Resume with the config that it was trained with.",
+                        str(path),
+                    )
+                variable.assign(archive[key])

@@ -1,0 +1,406 @@
+"""Training from a config: data, network, callbacks, Keras `fit`, and all files of a run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from flexseg import backend
+from flexseg.config.findings import Finding, Severity
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import Experiment, ModelConfig
+from flexseg.data.batches import BatchDataset, BatchPlan
+from flexseg.data.pairing import Case
+from flexseg.data.splits import Splits, find_splits
+from flexseg.data.store import CaseReader, Store, open_store, record_bytes
+from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
+from flexseg.inference.folder import images_of
+from flexseg.inference.predictor import Predictor
+from flexseg.losses import get_loss, get_metric
+from flexseg.models.package import ModelPackage
+from flexseg.outputs import make_folder, refuse_overlap, set_aside
+from flexseg.training import checkpoint
+from flexseg.training.callbacks import (
+    BestModel,
+    Checkpointer,
+    EpochChangeInference,
+    EpochSetter,
+    NanGuard,
+    ProgressLine,
+    Recorder,
+    StopFile,
+    write_times,
+)
+from flexseg.training.run import RunManifest, data_fingerprint
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes
+    ----------
+    folder : where all its files are.
+    best_epoch : epoch of the lowest val_loss, from 0.
+    """
+
+    folder: Path
+    weights: Path
+    history: dict[str, list[float]]
+    best_epoch: int
+    best_loss: float
+
+
+def compile_model(model: keras.Model, config: ModelConfig) -> None:
+    """Give a network its optimizer, loss and metrics by name."""
+    optimizers = {
+        "Adam": keras.optimizers.Adam,
+        "AdamW": keras.optimizers.AdamW,
+        "SGD": keras.optimizers.SGD,
+    }
+    options: dict[str, Any] = {"momentum": 0.99, "nesterov": True}
+    optimizer = optimizers[config.optimizer](
+        learning_rate=config.learning_rate,
+        clipvalue=config.clipvalue,
+        **(options if config.optimizer == "SGD" else {}),
+    )
+    channels = config.num_classes
+    model.compile(
+        optimizer=optimizer,
+        loss=get_loss(config.loss, channels),
+        metrics=[get_metric(name, channels) for name in config.metrics],
+        jit_compile=backend.compiles_ahead(),
+    )
+
+
+def checked_splits(experiment: Experiment) -> Splits:
+    """The splits for training. Raises DataError on the first error that was found."""
+    splits = find_splits(experiment)
+    splits.raise_errors()
+    splits.need("train")
+    log_findings(splits.findings)
+    return splits
+
+
+def log_findings(findings: Iterable[Finding]) -> None:
+    """Log what a check found."""
+    for finding in findings:
+        level = logging.WARNING if finding.severity is Severity.WARNING else logging.INFO
+        logger.log(level, "%s: %s %s", finding.where, finding.what, finding.fix)
+
+
+class Training:
+    """One training, from its config to its files."""
+
+    def __init__(self, loaded: LoadedConfig, console: Console) -> None:
+        self.loaded = loaded
+        self.experiment = loaded.experiment
+        self.console = console
+        train = self.experiment.train
+        self.folder = train.run_dir
+        self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
+        self.weights_file = train.model_dir / train.best_model_file
+        self.manifest = RunManifest(self.folder, loaded)
+
+    def run(self, *, resume: bool = False) -> Run:
+        """Train, or go on with an interrupted training.
+
+        Raises
+        ------
+        FlexsegError : anything that the user can act on; `Interrupted` after a signal.
+        """
+        model_config, train = self.experiment.model, self.experiment.train
+        precision = backend.prepare(train.precision, train.seed, train.deterministic)
+        log_findings(self.loaded.findings)
+        splits = checked_splits(self.experiment)
+        progress = self._progress(splits.cases["train"], precision, resume=resume)
+        if progress.finished:
+            return self._finished(progress)
+        package = ModelPackage.create(self.experiment, self.loaded.path.parent)
+        compile_model(package.model, model_config)
+        if model_config.show_summary:
+            package.model.summary(print_fn=self.console.print)
+        self._prepare_folders(fresh=progress.epoch == 0 and progress.batch == 0)
+        self.manifest.add_data(dict(splits.cases), [*self.loaded.findings, *splits.findings])
+        self.manifest.write(
+            versions=backend.versions(),
+            precision=precision,
+            seed=train.seed,
+            parameters=package.model.count_params(),
+            resumed_at={"epoch": progress.epoch, "batch": progress.batch},
+        )
+        self.console.print(
+            f"Training {model_config.model} ({package.model.count_params():,} parameters, "
+            f"{precision}, {keras.backend.backend()}) on {len(splits.cases['train'])} cases, "
+            f"validation on {len(splits.cases.get('valid', ()))}.",
+            highlight=False,
+        )
+        datasets = self._datasets(package, splits)
+        try:
+            run = self._fit(package, datasets, progress)
+        except Interrupted:
+            self.manifest.write(status="interrupted")
+            raise
+        except Exception as error:
+            self.manifest.write(status="failed", error=str(error))
+            raise self._readable(error, datasets) from error
+        finally:
+            for dataset in datasets:
+                dataset.close()
+                dataset.store.close()
+        return run
+
+    def _signature(self, cases: tuple[Case, ...], precision: str) -> dict[str, Any]:
+        """What must not change between an interruption and its resumption."""
+        model = self.experiment.model.model_dump(mode="json", exclude={"show_summary"})
+        train = self.experiment.train
+        return {
+            **{f"model.{key}": value for key, value in model.items()},
+            "train.batch_size": train.batch_size,
+            "train.seed": train.seed,
+            "train.shuffle": train.shuffle,
+            "precision": precision,
+            "backend": keras.backend.backend(),
+            "training data": data_fingerprint(cases),
+        }
+
+    def _progress(
+        self, cases: tuple[Case, ...], precision: str, *, resume: bool
+    ) -> checkpoint.Progress:
+        signature = self._signature(cases, precision)
+        if not resume:
+            return checkpoint.Progress(signature=signature)
+        if not self.checkpoint_file.exists():
+            if not self.manifest.path.exists():
+                checkpoint.read_progress(self.checkpoint_file)  # raises: nothing to resume
+            logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
+            return checkpoint.Progress(signature=signature)
+        progress = checkpoint.read_progress(self.checkpoint_file)
+        changed = sorted(k for k in signature if signature[k] != progress.signature.get(k))
+        if changed:
+            raise ConfigError(
+                f"The interrupted run had other values of: {', '.join(changed)}.",
+                "Restore them, or train without --resume (the old results move aside).",
+                str(self.checkpoint_file),
+            )
+        progress.finished = progress.finished and progress.epoch >= self.experiment.train.epochs
+        return progress
+
+    def _finished(self, progress: checkpoint.Progress) -> Run:
+        self.console.print(
+            f"This training is finished ({progress.epoch} epochs); raise train.epochs to go on."
+        )
+        best = progress.callbacks["best"]
+        return Run(
+            self.folder, self.weights_file, progress.history, best["best_epoch"], best["best"]
+        )
+
+    def _prepare_folders(self, *, fresh: bool) -> None:
+        e = self.experiment
+        outputs = {
+            "[train] model_dir": e.train.model_dir,
+            "[train] eval_dir": e.train.eval_dir,
+            "[train] epoch_change_infer_dir": e.train.epoch_change_infer_dir,
+        }
+        sections = (e.dataset, e.train, e.valid, e.test, e.infer)
+        inputs = [self.loaded.path, *(s.images_dir for s in sections)]
+        inputs += [s.masks_dir for s in sections if hasattr(s, "masks_dir")]
+        refuse_overlap(outputs, inputs)
+        make_folder(self.folder)
+        if fresh:
+            files = [self.folder / "history.json", self.manifest.path]
+            for path in (*outputs.values(), *files):
+                set_aside(path)
+        for key, path in outputs.items():
+            if "epoch_change" not in key or e.train.epoch_change_infer:
+                make_folder(path)
+        if self.loaded.path.parent != e.train.model_dir:
+            shutil.copyfile(self.loaded.path, e.train.model_dir / self.loaded.path.name)
+
+    def _datasets(self, package: ModelPackage, splits: Splits) -> list[BatchDataset]:
+        """The training batches and, if there are any, those of the validation."""
+        e = self.experiment
+        reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+        budget = e.dataset.cache_gb * 2**30
+        steps = e.train.steps_per_epoch if e.model.generator else None
+        result = []
+        for split, name in (("train", "train"), ("valid", "valid")):
+            cases = splits.cases.get(split, ())  # type: ignore[call-overload]
+            if not cases:
+                continue
+            store: Store = open_store(
+                cases,
+                reader,
+                cache=e.dataset.cache,
+                cache_bytes=budget,
+                cache_file=e.train.model_dir / f"cache_{name}.bin",
+                shared=e.dataset.worker_type == "process" and e.dataset.workers > 0,
+            )
+            if store.memory is not None:
+                budget -= len(cases) * record_bytes(reader.preprocessing, store.dtype)
+            training = split == "train"
+            plan = BatchPlan(
+                len(cases),
+                e.train.batch_size,
+                e.train.seed,
+                shuffle=e.train.shuffle and training,
+                steps=steps if training else None,
+            )
+            result.append(
+                BatchDataset(
+                    store,
+                    plan,
+                    workers=e.dataset.workers,
+                    worker_type=e.dataset.worker_type,
+                )
+            )
+        return result
+
+    def _fit(
+        self, package: ModelPackage, datasets: list[BatchDataset], progress: checkpoint.Progress
+    ) -> Run:
+        train = self.experiment.train
+        model, batches = package.model, datasets[0]
+        validation = datasets[1] if len(datasets) > 1 else None
+        if progress.epoch or progress.batch:
+            checkpoint.restore(self.checkpoint_file, model, ("model", "optimizer"))
+            self.console.print(
+                f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
+            )
+        best = BestModel(
+            lambda logs: package.save(
+                self.weights_file, {"training": logs, "versions": backend.versions()}
+            )
+        )
+        line = ProgressLine(self.console, batches, train.epochs)
+        recorder = Recorder(
+            progress.history, train.eval_dir, self.folder / "history.json", self._csv_metrics()
+        )
+        remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]] = {
+            "best": (best, ("best", "best_epoch"))
+        }
+        plateau = self._plateau_callbacks(remember, "val_loss" if validation else "loss")
+        checkpointer = Checkpointer(
+            self.checkpoint_file, batches, progress, remember, train.checkpoint_minutes
+        )
+        callbacks = [
+            EpochSetter(batches, progress.epoch, progress.batch),
+            NanGuard(batches),
+            line,
+            best,
+            *plateau,
+            recorder,
+            *self._epoch_change(package),
+            *self._tensorboard(),
+            StopFile([Path.cwd(), self.folder]),
+            checkpointer,
+        ]
+        with checkpointer:
+            # An epoch that is resumed in its middle is shorter, so it has a `fit` of its own.
+            middle = [progress.epoch + 1] if progress.batch else []
+            for last in (*middle, train.epochs):
+                if progress.epoch >= train.epochs or model.stop_training:
+                    break
+                batches.set_epoch(progress.epoch, progress.batch)
+                model.fit(
+                    batches,
+                    validation_data=validation,
+                    initial_epoch=progress.epoch,
+                    epochs=last,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=callbacks,
+                )
+        progress.finished = True
+        checkpoint.save(self.checkpoint_file, model, progress)
+        write_times(train.eval_dir / "times.csv", line.times)
+        self.manifest.write(
+            status="finished",
+            epochs=progress.epoch,
+            best={"epoch": best.best_epoch, "loss": best.best},
+            seconds=round(progress.seconds, 1),
+            weights=str(self.weights_file),
+        )
+        return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
+
+    def _csv_metrics(self) -> list[str]:
+        given = self.experiment.train.metrics[:2]
+        names = self.experiment.model.metrics
+        if len(given) == 2:
+            return given
+        return [names[0], f"val_{names[0]}"] if names else ["loss", "val_loss"]
+
+    def _plateau_callbacks(
+        self,
+        remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]],
+        monitor: str,
+    ) -> list[keras.callbacks.Callback]:
+        train = self.experiment.train
+        callbacks: list[keras.callbacks.Callback] = []
+        if train.learning_rate_reducer:
+            reducer = keras.callbacks.ReduceLROnPlateau(
+                monitor=monitor,
+                factor=train.reducer_factor,
+                patience=train.reducer_patience,
+                min_lr=0.0,
+            )
+            remember["reducer"] = (reducer, ("wait", "best", "cooldown_counter"))
+            callbacks.append(reducer)
+        if train.patience > 0:
+            stopper = keras.callbacks.EarlyStopping(monitor=monitor, patience=train.patience)
+            remember["stopper"] = (stopper, ("wait", "best", "best_epoch"))
+            callbacks.append(stopper)
+        return callbacks
+
+    def _epoch_change(self, package: ModelPackage) -> list[keras.callbacks.Callback]:
+        train, source = self.experiment.train, self.experiment.infer.images_dir
+        if not train.epoch_change_infer or not train.num_infer_images:
+            return []
+        if source is None or not source.is_dir():
+            logger.warning(
+                "[infer] images_dir (%s) does not exist: no predictions at epoch changes.", source
+            )
+            return []
+        images = images_of(source)[: train.num_infer_images]
+        predictor = Predictor(package, self.experiment.eval.batch_size)
+        return [EpochChangeInference(predictor, images, train.epoch_change_infer_dir)]
+
+    def _tensorboard(self) -> list[keras.callbacks.Callback]:
+        if not self.experiment.train.tensorboard:
+            return []
+        try:
+            import tensorboard  # noqa: F401
+            import tensorflow  # noqa: F401
+        except ImportError:
+            raise ConfigError(
+                "TensorBoard logs were asked for, but TensorBoard is not installed.",
+                "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
+                "[train] tensorboard",
+            ) from None
+        return [keras.callbacks.TensorBoard(str(self.experiment.train.eval_dir / "tensorboard"))]
+
+    def _readable(self, error: Exception, datasets: list[BatchDataset]) -> BaseException:
+        """The cause of a failure, where the engine has wrapped or hidden it."""
+        for dataset in datasets:
+            if isinstance(dataset.error, FlexsegError):
+                return dataset.error
+        if isinstance(error, FlexsegError):
+            return error
+        name = type(error).__name__
+        memory = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
+        if isinstance(error, MemoryError) or any(m in f"{name} {error}" for m in memory):
+            train = self.experiment.train
+            return ResourceError(
+                f"The memory does not suffice for batches of {train.batch_size}.",
+                "Use a smaller train.batch_size, model size or base_filters.",
+            )
+        return error

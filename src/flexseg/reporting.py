@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,58 +17,58 @@ _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def print_scores(console: Console, summary: dict[str, Any]) -> None:
     """The table of an evaluation: means with intervals, and what stands apart from them."""
-    table = Table(
-        title=f"{summary['cases']} cases ({summary['groups']} groups), native resolution; mean "
-        "over cases with the class, 95 % interval",
-        title_justify="left",
-        title_style="",
+    console.print(
+        f"[bold]{summary['cases']} cases ({summary['groups']} groups), scored at native "
+        "resolution.[/] Means over the cases in whose reference the class is; below each its 95 % "
+        "interval."
     )
-    for name in ("class", "Dice", "IoU", "precision", "recall"):
-        table.add_column(name)
-    for name in ("cases", "missed", "empty ref.", "false pos."):
-        table.add_column(name, justify="right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class", overflow="fold")
+    for name in ("Dice", "IoU", "precision", "recall"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("cases", justify="right")
+    metrics = ("dice", "iou", "precision", "recall")
     for c in summary["classes"]:
-        table.add_row(
-            c["name"],
-            *(_with_interval(c[m]) for m in ("dice", "iou", "precision", "recall")),
-            str(c["cases_with_reference"]),
-            str(c["missed"]),
-            str(c["cases_with_empty_reference"]),
-            str(c["false_positive"]),
-        )
+        cells = (_with_interval(c[m]) for m in metrics)
+        table.add_row(escape(c["name"]), *cells, str(c["cases_with_reference"]))
     if len(summary["classes"]) > 1:
-        macro = summary["macro"]
         table.add_section()
-        table.add_row(
-            "mean of classes",
-            *(_with_interval(macro[m]) for m in ("dice", "iou", "precision", "recall")),
-        )
+        table.add_row("mean", *(_with_interval(summary["macro"][m]) for m in metrics))
     console.print(table)
+    for c in summary["classes"]:
+        if c["missed"]:
+            console.print(
+                f"{escape(c['name'])}: missed altogether in {c['missed']} of "
+                f"{c['cases_with_reference']} cases."
+            )
+        if c["cases_with_empty_reference"]:
+            console.print(
+                f"{escape(c['name'])}: not in the reference of {c['cases_with_empty_reference']} "
+                f"cases (in no mean), predicted nevertheless in {c['false_positive']} of them."
+            )
     for note in summary["notes"][1:]:
         console.print(f"Note: {note}")
     if legacy := summary.get("not_comparable_with_the_above"):
         values = ", ".join(f"{k} {v:.4f}" for k, v in legacy.items() if k != "what")
-        console.print(f"The original systems' figures (soft, network size): {values}")
+        console.print(f"The original systems' figures (soft, at network size): {values}")
 
 
 def _with_interval(entry: dict[str, Any]) -> str:
     if entry["mean"] is None:
         return "-"
     text = f"{entry['mean']:.3f}"
-    return f"{text} ({entry['ci95'][0]:.3f}-{entry['ci95'][1]:.3f})" if entry["ci95"] else text
+    ci = entry["ci95"]
+    return f"{text}\n[dim]{ci[0]:.3f}-{ci[1]:.3f}[/]" if ci else text
 
 
 def print_check(console: Console, report: CheckReport) -> None:
     """Findings, effective values and data of a check."""
-    values = Table(title="Effective values", title_justify="left", title_style="bold")
-    values.add_column("key")
-    values.add_column("value", overflow="fold")
-    values.add_column("from")
+    console.print("[bold]Effective values[/] (all others have their default)")
+    width = max((len(key) for key, _, _ in report.values), default=0)
     for key, value, source in report.values:
-        values.add_row(key, escape(str(value)), source)
-    console.print(values)
+        console.print(f"  {key:<{width}}  {escape(value)}  [dim]({escape(source)})[/]")
     if report.splits:
-        data = Table(title="Data", title_justify="left", title_style="bold")
+        data = Table(title="\nData", title_justify="left", title_style="bold")
         for name in ("split", "cases", "sizes", "images", "masks", "share of pixels by class"):
             data.add_column(name, overflow="fold")
         for split in report.splits:

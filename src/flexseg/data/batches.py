@@ -78,7 +78,8 @@ class BatchDataset(keras.utils.PyDataset):
         self.epoch = 0
         self.start = 0
         self.error: BaseException | None = None
-        self.delivered: dict[int, float] = {}
+        # Batch -> (when it was handed over, how long the training's request for it took).
+        self.delivered: dict[int, tuple[float, float]] = {}
         self._ahead = ahead
         self._worker_count = workers
         self._worker_type = worker_type
@@ -103,13 +104,15 @@ class BatchDataset(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
         """Batch `index`, counted from `start`."""
+        asked = time.perf_counter()
         try:
             batch = self._fetch(self.start + index)
         except BaseException as error:
             # The engine may wrap the error beyond recognition; the trainer asks for it here.
             self.error = error
             raise
-        self.delivered[index] = time.perf_counter()
+        now = time.perf_counter()
+        self.delivered[index] = (now, now - asked)
         return batch
 
     def _fetch(self, batch: int) -> tuple[NDArray, NDArray[np.uint8]]:

@@ -6,7 +6,6 @@ kinds: *binary* (one class, one sigmoid channel) and *multiclass* (softmax).
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from flexseg.config.schema import Experiment
+from flexseg.data.display import distinct_color
 from flexseg.data.images import MaskPixels
 from flexseg.errors import ConfigError, DataError
 
@@ -288,9 +288,7 @@ def _made_up_class(experiment: Experiment, i: int, count: int) -> LabelClass:
         return LabelClass(i, "foreground" if i else "background", (color or default,))  # type: ignore[arg-type]
     if i == 0:
         return LabelClass(0, "background", ((0, 0, 0),))
-    rgb = colorsys.hsv_to_rgb((i - 1) / (count - 1) + 1 / 3, 0.85, 0.95)
-    color = (int(rgb[0] * 255), int(rgb[1] * 255), int(rgb[2] * 255))
-    return LabelClass(i, f"class {i}", (color,))
+    return LabelClass(i, f"class {i}", (distinct_color(i - 1, count - 1),))
 
 
 def _pack(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import InferConfig
+from flexseg.data.display import displayable
 from flexseg.data.images import IMAGE_SUFFIXES, read_image, write_png
 from flexseg.data.pairing import pair
 from flexseg.errors import DataError
-from flexseg.inference.overlay import displayable, overlay
+from flexseg.inference.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 

@@ -292,8 +292,9 @@ class ProgressLine(keras.callbacks.Callback):
             self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        delivered = self.dataset.delivered.pop(batch, self._last)
-        self._waited += max(0.0, delivered - self._last)
+        # Engines ask ahead, so a request may end before the step that uses it begins.
+        delivered, took = self.dataset.delivered.pop(batch, (self._last, 0.0))
+        self._waited += min(took, max(0.0, delivered - self._last))
         self._last = time.perf_counter()
         self._batches += 1
         if self._bar is not None:

@@ -179,9 +179,7 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Score this folder of masks instead of the model.")
     ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Reference masks for --predictions.")
-    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Reference masks for --predictions.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results.")
     ] = None,
@@ -288,7 +286,8 @@ def main(arguments: list[str] | None = None) -> Any:
             errors.print_exception()
         place = f"[bold]{escape(error.where)}[/]\n" if error.where else ""
         errors.print(
-            f"[bold red]Error:[/] {place}{escape(error.problem)}\n[bold]Fix:[/] {escape(error.fix)}",
+            f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
+            f"[bold]Fix:[/] {escape(error.fix)}",
             soft_wrap=True,
         )
         sys.exit(error.exit_code)

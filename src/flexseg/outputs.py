@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -74,7 +75,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -87,7 +88,7 @@ def _jsonable(value: Any) -> Any:
         return {str(k): _jsonable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_jsonable(v) for v in value]
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, Path):
         return str(value)
@@ -96,11 +97,15 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a comma-separated table; None and NaN become empty cells."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     for row in rows:
-        writer.writerow(["" if v is None or v != v else v for v in row])
+        writer.writerow(["" if _is_missing(v) else v for v in row])
     write_text(path, buffer.getvalue())

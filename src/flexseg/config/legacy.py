@@ -228,20 +228,18 @@ def read(path: Path) -> RawConfig:
             f"{path}, line {error.lineno}",
         ) from None
     except configparser.ParsingError as error:
-        number, line = error.errors[0]
+        bad_line, line = error.errors[0]
         raise ConfigError(
             f"{line} is neither a [section], a key = value, nor a comment.",
             "Write 'key = value', or start the line with ';'.",
-            f"{path}, line {number}",
+            f"{path}, line {bad_line}",
         ) from None
 
     lines = _line_numbers(text)
     raw = RawConfig()
     for section in parser.sections():
         if section in DEAD_SECTIONS:
-            raw.warn(
-                Severity.NOTE, "dead-section", f"[{section}]", "No original program reads it."
-            )
+            raw.warn(Severity.NOTE, "dead-section", f"[{section}]", "No original program reads it.")
             continue
         for key in parser[section]:
             number = lines.get((section, key))

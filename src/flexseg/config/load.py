@@ -78,7 +78,9 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
         first = warnings[0]
-        raise ConfigError(first.what, first.fix or "Correct it, or leave --strict out.", first.where)
+        raise ConfigError(
+            first.what, first.fix or "Correct it, or leave --strict out.", first.where
+        )
     sources = {f"{section}.{key}": source for (section, key), source in raw.sources.items()}
     return LoadedConfig(path, experiment, tuple(raw.findings), sources, is_legacy)
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +143,11 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
         check_size(config, MODELS.get(config.model).multiple(config))
 
     attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
-    attempt(lambda: get_loss(config.loss, config.num_classes), "[model] loss")
+    attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")
     for name in config.metrics:
-        attempt(lambda name=name: get_metric(name, config.num_classes), "[model] metrics")
-    attempt(lambda: Preprocessing.from_experiment(loaded.experiment), "[image]")
-    attempt(lambda: LabelMap.from_experiment(loaded.experiment), "[mask]")
+        attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
+    attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
+    attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
     return findings
 
 
@@ -167,9 +168,7 @@ def _check_custom(name: str, folder: Path) -> None:
 
 def _finding(error: FlexsegError, scope: str, where: str = "") -> Finding:
     code = type(error).__name__.removesuffix("Error").lower()
-    return Finding(
-        Severity.ERROR, scope, code, error.where or where, error.problem, error.fix
-    )
+    return Finding(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
 
 
 def _check_data(
@@ -220,7 +219,6 @@ def _examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> Case
     except FlexsegError as error:
         facts.problems.append(error)
     try:
-        assert case.mask is not None
         mask = read_mask(case.mask)
         facts.mask_mode = mask.mode
         facts.lossy = mask.lossy
@@ -240,11 +238,9 @@ def _examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> Case
 
 def _split_summary(split: str, facts: list[CaseFacts], labels: LabelMap) -> dict[str, Any]:
     sizes = Counter(f.size for f in facts if f.size)
-    pixels = np.sum([f.class_pixels for f in facts if f.class_pixels] or [[0]], axis=0)
+    pixels = np.sum([f.class_pixels for f in facts if f.class_pixels] or [(0,)], axis=0)
     total = max(int(np.sum(pixels)), 1)
-    shares = [
-        f"{c.name} {pixels[c.id] / total:.2%}" for c in labels.classes if c.id < len(pixels)
-    ]
+    shares = [f"{c.name} {pixels[c.id] / total:.2%}" for c in labels.classes if c.id < len(pixels)]
     shown = [f"{w} x {h}" + (f" ({n})" if len(sizes) > 1 else "") for (h, w), n in
              sizes.most_common(3)]  # fmt: skip
     more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
@@ -264,7 +260,9 @@ def _counted(values: Iterable[str]) -> str:
     return ", ".join(f"{v} ({n})" if len(counts) > 1 else v for v, n in counts.most_common(4))
 
 
-def _data(severity: Severity, code: str, where: str, what: str, fix: str, items: list[str]) -> Finding:
+def _data(
+    severity: Severity, code: str, where: str, what: str, fix: str, items: list[str]
+) -> Finding:
     return Finding(severity, "data", code, where, what, fix, tuple(items))
 
 
@@ -312,7 +310,7 @@ def _split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> lis
 
 def _file_findings(facts: list[CaseFacts]) -> list[Finding]:
     findings = [_finding(error, "data") for f in facts for error in f.problems]
-    lossy = [f.case.mask.name for f in facts if f.lossy and f.case.mask]
+    lossy = [f.case.mask.name for f in facts if f.lossy]
     if lossy:
         findings.append(
             _data(
@@ -395,9 +393,7 @@ def _unknown_findings(
     return [_data(severity, "unknown-colors", "masks", what, fix, files)]
 
 
-def _proposed_map(
-    labels: LabelMap, found: list[Any], experiment: Experiment, legacy: bool
-) -> str:
+def _proposed_map(labels: LabelMap, found: list[Any], experiment: Experiment, legacy: bool) -> str:
     """A map with all that was found, in the syntax of the config at hand."""
     if all(isinstance(v, int | float) for v in found):
         taken = {v for c in labels.classes for v in c.values} | {0}
@@ -412,15 +408,16 @@ def _proposed_map(
             for i, v in enumerate(values, start=1)
         )
         return f"{arrows}; in the config: {tables} num_classes = {len(values) + 1}."
-    known = [(c.colors[0], c.id) for c in labels.classes] if labels.explicit else [((0, 0, 0), 0)]
-    entries = list(known)
-    for color in found:
-        if tuple(color) not in {k for k, _ in entries}:
-            entries.append((tuple(color), len(entries)))
+    colors: list[tuple[int, ...]] = [(0, 0, 0)]
+    if labels.explicit:
+        colors = [c.colors[0] for c in labels.classes]
+    entries = colors + [color for color in found if color not in colors]
     if legacy:
-        body = ", ".join(f"({r},{g},{b}): {i}" for (r, g, b), i in entries)
+        body = ", ".join(f"({r},{g},{b}): {i}" for i, (r, g, b) in enumerate(entries))
         return f"rgb_map = {{{body}}}, num_classes = {len(entries)}."
-    body = " ".join(f"[[mask.classes]] id = {i}, color = {list(rgb)};" for rgb, i in entries)
+    body = " ".join(
+        f"[[mask.classes]] id = {i}, color = {list(rgb)};" for i, rgb in enumerate(entries)
+    )
     return f"{body} num_classes = {len(entries)}."
 
 

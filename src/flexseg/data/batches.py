@@ -121,9 +121,7 @@ class BatchDataset(keras.utils.PyDataset):
         executor = self._executor or self._start()
         for ahead in range(batch, min(batch + self._ahead, len(self.plan))):
             if ahead not in self._futures:
-                self._futures[ahead] = self._submit(
-                    executor, self.plan.indices(self.epoch, ahead)
-                )
+                self._futures[ahead] = self._submit(executor, self.plan.indices(self.epoch, ahead))
         try:
             return self._futures.pop(batch).result()
         except BrokenProcessPool:

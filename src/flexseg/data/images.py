@@ -6,7 +6,6 @@ fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -240,7 +239,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8], palette: list[int] | None =
         image.putpalette(palette)
     temporary = path.with_name(f".{path.name}.part")
     image.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def is_8bit(path: Path) -> bool:

@@ -93,7 +93,6 @@ def _survey(cases: list[Case]) -> _Survey:
         channels[image.shape[2]] += 1
         wide |= image.dtype != np.uint8
         low, high = min(low, float(image.min())), max(high, float(image.max()))
-        assert case.mask is not None
         mask = read_mask(case.mask)
         lossy |= mask.lossy
         values, is_color = _mask_values(mask.pixels, mask.palette, mask.one_hot)
@@ -122,9 +121,7 @@ def _mask_values(pixels: Any, palette: Any, one_hot: bool) -> tuple[Counter[Any]
         return Counter(dict(zip(map(int, values), map(int, counts), strict=True))), False
     flat = pixels.reshape(-1, 3)
     colors, counts = np.unique(flat, axis=0, return_counts=True)
-    return Counter(
-        {tuple(map(int, c)): int(n) for c, n in zip(colors, counts, strict=True)}
-    ), True
+    return Counter({tuple(map(int, c)): int(n) for c, n in zip(colors, counts, strict=True)}), True
 
 
 def _model_size(survey: _Survey, size: int | None) -> tuple[int, int, int]:
@@ -179,7 +176,11 @@ def _config_text(
         f"image_height = {height}",
         f"image_channels = {channels}",
         f"num_classes = {len(classes) + 1 if multiclass else 1}"
-        + ("              # with the background" if multiclass else "              # one class: sigmoid"),
+        + (
+            "              # with the background"
+            if multiclass
+            else "              # one class: sigmoid"
+        ),
         f"num_layers = {levels}",
         "base_filters = 16",
         "base_kernels = [3, 3]        # wider first kernels, e.g. [9, 9], see more and cost more",
@@ -253,9 +254,7 @@ def _data_section(output: Path, folders: dict[str, Path]) -> list[str]:
 
 
 def _folder_keys(folder: Path, output: Path) -> list[str]:
-    return [
-        f'{key}_dir = "{_relative(folder / key, output)}"' for key in ("images", "masks")
-    ]
+    return [f'{key}_dir = "{_relative(folder / key, output)}"' for key in ("images", "masks")]
 
 
 def _relative(path: Path, output: Path) -> str:

@@ -142,9 +142,7 @@ class LabelMap:
             )
             for c in data["classes"]
         )
-        return cls(
-            classes, data["binary"], data["threshold"], data["algorithm"], data["explicit"]
-        )
+        return cls(classes, data["binary"], data["threshold"], data["algorithm"], data["explicit"])
 
     def encode(self, mask: MaskPixels, where: str = "mask") -> Encoded:
         """Class ids of a mask at its own size.
@@ -158,7 +156,7 @@ class LabelMap:
         if self.binary:
             return self._encode_binary(mask)
         if mask.palette is not None:
-            return self._encode_palette(mask)
+            return self._encode_palette(mask.pixels, mask.palette)
         if mask.pixels.ndim == 2:
             return self._encode_values(mask.pixels)
         gray = _gray_if_colorless(mask.pixels)
@@ -210,25 +208,23 @@ class LabelMap:
             return 32768
         return 128 if lossy or 128 <= top <= 255 else 1
 
-    def _encode_palette(self, mask: MaskPixels) -> Encoded:
-        assert mask.palette is not None
-        used = np.unique(mask.pixels)
+    def _encode_palette(self, pixels: NDArray, palette: NDArray[np.uint8]) -> Encoded:
+        """Indexed images: by their colours if all are known, else by index if that fits."""
+        used = np.unique(pixels)
         by_index = set(used.tolist()) <= {c.id for c in self.classes}
         known = {rgb for c in self.classes for rgb in c.colors}
-        colors = mask.palette[np.minimum(used, len(mask.palette) - 1)]
+        colors = palette[np.minimum(used, len(palette) - 1)]
         by_color = all(tuple(map(int, rgb)) in known for rgb in colors)
         if by_index and not by_color:
-            return Encoded(mask.pixels.astype(np.uint8))
-        return self._encode_colors(mask.palette[np.minimum(mask.pixels, len(mask.palette) - 1)])
+            return Encoded(pixels.astype(np.uint8))
+        return self._encode_colors(palette[np.minimum(pixels, len(palette) - 1)])
 
     def _encode_values(self, values: NDArray) -> Encoded:
         """Grey or index values: by the classes' values, their grey colours, or as ids."""
         table = {v: c.id for c in self.classes for v in c.values}
         used, counts = np.unique(values, return_counts=True)
         if not table:
-            grays = {
-                rgb[0]: c.id for c in self.classes for rgb in c.colors if len(set(rgb)) == 1
-            }
+            grays = {rgb[0]: c.id for c in self.classes for rgb in c.colors if len(set(rgb)) == 1}
             ids = {c.id: c.id for c in self.classes}
             fits_gray = self.explicit and all(int(v) in grays for v in used)
             fits_ids = all(v in ids for v in used.tolist())
@@ -285,7 +281,7 @@ def _made_up_class(experiment: Experiment, i: int, count: int) -> LabelClass:
                 "[segmentation]",
             ) from None
         default = (255, 255, 255) if i else (0, 0, 0)
-        return LabelClass(i, "foreground" if i else "background", (color or default,))  # type: ignore[arg-type]
+        return LabelClass(i, "foreground" if i else "background", (color or default,))
     if i == 0:
         return LabelClass(0, "background", ((0, 0, 0),))
     return LabelClass(i, f"class {i}", (distinct_color(i - 1, count - 1),))

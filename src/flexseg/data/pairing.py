@@ -23,7 +23,7 @@ class Case:
 
     id: str
     image: Path
-    mask: Path | None
+    mask: Path
     group: str
 
 
@@ -46,7 +46,7 @@ def group_of(case_id: str, pattern: str | None) -> str:
 
 def pair(
     images_dir: Path,
-    masks_dir: Path | None,
+    masks_dir: Path,
     *,
     mask_name: str = "{id}",
     group: str | None = None,
@@ -65,16 +65,7 @@ def pair(
     ------
     DataError : a folder is missing or empty, or two files have the same stem.
     """
-    images = _by_stem(images_dir, _suffixes(image_format, IMAGE_SUFFIXES), "image")
-    if not images:
-        raise DataError(
-            "The folder has no images.",
-            f"Supported formats: {', '.join(IMAGE_SUFFIXES)}.",
-            str(images_dir),
-        )
-    if masks_dir is None:
-        cases = tuple(Case(s, p, None, group_of(s, group)) for s, p in images.items())
-        return Pairing(cases, (), ())
+    images = images_by_stem(images_dir, _suffixes(image_format, IMAGE_SUFFIXES))
     masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
     cases_list, lonely = [], []
     used: set[str] = set()
@@ -87,6 +78,21 @@ def pair(
             lonely.append(image)
     extra = tuple(path for stem, path in masks.items() if stem not in used)
     return Pairing(tuple(cases_list), tuple(lonely), extra)
+
+
+def images_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The images of a folder by file name without suffix, sorted.
+
+    Raises
+    ------
+    DataError : the folder is missing or has no images, or two of them have the same stem.
+    """
+    images = _by_stem(folder, suffixes, "image")
+    if not images:
+        raise DataError(
+            "The folder has no images.", f"Looked for: {', '.join(suffixes)}.", str(folder)
+        )
+    return images
 
 
 def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:

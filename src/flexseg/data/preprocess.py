@@ -91,9 +91,7 @@ class Preprocessing:
         """Class ids [H, W] at the network's size, by nearest neighbour."""
         if labels.shape == (self.height, self.width):
             return labels
-        return cv2.resize(
-            labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT
-        )
+        return cv2.resize(labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT)
 
     def _scale(self, pixels: NDArray) -> NDArray:
         if self.window is not None:

@@ -56,7 +56,7 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
     """
     splits = Splits()
     if experiment.dataset.images_dir is not None:
-        _from_one_folder(experiment, splits)
+        _from_one_folder(experiment, experiment.dataset.images_dir, splits)
     else:
         sections: dict[SplitName, TrainConfig | SplitConfig] = {
             "train": experiment.train,
@@ -136,10 +136,9 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
     return findings
 
 
-def _from_one_folder(experiment: Experiment, splits: Splits) -> None:
+def _from_one_folder(experiment: Experiment, images_dir: Path, splits: Splits) -> None:
     dataset = experiment.dataset
-    assert dataset.images_dir is not None
-    pairing = _pair(experiment, dataset.images_dir, dataset.masks_dir)
+    pairing = _pair(experiment, images_dir, dataset.masks_dir)
     splits.findings += _pairing_findings(pairing, "dataset")
     if dataset.split_file is not None:
         splits.cases.update(_by_file(dataset.split_file, pairing.cases, splits.findings))

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flexseg.data.display import class_colors, displayable
-from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_image, read_mask
+from flexseg.data.images import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    list_files,
+    read_image,
+    read_mask,
+    write_png,
+)
 from flexseg.errors import DataError
 from flexseg.outputs import make_folder, set_aside
 
@@ -107,7 +114,5 @@ def _write_sheet(path: Path, tiles: list[tuple[str, NDArray[np.uint8]]]) -> Path
             sheet, text, (left, top + _TILE + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (60, 60, 60), 1,
             cv2.LINE_AA,
         )  # fmt: skip
-    encoded, data = cv2.imencode(".png", sheet[..., ::-1])
-    assert encoded
-    path.write_bytes(data.tobytes())
+    write_png(path, sheet)
     return path

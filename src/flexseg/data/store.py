@@ -50,7 +50,6 @@ class CaseReader:
 
     def native_labels(self, case: Case, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Class ids of a case's mask at `size` (height, width), see `native`."""
-        assert case.mask is not None
         encoded = self.labels.encode(read_mask(case.mask), str(case.mask))
         if encoded.unknown and self.unknown_colors == "error":
             found = examples([str(value) for value in encoded.unknown])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,7 @@ class CaseScores:
     matrices: list[NDArray[np.int64]] = field(default_factory=list)
     legacy: dict[str, float] = field(default_factory=dict)
 
-    def add(
-        self, case: Case, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]
-    ) -> None:
+    def add(self, case: Case, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> None:
         """Score one case, class ids [H, W] each."""
         self.cases.append(case)
         self.matrices.append(confusion(reference, prediction, len(self.labels.classes)))
@@ -67,10 +66,8 @@ class CaseScores:
             for c in self.labels.foreground:
                 o = scores[c.id]
                 metrics = tuple(_rounded(getattr(o, name)) for name in METRICS)
-                table.append(
-                    (case.id, case.group, c.id, c.name, o.status, *metrics)
-                    + (o.reference, o.prediction)
-                )
+                row = (case.id, case.group, c.id, c.name, o.status, *metrics)
+                table.append((*row, o.reference, o.prediction))
         return table
 
     def summary(self, resamples: int = 2000) -> dict[str, Any]:
@@ -98,9 +95,7 @@ class CaseScores:
                 + statuses.count("false positive"),
                 "missed": statuses.count("missed"),
                 "false_positive": statuses.count("false positive"),
-                "pooled_pixels": {
-                    m: _rounded(getattr(pooled[c.id], m)) for m in METRICS
-                },
+                "pooled_pixels": {m: _rounded(getattr(pooled[c.id], m)) for m in METRICS},
             }
             for metric in METRICS:
                 entry[metric] = _statistics(means[metric][:, column], draws[metric][:, column])
@@ -154,7 +149,7 @@ def _macro(
     present = [i for i, mean in enumerate(by_class) if mean is not None]
     if not present:
         return {"mean": None, "ci95": None}
-    mean = float(np.mean([by_class[i] for i in present]))  # type: ignore[misc]
+    mean = float(np.mean([by_class[i] for i in present]))
     ci = interval(draws[:, present].mean(axis=1)) if resamples and len(values) > 1 else None
     return {
         "mean": _rounded(mean),
@@ -163,7 +158,7 @@ def _macro(
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None or value != value else round(value, 6)
+    return None if value is None or math.isnan(value) else round(value, 6)
 
 
 def _notes(groups: int, resamples: int) -> list[str]:
@@ -183,7 +178,7 @@ def evaluate_model(
     predictor: Predictor,
     cases: Sequence[Case],
     reader: CaseReader,
-    figures: dict[str, Callable[[Any, Any], float]],
+    figures: Mapping[str, Callable[[Any, Any], float]],
     on_case: Callable[[int, int], None] | None = None,
 ) -> CaseScores:
     """Predict and score cases.
@@ -242,7 +237,6 @@ def score_folders(
         )
     scores = CaseScores(labels)
     for case in pairing.cases:
-        assert case.mask is not None
         reference = labels.encode(read_mask(case.mask), str(case.mask)).labels
         prediction = labels.encode(read_mask(case.image), str(case.image)).labels
         if prediction.shape != reference.shape:

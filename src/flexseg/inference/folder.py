@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flexseg.config.schema import InferConfig
 from flexseg.data.display import displayable
 from flexseg.data.images import IMAGE_SUFFIXES, read_image, write_png
-from flexseg.data.pairing import pair
+from flexseg.data.pairing import images_by_stem
 from flexseg.errors import DataError
 from flexseg.inference.overlay import overlay
 from flexseg.inference.predictor import Predictor
@@ -77,7 +77,7 @@ def images_of(source: Path) -> list[Path]:
                 str(source),
             )
         return [source]
-    return [case.image for case in pair(source, None).cases]
+    return list(images_by_stem(source).values())
 
 
 def infer(

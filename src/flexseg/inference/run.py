@@ -57,9 +57,7 @@ def infer(
     config = e.infer
     if output is not None:
         config = config.model_copy(update={"output_dir": output.absolute(), "merged_dir": None})
-    targets = folder.targets_for(
-        config, binary=e.is_binary, colorize=e.segmentation.colorize
-    )
+    targets = folder.targets_for(config, binary=e.is_binary, colorize=e.segmentation.colorize)
     return folder.infer(
         make_predictor(loaded), source, targets, alpha=config.overlay_alpha, on_image=on_image
     )

@@ -62,8 +62,7 @@ def check_size(config: ModelConfig, multiple: int) -> None:
     raise ConfigError(
         f"{config.model} with num_layers = {config.num_layers} needs sizes that are multiples of "
         f"{multiple}; {', '.join(f'{key} = {value}' for key, value in wrong.items())} is none.",
-        f"Nearest: {', '.join(f'{key} = {legal[key]}' for key in wrong)}; "
-        "or use fewer num_layers.",
+        f"Nearest: {', '.join(f'{key} = {legal[key]}' for key in wrong)}; or use fewer num_layers.",
         "[model]",
     )
 

@@ -100,5 +100,3 @@ def build_unet(config: ModelConfig) -> keras.Model:
         x = _double_conv(x, config, level, kernels[level], dilations[level])
     outputs = segmentation_head(x, config.num_classes, config.final_activation)
     return keras.Model(inputs, outputs, name="unet")
-
-

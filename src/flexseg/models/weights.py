@@ -7,7 +7,6 @@ never executed.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
     DataError : the file is missing, damaged, or of another layout.
     """
     with _open(path) as file:
-        group = file["model_weights"] if "model_weights" in file else file
+        group = file.get("model_weights", file)
         layers = _names(group.attrs, "layer_names")
         if not layers:
             raise DataError(
@@ -130,7 +129,7 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> No
             for key, weight in zip(keys, layer.weights, strict=True):
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
         file.create_dataset(METADATA, data=json.dumps(metadata))
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _set_names(attributes: Any, key: str, names: list[str]) -> None:

@@ -89,7 +89,11 @@ class Recorder(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, history: dict[str, list[float]], eval_dir: Path, history_file: Path, metrics: list[str]
+        self,
+        history: dict[str, list[float]],
+        eval_dir: Path,
+        history_file: Path,
+        metrics: list[str],
     ) -> None:
         super().__init__()
         self.history = history

@@ -61,7 +61,7 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_progress(path: Path) -> Progress:

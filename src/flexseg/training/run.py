@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig
 from flexseg.data.pairing import Case
+from flexseg.data.splits import SplitName
 from flexseg.outputs import write_json
 
 FILE_NAME = "run.json"
@@ -48,7 +49,9 @@ class RunManifest:
             "sources": loaded.sources,
         }
 
-    def add_data(self, splits: dict[str, tuple[Case, ...]], findings: list[Finding]) -> None:
+    def add_data(
+        self, splits: Mapping[SplitName, tuple[Case, ...]], findings: list[Finding]
+    ) -> None:
         """Note what the run is trained on."""
         self.content["data"] = {
             name: {

@@ -130,7 +130,7 @@ class Training:
         if model_config.show_summary:
             package.model.summary(print_fn=self.console.print)
         self._prepare_folders(fresh=progress.epoch == 0 and progress.batch == 0)
-        self.manifest.add_data(dict(splits.cases), [*self.loaded.findings, *splits.findings])
+        self.manifest.add_data(splits.cases, [*self.loaded.findings, *splits.findings])
         self.manifest.write(
             versions=backend.versions(),
             precision=precision,

@@ -411,7 +411,7 @@ def _proposed_map(labels: LabelMap, found: list[Any], experiment: Experiment, le
     colors: list[tuple[int, ...]] = [(0, 0, 0)]
     if labels.explicit:
         colors = [c.colors[0] for c in labels.classes]
-    entries = colors + [color for color in found if color not in colors]
+    entries: list[tuple[int, ...]] = colors + [color for color in found if color not in colors]
     if legacy:
         body = ", ".join(f"({r},{g},{b}): {i}" for i, (r, g, b) in enumerate(entries))
         return f"rgb_map = {{{body}}}, num_classes = {len(entries)}."

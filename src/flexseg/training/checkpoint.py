@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 
@@ -52,16 +53,23 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
     """Write model, optimizer, random state and progress, whole or not at all."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
-    arrays: dict[str, Any] = {"progress": np.array(json.dumps(asdict(progress)))}
-    for name, variables in _groups(model, metrics=progress.batch > 0).items():
-        for i, variable in enumerate(variables):
-            arrays[f"{name}/{i}"] = keras.ops.convert_to_numpy(variable)
     temporary = path.with_name(f".{path.name}.part")
+    # Array by array, so that memory holds one at a time; the result is an ordinary npz.
     with temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        with zipfile.ZipFile(file, "w") as archive:
+            _write_array(archive, "progress", np.array(json.dumps(asdict(progress))))
+            for name, variables in _groups(model, metrics=progress.batch > 0).items():
+                for i, variable in enumerate(variables):
+                    array = keras.ops.convert_to_numpy(variable)
+                    _write_array(archive, f"{name}/{i}", np.asarray(array))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def read_progress(path: Path) -> Progress:

@@ -400,8 +400,8 @@ def _proposed_map(labels: LabelMap, found: list[Any], experiment: Experiment, le
         values = sorted(v for v in found if v not in taken)
         arrows = ", ".join(f"{int(v)} -> {i}" for i, v in enumerate(values, start=1))
         if legacy:
-            entries = [f"({int(v)},{int(v)},{int(v)}): {i}" for i, v in enumerate([0, *values])]
-            return f"{arrows}; rgb_map = {{{', '.join(entries)}}}, num_classes = {len(entries)}."
+            grays = [f"({int(v)},{int(v)},{int(v)}): {i}" for i, v in enumerate([0, *values])]
+            return f"{arrows}; rgb_map = {{{', '.join(grays)}}}, num_classes = {len(grays)}."
         tables = " ".join(
             f"[[mask.classes]] id = {i}, color = [{int(v) % 256}, {int(v) % 256}, {int(v) % 256}], "
             f"values = [{int(v)}];"

@@ -324,6 +324,22 @@ def on_labels(score: Score, name: str) -> Formula:
     return on_ids
 
 
+class LabelLoss(keras.losses.Loss):
+    """A formula as a Keras loss on class ids [B, H, W] and probabilities [B, H, W, C].
+
+    A class of its own, because Keras squeezes the channel of one-class predictions when it
+    wraps a plain function.
+    """
+
+    def __init__(self, function: Formula, name: str) -> None:
+        super().__init__(name=name)
+        self.function = function
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss per image [B], or one scalar."""
+        return self.function(y_true, y_pred)
+
+
 def get_loss(name: str, channels: int) -> Formula:
     """The loss called `name` for a network of `channels` outputs.
 

@@ -12,6 +12,7 @@ import ast
 import configparser
 import difflib
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,9 @@ def literal(text: str, where: str) -> Any:
     ConfigError : `text` is none; the message proposes what was probably meant.
     """
     try:
-        return ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, about "\\i" in a Windows path
+            return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ConfigError(
             f"{text.strip()!r} is no Python literal, so its meaning is unknown.",
@@ -303,8 +306,9 @@ def to_canonical(raw: RawConfig) -> None:
     _translate_pool(raw)
     patience = raw.values.get(("train", "patience"), 10)
     reducer_patience = ("train", "reducer_patience")
-    if family == "single-class" and reducer_patience not in raw.values:
-        raw.values[reducer_patience] = max(1, int(patience) // 2) or 5
+    has_default = family == "single-class" and isinstance(patience, int)
+    if has_default and reducer_patience not in raw.values:
+        raw.values[reducer_patience] = max(1, patience // 2)
         raw.sources[reducer_patience] = "default of the originals: patience / 2"
 
 
@@ -352,15 +356,24 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     default = _FLEX_RGB_MAP if family == "multiclass" and num_classes == len(_FLEX_RGB_MAP) else {}
     rgb_map = raw.values.pop(key, default)
     colors = raw.values.pop(("mask", "mask_colors"), None)
-    raw.sources.pop(("mask", "mask_colors"), None)
+    colors_source = raw.sources.pop(("mask", "mask_colors"), "")
+    where = f"{source}, [mask] rgb_map"
     if colors and family == "single-class":
+        where = f"{colors_source}, [mask] mask_colors"
+        if not isinstance(colors, list | tuple) or not all(map(_is_color, colors)):
+            raise ConfigError(
+                f"mask_colors is {colors!r}, expected [(r, g, b), ...].",
+                "Write for example [(255,0,0)].",
+                where,
+            )
         rgb_map = {tuple(color): 1 for color in colors}
     if not rgb_map:
         return
-    where = f"{source}, [mask] rgb_map"
-    if not isinstance(rgb_map, dict):
+    if not isinstance(rgb_map, dict) or not all(
+        _is_color(color) and isinstance(i, int) for color, i in rgb_map.items()
+    ):
         raise ConfigError(
-            f"rgb_map is a {type(rgb_map).__name__}, expected {{(r, g, b): class id}}.",
+            f"rgb_map is {rgb_map!r}, expected {{(r, g, b): class id}}.",
             "Write for example {(0,0,0): 0, (255,255,255): 1}.",
             where,
         )
@@ -380,6 +393,10 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
             classes[class_id] = {"id": class_id, "color": color, "more_colors": []}
     raw.values["mask", "classes"] = list(classes.values())
     raw.sources["mask", "classes"] = f"{source} as [mask] rgb_map"
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3
 
 
 def _translate_masks(raw: RawConfig, family: str) -> None:

@@ -68,7 +68,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     is_legacy = path.suffix.lower() != ".toml"
     raw = legacy.read(path) if is_legacy else _read_toml(path)
     for override in overrides:
-        _override(raw, override)
+        _override(raw, override, is_legacy)
     if is_legacy:
         legacy.to_canonical(raw)
     _drop_unknown_keys(raw, path, strict=strict or not is_legacy)
@@ -116,7 +116,7 @@ def _read_toml(path: Path) -> legacy.RawConfig:
     return raw
 
 
-def _override(raw: legacy.RawConfig, text: str) -> None:
+def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
     name, equals, value_text = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not equals or not dot or not key:
@@ -125,7 +125,11 @@ def _override(raw: legacy.RawConfig, text: str) -> None:
             "Write for example --set train.epochs=20.",
             COMMAND_LINE,
         )
-    legacy.enter(raw, (section, key), _override_value(value_text.strip()), COMMAND_LINE)
+    value = _override_value(value_text.strip())
+    if is_legacy:
+        legacy.enter(raw, (section, key), value, COMMAND_LINE)
+    else:
+        raw.values[section, key], raw.sources[section, key] = value, COMMAND_LINE
 
 
 def _override_value(text: str) -> Any:
@@ -135,7 +139,7 @@ def _override_value(text: str) -> Any:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -149,7 +153,10 @@ def _sections() -> dict[str, type[Section]]:
 
 def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> None:
     sections = _sections()
-    all_keys = {key: name for name, model in sections.items() for key in model.model_fields}
+    homes: dict[str, str] = {}
+    for name, model in sections.items():
+        for key in model.model_fields:
+            homes.setdefault(key, name)
     for section, key in list(raw.values):
         if section in sections and key in sections[section].model_fields:
             continue
@@ -162,13 +169,13 @@ def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> No
         else:
             near = difflib.get_close_matches(key, sections[section].model_fields, n=1, cutoff=0.5)
             what = f"[{section}] has no key {key!r}."
-            if near:
+            if key in homes:
+                fix = f"The key belongs into [{homes[key]}]."
+            elif near:
                 fix = f"Did you mean {near[0]!r}?"
-            elif key in all_keys:
-                fix = f"The key belongs into [{all_keys[key]}]."
             else:
                 fix = "Remove it, or look the name up with `flexseg schema`."
-        if strict or source == COMMAND_LINE:
+        if strict or _from_shell(source):
             raise ConfigError(what, fix, where)
         raw.warn(Severity.WARNING, "unknown-key", where, f"{what} It is ignored.", fix)
         del raw.values[section, key]
@@ -189,16 +196,29 @@ def _absolute_paths(raw: legacy.RawConfig, base: Path) -> None:
             value = raw.values.get((section, key))
             if not isinstance(value, str) or not value:
                 continue
-            from_shell = raw.sources[section, key] == COMMAND_LINE
-            anchor = Path.cwd() if from_shell else base
+            source = raw.sources[section, key]
+            if not value.isprintable():
+                raise ConfigError(
+                    f"The path {value!r} has a control character in it: a backslash and a letter "
+                    "mean one in quoted text.",
+                    "Write the path with '/', or with '\\\\' for each backslash.",
+                    f"{source}, [{section}] {key}",
+                )
+            place = _portable(value)
+            from_shell = _from_shell(source)
             if from_shell or role.kind == "input":
-                raw.values[section, key] = _join(anchor, value)
+                place = ((Path.cwd() if from_shell else base) / place).resolve()
+            raw.values[section, key] = place
 
 
-def _join(anchor: Path, value: str) -> Path:
+def _from_shell(source: str) -> bool:
+    return source.startswith(COMMAND_LINE)
+
+
+def _portable(value: str) -> Path:
     # Configs are written on Windows and read on Linux, and the other way round.
     text = value.replace("\\", "/") if "\\" in value and not Path(value).exists() else value
-    return Path.joinpath(anchor, Path(text).expanduser()).resolve()
+    return Path(text).expanduser()
 
 
 def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:

@@ -7,6 +7,7 @@ file, paths of *outputs* to `[train] run_dir`, which itself is relative to the c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -176,6 +177,15 @@ class DatasetConfig(Section):
     debug: bool = Field(False, description="Kept for old configs; without effect.")
     image_normalize: bool = Field(False, description="Kept for old configs; see input_normalize.")
     rgb_mask: bool = Field(False, description="Kept for old configs; without effect.")
+
+    @field_validator("group")
+    @classmethod
+    def _regular_expression(cls, group: str | None) -> str | None:
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ValueError(f"{group!r} is no regular expression: {error}") from None
+        return group
 
 
 class TrainConfig(Section):
@@ -349,6 +359,13 @@ class ImageConfig(Section):
     )
     gamma: float = Field(0, ge=0, description="> 0: v becomes 255 (v/255)^gamma.")
     sharpening: float = Field(0, ge=0, description="> 0: strength of a 3x3 sharpening filter.")
+
+    @field_validator("window")
+    @classmethod
+    def _ascending(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and not window[0] < window[1]:
+            raise ValueError(f"the window {list(window)} must be [low, high] with low < high")
+        return window
 
 
 class SegmentationConfig(Section):

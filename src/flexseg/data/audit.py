@@ -176,14 +176,15 @@ def _check_data(
 ) -> None:
     try:
         splits = find_splits(experiment)
-        splits.need("train")
+        report.findings += splits.findings
+        if report.exit_code == 0:
+            splits.need("train")
     except DataError as error:
         report.findings.append(_finding(error, "data"))
         return
     except ConfigError as error:
         report.findings.append(_finding(error, "config"))
         return
-    report.findings += splits.findings
     labels = LabelMap.from_experiment(experiment)
     preprocessing = Preprocessing.from_experiment(experiment)
     cases = [(split, case) for split in SPLITS for case in splits.cases.get(split, ())]

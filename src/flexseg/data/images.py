@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from flexseg.errors import DataError
 
@@ -78,11 +78,11 @@ def read_image(path: Path) -> NDArray:
     """
     try:
         pixels = _decode(path)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except FileNotFoundError:
         raise DataError("There is no such file.", "Check the path.", str(path)) from None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, cv2.error) as error:
+    except Exception as error:  # on damaged headers, decoders raise whatever they stumble on
         raise _unreadable(path, error) from None
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -188,17 +188,8 @@ def read_mask(path: Path) -> MaskPixels:
     lossy = suffix in LOSSY_SUFFIXES
     if suffix == ".npz":
         return _read_npz(path)
-    try:
-        if suffix in (".png", ".bmp", ".tif", ".tiff"):
-            with Image.open(path) as image:
-                if image.mode == "P":
-                    image.load()
-                    flat = image.getpalette("RGB") or []
-                    palette = np.asarray(flat, np.uint8).reshape(-1, 3)
-                    return MaskPixels(np.asarray(image), palette, lossy, False, "P")
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        if suffix not in (".tif", ".tiff"):
-            raise _unreadable(path, error) from None
+    if suffix in (".png", ".bmp", ".tif", ".tiff") and (indexed := _read_indexed(path)):
+        return indexed
     pixels = read_image(path)
     channels = pixels.shape[2]
     if channels in (1, 2):
@@ -212,13 +203,30 @@ def read_mask(path: Path) -> MaskPixels:
     return MaskPixels(rgb, None, lossy, False, "RGB")
 
 
+def _read_indexed(path: Path) -> MaskPixels | None:
+    """An image with a palette; None for all others, and for what Pillow cannot read."""
+    try:
+        with Image.open(path) as image:
+            if image.mode != "P":
+                return None
+            image.load()
+            palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+            return MaskPixels(np.asarray(image), palette, False, False, "P")
+    except MemoryError:
+        raise
+    except Exception:  # `read_image` reads the file in another way, or says what is wrong
+        return None
+
+
 def _read_npz(path: Path) -> MaskPixels:
     try:
         with np.load(path, allow_pickle=False) as archive:
             key = "mask" if "mask" in archive else archive.files[0]
             pixels = archive[key]
-    except (OSError, ValueError, IndexError, EOFError) as error:
-        raise _unreadable(path, error) from None
+    except MemoryError:
+        raise
+    except FileNotFoundError:
+        raise DataError("There is no such file.", "Check the path.", str(path)) from None
     except Exception as error:  # zipfile raises its own, undocumented set
         raise _unreadable(path, error) from None
     one_hot = pixels.ndim == 3
@@ -257,6 +265,6 @@ def is_8bit(path: Path) -> bool:
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0]
                 return page.dtype is None or page.dtype.itemsize == 1
-    except (OSError, ValueError, tifffile.TiffFileError):
+    except Exception:  # see `read_image`
         return True
     return True

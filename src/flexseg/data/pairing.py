@@ -41,7 +41,8 @@ def group_of(case_id: str, pattern: str | None) -> str:
     match = re.search(pattern, case_id) if pattern else None
     if match is None:
         return case_id
-    return match.group(1) if match.groups() else match.group(0)
+    # An optional group of the pattern may have found nothing.
+    return (match.group(1) if match.groups() else None) or match.group(0)
 
 
 def pair(

@@ -26,7 +26,8 @@ def bootstrap_means(
 
     Returns
     -------
-    [resamples, columns]; NaN where a resample has no defined value.
+    [resamples, columns]; NaN where a resample has no defined value, and for columns that are
+    defined in one group only, which says nothing about the spread between groups.
     """
     _, owner = np.unique(np.asarray(groups), return_inverse=True)
     count = int(owner.max()) + 1
@@ -38,7 +39,9 @@ def bootstrap_means(
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights @ sums) / (weights @ sizes)
+        means = (weights @ sums) / (weights @ sizes)
+    means[:, (sizes > 0).sum(axis=0) < 2] = np.nan
+    return means
 
 
 def interval(means: NDArray[np.float64]) -> tuple[float, float] | None:

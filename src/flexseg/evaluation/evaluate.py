@@ -106,9 +106,7 @@ class CaseScores:
             "groups": n,
             "resolution": "native",
             "classes": classes,
-            "macro": {
-                metric: _macro(means[metric], draws[metric], resamples) for metric in METRICS
-            },
+            "macro": {metric: _macro(means[metric], draws[metric]) for metric in METRICS},
             "notes": _notes(n, resamples),
             "not_comparable_with_the_above": {
                 "what": "figures of the original systems, on soft predictions at the network's "
@@ -133,7 +131,7 @@ def _present(overlap: Overlap, metric: str) -> float:
 
 def _statistics(values: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
     defined = values[~np.isnan(values)]
-    ci = interval(draws) if len(defined) > 1 else None
+    ci = interval(draws)
     return {
         "mean": _rounded(mean_or_none(values)),
         "ci95": [_rounded(ci[0]), _rounded(ci[1])] if ci else None,
@@ -142,15 +140,13 @@ def _statistics(values: NDArray[np.float64], draws: NDArray[np.float64]) -> dict
     }
 
 
-def _macro(
-    values: NDArray[np.float64], draws: NDArray[np.float64], resamples: int
-) -> dict[str, Any]:
+def _macro(values: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
     by_class = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
     present = [i for i, mean in enumerate(by_class) if mean is not None]
     if not present:
         return {"mean": None, "ci95": None}
     mean = float(np.mean([by_class[i] for i in present]))
-    ci = interval(draws[:, present].mean(axis=1)) if resamples and len(values) > 1 else None
+    ci = interval(draws[:, present].mean(axis=1))
     return {
         "mean": _rounded(mean),
         "ci95": [_rounded(ci[0]), _rounded(ci[1])] if ci else None,

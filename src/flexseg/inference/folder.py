@@ -14,7 +14,7 @@ from flexseg.config.schema import InferConfig
 from flexseg.data.display import displayable
 from flexseg.data.images import IMAGE_SUFFIXES, read_image, write_png
 from flexseg.data.pairing import images_by_stem
-from flexseg.errors import DataError
+from flexseg.errors import ConfigError, DataError
 from flexseg.inference.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
@@ -31,7 +31,17 @@ class Targets:
 
     def folders(self) -> list[Path]:
         """All folders that are written to."""
-        return [p for p in (self.masks, self.merged, self.colorized, self.probabilities) if p]
+        return list(self.by_key().values())
+
+    def by_key(self) -> dict[str, Path]:
+        """All folders that are written to, by the key of the config that names them."""
+        folders = {
+            "[infer] output_dir": self.masks,
+            "[infer] merged_dir": self.merged,
+            "[infer] colorized_dir": self.colorized,
+            "[infer] probabilities": self.probabilities,
+        }
+        return {key: folder for key, folder in folders.items() if folder is not None}
 
 
 @dataclass
@@ -100,14 +110,23 @@ def infer(
     Raises
     ------
     DataError : there is no image at all.
+    ConfigError : an output folder contains the input, or two outputs are one folder.
     """
     paths = images_of(source)
-    refuse_overlap({"[infer] output_dir": targets.masks}, [source])
+    refuse_overlap(targets.by_key(), [source])
+    _refuse_one_folder_for_two(targets)
+    stems = {path.stem for path in paths}
     for folder in targets.folders():
-        if any((folder / f"{path.stem}.png").exists() for path in paths):
+        if folder.is_dir() and any(earlier.stem in stems for earlier in folder.iterdir()):
             set_aside(folder)
         make_folder(folder)
+    summary = targets.masks / "predictions.json"
+    set_aside(summary)
     result = Inference(targets)
+
+    def report() -> None:
+        if on_image is not None:
+            on_image(len(result.areas) + len(result.failed), len(paths))
 
     def readable() -> Iterator[tuple[str, NDArray]]:
         for path in paths:
@@ -116,16 +135,28 @@ def infer(
                 predictor.package.preprocessing.image(pixels, str(path))
             except DataError as error:
                 result.failed[path.name] = str(error)
+                report()
                 continue
             yield str(path), pixels
 
-    for done, (name, pixels, p) in enumerate(predictor.probabilities(readable()), start=1):
+    for name, pixels, p in predictor.probabilities(readable()):
         path = Path(name)
         result.areas[path.name] = _write(predictor, path.stem, pixels, p, targets, alpha)
-        if on_image is not None:
-            on_image(done, len(paths))
-    write_json(targets.masks / "predictions.json", _summary(result))
+        report()
+    write_json(summary, _summary(result))
     return result
+
+
+def _refuse_one_folder_for_two(targets: Targets) -> None:
+    keys: dict[Path, str] = {}
+    for key, folder in targets.by_key().items():
+        other = keys.setdefault(folder.resolve(), key)
+        if other != key:
+            raise ConfigError(
+                f"The files of {other} and {key} have the same names and the same folder.",
+                "Give each a folder of its own.",
+                str(folder),
+            )
 
 
 def _write(
@@ -146,9 +177,11 @@ def _write(
     if targets.colorized is not None:
         write_png(targets.colorized / name, label_map.colorize(labels))
     if targets.probabilities is not None:
-        np.savez_compressed(
-            targets.probabilities / f"{stem}.npz", probabilities=p.astype(np.float16)
-        )
+        path = targets.probabilities / f"{stem}.npz"
+        temporary = path.with_name(f".{path.name}.part")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, probabilities=p.astype(np.float16))
+        temporary.replace(path)
     counts = np.bincount(labels.ravel(), minlength=len(label_map.classes))
     return {c.name: int(counts[c.id]) for c in label_map.classes}
 

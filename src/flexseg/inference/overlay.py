@@ -22,10 +22,12 @@ def overlay(
     """
     colors = label_map.colorize(labels).astype(np.float32)
     inside = (labels > 0)[..., None]
-    mixed = np.where(inside, (1 - alpha) * rgb + alpha * colors, rgb).astype(np.uint8)
+    mixed = np.where(inside, np.rint((1 - alpha) * rgb + alpha * colors), rgb).astype(np.uint8)
     thickness = max(1, round(min(labels.shape) / 400))
     for c in label_map.foreground:
         region = (labels == c.id).astype(np.uint8)
         outlines, _ = cv2.findContours(region, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(mixed, outlines, -1, c.colors[0], thickness)
+        # Thick lines reach outwards too; the part inside is kept.
+        lines = cv2.drawContours(np.zeros_like(region), outlines, -1, 1, thickness)
+        mixed[(lines & region) == 1] = c.colors[0]
     return mixed

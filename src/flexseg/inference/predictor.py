@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.errors import ConfigError
 from flexseg.models.package import ModelPackage
 
 
@@ -18,11 +19,21 @@ class Predictor:
     ----------
     batch_size : images per step.
     blur : size (w, h) of a Gaussian blur of the probabilities before resizing, or None.
+
+    Raises
+    ------
+    ConfigError : a size of the blur is not odd.
     """
 
     def __init__(
         self, package: ModelPackage, batch_size: int = 4, blur: tuple[int, int] | None = None
     ) -> None:
+        if blur is not None and not all(size > 0 and size % 2 for size in blur):
+            raise ConfigError(
+                f"The blur of {blur[0]} x {blur[1]} pixels has no centre.",
+                "Use odd numbers, e.g. (5, 5).",
+                "[infer] ksize",
+            )
         self.package = package
         self.batch_size = batch_size
         self.blur = blur
@@ -64,7 +75,14 @@ class Predictor:
             return p
         shrink = size[0] * size[1] < p.shape[0] * p.shape[1]
         interpolation = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        return _three_axes(cv2.resize(p, (size[1], size[0]), interpolation=interpolation))
+        # OpenCV shrinks by area at most 4 channels at once.
+        parts = [
+            _three_axes(
+                cv2.resize(p[..., i : i + 4], (size[1], size[0]), interpolation=interpolation)
+            )
+            for i in range(0, p.shape[-1], 4)
+        ]
+        return np.concatenate(parts, axis=-1)
 
     def labels(self, p: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Probabilities [H, W, classes] to class ids [H, W]."""

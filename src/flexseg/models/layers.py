@@ -69,6 +69,6 @@ def segmentation_head(x: Any, classes: int, final_activation: str, *, kernel: in
 
     Softmax over several classes; `final_activation` (sigmoid) for one.
     """
-    function = "softmax" if classes > 1 else final_activation
+    function = activation("softmax" if classes > 1 else final_activation)
     logits = keras.layers.Conv2D(classes, kernel, padding="same", name="logits")(x)
     return keras.layers.Activation(function, dtype="float32", name="probabilities")(logits)

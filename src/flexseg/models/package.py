@@ -73,16 +73,21 @@ class ModelPackage:
         if metadata is None:
             package = cls.create(experiment, search)
         else:
-            config = ModelConfig.model_validate(metadata["model"])
+            try:
+                config = ModelConfig.model_validate(metadata["model"])
+                labels = LabelMap.from_dict(metadata["labels"])
+                preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
+                threshold, info = metadata["threshold"], metadata["info"]
+            except (KeyError, TypeError, ValueError):
+                raise DataError(
+                    f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
+                    f"this is {__version__}, which does not understand it.",
+                    "Use that version, or train again.",
+                    str(path),
+                ) from None
             _refuse_foreign_code(config, experiment, path)
-            package = cls(
-                build_model(config, search),
-                config,
-                LabelMap.from_dict(metadata["labels"]),
-                Preprocessing.from_dict(metadata["preprocessing"]),
-                metadata["threshold"],
-                metadata["info"],
-            )
+            model = build_model(config, search)
+            package = cls(model, config, labels, preprocessing, threshold, info)
         load_weights(package.model, path)
         return package
 

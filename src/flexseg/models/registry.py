@@ -99,23 +99,24 @@ def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
     if search is not None and str(search) not in sys.path:
         sys.path.append(str(search))
     try:
-        builder = getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
         raise ConfigError(
             f"The module of {config.model!r} cannot be imported ({error}).",
             "Install it, or put it beside the config file.",
             where,
         ) from None
-    except AttributeError:
+    builder = getattr(module, attribute, None)
+    if not callable(builder):
         raise ConfigError(
-            f"The module {module_name!r} has no {attribute!r}.",
+            f"The module {module_name!r} has no function {attribute!r}.",
             "Write package.module:function.",
             where,
-        ) from None
+        )
     model = builder(config)
     expected = (None, config.image_height, config.image_width, config.num_classes)
-    if not isinstance(model, keras.Model) or tuple(model.output_shape) != expected:
-        shape = getattr(model, "output_shape", type(model).__name__)
+    shape = getattr(model, "output_shape", type(model).__name__)
+    if not isinstance(model, keras.Model) or shape != expected:
         raise ConfigError(
             f"{config.model} returned {shape}, expected a Keras model with output {expected}.",
             "The builder takes the ModelConfig and returns probabilities of that shape.",

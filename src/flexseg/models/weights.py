@@ -7,6 +7,8 @@ never executed.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,9 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
         ]
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """The file, open for reading; whatever its damage raises becomes a DataError."""
     if not path.is_file():
         raise DataError(
             "There is no such weight file.",
@@ -66,8 +70,9 @@ def _open(path: Path) -> Any:
             str(path),
         )
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(
             f"The file is no HDF5 file or is damaged ({error}).",
             "Copy it again, or train again.",
@@ -124,12 +129,20 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> No
         _set_names(file.attrs, "layer_names", names)
         for layer in model.layers:
             group = file.create_group(layer.name)
-            keys = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            keys = _weight_names(layer)
             _set_names(group.attrs, "weight_names", keys)
             for key, weight in zip(keys, layer.weights, strict=True):
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
         file.create_dataset(METADATA, data=json.dumps(metadata))
     temporary.replace(path)
+
+
+def _weight_names(layer: keras.layers.Layer) -> list[str]:
+    """A name for each weight of a layer; sublayers of one name need a number."""
+    paths = [weight.path for weight in layer.weights]
+    return [
+        f"{path}:0" if paths.count(path) == 1 else f"{path}_{i}:0" for i, path in enumerate(paths)
+    ]
 
 
 def _set_names(attributes: Any, key: str, names: list[str]) -> None:
@@ -153,6 +166,5 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     with _open(path) as file:
         if METADATA not in file:
             return None
-        text = file[METADATA][()]
-    content: dict[str, Any] = json.loads(_text(text))
+        content: dict[str, Any] = json.loads(_text(file[METADATA][()]))
     return content

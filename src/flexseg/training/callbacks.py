@@ -220,9 +220,11 @@ class Checkpointer(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         due = time.monotonic() - self._saved > self.interval
-        if self.stop_signal is None and not due:
+        done = self.dataset.start + batch + 1
+        # After the last batch, the end of the epoch saves with the validation included.
+        if (self.stop_signal is None and not due) or done >= len(self.dataset.plan):
             return
-        self._save(self.dataset.epoch, self.dataset.start + batch + 1)
+        self._save(self.dataset.epoch, done)
         if self.stop_signal is not None:
             self._interrupt()
 

@@ -97,6 +97,14 @@ def restore(path: Path, model: keras.Model, names: tuple[str, ...]) -> None:
     with np.load(path, allow_pickle=False) as archive:
         groups = _groups(model, metrics="metrics" in names)
         for name in names:
+            stored = sum(key.startswith(f"{name}/") for key in archive.files)
+            if stored != len(groups[name]):
+                raise DataError(
+                    f"The checkpoint has {stored} {name} variables, the network "
+                    f"{len(groups[name])}.",
+                    "Resume with the config that it was trained with.",
+                    str(path),
+                )
             for i, variable in enumerate(groups[name]):
                 key = f"{name}/{i}"
                 if key not in archive or archive[key].shape != tuple(variable.shape):

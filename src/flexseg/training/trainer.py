@@ -23,7 +23,7 @@ from flexseg.data.store import CaseReader, Store, open_store, record_bytes
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
 from flexseg.inference.folder import images_of
 from flexseg.inference.predictor import Predictor
-from flexseg.losses import get_loss, get_metric
+from flexseg.losses import LabelLoss, get_loss, get_metric
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, refuse_overlap, set_aside
 from flexseg.training import checkpoint
@@ -76,10 +76,12 @@ def compile_model(model: keras.Model, config: ModelConfig) -> None:
     channels = config.num_classes
     model.compile(
         optimizer=optimizer,
-        loss=get_loss(config.loss, channels),
+        loss=LabelLoss(get_loss(config.loss, channels), config.loss),
         metrics=[get_metric(name, channels) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),
     )
+    # Its variables must exist before a checkpoint can be restored into them.
+    optimizer.build(model.trainable_variables)
 
 
 def checked_splits(experiment: Experiment) -> Splits:
@@ -273,6 +275,11 @@ class Training:
         validation = datasets[1] if len(datasets) > 1 else None
         if progress.epoch or progress.batch:
             checkpoint.restore(self.checkpoint_file, model, ("model", "optimizer"))
+            if progress.batch:
+                # Keras makes the metrics' variables with the first batch; the checkpoint needs
+                # them before, to give the epoch's averages back.
+                batches.set_epoch(progress.epoch, progress.batch)
+                model.test_on_batch(*batches[0])
             self.console.print(
                 f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
             )

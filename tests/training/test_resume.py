@@ -1,0 +1,118 @@
+"""Training that was interrupted goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.models.weights import read_weights
+from flexseg.training.checkpoint import read_progress
+
+CONFIG = """
+[model]
+image_width = 48
+image_height = 40
+num_classes = 2
+num_layers = 3
+base_filters = 4
+learning_rate = 0.01
+dropout_rate = 0.1
+loss = "categorical_crossentropy"
+metrics = ["dice_coef_multiclass"]
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+epochs = 3
+batch_size = 1
+epoch_change_infer = false
+learning_rate_reducer = true
+reducer_patience = 1
+checkpoint_minutes = {minutes}
+precision = "float32"
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[[mask.classes]]
+id = 1
+color = [0, 255, 0]
+"""
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+def command(folder: Path, run_dir: str, *options: str) -> list[str]:
+    config = str(folder / "a.toml")
+    target = f"train.run_dir={folder / run_dir}"
+    return [sys.executable, "-m", "flexseg.cli", "train", config, "--set", target, *options]
+
+
+def train(folder: Path, run_dir: str, *options: str) -> None:
+    subprocess.run(command(folder, run_dir, *options), check=True, capture_output=True)
+
+
+def interrupt(folder: Path, run_dir: str, number: int) -> int:
+    """Start a training and send it a signal within its second epoch."""
+    process = subprocess.Popen(
+        command(folder, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            break
+    checkpoint = folder / run_dir / "models/checkpoint.npz"
+    while not checkpoint.exists():
+        time.sleep(0.002)
+    time.sleep(0.05)
+    process.send_signal(number)
+    process.stdout.read()
+    return process.wait(timeout=60)
+
+
+def final_state(folder: Path, run_dir: str) -> tuple[list[np.ndarray], dict[str, list[float]]]:
+    """Last (not best) variables of model and optimizer, and the history."""
+    with np.load(folder / run_dir / "models/checkpoint.npz") as archive:
+        arrays = [archive[key] for key in sorted(archive.files) if key != "progress"]
+    return arrays, json.loads((folder / run_dir / "history.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "minutes"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, 10),
+        (signal.SIGKILL, -signal.SIGKILL, 0.0001),
+        (signal.SIGTERM, 130, 10),
+        (signal.SIGINT, 130, 10),
+    ],
+    ids=["kill-9", "kill-9 with checkpoints in the epoch", "SIGTERM", "SIGINT"],
+)
+def test_interrupted_equals_unbroken(
+    tmp_path: Path, make_dataset: Callable[..., Path], number: int, code: int, minutes: float
+) -> None:
+    make_dataset({"train": 120, "valid": 2})
+    (tmp_path / "a.toml").write_text(CONFIG.format(minutes=minutes), encoding="utf-8")
+    train(tmp_path, "unbroken")
+    assert interrupt(tmp_path, "broken", number) == code
+    progress = read_progress(tmp_path / "broken/models/checkpoint.npz")
+    assert progress.epoch < 3 and not progress.finished
+    if code == 130:
+        manifest = json.loads((tmp_path / "broken/run.json").read_text())
+        assert manifest["status"] == "interrupted"
+    train(tmp_path, "broken", "--resume")
+    unbroken, history = final_state(tmp_path, "unbroken")
+    resumed, resumed_history = final_state(tmp_path, "broken")
+    assert len(unbroken) == len(resumed) > 20
+    assert all(np.array_equal(a, b) for a, b in zip(unbroken, resumed, strict=True))
+    assert history.keys() == resumed_history.keys()
+    for key, values in history.items():
+        np.testing.assert_allclose(values, resumed_history[key], rtol=1e-6)
+    best = [read_weights(tmp_path / n / "models/best_model.h5") for n in ("unbroken", "broken")]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(*best, strict=True))

@@ -1,0 +1,252 @@
+"""A training on a tiny dataset: its files, its callbacks, and its errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from flexseg.config import load
+from flexseg.errors import ConfigError, DataError, TrainingError
+from flexseg.models.weights import read_metadata, read_weights
+from flexseg.training.trainer import Run, Training
+
+CONFIG = """
+[model]
+model = "TensorFlowFlexUNet"
+image_width = 48
+image_height = 40
+num_classes = 2
+num_layers = 3
+base_filters = 4
+learning_rate = 0.01
+dropout_rate = 0.1
+loss = "categorical_crossentropy"
+metrics = ["dice_coef_multiclass"]
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+epochs = 2
+batch_size = 2
+num_infer_images = 2
+precision = "float32"
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[infer]
+images_dir = "dataset/test/images"
+[[mask.classes]]
+id = 1
+color = [0, 255, 0]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
+    """A folder with a dataset and a config."""
+    make_dataset()
+    (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
+    return tmp_path
+
+
+def run(project: Path, *overrides: str, resume: bool = False) -> Run:
+    """Train `a.toml` with overrides."""
+    loaded = load(project / "a.toml", overrides)
+    return Training(loaded, Console(quiet=True)).run(resume=resume)
+
+
+def weights_equal(a: Path, b: Path) -> bool:
+    pairs = zip(read_weights(a), read_weights(b), strict=True)
+    return all(np.array_equal(x, y) for (_, x), (_, y) in pairs)
+
+
+def test_writes_the_files_of_the_original_systems(project: Path) -> None:
+    result = run(project)
+    losses = (project / "eval/train_losses.csv").read_text().splitlines()
+    assert losses[0] == "epoch, loss, val_loss"
+    assert [row.split(", ")[0] for row in losses[1:]] == ["0", "1"]
+    assert all(len(value.split(".")[1]) == 4 for value in losses[1].split(", ")[1:])
+    metrics = (project / "eval/train_metrics.csv").read_text().splitlines()
+    assert metrics[0] == "epoch,dice_coef_multiclass,val_dice_coef_multiclass,"
+    assert len(metrics) == 3
+    names = sorted(p.name for p in (project / "epoch_change_infer").iterdir())
+    assert names == [f"Epoch_{n}_test_{i:02d}.png" for n in (1, 2) for i in (0, 1)]
+    for picture in ("train_losses.png", "train_metrics.png"):
+        assert (project / "eval" / picture).read_bytes().startswith(b"\x89PNG")
+    assert (project / "models/a.toml").read_text(encoding="utf-8") == CONFIG
+    assert result.weights == project / "models/best_model.h5"
+    metadata = read_metadata(result.weights)
+    assert metadata is not None and metadata["labels"]["classes"][1]["colors"] == [[0, 255, 0]]
+
+
+def test_history_is_real_json_with_one_value_per_epoch(project: Path) -> None:
+    run(project)
+    history = json.loads((project / "history.json").read_text())
+    assert set(history) == {
+        "loss", "val_loss", "dice_coef_multiclass", "val_dice_coef_multiclass", "lr",
+    }  # fmt: skip
+    assert all(len(values) == 2 for values in history.values())
+
+
+def test_manifest_says_what_ran_on_what(project: Path) -> None:
+    run(project)
+    manifest = json.loads((project / "run.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["seed"] == 137 and manifest["precision"] == "float32"
+    assert manifest["data"]["train"]["cases"] == 8
+    assert len(manifest["data"]["train"]["fingerprint"]) == 64
+    assert manifest["config"]["model"]["num_layers"] == 3
+    assert manifest["versions"]["backend"] in ("tensorflow", "jax", "torch")
+    assert manifest["seconds"] > 0
+
+
+def test_earlier_results_move_aside_and_nothing_is_lost(project: Path) -> None:
+    run(project, "train.epochs=1")
+    first = (project / "models/best_model.h5").read_bytes()
+    run(project, "train.epochs=1", "train.seed=1")
+    backups = list(project.glob("models_*_bak"))
+    assert len(backups) == 1
+    assert (backups[0] / "best_model.h5").read_bytes() == first
+    assert len(list(project.glob("history.json_*_bak"))) == 1
+
+
+def test_same_seed_same_weights_whatever_the_workers(project: Path) -> None:
+    for workers in (0, 2):
+        run(project, f"dataset.workers={workers}", f"train.run_dir={project / str(workers)}")
+    a, b = (project / n / "models/best_model.h5" for n in ("0", "2"))
+    assert weights_equal(a, b)
+
+
+def test_other_seed_other_weights(project: Path) -> None:
+    for seed in (1, 2):
+        run(project, f"train.seed={seed}", f"train.run_dir={project / str(seed)}")
+    a, b = (project / n / "models/best_model.h5" for n in ("1", "2"))
+    assert not weights_equal(a, b)
+
+
+def test_disk_cache_gives_the_same_result_and_is_removed(project: Path) -> None:
+    run(project, f"train.run_dir={project / 'memory'}")
+    run(project, "dataset.cache=disk", f"train.run_dir={project / 'disk'}")
+    a, b = (project / n / "models/best_model.h5" for n in ("memory", "disk"))
+    assert weights_equal(a, b)
+    assert not list((project / "disk/models").glob("cache_*"))
+
+
+def test_reducer_patience_is_honoured(project: Path) -> None:
+    # At this rate val_loss stays as it is, so the rate must fall after 2 epochs, and again.
+    result = run(
+        project, "model.learning_rate=1e-12", "train.epochs=6", "train.reducer_patience=2",
+        "train.reducer_factor=0.5", "model.dropout_rate=0",
+    )  # fmt: skip
+    rates = np.array(result.history["lr"])
+    assert rates[0] == pytest.approx(1e-12)
+    assert rates[-1] <= 0.26e-12
+
+
+def test_early_stopping(project: Path) -> None:
+    result = run(
+        project, "model.learning_rate=1e-12", "train.epochs=9", "train.patience=2",
+        "model.dropout_rate=0", "train.learning_rate_reducer=False",
+    )  # fmt: skip
+    assert len(result.history["loss"]) < 9
+
+
+def test_stop_file_ends_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flexseg.training.callbacks import Recorder
+
+    write = Recorder.write
+
+    def write_and_stop(self: Recorder) -> None:
+        write(self)
+        (project / "break_training").touch()
+
+    monkeypatch.setattr(Recorder, "write", write_and_stop)
+    result = run(project, "train.epochs=5")
+    assert len(result.history["loss"]) == 1
+    assert json.loads((project / "run.json").read_text())["status"] == "finished"
+
+
+def test_random_batches_with_generator(project: Path) -> None:
+    result = run(project, "model.generator=True", "generator.augmentation=False",
+                 "train.steps_per_epoch=3", "train.epochs=1")  # fmt: skip
+    assert len(result.history["loss"]) == 1
+
+
+def test_nan_loss_names_the_files_of_the_batch(project: Path) -> None:
+    image = np.full((40, 48, 3), 3e38, np.float32)
+    np.save(project / "dataset/train/images/train_03.npy", image)
+    (project / "dataset/train/images/train_03.png").unlink()
+    with pytest.raises(TrainingError, match=r"train_03\.npy") as caught:
+        run(project, "model.input_normalize=False")
+    assert "learning_rate" in caught.value.fix
+    assert json.loads((project / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_file_is_named_whoever_reads_it(project: Path, workers: int) -> None:
+    path = project / "dataset/train/images/train_05.png"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError) as caught:
+        run(project, f"dataset.workers={workers}")
+    assert caught.value.where == str(path)
+
+
+def test_output_folder_with_the_data_in_it_is_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match="contains the input"):
+        run(project, f"train.model_dir={project / 'dataset'}")
+    assert (project / "dataset/train/images/train_00.png").exists()
+
+
+def test_resume_without_a_run(project: Path) -> None:
+    with pytest.raises(DataError, match="no checkpoint"):
+        run(project, resume=True)
+
+
+def test_resume_of_a_finished_run_does_nothing(project: Path) -> None:
+    first = run(project)
+    before = first.weights.read_bytes()
+    again = run(project, resume=True)
+    assert again.history == first.history
+    assert first.weights.read_bytes() == before
+
+
+def test_more_epochs_after_the_end_equal_one_long_run(project: Path) -> None:
+    long = run(project, "train.epochs=3", f"train.run_dir={project / 'long'}")
+    short = f"train.run_dir={project / 'short'}"
+    run(project, "train.epochs=2", short)
+    more = run(project, "train.epochs=3", short, resume=True)
+    assert more.history == long.history
+    assert weights_equal(long.weights, more.weights)
+
+
+def test_resume_refuses_another_network(project: Path) -> None:
+    run(project)
+    with pytest.raises(ConfigError, match=r"model\.base_filters"):
+        run(project, "model.base_filters=8", "train.epochs=3", resume=True)
+
+
+def test_users_own_network(project: Path) -> None:
+    (project / "mynet.py").write_text(
+        "import keras\n"
+        "def build(config):\n"
+        "    i = keras.Input((config.image_height, config.image_width, config.image_channels))\n"
+        "    x = keras.layers.Conv2D(4, 3, padding='same', activation='relu')(i / 255)\n"
+        "    o = keras.layers.Conv2D(config.num_classes, 1, activation='softmax')(x)\n"
+        "    return keras.Model(i, o)\n",
+        encoding="utf-8",
+    )
+    result = run(project, "model.model=mynet:build", "train.epochs=1")
+    assert len(read_weights(result.weights)) == 4
+
+
+def test_without_validation_set_a_fifth_is_held_out(project: Path) -> None:
+    text = CONFIG.replace("[valid]", "[test]").replace("dataset/valid", "dataset/test")
+    (project / "a.toml").write_text(text, encoding="utf-8")
+    run(project, "train.epochs=1")
+    data = json.loads((project / "run.json").read_text())["data"]
+    assert (data["train"]["cases"], data["valid"]["cases"]) == (7, 1)
+    assert not set(data["train"]["ids"]) & set(data["valid"]["ids"])

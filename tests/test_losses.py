@@ -45,9 +45,9 @@ def float32() -> Iterator[None]:
     keras.config.set_dtype_policy(before)
 
 
-def _labels(channels: int, batch: int = 2) -> NDArray[np.uint8]:
+def _labels(channels: int) -> NDArray[np.uint8]:
     """Two different images in which every class occurs."""
-    labels = np.zeros((batch, *SIZE), np.uint8)
+    labels = np.zeros((2, *SIZE), np.uint8)
     labels[0, 2:8, 3:9] = 1
     labels[1, 5:7, 1:11] = 1
     if channels > 1:
@@ -61,8 +61,8 @@ def _one_hot(labels: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
     return np.eye(channels, dtype=np.float32)[labels]
 
 
-def _random_probabilities(channels: int, batch: int = 2, seed: int = 0) -> NDArray[np.float32]:
-    logits = np.random.default_rng(seed).normal(size=(batch, *SIZE, channels))
+def _random_probabilities(channels: int, seed: int = 0) -> NDArray[np.float32]:
+    logits = np.random.default_rng(seed).normal(size=(2, *SIZE, channels))
     if channels == 1:
         return (1 / (1 + np.exp(-logits))).astype(np.float32)
     e = np.exp(logits)
@@ -91,7 +91,7 @@ class FreeProbabilities(keras.layers.Layer):
 
 def _step(name: str, channels: int, rate: float) -> tuple[float, float, NDArray]:
     """Loss before and after one step of gradient descent, and the gradient of the logits."""
-    labels = _labels(channels, batch=1)
+    labels = _labels(channels)[:1]
     start = np.random.default_rng(1).normal(size=(*SIZE, channels)).astype(np.float32)
     layer = FreeProbabilities(channels)
     layer.logits.assign(start)

@@ -56,16 +56,22 @@ BackendOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flexseg {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     """Medical image segmentation from one config file."""
-    if version:
-        typer.echo(f"flexseg {__version__}")
-        raise typer.Exit
     handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
     logger = logging.getLogger("flexseg")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 from flexseg.models.weights import read_weights
 from flexseg.training.checkpoint import read_progress
+from synthetic import write_dataset
 
 CONFIG = """
 [model]
@@ -36,7 +36,6 @@ batch_size = 1
 epoch_change_infer = false
 learning_rate_reducer = true
 reducer_patience = 1
-checkpoint_minutes = {minutes}
 precision = "float32"
 [valid]
 images_dir = "dataset/valid/images"
@@ -59,10 +58,13 @@ def train(folder: Path, run_dir: str, *options: str) -> None:
     subprocess.run(command(folder, run_dir, *options), check=True, capture_output=True)
 
 
-def interrupt(folder: Path, run_dir: str, number: int) -> int:
+def interrupt(folder: Path, run_dir: str, number: int, override: str) -> int:
     """Start a training and send it a signal within its second epoch."""
     process = subprocess.Popen(
-        command(folder, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command(folder, run_dir, "--set", override),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -84,6 +86,16 @@ def final_state(folder: Path, run_dir: str) -> tuple[list[np.ndarray], dict[str,
     return arrays, json.loads((folder / run_dir / "history.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, and a training on it that nothing interrupted, in `unbroken`."""
+    folder = tmp_path_factory.mktemp("resume")
+    write_dataset(folder / "dataset", {"train": 120, "valid": 2})
+    (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
+    train(folder, "unbroken")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("number", "code", "minutes"),
     [
@@ -92,27 +104,25 @@ def final_state(folder: Path, run_dir: str) -> tuple[list[np.ndarray], dict[str,
         (signal.SIGTERM, 130, 10),
         (signal.SIGINT, 130, 10),
     ],
-    ids=["kill-9", "kill-9 with checkpoints in the epoch", "SIGTERM", "SIGINT"],
+    ids=["kill-9", "kill-9-mid-epoch-checkpoints", "SIGTERM", "SIGINT"],
 )
 def test_interrupted_equals_unbroken(
-    tmp_path: Path, make_dataset: Callable[..., Path], number: int, code: int, minutes: float
+    folder: Path, number: int, code: int, minutes: float, request: pytest.FixtureRequest
 ) -> None:
-    make_dataset({"train": 120, "valid": 2})
-    (tmp_path / "a.toml").write_text(CONFIG.format(minutes=minutes), encoding="utf-8")
-    train(tmp_path, "unbroken")
-    assert interrupt(tmp_path, "broken", number) == code
-    progress = read_progress(tmp_path / "broken/models/checkpoint.npz")
+    broken = request.node.callspec.id
+    assert interrupt(folder, broken, number, f"train.checkpoint_minutes={minutes}") == code
+    progress = read_progress(folder / broken / "models/checkpoint.npz")
     assert progress.epoch < 3 and not progress.finished
     if code == 130:
-        manifest = json.loads((tmp_path / "broken/run.json").read_text())
+        manifest = json.loads((folder / broken / "run.json").read_text())
         assert manifest["status"] == "interrupted"
-    train(tmp_path, "broken", "--resume")
-    unbroken, history = final_state(tmp_path, "unbroken")
-    resumed, resumed_history = final_state(tmp_path, "broken")
+    train(folder, broken, "--resume")
+    unbroken, history = final_state(folder, "unbroken")
+    resumed, resumed_history = final_state(folder, broken)
     assert len(unbroken) == len(resumed) > 20
     assert all(np.array_equal(a, b) for a, b in zip(unbroken, resumed, strict=True))
     assert history.keys() == resumed_history.keys()
     for key, values in history.items():
         np.testing.assert_allclose(values, resumed_history[key], rtol=1e-6)
-    best = [read_weights(tmp_path / n / "models/best_model.h5") for n in ("unbroken", "broken")]
+    best = [read_weights(folder / n / "models/best_model.h5") for n in ("unbroken", broken)]
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(*best, strict=True))

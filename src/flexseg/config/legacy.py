@@ -124,6 +124,7 @@ _INTERPOLATIONS = {
 class RawConfig:
     """Values by (section, key) as written, where each came from, and what was found."""
 
+    file: str = ""
     values: dict[Key, Any] = field(default_factory=dict)
     sources: dict[Key, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -239,7 +240,7 @@ def read(path: Path) -> RawConfig:
         ) from None
 
     lines = _line_numbers(text)
-    raw = RawConfig()
+    raw = RawConfig(path.name)
     for section in parser.sections():
         if section in DEAD_SECTIONS:
             raw.warn(Severity.NOTE, "dead-section", f"[{section}]", "No original program reads it.")
@@ -357,9 +358,9 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     rgb_map = raw.values.pop(key, default)
     colors = raw.values.pop(("mask", "mask_colors"), None)
     colors_source = raw.sources.pop(("mask", "mask_colors"), "")
-    where = f"{source}, [mask] rgb_map"
+    where = f"{raw.file}, {source}, [mask] rgb_map"
     if colors and family == "single-class":
-        where = f"{colors_source}, [mask] mask_colors"
+        where = f"{raw.file}, {colors_source}, [mask] mask_colors"
         if not isinstance(colors, list | tuple) or not all(map(_is_color, colors)):
             raise ConfigError(
                 f"mask_colors is {colors!r}, expected [(r, g, b), ...].",

@@ -72,7 +72,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     if is_legacy:
         legacy.to_canonical(raw)
     _drop_unknown_keys(raw, path, strict=strict or not is_legacy)
-    _absolute_paths(raw, path.parent)
+    _absolute_paths(raw, path)
     experiment = _validate(raw, path)
     experiment = _resolve_outputs(experiment, path.parent)
     _note_gaps(raw, experiment)
@@ -189,7 +189,7 @@ def _path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRol
                 yield key, field, metadata
 
 
-def _absolute_paths(raw: legacy.RawConfig, base: Path) -> None:
+def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
     """Anchor input paths at the config file, and what the command line says at the shell."""
     for section, model in _sections().items():
         for key, _, role in _path_fields(model):
@@ -197,17 +197,17 @@ def _absolute_paths(raw: legacy.RawConfig, base: Path) -> None:
             if not isinstance(value, str) or not value:
                 continue
             source = raw.sources[section, key]
-            if not value.isprintable():
+            if any(ord(letter) < 32 for letter in value):
                 raise ConfigError(
                     f"The path {value!r} has a control character in it: a backslash and a letter "
                     "mean one in quoted text.",
                     "Write the path with '/', or with '\\\\' for each backslash.",
-                    f"{source}, [{section}] {key}",
+                    f"{path.name}, {source}, [{section}] {key}",
                 )
             place = _portable(value)
             from_shell = _from_shell(source)
             if from_shell or role.kind == "input":
-                place = ((Path.cwd() if from_shell else base) / place).resolve()
+                place = ((Path.cwd() if from_shell else path.parent) / place).resolve()
             raw.values[section, key] = place
 
 

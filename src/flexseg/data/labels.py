@@ -160,7 +160,7 @@ class LabelMap:
         if mask.pixels.ndim == 2:
             return self._encode_values(mask.pixels)
         gray = _gray_if_colorless(mask.pixels)
-        if gray is not None and any(c.values for c in self.classes):
+        if gray is not None and self._has_values:
             return self._encode_values(gray)
         return self._encode_colors(mask.pixels)
 
@@ -178,17 +178,27 @@ class LabelMap:
     def _encode_binary(self, mask: MaskPixels) -> Encoded:
         pixels = mask.pixels
         if mask.palette is not None:
+            if self._has_values:
+                return self._encode_palette(pixels, mask.palette)
             pixels = mask.palette[np.minimum(pixels, len(mask.palette) - 1)]
         if pixels.ndim == 3:
             if self._is_painted(pixels):
-                return self._encode_colors(pixels)
-            pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+                if self.explicit:
+                    return self._encode_colors(pixels)
+                # Any colour is foreground, also the dark ones: red has a luminance of 76 only.
+                pixels = pixels.max(axis=-1)
+            else:
+                pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
         if pixels.dtype == bool:
             return Encoded(pixels.astype(np.uint8))
-        if values := {v for c in self.foreground for v in c.values}:
-            return Encoded(np.isin(pixels, sorted(values)).astype(np.uint8))
+        if self._has_values:
+            return self._encode_values(pixels)
         threshold = self._binary_threshold(pixels, mask.lossy)
         return Encoded((pixels >= threshold).astype(np.uint8))
+
+    @property
+    def _has_values(self) -> bool:
+        return any(c.values for c in self.foreground)
 
     def _is_painted(self, rgb: NDArray[np.uint8]) -> bool:
         """The mask is in colour, so its colour decides, not its brightness."""
@@ -209,12 +219,15 @@ class LabelMap:
         return 128 if lossy or 128 <= top <= 255 else 1
 
     def _encode_palette(self, pixels: NDArray, palette: NDArray[np.uint8]) -> Encoded:
-        """Indexed images: by their colours if all are known, else by index if that fits."""
+        """Indexed images: by their colours if all are known, else by value or index."""
         used = np.unique(pixels)
         by_index = set(used.tolist()) <= {c.id for c in self.classes}
         known = {rgb for c in self.classes for rgb in c.colors}
         colors = palette[np.minimum(used, len(palette) - 1)]
         by_color = all(tuple(map(int, rgb)) in known for rgb in colors)
+        if self._has_values and not by_color:
+            gray = _gray_if_colorless(colors)
+            return self._encode_values(pixels if gray is None else palette[pixels][..., 0])
         if by_index and not by_color:
             return Encoded(pixels.astype(np.uint8))
         return self._encode_colors(palette[np.minimum(pixels, len(palette) - 1)])

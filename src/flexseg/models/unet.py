@@ -17,6 +17,9 @@ from flexseg.models.layers import activation, scale_input, segmentation_head
 from flexseg.models.registry import register_model
 
 DROPOUT_SEED = 137
+# Keras' default of 0.99 needs hundreds of steps before validation sees sensible statistics;
+# small medical datasets have that many in ten epochs. Trained weights are not affected.
+BATCH_NORM_MOMENTUM = 0.9
 
 
 def kernel_schedule(first: tuple[int, int], levels: int) -> list[int]:
@@ -43,7 +46,7 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
             kernel_initializer="he_normal",
         )(x)
         if config.normalization:
-            x = layers.BatchNormalization()(x)
+            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
         if position == 0 and rate > 0:
             seed = DROPOUT_SEED if config.dropout_seed_fixing else None
             x = layers.Dropout(rate, seed=seed)(x)

@@ -1,0 +1,400 @@
+"""From cases to tables: known shapes, published predictions, and the files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flexseg.config.load import load
+from flexseg.config.schema import Experiment
+from flexseg.data.images import write_png
+from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import Case, pair
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.store import CaseReader
+from flexseg.errors import DataError
+from flexseg.evaluation.evaluate import (
+    CASE_COLUMNS,
+    CaseScores,
+    evaluate_model,
+    score_folders,
+    write_evaluation,
+    write_legacy_csv,
+)
+from flexseg.evaluation.run import evaluate
+from flexseg.inference.predictor import Predictor
+from flexseg.losses import get_metric, weighted_mean
+from flexseg.models.package import ModelPackage
+
+CLASSES = [
+    {"id": 0, "name": "background", "color": (0, 0, 0)},
+    {"id": 1, "name": "disc", "color": (0, 255, 0)},
+    {"id": 2, "name": "square", "color": (255, 0, 0)},
+]
+SIZE = (20, 30)
+
+
+@pytest.fixture(autouse=True)
+def float32() -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def _experiment(classes: int = 3, **sections: Any) -> Experiment:
+    height, width = SIZE
+    mask = {"classes": CLASSES[:classes]} if classes > 1 else {}
+    model = {"num_classes": classes, "image_width": width, "image_height": height}
+    return Experiment.model_validate({"model": model, "mask": mask, **sections})
+
+
+def _boxes(**boxes: tuple[int, int]) -> NDArray[np.uint8]:
+    """Class 1 or 2 in a 10 x 10 box from (row, column); keys `c1`, `c2`."""
+    labels = np.zeros(SIZE, np.uint8)
+    for key, (row, column) in boxes.items():
+        labels[row : row + 10, column : column + 10] = int(key[1:])
+    return labels
+
+
+def _case(name: str, group: str | None = None) -> Case:
+    return Case(name, Path(f"{name}.png"), Path(f"{name}.png"), group or name)
+
+
+@pytest.fixture
+def scores() -> CaseScores:
+    """Four cases: class 1 scored .5, missed, absent, scored 1; class 2 only a false positive."""
+    result = CaseScores(LabelMap.from_experiment(_experiment()))
+    result.add(_case("a"), _boxes(c1=(0, 0)), _boxes(c1=(0, 5)))
+    result.add(_case("b"), _boxes(c1=(0, 0)), _boxes())
+    result.add(_case("c"), _boxes(), _boxes(c2=(3, 3)))
+    result.add(_case("d"), _boxes(c1=(5, 5)), _boxes(c1=(5, 5)))
+    return result
+
+
+class TestSummary:
+    def test_means_are_over_cases_that_have_the_class(self, scores: CaseScores) -> None:
+        disc = scores.summary()["classes"][0]
+        assert disc["name"] == "disc"
+        assert disc["cases_with_reference"] == 3
+        assert disc["cases_with_empty_reference"] == 1
+        assert (disc["missed"], disc["false_positive"]) == (1, 0)
+        assert disc["dice"]["mean"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-6)
+        assert disc["iou"]["mean"] == pytest.approx((1 / 3 + 0 + 1) / 3, abs=1e-6)
+        assert disc["recall"]["mean"] == pytest.approx(0.5, abs=1e-6)
+        assert disc["precision"]["mean"] == pytest.approx(0.5, abs=1e-6)
+        assert (disc["dice"]["median"], disc["dice"]["min"]) == (0.5, 0)
+        low, high = disc["dice"]["ci95"]
+        assert 0 <= low < 0.5 < high <= 1
+
+    def test_pooled_pixels_add_the_counts(self, scores: CaseScores) -> None:
+        pooled = scores.summary()["classes"][0]["pooled_pixels"]
+        # 50 + 0 + 100 found of 300, 50 invented.
+        assert pooled["dice"] == pytest.approx(2 * 150 / (300 + 200))
+        assert pooled["recall"] == pytest.approx(0.5)
+        assert pooled["precision"] == pytest.approx(0.75)
+
+    def test_class_without_reference_has_no_mean(self, scores: CaseScores) -> None:
+        square = scores.summary()["classes"][1]
+        assert square["dice"] == {"mean": None, "ci95": None, "median": None, "min": None}
+        assert square["false_positive"] == 1
+        assert square["cases_with_reference"] == 0
+
+    def test_background_is_in_no_figure(self, scores: CaseScores) -> None:
+        assert [c["id"] for c in scores.summary()["classes"]] == [1, 2]
+        assert {row[2] for row in scores.rows()} == {1, 2}
+
+    def test_macro_is_the_mean_of_the_classes_that_occur(self, scores: CaseScores) -> None:
+        summary = scores.summary()
+        assert summary["macro"]["dice"]["mean"] == summary["classes"][0]["dice"]["mean"]
+        scores.add(_case("e"), _boxes(c2=(0, 0)), _boxes(c2=(0, 2)))
+        scores.add(_case("f"), _boxes(c2=(0, 0)), _boxes(c2=(0, 4)))
+        summary = scores.summary()
+        assert summary["classes"][1]["dice"]["mean"] == pytest.approx(0.7)
+        assert summary["macro"]["dice"]["mean"] == pytest.approx((0.5 + 0.7) / 2, abs=1e-6)
+
+    def test_groups_widen_the_interval(self) -> None:
+        def width(group: Callable[[int], str]) -> float:
+            result = CaseScores(LabelMap.from_experiment(_experiment()))
+            for i in range(24):
+                shift = 2 * (i // 4)  # six patients, four equal slices each
+                case = _case(f"s{i}", group(i))
+                result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
+            low, high = result.summary()["classes"][0]["dice"]["ci95"]
+            return high - low
+
+        assert width(lambda i: f"p{i // 4}") > 1.5 * width(lambda i: f"s{i}")
+
+    def test_one_group_has_no_interval(self) -> None:
+        result = CaseScores(LabelMap.from_experiment(_experiment()))
+        for shift in (0, 2, 4):
+            case = _case(f"slice {shift}", "patient")
+            result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
+        summary = result.summary()
+        assert (summary["cases"], summary["groups"]) == (3, 1)
+        assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.8)
+        assert summary["classes"][0]["dice"]["ci95"] is None
+        assert summary["macro"]["dice"]["ci95"] is None
+
+    def test_no_resamples_no_interval(self, scores: CaseScores) -> None:
+        summary = scores.summary(resamples=0)
+        assert summary["classes"][0]["dice"]["ci95"] is None
+        assert summary["macro"]["dice"]["ci95"] is None
+        assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
+
+    def test_few_groups_are_noted(self, scores: CaseScores) -> None:
+        assert any("Only 4 independent groups" in note for note in scores.summary()["notes"])
+        for i in range(50):
+            scores.add(_case(f"more {i}"), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)))
+        assert not any("Only" in note for note in scores.summary()["notes"])
+
+    def test_all_background_scores_zero_not_nearly_one(self) -> None:
+        """What dice_coef_multiclass of the originals hides."""
+        result = CaseScores(LabelMap.from_experiment(_experiment()))
+        for i in range(3):
+            result.add(_case(f"{i}"), _boxes(c1=(0, i)), _boxes())
+        assert result.summary()["macro"]["dice"]["mean"] == 0
+
+
+class TestFiles:
+    def test_cases_csv(self, scores: CaseScores, tmp_path: Path) -> None:
+        write_evaluation(scores, tmp_path / "evaluation", 100)
+        with (tmp_path / "evaluation" / "cases.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert tuple(rows[0]) == CASE_COLUMNS
+        assert len(rows) == 4 * 2
+        by_key = {(row["case"], row["class"]): row for row in rows}
+        a = by_key["a", "disc"]
+        assert (a["status"], a["dice"], a["precision"]) == ("scored", "0.5", "0.5")
+        assert float(a["iou"]) == pytest.approx(1 / 3, abs=1e-6)
+        assert (a["reference_px"], a["predicted_px"], a["class_id"]) == ("100", "100", "1")
+        b = by_key["b", "disc"]
+        assert (b["status"], b["dice"], b["precision"], b["recall"]) == ("missed", "0.0", "", "0.0")
+        c = by_key["c", "square"]
+        assert (c["status"], c["dice"], c["recall"]) == ("false positive", "0.0", "")
+        absent = by_key["d", "square"]
+        assert (absent["status"], absent["dice"], absent["iou"]) == ("absent", "", "")
+
+    def test_summary_json(self, scores: CaseScores, tmp_path: Path) -> None:
+        scores.legacy = {"categorical_crossentropy": 0.25}
+        returned = write_evaluation(scores, tmp_path / "evaluation", 100)
+        content = json.loads((tmp_path / "evaluation" / "summary.json").read_text())
+        assert content == json.loads(json.dumps(returned))
+        assert (content["cases"], content["groups"]) == (4, 4)
+        assert content["resolution"] == "native"
+        assert content["not_comparable_with_the_above"]["categorical_crossentropy"] == 0.25
+
+    def test_earlier_results_move_aside(self, scores: CaseScores, tmp_path: Path) -> None:
+        write_evaluation(scores, tmp_path / "evaluation", 100)
+        first = (tmp_path / "evaluation" / "cases.csv").read_bytes()
+        scores.add(_case("e"), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)))
+        write_evaluation(scores, tmp_path / "evaluation", 100)
+        (backup,) = tmp_path.glob("evaluation_*_bak")
+        assert (backup / "cases.csv").read_bytes() == first
+        assert (tmp_path / "evaluation" / "cases.csv").read_bytes() != first
+
+    def test_evaluation_csv(self, tmp_path: Path) -> None:
+        path = tmp_path / "evaluation.csv"
+        write_legacy_csv(
+            path, {"categorical_crossentropy": 0.089512, "dice_coef_multiclass": 0.95288}
+        )
+        assert path.read_bytes() == (
+            b"categorical_crossentropy,0.0895\ndice_coef_multiclass,0.9529\n"
+        )
+        write_legacy_csv(path, {"loss": 1.0})
+        assert path.read_bytes() == b"loss,1.0\n"
+        (backup,) = tmp_path.glob("evaluation.csv_*_bak")
+        assert backup.read_bytes().startswith(b"categorical_crossentropy,0.0895")
+
+
+class TestPublishedPredictions:
+    """The originals' predictions score what their README's own files say, measured anew."""
+
+    @pytest.mark.parametrize(
+        ("name", "cases", "expected"),
+        [
+            ("covid-19", 24, [(0.846, 0.752), (0.862, 0.822), (0.648, 0.552)]),
+            ("mri-brain-tumor-t2", 20, [(0.667, 0.527)]),
+            ("spleen", 18, [(0.945, 0.922)]),
+        ],
+    )
+    def test_pooled_and_mean_dice(
+        self, shared: Path, name: str, cases: int, expected: list[tuple[float, float]]
+    ) -> None:
+        experiment = load(shared / "configs" / f"{name}.config").experiment
+        folder = shared / "data" / "mini_test" / name
+        result, lonely = score_folders(folder / "published_output", folder / "masks", experiment)
+        assert lonely == []
+        summary = result.summary(10)
+        assert summary["cases"] == cases
+        found = [(c["pooled_pixels"]["dice"], c["dice"]["mean"]) for c in summary["classes"]]
+        np.testing.assert_allclose(found, expected, atol=0.003)
+
+
+class TestScoreFolders:
+    @staticmethod
+    def _write(folder: Path, name: str, labels: NDArray[np.uint8]) -> None:
+        folder.mkdir(exist_ok=True)
+        write_png(folder / name, labels, [0, 0, 0, 0, 255, 0, 255, 0, 0])
+
+    def test_pairs_by_name_and_lists_the_rest(self, tmp_path: Path) -> None:
+        masks, predictions = tmp_path / "masks", tmp_path / "predictions"
+        self._write(masks, "a.png", _boxes(c1=(0, 0)))
+        self._write(masks, "only_mask.png", _boxes())
+        self._write(predictions, "a.png", _boxes(c1=(0, 5)))
+        self._write(predictions, "only_prediction.png", _boxes())
+        result, lonely = score_folders(predictions, masks, _experiment())
+        assert [case.id for case in result.cases] == ["a"]
+        assert sorted(lonely) == ["only_mask.png", "only_prediction.png"]
+        assert result.summary(10)["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
+
+    def test_palettes_may_differ(self, tmp_path: Path) -> None:
+        """Indices decide where the colours of a palette mean nothing to the label map."""
+        masks, predictions = tmp_path / "masks", tmp_path / "predictions"
+        self._write(masks, "a.png", _boxes(c1=(0, 0), c2=(10, 20)))
+        predictions.mkdir()
+        write_png(predictions / "a.png", _boxes(c1=(0, 0), c2=(10, 20)), [9, 9, 9] * 3)
+        result, _ = score_folders(predictions, masks, _experiment())
+        assert [row[5] for row in result.rows()] == [1.0, 1.0]
+
+    def test_smaller_prediction_is_scored_at_the_size_of_the_mask(self, tmp_path: Path) -> None:
+        masks, predictions = tmp_path / "masks", tmp_path / "predictions"
+        self._write(masks, "a.png", _boxes(c1=(0, 0)))
+        self._write(predictions, "a.png", np.ascontiguousarray(_boxes(c1=(0, 0))[::2, ::2]))
+        result, _ = score_folders(predictions, masks, _experiment())
+        assert result.matrices[0].sum() == SIZE[0] * SIZE[1]
+        assert result.summary(10)["classes"][0]["dice"]["mean"] == 1
+
+    def test_another_shape_is_refused(self, tmp_path: Path) -> None:
+        masks, predictions = tmp_path / "masks", tmp_path / "predictions"
+        self._write(masks, "a.png", _boxes(c1=(0, 0)))
+        self._write(predictions, "a.png", np.ascontiguousarray(_boxes(c1=(0, 0)).T))
+        with pytest.raises(DataError, match="20 x 30 pixels"):
+            score_folders(predictions, masks, _experiment())
+
+    def test_no_common_name(self, tmp_path: Path) -> None:
+        self._write(tmp_path / "masks", "a.png", _boxes())
+        self._write(tmp_path / "predictions", "b.png", _boxes())
+        with pytest.raises(DataError, match="No prediction has a mask of the same name"):
+            score_folders(tmp_path / "predictions", tmp_path / "masks", _experiment())
+
+
+def _brightness_network(size: tuple[int, int], cut: float) -> keras.Model:
+    """A network that knows the answer: sigmoid(mean of the channels - cut)."""
+    inputs = keras.Input((*size, 3))
+    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.full((1, 1, 3, 1), 1 / 3, np.float32), np.array([-cut], np.float32)])
+    return model
+
+
+class TestEvaluateModel:
+    @staticmethod
+    def _setup(dataset: Path, size: tuple[int, int], cut: float = 95.0) -> tuple[Any, ...]:
+        experiment = Experiment.model_validate(
+            {"model": {"num_classes": 1, "image_width": size[1], "image_height": size[0]}}
+        )
+        labels = LabelMap.from_experiment(experiment)
+        preprocessing = Preprocessing.from_experiment(experiment)
+        package = ModelPackage(
+            _brightness_network(size, cut), experiment.model, labels, preprocessing
+        )
+        cases = pair(dataset / "test" / "images", dataset / "test" / "masks").cases
+        return Predictor(package, batch_size=3), cases, CaseReader(preprocessing, labels)
+
+    def test_a_perfect_network(self, make_dataset: Callable[..., Path]) -> None:
+        dataset = make_dataset({"test": 4})
+        predictor, cases, reader = self._setup(dataset, (40, 48))
+        figures = {"dice_coef": partial(weighted_mean, get_metric("dice_coef", 1))}
+        steps: list[tuple[int, int]] = []
+        result = evaluate_model(predictor, cases, reader, figures, lambda *s: steps.append(s))
+        disc = result.summary(100)["classes"][0]
+        assert disc["cases_with_reference"] == 4
+        assert disc["dice"]["mean"] == disc["dice"]["min"] == 1
+        assert result.legacy["dice_coef"] == pytest.approx(1, abs=1e-3)
+        assert steps == [(3, 4), (4, 4)]
+
+    def test_a_network_that_finds_nothing(self, make_dataset: Callable[..., Path]) -> None:
+        dataset = make_dataset({"test": 4})
+        predictor, cases, reader = self._setup(dataset, (40, 48), cut=1000.0)
+        disc = evaluate_model(predictor, cases, reader, {}).summary(100)["classes"][0]
+        assert disc["missed"] == 4
+        assert disc["dice"]["mean"] == disc["precision"]["mean"] == 0
+
+    def test_scores_are_at_the_native_size(self, make_dataset: Callable[..., Path]) -> None:
+        """A coarse network misses the rim of the discs, which its own size would not show."""
+        dataset = make_dataset({"test": 4})
+        predictor, cases, reader = self._setup(dataset, (10, 12))
+        result = evaluate_model(predictor, cases, reader, {})
+        assert {int(matrix.sum()) for matrix in result.matrices} == {40 * 48}
+        disc = result.summary(100)["classes"][0]
+        assert 0.7 < disc["dice"]["mean"] < 0.99
+
+    def test_figures_average_over_batches_of_unequal_size(
+        self, make_dataset: Callable[..., Path]
+    ) -> None:
+        dataset = make_dataset({"test": 4})
+        predictor, cases, reader = self._setup(dataset, (40, 48))
+        counts = iter([1.0, 5.0])  # of a batch of three and one of one
+        result = evaluate_model(predictor, cases, reader, {"x": lambda y, p: next(counts)})
+        assert result.legacy["x"] == pytest.approx((3 * 1.0 + 1 * 5.0) / 4)
+
+
+CONFIG = """
+[model]
+model = "UNet"
+num_classes = 3
+image_width = 24
+image_height = 20
+num_layers = 2
+base_filters = 4
+loss = "categorical_crossentropy"
+metrics = ["dice_coef_multiclass", "dice_coef_foreground"]
+
+[mask]
+classes = [
+  {{id = 0, color = [0, 0, 0]}},
+  {{id = 1, name = "disc", color = [0, 255, 0]}},
+  {{id = 2, name = "square", color = [255, 0, 0]}},
+]
+
+[test]
+images_dir = "{data}/test/images"
+masks_dir = "{data}/test/masks"
+
+[train]
+precision = "float32"
+"""
+
+
+def test_evaluate_from_a_config(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    data = make_dataset({"test": 5}, classes=3)
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG.format(data=data.as_posix()), encoding="utf-8")
+    loaded = load(path)
+    weights = loaded.experiment.train.model_dir / "best_model.h5"
+    weights.parent.mkdir()
+    ModelPackage.create(loaded.experiment).save(weights, {})
+    summary = evaluate(loaded, tmp_path / "evaluation")
+    lines = (tmp_path / "evaluation.csv").read_text().splitlines()
+    names = [line.split(",")[0] for line in lines]
+    assert names == ["categorical_crossentropy", "dice_coef_multiclass"]
+    assert all(0 < float(line.split(",")[1]) < 5 for line in lines)
+    with (tmp_path / "evaluation" / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 * 2
+    assert {row["class"] for row in rows} == {"disc", "square"}
+    squares = [int(row["reference_px"]) for row in rows if row["class"] == "square"]
+    assert squares == [64] * 5
+    assert summary["cases"] == 5
+    legacy = summary["not_comparable_with_the_above"]
+    assert f"{round(legacy['dice_coef_multiclass'], 4)}" == lines[1].split(",")[1]

@@ -1,0 +1,120 @@
+"""What every network of the registry must do; a network's tests inherit from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError
+from flexseg.losses import LabelLoss, get_loss
+from flexseg.models.registry import MODELS, build_model, import_architectures
+from flexseg.models.weights import load_weights, save_weights
+
+
+class ModelContract:
+    """Inherit as `class TestX(ModelContract)`, set `name` and keys that keep it small."""
+
+    name: ClassVar[str]
+    small: ClassVar[dict[str, Any]]
+
+    def config(self, classes: int, size: tuple[int, int] | None = None, **keys: Any) -> ModelConfig:
+        """A small network of this kind; `size` is height, width, by default the least legal."""
+        height, width = size or (self.multiple(), self.multiple())
+        return ModelConfig.model_validate(
+            {
+                "model": self.name,
+                "num_classes": classes,
+                "image_height": height,
+                "image_width": width,
+                "input_normalize": True,
+                **self.small,
+                **keys,
+            }
+        )
+
+    def multiple(self) -> int:
+        """What heights and widths must be multiples of."""
+        import_architectures()
+        keys = {"model": self.name, **self.small}
+        return MODELS.get(self.name).multiple(ModelConfig.model_validate(keys))
+
+    @staticmethod
+    def images(config: ModelConfig, count: int = 2) -> NDArray[np.float32]:
+        """Random images on the 0..255 scale."""
+        size = (count, config.image_height, config.image_width, config.image_channels)
+        return np.random.default_rng(0).uniform(0, 255, size).astype(np.float32)
+
+    @pytest.mark.parametrize("classes", [1, 2, 5])
+    def test_outputs_probabilities_of_the_classes(self, classes: int) -> None:
+        config = self.config(classes, (2 * self.multiple(), 2 * self.multiple()))
+        model = build_model(config)
+        assert model.output_shape == (None, config.image_height, config.image_width, classes)
+        p = model.predict_on_batch(self.images(config))
+        assert p.dtype == np.float32
+        assert (p >= 0).all() and (p <= 1).all() and p.std() > 0
+        if classes > 1:
+            np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
+
+    @pytest.mark.parametrize("factors", [(3, 5), (5, 1)])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_takes_any_legal_size(self, factors: tuple[int, int], channels: int) -> None:
+        size = (factors[0] * self.multiple(), factors[1] * self.multiple())
+        config = self.config(2, size, image_channels=channels)
+        p = build_model(config).predict_on_batch(self.images(config))
+        assert p.shape == (2, *size, 2)
+
+    def test_refuses_other_sizes_and_names_the_nearest(self) -> None:
+        multiple = self.multiple()
+        if multiple == 1:
+            pytest.skip("every size is legal")
+        with pytest.raises(ConfigError) as caught:
+            build_model(self.config(2, (3 * multiple, 4 * multiple + 1)))
+        assert f"image_width = {4 * multiple}" in caught.value.fix
+        assert "image_height" not in caught.value.fix
+
+    def test_float32_output_in_mixed_precision(self) -> None:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = build_model(self.config(2))
+        assert model.outputs[0].dtype == "float32"
+        assert "bfloat16" in {layer.compute_dtype for layer in model.layers if layer.weights}
+
+    def test_weights_survive_a_file_bit_for_bit(self, tmp_path: Path) -> None:
+        config = self.config(3)
+        first = build_model(config)
+        rng = np.random.default_rng(5)
+        for weight in first.weights:
+            weight.assign(np.abs(rng.normal(1, 0.1, weight.shape)).astype(np.float32))
+        second = build_model(config)
+        save_weights(first, tmp_path / "weights.h5", {})
+        load_weights(second, tmp_path / "weights.h5")
+        assert len(first.weights) > 0
+        for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        x = self.images(config)
+        np.testing.assert_array_equal(first.predict_on_batch(x), second.predict_on_batch(x))
+
+    @pytest.mark.parametrize(("classes", "loss"), [(1, "bce_dice_loss"), (3, "dice_ce_loss")])
+    def test_a_training_step_lowers_the_loss(self, classes: int, loss: str) -> None:
+        config = self.config(classes, dropout_rate=0.0)
+        model = build_model(config)
+        objective = LabelLoss(get_loss(loss, classes), loss)
+        model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=objective, jit_compile=False)
+        x = self.images(config)
+        labels = (x[..., 0] * max(classes, 2) / 256).astype(np.uint8)
+        before = model.get_weights()
+        losses = [float(np.mean(model.train_on_batch(x, labels))) for _ in range(2)]
+        assert np.isfinite(losses).all()
+        assert losses[1] < losses[0]
+        names = [weight.path for weight in model.weights]
+        moved = [
+            name
+            for name, a, b in zip(names, before, model.get_weights(), strict=True)
+            if not np.array_equal(a, b)
+        ]
+        assert moved == names, "weights without a gradient"

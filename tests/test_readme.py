@@ -1,0 +1,61 @@
+"""The commands of the README work as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from test_cli import flexseg
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def commands() -> list[list[str]]:
+    """The lines of the README's bash block, as arguments."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```bash\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    lines = [line for line in block.group(1).splitlines() if line.startswith("flexseg ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_walkthrough(
+    tmp_path: Path, make_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new user's commands in order; only the number of epochs is made small."""
+    make_dataset({"train": 8, "valid": 2, "test": 2}, classes=3)
+    monkeypatch.chdir(tmp_path)
+    names = []
+    for arguments in commands():
+        assert flexseg(*arguments) == 0, arguments
+        names.append(arguments[0])
+        if arguments[0] == "init":
+            config = tmp_path / "project/flexseg.toml"
+            text = config.read_text(encoding="utf-8")
+            config.write_text(text.replace("epochs = 60", "epochs = 2"), encoding="utf-8")
+            assert "epochs = 60" in text
+    assert names == ["init", "check", "stats", "train", "evaluate", "infer"]
+    run = tmp_path / "project/run"
+    assert (run / "evaluation/summary.json").exists()
+    assert len(list((run / "predictions").glob("*.png"))) == 2
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/reference is made from the schema and the registries."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import make_reference
+
+    folder = ROOT / "docs/reference"
+    assert (folder / "config.md").read_text(encoding="utf-8") == make_reference.config_reference()
+    assert (folder / "losses.md").read_text(encoding="utf-8") == make_reference.score_reference()

@@ -301,7 +301,10 @@ class TestEvaluateModel:
     @staticmethod
     def _setup(dataset: Path, size: tuple[int, int], cut: float = 95.0) -> tuple[Any, ...]:
         experiment = Experiment.model_validate(
-            {"model": {"num_classes": 1, "image_width": size[1], "image_height": size[0]}}
+            {
+                "model": {"num_classes": 1, "image_width": size[1], "image_height": size[0]},
+                "mask": {"classes": CLASSES[:2]},
+            }
         )
         labels = LabelMap.from_experiment(experiment)
         preprocessing = Preprocessing.from_experiment(experiment)

@@ -46,8 +46,7 @@ ALIASES: dict[Key, Key] = {
     ("model", "epoch_change_infer"): ("train", "epoch_change_infer"),
     ("model", "epoch_change_infer_dir"): ("train", "epoch_change_infer_dir"),
     ("model", "num_infer_images"): ("train", "num_infer_images"),
-    ("train", "create_backups"): ("train", "create_backup"),
-    ("train", "save_waits_only"): ("train", "save_weights_only"),
+    ("eval", "eval_dir"): ("train", "eval_dir"),
     ("train", "save_model_file"): ("train", "best_model_file"),
     ("deformation", "alpah"): ("deformation", "alpha"),
     ("deformation", "sigmoid"): ("deformation", "sigmoids"),
@@ -56,10 +55,12 @@ ALIASES: dict[Key, Key] = {
     ("model", "diation"): ("model", "dilation"),
 }
 
-# Keys that published configs set and no original code reads.
+# Keys of the originals that mean nothing here, each with the reason that `check` gives.
+_UNREAD = "no original program reads it"
+_NO_EFFECT = "the originals read it without effect"
 DEAD_KEYS: dict[Key, str] = {
     **{
-        ("model", key): "no original network reads it"
+        ("model", key): _UNREAD
         for key in (
             "base_dilation", "kernel_size", "ksize", "sharp_ksize", "decoder_channels", "grid",
             "hidden_size", "hybrid", "mlp_dim", "num_skip", "pretrain", "freeze_enc_cnn",
@@ -67,20 +68,55 @@ DEAD_KEYS: dict[Key, str] = {
         )
     },
     **{
-        ("dataset", key): "the originals read it without effect"
-        for key in ("image_format", "mask_format", "sharpening")
+        ("dataset", key): _NO_EFFECT
+        for key in ("image_format", "mask_format", "sharpening", "rgb_mask")
     },
+    ("dataset", "debug"): "it dumped resized arrays; `flexseg stats` draws samples",
     **{
-        ("augmentor", key): "an older layout; the originals do not read it"
+        ("augmentor", key): "an older layout; " + _UNREAD
         for key in ("alpah", "sigmoid", "transformer")
     },
-    ("eval", "output_dir"): "the originals do not read it",
-    ("mask", "classes"): "the originals do not read it; rgb_map gives the classes",
-    ("mask", "mask_channels"): "the originals do not read it",
-    ("mask", "sharpening"): "the originals do not read it",
-    ("infer", "sharpening"): "the originals do not read it",
+    **{
+        ("train", key): "best_model.h5 always holds weights and their description"
+        for key in ("save_weights_only", "save_waits_only")
+    },
+    **{
+        ("train", key): "earlier results always move aside"
+        for key in ("create_backup", "create_backups")
+    },
+    ("train", "validation_steps"): "validation always goes over its whole set once",
+    ("train", "dataset_splitter"): "without a validation set, a fifth of the training groups is "
+    "held out for it",
+    ("train", "seedreset_callback"): "the original stops with an error when it is on",
+    ("train", "show_history"): _NO_EFFECT,
+    ("eval", "output_dir"): _UNREAD,
+    ("mask", "blur"): "masks are never blurred; the originals' blur before the cast to bool "
+    "dilates the ground truth by a pixel",
+    ("mask", "blur_size"): "masks are never blurred",
+    ("mask", "mask_datatype"): _NO_EFFECT,
+    ("mask", "grayscaling"): "masks are read by their colours",
+    ("mask", "classes"): _UNREAD + "; rgb_map gives the classes",
+    ("mask", "mask_channels"): _UNREAD,
+    ("mask", "sharpening"): _UNREAD,
+    ("infer", "sharpening"): _UNREAD,
+    ("infer", "algorithm"): _NO_EFFECT,
+    ("infer", "colorized_output_format"): "colourised masks are RGB",
+    ("infer", "npy_slice_index"): "the overlay shows the first channels",
+    ("infer", "npy_slices_dir"): "the overlay shows the first channels",
+    ("segmentation", "blursize"): _NO_EFFECT,
+    ("generator", "verbose"): "it only prints",
+    **{
+        ("tiledinfer", key): "tiles will be blended as probabilities"
+        for key in ("bitwise_blending", "algorithm", "background", "debug")
+    },
 }  # fmt: skip
-DEAD_SECTIONS = ("datasetclass", "transformer", "preprocessor")
+DEAD_SECTIONS = {
+    "datasetclass": _UNREAD,
+    "transformer": _UNREAD,
+    "preprocessor": _UNREAD,
+    "debug": "it only prints",
+    "inspect": "the model inspector is not in this version",
+}
 
 # Defaults of the originals where they differ from those of a new config.
 _COMMON_DEFAULTS: dict[Key, Any] = {
@@ -178,7 +214,7 @@ def literal(text: str, where: str) -> Any:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's own, about "\\i" in a Windows path
+            warnings.simplefilter("ignore")  # Python's own, about "\i" in a Windows path
             return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ConfigError(
@@ -243,7 +279,12 @@ def read(path: Path) -> RawConfig:
     raw = RawConfig(path.name)
     for section in parser.sections():
         if section in DEAD_SECTIONS:
-            raw.warn(Severity.NOTE, "dead-section", f"[{section}]", "No original program reads it.")
+            raw.warn(
+                Severity.NOTE,
+                "dead-section",
+                f"[{section}]",
+                f"Without effect: {DEAD_SECTIONS[section]}.",
+            )
             continue
         for key in parser[section]:
             number = lines.get((section, key))
@@ -264,10 +305,10 @@ def read(path: Path) -> RawConfig:
 def enter(raw: RawConfig, key: Key, value: Any, source: str) -> None:
     """Put one value in its canonical place, unless a better source already gave it."""
     where = f"{source}, [{key[0]}] {key[1]}"
-    if key in DEAD_KEYS:
-        raw.warn(Severity.NOTE, "dead-key", where, f"Without effect: {DEAD_KEYS[key]}.")
-        return
     home = ALIASES.get(key, key)
+    if reason := DEAD_KEYS.get(key):
+        raw.warn(Severity.NOTE, "dead-key", where, f"Without effect: {reason}.")
+        return
     if home in raw.values and source != "command line":
         # [valid] wins over [eval], and any key over its older spellings.
         if home == key:
@@ -303,7 +344,10 @@ def to_canonical(raw: RawConfig) -> None:
     _translate_interpolation(raw)
     _translate_color_order(raw, family)
     _translate_rgb_map(raw, family)
-    _translate_masks(raw, family)
+    _translate_masks(raw)
+    _translate_normalization(raw)
+    if raw.values.get(("model", "evaluation")) == "eval":
+        raw.values["model", "evaluation"] = "valid"
     _translate_pool(raw)
     patience = raw.values.get(("train", "patience"), 10)
     reducer_patience = ("train", "reducer_patience")
@@ -400,23 +444,37 @@ def _is_color(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 3
 
 
-def _translate_masks(raw: RawConfig, family: str) -> None:
+def _translate_masks(raw: RawConfig) -> None:
     algorithm = raw.values.get(("mask", "algorithm"))
     if isinstance(algorithm, str):
         name = algorithm.removeprefix("cv2.").removeprefix("THRESH_").lower()
         raw.values["mask", "algorithm"] = name if name in ("otsu", "triangle") else None
-    if raw.values.get(("mask", "blur")):
+    share = raw.values.pop(("mask", "normalized_threshold"), 0.15)
+    source = raw.sources.pop(("mask", "normalized_threshold"), "default of the originals")
+    if raw.values.get(("dataset", "class_name")) == "NormalizedImageMaskDataset":
+        # This class of the originals compares the mask, divided by 255, with a threshold.
+        for key, value in (("binarize", True), ("threshold", 255 * float(share))):
+            raw.values["mask", key] = value
+            raw.sources["mask", key] = f"{source} as [mask] normalized_threshold"
+
+
+def _translate_normalization(raw: RawConfig) -> None:
+    """`[dataset] image_normalize` divides by 255 before the network, which may do so again."""
+    before = raw.values.pop(("dataset", "image_normalize"), False)
+    source = raw.sources.pop(("dataset", "image_normalize"), "")
+    if not before:
+        return
+    inside = ("model", "input_normalize")
+    if raw.values[inside] and raw.sources[inside] != "default of the originals":
         raw.warn(
-            Severity.NOTE,
-            "mask-blur",
-            f"{raw.sources['mask', 'blur']}, [mask] blur",
-            "Masks are not blurred: the originals' blur before the cast to bool dilates the "
-            "ground truth by a pixel.",
+            Severity.WARNING,
+            "normalized-twice",
+            f"{source}, [dataset] image_normalize",
+            "The originals divide by 255 here and again for [model] input_normalize; flexseg does "
+            "it once, so weights of the originals would not fit.",
+            "Set one of the two to False.",
         )
-    file_format = ("mask", "mask_file_format")
-    if family == "multiclass" and file_format not in raw.values:
-        raw.values[file_format] = "auto"
-        raw.sources[file_format] = "default"
+    raw.values[inside], raw.sources[inside] = True, f"{source} as [dataset] image_normalize"
 
 
 def _translate_pool(raw: RawConfig) -> None:

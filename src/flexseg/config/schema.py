@@ -40,6 +40,8 @@ InputPath = Annotated[Path | None, PathRole("input")]
 OutputPath = Annotated[Path, PathRole("output")]
 OptionalOutputPath = Annotated[Path | None, PathRole("output")]
 Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
+Positive = Annotated[int, Field(gt=0)]
+SizePair = Annotated[tuple[Positive, Positive], BeforeValidator(_as_pair)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Color = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_as_color)]
 Numbers = Annotated[list[float], BeforeValidator(_as_list)]
@@ -90,10 +92,10 @@ class ModelConfig(Section):
     )
     base_filters: int = Field(16, gt=0, description="Filters of the first level.")
     num_layers: int = Field(6, ge=2, description="Levels, the bridge included.")
-    base_kernels: Pair = Field(
+    base_kernels: SizePair = Field(
         (3, 3), description="Kernel of the first level; each deeper level has 2 less, at least 3."
     )
-    dilation: Pair = Field(
+    dilation: SizePair = Field(
         (1, 1), description="Dilation of the first level; each deeper level has 1 less."
     )
     dropout_rate: float = Field(0.0, ge=0, lt=1, description="Dropout; level i drops rate x i.")
@@ -174,9 +176,6 @@ class DatasetConfig(Section):
     worker_type: Literal["thread", "process"] = Field(
         "thread", description="Threads, or processes (started by spawn on every system)."
     )
-    debug: bool = Field(False, description="Kept for old configs; without effect.")
-    image_normalize: bool = Field(False, description="Kept for old configs; see input_normalize.")
-    rgb_mask: bool = Field(False, description="Kept for old configs; without effect.")
 
     @field_validator("group")
     @classmethod
@@ -201,16 +200,11 @@ class TrainConfig(Section):
     epochs: int = Field(100, gt=0, description="Epochs at most.")
     batch_size: int = Field(4, gt=0, description="Images per step.")
     steps_per_epoch: int = Field(400, gt=0, description="Steps per epoch with `generator`.")
-    validation_steps: int = Field(
-        800, gt=0, description="Validation steps of the originals' generator; kept, unused."
-    )
     patience: int = Field(10, description="Epochs without better val_loss to stop; <= 0: never.")
     metrics: Names = Field([], description="The two columns of train_metrics.csv.")
     learning_rate_reducer: bool = Field(True, description="Lower the rate on a plateau.")
     reducer_factor: float = Field(0.4, gt=0, lt=1, description="Factor on the learning rate.")
     reducer_patience: int = Field(4, gt=0, description="Epochs without better val_loss before.")
-    save_weights_only: bool = Field(True, description="Kept for old configs; see docs.")
-    create_backup: bool = Field(False, description="Kept for old configs; results always move.")
     best_model_file: str = Field("best_model.h5", description="File name of the best weights.")
     epoch_change_infer: bool = Field(True, description="Predict a few images after each epoch.")
     epoch_change_infer_dir: OutputPath = Field(
@@ -221,7 +215,6 @@ class TrainConfig(Section):
         Path("epoch_change_tiled_infer"), description="Folder of the tiled predictions."
     )
     num_infer_images: int = Field(6, ge=0, description="How many images after each epoch.")
-    dataset_splitter: bool = Field(False, description="Old: split train 80/20; see docs.")
     shuffle: bool = Field(True, description="New random order in each epoch.")
     seed: int = Field(137, ge=0, description="Seed of weights, dropout, data order and splits.")
     deterministic: bool = Field(False, description="Same result bit for bit, somewhat slower.")
@@ -232,8 +225,6 @@ class TrainConfig(Section):
         10.0, gt=0, description="Save the state within an epoch at this interval."
     )
     tensorboard: bool = Field(False, description="Write TensorBoard logs into eval_dir.")
-    seedreset_callback: bool = Field(False, description="Kept for old configs; without effect.")
-    show_history: bool = Field(False, description="Kept for old configs; without effect.")
 
 
 class SplitConfig(Section):
@@ -247,9 +238,6 @@ class EvalConfig(Section):
     """Evaluation."""
 
     batch_size: int = Field(4, gt=0, description="Images per step of evaluation and inference.")
-    eval_dir: OptionalOutputPath = Field(
-        None, description="Kept for old configs; [train] eval_dir is used."
-    )
     bootstrap: int = Field(2000, ge=0, description="Resamples of the 95 % intervals.")
 
 
@@ -264,12 +252,8 @@ class InferConfig(Section):
     threshold: float = Field(127, ge=0, le=255, description="One class: foreground above this/255.")
     blur: bool = Field(False, description="Blur the probability map before resizing.")
     ksize: Pair = Field((5, 5), description="Kernel of that blur.")
-    algorithm: str | None = Field(None, description="Kept for old configs; without effect.")
     mask_colorize: bool = Field(False, description="One class: write colourised masks too.")
     colorized_dir: OptionalOutputPath = Field(None, description="Folder of colourised masks.")
-    colorized_output_format: str = Field("rgb", description="Kept for old configs.")
-    npy_slice_index: int = Field(1, ge=0, description="NPY: channel shown in overlays.")
-    npy_slices_dir: OptionalOutputPath = Field(None, description="NPY: folder of that channel.")
 
 
 class TiledInferConfig(Section):
@@ -280,12 +264,8 @@ class TiledInferConfig(Section):
     merged_dir: OptionalOutputPath = Field(None, description="Folder of the overlays.")
     split_size: int | None = Field(None, gt=0, description="Tile pitch in pixels.")
     overlapping: int = Field(64, ge=0, description="Margin on each inner side in pixels.")
-    bitwise_blending: bool = Field(True, description="Kept for old configs; without effect.")
     binarize: bool = Field(False, description="Threshold the mask.")
     threshold: float = Field(127, ge=0, le=255, description="Its threshold.")
-    algorithm: str | None = Field(None, description="Kept for old configs; without effect.")
-    background: int = Field(0, description="Kept for old configs; without effect.")
-    debug: bool = Field(False, description="Kept for old configs; without effect.")
     mask_colorize: bool = Field(False, description="Write colourised masks too.")
 
 
@@ -337,11 +317,6 @@ class MaskConfig(Section):
     algorithm: str | None = Field(
         None, description="One class: 'otsu' or 'triangle' choose the threshold per mask."
     )
-    blur: bool | None = Field(None, description="Kept for old configs; masks are never blurred.")
-    blur_size: Pair = Field((3, 3), description="Kept for old configs; without effect.")
-    mask_datatype: str = Field("categorized", description="Kept for old configs.")
-    normalized_threshold: float = Field(0.15, description="Threshold of one old dataset class.")
-    grayscaling: Any = Field(None, description="Kept for old configs; without effect.")
 
 
 class ImageConfig(Section):
@@ -374,7 +349,6 @@ class SegmentationConfig(Section):
     colorize: bool = Field(False, description="One class: write a colourised mask as well.")
     black: str = Field("black", description="Colour of the background.")
     white: str = Field("white", description="Colour of the foreground.")
-    blursize: Any = Field(None, description="Kept for old configs; without effect.")
 
 
 class GeneratorConfig(Section):
@@ -382,7 +356,6 @@ class GeneratorConfig(Section):
 
     augmentation: bool = Field(True, description="Augment while training with `generator`.")
     debug: bool = Field(False, description="Write generated pairs to the two folders.")
-    verbose: bool = Field(False, description="Kept for old configs.")
     generated_images_dir: OutputPath = Field(Path("generated_images_dir"), description="Images.")
     generated_masks_dir: OutputPath = Field(Path("generated_masks_dir"), description="Masks.")
 
@@ -440,19 +413,6 @@ class BrighteningConfig(Section):
     beta: float = Field(10, description="Offset.")
 
 
-class DebugConfig(Section):
-    """Kept for old configs."""
-
-    verbose: bool = Field(False, description="More output.")
-
-
-class InspectConfig(Section):
-    """Files of the model inspector."""
-
-    model_graph: OutputPath = Field(Path("model.png"), description="Picture of the graph.")
-    summary: OutputPath = Field(Path("summary.txt"), description="Table of the layers.")
-
-
 class Experiment(Section):
     """Everything that one config file says."""
 
@@ -476,8 +436,6 @@ class Experiment(Section):
     pincdistortion: RadialConfig = RadialConfig(amount=-0.5)
     sharpening: SharpeningConfig = SharpeningConfig()
     brightening: BrighteningConfig = BrighteningConfig()
-    debug: DebugConfig = DebugConfig()
-    inspect: InspectConfig = InspectConfig()
 
     @field_validator("mask")
     @classmethod

@@ -386,7 +386,7 @@ def _unknown_findings(
         f"{' ...' if len(unknown) > 6 else ''}."
     )
     if large:
-        fix = f"Proposed map: {_proposed_map(labels, large, experiment, legacy)}"
+        fix = f"Proposed map: {_proposed_map(labels, large, _known_values(labels, facts), legacy)}"
     elif refused:
         fix = "These look like blended edges: set [mask] unknown_colors = 'nearest'."
     else:
@@ -394,25 +394,35 @@ def _unknown_findings(
     return [_data(severity, "unknown-colors", "masks", what, fix, files)]
 
 
-def _proposed_map(labels: LabelMap, found: list[Any], experiment: Experiment, legacy: bool) -> str:
+def _known_values(labels: LabelMap, facts: list[CaseFacts]) -> dict[int, int]:
+    """Foreground value -> class id, as far as the masks are already understood."""
+    given = {v: c.id for c in labels.foreground for v in c.values}
+    foreground = sum(sum(f.class_pixels[1:]) for f in facts)
+    # More foreground than unknown pixels: some masks hold the ids themselves as values.
+    if not given and not labels.explicit and foreground > sum(f.unknown_pixels for f in facts):
+        return {c.id: c.id for c in labels.foreground}
+    return given
+
+
+def _proposed_map(labels: LabelMap, found: list[Any], known: dict[int, int], legacy: bool) -> str:
     """A map with all that was found, in the syntax of the config at hand."""
     if all(isinstance(v, int | float) for v in found):
-        taken = {v for c in labels.classes for v in c.values} | {0}
-        values = sorted(v for v in found if v not in taken)
-        arrows = ", ".join(f"{int(v)} -> {i}" for i, v in enumerate(values, start=1))
+        ids = dict(known)
+        for v in sorted({int(v) for v in found} - {0, *known}):
+            ids[v] = max(ids.values(), default=0) + 1
+        arrows = ", ".join(f"{v} -> {i}" for v, i in ids.items())
+        count = max(ids.values(), default=0) + 1
         if legacy:
-            grays = [f"({int(v)},{int(v)},{int(v)}): {i}" for i, v in enumerate([0, *values])]
-            return f"{arrows}; rgb_map = {{{', '.join(grays)}}}, num_classes = {len(grays)}."
+            grays = ", ".join(f"({v},{v},{v}): {i}" for v, i in {0: 0, **ids}.items())
+            return f"{arrows}; rgb_map = {{{grays}}}, num_classes = {count}."
         tables = " ".join(
-            f"[[mask.classes]] id = {i}, color = [{int(v) % 256}, {int(v) % 256}, {int(v) % 256}], "
-            f"values = [{int(v)}];"
-            for i, v in enumerate(values, start=1)
+            f"[[mask.classes]] id = {i}, color = [{v % 256}, {v % 256}, {v % 256}], values = [{v}];"
+            for v, i in ids.items()
         )
-        return f"{arrows}; in the config: {tables} num_classes = {len(values) + 1}."
-    colors: list[tuple[int, ...]] = [(0, 0, 0)]
-    if labels.explicit:
-        colors = [c.colors[0] for c in labels.classes]
-    entries: list[tuple[int, ...]] = colors + [color for color in found if color not in colors]
+        return f"{arrows}; in the config: {tables} num_classes = {count}."
+    colors = [c.colors[0] for c in labels.classes] if labels.explicit else [(0, 0, 0)]
+    as_colors = [v if isinstance(v, tuple) else (int(v),) * 3 for v in found]
+    entries = list(dict.fromkeys([*colors, *as_colors]))
     if legacy:
         body = ", ".join(f"({r},{g},{b}): {i}" for i, (r, g, b) in enumerate(entries))
         return f"rgb_map = {{{body}}}, num_classes = {len(entries)}."

@@ -174,7 +174,7 @@ def _decode_tiff(path: Path) -> NDArray:
                 image.load()
                 return _to_array(image)
     if palette is not None:
-        return (palette.T[pixels] // 257).astype(np.uint8)
+        return (palette.T[pixels] >> 8).astype(np.uint8)  # writers scale by 256 or by 257
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:

@@ -198,7 +198,7 @@ def _config_text(
                 f"window = [{survey.intensity[0]:g}, {survey.intensity[1]:g}]"
                 "   # intensities that become 0..255; CT: e.g. [-160, 240] in HU"
             ]
-            if survey.wide
+            if survey.wide and survey.intensity[0] < survey.intensity[1]
             else ["# window = [0, 255]         # for images of more than 8 bits"]
         ),
         "",

@@ -82,9 +82,9 @@ class LabelMap:
                 name = c.name or ("background" if i == 0 else f"class {i}")
                 classes.append(LabelClass(i, name, colors, tuple(c.values)))
             else:
-                by_value = i == 0 and any(c.values for c in mask.classes)
-                made_up = _made_up_class(experiment, i, count)
-                classes.append(replace(made_up, values=(0,)) if by_value else made_up)
+                classes.append(_made_up_class(experiment, i, count))
+        if not classes[0].values and any(c.values for c in mask.classes):
+            classes[0] = replace(classes[0], values=(0,))
         return cls(
             tuple(classes),
             experiment.is_binary,
@@ -183,7 +183,7 @@ class LabelMap:
             pixels = mask.palette[np.minimum(pixels, len(mask.palette) - 1)]
         if pixels.ndim == 3:
             if self._is_painted(pixels):
-                if self.explicit:
+                if any(len(set(rgb)) > 1 for c in self.foreground for rgb in c.colors):
                     return self._encode_colors(pixels)
                 # Any colour is foreground, also the dark ones: red has a luminance of 76 only.
                 pixels = pixels.max(axis=-1)
@@ -223,14 +223,15 @@ class LabelMap:
         used = np.unique(pixels)
         by_index = set(used.tolist()) <= {c.id for c in self.classes}
         known = {rgb for c in self.classes for rgb in c.colors}
+        resolved = palette[np.minimum(pixels, len(palette) - 1)]
         colors = palette[np.minimum(used, len(palette) - 1)]
         by_color = all(tuple(map(int, rgb)) in known for rgb in colors)
         if self._has_values and not by_color:
             gray = _gray_if_colorless(colors)
-            return self._encode_values(pixels if gray is None else palette[pixels][..., 0])
+            return self._encode_values(pixels if gray is None else resolved[..., 0])
         if by_index and not by_color:
             return Encoded(pixels.astype(np.uint8))
-        return self._encode_colors(palette[np.minimum(pixels, len(palette) - 1)])
+        return self._encode_colors(resolved)
 
     def _encode_values(self, values: NDArray) -> Encoded:
         """Grey or index values: by the classes' values, their grey colours, or as ids."""

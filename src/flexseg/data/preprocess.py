@@ -141,9 +141,22 @@ class Preprocessing:
         name = self.interpolation
         if name == "auto":
             name = "area" if height * width > self.height * self.width else "bilinear"
-        size = (self.width, self.height)
-        resized = cv2.resize(pixels, size, interpolation=_INTERPOLATION[name])
-        return resized if resized.ndim == 3 else resized[..., None]
+        return resize(pixels, (self.height, self.width), name)
+
+
+def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArray:
+    """Pixels [h, w, C] of any number of channels at `size` (height, width).
+
+    `interpolation` is nearest, bilinear, cubic, area or lanczos.
+    """
+    # OpenCV shrinks by area at most 4 channels at once, and drops an axis of length one.
+    parts = [
+        cv2.resize(
+            pixels[..., i : i + 4], (size[1], size[0]), interpolation=_INTERPOLATION[interpolation]
+        ).reshape(size[0], size[1], -1)
+        for i in range(0, pixels.shape[-1], 4)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _conversion_code(name: str) -> int:
@@ -160,7 +173,7 @@ def _conversion_code(name: str) -> int:
 
 def _gamma(pixels: NDArray, gamma: float) -> NDArray:
     if pixels.dtype == np.uint8:
-        table = (np.linspace(0, 1, 256) ** gamma * 255).astype(np.uint8)
+        table = (np.linspace(0, 1, 256) ** gamma * 255).round().astype(np.uint8)
         return table[pixels]
     return (np.clip(pixels / 255.0, 0, None) ** gamma * 255.0).astype(np.float32)
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.data.preprocess import resize
 from flexseg.errors import ConfigError
 from flexseg.models.package import ModelPackage
 
@@ -70,26 +71,14 @@ class Predictor:
     def resize(self, p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
         """Probabilities [h, w, classes] at `size` (height, width)."""
         if self.blur is not None:
-            p = _three_axes(cv2.GaussianBlur(p, self.blur, 0))
+            p = cv2.GaussianBlur(p, self.blur, 0).reshape(p.shape)
         if p.shape[:2] == tuple(size):
             return p
         shrink = size[0] * size[1] < p.shape[0] * p.shape[1]
-        interpolation = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        # OpenCV shrinks by area at most 4 channels at once.
-        parts = [
-            _three_axes(
-                cv2.resize(p[..., i : i + 4], (size[1], size[0]), interpolation=interpolation)
-            )
-            for i in range(0, p.shape[-1], 4)
-        ]
-        return np.concatenate(parts, axis=-1)
+        return resize(p, size, "area" if shrink else "bilinear")
 
     def labels(self, p: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Probabilities [H, W, classes] to class ids [H, W]."""
         if p.shape[-1] == 1:
             return (p[..., 0] > self.package.threshold).astype(np.uint8)
         return p.argmax(axis=-1).astype(np.uint8)
-
-
-def _three_axes(p: NDArray) -> NDArray[np.float32]:
-    return p if p.ndim == 3 else p[..., None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from flexseg import backend
@@ -10,7 +11,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.errors import ConfigError
 from flexseg.inference import folder
 from flexseg.inference.predictor import Predictor
-from flexseg.models.package import ModelPackage
+from flexseg.models.package import ModelPackage, threshold
 
 
 def load_trained(loaded: LoadedConfig) -> ModelPackage:
@@ -22,9 +23,13 @@ def load_trained(loaded: LoadedConfig) -> ModelPackage:
     """
     train = loaded.experiment.train
     backend.prepare(train.precision)
-    return ModelPackage.load(
+    package = ModelPackage.load(
         train.model_dir / train.best_model_file, loaded.experiment, loaded.path.parent
     )
+    if "infer.threshold" in loaded.sources:
+        # The threshold may be chosen after training; all else is part of the weights.
+        return replace(package, threshold=threshold(loaded.experiment))
+    return package
 
 
 def make_predictor(loaded: LoadedConfig) -> Predictor:

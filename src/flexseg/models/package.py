@@ -46,7 +46,7 @@ class ModelPackage:
             experiment.model,
             LabelMap.from_experiment(experiment),
             Preprocessing.from_experiment(experiment),
-            _threshold(experiment),
+            threshold(experiment),
         )
 
     def save(self, path: Path, info: dict[str, Any]) -> None:
@@ -102,7 +102,8 @@ def _refuse_foreign_code(config: ModelConfig, experiment: Experiment, path: Path
         )
 
 
-def _threshold(experiment: Experiment) -> float:
+def threshold(experiment: Experiment) -> float:
+    """The probability above which a pixel is foreground, from `[infer] threshold`."""
     # 127 of 255 is the old spelling of one half.
     value = experiment.infer.threshold
     return 0.5 if value == 127 else value / 255

@@ -1,0 +1,468 @@
+"""The antillia syntax: what is read, what is refused, and that nothing is executed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexseg.config import LoadedConfig, Severity, load
+from flexseg.config.legacy import ALIASES, DEAD_KEYS, literal
+from flexseg.errors import ConfigError
+
+Write = Callable[[str], Path]
+FLEX = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 2\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A function that writes a config file and returns its path."""
+
+    def write_config(text: str) -> Path:
+        path = tmp_path / "train.config"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_config
+
+
+def refusal(path: Path, *overrides: str) -> ConfigError:
+    """The error that loading `path` raises."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+def codes(loaded: LoadedConfig) -> list[str]:
+    return [finding.code for finding in loaded.findings]
+
+
+PUBLISHED = {
+    "covid-19": ("TensorFlowFlexUNet", 4, "ImageCategorizedMaskDataset", "RGB"),
+    "lung-ct": ("TensorFlowFlexUNet", 2, "ImageCategorizedMaskDataset", "RGB"),
+    "mri-brain-tumor-t2": ("TensorFlowFlexUNet", 2, "ImageCategorizedMaskDataset", "RGB"),
+    "ovarian-tumor": ("TensorflowUNet", 1, "ImageMaskDataset", "BGR"),
+    "spleen": ("TensorflowUNet", 1, "ImageMaskDataset", "BGR"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_config_is_understood_completely(shared: Path, name: str) -> None:
+    loaded = load(shared / "configs" / f"{name}.config")
+    experiment = loaded.experiment
+    warned = [f.code for f in loaded.findings if f.severity is not Severity.NOTE]
+    assert warned == (["no-augmentation"] if experiment.model.generator else [])
+    assert loaded.legacy
+    found = (
+        experiment.model.model,
+        experiment.model.num_classes,
+        experiment.dataset.class_name,
+        experiment.image.color_order,
+    )
+    assert found == PUBLISHED[name]
+    assert experiment.train.images_dir is not None
+    assert experiment.train.images_dir.is_absolute()
+    assert experiment.valid.masks_dir is not None
+    assert experiment.infer.images_dir is not None
+
+
+def test_published_values_arrive(shared: Path) -> None:
+    experiment = load(shared / "configs" / "covid-19.config").experiment
+    model, train = experiment.model, experiment.train
+    assert (model.base_filters, model.base_kernels, model.num_layers) == (16, (9, 9), 8)
+    assert (model.dropout_rate, model.learning_rate, model.clipvalue) == (0.04, 0.00007, 0.4)
+    assert (train.batch_size, train.reducer_factor, train.reducer_patience) == (2, 0.4, 4)
+    assert {c.id: c.color for c in experiment.mask.classes} == {
+        0: (0, 0, 0),
+        1: (0, 255, 0),
+        2: (0, 0, 255),
+        3: (255, 0, 0),
+    }
+
+
+SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
+    ("dataset", "class_name"): ('"BaseImageMaskDataset"', "BaseImageMaskDataset"),
+    ("image", "color_order"): ('"bgr"', "BGR"),
+    ("model", "input_normalize"): ("False", False),
+    ("train", "epoch_change_infer"): ("False", False),
+    ("train", "epoch_change_tiled_infer"): ("True", True),
+    ("train", "num_infer_images"): ("3", 3),
+    ("train", "create_backup"): ("True", True),
+    ("train", "save_weights_only"): ("False", False),
+    ("train", "best_model_file"): ('"best.h5"', "best.h5"),
+    ("deformation", "alpha"): ("900", 900),
+    ("deformation", "sigmoids"): ("6", [6.0]),
+    ("model", "activation"): ('"mish"', "mish"),
+    ("model", "dilation"): ("(2,2)", (2, 2)),
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES, ids=".".join)
+def test_alias_is_read_into_its_home(write: Write, tmp_path: Path, alias: tuple[str, str]) -> None:
+    """Every older spelling sets the key that it stands for, and the source names it."""
+    section, key = ALIASES[alias]
+    text, expected = SAMPLES.get((section, key), ('"./folder"', tmp_path / "folder"))
+    if alias[0] == "model":
+        path = write(f"{FLEX}{alias[1]} = {text}\n")
+    else:
+        path = write(f"{FLEX}[{alias[0]}]\n{alias[1]} = {text}\n")
+    loaded = load(path)
+    assert getattr(getattr(loaded.experiment, section), key) == expected
+    assert loaded.source(section, key).endswith(f" as [{alias[0]}] {alias[1]}")
+    assert "unknown-key" not in codes(loaded)
+
+
+@pytest.mark.parametrize(
+    ("alias", "home"),
+    [
+        (("dataset", "datasetclass"), ("dataset", "class_name")),
+        (("train", "image_datapath"), ("train", "images_dir")),
+        (("train", "mask_datapath"), ("train", "masks_dir")),
+        (("test", "image_datapath"), ("test", "images_dir")),
+        (("test", "mask_datapath"), ("test", "masks_dir")),
+        (("eval", "image_datapath"), ("valid", "images_dir")),
+        (("eval", "mask_datapath"), ("valid", "masks_dir")),
+        (("train", "epoch_change_tiledinfer"), ("train", "epoch_change_tiled_infer")),
+        (("train", "epoch_change_tiledinfer_dir"), ("train", "epoch_change_tiled_infer_dir")),
+        (("train", "epoch_changeinfer"), ("train", "epoch_change_infer")),
+        (("dataset", "color_order"), ("image", "color_order")),
+        (("deformation", "alpah"), ("deformation", "alpha")),
+        (("deformation", "sigmoid"), ("deformation", "sigmoids")),
+        (("train", "save_model_file"), ("train", "best_model_file")),
+        (("model", "epoch_change_infer"), ("train", "epoch_change_infer")),
+        (("model", "num_infer_images"), ("train", "num_infer_images")),
+    ],
+)
+def test_aliases_of_the_originals_are_listed(alias: tuple[str, str], home: tuple[str, str]) -> None:
+    assert ALIASES[alias] == home
+
+
+@pytest.mark.parametrize("order", ["[valid]\n{v}\n[eval]\n{e}", "[eval]\n{e}\n[valid]\n{v}"])
+def test_valid_wins_over_eval(write: Write, tmp_path: Path, order: str) -> None:
+    text = order.format(v='images_dir = "mine"', e='image_datapath = "other"')
+    loaded = load(write(text))
+    assert loaded.experiment.valid.images_dir == tmp_path / "mine"
+    assert "alias-twice" in codes(loaded)
+
+
+def test_misspelt_truth_value_names_line_and_proposal(write: Write) -> None:
+    """The published Augmented-Hippocampus config: the originals silently take False."""
+    error = refusal(write(f"{FLEX}\n[augmentor]\nvflip = True\ndistortion = Truw\n"))
+    assert error.where is not None
+    assert "train.config, line 7" in error.where
+    assert "distortion" in error.where
+    assert "'Truw'" in error.problem
+    assert error.fix == "Did you mean True?"
+
+
+def test_missing_comma_in_a_list_is_an_error(write: Write) -> None:
+    """The same config's angles; the originals silently take their default."""
+    error = refusal(write("[augmentor]\nangles = [90. 180, 270,]\n"))
+    assert "line 2" in str(error.where)
+    assert "comma" in error.fix
+
+
+def test_trailing_semicolon_comment_is_an_error(write: Write) -> None:
+    error = refusal(write("[train]\nepochs = 20 ; enough\n"))
+    assert "line 2" in str(error.where)
+    assert "';' comment" in error.fix
+
+
+def test_trailing_hash_comment_is_none_of_the_value(write: Write) -> None:
+    assert load(write("[train]\nepochs = 20  # enough\n")).experiment.train.epochs == 20
+
+
+def test_unquoted_opencv_name_is_an_error_that_quotes_it(write: Write) -> None:
+    error = refusal(write("[dataset]\nresize_interpolation = cv2.INTER_CUBIC\n"))
+    assert error.fix == 'Text needs quotes: "cv2.INTER_CUBIC".'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("[train]\nepochs = 1\nepochs = 2\n", 3, "'epochs' stands twice in [train]"),
+        ("[train]\nepochs = 1\n[test]\n[train]\n", 4, "[train] stands twice"),
+        ("epochs = 1\n", 1, "before any [section]"),
+        ("[train]\nepochs = 1\nbatch size\n", 3, "neither a [section], a key = value"),
+        ("[train]\nmodel_dir = '50%'\n", 2, "'%'"),
+        ("[train]\nepochs =\n", 2, "no Python literal"),
+    ],
+)
+def test_broken_file_is_an_error_with_its_line(
+    write: Write, text: str, line: int, problem: str
+) -> None:
+    error = refusal(write(text))
+    assert problem in error.problem
+    assert f"line {line}" in str(error.where)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '__import__("os").system("touch {file}")',
+        'open("{file}", "w")',
+        '[x for x in [open("{file}", "w")]]',
+        '(lambda: open("{file}", "w"))()',
+        "f\"{{open('{file}', 'w')}}\"",
+        "exit()",
+    ],
+)
+def test_a_value_is_never_executed(
+    write: Write, tmp_path: Path, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "touched"
+    error = refusal(write(f"[train]\nepochs = {value.format(file=file)}\n"))
+    assert "no Python literal" in error.problem
+    refusal(write(FLEX), f"train.epochs={value.format(file=file)}")
+    assert not file.exists()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner) | st.tuples(inner, inner),
+        max_leaves=8,
+    )
+)
+def test_literal_reads_what_repr_writes(value: Any) -> None:
+    assert literal(repr(value), "here") == value
+
+
+def test_values_may_span_lines(write: Write) -> None:
+    text = FLEX + "[mask]\nrgb_map = {(0,0,0): 0,\n    (9,9,9): 1,\n  }\n"
+    assert [c.color for c in load(write(text)).experiment.mask.classes] == [(0, 0, 0), (9, 9, 9)]
+
+
+def test_rgb_map_values_are_the_class_ids(write: Write) -> None:
+    """The originals take the position in the map: red would be 1."""
+    text = (
+        '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 3\n'
+        "[mask]\nrgb_map = {(0,0,0): 0, (255,0,0): 2, (0,255,0): 1, (9,9,9): 2}\n"
+    )
+    loaded = load(write(text))
+    found = {c.id: (c.color, c.more_colors) for c in loaded.experiment.mask.classes}
+    assert found == {0: ((0, 0, 0), []), 1: ((0, 255, 0), []), 2: ((255, 0, 0), [(9, 9, 9)])}
+    assert "rgb-map-order" in codes(loaded)
+    assert loaded.source("mask", "classes") == "line 5 as [mask] rgb_map"
+
+
+def test_ascending_rgb_map_gives_no_note(write: Write) -> None:
+    loaded = load(write(FLEX + "[mask]\nrgb_map = {(0,0,0): 0, (255,0,0): 1}\n"))
+    assert codes(loaded) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "rgb_map = [(0,0,0), (255,0,0)]",
+        "rgb_map = {(0,0,0): [1]}",
+        "rgb_map = {0: 0, 255: 1}",
+        "mask_colors = [3]",
+        "mask_colors = 7",
+    ],
+)
+def test_color_map_of_another_form_is_an_error_with_its_line(write: Write, entry: str) -> None:
+    error = refusal(write(f"[model]\nnum_classes = 1\n[mask]\n{entry}\n"))
+    assert "train.config, line 4" in str(error.where)
+    assert "expected" in error.problem
+
+
+def test_wrong_type_where_a_default_depends_on_it_is_an_error(write: Write) -> None:
+    error = refusal(write('[model]\nnum_classes = 1\n[train]\npatience = "ten"\n'))
+    assert "line 4" in str(error.where)
+    assert "'ten' given" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            FLEX,
+            {
+                "model.input_normalize": True,
+                "model.loss": "categorical_crossentropy",
+                "dataset.resize_interpolation": "bilinear",
+                "mask.unknown_colors": "nearest",
+                "image.color_order": "RGB",
+                "train.reducer_factor": 0.4,
+                "train.reducer_patience": 4,
+                "train.epoch_change_infer": True,
+                "tiledinfer.overlapping": 64,
+            },
+        ),
+        (
+            '[model]\nmodel = "TensorflowUNet"\nnum_classes = 1\n[train]\npatience = 8\n',
+            {
+                "model.input_normalize": True,
+                "model.loss": "bce_dice_loss",
+                "dataset.class_name": "ImageMaskDataset",
+                "dataset.resize_interpolation": "nearest",
+                "image.color_order": "BGR",
+                "train.reducer_factor": 0.1,
+                "train.reducer_patience": 4,
+                "train.epoch_change_infer": False,
+                "tiledinfer.overlapping": 0,
+            },
+        ),
+    ],
+    ids=["multiclass", "single-class"],
+)
+def test_defaults_are_those_of_the_family(
+    write: Write, text: str, expected: dict[str, Any]
+) -> None:
+    loaded = load(write(text))
+    found = {
+        name: getattr(getattr(loaded.experiment, name.split(".")[0]), name.split(".")[1])
+        for name in expected
+    }
+    assert found == expected
+    assert loaded.source("model", "loss") == "default of the originals"
+
+
+def test_family_default_does_not_replace_a_given_value(write: Write) -> None:
+    loaded = load(write(FLEX + 'loss = "focal_loss"\n'))
+    assert loaded.experiment.model.loss == "focal_loss"
+    assert loaded.source("model", "loss") == "line 4"
+
+
+def test_default_map_of_the_originals_has_four_classes(write: Write) -> None:
+    text = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 4\n'
+    colors = [c.color for c in load(write(text)).experiment.mask.classes]
+    assert colors == [(0, 0, 0), (0, 255, 0), (255, 0, 0), (0, 0, 255)]
+    assert load(write(FLEX)).experiment.mask.classes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("INTER_CUBIC", "cubic"), ("cv2.INTER_LANCZOS4", "lanczos"), ("cv2.INTER_AREA", "area")],
+)
+def test_opencv_interpolations_are_translated(write: Write, name: str, expected: str) -> None:
+    loaded = load(write(f'[dataset]\nresize_interpolation = "{name}"\n'))
+    assert loaded.experiment.dataset.resize_interpolation == expected
+
+
+def test_unread_color_order_gives_a_warning_and_the_order_of_training(write: Write) -> None:
+    text = (
+        '[model]\nnum_classes = 1\n[dataset]\ndatasetclass = "ImageMaskDataset"\n'
+        'color_order = "rgb"\n'
+    )
+    loaded = load(write(text))
+    assert loaded.experiment.image.color_order == "BGR"
+    assert codes(loaded) == ["color-order"]
+
+
+def test_mask_blur_is_refused_with_a_note(write: Write) -> None:
+    loaded = load(write("[mask]\nblur = True\nblur_size = (3,3)\n"))
+    assert codes(loaded) == ["dead-key", "dead-key"]
+    assert "dilates the ground truth" in loaded.findings[0].what
+
+
+@pytest.mark.parametrize("key", DEAD_KEYS, ids=".".join)
+def test_dead_key_gives_a_note_and_no_value(write: Write, key: tuple[str, str]) -> None:
+    loaded = load(write(f"[{key[0]}]\n{key[1]} = 5\n"))
+    notes = [f for f in loaded.findings if f.code == "dead-key"]
+    assert [f.severity for f in notes] == [Severity.NOTE]
+    assert "line 2" in notes[0].where
+    assert ".".join(key) not in loaded.sources
+
+
+@pytest.mark.parametrize("section", ["datasetclass", "transformer", "preprocessor"])
+def test_dead_section_is_not_even_parsed(write: Write, section: str) -> None:
+    loaded = load(write(f"[{section}]\nanything = not a literal\n"))
+    assert codes(loaded) == ["dead-section"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "fix"),
+    [
+        ("[train]\nepoch = 5\n", "[train] has no key 'epoch'", "Did you mean 'epochs'?"),
+        ("[trian]\nepochs = 5\n", "no section [trian]", "Did you mean [train]?"),
+        (
+            "[train]\nlearning_rate = 0.1\n",
+            "[train] has no key 'learning_rate'",
+            "The key belongs into [model].",
+        ),
+        ("[test]\nqqqqqqqq = 5\n", "[test] has no key 'qqqqqqqq'", "Remove it"),
+    ],
+)
+def test_unknown_key_is_a_warning_and_with_strict_an_error(
+    write: Write, text: str, what: str, fix: str
+) -> None:
+    path = write(text)
+    loaded = load(path)
+    warning = next(f for f in loaded.findings if f.code == "unknown-key")
+    assert warning.severity is Severity.WARNING
+    assert what in warning.what
+    assert warning.fix.startswith(fix)
+    assert "line 2" in warning.where
+    with pytest.raises(ConfigError) as caught:
+        load(path, strict=True)
+    assert what in caught.value.problem
+    assert caught.value.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[model]\ngenerator = True\n", "no-augmentation"),
+        ("[train]\nepoch_change_tiled_infer = True\n", "no-tiled-inference"),
+        ('[tiledinfer]\nimages_dir = "x"\n', "no-tiledinfer"),
+        ('[infer3d]\nimages_dir = "x"\n', "no-infer3d"),
+    ],
+)
+def test_what_this_version_does_not_do_is_said(write: Write, text: str, code: str) -> None:
+    assert codes(load(write(text))) == [code]
+
+
+def test_strict_refuses_every_warning(write: Write) -> None:
+    with pytest.raises(ConfigError, match="does not augment"):
+        load(write("[model]\ngenerator = True\n"), strict=True)
+
+
+def test_windows_paths_are_read_everywhere_without_python_warnings(
+    write: Write, tmp_path: Path
+) -> None:
+    text = (
+        '[train]\nimages_dir = ".\\data\\images"\nmasks_dir = "data\\\\masks"\n'
+        'model_dir = ".\\models"\n'
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train = load(write(text)).experiment.train
+    assert train.images_dir == tmp_path / "data" / "images"
+    assert train.masks_dir == tmp_path / "data" / "masks"
+    assert train.model_dir == tmp_path / "models"
+
+
+def test_backslash_that_made_a_control_character_is_an_error(write: Write) -> None:
+    """`.\\test` in quoted text is a dot, a tab and `est`: the originals look for that."""
+    error = refusal(write('[test]\nimages_dir = ".\\test\\images"\n'))
+    assert "control character" in error.problem
+    assert "train.config, line 2, [test] images_dir" in str(error.where)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "cp932"], ids=["utf-8", "with-bom", "japanese"]
+)
+def test_encodings_of_old_files(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.config"
+    path.write_bytes('; 腫瘍\n[train]\nmodel_dir = "モデル"\n'.encode(encoding))
+    assert load(path).experiment.train.model_dir == tmp_path / "モデル"
+
+
+def test_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.config"
+    path.write_bytes(b"\x89HDF\r\n\xff\xfe\x00\x81")
+    assert "UTF-8" in refusal(path).problem

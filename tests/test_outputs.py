@@ -1,0 +1,138 @@
+"""Writing results: nothing lost, nothing half written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.errors import ConfigError, ResourceError
+from flexseg.outputs import (
+    make_folder,
+    refuse_overlap,
+    set_aside,
+    write_csv,
+    write_json,
+    write_text,
+)
+
+
+def test_results_in_the_way_keep_their_content_under_a_new_name(tmp_path: Path) -> None:
+    results = tmp_path / "models"
+    results.mkdir()
+    (results / "best_model.h5").write_text("weights")
+    moved = set_aside(results)
+    assert moved is not None
+    assert not results.exists()
+    assert (moved / "best_model.h5").read_text() == "weights"
+    assert re.fullmatch(r"models_\d{4}-\d\d-\d\d_\d\d_\d\d_\d\d\.\d+_bak", moved.name)
+
+
+def test_files_are_set_aside_too_and_twice(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    for content in ("first", "second"):
+        path.write_text(content)
+        assert set_aside(path) is not None
+    kept = sorted(p.read_text() for p in tmp_path.iterdir())
+    assert kept == ["first", "second"]
+
+
+def test_nothing_and_empty_folders_stay(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert set_aside(empty) is None
+    assert set_aside(tmp_path / "absent") is None
+    assert [p.name for p in tmp_path.iterdir()] == ["empty"]
+
+
+def test_make_folder_makes_parents(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert make_folder(folder) == folder
+
+
+def test_folder_in_place_of_a_file_is_a_resource_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError) as caught:
+        make_folder(tmp_path / "file" / "run")
+    assert caught.value.exit_code == 4
+    assert caught.value.where == str(tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root may write everywhere")
+def test_read_only_folder_is_a_resource_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(ResourceError, match="no permission to write"):
+            make_folder(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("output", ["data", "data/train", "data/../data/train"])
+def test_output_that_would_move_an_input_is_refused(tmp_path: Path, output: str) -> None:
+    images = tmp_path / "data" / "train"
+    images.mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        refuse_overlap({"train.model_dir": tmp_path / output}, [None, images])
+    assert caught.value.where == "train.model_dir"
+    assert str(images) in caught.value.problem
+
+
+def test_output_beside_or_below_the_inputs_is_allowed(tmp_path: Path) -> None:
+    outputs = {"a": tmp_path / "data_out", "b": tmp_path / "data" / "predictions"}
+    refuse_overlap(outputs, [tmp_path / "data"])
+    with pytest.raises(ConfigError, match="data_out"):
+        refuse_overlap(outputs, [tmp_path / "data_out"])
+
+
+def test_text_is_utf8_with_unix_line_ends_on_every_system(tmp_path: Path) -> None:
+    write_text(tmp_path / "note.txt", "Größe\n腫瘍\n")
+    assert (tmp_path / "note.txt").read_bytes() == "Größe\n腫瘍\n".encode()
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    write_json(path, {"dice": 0.9})
+    with pytest.raises(TypeError):
+        write_json(path, {"dice": object()})
+    assert json.loads(path.read_text()) == {"dice": 0.9}
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_json_is_strict_and_takes_numpy_paths_and_nan(tmp_path: Path) -> None:
+    content = {
+        1: np.float32(0.5),
+        "nan": float("nan"),
+        "numpy nan": np.float32("nan"),
+        "infinite": float("inf"),
+        "path": Path("a") / "b",
+        "nested": [(np.int64(3), {"flag": np.bool_(True)})],
+    }
+    write_json(tmp_path / "a.json", content)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert read == {
+        "1": 0.5,
+        "nan": None,
+        "numpy nan": None,
+        "infinite": None,
+        "path": str(Path("a") / "b"),
+        "nested": [[3, {"flag": True}]],
+    }
+
+
+def test_csv_has_empty_cells_for_nan_and_none(tmp_path: Path) -> None:
+    rows = [["a, b", 0.25, None], ["c", float("nan"), np.float32("nan")]]
+    write_csv(tmp_path / "t.csv", ["name", "x", "y"], rows)
+    assert (tmp_path / "t.csv").read_bytes() == b'name,x,y\n"a, b",0.25,\nc,,\n'
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["name"] == "a, b"

@@ -23,7 +23,7 @@ import numpy as np
 from flexseg.backend import prepare, select
 select()
 from flexseg.config import load
-from flexseg.models.registry import build_model
+from flexseg.models.build import build_model
 from flexseg.training.trainer import compile_model
 config = load(Path(sys.argv[1])).experiment
 prepare(config.train.precision, 137)

@@ -93,8 +93,6 @@ SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("train", "epoch_change_infer"): ("False", False),
     ("train", "epoch_change_tiled_infer"): ("True", True),
     ("train", "num_infer_images"): ("3", 3),
-    ("train", "create_backup"): ("True", True),
-    ("train", "save_weights_only"): ("False", False),
     ("train", "best_model_file"): ('"best.h5"', "best.h5"),
     ("deformation", "alpha"): ("900", 900),
     ("deformation", "sigmoids"): ("6", [6.0]),
@@ -279,10 +277,42 @@ def test_color_map_of_another_form_is_an_error_with_its_line(write: Write, entry
     assert "expected" in error.problem
 
 
-def test_wrong_type_where_a_default_depends_on_it_is_an_error(write: Write) -> None:
-    error = refusal(write('[model]\nnum_classes = 1\n[train]\npatience = "ten"\n'))
-    assert "line 4" in str(error.where)
-    assert "'ten' given" in error.problem
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '[train]\npatience = "ten"',
+        '[dataset]\nclass_name = "NormalizedImageMaskDataset"\n[mask]\nnormalized_threshold = "ten"',
+        f'{FLEX}[image]\ncolor_order = ["ten"]',
+        '[dataset]\nresize_interpolation = ["ten"]',
+        '[model]\nmodel = ["ten"]',
+        '[mask]\nalgorithm = ["ten"]',
+    ],
+)
+def test_wrong_type_of_a_value_that_is_translated_is_an_error(write: Write, entry: str) -> None:
+    error = refusal(write(f"{entry}\n"))
+    assert f"line {entry.count(chr(10)) + 1}" in str(error.where)
+    assert "ten" in error.problem
+
+
+def test_normalized_masks_keep_their_threshold(write: Write) -> None:
+    """That class of the originals compares the mask, divided by 255, with a share."""
+    text = '[dataset]\ndatasetclass = "NormalizedImageMaskDataset"\n'
+    mask = load(write(text + "[mask]\nnormalized_threshold = 0.4\n")).experiment.mask
+    assert (mask.binarize, mask.threshold) == (True, 102)
+    mask = load(write(text)).experiment.mask
+    assert (mask.binarize, mask.threshold) == (True, 0.15 * 255)
+    assert load(write("")).experiment.mask.binarize is False
+
+
+def test_images_are_divided_by_255_once(write: Write) -> None:
+    loaded = load(write(FLEX + "[dataset]\nimage_normalize = True\n"))
+    assert loaded.experiment.model.input_normalize is True
+    assert codes(loaded) == []
+    both = load(write(FLEX + "input_normalize = True\n[dataset]\nimage_normalize = True\n"))
+    assert both.experiment.model.input_normalize is True
+    assert codes(both) == ["normalized-twice"]
+    none = load(write(FLEX + "input_normalize = False\n[dataset]\nimage_normalize = False\n"))
+    assert none.experiment.model.input_normalize is False
 
 
 @pytest.mark.parametrize(
@@ -363,6 +393,22 @@ def test_unread_color_order_gives_a_warning_and_the_order_of_training(write: Wri
     assert codes(loaded) == ["color-order"]
 
 
+def test_switches_without_effect_are_listed() -> None:
+    """Facts of original-systems.md: these keys must not be refused, and not be obeyed."""
+    expected = {
+        ("mask", "blur"),
+        ("mask", "blur_size"),
+        ("train", "create_backup"),
+        ("train", "create_backups"),
+        ("train", "save_weights_only"),
+        ("train", "save_waits_only"),
+        ("model", "base_dilation"),
+        ("eval", "output_dir"),
+        ("dataset", "sharpening"),
+    }
+    assert expected <= set(DEAD_KEYS)
+
+
 def test_mask_blur_is_refused_with_a_note(write: Write) -> None:
     loaded = load(write("[mask]\nblur = True\nblur_size = (3,3)\n"))
     assert codes(loaded) == ["dead-key", "dead-key"]
@@ -378,7 +424,9 @@ def test_dead_key_gives_a_note_and_no_value(write: Write, key: tuple[str, str]) 
     assert ".".join(key) not in loaded.sources
 
 
-@pytest.mark.parametrize("section", ["datasetclass", "transformer", "preprocessor"])
+@pytest.mark.parametrize(
+    "section", ["datasetclass", "transformer", "preprocessor", "debug", "inspect"]
+)
 def test_dead_section_is_not_even_parsed(write: Write, section: str) -> None:
     loaded = load(write(f"[{section}]\nanything = not a literal\n"))
     assert codes(loaded) == ["dead-section"]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.losses import LabelLoss, get_loss
-from flexseg.models.registry import MODELS, build_model, import_architectures
+from flexseg.models.build import build_model
+from flexseg.models.registry import MODELS
 from flexseg.models.weights import load_weights, save_weights
 
 
@@ -40,7 +41,6 @@ class ModelContract:
 
     def multiple(self) -> int:
         """What heights and widths must be multiples of."""
-        import_architectures()
         keys = {"model": self.name, **self.small}
         return MODELS.get(self.name).multiple(ModelConfig.model_validate(keys))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from flexseg.config.load import load
+from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
-from flexseg.models.registry import build_model
 from flexseg.models.weights import read_weights
 
 NETWORKS = ["flex_unet", "flex_unet_bn_mish", "api_unet"]

@@ -11,7 +11,7 @@ import pytest
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models.registry import build_model
+from flexseg.models.build import build_model
 
 OWN = """
 import keras

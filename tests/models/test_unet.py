@@ -11,7 +11,7 @@ from contract import ModelContract
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models.registry import build_model
+from flexseg.models.build import build_model
 from flexseg.models.unet import dilation_schedule, kernel_schedule
 
 SMALL = {"num_layers": 3, "base_filters": 4}

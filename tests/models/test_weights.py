@@ -13,7 +13,7 @@ import pytest
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import DataError
-from flexseg.models.registry import build_model
+from flexseg.models.build import build_model
 from flexseg.models.weights import load_weights, read_metadata, read_weights, save_weights
 
 

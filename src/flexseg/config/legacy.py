@@ -453,7 +453,9 @@ def _translate_masks(raw: RawConfig) -> None:
     source = raw.sources.pop(("mask", "normalized_threshold"), "default of the originals")
     if raw.values.get(("dataset", "class_name")) == "NormalizedImageMaskDataset":
         # This class of the originals compares the mask, divided by 255, with a threshold.
-        for key, value in (("binarize", True), ("threshold", 255 * float(share))):
+        # What is no number stays as it is: the schema will name it.
+        threshold = 255 * share if isinstance(share, int | float) else share
+        for key, value in (("binarize", True), ("threshold", threshold)):
             raw.values["mask", key] = value
             raw.sources["mask", key] = f"{source} as [mask] normalized_threshold"
 

@@ -124,10 +124,10 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
 
     select()
     from flexseg.losses import get_loss, get_metric
-    from flexseg.models.registry import MODELS, check_size, import_architectures
+    from flexseg.models.build import check_size
+    from flexseg.models.registry import MODELS
 
     config = loaded.experiment.model
-    import_architectures()
     findings = []
 
     def attempt(action: Callable[[], Any], where: str) -> None:

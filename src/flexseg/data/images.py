@@ -264,7 +264,7 @@ def is_8bit(path: Path) -> bool:
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0]
-                return page.dtype is None or page.dtype.itemsize == 1
+                return page.dtype is None or page.dtype in (np.uint8, np.bool_)
     except Exception:  # see `read_image`
         return True
     return True

@@ -17,7 +17,7 @@ from flexseg.config.schema import Experiment, ModelConfig
 from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError
-from flexseg.models.registry import build_model
+from flexseg.models.build import build_model
 from flexseg.models.weights import load_weights, read_metadata, save_weights
 
 

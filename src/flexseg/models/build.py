@@ -1,0 +1,89 @@
+"""The one function that builds any network, from the registry or from the user's module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import keras
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError
+from flexseg.models import unet
+from flexseg.models.registry import MODELS
+
+# Importing a network's module enters it into the registry.
+ARCHITECTURES = (unet,)
+
+
+def check_size(config: ModelConfig, multiple: int) -> None:
+    """Refuse sizes that the network's levels cannot halve.
+
+    Raises
+    ------
+    ConfigError : names the nearest legal size.
+    """
+    size = {"image_width": config.image_width, "image_height": config.image_height}
+    wrong = {key: value for key, value in size.items() if value % multiple}
+    if not wrong:
+        return
+    legal = {key: max(multiple, round(value / multiple) * multiple) for key, value in size.items()}
+    raise ConfigError(
+        f"{config.model} with num_layers = {config.num_layers} needs sizes that are multiples of "
+        f"{multiple}; {', '.join(f'{key} = {value}' for key, value in wrong.items())} is none.",
+        f"Nearest: {', '.join(f'{key} = {legal[key]}' for key in wrong)}; or use fewer num_layers.",
+        "[model]",
+    )
+
+
+def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
+    """The network that a config names, with fresh weights.
+
+    Parameters
+    ----------
+    search : folder in which the module of a user's own `package.module:builder` may lie
+        (that of the config file). Importing it runs its code.
+
+    Raises
+    ------
+    ConfigError : unknown name, impossible size, or a builder that cannot be imported or
+        returns no Keras model of the right shape.
+    """
+    if ":" in config.model:
+        return _build_custom(config, search)
+    architecture = MODELS.get(config.model)
+    check_size(config, architecture.multiple(config))
+    return architecture.build(config)
+
+
+def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
+    module_name, _, attribute = config.model.partition(":")
+    where = "[model] model"
+    if search is not None and str(search) not in sys.path:
+        sys.path.append(str(search))
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"The module of {config.model!r} cannot be imported ({error}).",
+            "Install it, or put it beside the config file.",
+            where,
+        ) from None
+    builder = getattr(module, attribute, None)
+    if not callable(builder):
+        raise ConfigError(
+            f"The module {module_name!r} has no function {attribute!r}.",
+            "Write package.module:function.",
+            where,
+        )
+    model = builder(config)
+    expected = (None, config.image_height, config.image_width, config.num_classes)
+    shape = getattr(model, "output_shape", type(model).__name__)
+    if not isinstance(model, keras.Model) or shape != expected:
+        raise ConfigError(
+            f"{config.model} returned {shape}, expected a Keras model with output {expected}.",
+            "The builder takes the ModelConfig and returns probabilities of that shape.",
+            where,
+        )
+    return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from flexseg.errors import ConfigError
@@ -53,7 +55,7 @@ def test_registering_a_name_twice_is_a_programming_error(
 
 
 def test_register_decorates_without_change() -> None:
-    registry: Registry[object] = Registry("function")
+    registry: Registry[Callable[[int], int]] = Registry("function")
 
     @registry.register("double")
     def double(x: int) -> int:

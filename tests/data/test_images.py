@@ -162,9 +162,9 @@ def test_16_bit_color_mask_has_8_bit_colors(tmp_path: Path) -> None:
 def test_npz_masks(tmp_path: Path, key: str) -> None:
     ids = GRAY % 4
     one_hot = np.eye(4, dtype=np.float32)[ids]
-    np.savez_compressed(tmp_path / "h.npz", **{key: one_hot})
-    np.savez_compressed(tmp_path / "i.npz", **{key: ids})
-    np.savez_compressed(tmp_path / "j.npz", **{key: ids[..., None]})
+    for name, pixels in (("h", one_hot), ("i", ids), ("j", ids[..., None])):
+        arrays: dict[str, Any] = {key: pixels}
+        np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
     scores = read_mask(tmp_path / "h.npz")
     assert scores.one_hot
     assert np.array_equal(scores.pixels, one_hot)
@@ -195,6 +195,7 @@ def _cuts(size: int) -> list[int]:
     return sorted({*range(12), *np.linspace(12, size - 1, 25).astype(int).tolist()})
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 def test_cut_file_is_a_data_error_or_all_there(tmp_path: Path) -> None:
     """Pixels must never be filled in: a decoder that guesses changes the data."""
     refused = dict.fromkeys((read_image, read_mask), 0)

@@ -327,10 +327,11 @@ def test_dictionary_round_trip() -> None:
 
 
 def test_colors_of_the_old_segmentation_section() -> None:
-    content = {"model": {"num_classes": 1}, "segmentation": {"colorize": True, "white": "green"}}
+    colors = {"colorize": True, "white": "green"}
+    content = {"model": {"num_classes": 1}, "segmentation": colors}
     labels = LabelMap.from_experiment(Experiment.model_validate(content))
     assert labels.palette == [0, 0, 0, 0, 128, 0]
-    content["segmentation"]["white"] = "greeen"
+    colors["white"] = "greeen"
     with pytest.raises(ConfigError, match="'greeen' is no colour name"):
         LabelMap.from_experiment(Experiment.model_validate(content))
 

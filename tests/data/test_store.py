@@ -215,7 +215,7 @@ def test_unknown_colors_are_refused_on_demand(cases: tuple[Case, ...], tmp_path:
 def test_failed_case_is_not_taken_for_cached(cases: tuple[Case, ...], tmp_path: Path) -> None:
     content = cases[1].image.read_bytes()
     for kind in ("memory", "disk"):
-        store = open_store(cases, READER, cache=kind, cache_file=tmp_path / "c.bin")  # type: ignore[arg-type]
+        store = open_store(cases, READER, cache=kind, cache_file=tmp_path / "c.bin")
         cases[1].image.write_bytes(content[:200])
         for _ in range(2):
             with pytest.raises(DataError) as caught:

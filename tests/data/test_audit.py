@@ -1,0 +1,422 @@
+"""`flexseg check`: each finding is provoked, and a clean dataset has none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from flexseg.config import Finding, load
+from flexseg.data.audit import CheckReport, audit
+from flexseg.data.images import read_image, read_mask, write_png
+
+MODEL = """
+[model]
+image_width = 32
+image_height = 32
+num_layers = 3
+"""
+FOLDERS = """
+[{0}]
+images_dir = "dataset/{0}/images"
+masks_dir = "dataset/{0}/masks"
+"""
+SPLITS = "".join(FOLDERS.format(split) for split in ("train", "valid", "test"))
+CLEAN = MODEL + SPLITS
+
+Check = Callable[..., CheckReport]
+
+
+@pytest.fixture
+def dataset(make_dataset: Callable[..., Path]) -> Path:
+    """Four training cases, two of validation and two of the test; one class, palette masks."""
+    return make_dataset({"train": 4, "valid": 2, "test": 2})
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """A function that writes a config beside the dataset and audits it."""
+
+    def run(text: str = CLEAN, name: str = "a.toml", **options: Any) -> CheckReport:
+        (tmp_path / name).write_text(text)
+        return audit(load(tmp_path / name), **options)
+
+    return run
+
+
+def codes(report: CheckReport) -> list[str]:
+    return [finding.code for finding in report.findings]
+
+
+def only(report: CheckReport) -> Finding:
+    """The one finding there is."""
+    assert len(report.findings) == 1, [str(f) for f in report.findings]
+    return report.findings[0]
+
+
+def rewrite_masks(dataset: Path, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """Replace each mask by what `change` makes of its class ids."""
+    for path in dataset.glob("*/masks/*.png"):
+        write_png(path, change(read_mask(path).pixels).astype(np.uint8))
+
+
+def test_clean_dataset_has_no_findings_and_exit_code_0(dataset: Path, check: Check) -> None:
+    seen: list[tuple[int, int]] = []
+    report = check(on_case=lambda done, total: seen.append((done, total)))
+    assert report.findings == []
+    assert report.exit_code == 0
+    assert seen == [(i, 8) for i in range(1, 9)]
+
+
+def test_facts_of_the_splits(dataset: Path, check: Check) -> None:
+    train, valid, _ = check().splits
+    masks = [read_mask(p).pixels for p in (dataset / "train" / "masks").iterdir()]
+    share = np.mean(masks)
+    assert (train["split"], train["cases"], train["groups"]) == ("train", 4, 4)
+    assert (valid["split"], valid["cases"]) == ("valid", 2)
+    assert (train["sizes"], train["images"], train["masks"]) == ("48 x 40", "3 x uint8", "P")
+    assert train["shares"] == f"background {1 - share:.2%}, class 1 {share:.2%}"
+
+
+def test_report_is_json_with_values_and_their_source(dataset: Path, check: Check) -> None:
+    content = json.loads(json.dumps(check().as_dict()))
+    assert content["ok"] is True
+    assert content["values"]["model.image_width"] == {"value": 32, "from": "a.toml"}
+    assert content["values"]["train.epochs"]["from"] == "default"
+    assert [split["cases"] for split in content["splits"]] == [4, 2, 2]
+
+
+def test_config_alone_needs_no_data(check: Check) -> None:
+    report = check(with_data=False)
+    assert (report.exit_code, report.splits) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ('model = "TensorFlowFlexUNett"', "'TensorFlowFlexUNett' is no known model"),
+        ('model = "nosuchmodule:build"', "no module 'nosuchmodule'"),
+        ('loss = "dise_loss"', "'dise_loss' is no known loss"),
+        ('metrics = ["accurazy"]', "'accurazy' is no known metric"),
+        ("num_layers = 7", "64"),
+    ],
+)
+def test_wrong_name_or_size_is_a_config_error(
+    dataset: Path, check: Check, override: str, what: str
+) -> None:
+    model = MODEL.replace("num_layers = 3\n", "") if "num_layers" in override else MODEL
+    report = check(f"{model}{override}\n{SPLITS}")
+    assert report.exit_code == 2
+    finding = only(report)
+    assert (finding.scope, finding.code) == ("config", "config")
+    assert what in finding.what
+    assert report.splits == []
+
+
+def test_custom_model_beside_the_config_is_found_but_not_run(
+    dataset: Path, check: Check, tmp_path: Path
+) -> None:
+    (tmp_path / "mynet.py").write_text("raise SystemExit('executed')\n")
+    assert check(f'{MODEL}model = "mynet:build"\n{SPLITS}').exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    ['[image]\ncolor_converter = "cv2.COLOR_NONE"', '[segmentation]\ncolorize = true\nwhite = "x"'],
+)
+def test_wrong_converter_or_color_name_is_a_config_error(
+    dataset: Path, check: Check, section: str
+) -> None:
+    report = check(f"{MODEL}num_classes = 1\n{SPLITS}{section}\n")
+    assert (report.exit_code, codes(report)) == (2, ["config"])
+
+
+def test_config_without_data_is_a_config_error(check: Check) -> None:
+    report = check(MODEL)
+    assert report.exit_code == 2
+    assert "no cases for the train split" in only(report).what
+
+
+def test_missing_folder_is_a_data_error(check: Check, tmp_path: Path) -> None:
+    report = check()
+    assert report.exit_code == 3
+    finding = only(report)
+    assert (finding.scope, finding.code) == ("data", "data")
+    assert finding.where == str(tmp_path / "dataset" / "train" / "images")
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_no_pairs(dataset: Path, check: Check, split: str) -> None:
+    for mask in (dataset / split / "masks").iterdir():
+        mask.rename(mask.with_name(f"x{mask.name}"))
+    report = check()
+    assert report.exit_code == 3
+    finding = next(f for f in report.findings if f.code == "no-pairs")
+    assert finding.where == f"[{split}]"
+    assert "mask_name" in finding.fix
+
+
+def test_unpaired_files_are_warnings(dataset: Path, check: Check) -> None:
+    (dataset / "test" / "masks" / "test_01.png").rename(dataset / "test" / "masks" / "z.png")
+    report = check()
+    assert {f.code: f.items for f in report.findings} == {
+        "images-without-mask": ("test_01.png",),
+        "masks-without-image": ("z.png",),
+    }
+    assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_truncated_file_is_named(dataset: Path, check: Check, kind: str) -> None:
+    path = dataset / "valid" / kind / "valid_01.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    report = check()
+    assert report.exit_code == 3
+    finding = next(f for f in report.findings if f.code == "data")
+    assert finding.where == str(path)
+    assert "cannot be read" in finding.what
+
+
+def test_every_damaged_file_is_reported(dataset: Path, check: Check) -> None:
+    paths = sorted((dataset / "train" / "images").iterdir())[:3]
+    for path in paths:
+        path.write_bytes(b"")
+    report = check()
+    assert [f.where for f in report.findings if f.code == "data"] == [str(p) for p in paths]
+
+
+def test_mask_of_another_shape_is_a_data_error(dataset: Path, check: Check) -> None:
+    path = dataset / "train" / "masks" / "train_00.png"
+    write_png(path, np.rot90(read_mask(path).pixels).copy(), [0, 0, 0, 0, 255, 0])
+    report = check()
+    assert report.exit_code == 3
+    assert only(report).what == "The mask is 40 x 48 pixels, its image 48 x 40."
+
+
+def test_mask_resolution(dataset: Path, check: Check) -> None:
+    path = dataset / "train" / "masks" / "train_00.png"
+    doubled = np.kron(read_mask(path).pixels, np.ones((2, 2), np.uint8))
+    write_png(path, doubled, [0, 0, 0, 0, 255, 0])
+    report = check()
+    assert only(report).code == "mask-resolution"
+    assert only(report).items == ("train_00",)
+    assert report.exit_code == 0
+
+
+def test_channels_that_do_not_fit_are_a_data_error(dataset: Path, check: Check) -> None:
+    report = check(f"{MODEL}image_channels = 4\n{SPLITS}")
+    assert report.exit_code == 3
+    assert "has 3 channels, the network takes 4" in report.findings[0].what
+
+
+def test_all_masks_empty(dataset: Path, check: Check) -> None:
+    rewrite_masks(dataset, np.zeros_like)
+    report = check()
+    assert codes(report) == ["all-masks-empty"] * 3
+    assert report.exit_code == 3
+    assert len(report.findings[0].items) == 4
+
+
+def test_empty_masks_are_a_note(dataset: Path, check: Check) -> None:
+    write_png(dataset / "train" / "masks" / "train_02.png", np.zeros((40, 48), np.uint8))
+    report = check()
+    assert only(report).code == "empty-masks"
+    assert only(report).items == ("train_02",)
+    assert report.exit_code == 0
+
+
+def test_class_absent(dataset: Path, check: Check) -> None:
+    report = check(f"{MODEL}num_classes = 3\n{SPLITS}")
+    assert codes(report) == ["class-absent"] * 3
+    assert "class 2" in report.findings[0].what
+    assert report.exit_code == 0
+
+
+def test_lossy_masks(dataset: Path, check: Check) -> None:
+    for path in (dataset / "train" / "masks").iterdir():
+        Image.fromarray(read_mask(path).pixels * 255).save(path.with_suffix(".jpg"))
+        path.unlink()
+    report = check(f"{MODEL}num_classes = 1\n{SPLITS}")
+    assert only(report).code == "lossy-masks"
+    assert len(only(report).items) == 4
+    assert report.exit_code == 0
+
+
+def test_constant_images(dataset: Path, check: Check) -> None:
+    path = dataset / "train" / "images" / "train_03.png"
+    write_png(path, np.full((40, 48, 3), 7, np.uint8))
+    assert only(check()).code == "constant-images"
+    assert only(check()).items == ("train_03.png",)
+
+
+def test_mixed_depth(dataset: Path, check: Check) -> None:
+    path = dataset / "train" / "images" / "train_03.png"
+    tifffile.imwrite(path.with_suffix(".tif"), read_image(path).astype(np.uint16) * 257)
+    path.unlink()
+    assert only(check()).code == "mixed-depth"
+
+
+@pytest.mark.parametrize(
+    ("name", "proposal"),
+    [
+        (
+            "a.toml",
+            "255 -> 1; in the config: [[mask.classes]] id = 1, color = [255, 255, 255], "
+            "values = [255]; num_classes = 2.",
+        ),
+        ("a.config", "255 -> 1; rgb_map = {(0,0,0): 0, (255,255,255): 1}, num_classes = 2."),
+    ],
+)
+def test_values_of_no_class_get_a_proposed_map(
+    dataset: Path, check: Check, name: str, proposal: str
+) -> None:
+    """0/255 masks and num_classes = 2: in a new config an error, in an old one a warning."""
+    rewrite_masks(dataset, lambda ids: ids * 255)
+    text = MODEL + "num_classes = 2\n"
+    if name.endswith("config"):
+        text += 'model = "TensorFlowFlexUNet"\n'
+        report = check(text + SPLITS, name)
+    else:
+        report = check(text + SPLITS)
+    finding = only(report)
+    assert finding.code == "unknown-colors"
+    assert report.exit_code == (3 if name == "a.toml" else 0)
+    assert finding.fix == f"Proposed map: {proposal}"
+    assert len(finding.items) == 8
+
+
+def _toml_of(proposal: str, text: str) -> str:
+    """The config with the proposed classes and number of classes."""
+    classes = re.findall(r"\[\[mask\.classes\]\] ([^;]+);", proposal)
+    tables = "".join(
+        "[[mask.classes]]\n" + re.sub(r", (?=color|values)", "\n", entry) + "\n"
+        for entry in classes
+    )
+    count = re.findall(r"num_classes = (\d+)", proposal)[0]
+    return text.replace("[model]\n", f"[model]\nnum_classes = {count}\n") + tables
+
+
+@pytest.mark.parametrize("kind", ["0/255", "0/128/255", "ids", "colors", "known-and-new"])
+def test_proposed_map_solves_the_problem(dataset: Path, check: Check, kind: str) -> None:
+    """The proposal, written into the config, leaves no finding."""
+    known = ""
+
+    def paint(ids: NDArray[Any]) -> NDArray[Any]:
+        second = ids.copy()
+        second[:6, :6] = 2
+        table = {
+            "0/255": np.array([0, 255, 255]),
+            "0/128/255": np.array([0, 128, 255]),
+            "ids": np.array([0, 1, 2]),
+            "colors": np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255)]),
+            "known-and-new": np.array([0, 100, 200]),
+        }[kind]
+        return table[second]
+
+    if kind == "known-and-new":
+        known = "[[mask.classes]]\nid = 1\ncolor = '#00ff00'\nvalues = [100]\n"
+    rewrite_masks(dataset, paint)
+    report = check(CLEAN + known)
+    finding = next(f for f in report.findings if f.code == "unknown-colors")
+    assert report.exit_code == 3
+    if kind in ("ids", "known-and-new"):
+        assert "-> 1" in finding.fix
+        assert "-> 2" in finding.fix
+    solved = check(_toml_of(finding.fix, CLEAN))
+    assert solved.findings == []
+    assert len(solved.splits[0]["shares"].split(", ")) == (2 if kind == "0/255" else 3)
+
+
+def test_blended_edges_are_no_classes(dataset: Path, check: Check) -> None:
+    """A few pixels between two colours: nearest is proposed, and then it is a note only."""
+    classes = "[[mask.classes]]\nid = 1\ncolor = [0, 255, 0]\n"
+
+    def paint(ids: NDArray[Any]) -> NDArray[Any]:
+        colors = np.array([(0, 0, 0), (0, 255, 0)])[ids]
+        colors[0, 0] = (0, 120, 0)
+        return colors
+
+    rewrite_masks(dataset, paint)
+    refused = check(CLEAN + classes)
+    assert refused.exit_code == 3
+    assert "unknown_colors = 'nearest'" in only(refused).fix
+    accepted = check(CLEAN + '[mask]\nunknown_colors = "nearest"\n' + classes)
+    assert accepted.exit_code == 0
+    assert only(accepted).severity == "note"
+    assert "(0, 120, 0)" in only(accepted).what
+
+
+def test_validation_is_test(dataset: Path, check: Check) -> None:
+    """83 of 126 published configs of one family do this (defect 6)."""
+    text = MODEL + FOLDERS.format("train") + FOLDERS.format("test")
+    text += FOLDERS.format("test").replace("[test]", "[valid]")
+    report = check(text)
+    assert only(report).code == "validation-is-test"
+    assert report.exit_code == 0
+
+
+def test_validation_held_out_is_said(dataset: Path, check: Check) -> None:
+    report = check(MODEL + FOLDERS.format("train") + FOLDERS.format("test"))
+    assert only(report).code == "validation-held-out"
+    assert [split["cases"] for split in report.splits] == [3, 1, 2]
+
+
+def test_duplicates_across_splits(dataset: Path, check: Check) -> None:
+    """By their pixels: another name and another format do not hide them."""
+    for split, name, kind in (("train", "train_01", "images"), ("train", "train_01", "masks")):
+        source = dataset / split / kind / f"{name}.png"
+        with Image.open(source) as image:
+            image.save(dataset / "test" / kind / "other.bmp")
+    report = check()
+    assert only(report).code == "duplicates-across-splits"
+    assert only(report).items == ("train train_01 = test other",)
+
+
+def test_duplicates_within_a_split_are_a_note(dataset: Path, check: Check) -> None:
+    for kind in ("images", "masks"):
+        source = dataset / "train" / kind / "train_01.png"
+        (dataset / "train" / kind / "again.png").write_bytes(source.read_bytes())
+    report = check()
+    assert only(report).code == "duplicates"
+    assert only(report).items == ("train again = train train_01",)
+    assert only(report).severity == "note"
+
+
+def test_groups_across_splits(dataset: Path, check: Check) -> None:
+    report = check(f'{CLEAN}[dataset]\ngroup = "_(\\\\d+)$"\n')
+    assert only(report).code == "groups-across-splits"
+    assert only(report).items == ("00", "01")
+
+
+def test_ids_missing_from_the_split_file(dataset: Path, check: Check, tmp_path: Path) -> None:
+    content = {"train": ["train_00", "train_01", "gone"], "valid": ["train_02"], "test": []}
+    (tmp_path / "splits.json").write_text(json.dumps(content))
+    folders = FOLDERS.format("train").replace("[train]", "[dataset]")
+    report = check(f'{MODEL}{folders}split_file = "splits.json"\n')
+    assert only(report).code == "split-ids-missing"
+    assert only(report).items == ("gone",)
+
+
+def test_no_infer_images(dataset: Path, check: Check) -> None:
+    report = check(f'{CLEAN}[infer]\nimages_dir = "nowhere"\n')
+    assert only(report).code == "no-infer-images"
+    assert report.exit_code == 0
+
+
+def test_findings_of_the_config_come_along_and_errors_come_first(
+    dataset: Path, check: Check
+) -> None:
+    (dataset / "test" / "images" / "test_00.png").write_bytes(b"")
+    report = check(f"{CLEAN}[debug]\nverbose = False\n[train2]\nepochs = 3\n", "a.config")
+    assert [f.severity for f in report.findings][:1] == ["error"]
+    severities = [str(f.severity) for f in report.findings]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert {"unknown-key", "dead-section", "data"} <= set(codes(report))

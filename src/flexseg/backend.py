@@ -103,7 +103,9 @@ def accelerator() -> str | None:
         return None if device.platform == "cpu" else str(device.device_kind)
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return "Apple GPU" if torch.backends.mps.is_available() else None
 
 
 def _accelerator_has_bfloat16() -> bool:
@@ -121,7 +123,7 @@ def _accelerator_has_bfloat16() -> bool:
         return True
     import torch
 
-    return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
 
 
 def _cpu_has_bfloat16() -> bool:

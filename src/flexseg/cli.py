@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from rich.progress import Progress
 from flexseg import __version__
 from flexseg.errors import ConfigError, FlexsegError
 
+if TYPE_CHECKING:
+    from flexseg.config import LoadedConfig
+
 app = typer.Typer(
     name="flexseg",
     help="Medical image segmentation from one config file.",
@@ -30,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+logger = logging.getLogger(__name__)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -74,10 +78,11 @@ def options(
     """Medical image segmentation from one config file."""
     handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
-    logger = logging.getLogger("flexseg")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    package = logging.getLogger("flexseg")
+    package.handlers[:] = [handler]
+    package.setLevel(level)
+    package.propagate = False
+    console.quiet = quiet
     _state["debug"] = debug
 
 
@@ -104,8 +109,9 @@ def check(
 
     Exit code 0: it can run. 2: the config is wrong. 3: the data is wrong.
     """
+    _select_backend(None)
+    from flexseg.checking.audit import audit
     from flexseg.config import load
-    from flexseg.data.audit import audit
     from flexseg.reporting import print_check
 
     try:
@@ -130,14 +136,15 @@ def schema(
 ) -> None:
     """Write the JSON Schema of the config."""
     from flexseg.config import Experiment
-    from flexseg.outputs import write_text
+    from flexseg.outputs import set_aside, write_text
 
     text = json.dumps(Experiment.model_json_schema(), indent=2)
     if output is None:
         typer.echo(text)
     else:
+        set_aside(output)
         write_text(output, text + "\n")
-        console.print(f"Schema written: {output}")
+        _say(f"written: {output}")
 
 
 @app.command()
@@ -154,7 +161,7 @@ def init(
     from flexseg.data.initialize import initialize
 
     for path in initialize(dataset, output, size):
-        console.print(f"written: {path}")
+        _say(f"written: {path}")
 
 
 @app.command()
@@ -169,13 +176,10 @@ def train(
 ) -> None:
     """Train the network of a config."""
     _select_backend(backend)
-    from flexseg.config import load
     from flexseg.training.trainer import Training
 
-    run = Training(load(config, overrides or (), strict=strict), console).run(resume=resume)
-    console.print(
-        f"Best epoch {run.best_epoch + 1}: val_loss {run.best_loss:.4f}\nWeights: {run.weights}"
-    )
+    run = Training(_load(config, overrides, strict), console).run(resume=resume)
+    _say(f"Best epoch {run.best_epoch + 1}: val_loss {run.best_loss:.4f}\nWeights: {run.weights}")
 
 
 @app.command()
@@ -193,10 +197,9 @@ def evaluate(
     backend: BackendOption = None,
 ) -> None:
     """Score the trained model, or any folder of masks, per case and class."""
-    from flexseg.config import load
     from flexseg.reporting import print_scores
 
-    loaded = load(config, overrides or (), strict=strict)
+    loaded = _load(config, overrides, strict)
     if (predictions is None) != (masks is None):
         raise ConfigError(
             "--predictions and --masks belong together.", "Give both, or none of them."
@@ -205,19 +208,22 @@ def evaluate(
         from flexseg.evaluation.evaluate import score_folders, write_evaluation
 
         scores, lonely = score_folders(predictions, masks, loaded.experiment)
-        folder = output or loaded.experiment.train.run_dir / f"evaluation_{predictions.name}"
+        name = f"evaluation_{predictions.resolve().name}"
+        folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
         if lonely:
-            errors.print(f"[yellow]{len(lonely)} file(s) without partner:[/] {', '.join(lonely)}")
+            logger.warning("%d file(s) without partner: %s", len(lonely), ", ".join(lonely))
     else:
         _select_backend(backend)
         from flexseg.evaluation.run import evaluate as evaluate_trained
 
-        folder = output or loaded.experiment.train.run_dir / "evaluation"
+        run_dir = loaded.experiment.train.run_dir
+        folder = output or run_dir / "evaluation"
+        legacy_csv = (output or run_dir) / "evaluation.csv"
         with _progress("Evaluating") as on_case:
-            summary = evaluate_trained(loaded, folder, on_case)
+            summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
     print_scores(console, summary)
-    console.print(f"Results: {folder}")
+    _say(f"Results: {folder}")
 
 
 @app.command()
@@ -235,15 +241,14 @@ def infer(
 ) -> None:
     """Predict masks and overlays for a folder of images or one file."""
     _select_backend(backend)
-    from flexseg.config import load
     from flexseg.inference.run import infer as infer_trained
 
-    loaded = load(config, overrides or (), strict=strict)
+    loaded = _load(config, overrides, strict)
     with _progress("Predicting") as on_image:
         result = infer_trained(loaded, source, output, on_image)
-    console.print(f"{len(result.areas)} image(s) predicted.")
+    _say(f"{len(result.areas)} image(s) predicted.")
     for folder in result.targets.folders():
-        console.print(f"  {folder}")
+        _say(f"  {folder}")
     if result.failed:
         for reason in result.failed.values():
             errors.print(f"[red]not predicted:[/] {escape(reason)}")
@@ -261,7 +266,7 @@ def stats(
     from flexseg.data.statistics import draw_statistics
 
     for path in draw_statistics(dataset, output or Path()):
-        console.print(f"written: {path}")
+        _say(f"written: {path}")
 
 
 @app.command()
@@ -275,6 +280,22 @@ def demo(
     from flexseg.demo import run_demo
 
     run_demo(output, console)
+
+
+def _say(text: str) -> None:
+    """Print text as it is: paths may hold what looks like markup, and must not be broken."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _load(config: Path, overrides: list[str] | None, strict: bool) -> LoadedConfig:
+    """Load a config and log the warnings about it."""
+    from flexseg.config import Severity, load
+
+    loaded = load(config, overrides or (), strict=strict)
+    for finding in loaded.findings:
+        if finding.severity is Severity.WARNING:
+            logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
+    return loaded
 
 
 def _select_backend(name: str | None) -> None:
@@ -300,6 +321,16 @@ def main(arguments: list[str] | None = None) -> Any:
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         sys.exit(130)
+    except OSError as error:
+        if _state["debug"]:
+            errors.print_exception()
+        errors.print(
+            f"[bold red]Error:[/] {escape(str(error.filename or ''))}\n"
+            f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] Check the path, its "
+            "permissions, the free space, and whether another program has it open.",
+            soft_wrap=True,
+        )
+        sys.exit(4)
     except Exception as error:
         if _state["debug"]:
             errors.print_exception()

@@ -91,7 +91,8 @@ def run_demo(folder: Path, console: Console) -> None:
     write_text(config, _CONFIG)
     loaded = load(config)
     Training(loaded, console).run()
-    print_scores(console, evaluate(loaded, folder / "run" / "evaluation"))
+    run = folder / "run"
+    print_scores(console, evaluate(loaded, run / "evaluation", run / "evaluation.csv"))
     infer(loaded)
     console.print(
         f"\nLook at {folder}:\n"

@@ -373,4 +373,4 @@ def _get(registry: Registry[Score], name: str, channels: int, where: str) -> For
 def weighted_mean(function: Formula, labels: Any, p: Any) -> float:
     """The value of a loss or metric for one batch, as Keras averages it."""
     value = function(ops.convert_to_tensor(labels), ops.convert_to_tensor(p))
-    return float(np.mean(keras.ops.convert_to_numpy(value)))
+    return float(np.mean(ops.convert_to_numpy(value)))

@@ -8,7 +8,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
@@ -24,13 +25,29 @@ def set_aside(path: Path) -> Path | None:
 
     Returns the new place, or None if nothing (or an empty folder) was there.
     """
+    path = path.absolute()
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
     stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
     target = path.with_name(f"{path.name}_{stamp}_bak")
-    path.rename(target)
+    with explain_os_errors(path):
+        path.rename(target)
     logger.info("Earlier results moved: %s -> %s", path, target.name)
     return target
+
+
+@contextmanager
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn what the system refuses (full disk, open or protected file) into a ResourceError."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"It cannot be written ({error.strerror or error}).",
+            "Close programs that have it open, check permissions and free space, or choose "
+            "another folder with --set train.run_dir=FOLDER or --output FOLDER.",
+            str(path),
+        ) from None
 
 
 def make_folder(path: Path) -> Path:
@@ -40,16 +57,10 @@ def make_folder(path: Path) -> Path:
     ------
     ResourceError : the place cannot be written to.
     """
-    try:
+    with explain_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "no permission to write")
-    except OSError as error:
-        raise ResourceError(
-            f"The output folder cannot be written ({error.strerror or error}).",
-            "Choose another one, e.g. with --set train.run_dir=FOLDER or --output FOLDER.",
-            str(path),
-        ) from None
     return path
 
 
@@ -72,11 +83,12 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
                 )
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, newline: str = "\n") -> None:
     """Write a UTF-8 text file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    with explain_os_errors(path):
+        temporary.write_text(text, encoding="utf-8", newline=newline)
+        temporary.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from flexseg.data.audit import CheckReport
+    from flexseg.checking.audit import CheckReport
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 

@@ -285,7 +285,7 @@ def test_color_map_of_another_form_is_an_error_with_its_line(write: Write, entry
         f'{FLEX}[image]\ncolor_order = ["ten"]',
         '[dataset]\nresize_interpolation = ["ten"]',
         '[model]\nmodel = ["ten"]',
-        '[mask]\nalgorithm = ["ten"]',
+        '[mask]\nbinarize = True\nalgorithm = ["ten"]',
     ],
 )
 def test_wrong_type_of_a_value_that_is_translated_is_an_error(write: Write, entry: str) -> None:
@@ -298,10 +298,36 @@ def test_normalized_masks_keep_their_threshold(write: Write) -> None:
     """That class of the originals compares the mask, divided by 255, with a share."""
     text = '[dataset]\ndatasetclass = "NormalizedImageMaskDataset"\n'
     mask = load(write(text + "[mask]\nnormalized_threshold = 0.4\n")).experiment.mask
-    assert (mask.binarize, mask.threshold) == (True, 102)
-    mask = load(write(text)).experiment.mask
-    assert (mask.binarize, mask.threshold) == (True, 0.15 * 255)
-    assert load(write("")).experiment.mask.binarize is False
+    assert mask.threshold == 102
+    assert load(write(text)).experiment.mask.threshold == 0.15 * 255
+    assert load(write("")).experiment.mask.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ("binarize = True\nthreshold = 90\n", (90, None)),
+        ("binarize = False\nthreshold = 90\n", (None, None)),
+        ("threshold = 90\n", (None, None)),
+        ('binarize = True\nalgorithm = "cv2.THRESH_OTSU"\n', (None, "otsu")),
+        ('binarize = True\nalgorithm = "cv2.THRESH_TRIANGLE"\n', (None, "triangle")),
+        ('binarize = True\nthreshold = 60\nalgorithm = "cv2.THRESH_BINARY"\n', (60, None)),
+        ("binarize = True\nalgorithm = None\n", (None, None)),
+    ],
+)
+def test_binarize_switches_threshold_and_algorithm_on(
+    write: Write, entries: str, expected: tuple[float | None, str | None]
+) -> None:
+    loaded = load(write(f"[mask]\n{entries}"))
+    mask = loaded.experiment.mask
+    assert (mask.threshold, mask.algorithm) == expected
+    assert codes(loaded) == []
+
+
+def test_unknown_threshold_algorithm_is_a_warning(write: Write) -> None:
+    loaded = load(write('[mask]\nbinarize = True\nalgorithm = "cv2.THRESH_OTTO"\n'))
+    assert codes(loaded) == ["threshold-algorithm"]
+    assert "line 3" in loaded.findings[0].where
 
 
 def test_images_are_divided_by_255_once(write: Write) -> None:

@@ -33,9 +33,8 @@ def _pillow(path: Path, pixels: NDArray[Any]) -> None:
 
 def _opencv(path: Path, pixels: NDArray[Any]) -> None:
     """Write 16-bit PNG, which Pillow cannot for colours."""
-    done, data = cv2.imencode(
-        ".png", np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
-    )
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2] if pixels.ndim == 3 else 1]
+    done, data = cv2.imencode(".png", np.atleast_3d(pixels)[..., order])
     assert done
     path.write_bytes(data.tobytes())
 
@@ -57,8 +56,6 @@ def _numpy(path: Path, pixels: NDArray[Any]) -> None:
         ("color.TIFF", tifffile.imwrite, RGB),
         ("color.tif", _pillow, RGB),
         ("color.NPY", _numpy, RGB),
-        ("alpha.png", _pillow, RGBA),
-        ("alpha.tif", tifffile.imwrite, RGBA),
         ("gray16.png", _opencv, GRAY16),
         ("gray16.tif", tifffile.imwrite, GRAY16),
         ("color16.png", _opencv, RGB16),
@@ -127,6 +124,29 @@ def test_palette_image_is_its_colors_and_as_a_mask_its_indices(tmp_path: Path, s
     assert (mask.mode, mask.lossy, mask.one_hot) == ("P", False, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "write", "pixels"),
+    [
+        ("a.png", _pillow, RGBA),
+        ("a.tif", tifffile.imwrite, RGBA),
+        ("pillow.tif", _pillow, RGBA),
+        ("deep.png", _opencv, RGBA.astype(np.uint16) * 257),
+        ("deep.tif", tifffile.imwrite, RGBA.astype(np.uint16) * 257),
+    ],
+)
+def test_transparency_is_dropped_and_the_colors_stay(
+    tmp_path: Path, name: str, write: Callable[..., None], pixels: NDArray[Any]
+) -> None:
+    write(tmp_path / name, pixels)
+    assert np.array_equal(read_image(tmp_path / name), pixels[..., :3])
+
+
+def test_channels_of_an_array_stay(tmp_path: Path) -> None:
+    """Four channels of an array are four modalities, not colour with transparency."""
+    np.save(tmp_path / "a.npy", RGBA)
+    assert np.array_equal(read_image(tmp_path / "a.npy"), RGBA)
+
+
 def test_gray_with_alpha_keeps_the_gray(tmp_path: Path) -> None:
     Image.merge("LA", [Image.fromarray(GRAY), Image.new("L", (13, 9), 100)]).save(
         tmp_path / "a.png"
@@ -172,6 +192,14 @@ def test_npz_masks(tmp_path: Path, key: str) -> None:
         mask = read_mask(tmp_path / name)
         assert not mask.one_hot
         assert np.array_equal(mask.pixels, ids)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4, 5), (0, 4)])
+def test_npz_of_another_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "a.npz", mask=np.zeros(shape, np.uint8))
+    with pytest.raises(DataError, match="expected height x width") as caught:
+        read_mask(tmp_path / "a.npz")
+    assert caught.value.where == str(tmp_path / "a.npz")
 
 
 def _all_formats(folder: Path) -> list[Path]:

@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Experiment, Severity, load
-from flexseg.data.audit import CheckReport, audit
 from flexseg.data.images import read_image, read_mask, write_png
 from flexseg.data.initialize import initialize
 from flexseg.errors import ConfigError, DataError

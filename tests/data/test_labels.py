@@ -139,6 +139,9 @@ def test_map_that_does_not_ascend() -> None:
     )
     mask = stored(np.array([[[255, 0, 0], [0, 255, 0], [0, 128, 0], [0, 0, 0]]], np.uint8))
     assert labels.encode(mask).labels.tolist() == [[2, 1, 1, 0]]
+    other_order = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
+    indexed = stored(np.array([[1, 2, 0]], np.uint8), other_order)
+    assert labels.encode(indexed).labels.tolist() == [[2, 1, 0]]  # by colour, not by index
     assert labels.palette == [0, 0, 0, 0, 255, 0, 255, 0, 0]
     assert [c.id for c in labels.foreground] == [1, 2]
     assert labels.channels == 3
@@ -264,6 +267,15 @@ def test_jpeg_of_a_disc_is_the_disc() -> None:
     assert np.array_equal(by_value.encode(stored(pixels, lossy=True)).labels, disc)
 
 
+@pytest.mark.parametrize("background", [[], [{"id": 0, "color": "#000000"}]])
+def test_ringing_is_no_foreground_of_a_class_given_by_its_color(
+    background: list[dict[str, Any]],
+) -> None:
+    labels = label_map(1, classes=[*background, {"id": 1, "color": "#00ff00"}])
+    encoded = labels.encode(stored(np.array([[0, 3, 9, 250, 255]], np.uint8), lossy=True))
+    assert encoded.labels.tolist() == [[0, 0, 0, 1, 1]]
+
+
 def test_binary_values_of_no_class_are_counted() -> None:
     labels = label_map(1, classes=[{"id": 1, "color": "#00ff00", "values": [255]}])
     encoded = labels.encode(stored(np.array([[0, 255, 250, 60, 60]], np.uint8)))
@@ -289,11 +301,11 @@ def test_binary_mask_by_its_color() -> None:
 
 def test_threshold_of_the_config() -> None:
     mask = stored(np.array([[0, 60, 100, 255]], np.uint8))
-    assert label_map(1, binarize=True, threshold=90).encode(mask).labels.tolist() == [[0, 0, 1, 1]]
-    assert label_map(1, binarize=True, threshold=50).encode(mask).labels.tolist() == [[0, 1, 1, 1]]
-    assert label_map(1, binarize=False, threshold=50).encode(mask).labels.tolist() == [[0, 0, 0, 1]]
+    assert label_map(1, threshold=90).encode(mask).labels.tolist() == [[0, 0, 1, 1]]
+    assert label_map(1, threshold=50).encode(mask).labels.tolist() == [[0, 1, 1, 1]]
+    assert label_map(1).encode(mask).labels.tolist() == [[0, 0, 0, 1]]
     ids = stored(np.array([[0, 1, 1]], np.uint8))
-    assert label_map(1, binarize=True, threshold=90).encode(ids).labels.tolist() == [[0, 1, 1]]
+    assert label_map(1, threshold=90).encode(ids).labels.tolist() == [[0, 1, 1]]
 
 
 @pytest.mark.parametrize("algorithm", ["otsu", "triangle"])

@@ -60,7 +60,7 @@ def test_labels_enlarged_by_a_whole_factor_are_blocks(
 @quick
 @given(
     st.sampled_from([np.uint8, np.uint16, np.float32]),
-    st.sampled_from([1, 3, 4]),
+    st.sampled_from([1, 3]),
     st.sampled_from([1, 3]),
     st.tuples(sides, sides, sides, sides),
     st.sampled_from(["auto", "nearest", "bilinear", "cubic", "area", "lanczos"]),
@@ -146,19 +146,16 @@ COLOR = np.array([[[200, 100, 50]]], np.uint8)
         (COLOR, 1, [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]),
         (np.array([[[7]]], np.uint8), 3, [7, 7, 7]),
         (np.array([[[7]]], np.uint8), 1, [7]),
-        (np.array([[[7, 99]]], np.uint8), 1, [7]),
-        (np.array([[[7, 99]]], np.uint8), 3, [7, 7, 7]),
-        (np.array([[[200, 100, 50, 9]]], np.uint8), 3, [200, 100, 50]),
         (np.array([[[200, 100, 50, 9]]], np.uint8), 4, [200, 100, 50, 9]),
         (np.array([[[1, 2, 3, 4, 5]]], np.uint8), 5, [1, 2, 3, 4, 5]),
     ],
-    ids=["rgb", "rgb-gray", "gray-rgb", "gray", "la-gray", "la-rgb", "rgba-rgb", "rgba", "five"],
+    ids=["rgb", "rgb-gray", "gray-rgb", "gray", "four", "five"],
 )
 def test_channels(pixels: NDArray[Any], channels: int, expected: list[int]) -> None:
     assert same_size(pixels, channels).ravel().tolist() == expected
 
 
-@pytest.mark.parametrize(("found", "channels"), [(5, 3), (3, 5), (1, 4), (3, 4)])
+@pytest.mark.parametrize(("found", "channels"), [(5, 3), (3, 5), (1, 4), (3, 4), (4, 3), (2, 1)])
 def test_channels_that_do_not_fit_are_a_data_error(found: int, channels: int) -> None:
     with pytest.raises(DataError) as caught:
         Preprocessing(4, 4, channels).image(np.zeros((4, 4, found), np.uint8), "a.png")

@@ -198,8 +198,8 @@ class TestFiles:
         first = (tmp_path / "evaluation" / "cases.csv").read_bytes()
         scores.add(_case("e"), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)))
         write_evaluation(scores, tmp_path / "evaluation", 100)
-        (backup,) = tmp_path.glob("evaluation_*_bak")
-        assert (backup / "cases.csv").read_bytes() == first
+        (backup,) = (tmp_path / "evaluation").glob("cases.csv_*_bak")
+        assert backup.read_bytes() == first
         assert (tmp_path / "evaluation" / "cases.csv").read_bytes() != first
 
     def test_evaluation_csv(self, tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_evaluate_from_a_config(make_dataset: Callable[..., Path], tmp_path: Pat
     weights = loaded.experiment.train.model_dir / "best_model.h5"
     weights.parent.mkdir()
     ModelPackage.create(loaded.experiment).save(weights, {})
-    summary = evaluate(loaded, tmp_path / "evaluation")
+    summary = evaluate(loaded, tmp_path / "evaluation", tmp_path / "evaluation.csv")
     lines = (tmp_path / "evaluation.csv").read_text().splitlines()
     names = [line.split(",")[0] for line in lines]
     assert names == ["categorical_crossentropy", "dice_coef_multiclass"]

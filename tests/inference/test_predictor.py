@@ -127,12 +127,6 @@ class TestImageTypes:
         (p,) = _probabilities(brightness(), image)
         np.testing.assert_allclose(p, 0.7, atol=1e-3)
 
-    def test_alpha_is_ignored(self, brightness: Make) -> None:
-        image = np.full((10, 10, 4), 51, np.uint8)
-        image[..., 3] = 255
-        (p,) = _probabilities(brightness(), image)
-        np.testing.assert_allclose(p, 0.2, atol=1e-5)
-
     def test_channels_that_do_not_fit(self, brightness: Make) -> None:
         with pytest.raises(DataError, match=r"7.png: The image has 5 channels, .* takes 3"):
             list(brightness().probabilities([("7.png", np.zeros((8, 8, 5), np.uint8))]))

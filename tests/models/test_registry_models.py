@@ -97,7 +97,9 @@ class TestOwnNetwork:
         assert model.output_shape == (None, 8, 12, 4)
 
     def test_not_searched_without_a_folder(self, module: Callable[[str], str]) -> None:
-        with pytest.raises(ConfigError, match=r"cannot be imported \(No module named 'own_"):
+        with pytest.raises(
+            ConfigError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'own_"
+        ):
             build_model(_config(f"{module(OWN)}:build"))
 
     def test_module_that_does_not_exist(self, tmp_path: Path) -> None:
@@ -113,11 +115,11 @@ class TestOwnNetwork:
         with pytest.raises(ConfigError, match=f"has no function '{attribute}'"):
             build_model(_config(f"{module(OWN)}:{attribute}"), tmp_path)
 
-    def test_error_inside_of_the_module_is_shown_as_it_is(
+    def test_error_inside_of_the_module_is_named(
         self, tmp_path: Path, module: Callable[[str], str]
     ) -> None:
         name = module("import keras\nkeras.layerz\ndef build(config): ...\n")
-        with pytest.raises(AttributeError, match="layerz"):
+        with pytest.raises(ConfigError, match=r"AttributeError.*layerz"):
             build_model(_config(f"{name}:build"), tmp_path)
 
     @pytest.mark.parametrize(

@@ -22,13 +22,13 @@ from flexseg.errors import ConfigError
 
 Key = tuple[str, str]
 
+ORIGINAL = "default of the originals"
+
 # Where a key of the old syntax lives in `Experiment`; a key that is not listed keeps its place.
 ALIASES: dict[Key, Key] = {
     ("dataset", "datasetclass"): ("dataset", "class_name"),
     ("model", "datasetclass"): ("dataset", "class_name"),
     ("dataset", "color_order"): ("image", "color_order"),
-    ("mask", "color_order"): ("image", "color_order"),
-    ("dataset", "input_normalize"): ("model", "input_normalize"),
     ("train", "image_datapath"): ("train", "images_dir"),
     ("train", "mask_datapath"): ("train", "masks_dir"),
     ("valid", "image_datapath"): ("valid", "images_dir"),
@@ -50,8 +50,6 @@ ALIASES: dict[Key, Key] = {
     ("train", "save_model_file"): ("train", "best_model_file"),
     ("deformation", "alpah"): ("deformation", "alpha"),
     ("deformation", "sigmoid"): ("deformation", "sigmoids"),
-    ("image", "image_color_order"): ("image", "color_order"),
-    ("model", "self.activation"): ("model", "activation"),
     ("model", "diation"): ("model", "dilation"),
 }
 
@@ -64,12 +62,12 @@ DEAD_KEYS: dict[Key, str] = {
         for key in (
             "base_dilation", "kernel_size", "ksize", "sharp_ksize", "decoder_channels", "grid",
             "hidden_size", "hybrid", "mlp_dim", "num_skip", "pretrain", "freeze_enc_cnn",
-            "dice_loss", "model_compile", "image_depth", "color_order",
+            "dice_loss", "model_compile", "image_depth", "color_order", "self.activation",
         )
     },
     **{
         ("dataset", key): _NO_EFFECT
-        for key in ("image_format", "mask_format", "sharpening", "rgb_mask")
+        for key in ("image_format", "mask_format", "sharpening", "rgb_mask", "input_normalize")
     },
     ("dataset", "debug"): "it dumped resized arrays; `flexseg stats` draws samples",
     **{
@@ -97,6 +95,7 @@ DEAD_KEYS: dict[Key, str] = {
     ("mask", "grayscaling"): "masks are read by their colours",
     ("mask", "classes"): _UNREAD + "; rgb_map gives the classes",
     ("mask", "mask_channels"): _UNREAD,
+    ("mask", "color_order"): "colours of masks are RGB, as in rgb_map",
     ("mask", "sharpening"): _UNREAD,
     ("infer", "sharpening"): _UNREAD,
     ("infer", "algorithm"): _NO_EFFECT,
@@ -340,7 +339,7 @@ def to_canonical(raw: RawConfig) -> None:
     for key, value in FAMILY_DEFAULTS[family].items():
         if key not in raw.values:
             raw.values[key] = value
-            raw.sources[key] = "default of the originals"
+            raw.sources[key] = ORIGINAL
     _translate_interpolation(raw)
     _translate_color_order(raw, family)
     _translate_rgb_map(raw, family)
@@ -372,9 +371,9 @@ def _translate_color_order(raw: RawConfig, family: str) -> None:
     if isinstance(given, str):
         raw.values[key] = given = "RGB" if given.upper() == "RGB" else "BGR"
     if family == "multiclass":
-        order, because = given or "RGB", "default of the originals"
+        order, because = given or "RGB", ORIGINAL
     elif dataset == "RGB2GrayscaleImageMaskDataset":
-        order, because = given or "BGR", "default of the originals"
+        order, because = given or "BGR", ORIGINAL
     elif dataset == "BaseImageMaskDataset":
         order, because = "RGB", f"{dataset} trains on RGB"
     else:
@@ -396,7 +395,7 @@ def _translate_color_order(raw: RawConfig, family: str) -> None:
 def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     """`rgb_map = {(r,g,b): id}` becomes the list of classes; its *values* are the ids."""
     key = ("mask", "rgb_map")
-    source = raw.sources.pop(key, "default of the originals")
+    source = raw.sources.pop(key, ORIGINAL)
     num_classes = raw.values.get(("model", "num_classes"))
     default = _FLEX_RGB_MAP if family == "multiclass" and num_classes == len(_FLEX_RGB_MAP) else {}
     rgb_map = raw.values.pop(key, default)
@@ -445,19 +444,33 @@ def _is_color(value: Any) -> bool:
 
 
 def _translate_masks(raw: RawConfig) -> None:
-    algorithm = raw.values.get(("mask", "algorithm"))
-    if isinstance(algorithm, str):
-        name = algorithm.removeprefix("cv2.").removeprefix("THRESH_").lower()
-        raw.values["mask", "algorithm"] = name if name in ("otsu", "triangle") else None
+    """What makes a pixel foreground: `binarize` switches `threshold` and `algorithm` on."""
+    binarize = raw.values.pop(("mask", "binarize"), False)
+    raw.sources.pop(("mask", "binarize"), None)
+    algorithm = ("mask", "algorithm")
+    if not binarize:
+        for key in (algorithm, ("mask", "threshold")):
+            raw.values.pop(key, None)
+            raw.sources.pop(key, None)
+    if isinstance(raw.values.get(algorithm), str):
+        name = raw.values[algorithm].removeprefix("cv2.").removeprefix("THRESH_").lower()
+        raw.values[algorithm] = name if name in ("otsu", "triangle") else None
+        if name not in ("otsu", "triangle", "binary", "trunc", "tozero"):
+            raw.warn(
+                Severity.WARNING,
+                "threshold-algorithm",
+                f"{raw.sources[algorithm]}, [mask] algorithm",
+                f"{name!r} is no threshold algorithm; the fixed threshold is used.",
+                "Use cv2.THRESH_OTSU or cv2.THRESH_TRIANGLE in quotes.",
+            )
     share = raw.values.pop(("mask", "normalized_threshold"), 0.15)
-    source = raw.sources.pop(("mask", "normalized_threshold"), "default of the originals")
+    source = raw.sources.pop(("mask", "normalized_threshold"), ORIGINAL)
     if raw.values.get(("dataset", "class_name")) == "NormalizedImageMaskDataset":
         # This class of the originals compares the mask, divided by 255, with a threshold.
-        # What is no number stays as it is: the schema will name it.
+        # What is no number stays as it is: the schema names it.
         threshold = 255 * share if isinstance(share, int | float) else share
-        for key, value in (("binarize", True), ("threshold", threshold)):
-            raw.values["mask", key] = value
-            raw.sources["mask", key] = f"{source} as [mask] normalized_threshold"
+        raw.values["mask", "threshold"] = threshold
+        raw.sources["mask", "threshold"] = f"{source} as [mask] normalized_threshold"
 
 
 def _translate_normalization(raw: RawConfig) -> None:
@@ -467,7 +480,7 @@ def _translate_normalization(raw: RawConfig) -> None:
     if not before:
         return
     inside = ("model", "input_normalize")
-    if raw.values[inside] and raw.sources[inside] != "default of the originals":
+    if raw.values[inside] and raw.sources[inside] != ORIGINAL:
         raw.warn(
             Severity.WARNING,
             "normalized-twice",

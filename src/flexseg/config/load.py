@@ -17,8 +17,14 @@ from flexseg.config import legacy
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment, PathRole, Section
 from flexseg.errors import ConfigError
+from flexseg.outputs import refuse_overlap
 
 COMMAND_LINE = "command line"
+ORIGINAL = legacy.ORIGINAL
+_AUGMENTATION = (
+    "generator", "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion",
+    "sharpening", "brightening",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     _absolute_paths(raw, path)
     experiment = _validate(raw, path)
     experiment = _resolve_outputs(experiment, path.parent)
+    refuse_overlap(_outputs(experiment), input_paths(experiment, path))
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
         first = warnings[0]
@@ -125,7 +132,9 @@ def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
             "Write for example --set train.epochs=20.",
             COMMAND_LINE,
         )
-    value = _override_value(value_text.strip())
+    home = legacy.ALIASES.get((section, key), (section, key)) if is_legacy else (section, key)
+    # A path may look like a number (run_dir=2026): it stays text.
+    value = value_text.strip() if home in _path_keys() else _override_value(value_text.strip())
     if is_legacy:
         legacy.enter(raw, (section, key), value, COMMAND_LINE)
     else:
@@ -182,6 +191,10 @@ def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> No
         del raw.sources[section, key]
 
 
+def _path_keys() -> set[tuple[str, str]]:
+    return {(name, key) for name, model in _sections().items() for key, *_ in _path_fields(model)}
+
+
 def _path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRole]]:
     for key, field in model.model_fields.items():
         for metadata in field.metadata:
@@ -194,9 +207,15 @@ def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
     for section, model in _sections().items():
         for key, _, role in _path_fields(model):
             value = raw.values.get((section, key))
-            if not isinstance(value, str) or not value:
+            if not isinstance(value, str):
                 continue
             source = raw.sources[section, key]
+            if not value:
+                raise ConfigError(
+                    "The path is empty.",
+                    "Remove the key, or write '.' for the folder itself.",
+                    f"{path.name}, {source}, [{section}] {key}",
+                )
             if any(ord(letter) < 32 for letter in value):
                 raise ConfigError(
                     f"The path {value!r} has a control character in it: a backslash and a letter "
@@ -238,6 +257,31 @@ def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
     return experiment.model_copy(update=sections)
 
 
+def _outputs(experiment: Experiment) -> dict[str, Path]:
+    """The folders whose content moves aside when new results come."""
+    train, infer = experiment.train, experiment.infer
+    folders = {
+        "[train] model_dir": train.model_dir,
+        "[train] eval_dir": train.eval_dir,
+        "[train] epoch_change_infer_dir": train.epoch_change_infer_dir,
+        "[infer] output_dir": infer.output_dir,
+        "[infer] merged_dir": infer.merged_dir,
+        "[infer] colorized_dir": infer.colorized_dir,
+    }
+    return {key: folder for key, folder in folders.items() if folder is not None}
+
+
+def input_paths(experiment: Experiment, config: Path) -> list[Path]:
+    """Everything that is read."""
+    paths = [config]
+    for name, model in _sections().items():
+        if name not in ("tiledinfer", "infer3d"):
+            for key, _, role in _path_fields(model):
+                if role.kind == "input" and key != "run_dir":
+                    paths.append(getattr(getattr(experiment, name), key))
+    return [path for path in paths if path is not None]
+
+
 def _validate(raw: legacy.RawConfig, path: Path) -> Experiment:
     try:
         return Experiment.model_validate(raw.as_sections())
@@ -265,6 +309,7 @@ def _explain(raw: legacy.RawConfig, error: dict[str, Any]) -> tuple[str, str]:
 
 def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
     """Say what this version reads and does not do: nothing is ignored in silence."""
+    given = {section for section, key in raw.values if raw.sources[section, key] != ORIGINAL}
     if experiment.model.generator and experiment.generator.augmentation:
         raw.warn(
             Severity.WARNING,
@@ -272,6 +317,13 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
             "[generator] augmentation",
             "This version draws random batches but does not augment them yet.",
             "Set generator.augmentation=False to say that this is meant.",
+        )
+    elif augmenting := sorted(given & set(_AUGMENTATION)):
+        raw.warn(
+            Severity.NOTE,
+            "no-augmentation",
+            f"[{'], ['.join(augmenting)}]",
+            "Read and kept; this version does not augment.",
         )
     if experiment.train.epoch_change_tiled_infer:
         raw.warn(
@@ -281,7 +333,7 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
             "This version has no tiled inference yet; only epoch_change_infer is done.",
         )
     for section in ("tiledinfer", "infer3d"):
-        if any(s == section for s, _ in raw.values) and getattr(experiment, section).images_dir:
+        if section in given:
             raw.warn(
                 Severity.NOTE,
                 f"no-{section}",

@@ -310,12 +310,14 @@ class MaskConfig(Section):
     unknown_colors: Literal["nearest", "error"] = Field(
         "error", description="Pixels in no class: take the nearest colour, or refuse the mask."
     )
-    binarize: bool = Field(False, description="One class: foreground from `threshold` on.")
     threshold: float | None = Field(
-        None, ge=0, description="One class: grey value from which a pixel is foreground."
+        None,
+        ge=0,
+        description="One class: grey value from which a pixel is foreground. Without it, from 128 "
+        "on where the file is lossy or reaches 128, else from 1 on.",
     )
-    algorithm: str | None = Field(
-        None, description="One class: 'otsu' or 'triangle' choose the threshold per mask."
+    algorithm: Literal["otsu", "triangle"] | None = Field(
+        None, description="One class: choose the threshold per mask by this rule."
     )
 
 

@@ -67,10 +67,10 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def read_image(path: Path) -> NDArray:
-    """An image as [H, W, C], channels in RGB(A) order, in the type that it is stored in.
+    """An image as [H, W, C], channels in RGB order, in the type that it is stored in.
 
-    Grey images have one channel, palettes are resolved, and the camera's orientation tag is
-    applied.
+    Grey images have one channel, palettes are resolved, transparency is dropped, and the
+    camera's orientation tag is applied.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _decode(path: Path) -> NDArray:
 
 
 def _to_array(image: Image.Image) -> NDArray:
-    if image.mode in ("L", "RGB", "RGBA", "F", "I;16"):
+    if image.mode in ("L", "RGB", "F", "I;16"):
         return np.asarray(image)
     if image.mode in ("I;16B", "I;16L", "I"):
         return np.asarray(image).astype(np.uint16 if image.mode != "I" else np.int32)
@@ -150,7 +150,7 @@ def _decode_opencv(path: Path) -> NDArray:
     if pixels is None:
         raise ValueError("OpenCV cannot decode it")
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGB
         return cv2.cvtColor(pixels, order)
     return pixels
 
@@ -162,6 +162,7 @@ def _decode_tiff(path: Path) -> NDArray:
             if len(tiff.pages) > 1 and tiff.series[0].ndim > 3:
                 raise ValueError(f"it holds {len(tiff.pages)} pages, expected one image")
             pixels = tiff.asarray(key=0) if len(tiff.series) > 1 else tiff.asarray()
+            has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
             palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     except (tifffile.TiffFileError, ValueError, KeyError) as error:
         # tifffile needs a further package for some compressions; OpenCV and Pillow do not.
@@ -179,7 +180,7 @@ def _decode_tiff(path: Path) -> NDArray:
         return pixels.astype(np.uint8) * 255
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
         pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
-    return pixels
+    return pixels[..., :3] if has_alpha and pixels.ndim == 3 else pixels
 
 
 def read_mask(path: Path) -> MaskPixels:
@@ -229,6 +230,12 @@ def _read_npz(path: Path) -> MaskPixels:
         raise DataError("There is no such file.", "Check the path.", str(path)) from None
     except Exception as error:  # zipfile raises its own, undocumented set
         raise _unreadable(path, error) from None
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise DataError(
+            f"The mask has the shape {pixels.shape}, expected height x width (x classes).",
+            "Save it as class ids [H, W] or one-hot [H, W, classes] under the key 'mask'.",
+            str(path),
+        )
     one_hot = pixels.ndim == 3
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels, one_hot = pixels[..., 0], False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from flexseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from flexseg.data.pairing import Case, pair
 from flexseg.data.statistics import split_folders
 from flexseg.errors import ConfigError, DataError
-from flexseg.outputs import make_folder, write_text
+from flexseg.outputs import make_folder, set_aside, write_text
 
 CONFIG_NAME = "flexseg.toml"
 _SAMPLE = 60
@@ -55,10 +56,15 @@ def initialize(dataset: Path, output: Path, size: int | None = None) -> list[Pat
     make_folder(output)
     write_text(target, _config_text(output, folders, survey, size, lonely, len(cases)))
     written = [target]
+    # The interpreter by its path: a double click knows nothing of virtual environments.
+    start = f'"{sys.executable}" -m flexseg'
     for script, command in _STEPS.items():
         bat, sh = output / f"{script}.bat", output / f"{script}.sh"
-        line = f"flexseg {command} {CONFIG_NAME}"
-        bat.write_text(f'@cd /d "%~dp0"\n@{line} %*\n@pause\n', encoding="ascii", newline="\r\n")
+        line = f"{start} {command} {CONFIG_NAME}"
+        for path in (bat, sh):
+            set_aside(path)
+        commands = f'@chcp 65001 >nul\n@cd /d "%~dp0"\n@{line} %*\n@pause\n'
+        write_text(bat, commands, newline="\r\n")
         write_text(sh, f'#!/bin/sh\ncd "$(dirname "$0")" && {line} "$@"\n')
         sh.chmod(0o755)
         written += [bat, sh]
@@ -160,7 +166,7 @@ def _config_text(
     width, height, levels = _model_size(survey, size)
     classes = _classes(survey)
     multiclass = len(classes) > 1
-    channels = 3 if survey.channels >= 3 else 1
+    channels = survey.channels
     note = f"; {lonely} files without a partner are left out" if lonely else ""
     near = "nearest" if survey.lossy or survey.blends else "error"
     lines = [

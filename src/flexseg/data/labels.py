@@ -88,7 +88,7 @@ class LabelMap:
         return cls(
             tuple(classes),
             experiment.is_binary,
-            mask.threshold if mask.binarize else None,
+            mask.threshold,
             mask.algorithm if experiment.is_binary else None,
             explicit=bool(mask.classes),
         )
@@ -191,7 +191,9 @@ class LabelMap:
                 pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
         if pixels.dtype == bool:
             return Encoded(pixels.astype(np.uint8))
-        if self._has_values:
+        # Ringing of JPEG is no value of its own: only a threshold tells it from the foreground.
+        by_value = self.explicit and self.threshold is None and not self.algorithm
+        if self._has_values or (by_value and not mask.lossy):
             return self._encode_values(pixels)
         threshold = self._binary_threshold(pixels, mask.lossy)
         return Encoded((pixels >= threshold).astype(np.uint8))

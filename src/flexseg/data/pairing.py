@@ -53,6 +53,7 @@ def pair(
     group: str | None = None,
     image_format: str = "auto",
     mask_format: str = "auto",
+    image_suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> Pairing:
     """Pair images and masks by the stem of their file names.
 
@@ -61,12 +62,13 @@ def pair(
     mask_name : stem of the mask that belongs to the image stem `{id}`.
     group : regular expression for `Case.group`.
     image_format, mask_format : a suffix that all files have, or "auto" for any.
+    image_suffixes : what "auto" means for images.
 
     Raises
     ------
     DataError : a folder is missing or empty, or two files have the same stem.
     """
-    images = images_by_stem(images_dir, _suffixes(image_format, IMAGE_SUFFIXES))
+    images = images_by_stem(images_dir, _suffixes(image_format, image_suffixes))
     masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
     cases_list, lonely = [], []
     used: set[str] = set()

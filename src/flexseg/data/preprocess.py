@@ -108,10 +108,6 @@ class Preprocessing:
 
     def _channels(self, pixels: NDArray, where: str) -> NDArray:
         found = pixels.shape[2]
-        if found == 4 and self.channels != 4:
-            pixels, found = pixels[..., :3], 3
-        if found == 2 and self.channels in (1, 3):  # grey with alpha
-            pixels, found = pixels[..., :1], 1
         if found == 3 and self.channels in (1, 3):
             pixels = self._color(np.ascontiguousarray(pixels))
             found = pixels.shape[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment, SplitConfig, TrainConfig
 from flexseg.data.pairing import Case, Pairing, pair
 from flexseg.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
@@ -25,6 +28,12 @@ class Splits:
 
     cases: dict[SplitName, tuple[Case, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Log the findings that are no errors."""
+        for finding in self.findings:
+            level = logging.WARNING if finding.severity is Severity.WARNING else logging.INFO
+            logger.log(level, "%s: %s", finding.where, finding.what)
 
     def raise_errors(self) -> None:
         """Raise DataError for the first finding that is an error."""
@@ -46,31 +55,44 @@ class Splits:
 def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> Splits:
     """Find and pair the cases of all splits that the config describes.
 
-    Folders of their own come first; without them the cases of `[dataset] images_dir` are
-    divided by `split_file`, or by `split` shares. Without a validation set, a fifth of the
-    training groups becomes one.
+    Each split has folders of its own, or `[dataset] images_dir` holds all cases and
+    `split_file`, or the shares of `split`, divide them. Without a validation set, a fifth of
+    the training groups becomes one.
+
+    Parameters
+    ----------
+    only : the splits that are needed; missing folders of others do not matter.
 
     Raises
     ------
     DataError, ConfigError : folders or the split file are missing or wrong.
     """
     splits = Splits()
+    wanted = set(only)
+    sections: dict[SplitName, TrainConfig | SplitConfig] = {
+        "train": experiment.train,
+        "valid": experiment.valid,
+        "test": experiment.test,
+    }
+    own = [name for name, section in sections.items() if section.images_dir is not None]
     if experiment.dataset.images_dir is not None:
+        if own:
+            raise ConfigError(
+                f"[dataset] images_dir holds all splits, but [{'], ['.join(own)}] has images too.",
+                "Keep one of the two.",
+                "[dataset] images_dir",
+            )
         _from_one_folder(experiment, experiment.dataset.images_dir, splits)
-    else:
-        sections: dict[SplitName, TrainConfig | SplitConfig] = {
-            "train": experiment.train,
-            "valid": experiment.valid,
-            "test": experiment.test,
-        }
-        for split in only:
-            section = sections[split]
-            if section.images_dir is None:
-                continue
+        return splits
+    if "valid" not in own and wanted & {"train", "valid"}:
+        wanted |= {"train", "valid"}  # the one is held out from the other
+    for split in SPLITS:
+        section = sections[split]
+        if split in wanted and section.images_dir is not None:
             pairing = _pair(experiment, section.images_dir, section.masks_dir)
             splits.findings += _pairing_findings(pairing, split)
             splits.cases[split] = pairing.cases
-    if "valid" in only and not splits.cases.get("valid") and splits.cases.get("train"):
+    if "valid" in wanted and not splits.cases.get("valid") and splits.cases.get("train"):
         _hold_out_validation(experiment, splits)
     return splits
 

@@ -5,7 +5,9 @@ A store is picklable, so that workers in other processes can read from it.
 
 from __future__ import annotations
 
+import logging
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError, ResourceError
+
+logger = logging.getLogger(__name__)
 
 CacheKind = Literal["auto", "memory", "disk", "none"]
 
@@ -218,6 +222,12 @@ def open_store(
                 "Free some space, or set dataset.cache = 'none' (slower).",
                 str(cache_file.parent),
             )
+        else:
+            logger.warning(
+                "The disk has no room for %.1f GiB of decoded images: they are decoded anew in "
+                "every epoch, which is slower.",
+                needed / 2**30,
+            )
     return store
 
 
@@ -227,6 +237,8 @@ _worker_store: dict[str, Any] = {}
 
 def start_worker(store: Store) -> None:
     """Initialise a worker process (started by spawn)."""
+    # Ctrl-C reaches the whole process group; only the main process decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker_store["store"] = store
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
-from flexseg.data.images import read_mask
+from flexseg.data.images import MASK_SUFFIXES, read_mask
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case, pair
 from flexseg.data.preprocess import Preprocessing
@@ -223,7 +223,11 @@ def score_folders(
     """
     labels = LabelMap.from_experiment(experiment)
     pairing = pair(
-        predictions, masks, mask_name=experiment.dataset.mask_name, group=experiment.dataset.group
+        predictions,
+        masks,
+        mask_name=experiment.dataset.mask_name,
+        group=experiment.dataset.group,
+        image_suffixes=MASK_SUFFIXES,
     )
     if not pairing.cases:
         raise DataError(
@@ -245,8 +249,9 @@ def score_folders(
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:
     """Write `cases.csv` and `summary.json`; earlier ones move aside. Returns the summary."""
-    set_aside(folder)
     make_folder(folder)
+    for name in ("cases.csv", "summary.json"):
+        set_aside(folder / name)
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", CASE_COLUMNS, scores.rows())
     write_json(folder / "summary.json", summary)

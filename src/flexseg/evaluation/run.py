@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flexseg.config.load import LoadedConfig
+from flexseg.data.pairing import Case
 from flexseg.data.splits import find_splits
 from flexseg.data.store import CaseReader
+from flexseg.errors import DataError
 from flexseg.evaluation.evaluate import evaluate_model, write_evaluation, write_legacy_csv
 from flexseg.inference.run import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
+from flexseg.outputs import make_folder
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    loaded: LoadedConfig, folder: Path, on_case: Callable[[int, int], None] | None = None
+    loaded: LoadedConfig,
+    folder: Path,
+    legacy_csv: Path,
+    on_case: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score the trained model on the split that `[model] evaluation` names.
 
-    Writes `evaluation.csv` (the original systems' figures) beside `folder`, and the tables
-    into it. Returns the summary.
+    Parameters
+    ----------
+    folder : receives `cases.csv` and `summary.json`.
+    legacy_csv : file for the original systems' figures (`evaluation.csv`).
+
+    Returns the summary.
+
+    Raises
+    ------
+    DataError : no weights, damaged files, or test cases that the model was trained on.
     """
     e = loaded.experiment
-    splits = find_splits(e, only=(e.model.evaluation,))
+    split = e.model.evaluation
+    splits = find_splits(e, only=(split,))
     splits.raise_errors()
-    cases = splits.need(e.model.evaluation)
+    splits.log()
+    cases = splits.need(split)
+    if split == "test" and e.dataset.images_dir is not None:
+        _refuse_seen_cases(e.train.run_dir / "run.json", cases)
     predictor = make_predictor(loaded)
     package = predictor.package
     channels = package.labels.channels
@@ -36,5 +58,23 @@ def evaluate(
         figures[name] = partial(weighted_mean, get_metric(name, channels))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     scores = evaluate_model(predictor, cases, reader, figures, on_case)
-    write_legacy_csv(folder.parent / "evaluation.csv", scores.legacy)
+    make_folder(legacy_csv.parent)
+    write_legacy_csv(legacy_csv, scores.legacy)
     return write_evaluation(scores, folder, e.eval.bootstrap)
+
+
+def _refuse_seen_cases(manifest: Path, cases: Iterable[Case]) -> None:
+    """Where one folder holds all splits, another seed or new files may divide it otherwise."""
+    if not manifest.exists():
+        return
+    data = json.loads(manifest.read_text(encoding="utf-8")).get("data", {})
+    for split in ("train", "valid"):
+        known = set(data.get(split, {}).get("ids", ()))
+        seen = [case.id for case in cases if case.id in known]
+        if seen:
+            raise DataError(
+                f"{len(seen)} of the test cases were in the {split} set of this run, e.g. "
+                f"{seen[0]}: the split has changed since.",
+                "Give the same train.seed and files as for the training, or train again.",
+                str(manifest),
+            )

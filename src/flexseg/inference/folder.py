@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ def infer(
     targets: Targets,
     *,
     alpha: float = 0.5,
+    protected: Iterable[Path] = (),
     on_image: Callable[[int, int], None] | None = None,
 ) -> Inference:
     """Predict all images of `source` (folder or file) and write the results.
@@ -105,6 +106,7 @@ def infer(
 
     Parameters
     ----------
+    protected : what the output folders must not contain, beside `source`.
     on_image : called with (done, total) after each image.
 
     Raises
@@ -113,7 +115,7 @@ def infer(
     ConfigError : an output folder contains the input, or two outputs are one folder.
     """
     paths = images_of(source)
-    refuse_overlap(targets.by_key(), [source])
+    refuse_overlap(targets.by_key(), [source, *protected])
     _refuse_one_folder_for_two(targets)
     stems = {path.stem for path in paths}
     for folder in targets.folders():

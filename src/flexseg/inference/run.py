@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from flexseg import backend
-from flexseg.config.load import LoadedConfig
+from flexseg.config.load import LoadedConfig, input_paths
+from flexseg.data.labels import LabelMap
+from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError
 from flexseg.inference import folder
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage, threshold
+
+logger = logging.getLogger(__name__)
 
 
 def load_trained(loaded: LoadedConfig) -> ModelPackage:
@@ -26,10 +31,37 @@ def load_trained(loaded: LoadedConfig) -> ModelPackage:
     package = ModelPackage.load(
         train.model_dir / train.best_model_file, loaded.experiment, loaded.path.parent
     )
+    _warn_of_differences(loaded, package)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
         return replace(package, threshold=threshold(loaded.experiment))
     return package
+
+
+def _warn_of_differences(loaded: LoadedConfig, package: ModelPackage) -> None:
+    """Network, classes and preprocessing are part of the weights; the config cannot change them."""
+    e = loaded.experiment
+    own = {
+        "model": (package.config.model_dump(), e.model.model_dump()),
+        "preprocessing": (
+            package.preprocessing.as_dict(),
+            Preprocessing.from_experiment(e).as_dict(),
+        ),
+        "mask": (package.labels.as_dict(), LabelMap.from_experiment(e).as_dict()),
+    }
+    training_only = {"loss", "metrics", "learning_rate", "optimizer", "clipvalue", "generator"}
+    changed = [
+        f"{section}.{key}"
+        for section, (trained, asked) in own.items()
+        for key in trained
+        if trained[key] != asked[key] and key not in training_only | {"evaluation", "show_summary"}
+    ]
+    if changed:
+        logger.warning(
+            "The config differs from what the weights were trained with in %s; the trained values "
+            "are used.",
+            ", ".join(changed),
+        )
 
 
 def make_predictor(loaded: LoadedConfig) -> Predictor:
@@ -62,7 +94,15 @@ def infer(
     config = e.infer
     if output is not None:
         config = config.model_copy(update={"output_dir": output.absolute(), "merged_dir": None})
-    targets = folder.targets_for(config, binary=e.is_binary, colorize=e.segmentation.colorize)
+    predictor = make_predictor(loaded)
+    targets = folder.targets_for(
+        config, binary=predictor.package.labels.binary, colorize=e.segmentation.colorize
+    )
     return folder.infer(
-        make_predictor(loaded), source, targets, alpha=config.overlay_alpha, on_image=on_image
+        predictor,
+        source,
+        targets,
+        alpha=config.overlay_alpha,
+        protected=input_paths(e, loaded.path),
+        on_image=on_image,
     )

@@ -52,9 +52,20 @@ def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
     """
     if ":" in config.model:
         return _build_custom(config, search)
+    check_architecture(config)
+    return MODELS.get(config.model).build(config)
+
+
+def check_architecture(config: ModelConfig) -> None:
+    """Whether a network of the registry can be built, without building it.
+
+    Raises
+    ------
+    ConfigError : unknown name, impossible size or values.
+    """
     architecture = MODELS.get(config.model)
     check_size(config, architecture.multiple(config))
-    return architecture.build(config)
+    architecture.check(config)
 
 
 def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
@@ -64,12 +75,12 @@ def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
         sys.path.append(str(search))
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # the user's module may raise anything
         raise ConfigError(
-            f"The module of {config.model!r} cannot be imported ({error}).",
-            "Install it, or put it beside the config file.",
+            f"The module of {config.model!r} cannot be imported ({type(error).__name__}: {error}).",
+            "Install it, or put it beside the config file; then correct its errors.",
             where,
-        ) from None
+        ) from error
     builder = getattr(module, attribute, None)
     if not callable(builder):
         raise ConfigError(

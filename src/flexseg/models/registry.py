@@ -21,22 +21,27 @@ class Architecture:
     ----------
     build : ModelConfig to a Keras model from [B, H, W, C] (0..255) to probabilities.
     multiple : what height and width must be multiples of.
+    check : raises ConfigError for values that the network cannot be built with.
     """
 
     build: Builder
     multiple: Callable[[ModelConfig], int]
+    check: Callable[[ModelConfig], None]
 
 
 MODELS: Registry[Architecture] = Registry("model")
 
 
 def register_model(
-    name: str, *aliases: str, multiple: Callable[[ModelConfig], int]
+    name: str,
+    *aliases: str,
+    multiple: Callable[[ModelConfig], int],
+    check: Callable[[ModelConfig], None],
 ) -> Callable[[Builder], Builder]:
     """Decorator: enter a builder under its short name and its original names."""
 
     def add(build: Builder) -> Builder:
-        MODELS.register(name, *aliases)(Architecture(build, multiple))
+        MODELS.register(name, *aliases)(Architecture(build, multiple, check))
         return build
 
     return add

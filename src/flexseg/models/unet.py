@@ -53,23 +53,13 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
     return x
 
 
-@register_model(
-    "UNet",
-    "TensorFlowFlexUNet",
-    "TensorflowUNet",
-    "TensorflowSlightlyFlexibleUNet",
-    "FlexUNet",
-    multiple=lambda config: 2 ** (config.num_layers - 1),
-)
-def build_unet(config: ModelConfig) -> keras.Model:
-    """UNet with flexible kernels, dilations and dropout.
-
-    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. H and
-    W must be multiples of 2^(num_layers - 1).
+def check_unet(config: ModelConfig) -> None:
+    """Refuse values that the network cannot be built with.
 
     Raises
     ------
-    ConfigError : the dropout of the deepest level would reach 1, or a kernel is not square.
+    ConfigError : the dropout of the deepest level would reach 1, a kernel is not square, or an
+        activation is unknown.
     """
     levels = config.num_layers
     if config.dropout_rate * (levels - 1) >= 1:
@@ -85,6 +75,26 @@ def build_unet(config: ModelConfig) -> keras.Model:
             raise ConfigError(
                 f"{key} = {pair} is not square.", "Use two equal numbers.", f"[model] {key}"
             )
+    activation(config.activation)
+    activation(config.final_activation)
+
+
+@register_model(
+    "UNet",
+    "TensorFlowFlexUNet",
+    "TensorflowUNet",
+    "TensorflowSlightlyFlexibleUNet",
+    "FlexUNet",
+    multiple=lambda config: 2 ** (config.num_layers - 1),
+    check=check_unet,
+)
+def build_unet(config: ModelConfig) -> keras.Model:
+    """UNet with flexible kernels, dilations and dropout.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. H and
+    W must be multiples of 2^(num_layers - 1).
+    """
+    levels = config.num_layers
     kernels = kernel_schedule(config.base_kernels, levels)
     dilations = dilation_schedule(config.dilation, levels)
 

@@ -134,6 +134,7 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> No
             for key, weight in zip(keys, layer.weights, strict=True):
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
         file.create_dataset(METADATA, data=json.dumps(metadata))
+        file.flush()
     temporary.replace(path)
 
 

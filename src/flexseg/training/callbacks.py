@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flexseg.data.batches import BatchDataset
 from flexseg.data.images import read_image, write_png
-from flexseg.errors import Interrupted, TrainingError
+from flexseg.errors import DataError, Interrupted, ResourceError, TrainingError
 from flexseg.inference.predictor import Predictor
 from flexseg.outputs import write_csv, write_json, write_text
 from flexseg.training import checkpoint
@@ -62,6 +62,33 @@ class NanGuard(keras.callbacks.Callback):
             "input_normalize or precision = 'float32' usually help.",
         )
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = float((logs or {}).get("val_loss", 0.0))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The validation loss became {loss} in epoch {epoch + 1}.",
+                "Look at the validation images; a lower learning_rate, a smaller clipvalue or "
+                "precision = 'float32' usually help.",
+            )
+
+
+class SampleLog(keras.callbacks.Callback):
+    """Writes which files random batches were drawn from, as the original generator does.
+
+    `generate_images.txt`: a line `<n>_<image name>_<mask name>` per sample of the last epoch.
+    """
+
+    def __init__(self, dataset: BatchDataset, folder: Path) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.file = folder / "generate_images.txt"
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        batches = range(len(self.dataset.plan))
+        cases = [case for batch in batches for case in self.dataset.cases_of(batch)]
+        lines = [f"{n}_{case.image.name}_{case.mask.name}\n" for n, case in enumerate(cases)]
+        write_text(self.file, "".join(lines))
+
 
 class BestModel(keras.callbacks.Callback):
     """Keeps the weights of the lowest val_loss (loss without a validation set)."""
@@ -85,18 +112,20 @@ class Recorder(keras.callbacks.Callback):
 
     Parameters
     ----------
+    progress : its history receives the values of each epoch.
     metrics : the two columns of train_metrics.csv.
     """
 
     def __init__(
         self,
-        history: dict[str, list[float]],
+        progress: checkpoint.Progress,
         eval_dir: Path,
         history_file: Path,
         metrics: list[str],
     ) -> None:
         super().__init__()
-        self.history = history
+        self.progress = progress
+        self.history = progress.history
         self.eval_dir = eval_dir
         self.history_file = history_file
         self.metrics = metrics
@@ -107,7 +136,12 @@ class Recorder(keras.callbacks.Callback):
         values["lr"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         for key, value in values.items():
             self.history.setdefault(key, []).append(value)
-        self.write()
+        try:
+            self.write()
+        except ResourceError as error:
+            # A log that is open in another program (Windows) must not end a training; all
+            # values are written again after the next epoch.
+            logger.warning("%s", error)
 
     def write(self) -> None:
         """Write all files from the history."""
@@ -115,6 +149,13 @@ class Recorder(keras.callbacks.Callback):
         self._write_log("train_losses", ["loss", "val_loss"], "epoch, loss, val_loss")
         names = self.metrics
         self._write_log("train_metrics", names, f"epoch,{''.join(f'{n},' for n in names)}")
+        columns = ("data", "steps", "validation", "batches")
+        rows = [(i, *(round(t[c], 3) for c in columns)) for i, t in enumerate(self.progress.times)]
+        write_csv(
+            self.eval_dir / "times.csv",
+            ("epoch", "data_s", "steps_s", "validation_s", "batches"),
+            rows,
+        )
 
     def _write_log(self, stem: str, names: list[str], header: str) -> None:
         # The format of the original systems: a trailing comma in one header, blanks in rows.
@@ -135,7 +176,14 @@ class EpochChangeInference(keras.callbacks.Callback):
         super().__init__()
         self.predictor = predictor
         self.folder = folder
-        self.images = [(path.stem, read_image(path)) for path in images]
+        self.images = []
+        for path in images:
+            try:
+                pixels = read_image(path)
+                predictor.package.preprocessing.image(pixels[:2, :2], str(path))
+                self.images.append((path.stem, pixels))
+            except DataError as error:
+                logger.warning("Left out at epoch changes: %s", error)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         palette = self.predictor.package.labels.palette
@@ -265,15 +313,25 @@ class ProgressLine(keras.callbacks.Callback):
     """One line per epoch, and a moving bar on a terminal.
 
     The line tells where the time went: *data* is the time that training waited for batches,
-    *steps* the time in the network, then validation and all the rest.
+    *steps* the time in the network, then validation.
+
+    Parameters
+    ----------
+    times : receives these seconds for each epoch.
     """
 
-    def __init__(self, console: Console, dataset: BatchDataset, epochs: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        dataset: BatchDataset,
+        epochs: int,
+        times: list[dict[str, float]],
+    ) -> None:
         super().__init__()
         self.console = console
         self.dataset = dataset
         self.epochs = epochs
-        self.times: list[dict[str, float]] = []
+        self.times = times
         self._bar: Progress | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -344,10 +402,3 @@ class ProgressLine(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def write_times(path: Path, times: list[dict[str, float]]) -> None:
-    """Per epoch: seconds waiting for data, in steps, in validation, and the batches."""
-    names = ("data", "steps", "validation", "batches")
-    rows = [(i, *(round(t[n], 3) for n in names)) for i, t in enumerate(times)]
-    write_csv(path, ("epoch", *(f"{n}_s" if n != "batches" else n for n in names)), rows)

@@ -29,8 +29,8 @@ class Progress:
     history : metric -> value per finished epoch.
     callbacks : name -> attributes of the callbacks that remember something.
     signature : what must be equal to go on (model, data, optimizer).
+    times : per finished epoch the seconds of its parts, see `ProgressLine`.
     seconds : training time so far.
-    finished : training came to its regular end.
     """
 
     epoch: int = 0
@@ -38,8 +38,8 @@ class Progress:
     history: dict[str, list[float]] = field(default_factory=dict)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     signature: dict[str, Any] = field(default_factory=dict)
+    times: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
-    finished: bool = False
 
 
 def _groups(model: keras.Model, *, metrics: bool) -> dict[str, list[Any]]:
@@ -107,10 +107,11 @@ def restore(path: Path, model: keras.Model, names: tuple[str, ...]) -> None:
                 )
             for i, variable in enumerate(groups[name]):
                 key = f"{name}/{i}"
-                if key not in archive or archive[key].shape != tuple(variable.shape):
+                array = archive[key]
+                if array.shape != tuple(variable.shape):
                     raise DataError(
                         f"The checkpoint does not fit the network ({key}).",
                         "Resume with the config that it was trained with.",
                         str(path),
                     )
-                variable.assign(archive[key])
+                variable.assign(array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,8 +25,6 @@ def data_fingerprint(cases: Iterable[Case]) -> str:
     for case in cases:
         digest.update(case.id.encode())
         for path in (case.image, case.mask):
-            if path is None:
-                continue
             size = path.stat().st_size
             digest.update(f"{path.suffix}:{size}:".encode())
             with path.open("rb") as file:
@@ -48,6 +47,12 @@ class RunManifest:
             "config": loaded.experiment.model_dump(mode="json"),
             "sources": loaded.sources,
         }
+
+    def keep_start(self) -> None:
+        """Take the time of the first start from the file of an interrupted run."""
+        if self.path.exists():
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+            self.content["started"] = earlier.get("started", self.content["started"])
 
     def add_data(
         self, splits: Mapping[SplitName, tuple[Case, ...]], findings: list[Finding]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import logging
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,20 @@ import keras
 from rich.console import Console
 
 from flexseg import backend
-from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment, ModelConfig
 from flexseg.data.batches import BatchDataset, BatchPlan
+from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case
-from flexseg.data.splits import Splits, find_splits
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.splits import SplitName, Splits, find_splits
 from flexseg.data.store import CaseReader, Store, open_store, record_bytes
-from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
+from flexseg.errors import ConfigError, DataError, FlexsegError, Interrupted, ResourceError
 from flexseg.inference.folder import images_of
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import LabelLoss, get_loss, get_metric
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import make_folder, refuse_overlap, set_aside
+from flexseg.outputs import make_folder, set_aside
 from flexseg.training import checkpoint
 from flexseg.training.callbacks import (
     BestModel,
@@ -35,8 +37,8 @@ from flexseg.training.callbacks import (
     NanGuard,
     ProgressLine,
     Recorder,
+    SampleLog,
     StopFile,
-    write_times,
 )
 from flexseg.training.run import RunManifest, data_fingerprint
 
@@ -80,24 +82,29 @@ def compile_model(model: keras.Model, config: ModelConfig) -> None:
         metrics=[get_metric(name, channels) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),
     )
-    # Its variables must exist before a checkpoint can be restored into them.
-    optimizer.build(model.trainable_variables)
+    # Its variables must exist before a checkpoint can be restored into them (with float16 this
+    # is not the optimizer above but Keras' loss scaling around it).
+    model.optimizer.build(model.trainable_variables)
 
 
 def checked_splits(experiment: Experiment) -> Splits:
     """The splits for training. Raises DataError on the first error that was found."""
-    splits = find_splits(experiment)
+    splits = find_splits(experiment, only=("train", "valid"))
     splits.raise_errors()
     splits.need("train")
-    log_findings(splits.findings)
+    splits.log()
     return splits
 
 
-def log_findings(findings: Iterable[Finding]) -> None:
-    """Log what a check found."""
-    for finding in findings:
-        level = logging.WARNING if finding.severity is Severity.WARNING else logging.INFO
-        logger.log(level, "%s: %s %s", finding.where, finding.what, finding.fix)
+def require_tensorboard() -> None:
+    """Raise ConfigError if TensorBoard logs cannot be written."""
+    missing = [n for n in ("tensorboard", "tensorflow") if importlib.util.find_spec(n) is None]
+    if missing:
+        raise ConfigError(
+            f"TensorBoard logs were asked for, but {' and '.join(missing)} is not installed.",
+            "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
+            "[train] tensorboard",
+        )
 
 
 class Training:
@@ -122,10 +129,11 @@ class Training:
         """
         model_config, train = self.experiment.model, self.experiment.train
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
-        log_findings(self.loaded.findings)
         splits = checked_splits(self.experiment)
         progress = self._progress(splits.cases["train"], precision, resume=resume)
-        if progress.finished:
+        if resume:
+            self.manifest.keep_start()
+        if self._is_finished(progress):
             return self._finished(progress)
         package = ModelPackage.create(self.experiment, self.loaded.path.parent)
         compile_model(package.model, model_config)
@@ -153,8 +161,9 @@ class Training:
             self.manifest.write(status="interrupted")
             raise
         except Exception as error:
-            self.manifest.write(status="failed", error=str(error))
-            raise self._readable(error, datasets) from error
+            cause = self._readable(error, datasets)
+            self.manifest.write(status="failed", error=str(cause))
+            raise cause from error
         finally:
             for dataset in datasets:
                 dataset.close()
@@ -165,11 +174,16 @@ class Training:
         """What must not change between an interruption and its resumption."""
         model = self.experiment.model.model_dump(mode="json", exclude={"show_summary"})
         train = self.experiment.train
+        preprocessing = Preprocessing.from_experiment(self.experiment).as_dict()
         return {
             **{f"model.{key}": value for key, value in model.items()},
             "train.batch_size": train.batch_size,
             "train.seed": train.seed,
             "train.shuffle": train.shuffle,
+            "train.steps_per_epoch": train.steps_per_epoch,
+            **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
+            "mask.classes": LabelMap.from_experiment(self.experiment).as_dict(),
+            "mask.unknown_colors": self.experiment.mask.unknown_colors,
             "precision": precision,
             "backend": keras.backend.backend(),
             "training data": data_fingerprint(cases),
@@ -178,7 +192,8 @@ class Training:
     def _progress(
         self, cases: tuple[Case, ...], precision: str, *, resume: bool
     ) -> checkpoint.Progress:
-        signature = self._signature(cases, precision)
+        # Through JSON and back, as the stored one went: tuples become lists.
+        signature = json.loads(json.dumps(self._signature(cases, precision)))
         if not resume:
             return checkpoint.Progress(signature=signature)
         if not self.checkpoint_file.exists():
@@ -194,12 +209,18 @@ class Training:
                 "Restore them, or train without --resume (the old results move aside).",
                 str(self.checkpoint_file),
             )
-        progress.finished = progress.finished and progress.epoch >= self.experiment.train.epochs
         return progress
+
+    def _is_finished(self, progress: checkpoint.Progress) -> bool:
+        """All epochs are done, or early stopping has ended the training."""
+        train = self.experiment.train
+        waited = progress.callbacks.get("stopper", {}).get("wait", 0)
+        return progress.epoch >= train.epochs or 0 < train.patience <= waited
 
     def _finished(self, progress: checkpoint.Progress) -> Run:
         self.console.print(
-            f"This training is finished ({progress.epoch} epochs); raise train.epochs to go on."
+            f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
+            "train.patience, if it stopped early) to go on."
         )
         best = progress.callbacks["best"]
         return Run(
@@ -207,26 +228,19 @@ class Training:
         )
 
     def _prepare_folders(self, *, fresh: bool) -> None:
-        e = self.experiment
-        outputs = {
-            "[train] model_dir": e.train.model_dir,
-            "[train] eval_dir": e.train.eval_dir,
-            "[train] epoch_change_infer_dir": e.train.epoch_change_infer_dir,
-        }
-        sections = (e.dataset, e.train, e.valid, e.test, e.infer)
-        inputs = [self.loaded.path, *(s.images_dir for s in sections)]
-        inputs += [s.masks_dir for s in sections if hasattr(s, "masks_dir")]
-        refuse_overlap(outputs, inputs)
+        train = self.experiment.train
+        folders = [train.model_dir, train.eval_dir]
+        if train.epoch_change_infer:
+            folders.append(train.epoch_change_infer_dir)
         make_folder(self.folder)
         if fresh:
-            files = [self.folder / "history.json", self.manifest.path]
-            for path in (*outputs.values(), *files):
+            names = ("history.json", "generate_images.txt", self.manifest.path.name)
+            for path in (*folders, *(self.folder / name for name in names)):
                 set_aside(path)
-        for key, path in outputs.items():
-            if "epoch_change" not in key or e.train.epoch_change_infer:
-                make_folder(path)
-        if self.loaded.path.parent != e.train.model_dir:
-            shutil.copyfile(self.loaded.path, e.train.model_dir / self.loaded.path.name)
+        for path in folders:
+            make_folder(path)
+        if self.loaded.path.parent != train.model_dir:
+            shutil.copyfile(self.loaded.path, train.model_dir / self.loaded.path.name)
 
     def _datasets(self, package: ModelPackage, splits: Splits) -> list[BatchDataset]:
         """The training batches and, if there are any, those of the validation."""
@@ -235,8 +249,9 @@ class Training:
         budget = e.dataset.cache_gb * 2**30
         steps = e.train.steps_per_epoch if e.model.generator else None
         result = []
-        for split, name in (("train", "train"), ("valid", "valid")):
-            cases = splits.cases.get(split, ())  # type: ignore[call-overload]
+        names: tuple[SplitName, ...] = ("train", "valid")
+        for split in names:
+            cases = splits.cases.get(split, ())
             if not cases:
                 continue
             store: Store = open_store(
@@ -244,7 +259,7 @@ class Training:
                 reader,
                 cache=e.dataset.cache,
                 cache_bytes=budget,
-                cache_file=e.train.model_dir / f"cache_{name}.bin",
+                cache_file=e.train.model_dir / f"cache_{split}.bin",
                 shared=e.dataset.worker_type == "process" and e.dataset.workers > 0,
             )
             if store.memory is not None:
@@ -288,9 +303,9 @@ class Training:
                 self.weights_file, {"training": logs, "versions": backend.versions()}
             )
         )
-        line = ProgressLine(self.console, batches, train.epochs)
+        line = ProgressLine(self.console, batches, train.epochs, progress.times)
         recorder = Recorder(
-            progress.history, train.eval_dir, self.folder / "history.json", self._csv_metrics()
+            progress, train.eval_dir, self.folder / "history.json", self._csv_metrics()
         )
         remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]] = {
             "best": (best, ("best", "best_epoch"))
@@ -306,6 +321,7 @@ class Training:
             best,
             *plateau,
             recorder,
+            *([SampleLog(batches, self.folder)] if self.experiment.model.generator else []),
             *self._epoch_change(package),
             *self._tensorboard(),
             StopFile([Path.cwd(), self.folder]),
@@ -327,9 +343,6 @@ class Training:
                     verbose=0,
                     callbacks=callbacks,
                 )
-        progress.finished = True
-        checkpoint.save(self.checkpoint_file, model, progress)
-        write_times(train.eval_dir / "times.csv", line.times)
         self.manifest.write(
             status="finished",
             epochs=progress.epoch,
@@ -377,22 +390,18 @@ class Training:
                 "[infer] images_dir (%s) does not exist: no predictions at epoch changes.", source
             )
             return []
-        images = images_of(source)[: train.num_infer_images]
+        try:
+            images = images_of(source)[: train.num_infer_images]
+        except DataError as error:
+            logger.warning("No predictions at epoch changes: %s", error)
+            return []
         predictor = Predictor(package, self.experiment.eval.batch_size)
         return [EpochChangeInference(predictor, images, train.epoch_change_infer_dir)]
 
     def _tensorboard(self) -> list[keras.callbacks.Callback]:
         if not self.experiment.train.tensorboard:
             return []
-        try:
-            import tensorboard  # noqa: F401
-            import tensorflow  # noqa: F401
-        except ImportError:
-            raise ConfigError(
-                "TensorBoard logs were asked for, but TensorBoard is not installed.",
-                "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
-                "[train] tensorboard",
-            ) from None
+        require_tensorboard()
         return [keras.callbacks.TensorBoard(str(self.experiment.train.eval_dir / "tensorboard"))]
 
     def _readable(self, error: Exception, datasets: list[BatchDataset]) -> BaseException:

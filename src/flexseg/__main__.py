@@ -1,0 +1,5 @@
+"""`python -m flexseg` is `flexseg`."""
+
+from flexseg.cli import main
+
+main()

@@ -1,0 +1,205 @@
+"""`flexseg check`: the config, then every file that it points to."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flexseg.checking.facts import CaseFacts, examine
+from flexseg.checking.rules import (
+    error_finding,
+    file_findings,
+    infer_findings,
+    leak_findings,
+    split_findings,
+    unknown_findings,
+)
+from flexseg.config.findings import Finding, Severity
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import Experiment
+from flexseg.data.labels import LabelMap
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.splits import SPLITS, SplitName, find_splits
+from flexseg.errors import ConfigError, DataError
+from flexseg.losses import get_loss, get_metric
+from flexseg.models.build import check_architecture
+from flexseg.training.trainer import require_tensorboard
+
+
+@dataclass
+class CheckReport:
+    """The result of `flexseg check`.
+
+    Attributes
+    ----------
+    values : (section.key, effective value, source), first the keys that were set.
+    splits : per split the facts for people.
+    """
+
+    loaded: LoadedConfig
+    findings: list[Finding] = field(default_factory=list)
+    values: list[tuple[str, str, str]] = field(default_factory=list)
+    splits: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 it can run, 2 the config is wrong, 3 the data is wrong."""
+        scopes = {f.scope for f in self.findings if f.severity is Severity.ERROR}
+        return 2 if "config" in scopes else 3 if "data" in scopes else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON types."""
+        experiment = self.loaded.experiment.model_dump(mode="json")
+        return {
+            "ok": self.exit_code == 0,
+            "exit_code": self.exit_code,
+            "config": str(self.loaded.path),
+            "findings": [f.as_dict() for f in self.findings],
+            "values": {
+                f"{section}.{key}": {"value": value, "from": self.loaded.source(section, key)}
+                for section, content in experiment.items()
+                for key, value in content.items()
+            },
+            "splits": self.splits,
+        }
+
+
+def audit(
+    loaded: LoadedConfig,
+    *,
+    with_data: bool = True,
+    on_case: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Check a loaded config, and with `with_data` every file that it points to.
+
+    Parameters
+    ----------
+    on_case : called with (done, total) while files are read.
+    """
+    report = CheckReport(loaded, list(loaded.findings))
+    for key, source in sorted(loaded.sources.items()):
+        section, _, name = key.partition(".")
+        value = getattr(getattr(loaded.experiment, section), name)
+        report.values.append((key, _short(value), source))
+    report.findings += _check_names(loaded)
+    if with_data and report.exit_code == 0:
+        _check_data(loaded.experiment, report, on_case)
+    order = list(Severity)
+    report.findings.sort(key=lambda f: order.index(f.severity))
+    return report
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and hasattr(value[0], "color"):
+        return ", ".join(f"{c.id} {c.name or c.color}" for c in value)
+    return str(value)
+
+
+def _check_names(loaded: LoadedConfig) -> list[Finding]:
+    """Model, sizes, losses, metrics and colours: what only their registries know."""
+    config = loaded.experiment.model
+    findings = []
+
+    def attempt(action: Callable[[], Any], where: str) -> None:
+        try:
+            action()
+        except ConfigError as error:
+            findings.append(error_finding(error, "config", where))
+
+    def check_model() -> None:
+        if ":" in config.model:
+            _check_custom(config.model, loaded.path.parent)
+        else:
+            check_architecture(config)
+
+    attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
+    attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")
+    for name in config.metrics:
+        attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
+    attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
+    attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
+    if loaded.experiment.train.tensorboard:
+        attempt(require_tensorboard, "[train] tensorboard")
+    return findings
+
+
+def _check_custom(name: str, folder: Path) -> None:
+    """Look for the module of a user's builder without running it."""
+    module = name.partition(":")[0]
+    beside = folder / f"{module.replace('.', '/')}.py"
+    package = folder / module.replace(".", "/") / "__init__.py"
+    try:
+        found = importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not (found or beside.exists() or package.exists()):
+        raise ConfigError(
+            f"There is no module {module!r}.", "Install it, or put it beside the config file."
+        )
+
+
+def _check_data(
+    experiment: Experiment, report: CheckReport, on_case: Callable[[int, int], None] | None
+) -> None:
+    try:
+        splits = find_splits(experiment)
+        report.findings += splits.findings
+        if report.exit_code == 0:
+            splits.need("train")
+    except DataError as error:
+        report.findings.append(error_finding(error, "data"))
+        return
+    except ConfigError as error:
+        report.findings.append(error_finding(error, "config"))
+        return
+    labels = LabelMap.from_experiment(experiment)
+    preprocessing = Preprocessing.from_experiment(experiment)
+    cases = [(split, case) for split in SPLITS for case in splits.cases.get(split, ())]
+    facts: dict[SplitName, list[CaseFacts]] = defaultdict(list)
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(lambda item: examine(item[1], labels, preprocessing), cases)
+        for done, ((split, _), fact) in enumerate(zip(cases, results, strict=True), start=1):
+            facts[split].append(fact)
+            if on_case is not None:
+                on_case(done, len(cases))
+    all_facts = [fact for split in SPLITS for fact in facts[split]]
+    for split in SPLITS:
+        if facts[split]:
+            report.splits.append(_split_summary(split, facts[split], labels))
+            report.findings += split_findings(split, facts[split], labels)
+    report.findings += file_findings(all_facts)
+    report.findings += unknown_findings(all_facts, labels, experiment, report.loaded.legacy)
+    report.findings += leak_findings(experiment, facts)
+    report.findings += infer_findings(experiment)
+
+
+def _split_summary(split: str, facts: list[CaseFacts], labels: LabelMap) -> dict[str, Any]:
+    sizes = Counter(f.size for f in facts if f.size)
+    pixels = np.sum([f.class_pixels for f in facts if f.class_pixels] or [(0,)], axis=0)
+    total = max(int(np.sum(pixels)), 1)
+    shares = [f"{c.name} {pixels[c.id] / total:.2%}" for c in labels.classes if c.id < len(pixels)]
+    shown = [f"{w} x {h}" + (f" ({n})" if len(sizes) > 1 else "") for (h, w), n in
+             sizes.most_common(3)]  # fmt: skip
+    more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
+    return {
+        "split": split,
+        "cases": len(facts),
+        "groups": len({f.case.group for f in facts}),
+        "sizes": ", ".join(shown) + more,
+        "images": _counted(f.mode for f in facts),
+        "masks": _counted(f.mask_mode for f in facts),
+        "shares": ", ".join(shares),
+    }
+
+
+def _counted(values: Iterable[str]) -> str:
+    counts = Counter(v for v in values if v)
+    return ", ".join(f"{v} ({n})" if len(counts) > 1 else v for v, n in counts.most_common(4))

@@ -1,0 +1,293 @@
+"""From facts about cases to findings: what is wrong or doubtful with a dataset."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from flexseg.checking.facts import CaseFacts
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.schema import Experiment
+from flexseg.data.images import is_8bit
+from flexseg.data.labels import LabelMap
+from flexseg.data.splits import SPLITS, SplitName
+from flexseg.errors import DataError, FlexsegError
+from flexseg.inference.folder import images_of
+
+# A blend of two class colours at an edge is no class of its own; a colour that makes up
+# this share of all mask pixels probably is.
+_CLASS_SHARE = 0.001
+
+
+def error_finding(error: FlexsegError, scope: str, where: str = "") -> Finding:
+    """An error as a finding."""
+    code = type(error).__name__.removesuffix("Error").lower()
+    return Finding(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
+
+
+def _data(
+    severity: Severity, code: str, where: str, what: str, fix: str, items: list[str]
+) -> Finding:
+    return Finding(severity, "data", code, where, what, fix, tuple(items))
+
+
+def split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:
+    """What the masks of one split lack."""
+    findings = []
+    read = [f for f in facts if f.class_pixels]
+    empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
+    where = f"[{split}]"
+    if read and len(empty) == len(read):
+        findings.append(
+            _data(
+                Severity.ERROR,
+                "all-masks-empty",
+                where,
+                f"All {len(read)} masks are empty (background only).",
+                "The colours or values of the masks do not fit the classes; see below.",
+                empty,
+            )
+        )
+    elif empty:
+        findings.append(
+            _data(
+                Severity.NOTE,
+                "empty-masks",
+                where,
+                f"{len(empty)} of {len(read)} masks are empty: {examples(empty)}.",
+                "",
+                empty,
+            )
+        )
+    for c in labels.foreground:
+        if len(empty) < len(read) and not any(f.class_pixels[c.id] for f in read):
+            findings.append(
+                _data(
+                    Severity.WARNING,
+                    "class-absent",
+                    where,
+                    f"The class {c.id} ({c.name}) occurs in no mask of this split.",
+                    "Check its colour in the map, or split the cases otherwise.",
+                    [],
+                )
+            )
+    return findings
+
+
+def file_findings(facts: list[CaseFacts]) -> list[Finding]:
+    """Files that cannot be used, or only with doubt."""
+    findings = [error_finding(error, "data") for f in facts for error in f.problems]
+    lossy = [f.case.mask.name for f in facts if f.lossy]
+    if lossy:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "lossy-masks",
+                "masks",
+                f"{len(lossy)} masks are JPEG, which blurs the values at every edge: "
+                f"{examples(lossy)}.",
+                "They are read by threshold or nearest colour; PNG masks would be exact.",
+                lossy,
+            )
+        )
+    scaled = [f.case.id for f in facts if f.other_resolution and not f.problems]
+    if scaled:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "mask-resolution",
+                "masks",
+                f"{len(scaled)} masks have another resolution than their image: "
+                f"{examples(scaled)}.",
+                "They are scaled by nearest neighbour; export them at the image's size.",
+                scaled,
+            )
+        )
+    constant = [f.case.image.name for f in facts if f.constant]
+    if constant:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "constant-images",
+                "images",
+                f"{len(constant)} images are of one value only: {examples(constant)}.",
+                "Look at them; such an image can teach nothing.",
+                constant,
+            )
+        )
+    wide = {is_8bit(f.case.image) for f in facts}
+    if len(wide) == 2:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "mixed-depth",
+                "images",
+                "8-bit images and images of more bits are mixed.",
+                "Set [image] window if their intensities mean different things.",
+                [],
+            )
+        )
+    return findings
+
+
+def unknown_findings(
+    facts: list[CaseFacts], labels: LabelMap, experiment: Experiment, legacy: bool
+) -> list[Finding]:
+    """Mask pixels in no class, with a proposed map."""
+    unknown: Counter[Any] = Counter()
+    for f in facts:
+        unknown.update(f.unknown)
+    pixels = sum(sum(f.class_pixels) for f in facts)
+    outside = sum(f.unknown_pixels for f in facts)
+    if not outside:
+        return []
+    files = sorted({str(f.case.mask) for f in facts if f.unknown_pixels})
+    top = [f"{key} ({count / pixels:.3%})" for key, count in unknown.most_common(6)]
+    large = [key for key, count in unknown.most_common() if count / pixels >= _CLASS_SHARE]
+    refused = experiment.mask.unknown_colors == "error"
+    severity = Severity.ERROR if refused else Severity.WARNING if large else Severity.NOTE
+    treatment = "are refused" if refused else "take the nearest class"
+    what = (
+        f"{outside / pixels:.3%} of the mask pixels, in {len(files)} files, have a colour or value "
+        f"that is in no class and {treatment}: {', '.join(top)}"
+        f"{' ...' if len(unknown) > 6 else ''}."
+    )
+    if large:
+        fix = f"Proposed map: {_proposed_map(labels, large, _known_values(labels, facts), legacy)}"
+    elif refused:
+        fix = "These look like blended edges: set [mask] unknown_colors = 'nearest'."
+    else:
+        fix = ""
+    return [_data(severity, "unknown-colors", "masks", what, fix, files)]
+
+
+def _known_values(labels: LabelMap, facts: list[CaseFacts]) -> dict[int, int]:
+    """Foreground value -> class id, as far as the masks are already understood."""
+    given = {v: c.id for c in labels.foreground for v in c.values}
+    foreground = sum(sum(f.class_pixels[1:]) for f in facts)
+    # More foreground than unknown pixels: some masks hold the ids themselves as values.
+    if not given and not labels.explicit and foreground > sum(f.unknown_pixels for f in facts):
+        return {c.id: c.id for c in labels.foreground}
+    return given
+
+
+def _proposed_map(labels: LabelMap, found: list[Any], known: dict[int, int], legacy: bool) -> str:
+    """A map with all that was found, in the syntax of the config at hand."""
+    if all(isinstance(v, int | float) for v in found):
+        ids = dict(known)
+        for v in sorted({int(v) for v in found} - {0, *known}):
+            ids[v] = max(ids.values(), default=0) + 1
+        arrows = ", ".join(f"{v} -> {i}" for v, i in ids.items())
+        count = max(ids.values(), default=0) + 1
+        if legacy:
+            grays = ", ".join(f"({v},{v},{v}): {i}" for v, i in {0: 0, **ids}.items())
+            return f"{arrows}; rgb_map = {{{grays}}}, num_classes = {count}."
+        tables = " ".join(
+            f"[[mask.classes]] id = {i}, color = [{v % 256}, {v % 256}, {v % 256}], values = [{v}];"
+            for v, i in ids.items()
+        )
+        return f"{arrows}; in the config: {tables} num_classes = {count}."
+    colors = [c.colors[0] for c in labels.classes] if labels.explicit else [(0, 0, 0)]
+    as_colors = [v if isinstance(v, tuple) else (int(v),) * 3 for v in found]
+    entries = list(dict.fromkeys([*colors, *as_colors]))
+    if legacy:
+        body = ", ".join(f"({r},{g},{b}): {i}" for i, (r, g, b) in enumerate(entries))
+        return f"rgb_map = {{{body}}}, num_classes = {len(entries)}."
+    body = " ".join(
+        f"[[mask.classes]] id = {i}, color = {list(rgb)};" for i, rgb in enumerate(entries)
+    )
+    return f"{body} num_classes = {len(entries)}."
+
+
+def leak_findings(experiment: Experiment, facts: dict[SplitName, list[CaseFacts]]) -> list[Finding]:
+    """Cases that are in more than one split."""
+    findings = []
+    valid, test = experiment.valid.images_dir, experiment.test.images_dir
+    same_folder = valid is not None and valid == test
+    if same_folder:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "validation-is-test",
+                "[valid] and [test]",
+                "The validation set is the test set: the best epoch is chosen on the images that "
+                "it is then scored on, so the score is too good.",
+                "Take validation images from the training set.",
+                [],
+            )
+        )
+    where_seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, set[str]] = defaultdict(set)
+    for split in SPLITS:
+        for f in facts[split]:
+            groups[f.case.group].add(split)
+            if f.digest:
+                where_seen[f.digest][split].append(f.case.id)
+    across, within = [], []
+    for seen in where_seen.values():
+        names = [f"{split} {name}" for split, ids in seen.items() for name in ids]
+        hidden = same_folder and set(seen) == {"valid", "test"}
+        if len(seen) > 1 and not hidden:
+            across.append(" = ".join(names))
+        elif any(len(ids) > 1 for ids in seen.values()):
+            within.append(" = ".join(names))
+    if across:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "duplicates-across-splits",
+                "splits",
+                f"{len(across)} images are in more than one split, pixel for pixel: "
+                f"{examples(across)}.",
+                "Keep each of them in one split only; a score on seen images is no score.",
+                across,
+            )
+        )
+    if within:
+        findings.append(
+            _data(
+                Severity.NOTE,
+                "duplicates",
+                "splits",
+                f"{len(within)} images occur twice within a split: {examples(within)}.",
+                "",
+                within,
+            )
+        )
+    # If two splits are one folder, that is said above; the third still counts.
+    same = {"valid", "test"} if same_folder else set()
+    shared = sorted(g for g, names in groups.items() if len(names) > 1 and names != same)
+    if shared and experiment.dataset.group:
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "groups-across-splits",
+                "splits",
+                f"{len(shared)} groups (patients, volumes) have cases in more than one split: "
+                f"{examples(shared)}.",
+                "Split by group: cases of one patient resemble each other.",
+                shared,
+            )
+        )
+    return findings
+
+
+def infer_findings(experiment: Experiment) -> list[Finding]:
+    """Images to predict that are missing."""
+    source = experiment.infer.images_dir
+    if source is None:
+        return []
+    try:
+        images_of(source)
+    except DataError as error:
+        return [
+            _data(
+                Severity.WARNING,
+                "no-infer-images",
+                "[infer] images_dir",
+                f"{error.where}: {error.problem} Nothing is predicted at epoch changes.",
+                "Correct it, or give `flexseg infer --input PATH`.",
+                [],
+            )
+        ]
+    return []

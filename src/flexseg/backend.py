@@ -188,6 +188,25 @@ def compiles_ahead() -> bool | Literal["auto"]:
     return False
 
 
+def fixed_shapes(batches: Any, count: int) -> Any:
+    """A sequence of `count` equally shaped batches (x, y) in the form that `fit` runs fastest.
+
+    Keras leaves TensorFlow's batch axis open, although the shape is known; with it, a step on a
+    CPU is steadier and at times faster. Other engines take the sequence as it is.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    signature = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])
+    pipeline = tf.data.Dataset.from_generator(
+        lambda: (batches[i] for i in range(count)), output_signature=signature
+    )
+    return pipeline.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+
+
 def versions() -> dict[str, Any]:
     """What ran, for a run's manifest."""
     import keras

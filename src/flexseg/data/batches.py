@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.backend import fixed_shapes
 from flexseg.data.pairing import Case
 from flexseg.data.store import Store, start_worker, worker_batch
 from flexseg.errors import ResourceError
@@ -28,6 +29,8 @@ class BatchPlan:
     count : number of cases.
     steps : None: each epoch visits every case once. A number: each epoch draws that many
         batches at random.
+    fill : complete the last batch of an epoch with the epoch's first cases. Engines compile
+        for one shape, and run it faster than a varying one.
     """
 
     count: int
@@ -35,6 +38,7 @@ class BatchPlan:
     seed: int = 0
     shuffle: bool = False
     steps: int | None = None
+    fill: bool = False
 
     def __len__(self) -> int:
         """Batches of one epoch."""
@@ -48,6 +52,8 @@ class BatchPlan:
             return [int(i) for i in rng.choice(self.count, size, replace=False)]
         order = self._order(epoch)
         start = batch * self.batch_size
+        if self.fill:
+            return [int(order[i % self.count]) for i in range(start, start + self.batch_size)]
         return [int(i) for i in order[start : start + self.batch_size]]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -97,6 +103,10 @@ class BatchDataset(keras.utils.PyDataset):
             self._cancel()
         self.epoch, self.start = epoch, start
         self.delivered.clear()
+
+    def feed(self) -> Any:
+        """What `fit` takes: these batches, for TensorFlow with their shapes made known."""
+        return fixed_shapes(self, self.num_batches) if self.plan.fill else self
 
     def cases_of(self, batch: int) -> list[Case]:
         """The cases of batch `batch`, counted from the start of the epoch."""

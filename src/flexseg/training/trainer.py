@@ -271,6 +271,7 @@ class Training:
                 e.train.seed,
                 shuffle=e.train.shuffle and training,
                 steps=steps if training else None,
+                fill=training,
             )
             result.append(
                 BatchDataset(
@@ -335,7 +336,7 @@ class Training:
                     break
                 batches.set_epoch(progress.epoch, progress.batch)
                 model.fit(
-                    batches,
+                    batches.feed(),
                     validation_data=validation,
                     initial_epoch=progress.epoch,
                     epochs=last,

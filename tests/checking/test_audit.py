@@ -420,3 +420,28 @@ def test_findings_of_the_config_come_along_and_errors_come_first(
     severities = [str(f.severity) for f in report.findings]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert {"unknown-key", "dead-section", "data"} <= set(codes(report))
+
+
+def test_floats_without_a_window(dataset: Path, check: Check) -> None:
+    path = dataset / "train/images/train_00.png"
+    np.save(path.with_suffix(".npy"), read_image(path).astype(np.float32) - 1000)
+    path.unlink()
+    report = check()
+    (finding,) = [f for f in report.findings if f.code == "no-window"]
+    assert "-1000" in finding.what or "-9" in finding.what
+    assert finding.items == ("train_00",)
+    assert "no-window" not in codes(check(CLEAN + "[image]\nwindow = [-1000, -745]\n"))
+
+
+def test_seen_test_cases_are_refused(tmp_path: Path) -> None:
+    """A split by share that has changed since the training must not be scored."""
+    from flexseg.data.pairing import Case
+    from flexseg.errors import DataError
+    from flexseg.evaluation.run import _refuse_seen_cases
+
+    manifest = tmp_path / "run.json"
+    manifest.write_text(json.dumps({"data": {"train": {"ids": ["a", "b"]}}}))
+    cases = [Case(n, tmp_path / n, tmp_path / n, n) for n in ("b", "c")]
+    with pytest.raises(DataError, match=r"1 of the test cases were in the train set.*b"):
+        _refuse_seen_cases(manifest, cases)
+    _refuse_seen_cases(manifest, cases[1:])

@@ -19,6 +19,7 @@ from flexseg.checking.rules import (
     file_findings,
     infer_findings,
     leak_findings,
+    scale_findings,
     split_findings,
     unknown_findings,
 )
@@ -176,6 +177,7 @@ def _check_data(
             report.splits.append(_split_summary(split, facts[split], labels))
             report.findings += split_findings(split, facts[split], labels)
     report.findings += file_findings(all_facts)
+    report.findings += scale_findings(all_facts, experiment)
     report.findings += unknown_findings(all_facts, labels, experiment, report.loaded.legacy)
     report.findings += leak_findings(experiment, facts)
     report.findings += infer_findings(experiment)

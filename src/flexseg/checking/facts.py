@@ -29,6 +29,7 @@ class CaseFacts:
     mask_mode: str = ""
     digest: str = ""
     constant: bool = False
+    values: tuple[float, float] = (0.0, 255.0)
     lossy: bool = False
     class_pixels: tuple[int, ...] = ()
     unknown: dict[Any, int] = field(default_factory=dict)
@@ -44,7 +45,8 @@ def examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> CaseF
         image = read_image(case.image)
         facts.size = (image.shape[0], image.shape[1])
         facts.mode = f"{image.shape[2]} x {image.dtype}"
-        facts.constant = bool(image.min() == image.max())
+        facts.values = (float(image.min()), float(image.max()))
+        facts.constant = facts.values[0] == facts.values[1]
         content = str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
         facts.digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         preprocessing.image(image[:2, :2], str(case.image))

@@ -130,6 +130,27 @@ def file_findings(facts: list[CaseFacts]) -> list[Finding]:
     return findings
 
 
+def scale_findings(facts: list[CaseFacts], experiment: Experiment) -> list[Finding]:
+    """Images whose values are far from the 0..255 that the network expects."""
+    if experiment.image.window is not None:
+        return []
+    odd = [f for f in facts if f.mode and ("float" in f.mode or " int" in f.mode)]
+    if not odd:
+        return []
+    low, high = min(f.values[0] for f in odd), max(f.values[1] for f in odd)
+    return [
+        _data(
+            Severity.WARNING,
+            "no-window",
+            "[image] window",
+            f"{len(odd)} images hold floats or signed numbers from {low:g} to {high:g}, which the "
+            "network takes as they are; it expects 0 to 255.",
+            f"Set [image] window = [{low:g}, {high:g}], or the part of it that matters.",
+            [f.case.id for f in odd],
+        )
+    ]
+
+
 def unknown_findings(
     facts: list[CaseFacts], labels: LabelMap, experiment: Experiment, legacy: bool
 ) -> list[Finding]:

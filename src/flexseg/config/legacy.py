@@ -450,8 +450,13 @@ def _translate_masks(raw: RawConfig) -> None:
     algorithm = ("mask", "algorithm")
     if not binarize:
         for key in (algorithm, ("mask", "threshold")):
-            raw.values.pop(key, None)
-            raw.sources.pop(key, None)
+            if raw.values.pop(key, None) is not None:
+                raw.warn(
+                    Severity.NOTE,
+                    "no-binarize",
+                    f"{raw.sources.pop(key)}, [mask] {key[1]}",
+                    "Without effect: only `binarize = True` switches it on.",
+                )
     if isinstance(raw.values.get(algorithm), str):
         name = raw.values[algorithm].removeprefix("cv2.").removeprefix("THRESH_").lower()
         raw.values[algorithm] = name if name in ("otsu", "triangle") else None

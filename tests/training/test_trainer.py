@@ -250,3 +250,40 @@ def test_without_validation_set_a_fifth_is_held_out(project: Path) -> None:
     data = json.loads((project / "run.json").read_text())["data"]
     assert (data["train"]["cases"], data["valid"]["cases"]) == (7, 1)
     assert not set(data["train"]["ids"]) & set(data["valid"]["ids"])
+
+
+def test_tensorboard_on_demand(project: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    run(project, "train.epochs=1", "train.tensorboard=True")
+    events = list((project / "eval/tensorboard").rglob("events.out.tfevents.*"))
+    assert events and all(path.stat().st_size > 0 for path in events)
+
+
+def test_generator_lists_its_samples(project: Path) -> None:
+    run(project, "model.generator=True", "generator.augmentation=False",
+        "train.steps_per_epoch=3", "train.epochs=1")  # fmt: skip
+    lines = (project / "generate_images.txt").read_text().splitlines()
+    assert len(lines) == 3 * 2
+    number, image, mask = lines[5].split("_train_")
+    assert number == "5" and f"train_{image}" == f"train_{mask}"
+
+
+def test_images_that_do_not_fit_do_not_end_the_training(project: Path) -> None:
+    """The pictures at epoch changes are for watching only."""
+    (project / "dataset/test/images/test_00.png").write_bytes(b"damaged")
+    run(project, "train.epochs=1")
+    names = [p.name for p in (project / "epoch_change_infer").iterdir()]
+    assert names == ["Epoch_1_test_01.png"]
+
+
+def test_resume_refuses_other_preprocessing(project: Path) -> None:
+    run(project)
+    with pytest.raises(ConfigError, match=r"preprocessing\.gamma"):
+        run(project, "image.gamma=2", "train.epochs=3", resume=True)
+
+
+def test_half_precision_resumes(project: Path) -> None:
+    """float16 wraps the optimizer in loss scaling, which has a state of its own."""
+    run(project, "train.precision=float16", "train.epochs=1")
+    more = run(project, "train.precision=float16", "train.epochs=2", resume=True)
+    assert len(more.history["loss"]) == 2

@@ -37,6 +37,9 @@ learning_rate = 0.002
 loss = "dice_ce_loss"
 metrics = ["dice_coef_foreground"]
 
+[dataset]
+group = "^(b[0-9]+)_"   # blocks of neighbouring slices: they are not independent
+
 [train]
 images_dir = "dataset/train/images"
 masks_dir = "dataset/train/masks"
@@ -107,7 +110,7 @@ def run_demo(folder: Path, console: Console) -> None:
 
 
 def derive_dataset(folder: Path) -> dict[str, int]:
-    """Write axial slices as `<split>/{images,masks}/z<nnn>.png`; returns the counts.
+    """Write axial slices as `<split>/{images,masks}/b<block>_z<slice>.png`; returns the counts.
 
     Classes: 1 grey matter, 2 white matter, where their probability exceeds one half.
     """
@@ -127,7 +130,8 @@ def derive_dataset(folder: Path) -> dict[str, int]:
             target = folder / split / kind
             target.mkdir(parents=True, exist_ok=True)
             pixels = np.ascontiguousarray(np.rot90(volume[..., z]))
-            write_png(target / f"z{z:03d}.png", pixels, palette if kind == "masks" else None)
+            name = f"b{i // _BLOCK:02d}_z{z:03d}.png"
+            write_png(target / name, pixels, palette if kind == "masks" else None)
         counts[split] += 1
     return counts
 

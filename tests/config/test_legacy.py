@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexseg.config import LoadedConfig, Severity, load
-from flexseg.config.legacy import ALIASES, DEAD_KEYS, literal
+from flexseg.config.legacy import literal
+from flexseg.config.legacy_keys import ALIASES, DEAD_KEYS
 from flexseg.errors import ConfigError
 
 Write = Callable[[str], Path]

@@ -18,141 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.config.findings import Finding, Severity
+from flexseg.config.legacy_keys import (
+    ALIASES,
+    DEAD_KEYS,
+    DEAD_SECTIONS,
+    FAMILY_DEFAULTS,
+    FLEX_RGB_MAP,
+    INTERPOLATIONS,
+    ORIGINAL,
+    Key,
+)
 from flexseg.errors import ConfigError
-
-Key = tuple[str, str]
-
-ORIGINAL = "default of the originals"
-
-# Where a key of the old syntax lives in `Experiment`; a key that is not listed keeps its place.
-ALIASES: dict[Key, Key] = {
-    ("dataset", "datasetclass"): ("dataset", "class_name"),
-    ("model", "datasetclass"): ("dataset", "class_name"),
-    ("dataset", "color_order"): ("image", "color_order"),
-    ("train", "image_datapath"): ("train", "images_dir"),
-    ("train", "mask_datapath"): ("train", "masks_dir"),
-    ("valid", "image_datapath"): ("valid", "images_dir"),
-    ("valid", "mask_datapath"): ("valid", "masks_dir"),
-    ("eval", "image_datapath"): ("valid", "images_dir"),
-    ("eval", "mask_datapath"): ("valid", "masks_dir"),
-    ("eval", "images_dir"): ("valid", "images_dir"),
-    ("eval", "masks_dir"): ("valid", "masks_dir"),
-    ("test", "image_datapath"): ("test", "images_dir"),
-    ("test", "mask_datapath"): ("test", "masks_dir"),
-    ("train", "epoch_changeinfer"): ("train", "epoch_change_infer"),
-    ("train", "epoch_changeinfer_dir"): ("train", "epoch_change_infer_dir"),
-    ("train", "epoch_change_tiledinfer"): ("train", "epoch_change_tiled_infer"),
-    ("train", "epoch_change_tiledinfer_dir"): ("train", "epoch_change_tiled_infer_dir"),
-    ("model", "epoch_change_infer"): ("train", "epoch_change_infer"),
-    ("model", "epoch_change_infer_dir"): ("train", "epoch_change_infer_dir"),
-    ("model", "num_infer_images"): ("train", "num_infer_images"),
-    ("eval", "eval_dir"): ("train", "eval_dir"),
-    ("train", "save_model_file"): ("train", "best_model_file"),
-    ("deformation", "alpah"): ("deformation", "alpha"),
-    ("deformation", "sigmoid"): ("deformation", "sigmoids"),
-    ("model", "diation"): ("model", "dilation"),
-}
-
-# Keys of the originals that mean nothing here, each with the reason that `check` gives.
-_UNREAD = "no original program reads it"
-_NO_EFFECT = "the originals read it without effect"
-DEAD_KEYS: dict[Key, str] = {
-    **{
-        ("model", key): _UNREAD
-        for key in (
-            "base_dilation", "kernel_size", "ksize", "sharp_ksize", "decoder_channels", "grid",
-            "hidden_size", "hybrid", "mlp_dim", "num_skip", "pretrain", "freeze_enc_cnn",
-            "dice_loss", "model_compile", "image_depth", "color_order", "self.activation",
-        )
-    },
-    **{
-        ("dataset", key): _NO_EFFECT
-        for key in ("image_format", "mask_format", "sharpening", "rgb_mask", "input_normalize")
-    },
-    ("dataset", "debug"): "it dumped resized arrays; `flexseg stats` draws samples",
-    **{
-        ("augmentor", key): "an older layout; " + _UNREAD
-        for key in ("alpah", "sigmoid", "transformer")
-    },
-    **{
-        ("train", key): "best_model.h5 always holds weights and their description"
-        for key in ("save_weights_only", "save_waits_only")
-    },
-    **{
-        ("train", key): "earlier results always move aside"
-        for key in ("create_backup", "create_backups")
-    },
-    ("train", "validation_steps"): "validation always goes over its whole set once",
-    ("train", "dataset_splitter"): "without a validation set, a fifth of the training groups is "
-    "held out for it",
-    ("train", "seedreset_callback"): "the original stops with an error when it is on",
-    ("train", "show_history"): _NO_EFFECT,
-    ("eval", "output_dir"): _UNREAD,
-    ("mask", "blur"): "masks are never blurred; the originals' blur before the cast to bool "
-    "dilates the ground truth by a pixel",
-    ("mask", "blur_size"): "masks are never blurred",
-    ("mask", "mask_datatype"): _NO_EFFECT,
-    ("mask", "grayscaling"): "masks are read by their colours",
-    ("mask", "classes"): _UNREAD + "; rgb_map gives the classes",
-    ("mask", "mask_channels"): _UNREAD,
-    ("mask", "color_order"): "colours of masks are RGB, as in rgb_map",
-    ("mask", "sharpening"): _UNREAD,
-    ("infer", "sharpening"): _UNREAD,
-    ("infer", "algorithm"): _NO_EFFECT,
-    ("infer", "colorized_output_format"): "colourised masks are RGB",
-    ("infer", "npy_slice_index"): "the overlay shows the first channels",
-    ("infer", "npy_slices_dir"): "the overlay shows the first channels",
-    ("segmentation", "blursize"): _NO_EFFECT,
-    ("generator", "verbose"): "it only prints",
-    **{
-        ("tiledinfer", key): "tiles will be blended as probabilities"
-        for key in ("bitwise_blending", "algorithm", "background", "debug")
-    },
-}  # fmt: skip
-DEAD_SECTIONS = {
-    "datasetclass": _UNREAD,
-    "transformer": _UNREAD,
-    "preprocessor": _UNREAD,
-    "debug": "it only prints",
-    "inspect": "the model inspector is not in this version",
-}
-
-# Defaults of the originals where they differ from those of a new config.
-_COMMON_DEFAULTS: dict[Key, Any] = {
-    ("model", "input_normalize"): True,
-    ("dataset", "cache"): "auto",
-    ("mask", "unknown_colors"): "nearest",
-    ("train", "learning_rate_reducer"): False,
-}
-FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
-    "multiclass": _COMMON_DEFAULTS
-    | {
-        ("model", "loss"): "categorical_crossentropy",
-        ("model", "metrics"): ["dice_coef_multiclass"],
-        ("dataset", "resize_interpolation"): "bilinear",
-    },
-    "single-class": _COMMON_DEFAULTS
-    | {
-        ("model", "model"): "TensorflowUNet",
-        ("model", "num_classes"): 1,
-        ("model", "loss"): "bce_dice_loss",
-        ("model", "metrics"): ["binary_accuracy"],
-        ("dataset", "class_name"): "ImageMaskDataset",
-        ("dataset", "resize_interpolation"): "nearest",
-        ("train", "epoch_change_infer"): False,
-        ("train", "num_infer_images"): 1,
-        ("train", "reducer_factor"): 0.1,
-        ("tiledinfer", "overlapping"): 0,
-    },
-}
-_FLEX_RGB_MAP = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2, (0, 0, 255): 3}
-_INTERPOLATIONS = {
-    "INTER_NEAREST": "nearest",
-    "INTER_LINEAR": "bilinear",
-    "INTER_CUBIC": "cubic",
-    "INTER_AREA": "area",
-    "INTER_LANCZOS4": "lanczos",
-}
 
 
 @dataclass
@@ -359,8 +235,8 @@ def to_canonical(raw: RawConfig) -> None:
 def _translate_interpolation(raw: RawConfig) -> None:
     key = ("dataset", "resize_interpolation")
     name = str(raw.values[key]).removeprefix("cv2.")
-    if name in _INTERPOLATIONS:
-        raw.values[key] = _INTERPOLATIONS[name]
+    if name in INTERPOLATIONS:
+        raw.values[key] = INTERPOLATIONS[name]
 
 
 def _translate_color_order(raw: RawConfig, family: str) -> None:
@@ -397,7 +273,7 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     key = ("mask", "rgb_map")
     source = raw.sources.pop(key, ORIGINAL)
     num_classes = raw.values.get(("model", "num_classes"))
-    default = _FLEX_RGB_MAP if family == "multiclass" and num_classes == len(_FLEX_RGB_MAP) else {}
+    default = FLEX_RGB_MAP if family == "multiclass" and num_classes == len(FLEX_RGB_MAP) else {}
     rgb_map = raw.values.pop(key, default)
     colors = raw.values.pop(("mask", "mask_colors"), None)
     colors_source = raw.sources.pop(("mask", "mask_colors"), "")

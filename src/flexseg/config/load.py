@@ -15,12 +15,12 @@ from pydantic.fields import FieldInfo
 
 from flexseg.config import legacy
 from flexseg.config.findings import Finding, Severity
+from flexseg.config.legacy_keys import ALIASES, ORIGINAL
 from flexseg.config.schema import Experiment, PathRole, Section
 from flexseg.errors import ConfigError
 from flexseg.outputs import refuse_overlap
 
 COMMAND_LINE = "command line"
-ORIGINAL = legacy.ORIGINAL
 _AUGMENTATION = (
     "generator", "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion",
     "sharpening", "brightening",
@@ -132,7 +132,7 @@ def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
             "Write for example --set train.epochs=20.",
             COMMAND_LINE,
         )
-    home = legacy.ALIASES.get((section, key), (section, key)) if is_legacy else (section, key)
+    home = ALIASES.get((section, key), (section, key)) if is_legacy else (section, key)
     # A path may look like a number (run_dir=2026): it stays text.
     value = value_text.strip() if home in _path_keys() else _override_value(value_text.strip())
     if is_legacy:

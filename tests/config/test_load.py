@@ -54,7 +54,7 @@ def test_toml_values_and_their_source(write: Write) -> None:
 
 def test_toml_has_none_of_the_originals_defaults(write: Write) -> None:
     experiment = load(write("")).experiment
-    assert experiment.model.input_normalize == "standardize"
+    assert experiment.model.input_normalize == "auto"
     assert experiment.dataset.resize_interpolation == "auto"
     assert experiment.mask.unknown_colors == "error"
 

@@ -19,7 +19,6 @@ SMALL = {"num_layers": 3, "base_filters": 4}
 
 class TestUNet(ModelContract):
     name = "UNet"
-    small = SMALL
 
 
 class TestUNetOfTheSeeds(ModelContract):
@@ -198,11 +197,3 @@ class TestRefusals:
     def test_misspelt_activation(self, key: str) -> None:
         with pytest.raises(ConfigError, match="'sigmiod' is no activation"):
             build_model(_config(**{key: "sigmiod"}, num_classes=1))
-
-    @pytest.mark.parametrize(("size", "nearest"), [(97, 128), (60, 64), (20, 64), (161, 192)])
-    def test_nearest_legal_size(self, size: int, nearest: int) -> None:
-        with pytest.raises(ConfigError) as caught:
-            build_model(_config(num_layers=7, image_height=size, image_width=64))
-        assert "multiples of 64" in caught.value.problem
-        assert f"image_height = {size} is none" in caught.value.problem
-        assert f"image_height = {nearest};" in caught.value.fix

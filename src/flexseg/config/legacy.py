@@ -20,12 +20,15 @@ from typing import Any
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.legacy_keys import (
     ALIASES,
+    COMMAND_LINE,
     DEAD_KEYS,
     DEAD_SECTIONS,
     FAMILY_DEFAULTS,
     FLEX_RGB_MAP,
     INTERPOLATIONS,
+    NETWORK_DEFAULTS,
     ORIGINAL,
+    ORIGINAL_INPUT_SCALE,
     Key,
 )
 from flexseg.errors import ConfigError
@@ -184,7 +187,7 @@ def enter(raw: RawConfig, key: Key, value: Any, source: str) -> None:
     if reason := DEAD_KEYS.get(key):
         raw.warn(Severity.NOTE, "dead-key", where, f"Without effect: {reason}.")
         return
-    if home in raw.values and source != "command line":
+    if home in raw.values and source != COMMAND_LINE:
         # [valid] wins over [eval], and any key over its older spellings.
         if home == key:
             raw.values[home], raw.sources[home] = value, source
@@ -209,10 +212,42 @@ def family_of(raw: RawConfig) -> str:
     return "single-class" if raw.values.get(("model", "num_classes")) == 1 else "multiclass"
 
 
+def network_of(raw: RawConfig) -> str:
+    """The network without the prefix of its family, small letters; "unet" if none is named."""
+    name = str(raw.values.get(("model", "model"), "unet")).lower()
+    return name.removeprefix("tensorflow").removeprefix("slightlyflexible").removeprefix("flex")
+
+
+def _set_input_scale(raw: RawConfig, network: str) -> None:
+    """Only the UNet of the originals reads `input_normalize`; the others scale as they do."""
+    key = ("model", "input_normalize")
+    if network not in ORIGINAL_INPUT_SCALE:
+        if network == "unet" and key not in raw.values:
+            raw.values[key], raw.sources[key] = True, ORIGINAL
+        return
+    scale = ORIGINAL_INPUT_SCALE[network]
+    given = raw.values.get(key)
+    if given is not None and given != scale and raw.sources[key] != COMMAND_LINE:
+        does = "divides by 255" if scale else "takes pixels as 0..255"
+        raw.warn(
+            Severity.NOTE,
+            "input-normalize",
+            f"{raw.sources[key]}, [model] input_normalize",
+            f"Without effect: the original {raw.values['model', 'model']} {does} whatever this "
+            "key says.",
+            "To choose, use a TOML config, or --set model.input_normalize=... .",
+        )
+    if given is None or raw.sources[key] != COMMAND_LINE:
+        raw.values[key], raw.sources[key] = scale, ORIGINAL
+
+
 def to_canonical(raw: RawConfig) -> None:
     """Translate old values into the schema's terms and fill in the originals' defaults."""
     family = family_of(raw)
-    for key, value in FAMILY_DEFAULTS[family].items():
+    network = network_of(raw)
+    _set_input_scale(raw, network)
+    defaults = FAMILY_DEFAULTS[family] | NETWORK_DEFAULTS.get(network, {})
+    for key, value in defaults.items():
         if key not in raw.values:
             raw.values[key] = value
             raw.sources[key] = ORIGINAL
@@ -361,7 +396,7 @@ def _translate_normalization(raw: RawConfig) -> None:
     if not before:
         return
     inside = ("model", "input_normalize")
-    if raw.values[inside] and raw.sources[inside] != ORIGINAL:
+    if raw.values.get(inside) and raw.sources[inside] != ORIGINAL:
         raw.warn(
             Severity.WARNING,
             "normalized-twice",
@@ -375,6 +410,7 @@ def _translate_normalization(raw: RawConfig) -> None:
 
 def _translate_pool(raw: RawConfig) -> None:
     """TransUNet of the originals reads its `unpool` from the key `pool`."""
-    if ("model", "pool") in raw.values and ("model", "unpool") not in raw.values:
+    pool = raw.values.get(("model", "pool"))
+    if isinstance(pool, bool) and ("model", "unpool") not in raw.values:
         raw.values["model", "unpool"] = raw.values["model", "pool"]
         raw.sources["model", "unpool"] = raw.sources["model", "pool"]

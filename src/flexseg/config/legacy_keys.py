@@ -10,6 +10,7 @@ from typing import Any
 Key = tuple[str, str]
 
 ORIGINAL = "default of the originals"
+COMMAND_LINE = "command line"
 
 # Where a key of the old syntax lives in `Experiment`; a key that is not listed keeps its place.
 ALIASES: dict[Key, Key] = {
@@ -106,7 +107,6 @@ DEAD_SECTIONS = {
 
 # Defaults of the originals where they differ from those of a new config.
 _COMMON_DEFAULTS: dict[Key, Any] = {
-    ("model", "input_normalize"): True,
     ("dataset", "cache"): "auto",
     ("mask", "unknown_colors"): "nearest",
     ("train", "learning_rate_reducer"): False,
@@ -131,6 +131,26 @@ FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
         ("train", "reducer_factor"): 0.1,
         ("tiledinfer", "overlapping"): 0,
     },
+}
+# What the networks do with their input, whatever `input_normalize` says; the UNet reads the key.
+ORIGINAL_INPUT_SCALE: dict[str, bool] = {
+    "attentionunet": False,
+    "multiresunet": True,
+    "swinunet": False,
+    "transunet": False,
+    "u2net": False,
+    "unet3plus": False,
+    "sharpunet": False,
+    "deeplabv3plus": False,
+    "efficientunet": False,
+    "efficientnetb7unet": False,
+    "basnet": False,
+    "xceptionlikeunet": False,
+}
+# Defaults of the originals that only one network has.
+NETWORK_DEFAULTS: dict[str, dict[Key, Any]] = {
+    "attentionunet": {("model", "dropout_rate"): 0.1},
+    "u2net": {("model", "multiclass_activation"): "sigmoid"},
 }
 FLEX_RGB_MAP = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2, (0, 0, 255): 3}
 INTERPOLATIONS = {

@@ -15,12 +15,11 @@ from pydantic.fields import FieldInfo
 
 from flexseg.config import legacy
 from flexseg.config.findings import Finding, Severity
-from flexseg.config.legacy_keys import ALIASES, ORIGINAL
+from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
 from flexseg.config.schema import Experiment, PathRole, Section
 from flexseg.errors import ConfigError
 from flexseg.outputs import refuse_overlap
 
-COMMAND_LINE = "command line"
 _AUGMENTATION = (
     "generator", "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion",
     "sharpening", "brightening",
@@ -207,7 +206,7 @@ def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
     for section, model in _sections().items():
         for key, _, role in _path_fields(model):
             value = raw.values.get((section, key))
-            if not isinstance(value, str):
+            if not isinstance(value, str) or value in role.words:
                 continue
             source = raw.sources[section, key]
             if not value:
@@ -279,7 +278,7 @@ def input_paths(experiment: Experiment, config: Path) -> list[Path]:
             for key, _, role in _path_fields(model):
                 if role.kind == "input" and key != "run_dir":
                     paths.append(getattr(getattr(experiment, name), key))
-    return [path for path in paths if path is not None]
+    return [path for path in paths if isinstance(path, Path)]
 
 
 def _validate(raw: legacy.RawConfig, path: Path) -> Experiment:

@@ -17,9 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 @dataclass(frozen=True)
 class PathRole:
-    """Marks a path field: what it is relative to."""
+    """Marks a path field: what it is relative to, and which words in it are no path."""
 
     kind: Literal["input", "output"]
+    words: tuple[str, ...] = ()
 
 
 def _as_pair(value: Any) -> Any:
@@ -36,14 +37,20 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, int | float | str) else value
 
 
+def _as_none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
 InputPath = Annotated[Path | None, PathRole("input")]
 OutputPath = Annotated[Path, PathRole("output")]
 OptionalOutputPath = Annotated[Path | None, PathRole("output")]
 Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
 Positive = Annotated[int, Field(gt=0)]
 SizePair = Annotated[tuple[Positive, Positive], BeforeValidator(_as_pair)]
+Variant = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Color = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_as_color)]
+Counts = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_as_list)]
 Numbers = Annotated[list[float], BeforeValidator(_as_list)]
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 Centers = list[tuple[float, float]]
@@ -78,17 +85,22 @@ class ModelConfig(Section):
         le=255,
         description="Classes with the background (softmax); 1 for one class (sigmoid).",
     )
-    input_normalize: bool | Literal["standardize"] = Field(
-        "standardize",
+    input_normalize: bool | Literal["auto", "standardize", "encoder"] = Field(
+        "auto",
         description="false: pixels as 0..255; true: divided by 255; "
-        "'standardize': each image to mean 0 and variance 1. Done inside the network.",
+        "'standardize': each image to mean 0 and variance 1; 'encoder': as the pretrained encoder "
+        "was trained; 'auto': 'encoder' where there is one, else 'standardize'. Done inside the "
+        "network.",
     )
     normalization: bool = Field(False, description="Batch normalisation after each convolution.")
     activation: str = Field(
         "relu", description="Activation of the hidden layers: relu, mish, or any Keras name."
     )
-    final_activation: str = Field(
-        "sigmoid", description="Activation of the head with one class; several classes: softmax."
+    final_activation: str = Field("sigmoid", description="Activation of the head with one class.")
+    multiclass_activation: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="Activation of the head with several classes; 'sigmoid' is that of the "
+        "original U2Net, whose probabilities do not add up to 1.",
     )
     base_filters: int = Field(16, gt=0, description="Filters of the first level.")
     num_layers: int = Field(6, ge=2, description="Levels, the bridge included.")
@@ -109,30 +121,82 @@ class ModelConfig(Section):
     )
     show_summary: bool = Field(False, description="Print the layers before training.")
 
-    filters: list[int] = Field([32, 64, 128, 256], description="SharpUNet: filters per level.")
-    max_filter: int = Field(512, description="SharpUNet: filters of the bottleneck.")
-    base_ksize: Pair = Field((3, 3), description="SharpUNet: kernel.")
-    filter_num_begin: int = Field(128, description="SwinUNet: channels of the first level.")
-    depth: int = Field(4, description="SwinUNet: levels.")
-    stack_num_down: int = Field(2, description="SwinUNet, TransUNet: blocks per level down.")
-    stack_num_up: int = Field(2, description="SwinUNet, TransUNet: blocks per level up.")
-    patch_size: Pair = Field((4, 4), description="SwinUNet: patch in pixels.")
-    num_heads: int | list[int] = Field([4, 8, 8, 8], description="SwinUNet, TransUNet: heads.")
-    window_size: list[int] = Field([4, 2, 2, 2], description="SwinUNet: window per level.")
-    num_mlp: int = Field(512, description="SwinUNet, TransUNet: width of the MLP.")
+    filters: Counts = Field([32, 64, 128, 256], description="SharpUNet: filters per level.")
+    max_filter: int = Field(512, gt=0, description="SharpUNet: filters of the bottleneck.")
+    base_ksize: SizePair = Field((3, 3), description="SharpUNet: kernel.")
+    filter_num_begin: int = Field(128, gt=0, description="SwinUNet: channels of the first level.")
+    depth: int = Field(4, ge=2, description="SwinUNet: levels.")
+    stack_num_down: int = Field(2, gt=0, description="SwinUNet, TransUNet: blocks per level down.")
+    stack_num_up: int = Field(2, gt=0, description="SwinUNet, TransUNet: blocks per level up.")
+    patch_size: SizePair = Field((4, 4), description="SwinUNet: patch in pixels.")
+    num_heads: Positive | Counts | None = Field(
+        None,
+        description="SwinUNet: attention heads per level [4, 8, 8, 8]; TransUNet: heads [12].",
+    )
+    window_size: Counts = Field(
+        [4, 2, 2, 2], description="SwinUNet: window per level, in patches of that level."
+    )
+    num_mlp: int | None = Field(
+        None, gt=0, description="Width of the MLP; SwinUNet [512], TransUNet [3072]."
+    )
     shift_window: bool = Field(True, description="SwinUNet: shift every second block's window.")
-    filter_num: list[int] = Field([64, 128, 256, 512], description="TransUNet: filters per level.")
-    embed_dim: int = Field(768, description="TransUNet: width of the transformer.")
-    num_transformer: int = Field(12, description="TransUNet: transformer blocks.")
+    filter_num: Counts = Field([64, 128, 256, 512], description="TransUNet: filters per level.")
+    embed_dim: int = Field(768, gt=0, description="TransUNet: width of the transformer.")
+    num_transformer: int = Field(12, gt=0, description="TransUNet: transformer blocks.")
     mlp_activation: str = Field("GELU", description="TransUNet: activation of the MLP.")
     batch_norm: bool = Field(False, description="TransUNet: batch normalisation.")
-    pool: bool | str = Field(True, description="TransUNet: max pooling, 'ave', or strides.")
-    unpool: bool | str = Field(True, description="TransUNet: bilinear upsampling or transposed.")
-    backbone: str | None = Field(None, description="TransUNet: encoder from keras.applications.")
-    weights: str | None = Field("imagenet", description="TransUNet: weights of the backbone.")
-    freeze_backbone: bool = Field(True, description="TransUNet: keep the backbone's weights.")
-    freeze_batch_norm: bool = Field(True, description="TransUNet: keep the backbone's statistics.")
-    efficientnet: str = Field("B0", description="EfficientUNet: B0 to B7.")
+    pool: bool | Literal["max", "ave"] = Field(
+        True, description="TransUNet: max pooling (true), 'ave', or strided convolution (false)."
+    )
+    unpool: bool | Literal["bilinear", "nearest"] = Field(
+        True,
+        description="TransUNet: bilinear upsampling (true), 'nearest', or transposed convolution "
+        "(false).",
+    )
+    backbone: str | None = Field(
+        None,
+        description="EncoderUNet, TransUNet: encoder from keras.applications, e.g. "
+        "'EfficientNetV2B0', 'ConvNeXtTiny', 'ResNet50'.",
+    )
+    weights: Annotated[
+        Literal["imagenet"] | Path | None,
+        PathRole("input", ("imagenet", "none")),
+        BeforeValidator(_as_none),
+    ] = Field(
+        "imagenet",
+        description="Weights that an encoder of keras.applications starts with: 'imagenet' "
+        "(downloaded once), a file, or 'none' (random).",
+    )
+    freeze_backbone: bool = Field(
+        True, description="TransUNet, EfficientNetB7UNet: keep the pretrained weights of the "
+        "encoder as they are."
+    )  # fmt: skip
+    freeze_batch_norm: bool = Field(
+        True, description="TransUNet: keep the statistics of a trained encoder too."
+    )
+    efficientnet: Variant = Field("B0", description="EfficientUNet: size of the encoder.")
+    decoder_filters: Counts = Field(
+        [256, 128, 64, 32, 16], description="EncoderUNet: filters of the decoder, deepest first."
+    )
+    stage_features: Counts = Field(
+        [32, 64, 128, 256, 512, 512], description="ResEncUNet: features per stage."
+    )
+    stage_blocks: Counts = Field(
+        [1, 3, 4, 6, 6, 6],
+        description="ResEncUNet: residual blocks per stage; the last number holds for the rest.",
+    )
+    stage_kernels: list[SizePair] = Field(
+        [(3, 3)], min_length=1, description="ResEncUNet: kernel per stage, as stage_blocks."
+    )
+    stage_strides: list[SizePair] = Field(
+        [(1, 1), (2, 2)], min_length=1, description="ResEncUNet: stride per stage, likewise."
+    )
+    decoder_blocks: Counts = Field(
+        [1], description="ResEncUNet: convolutions per decoder stage, deepest first, likewise."
+    )
+    segformer: Literal["B0", "B1", "B2", "B3", "B4", "B5"] = Field(
+        "B0", description="SegFormer: size of the encoder (MiT)."
+    )
 
 
 class DatasetConfig(Section):
@@ -223,6 +287,11 @@ class TrainConfig(Section):
     )
     checkpoint_minutes: float = Field(
         10.0, gt=0, description="Save the state within an epoch at this interval."
+    )
+    deep_supervision: bool | Literal["auto"] = Field(
+        "auto",
+        description="Losses at several resolutions of the decoder; 'auto' where the network is "
+        "made for it (ResEncUNet, UNetPlusPlus).",
     )
     tensorboard: bool = Field(False, description="Write TensorBoard logs into eval_dir.")
 

@@ -11,30 +11,11 @@ import keras
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models import unet
+from flexseg.models.layers import activation
 from flexseg.models.registry import MODELS
 
 # Importing a network's module enters it into the registry.
 ARCHITECTURES = (unet,)
-
-
-def check_size(config: ModelConfig, multiple: int) -> None:
-    """Refuse sizes that the network's levels cannot halve.
-
-    Raises
-    ------
-    ConfigError : names the nearest legal size.
-    """
-    size = {"image_width": config.image_width, "image_height": config.image_height}
-    wrong = {key: value for key, value in size.items() if value % multiple}
-    if not wrong:
-        return
-    legal = {key: max(multiple, round(value / multiple) * multiple) for key, value in size.items()}
-    raise ConfigError(
-        f"{config.model} with num_layers = {config.num_layers} needs sizes that are multiples of "
-        f"{multiple}; {', '.join(f'{key} = {value}' for key, value in wrong.items())} is none.",
-        f"Nearest: {', '.join(f'{key} = {legal[key]}' for key in wrong)}; or use fewer num_layers.",
-        "[model]",
-    )
 
 
 def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
@@ -63,9 +44,9 @@ def check_architecture(config: ModelConfig) -> None:
     ------
     ConfigError : unknown name, impossible size or values.
     """
-    architecture = MODELS.get(config.model)
-    check_size(config, architecture.multiple(config))
-    architecture.check(config)
+    MODELS.get(config.model).check(config)
+    activation(config.activation)
+    activation(config.final_activation)
 
 
 def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
+
+# Keras' default of 0.99 needs hundreds of steps before validation sees sensible statistics;
+# small medical datasets have that many in ten epochs. Trained weights are not affected.
+BATCH_NORM_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable("flexseg")
@@ -55,20 +60,105 @@ def activation(name: str) -> Any:
         ) from None
 
 
+def network_input(config: ModelConfig, multiple: int = 1) -> tuple[Any, Any]:
+    """A network's input [B, H, W, C] (0..255), and the tensor that its first block sees.
+
+    The latter is scaled as `input_normalize` says, and padded with zeros on all sides to
+    heights and widths that are multiples of `multiple`; `segmentation_head` crops them away.
+    """
+    inputs = keras.Input((config.image_height, config.image_width, config.image_channels))
+    return inputs, pad_to_multiple(scale_input(inputs, config.input_normalize), multiple)
+
+
 def scale_input(x: Any, mode: bool | str) -> Any:
-    """The first layer of a network: pixels 0..255 as they are, as 0..1, or standardised."""
-    if mode == "standardize":
-        return Standardize(name="standardize")(x)
-    if mode:
+    """Pixels 0..255 as they are (False), as 0..1 (True), else standardised per image."""
+    if mode is False:
+        return x
+    if mode is True:
         return keras.layers.Rescaling(1.0 / 255, name="rescale", dtype="float32")(x)
+    return Standardize(name="standardize")(x)
+
+
+def _margins(missing: int) -> tuple[int, int]:
+    return missing // 2, missing - missing // 2
+
+
+def pad_to_multiple(x: Any, multiple: int) -> Any:
+    """[B, H, W, C] with zeros around, so that H and W are multiples of `multiple`."""
+    margins = (_margins(-x.shape[1] % multiple), _margins(-x.shape[2] % multiple))
+    if not any(sum(pair) for pair in margins):
+        return x
+    return keras.layers.ZeroPadding2D(margins, name="pad")(x)
+
+
+def crop_to(x: Any, height: int, width: int) -> Any:
+    """[B, H, W, C] without the margins that `pad_to_multiple` has added."""
+    margins = (_margins(x.shape[1] - height), _margins(x.shape[2] - width))
+    if not any(sum(pair) for pair in margins):
+        return x
+    return keras.layers.Cropping2D(margins, name="crop")(x)
+
+
+def segmentation_head(
+    x: Any,
+    config: ModelConfig,
+    *,
+    kernel: int = 1,
+    use_bias: bool = True,
+    final: bool = True,
+) -> Any:
+    """Class probabilities [B, H, W, C] in float32, at the size and of the classes of the config.
+
+    Parameters
+    ----------
+    kernel, use_bias : of the convolution that turns features into class scores.
+    final : False where `x` has the scores already.
+    """
+    classes = config.num_classes
+    name = config.multiclass_activation if classes > 1 else config.final_activation
+    if final:
+        x = keras.layers.Conv2D(classes, kernel, padding="same", use_bias=use_bias, name="logits")(
+            x
+        )
+    x = crop_to(x, config.image_height, config.image_width)
+    return keras.layers.Activation(activation(name), dtype="float32", name="probabilities")(x)
+
+
+def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch", **keys: Any) -> Any:
+    """Batch normalisation, instance normalisation (Ulyanov 2016) or none; [B, H, W, C]."""
+    if kind == "batch":
+        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, **keys)(x)
+    if kind == "instance":
+        return keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, **keys)(x)
     return x
 
 
-def segmentation_head(x: Any, classes: int, final_activation: str, *, kernel: int = 1) -> Any:
-    """Class probabilities [B, H, W, C] in float32, whatever the precision of the rest.
+def conv_block(
+    x: Any,
+    filters: int,
+    kernel: int | tuple[int, int] = 3,
+    *,
+    norm: Literal["batch", "instance"] | None = "batch",
+    act: str | None = "relu",
+    dropout: float = 0.0,
+    **keys: Any,
+) -> Any:
+    """Convolution, [dropout], [normalisation], [activation]: the order that most networks use.
 
-    Softmax over several classes; `final_activation` (sigmoid) for one.
+    Parameters
+    ----------
+    norm, act, dropout : None or 0 leave the step out.
+    keys : of `keras.layers.Conv2D` (strides, dilation_rate, use_bias, kernel_initializer, ...).
     """
-    function = activation("softmax" if classes > 1 else final_activation)
-    logits = keras.layers.Conv2D(classes, kernel, padding="same", name="logits")(x)
-    return keras.layers.Activation(function, dtype="float32", name="probabilities")(logits)
+    x = keras.layers.Conv2D(filters, kernel, padding="same", **keys)(x)
+    if dropout > 0:
+        x = keras.layers.Dropout(dropout)(x)
+    x = normalize(x, norm)
+    if act is not None:
+        x = keras.layers.Activation(activation(act))(x)
+    return x
+
+
+def upsample(x: Any, factor: int = 2, interpolation: str = "bilinear", **keys: Any) -> Any:
+    """[B, H, W, C] to [B, factor H, factor W, C]."""
+    return keras.layers.UpSampling2D(factor, interpolation=interpolation, **keys)(x)

@@ -13,13 +13,10 @@ from keras import layers
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models.layers import activation, scale_input, segmentation_head
+from flexseg.models.layers import activation, network_input, normalize, segmentation_head
 from flexseg.models.registry import register_model
 
 DROPOUT_SEED = 137
-# Keras' default of 0.99 needs hundreds of steps before validation sees sensible statistics;
-# small medical datasets have that many in ten epochs. Trained weights are not affected.
-BATCH_NORM_MOMENTUM = 0.9
 
 
 def kernel_schedule(first: tuple[int, int], levels: int) -> list[int]:
@@ -45,12 +42,16 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
             activation=activation(config.activation),
             kernel_initializer="he_normal",
         )(x)
-        if config.normalization:
-            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        x = normalize(x, "batch" if config.normalization else None)
         if position == 0 and rate > 0:
             seed = DROPOUT_SEED if config.dropout_seed_fixing else None
             x = layers.Dropout(rate, seed=seed)(x)
     return x
+
+
+def unet_multiple(config: ModelConfig) -> int:
+    """Sizes must survive one halving per level."""
+    return 2 ** (config.num_layers - 1)
 
 
 def check_unet(config: ModelConfig) -> None:
@@ -58,8 +59,7 @@ def check_unet(config: ModelConfig) -> None:
 
     Raises
     ------
-    ConfigError : the dropout of the deepest level would reach 1, a kernel is not square, or an
-        activation is unknown.
+    ConfigError : the dropout of the deepest level would reach 1 or a kernel is not square.
     """
     levels = config.num_layers
     if config.dropout_rate * (levels - 1) >= 1:
@@ -75,8 +75,6 @@ def check_unet(config: ModelConfig) -> None:
             raise ConfigError(
                 f"{key} = {pair} is not square.", "Use two equal numbers.", f"[model] {key}"
             )
-    activation(config.activation)
-    activation(config.final_activation)
 
 
 @register_model(
@@ -85,21 +83,24 @@ def check_unet(config: ModelConfig) -> None:
     "TensorflowUNet",
     "TensorflowSlightlyFlexibleUNet",
     "FlexUNet",
-    multiple=lambda config: 2 ** (config.num_layers - 1),
+    paper="Ronneberger 2015, U-Net: convolutional networks for biomedical image segmentation",
+    options=(
+        "input_normalize", "base_filters", "num_layers", "base_kernels", "dilation",
+        "normalization", "activation", "dropout_rate", "dropout_seed_fixing",
+    ),
+    multiple=unet_multiple,
     check=check_unet,
-)
+)  # fmt: skip
 def build_unet(config: ModelConfig) -> keras.Model:
-    """UNet with flexible kernels, dilations and dropout.
+    """UNet whose kernels, dilations and dropout change with the level.
 
-    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. H and
-    W must be multiples of 2^(num_layers - 1).
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].
     """
     levels = config.num_layers
     kernels = kernel_schedule(config.base_kernels, levels)
     dilations = dilation_schedule(config.dilation, levels)
 
-    inputs = keras.Input((config.image_height, config.image_width, config.image_channels))
-    x = scale_input(inputs, config.input_normalize)
+    inputs, x = network_input(config, unet_multiple(config))
     skips = []
     for level in range(levels):
         x = _double_conv(x, config, level, kernels[level], dilations[level])
@@ -111,5 +112,5 @@ def build_unet(config: ModelConfig) -> keras.Model:
         x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = _double_conv(x, config, level, kernels[level], dilations[level])
-    outputs = segmentation_head(x, config.num_classes, config.final_activation)
+    outputs = segmentation_head(x, config)
     return keras.Model(inputs, outputs, name="unet")

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from flexseg import __version__
-from flexseg.errors import ConfigError, FlexsegError
+from flexseg.errors import ConfigError, FlexsegError, ResourceError
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -253,6 +254,93 @@ def infer(
         for reason in result.failed.values():
             errors.print(f"[red]not predicted:[/] {escape(reason)}")
         raise typer.Exit(3)
+
+
+@app.command()
+def inspect(
+    source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
+    overrides: SetOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of summary.txt and model.png.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
+    _select_backend(None)
+    from flexseg.inspecting import inspect_source
+
+    inspection = inspect_source(source, overrides or (), output)
+    if as_json:
+        typer.echo(json.dumps(inspection.as_dict(), indent=2))
+    else:
+        from flexseg.reporting import print_inspection
+
+        print_inspection(console, inspection)
+    for write in (inspection.write_summary, inspection.draw):
+        try:
+            logger.info("written: %s", write())
+        except ResourceError as error:
+            logger.warning("%s %s", error.problem, error.fix)
+
+
+@app.command("import-weights")
+def import_weights(
+    source: Annotated[Path, typer.Argument(help="best_model.h5 of an original system (Keras 2).")],
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Package to write [default: the config's model]."),
+    ] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Make a model package of weights that an original system has trained."""
+    _select_backend(None)
+    from flexseg.models.transfer import import_weights as make_package
+
+    target = make_package(source, _load(config, overrides, strict), output)
+    _say(f"written: {target}")
+
+
+@app.command("export-weights")
+def export_weights(
+    source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, *.h5.")],
+    overrides: SetOption = None,
+) -> None:
+    """Write weights in the layout that the original systems read (Keras 2 HDF5)."""
+    _select_backend(None)
+    from flexseg.inspecting import open_package
+    from flexseg.models.transfer import export_weights as write_weights
+
+    _say(f"written: {write_weights(open_package(source, overrides or ()), output)}")
+
+
+class Kind(StrEnum):
+    """What `flexseg list` can show."""
+
+    models = "models"
+    losses = "losses"
+    metrics = "metrics"
+    augmentations = "augmentations"
+
+
+@app.command("list")
+def list_registry(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    as_json: JsonOption = False,
+) -> None:
+    """List what a config can name: models, losses, metrics, augmentations."""
+    _select_backend(None)
+    from flexseg.catalogue import CATALOGUE
+
+    entries = CATALOGUE[kind]()
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2, default=str))
+    else:
+        from flexseg.reporting import print_catalogue
+
+        print_catalogue(console, kind, entries)
 
 
 @app.command()

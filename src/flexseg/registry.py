@@ -23,6 +23,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
+        self._spellings: dict[str, tuple[str, ...]] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
         """Decorator: enter an object under `name` and `aliases`."""
@@ -33,6 +34,7 @@ class Registry(Generic[T]):
                     raise ValueError(f"{self.kind} {key!r} is registered twice")
                 self._aliases[key.lower()] = name
             self._entries[name] = entry
+            self._spellings[name] = aliases
             return entry
 
         return add
@@ -53,6 +55,10 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"{name!r} is no known {self.kind}.", f"{hint} Known: {known}.".strip()
             ) from None
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """The other names of an entry, as they were registered."""
+        return self._spellings[self.canonical(name)]
 
     def get(self, name: str) -> T:
         """The entry called `name` (or an alias of it). Raises ConfigError if there is none."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
     from flexseg.checking.audit import CheckReport
+    from flexseg.inspecting import Inspection
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -93,3 +95,82 @@ def print_check(console: Console, report: CheckReport) -> None:
     console.print(
         f"{verdict} {count['error']} errors, {count['warning']} warnings, {count['note']} notes."
     )
+
+
+# A longer table than this is cut to the layers that cost most; summary.txt has them all.
+_LAYERS_SHOWN = 60
+_COSTLIEST = 20
+
+
+def print_inspection(console: Console, inspection: Inspection) -> None:
+    """The layers of a network and its sums; of a package also what it knows."""
+    from flexseg.models.inspection import totals
+
+    facts = inspection.facts
+    console.print(f"[bold]{escape(inspection.title)}[/]")
+    layers = list(facts.layers)
+    if len(layers) > _LAYERS_SHOWN:
+        costly = sorted(layers, key=lambda layer: layer.flop, reverse=True)[:_COSTLIEST]
+        console.print(
+            f"The {_COSTLIEST} layers that compute most, of {len(layers)}; summary.txt has all."
+        )
+        layers = [layer for layer in layers if layer in costly]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("layer", "kind", "output"):
+        table.add_column(name, overflow="fold")
+    for name in ("parameters", "MFLOP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.flop / 1e6:,.2f}" if layer.flop else "",
+        )
+    console.print(table)
+    for line in totals(facts):
+        console.print(line)
+    if about := inspection.about:
+        names = [f"{c['id']} {c['name']}" for c in about["labels"]["classes"]]
+        console.print(f"classes: {escape(', '.join(names))}")
+        _print_nested(console, "preprocessing", about["preprocessing"])
+        _print_nested(console, "info", about["info"])
+
+
+def _print_nested(console: Console, title: str, content: dict[str, Any]) -> None:
+    """Keys and values, groups in the key's name."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            _print_nested(console, f"{title}.{key}", value)
+        elif value is not None:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            console.print(f"{escape(f'{title}.{key}')}: {escape(shown)}")
+
+
+def print_catalogue(console: Console, kind: str, entries: list[dict[str, Any]]) -> None:
+    """The entries of a registry with what they are, where they come from, and their options."""
+    if not entries:
+        console.print(f"This version has no {kind}.")
+    for entry in entries:
+        also = f"  [dim]also {escape(', '.join(entry['aliases']))}[/]" if entry["aliases"] else ""
+        console.print(f"[bold]{escape(entry['name'])}[/]{also}")
+        head = f" ({entry['for']})" if "for" in entry else ""
+        lines = [escape(entry["summary"]) + head]
+        if "paper" in entry:
+            lines.append(f"[dim]{escape(entry['paper'])}[/]")
+        if options := entry.get("options"):
+            named = ", ".join(f"{key} = {_plain(o['default'])}" for key, o in options.items())
+            lines.append(f"[cyan]options:[/] {escape(named)}")
+        for line in lines:
+            console.print(Padding(line, (0, 0, 0, 2)))
+        console.print()
+
+
+def _plain(value: Any) -> str:
+    """A default as one would write it in a config."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_plain, value))}]"
+    return "the network's own" if value is None else f"{value}"

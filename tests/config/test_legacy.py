@@ -451,9 +451,7 @@ def test_dead_key_gives_a_note_and_no_value(write: Write, key: tuple[str, str]) 
     assert ".".join(key) not in loaded.sources
 
 
-@pytest.mark.parametrize(
-    "section", ["datasetclass", "transformer", "preprocessor", "debug", "inspect"]
-)
+@pytest.mark.parametrize("section", ["datasetclass", "transformer", "preprocessor", "debug"])
 def test_dead_section_is_not_even_parsed(write: Write, section: str) -> None:
     loaded = load(write(f"[{section}]\nanything = not a literal\n"))
     assert codes(loaded) == ["dead-section"]

@@ -29,6 +29,7 @@ class ModelContract:
     pads : the network takes any size, by padding inside.
     resting : parts of the paths of trainable weights that rightly have no gradient.
     learning_rate : of the training step that must lower the loss.
+    eager : train without compiling, which for hundreds of layers takes longer than the steps.
     """
 
     name: ClassVar[str]
@@ -37,6 +38,7 @@ class ModelContract:
     pads: ClassVar[bool] = True
     resting: ClassVar[tuple[str, ...]] = ()
     learning_rate: ClassVar[float] = 1e-3
+    eager: ClassVar[bool] = False
 
     def keys(self) -> dict[str, Any]:
         """The keys of [model] that make the network small."""
@@ -132,7 +134,10 @@ class ModelContract:
         model = build_model(config)
         objective = LabelLoss(get_loss(loss, classes), loss)
         model.compile(
-            optimizer=keras.optimizers.Adam(self.learning_rate), loss=objective, jit_compile=False
+            optimizer=keras.optimizers.Adam(self.learning_rate),
+            loss=objective,
+            jit_compile=False,
+            run_eagerly=self.eager,
         )
         x = self.images(config)
         labels = (x[..., 0] * max(classes, 2) / 256).astype(np.uint8)

@@ -7,11 +7,11 @@ from typing import Any
 SMALL: dict[str, dict[str, Any]] = {
     "UNet": {"num_layers": 3, "base_filters": 4},
     "AttentionUNet": {"num_layers": 3, "base_filters": 4},
-    "MultiResUNet": {"num_layers": 3, "base_filters": 4},
+    "MultiResUNet": {"num_layers": 2, "base_filters": 4},
     "SharpUNet": {"filters": [4, 8], "max_filter": 16},
     "UNet3Plus": {"num_layers": 5, "base_filters": 2},
-    "U2Net": {"num_layers": 3, "base_filters": 4},
-    "BASNet": {},
+    "U2Net": {"num_layers": 2, "base_filters": 16},
+    "BASNet": {"base_filters": 4},
     "XceptionLikeUNet": {"num_layers": 3, "base_filters": 4},
     "SwinUNet": {
         "filter_num_begin": 8,

@@ -60,7 +60,8 @@ def ruled_weights(facts: dict[str, Any], initial: list[NDArray]) -> list[NDArray
             weights.append(r / np.float32(np.sqrt(max(1, math.prod(shape[:-1])))))
         else:
             weights.append(0.1 * r)
-    weights[facts["head_index"]] = weights[facts["head_index"]] * facts["head_scale"]
+    if (head := facts["head_index"]) is not None:
+        weights[head] = weights[head] * facts["head_scale"]
     return weights
 
 

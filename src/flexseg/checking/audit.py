@@ -19,6 +19,7 @@ from flexseg.checking.rules import (
     file_findings,
     infer_findings,
     leak_findings,
+    network_findings,
     scale_findings,
     split_findings,
     unknown_findings,
@@ -32,6 +33,7 @@ from flexseg.data.splits import SPLITS, SplitName, find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
+from flexseg.training.supervision import wants_supervision
 from flexseg.training.trainer import require_tensorboard
 
 
@@ -127,6 +129,9 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
         attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
     attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
     attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
+    attempt(partial(wants_supervision, loaded.experiment), "[train] deep_supervision")
+    if not findings:
+        findings += network_findings(loaded)
     if loaded.experiment.train.tensorboard:
         attempt(require_tensorboard, "[train] tensorboard")
     return findings

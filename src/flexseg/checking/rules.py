@@ -7,12 +7,14 @@ from typing import Any
 
 from flexseg.checking.facts import CaseFacts
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import Experiment
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import Experiment, ModelConfig
 from flexseg.data.images import is_8bit
 from flexseg.data.labels import LabelMap
 from flexseg.data.splits import SPLITS, SplitName
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.folder import images_of
+from flexseg.models.registry import COMMON_OPTIONS, MODELS
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
 # this share of all mask pixels probably is.
@@ -29,6 +31,45 @@ def _data(
     severity: Severity, code: str, where: str, what: str, fix: str, items: list[str]
 ) -> Finding:
     return Finding(severity, "data", code, where, what, fix, tuple(items))
+
+
+def network_findings(loaded: LoadedConfig) -> list[Finding]:
+    """Keys of [model] that the chosen network does not read, and padding of its input."""
+    config = loaded.experiment.model
+    if ":" in config.model:
+        return []
+    findings = []
+    architecture = MODELS.get(config.model)
+    read = {*COMMON_OPTIONS, *architecture.options}
+    for name in ModelConfig.model_fields:
+        source = loaded.source("model", name)
+        if name not in read and not source.startswith("default"):
+            findings.append(
+                Finding(
+                    Severity.NOTE,
+                    "config",
+                    "unread-key",
+                    f"{source}, [model] {name}",
+                    f"Without effect: {MODELS.canonical(config.model)} does not read it.",
+                    f"It reads {', '.join(architecture.options)}.",
+                )
+            )
+    multiple = architecture.multiple(config)
+    size = (config.image_width, config.image_height)
+    padded = [-(-n // multiple) * multiple for n in size]
+    if padded != [*size]:
+        findings.append(
+            Finding(
+                Severity.NOTE,
+                "config",
+                "padded-input",
+                "[model] image_width, image_height",
+                f"{size[0]} x {size[1]} is padded to {padded[0]} x {padded[1]} inside the network, "
+                f"which works on multiples of {multiple}; the result is cropped back.",
+                "Multiples save time.",
+            )
+        )
+    return findings
 
 
 def split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:

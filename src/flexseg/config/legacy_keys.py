@@ -102,7 +102,6 @@ DEAD_SECTIONS = {
     "transformer": _UNREAD,
     "preprocessor": _UNREAD,
     "debug": "it only prints",
-    "inspect": "the model inspector is not in this version",
 }
 
 # Defaults of the originals where they differ from those of a new config.

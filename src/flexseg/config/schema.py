@@ -110,7 +110,9 @@ class ModelConfig(Section):
     dilation: SizePair = Field(
         (1, 1), description="Dilation of the first level; each deeper level has 1 less."
     )
-    dropout_rate: float = Field(0.0, ge=0, lt=1, description="Dropout; level i drops rate x i.")
+    dropout_rate: float = Field(
+        0.0, ge=0, lt=1, description="Dropout; in the UNet, level i drops rate x i."
+    )
     dropout_seed_fixing: bool = Field(False, description="Give every dropout layer the same seed.")
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="Optimizer.")
     learning_rate: float = Field(1e-4, gt=0, description="Learning rate at the start.")
@@ -182,8 +184,8 @@ class ModelConfig(Section):
         [32, 64, 128, 256, 512, 512], description="ResEncUNet: features per stage."
     )
     stage_blocks: Counts = Field(
-        [1, 3, 4, 6, 6, 6],
-        description="ResEncUNet: residual blocks per stage; the last number holds for the rest.",
+        [1, 3, 4, 6],
+        description="ResEncUNet: residual blocks per stage; the last number holds for deeper ones.",
     )
     stage_kernels: list[SizePair] = Field(
         [(3, 3)], min_length=1, description="ResEncUNet: kernel per stage, as stage_blocks."
@@ -369,6 +371,13 @@ class ClassConfig(Section):
     )
 
 
+class InspectConfig(Section):
+    """What `flexseg inspect` writes."""
+
+    model_graph: OutputPath = Field(Path("model.png"), description="Picture of the layers.")
+    summary: OutputPath = Field(Path("summary.txt"), description="Table of the layers.")
+
+
 class MaskConfig(Section):
     """How masks are read."""
 
@@ -496,6 +505,7 @@ class Experiment(Section):
     infer: InferConfig = InferConfig()
     tiledinfer: TiledInferConfig = TiledInferConfig()
     infer3d: Infer3dConfig = Infer3dConfig()
+    inspect: InspectConfig = InspectConfig()
     image: ImageConfig = ImageConfig()
     mask: MaskConfig = MaskConfig()
     segmentation: SegmentationConfig = SegmentationConfig()

@@ -10,12 +10,48 @@ import keras
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models import unet
+from flexseg.models import (
+    attention_unet,
+    basnet,
+    deeplab_v3plus,
+    efficient_unet,
+    efficientnet_b7_unet,
+    encoder_unet,
+    multires_unet,
+    resenc_unet,
+    segformer,
+    sharp_unet,
+    swin_unet,
+    trans_unet,
+    u2net,
+    unet,
+    unet3plus,
+    unet_plus_plus,
+    xception_unet,
+)
 from flexseg.models.layers import activation
 from flexseg.models.registry import MODELS
 
 # Importing a network's module enters it into the registry.
-ARCHITECTURES = (unet,)
+ARCHITECTURES = (
+    attention_unet,
+    basnet,
+    deeplab_v3plus,
+    efficient_unet,
+    efficientnet_b7_unet,
+    encoder_unet,
+    multires_unet,
+    resenc_unet,
+    segformer,
+    sharp_unet,
+    swin_unet,
+    trans_unet,
+    u2net,
+    unet,
+    unet3plus,
+    unet_plus_plus,
+    xception_unet,
+)
 
 
 def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:

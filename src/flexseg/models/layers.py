@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -19,6 +20,12 @@ BATCH_NORM_MOMENTUM = 0.9
 def mish(x: Any) -> Any:
     """x tanh(softplus(x)); Misra 2019, "Mish: a self regularized non-monotonic activation"."""
     return x * ops.tanh(ops.softplus(x))
+
+
+@keras.saving.register_keras_serializable("flexseg")
+def leaky_relu(x: Any) -> Any:
+    """x where it is positive, else 0.01 x; Maas 2013. (Keras' own default slope is 0.2.)"""
+    return keras.activations.leaky_relu(x, negative_slope=0.01)
 
 
 @keras.saving.register_keras_serializable("flexseg")
@@ -96,7 +103,7 @@ def crop_to(x: Any, height: int, width: int) -> Any:
     margins = (_margins(x.shape[1] - height), _margins(x.shape[2] - width))
     if not any(sum(pair) for pair in margins):
         return x
-    return keras.layers.Cropping2D(margins, name="crop")(x)
+    return keras.layers.Cropping2D(margins)(x)
 
 
 def segmentation_head(
@@ -105,23 +112,31 @@ def segmentation_head(
     *,
     kernel: int = 1,
     use_bias: bool = True,
-    final: bool = True,
+    factor: int | tuple[int, int] = 1,
+    name: str = "",
 ) -> Any:
     """Class probabilities [B, H, W, C] in float32, at the size and of the classes of the config.
 
     Parameters
     ----------
     kernel, use_bias : of the convolution that turns features into class scores.
-    final : False where `x` has the scores already.
+    factor : by which the scores are enlarged bilinearly.
+    name : prefix of the layers' names; without one they are "logits" and "probabilities".
     """
-    classes = config.num_classes
-    name = config.multiclass_activation if classes > 1 else config.final_activation
-    if final:
-        x = keras.layers.Conv2D(classes, kernel, padding="same", use_bias=use_bias, name="logits")(
-            x
-        )
-    x = crop_to(x, config.image_height, config.image_width)
-    return keras.layers.Activation(activation(name), dtype="float32", name="probabilities")(x)
+    prefix = f"{name}_" if name else ""
+    x = keras.layers.Conv2D(
+        config.num_classes, kernel, padding="same", use_bias=use_bias, name=f"{prefix}logits"
+    )(x)
+    if factor not in (1, (1, 1)):
+        x = upsample(x, factor)
+    return class_probabilities(x, config, name=f"{prefix}probabilities")
+
+
+def class_probabilities(scores: Any, config: ModelConfig, name: str = "probabilities") -> Any:
+    """Class scores [B, H, W, C] to probabilities in float32, at the size of the config."""
+    final = config.multiclass_activation if config.num_classes > 1 else config.final_activation
+    x = crop_to(scores, config.image_height, config.image_width)
+    return keras.layers.Activation(activation(final), dtype="float32", name=name)(x)
 
 
 def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch", **keys: Any) -> Any:
@@ -139,7 +154,7 @@ def conv_block(
     kernel: int | tuple[int, int] = 3,
     *,
     norm: Literal["batch", "instance"] | None = "batch",
-    act: str | None = "relu",
+    act: str | Callable[[Any], Any] | None = "relu",
     dropout: float = 0.0,
     **keys: Any,
 ) -> Any:
@@ -155,10 +170,49 @@ def conv_block(
         x = keras.layers.Dropout(dropout)(x)
     x = normalize(x, norm)
     if act is not None:
-        x = keras.layers.Activation(activation(act))(x)
+        x = keras.layers.Activation(activation(act) if isinstance(act, str) else act)(x)
     return x
 
 
-def upsample(x: Any, factor: int = 2, interpolation: str = "bilinear", **keys: Any) -> Any:
+def upsample(x: Any, factor: int | tuple[int, int] = 2, interpolation: str = "bilinear") -> Any:
     """[B, H, W, C] to [B, factor H, factor W, C]."""
-    return keras.layers.UpSampling2D(factor, interpolation=interpolation, **keys)(x)
+    return keras.layers.UpSampling2D(factor, interpolation=interpolation)(x)
+
+
+@keras.saving.register_keras_serializable("flexseg")
+class PatchEmbedding(keras.layers.Layer):
+    """Patches to tokens: a linear map, plus a learned vector for each place.
+
+    The places bind a network to the size that it is built for.
+
+    Parameters
+    ----------
+    dim : channels of the tokens.
+    """
+
+    def __init__(self, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.project = keras.layers.Dense(dim, name="project")
+
+    def build(self, input_shape: Any) -> None:
+        """Weights: kernel [C, dim], bias [dim], positions [H W, dim]."""
+        self.project.build(input_shape)
+        self.positions = keras.layers.Embedding(
+            input_shape[1] * input_shape[2], self.dim, name="positions"
+        )
+        self.positions.build()
+
+    def call(self, x: Any) -> Any:
+        """[B, H, W, C], one patch per pixel, to [B, H, W, dim]."""
+        places = ops.reshape(self.positions.embeddings, (*x.shape[1:3], self.dim))
+        x = self.project(x)
+        return x + ops.cast(places, x.dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """[B, H, W, dim]."""
+        return (*input_shape[:-1], self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "dim": self.dim}

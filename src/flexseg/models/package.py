@@ -18,6 +18,7 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError
 from flexseg.models.build import build_model
+from flexseg.models.registry import MODELS
 from flexseg.models.weights import load_weights, read_metadata, save_weights
 
 
@@ -49,21 +50,43 @@ class ModelPackage:
             threshold(experiment),
         )
 
-    def save(self, path: Path, info: dict[str, Any]) -> None:
-        """Write weights and description, whole or not at all."""
-        metadata = {
-            "flexseg": __version__,
+    def pretrain(self) -> None:
+        """Load the pretrained weights of the encoder that the config names, if it has one.
+
+        Raises
+        ------
+        ResourceError, DataError : they cannot be had, or do not fit.
+        """
+        if ":" not in self.config.model:
+            hook = MODELS.get(self.config.model).pretrain
+            if hook is not None:
+                hook(self.model, self.config)
+
+    def describe(self) -> dict[str, Any]:
+        """What the package knows beside the weights, JSON types."""
+        return {
             "model": self.config.model_dump(mode="json"),
             "labels": self.labels.as_dict(),
             "preprocessing": self.preprocessing.as_dict(),
             "threshold": self.threshold,
-            "info": info,
+            "info": self.info,
         }
+
+    def save(self, path: Path, info: dict[str, Any]) -> None:
+        """Write weights and description, whole or not at all."""
+        metadata = {"flexseg": __version__} | self.describe() | {"info": info}
         save_weights(self.model, path, metadata)
 
     @classmethod
-    def load(cls, path: Path, experiment: Experiment, search: Path | None = None) -> ModelPackage:
+    def load(
+        cls, path: Path, experiment: Experiment | None = None, search: Path | None = None
+    ) -> ModelPackage:
         """Read a package; a weight file of the original systems takes the rest from the config.
+
+        Parameters
+        ----------
+        experiment : may be None for a package, which describes itself.
+        search : see `build_model`.
 
         Raises
         ------
@@ -71,30 +94,47 @@ class ModelPackage:
         """
         metadata = read_metadata(path)
         if metadata is None:
+            if experiment is None:
+                raise DataError(
+                    "The file holds weights, but not what network they are of.",
+                    "Make a package of it with `flexseg import-weights FILE CONFIG`.",
+                    str(path),
+                )
             package = cls.create(experiment, search)
         else:
-            try:
-                config = ModelConfig.model_validate(metadata["model"])
-                labels = LabelMap.from_dict(metadata["labels"])
-                preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
-                threshold, info = metadata["threshold"], metadata["info"]
-            except (KeyError, TypeError, ValueError):
-                raise DataError(
-                    f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
-                    f"this is {__version__}, which does not understand it.",
-                    "Use that version, or train again.",
-                    str(path),
-                ) from None
-            _refuse_foreign_code(config, experiment, path)
-            model = build_model(config, search)
-            package = cls(model, config, labels, preprocessing, threshold, info)
+            package = cls._described(metadata, path, experiment, search)
         load_weights(package.model, path)
         return package
 
+    @classmethod
+    def _described(
+        cls,
+        metadata: dict[str, Any],
+        path: Path,
+        experiment: Experiment | None,
+        search: Path | None,
+    ) -> ModelPackage:
+        """A package with fresh weights, as a file describes it."""
+        try:
+            config = ModelConfig.model_validate(metadata["model"])
+            labels = LabelMap.from_dict(metadata["labels"])
+            preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
+            threshold, info = metadata["threshold"], metadata["info"]
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
+                f"this is {__version__}, which does not understand it.",
+                "Use that version, or train again.",
+                str(path),
+            ) from None
+        _refuse_foreign_code(config, experiment, path)
+        return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
 
-def _refuse_foreign_code(config: ModelConfig, experiment: Experiment, path: Path) -> None:
+
+def _refuse_foreign_code(config: ModelConfig, experiment: Experiment | None, path: Path) -> None:
     """A weight file is data: it may not choose which module gets imported."""
-    if ":" in config.model and config.model != experiment.model.model:
+    named = experiment.model.model if experiment is not None else ""
+    if ":" in config.model and config.model != named:
         raise DataError(
             f"The file asks for the code {config.model!r}, which the config does not name.",
             f"Set [model] model = {config.model!r} if you trust that code.",

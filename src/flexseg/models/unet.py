@@ -54,12 +54,12 @@ def unet_multiple(config: ModelConfig) -> int:
     return 2 ** (config.num_layers - 1)
 
 
-def check_unet(config: ModelConfig) -> None:
-    """Refuse values that the network cannot be built with.
+def check_dropout(config: ModelConfig) -> None:
+    """Refuse a dropout that grows with the level and would reach 1.
 
     Raises
     ------
-    ConfigError : the dropout of the deepest level would reach 1 or a kernel is not square.
+    ConfigError : names the largest rate.
     """
     levels = config.num_layers
     if config.dropout_rate * (levels - 1) >= 1:
@@ -69,6 +69,16 @@ def check_unet(config: ModelConfig) -> None:
             f"Use less than {1 / (levels - 1):.3f}, or fewer num_layers.",
             "[model] dropout_rate",
         )
+
+
+def check_unet(config: ModelConfig) -> None:
+    """Refuse values that the network cannot be built with.
+
+    Raises
+    ------
+    ConfigError : the dropout of the deepest level would reach 1, or a kernel is not square.
+    """
+    check_dropout(config)
     for key in ("base_kernels", "dilation"):
         pair = getattr(config, key)
         if pair[0] != pair[1]:

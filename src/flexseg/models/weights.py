@@ -60,6 +60,17 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
         ]
 
 
+def is_whole_model(path: Path) -> bool:
+    """Whether a Keras 2 file holds the network's description beside the weights.
+
+    Raises
+    ------
+    DataError : the file cannot be read.
+    """
+    with _open(path) as file:
+        return "model_weights" in file
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """The file, open for reading; whatever its damage raises becomes a DataError."""
@@ -114,12 +125,12 @@ def load_weights(model: keras.Model, path: Path) -> None:
         weight.assign(array)
 
 
-def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> None:
+def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any] | None = None) -> None:
     """Write the weights in the layout that the original systems read, whole or not at all.
 
     Parameters
     ----------
-    metadata : JSON types, stored beside the weights (see `read_metadata`).
+    metadata : JSON types, stored beside the weights (see `read_metadata`), or None.
     """
     temporary = path.with_name(f".{path.name}.part")
     with h5py.File(temporary, "w") as file:
@@ -133,7 +144,8 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any]) -> No
             _set_names(group.attrs, "weight_names", keys)
             for key, weight in zip(keys, layer.weights, strict=True):
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
-        file.create_dataset(METADATA, data=json.dumps(metadata))
+        if metadata is not None:
+            file.create_dataset(METADATA, data=json.dumps(metadata))
         file.flush()
     temporary.replace(path)
 

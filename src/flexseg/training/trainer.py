@@ -41,6 +41,7 @@ from flexseg.training.callbacks import (
     StopFile,
 )
 from flexseg.training.run import RunManifest, data_fingerprint
+from flexseg.training.supervision import supervised
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +137,14 @@ class Training:
         if self._is_finished(progress):
             return self._finished(progress)
         package = ModelPackage.create(self.experiment, self.loaded.path.parent)
-        compile_model(package.model, model_config)
+        fresh = progress.epoch == 0 and progress.batch == 0
+        if fresh:
+            package.pretrain()
+        network = supervised(package.model, self.experiment)
+        compile_model(network, model_config)
         if model_config.show_summary:
             package.model.summary(print_fn=self.console.print)
-        self._prepare_folders(fresh=progress.epoch == 0 and progress.batch == 0)
+        self._prepare_folders(fresh=fresh)
         self.manifest.add_data(splits.cases, [*self.loaded.findings, *splits.findings])
         self.manifest.write(
             versions=backend.versions(),
@@ -156,7 +161,7 @@ class Training:
         )
         datasets = self._datasets(package, splits)
         try:
-            run = self._fit(package, datasets, progress)
+            run = self._fit(package, network, datasets, progress)
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
@@ -181,6 +186,7 @@ class Training:
             "train.seed": train.seed,
             "train.shuffle": train.shuffle,
             "train.steps_per_epoch": train.steps_per_epoch,
+            "train.deep_supervision": train.deep_supervision,
             **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
             "mask.classes": LabelMap.from_experiment(self.experiment).as_dict(),
             "mask.unknown_colors": self.experiment.mask.unknown_colors,
@@ -284,10 +290,13 @@ class Training:
         return result
 
     def _fit(
-        self, package: ModelPackage, datasets: list[BatchDataset], progress: checkpoint.Progress
+        self,
+        package: ModelPackage,
+        model: keras.Model,
+        datasets: list[BatchDataset],
+        progress: checkpoint.Progress,
     ) -> Run:
-        train = self.experiment.train
-        model, batches = package.model, datasets[0]
+        train, batches = self.experiment.train, datasets[0]
         validation = datasets[1] if len(datasets) > 1 else None
         if progress.epoch or progress.batch:
             checkpoint.restore(self.checkpoint_file, model, ("model", "optimizer"))

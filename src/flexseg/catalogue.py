@@ -1,0 +1,73 @@
+"""What can be chosen by name in a config, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flexseg.config.schema import ModelConfig
+from flexseg.losses import LOSSES, METRICS, Score
+from flexseg.models import build  # noqa: F401 - fills the registry
+from flexseg.models.registry import MODELS
+from flexseg.registry import Registry
+
+Entry = dict[str, Any]
+
+
+def models() -> list[Entry]:
+    """The networks: name, aliases, summary, paper, options with default and meaning."""
+    entries = []
+    for name in sorted(MODELS):
+        architecture = MODELS.get(name)
+        options = {
+            key: {
+                "default": ModelConfig.model_fields[key].get_default(call_default_factory=True),
+                "meaning": ModelConfig.model_fields[key].description,
+            }
+            for key in architecture.options
+        }
+        entries.append(
+            {
+                "name": name,
+                "aliases": list(MODELS.aliases(name)),
+                "summary": architecture.summary,
+                "paper": architecture.paper,
+                "options": options,
+            }
+        )
+    return entries
+
+
+def losses() -> list[Entry]:
+    """The losses: name, aliases, head, formula with its source."""
+    return _scores(LOSSES)
+
+
+def metrics() -> list[Entry]:
+    """The metrics of training: name, aliases, head, formula. Every loss can be one, too."""
+    return _scores(METRICS)
+
+
+def _scores(registry: Registry[Score]) -> list[Entry]:
+    entries = []
+    for name in sorted(registry):
+        score = registry.get(name)
+        entries.append(
+            {
+                "name": name,
+                "aliases": list(registry.aliases(name)),
+                "for": {"any": "one or several classes", "binary": "one class"}.get(
+                    score.head, "several classes"
+                ),
+                "summary": " ".join((score.formula.__doc__ or "").split()),
+            }
+        )
+    return entries
+
+
+CATALOGUE: dict[str, Callable[[], list[Entry]]] = {
+    "models": models,
+    "losses": losses,
+    "metrics": metrics,
+    "augmentations": list,
+}

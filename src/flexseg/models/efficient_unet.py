@@ -1,0 +1,83 @@
+"""U-Net on an EfficientNet (Tan and Le 2019), as the original systems build it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from flexseg.config.schema import ModelConfig
+from flexseg.models.encoders import (
+    MULTIPLE,
+    build_encoder,
+    check_encoder,
+    encoder_input,
+    load_pretrained,
+    unit_range,
+)
+from flexseg.models.layers import conv_block, segmentation_head, upsample
+from flexseg.models.registry import register_model
+
+BRIDGE = "block7a_project_bn"
+SKIPS = ("block5c_drop", "block3b_drop", "block2b_drop", "block1a_project_bn")
+
+
+def efficient_multiple(config: ModelConfig) -> int:
+    """The encoder halves the size five times."""
+    return MULTIPLE
+
+
+def _backbone(config: ModelConfig) -> str:
+    return f"EfficientNet{config.efficientnet}"
+
+
+def check_efficient(config: ModelConfig) -> None:
+    """Refuse values that the encoder cannot be built with.
+
+    Raises
+    ------
+    ConfigError : see `encoders.check_encoder`.
+    """
+    check_encoder(config, _backbone(config))
+
+
+def _pretrain(model: keras.Model, config: ModelConfig) -> None:
+    load_pretrained(model, config, _backbone(config))
+
+
+def _residual(x: Any, filters: int) -> Any:
+    """Two convolutions beside one of a single pixel; [B, H, W, C] to [B, H, W, filters]."""
+    y = conv_block(conv_block(x, filters), filters)
+    return layers.Add()([y, layers.Conv2D(filters, 1)(x)])
+
+
+@register_model(
+    "EfficientUNet",
+    "TensorFlowFlexEfficientUNet",
+    "TensorflowEfficientUNet",
+    paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural "
+    "networks",
+    options=("input_normalize", "efficientnet", "weights"),
+    multiple=efficient_multiple,
+    check=check_efficient,
+    pretrain=_pretrain,
+)
+def build_efficient_unet(config: ModelConfig) -> keras.Model:
+    """U-Net with residual blocks on an EfficientNet from B0 to B7.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].
+    """
+    inputs, image = encoder_input(config)
+    encoder = build_encoder(image, config, _backbone(config))
+    skips = [encoder.outputs[name] for name in SKIPS]
+    bridge = encoder.outputs[BRIDGE]
+    x = _residual(bridge, bridge.shape[-1])
+    for skip, filters in zip(
+        [*skips, unit_range(image, config)],
+        [skip.shape[-1] for skip in (*skips, skips[-1])],
+        strict=True,
+    ):
+        x = layers.Concatenate()([upsample(x, 2, "nearest"), skip])
+        x = _residual(x, filters)
+    return keras.Model(inputs, segmentation_head(x, config), name="efficient_unet")

@@ -1,0 +1,78 @@
+"""U-Net decoder (Ronneberger et al. 2015) on any encoder of keras.applications."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import keras
+from keras import layers
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError
+from flexseg.models.encoders import (
+    MULTIPLE,
+    build_encoder,
+    check_encoder,
+    encoder_input,
+    load_pretrained,
+)
+from flexseg.models.layers import conv_block, segmentation_head, upsample
+from flexseg.models.registry import register_model
+
+DEFAULT_BACKBONE = "EfficientNetV2B0"
+HALVINGS = 5
+
+
+def encoder_unet_multiple(config: ModelConfig) -> int:
+    """The encoder halves the size five times."""
+    return MULTIPLE
+
+
+def _backbone(config: ModelConfig) -> str:
+    return config.backbone or DEFAULT_BACKBONE
+
+
+def check_encoder_unet(config: ModelConfig) -> None:
+    """Refuse values that the network cannot be built with.
+
+    Raises
+    ------
+    ConfigError : wrong number of decoder_filters; or see `encoders.check_encoder`.
+    """
+    check_encoder(config, _backbone(config))
+    if len(config.decoder_filters) != HALVINGS:
+        raise ConfigError(
+            f"decoder_filters = {config.decoder_filters} has {len(config.decoder_filters)} "
+            f"numbers; the decoder doubles the size {HALVINGS} times.",
+            f"Give {HALVINGS} numbers, deepest level first.",
+            "[model] decoder_filters",
+        )
+
+
+def _pretrain(model: keras.Model, config: ModelConfig) -> None:
+    load_pretrained(model, config, _backbone(config))
+
+
+@register_model(
+    "EncoderUNet",
+    paper="Ronneberger 2015, U-Net: convolutional networks for biomedical image segmentation",
+    options=("input_normalize", "backbone", "weights", "decoder_filters"),
+    multiple=encoder_unet_multiple,
+    check=check_encoder_unet,
+    pretrain=_pretrain,
+)
+def build_encoder_unet(config: ModelConfig) -> keras.Model:
+    """U-Net on a pretrained EfficientNet, EfficientNetV2, ConvNeXt or ResNet.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].
+    """
+    inputs, x = encoder_input(config)
+    *skips, x = build_encoder(x, config, _backbone(config)).features
+    # There is no feature at full resolution, nor at one half in ConvNeXt.
+    for filters, skip in zip_longest(config.decoder_filters, reversed(skips)):
+        x = upsample(x, 2, "nearest")
+        if skip is not None:
+            x = layers.Concatenate()([x, skip])
+        for _ in range(2):
+            x = conv_block(x, filters, use_bias=False, kernel_initializer="he_normal")
+    return keras.Model(inputs, segmentation_head(x, config), name="encoder_unet")

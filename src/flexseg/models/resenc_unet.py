@@ -1,0 +1,127 @@
+"""Residual-encoder U-Net with instance normalisation, described by data (nnU-Net's ResEnc)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import keras
+from keras import layers
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError
+from flexseg.models.layers import (
+    conv_block,
+    leaky_relu,
+    network_input,
+    normalize,
+    segmentation_head,
+)
+from flexseg.models.registry import register_model
+
+T = TypeVar("T")
+
+
+def per_stage(values: Sequence[T], stages: int) -> list[T]:
+    """One value per stage: the last one given holds for all deeper stages, further ones rest."""
+    return [values[min(stage, len(values) - 1)] for stage in range(stages)]
+
+
+def resenc_multiple(config: ModelConfig) -> int:
+    """Sizes must survive the strides of all stages."""
+    height, width = 1, 1
+    for stride in per_stage(config.stage_strides, len(config.stage_features)):
+        height, width = height * stride[0], width * stride[1]
+    return max(height, width)
+
+
+def check_resenc(config: ModelConfig) -> None:
+    """Refuse lists that describe no network.
+
+    Raises
+    ------
+    ConfigError : fewer than two stages, strides other than 1 and 2, or a deepest stage of one
+        pixel, which instance normalisation would make 0.
+    """
+    stages = len(config.stage_features)
+    if stages < 2:
+        raise ConfigError(
+            f"stage_features = {config.stage_features} describes {stages} stage.",
+            "Give the features of at least two stages, e.g. [32, 64, 128].",
+            "[model] stage_features",
+        )
+    if not {step for stride in config.stage_strides for step in stride} <= {1, 2}:
+        raise ConfigError(
+            f"stage_strides = {config.stage_strides} has other strides than 1 and 2.",
+            "Write for example [[1, 1], [2, 2]].",
+            "[model] stage_strides",
+        )
+    if max(config.image_height, config.image_width) <= resenc_multiple(config):
+        raise ConfigError(
+            f"{stages} stages leave one pixel of {config.image_width} x {config.image_height}.",
+            "Use fewer stage_features, or a larger image_width and image_height.",
+            "[model] stage_features",
+        )
+
+
+def _conv(x: Any, features: int, kernel: tuple[int, int], **keys: Any) -> Any:
+    """Convolution and instance normalisation, which makes a bias idle; leaky ReLU by default."""
+    keys = {"act": leaky_relu, "norm": "instance", "use_bias": False} | keys
+    return conv_block(x, features, kernel, **keys)
+
+
+def _residual_block(x: Any, features: int, kernel: tuple[int, int], stride: tuple[int, int]) -> Any:
+    """Two convolutions beside an average-pooled, projected shortcut (ResNet-D, He 2019)."""
+    shortcut = x
+    if stride != (1, 1):
+        shortcut = layers.AveragePooling2D(stride)(shortcut)
+    if x.shape[-1] != features:
+        shortcut = layers.Conv2D(features, 1, use_bias=False)(shortcut)
+        shortcut = normalize(shortcut, "instance")
+    x = _conv(x, features, kernel, strides=stride)
+    x = _conv(x, features, kernel, act=None)
+    return layers.Activation(leaky_relu)(layers.Add()([x, shortcut]))
+
+
+@register_model(
+    "ResEncUNet",
+    "ResidualEncoderUNet",
+    paper="Isensee 2024, nnU-Net revisited: a call for rigorous validation in 3D medical image "
+    "segmentation",
+    options=(
+        "input_normalize", "stage_features", "stage_blocks", "stage_kernels", "stage_strides",
+        "decoder_blocks",
+    ),
+    multiple=resenc_multiple,
+    check=check_resenc,
+    deep_supervision=True,
+)  # fmt: skip
+def build_resenc_unet(config: ModelConfig) -> keras.Model:
+    """U-Net with a residual encoder, instance normalisation and strided convolutions.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. The
+    output of decoder stage i, at the resolution of encoder stage i, is the layer `decoder_i`.
+    """
+    features = config.stage_features
+    stages = len(features)
+    blocks = per_stage(config.stage_blocks, stages)
+    kernels = per_stage(config.stage_kernels, stages)
+    strides = per_stage(config.stage_strides, stages)
+
+    inputs, x = network_input(config, resenc_multiple(config))
+    x = _conv(x, features[0], kernels[0])
+    skips = []
+    for stage in range(stages):
+        for block in range(blocks[stage]):
+            stride = strides[stage] if block == 0 else (1, 1)
+            x = _residual_block(x, features[stage], kernels[stage], stride)
+        skips.append(x)
+    for below in reversed(range(1, stages)):
+        stage = below - 1
+        convolutions = per_stage(config.decoder_blocks, stages - 1)[stages - 1 - below]
+        x = layers.Conv2DTranspose(features[stage], strides[below], strides=strides[below])(x)
+        x = layers.Concatenate()([x, skips[stage]])
+        for _ in range(convolutions):
+            x = _conv(x, features[stage], kernels[stage])
+        x = layers.Identity(name=f"decoder_{stage}")(x)
+    return keras.Model(inputs, segmentation_head(x, config), name="resenc_unet")

@@ -1,0 +1,71 @@
+"""Sharp U-Net of Zunair and Ben Hamza 2021 as the original systems build it.
+
+In their decoder only the last level has convolutions; the paper has two at each level.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from flexseg.config.schema import ModelConfig
+from flexseg.models.layers import conv_block, network_input, segmentation_head
+from flexseg.models.registry import register_model
+
+# Eight times the centre minus its neighbours: the paper's sharpening kernel.
+SHARPEN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], "float32")
+
+
+def _double_conv(x: Any, filters: int, config: ModelConfig) -> Any:
+    """[B, H, W, C] to [B, H, W, filters]."""
+    for _ in range(2):
+        x = conv_block(x, filters, config.base_ksize, norm=None, dilation_rate=config.dilation)
+    return x
+
+
+def _sharpened(x: Any) -> Any:
+    """Each channel of [B, H, W, C] through the frozen sharpening kernel."""
+    return layers.DepthwiseConv2D(
+        3,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=keras.initializers.Constant(SHARPEN[:, :, None, None]),
+        trainable=False,
+    )(x)
+
+
+def sharp_unet_multiple(config: ModelConfig) -> int:
+    """Sizes must survive one halving per entry of `filters`."""
+    return 2 ** len(config.filters)
+
+
+@register_model(
+    "SharpUNet",
+    "TensorFlowFlexSharpUNet",
+    "TensorflowSharpUNet",
+    paper="Zunair 2021, Sharp U-Net: depthwise convolutional network for biomedical image "
+    "segmentation",
+    options=("input_normalize", "filters", "max_filter", "base_ksize", "dilation"),
+    multiple=sharp_unet_multiple,
+)
+def build_sharp_unet(config: ModelConfig) -> keras.Model:
+    """UNet whose skip connections are sharpened by a fixed kernel; a light decoder.
+
+    Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].
+    """
+    inputs, x = network_input(config, sharp_unet_multiple(config))
+    skips = []
+    for filters in config.filters:
+        x = _double_conv(x, filters, config)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = _double_conv(x, config.max_filter, config)
+    for skip in reversed(skips):
+        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, padding="same")(x)
+        x = layers.Concatenate()([x, _sharpened(skip)])
+    # Weight files of the originals hold no convolutions of the other decoder levels.
+    x = _double_conv(x, config.filters[0], config)
+    return keras.Model(inputs, segmentation_head(x, config), name="sharp_unet")

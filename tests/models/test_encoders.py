@@ -1,0 +1,357 @@
+"""Encoders of keras.applications: taps, scaling, pretrained weights, and their absence."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flexseg.config.schema import ModelConfig
+from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.models import encoders
+from flexseg.models.encoders import (
+    ENCODERS,
+    Encoder,
+    ImageNormalization,
+    build_encoder,
+    check_encoder,
+    encoder_input,
+    family_of,
+    load_pretrained,
+)
+from flexseg.models.weights import save_weights
+
+# One encoder of each kind, with the taps that segmentation networks customarily use.
+TAPS = {
+    "EfficientNetB0": [
+        "block2a_expand_activation",
+        "block3a_expand_activation",
+        "block4a_expand_activation",
+        "block6a_expand_activation",
+        "top_activation",
+    ],
+    "EfficientNetV2B0": [
+        "block1a_project_activation",
+        "block2b_add",
+        "block4a_expand_activation",
+        "block6a_expand_activation",
+        "top_activation",
+    ],
+    "ResNet50": [
+        "conv1_relu",
+        "conv2_block3_out",
+        "conv3_block4_out",
+        "conv4_block6_out",
+        "conv5_block3_out",
+    ],
+    "ResNet50V2": [
+        "conv1_conv",
+        "conv2_block3_1_relu",
+        "conv3_block4_1_relu",
+        "conv4_block6_1_relu",
+        "post_relu",
+    ],
+}
+NAMES = [*TAPS, "ConvNeXtTiny"]
+PREPROCESS = {
+    "ResNet50": keras.applications.resnet.preprocess_input,
+    "ResNet50V2": keras.applications.resnet_v2.preprocess_input,
+}
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def config_of(**keys: Any) -> ModelConfig:
+    base = {"model": "EncoderUNet", "image_height": 64, "image_width": 64, "weights": "none"}
+    return ModelConfig.model_validate(base | keys)
+
+
+def encoder_of(name: str, **keys: Any) -> tuple[keras.Model, Encoder]:
+    """An encoder alone: a network from the image to all features."""
+    config = config_of(**keys)
+    inputs, x = encoder_input(config)
+    encoder = build_encoder(x, config, name)
+    return keras.Model(inputs, encoder.features), encoder
+
+
+def original(name: str) -> keras.Model:
+    """The encoder of keras.applications itself, with random but telling weights."""
+    create = getattr(keras.applications, name)
+    model: keras.Model = create(include_top=False, weights=None, input_shape=(64, 64, 3))
+    rng = np.random.default_rng(7)
+    for weight in model.weights:
+        r = 0.1 * rng.standard_normal(weight.shape)
+        if "gamma" in weight.path or "variance" in weight.path:
+            weight.assign(1 + np.abs(r))
+        elif len(weight.shape) == 1:
+            weight.assign(r)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return model
+
+
+def images(channels: int = 3) -> NDArray[np.float32]:
+    size = (2, 64, 64, channels)
+    return np.random.default_rng(0).uniform(0, 255, size).astype(np.float32)
+
+
+def run(model: keras.Model, x: NDArray) -> list[NDArray]:
+    return [keras.ops.convert_to_numpy(y) for y in model(x.copy(), training=False)]
+
+
+def close(found: NDArray, expected: NDArray) -> bool:
+    return bool(np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max())
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Downloads are refused at once; returns the folder that holds downloaded weights."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return tmp_path / "models"
+
+
+class TestNames:
+    def test_all_are_of_keras(self) -> None:
+        assert len(ENCODERS) == 26
+        assert all(callable(getattr(keras.applications, name)) for name in ENCODERS)
+
+    def test_letter_case_does_not_matter(self) -> None:
+        assert family_of("convnexttiny") is family_of("ConvNeXtTiny")
+
+    def test_unknown_name_gets_the_nearest(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            check_encoder(config_of(), "ResNet51")
+        assert caught.value.where == "[model] backbone"
+        assert "'ResNet51' is no known encoder" in caught.value.problem
+        assert "resnet50" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestAgainstKeras:
+    def test_pretrained_features_are_those_of_keras(self, name: str, tmp_path: Path) -> None:
+        """By a file in Keras 2's layout; ResNets by one in Keras 3's."""
+        reference, x = original(name), images()
+        if "ResNet" in name:
+            path = tmp_path / "notop.weights.h5"
+            reference.save_weights(path)
+        else:
+            path = tmp_path / "notop.h5"
+            save_weights(reference, path)
+        config = config_of(weights=path)
+        model, encoder = encoder_of(name, weights=path)
+        load_pretrained(model, config, name)
+
+        taps = TAPS.get(name, [])
+        assert [encoder.outputs[tap] for tap in taps] == encoder.features[: len(taps)]
+        if name == "EfficientNetB0":
+            # What keras.applications does with weights="imagenet" beyond the file's numbers.
+            normalization = reference.get_layer(index=2)
+            normalization.adapt_variance.assign(normalization.adapt_variance * STD)
+            normalization.finalize_state()
+        outputs = [reference.get_layer(tap).output for tap in taps] or [reference.output]
+        expected = run(keras.Model(reference.input, outputs), PREPROCESS.get(name, np.array)(x))
+        found = run(model, x)[-len(expected) :]
+        assert all(e.std() > 1e-3 for e in expected)
+        assert all(close(f, e) for f, e in zip(found, expected, strict=True))
+        assert model.count_params() == reference.count_params()
+
+    @pytest.mark.parametrize("size", [32, 96])
+    def test_resolutions(self, name: str, size: int) -> None:
+        """32 pixels are a trap: paddings and squeezed maps have the size of a resolution."""
+        _, encoder = encoder_of(name, image_height=size, image_width=size)
+        shapes = [feature.shape[1:3] for feature in encoder.features]
+        first = 2 if name == "ConvNeXtTiny" else 1
+        assert shapes == [(size >> k, size >> k) for k in range(first, 6)]
+        for tap, feature in zip(TAPS.get(name, []), encoder.features, strict=False):
+            assert encoder.outputs[tap] is feature
+
+
+class TestScaling:
+    def test_resnet_takes_raw_pixels_if_asked(self, tmp_path: Path) -> None:
+        reference, x = original("ResNet50"), images()
+        save_weights(reference, tmp_path / "notop.h5")
+        keys = {"weights": tmp_path / "notop.h5", "input_normalize": False}
+        model, _ = encoder_of("ResNet50", **keys)
+        load_pretrained(model, config_of(**keys), "ResNet50")
+        assert close(run(model, x)[-1], run(keras.Model(reference.input, [reference.output]), x)[0])
+
+    @pytest.mark.parametrize(
+        ("name", "mode", "scale"),
+        [
+            ("EfficientNetV2S", "auto", lambda x: x / 128 - 1),
+            ("EfficientNetV2B0", "auto", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / STD),
+            ("EfficientNetV2B0", "encoder", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / STD),
+            ("EfficientNetV2B0", True, lambda x: x / 255),
+            ("EfficientNetV2B0", False, lambda x: x),
+        ],
+    )
+    def test_what_the_first_convolution_sees(self, name: str, mode: Any, scale: Any) -> None:
+        model, encoder = encoder_of(name, input_normalize=mode)
+        stem = keras.Model(model.input, [encoder.layers[0].input])
+        np.testing.assert_allclose(run(stem, images())[0], scale(images()), atol=2e-5)
+
+    @pytest.mark.parametrize("weights", ["none", "imagenet"])
+    def test_efficientnet_scales_itself(self, weights: str) -> None:
+        model, encoder = encoder_of("EfficientNetB0", weights=weights, input_normalize=False)
+        mean, variance = np.array([0.4, 0.5, 0.6]), np.array([0.04, 0.05, 0.06])
+        normalization = model.get_layer("encoder_normalization")
+        normalization.set_weights([mean, variance, 0])
+        expected = (images() / 255 - mean) / np.sqrt(variance)
+        if weights == "imagenet":
+            expected /= np.sqrt(STD)
+        found = run(keras.Model(model.input, [encoder.outputs["encoder_normalization"]]), images())
+        np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+    @pytest.mark.parametrize("mode", [True, "standardize"])
+    def test_efficientnet_is_not_scaled_twice(self, mode: Any) -> None:
+        with pytest.raises(ConfigError, match="efficientnetb3|EfficientNetB3 scales its input"):
+            check_encoder(config_of(input_normalize=mode), "efficientnetb3")
+        check_encoder(config_of(input_normalize=mode), "EfficientNetV2B3")
+
+    def test_normalization_keeps_float32_in_mixed_precision(self) -> None:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        layer = ImageNormalization(2.0)
+        assert keras.backend.standardize_dtype(layer(images()).dtype) == "float32"
+
+
+class TestChannels:
+    def test_one_channel_is_repeated(self, tmp_path: Path) -> None:
+        path = tmp_path / "notop.h5"
+        save_weights(original("EfficientNetV2B0"), path)
+        features = []
+        for channels in (1, 3):
+            model, _ = encoder_of("EfficientNetV2B0", image_channels=channels)
+            load_pretrained(model, config_of(weights=path), "EfficientNetV2B0")
+            features.append(run(model, np.repeat(images(1), channels, axis=-1))[-1])
+        np.testing.assert_array_equal(*features)
+
+    @pytest.mark.parametrize("weights", ["imagenet", "some.h5"])
+    def test_other_counts_have_no_pretrained_weights(self, weights: str) -> None:
+        with pytest.raises(ConfigError, match=r"image_channels = 4.*weights = 'none'"):
+            check_encoder(config_of(image_channels=4, weights=weights), "ResNet50")
+
+    @pytest.mark.parametrize("name", ["EfficientNetV2B0", "EfficientNetB0"])
+    @pytest.mark.filterwarnings("error")
+    def test_other_counts_with_random_weights(self, name: str) -> None:
+        model, _ = encoder_of(name, image_channels=5)
+        assert all(feature.std() > 0 for feature in run(model, images(5)))
+
+
+class TestFreezing:
+    def test_what_is_trained(self) -> None:
+        model, encoder = encoder_of("EfficientNetB0")
+        encoder.freeze()
+        assert not model.trainable_weights
+        encoder.freeze(trained="block7")
+        assert {w.path.partition("/")[0].partition("_")[0] for w in model.trainable_weights} == {
+            "block7a"
+        }
+        encoder.freeze(batch_norm=False)
+        assert model.trainable_weights
+        assert all("_bn/" in weight.path for weight in model.trainable_weights)
+
+
+def requested_by_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Name and address of the file that keras.applications itself would download."""
+    files: list[tuple[str, str]] = []
+
+    def get_file(name: str, origin: str, **keys: Any) -> str:
+        files.append((name, origin))
+        raise FileNotFoundError
+
+    monkeypatch.setattr(sys.modules[keras.utils.get_file.__module__], "get_file", get_file)
+    with pytest.raises(FileNotFoundError):
+        getattr(keras.applications, name)(include_top=False, weights="imagenet")
+    return files[0]
+
+
+class TestDownload:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_without_network(
+        self,
+        name: str,
+        no_network: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with pytest.raises(ResourceError) as caught:
+            load_pretrained(keras.Sequential(), config_of(weights="imagenet"), name)
+        file, origin = requested_by_keras(name, monkeypatch)
+        assert f"{file} cannot be downloaded" in caught.value.problem
+        assert f"{origin} in the folder {no_network}," in caught.value.fix
+        assert "weights = '/path/to/file.h5'" in caught.value.fix
+        assert "weights = 'none'" in caught.value.fix
+        assert capsys.readouterr().out == ""
+
+    def test_silent_network(self, no_network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A host that accepts connections and never answers."""
+        monkeypatch.setattr(encoders, "DOWNLOAD_TIMEOUT", 0.3)
+        with socket.create_server(("127.0.0.1", 0)) as host:
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{host.getsockname()[1]}")
+            start = time.monotonic()
+            with pytest.raises(ResourceError, match="timed out"):
+                encoders._download("efficientnetb0_notop.h5", "keras-applications")
+        assert time.monotonic() - start < 10
+        assert socket.getdefaulttimeout() is None
+
+    def test_file_placed_by_hand(self, no_network: Path) -> None:
+        reference = original("EfficientNetB0")
+        no_network.mkdir()
+        save_weights(reference, no_network / "efficientnetb0_notop.h5")
+        model, _ = encoder_of("EfficientNetB0")
+        load_pretrained(model, config_of(weights="imagenet"), "efficientnetb0")
+        for name in ("stem_conv", "block3b_bn", "top_conv"):
+            for found, expected in zip(
+                model.get_layer(name).weights, reference.get_layer(name).weights, strict=True
+            ):
+                np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(("weights", "name"), [("none", "ResNet50"), ("imagenet", None)])
+    def test_nothing_to_load(self, weights: str, name: str | None, no_network: Path) -> None:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        before = model.get_weights()
+        load_pretrained(model, config_of(weights=weights), name)
+        np.testing.assert_array_equal(model.get_weights()[0], before[0])
+        assert not no_network.exists()
+
+    def test_building_loads_nothing(self, no_network: Path) -> None:
+        model, _ = encoder_of("EfficientNetV2B0", weights="imagenet")
+        assert model.get_layer("stem_conv").weights
+        assert not no_network.exists()
+
+
+class TestLocalFile:
+    @staticmethod
+    def _load(path: Path) -> DataError:
+        with pytest.raises(DataError) as caught:
+            load_pretrained(keras.Sequential(), config_of(weights=path), "efficientnetb0")
+        assert caught.value.where == str(path)
+        assert "the weights of EfficientNetB0 without its top" in caught.value.fix
+        return caught.value
+
+    @pytest.mark.parametrize("file", ["a.h5", "a.weights.h5"])
+    def test_missing(self, tmp_path: Path, file: str) -> None:
+        assert "no such weight file" in self._load(tmp_path / file).problem
+
+    @pytest.mark.parametrize("file", ["a.h5", "a.weights.h5"])
+    def test_damaged(self, tmp_path: Path, file: str) -> None:
+        (tmp_path / file).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+        assert self._load(tmp_path / file).problem
+
+    def test_of_another_encoder(self, tmp_path: Path) -> None:
+        other = keras.applications.EfficientNetB1(include_top=False, weights=None)
+        save_weights(other, tmp_path / "b1.h5")
+        assert "layer 'block2a_expand_conv'" in self._load(tmp_path / "b1.h5").problem
+
+    def test_of_another_network_in_the_layout_of_keras_3(self, tmp_path: Path) -> None:
+        other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        other.save_weights(tmp_path / "other.weights.h5")
+        assert "layer 'stem_conv' does not fit" in self._load(tmp_path / "other.weights.h5").problem

@@ -1,0 +1,192 @@
+"""Weights from the original systems and back: bit for bit, and readable by Keras 2 itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from test_parity import STORED
+
+from flexseg.cli import main
+from flexseg.config.load import load
+from flexseg.models.package import ModelPackage
+from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
+from flexseg.models.weights import read_weights
+
+
+def flexseg(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    return int(caught.value.code or 0)
+
+
+def by_layer(path: Path) -> list[list[NDArray]]:
+    """The arrays of each layer that has any, in the file's order."""
+    with h5py.File(path) as file:
+        group = file.get("model_weights", file)
+        layers = [group[name] for name in group.attrs["layer_names"]]
+        arrays = [[np.asarray(g[n]) for n in g.attrs["weight_names"]] for g in layers]
+    return [group for group in arrays if group]
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_round_trip_keeps_every_weight(shared: Path, tmp_path: Path, name: str) -> None:
+    """.h5 -> package -> .h5: the same arrays, grouped into the same layers."""
+    source = shared / "parity" / f"{name}.h5"
+    config = shared / "parity" / f"{name}.config"
+    package = tmp_path / "package.h5"
+    assert flexseg("import-weights", source, config, "-o", package) == 0
+    assert flexseg("export-weights", package, "-o", tmp_path / "back.h5") == 0
+    before, after = by_layer(source), by_layer(tmp_path / "back.h5")
+    assert [len(layer) for layer in before] == [len(layer) for layer in after]
+    for a, b in zip(chain(*before), chain(*after), strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_array_equal(a, b)
+
+
+READ = """
+import json, sys
+import h5py, numpy as np
+import tf_keras
+source, exported, archive = sys.argv[1:]
+with h5py.File(source) as file:
+    content = file.attrs["model_config"]
+model = tf_keras.models.model_from_json(content)
+model.load_weights(exported)
+with np.load(archive) as a:
+    x, y = a["x"].astype("float32"), a["y"]
+print(float(np.abs(model.predict(x, verbose=0) - y).max()))
+"""
+
+
+@pytest.mark.parametrize("name", ["flex_unet", "flex_attention", "flex_u2net"])
+def test_keras_2_reads_an_export(shared: Path, tmp_path: Path, name: str) -> None:
+    """The original's own graph, rebuilt by Keras 2, predicts the same with exported weights."""
+    pytest.importorskip("tf_keras")
+    folder = shared / "parity"
+    experiment = load(folder / f"{name}.config").experiment
+    package = ModelPackage.load(folder / f"{name}.h5", experiment)
+    export_weights(package, tmp_path / "back.h5")
+    files = (folder / f"{name}.h5", tmp_path / "back.h5", folder / f"{name}.npz")
+    result = subprocess.run(
+        [sys.executable, "-c", READ, *map(str, files)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert float(result.stdout) <= 1e-4
+
+
+class TestImport:
+    def test_default_place_is_the_models_of_the_config(self, shared: Path, tmp_path: Path) -> None:
+        source = shared / "parity" / "flex_unet.h5"
+        config = tmp_path / "a.config"
+        config.write_text((shared / "parity" / "flex_unet.config").read_text())
+        assert flexseg("import-weights", source, config) == 0
+        package = ModelPackage.load(tmp_path / "models" / "best_model.h5")
+        assert package.info["imported_from"] == "flex_unet.h5"
+        assert package.info["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+        assert package.labels.palette == [0, 0, 0, 0, 255, 0, 255, 0, 0]
+        with np.load(shared / "parity" / "flex_unet.npz") as archive:
+            found = package.model.predict_on_batch(archive["x"].astype(np.float32))
+            assert np.abs(found - archive["y"]).max() <= 1e-4
+
+    def test_a_model_in_the_way_moves_aside(self, shared: Path, tmp_path: Path) -> None:
+        loaded = load(shared / "parity" / "flex_unet.config")
+        target = tmp_path / "best_model.h5"
+        target.write_bytes(b"precious")
+        import_weights(shared / "parity" / "flex_unet.h5", loaded, target)
+        backups = list(tmp_path.glob("best_model.h5_*_bak"))
+        assert [b.read_bytes() for b in backups] == [b"precious"]
+
+    def test_weights_in_place_are_kept_as_they_were(self, shared: Path, tmp_path: Path) -> None:
+        """The file to import lies where the package goes."""
+        loaded = load(shared / "parity" / "flex_unet.config")
+        target = tmp_path / "best_model.h5"
+        original = (shared / "parity" / "flex_unet.h5").read_bytes()
+        target.write_bytes(original)
+        import_weights(target, loaded, target)
+        backups = list(tmp_path.glob("best_model.h5_*_bak"))
+        assert [b.read_bytes() for b in backups] == [original]
+        assert ModelPackage.load(target).info["imported_from"] == "best_model.h5"
+
+    def test_another_network_names_the_first_layer(
+        self, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = shared / "parity"
+        target = tmp_path / "p.h5"
+        code = flexseg("import-weights", folder / "flex_sharp.h5", folder / "flex_unet.config",
+                       "-o", target)  # fmt: skip
+        assert code == 3
+        text = " ".join(capsys.readouterr().err.split())
+        assert re.search("layer 'conv2d(_[0-9]+)?'", text)
+        assert "(5, 5, 3, 4)" in text and "(3, 3, 3, 4)" in text
+        assert not target.exists()
+
+    def test_a_package_is_no_original(
+        self, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = shared / "parity" / "flex_unet.config"
+        ModelPackage.create(load(config).experiment).save(tmp_path / "p.h5", {})
+        assert flexseg("import-weights", tmp_path / "p.h5", config) == 3
+        assert "a model package of flexseg already" in " ".join(capsys.readouterr().err.split())
+
+    def test_nothing_in_the_file_runs(self, shared: Path, tmp_path: Path) -> None:
+        """A whole-model file may describe layers with code in them; the description is not read."""
+        evil = tmp_path / "evil.h5"
+        evil.write_bytes((shared / "parity" / "flex_unet.h5").read_bytes())
+        with h5py.File(evil, "r+") as file:
+            description = json.loads(file.attrs["model_config"])
+            description["config"]["layers"][1]["class_name"] = "Lambda"
+            file.attrs["model_config"] = json.dumps(description)
+        loaded = load(shared / "parity" / "flex_unet.config")
+        target = import_weights(evil, loaded, tmp_path / "p.h5")
+        with h5py.File(target) as file:
+            assert "model_config" not in file.attrs
+        kinds = {type(layer).__name__ for layer in ModelPackage.load(target).model.layers}
+        assert "Lambda" not in kinds and "Conv2D" in kinds
+
+
+class TestExport:
+    def test_from_a_config_whose_model_is_trained(self, shared: Path, tmp_path: Path) -> None:
+        config = tmp_path / "a.config"
+        config.write_text((shared / "parity" / "flex_unet.config").read_text())
+        source = shared / "parity" / "flex_unet.h5"
+        assert flexseg("import-weights", source, config) == 0
+        assert flexseg("export-weights", config, "-o", tmp_path / "out" / "w.h5") == 0
+        exported = read_weights(tmp_path / "out" / "w.h5")
+        for (_, a), (_, b) in zip(exported, read_weights(source), strict=True):
+            np.testing.assert_array_equal(a, b)
+        with h5py.File(tmp_path / "out" / "w.h5") as file:
+            assert "flexseg" not in file
+
+    def test_tells_what_the_original_would_do_otherwise(
+        self, shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        logging.getLogger("flexseg").propagate = True
+        config = load(
+            shared / "parity" / "flex_unet.config",
+            ["model.input_normalize=standardize", "model.image_width=48"],
+        )
+        found = differences_to_originals(config.experiment.model)
+        assert "scales its input inside" in found[0] and "48 x 64" in found[1]
+        export_weights(ModelPackage.create(config.experiment), tmp_path / "w.h5")
+        assert "scales its input inside" in caplog.text
+        same = load(shared / "parity" / "flex_unet.config").experiment.model
+        assert differences_to_originals(same) == []
+
+    def test_weights_without_description_need_a_config(
+        self, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = shared / "parity" / "flex_unet.h5"
+        assert flexseg("export-weights", source, "-o", tmp_path / "w.h5") == 3
+        assert "flexseg import-weights" in " ".join(capsys.readouterr().err.split())
+        assert flexseg("export-weights", source, "-o", tmp_path / "w.h5", "--set", "a.b=1") == 2

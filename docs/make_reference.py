@@ -60,12 +60,39 @@ def score_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def model_reference() -> str:
+    """All networks with their source and options."""
+    from flexseg.catalogue import models
+
+    lines = [
+        "# Networks",
+        "",
+        "What `[model] model` can name, in any letter case: the short name or one of the original "
+        "ones. Made from the registry by `python docs/make_reference.py`; `flexseg list models` "
+        "prints the same. A network takes images of any size: it pads inside to the multiple that "
+        "its levels need and crops the result back; only SwinUNet is bound to sizes that its "
+        "windows divide, and says which.",
+    ]
+    for entry in models():
+        also = ", ".join(f"`{alias}`" for alias in entry["aliases"])
+        lines += ["", f"## {entry['name']}", "", entry["summary"], "", f"After {entry['paper']}."]
+        lines += [f"Also called {also}."] if also else []
+        lines += ["", "| key | default | meaning |", "|---|---|---|"]
+        for key, option in entry["options"].items():
+            lines.append(f"| `{key}` | `{option['default']}` | {option['meaning']} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     select()
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "config.md").write_text(config_reference(), encoding="utf-8", newline="\n")
-    (FOLDER / "losses.md").write_text(score_reference(), encoding="utf-8", newline="\n")
+    for name, make in (
+        ("config.md", config_reference),
+        ("losses.md", score_reference),
+        ("models.md", model_reference),
+    ):
+        (FOLDER / name).write_text(make(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

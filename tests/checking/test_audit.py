@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.checking.audit import CheckReport, audit
-from flexseg.config import Finding, load
+from flexseg.config import Finding, Severity, load
 from flexseg.data.images import read_image, read_mask, write_png
 
 MODEL = """
@@ -29,6 +29,12 @@ FOLDERS = """
 images_dir = "dataset/{0}/images"
 masks_dir = "dataset/{0}/masks"
 """
+NETWORK = """
+[model]
+model = "{name}"
+image_width = 44
+image_height = 48
+{keys}"""
 SPLITS = "".join(FOLDERS.format(split) for split in ("train", "valid", "test"))
 CLEAN = MODEL + SPLITS
 
@@ -106,14 +112,12 @@ def test_config_alone_needs_no_data(check: Check) -> None:
         ('model = "nosuchmodule:build"', "no module 'nosuchmodule'"),
         ('loss = "dise_loss"', "'dise_loss' is no known loss"),
         ('metrics = ["accurazy"]', "'accurazy' is no known metric"),
-        ("num_layers = 7", "64"),
     ],
 )
-def test_wrong_name_or_size_is_a_config_error(
+def test_wrong_name_is_a_config_error(
     dataset: Path, check: Check, override: str, what: str
 ) -> None:
-    model = MODEL.replace("num_layers = 3\n", "") if "num_layers" in override else MODEL
-    report = check(f"{model}{override}\n{SPLITS}")
+    report = check(f"{MODEL}{override}\n{SPLITS}")
     assert report.exit_code == 2
     finding = only(report)
     assert (finding.scope, finding.code) == ("config", "config")
@@ -445,3 +449,38 @@ def test_seen_test_cases_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of the test cases were in the train set.*b"):
         _refuse_seen_cases(manifest, cases)
     _refuse_seen_cases(manifest, cases[1:])
+
+
+def test_keys_that_the_network_does_not_read_are_noted(check: Check) -> None:
+    text = NETWORK.format(name="SharpUNet", keys="num_layers = 3\nfilters = [4, 8]\n")
+    report = check(text, with_data=False)
+    found = only(report)
+    assert (found.code, found.severity) == ("unread-key", Severity.NOTE)
+    assert "[model] num_layers" in found.where
+    assert "SharpUNet does not read it" in found.what and "filters" in found.fix
+    assert report.exit_code == 0
+
+
+def test_keys_that_no_one_has_set_are_not_noted(check: Check) -> None:
+    text = NETWORK.format(name="SharpUNet", keys="filters = [4, 8]\n")
+    assert codes(check(text, with_data=False)) == []
+
+
+def test_padding_is_noted(check: Check) -> None:
+    text = NETWORK.format(name="UNet", keys="num_layers = 4\n")
+    found = only(check(text, with_data=False))
+    assert found.code == "padded-input"
+    assert "44 x 48 is padded to 48 x 48" in found.what and "multiples of 8" in found.what
+
+
+def test_sizes_that_a_network_cannot_take_are_errors(check: Check) -> None:
+    report = check(NETWORK.format(name="SwinUNet", keys=""), with_data=False)
+    assert report.exit_code == 2
+    assert "Nearest" in only(report).fix
+
+
+def test_deep_supervision_of_a_network_without_stages(check: Check) -> None:
+    text = NETWORK.format(name="UNet", keys="num_layers = 3\n[train]\ndeep_supervision = true\n")
+    report = check(text, with_data=False)
+    assert report.exit_code == 2
+    assert "UNet is not made for deep supervision" in only(report).what

@@ -343,6 +343,51 @@ def test_images_are_divided_by_255_once(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "scale"),
+    [
+        ("TensorFlowFlexAttentionUNet", False),
+        ("TensorflowSwinUNet", False),
+        ("TensorFlowFlexMultiResUNet", True),
+        ("TensorflowEfficientNetB7UNet", False),
+        ("AttentionUNet", False),
+    ],
+)
+def test_only_the_unet_reads_input_normalize(write: Write, model: str, scale: bool) -> None:
+    text = f'[model]\nmodel = "{model}"\nnum_classes = 2\n'
+    assert load(write(text)).experiment.model.input_normalize is scale
+    same = load(write(text + f"input_normalize = {scale}\n"))
+    assert same.experiment.model.input_normalize is scale and codes(same) == []
+    other = load(write(text + f"input_normalize = {not scale}\n"))
+    assert other.experiment.model.input_normalize is scale
+    assert codes(other) == ["input-normalize"] and "line 4" in other.findings[0].where
+    chosen = load(write(text), ["model.input_normalize=standardize"])
+    assert chosen.experiment.model.input_normalize == "standardize" and codes(chosen) == []
+
+
+def test_a_network_that_the_originals_lack_scales_as_in_new_configs(write: Write) -> None:
+    loaded = load(write('[model]\nmodel = "ResEncUNet"\nnum_classes = 2\n'))
+    assert loaded.experiment.model.input_normalize == "auto"
+
+
+def test_defaults_of_single_networks(write: Write) -> None:
+    attention = load(write('[model]\nmodel = "TensorFlowFlexAttentionUNet"\nnum_classes = 2\n'))
+    assert attention.experiment.model.dropout_rate == 0.1
+    u2net = load(write('[model]\nmodel = "TensorFlowFlexU2Net"\nnum_classes = 2\n'))
+    assert u2net.experiment.model.multiclass_activation == "sigmoid"
+    assert u2net.experiment.model.dropout_rate == 0
+    unet = load(write(FLEX)).experiment.model
+    assert (unet.dropout_rate, unet.multiclass_activation) == (0, "softmax")
+
+
+@pytest.mark.parametrize(("pool", "unpool"), [(True, True), (False, False), ("ave", True)])
+def test_transunet_reads_unpool_from_pool(write: Write, pool: Any, unpool: Any) -> None:
+    text = f'[model]\nmodel = "TensorFlowFlexTransUNet"\nnum_classes = 2\npool = {pool!r}\n'
+    model = load(write(text)).experiment.model
+    assert (model.pool, model.unpool) == (pool, unpool)
+    assert load(write(text + "unpool = False\n")).experiment.model.unpool is False
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (

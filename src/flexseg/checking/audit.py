@@ -122,6 +122,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
             _check_custom(config.model, loaded.path.parent)
         else:
             check_architecture(config)
+            wants_supervision(loaded.experiment)
 
     attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
     attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")
@@ -129,7 +130,6 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
         attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
     attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
     attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
-    attempt(partial(wants_supervision, loaded.experiment), "[train] deep_supervision")
     if not findings:
         findings += network_findings(loaded)
     if loaded.experiment.train.tensorboard:

@@ -288,13 +288,12 @@ def _taps(application: keras.Model) -> list[str]:
         shape = operation.output.shape
         for halvings in range(1, 6):
             if len(shape) == 4 and tuple(shape[1:3]) == (SIDE >> halvings,) * 2:
-                last[halvings] = _stable_name(operation)
+                last[halvings] = _stable(operation.name)
     return [last[halvings] for halvings in sorted(last)]
 
 
-def _stable_name(operation: Any) -> str:
+def _stable(name: str) -> str:
     """The name of a layer in a network; for those that Keras numbers, always the same."""
-    name: str = operation.name
     return re.sub(r"^((?:layer_)?normalization)(_\d+)?$", r"encoder_\1", name)
 
 
@@ -303,7 +302,7 @@ def _renewed(operation: Any, factor: float | list[float]) -> Any:
     if isinstance(operation, keras.Sequential):  # from its config it would keep SIDE
         parts = [_renewed(part, factor) for part in operation.layers]
         return keras.Sequential(parts, name=operation.name)
-    name = _stable_name(operation)
+    name = _stable(operation.name)
     if isinstance(operation, keras.layers.Normalization):
         return ImageNormalization(factor, name=name)
     settings = operation.get_config() | {"name": name}
@@ -350,8 +349,8 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
     _read(application, path, ENCODERS.canonical(name))
     own = {layer.name: layer for layer in model.layers}
     for layer in application.layers:
-        if _stable_name(layer) in own:
-            target = own[_stable_name(layer)]
+        if _stable(layer.name) in own:
+            target = own[_stable(layer.name)]
             for weight, pretrained in zip(target.weights, layer.weights, strict=True):
                 weight.assign(pretrained)
 
@@ -387,20 +386,25 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 def _read(application: keras.Model, path: Path, name: str) -> None:
     """Load an encoder's weights, in the layout of Keras 2 (.h5) or Keras 3 (.weights.h5)."""
-    fix = (
-        f"Give the weights of {name} without its top ('notop'), or begin with random weights: "
-        "weights = 'none'."
-    )
-    if not path.name.endswith(".weights.h5") or not path.is_file():
-        try:
-            load_weights(application, path)
-        except DataError as error:
-            raise DataError(error.problem, fix, str(path)) from None
-        return
+    keras_3 = path.name.endswith(".weights.h5") and path.is_file()
     try:
-        application.load_weights(path)
+        (_read_keras_3 if keras_3 else load_weights)(application, path)
+    except DataError as error:
+        raise DataError(
+            error.problem,
+            f"Give the weights of {name} without its top ('notop'), or begin with random weights: "
+            "weights = 'none'.",
+            str(path),
+        ) from None
+
+
+def _read_keras_3(application: keras.Model, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns for each layer before it raises
+            application.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
         text = " ".join(str(error).split())
-        layer = re.search(r"[Ll]ayer '?(\w+)|name=(\w+)", text)
-        named = f"layer {layer[1] or layer[2]!r} does not fit" if layer else text
-        raise DataError(f"The weights are of another network: {named}.", fix, str(path)) from None
+        match = re.search(r"[Ll]ayer '?(\w+)|name=(\w+)", text)
+        problem = f"layer {_stable(match[1] or match[2])!r} does not fit" if match else text
+        raise DataError(f"The weights are of another network: {problem}.", "") from None

@@ -1,0 +1,55 @@
+"""`flexseg list`: every registry, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flexseg.catalogue import CATALOGUE
+from flexseg.cli import main
+from flexseg.losses import LOSSES, METRICS
+from flexseg.models.registry import MODELS
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(["list", *arguments])
+    assert not caught.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "registry"), [("models", MODELS), ("losses", LOSSES), ("metrics", METRICS)]
+)
+def test_every_entry_is_shown(
+    kind: str, registry: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = listed(capsys, kind)
+    entries = json.loads(listed(capsys, kind, "--json"))
+    assert [entry["name"] for entry in entries] == sorted(registry)
+    for entry in entries:
+        assert entry["name"] in text
+        assert entry["summary"]
+
+
+def test_models_have_source_and_options_with_default_and_meaning() -> None:
+    by_name = {entry["name"]: entry for entry in CATALOGUE["models"]()}
+    assert by_name["UNet"]["paper"].startswith("Ronneberger 2015")
+    assert "TensorFlowFlexUNet" in by_name["UNet"]["aliases"]
+    assert by_name["UNet"]["options"]["num_layers"]["default"] == 6
+    for entry in by_name.values():
+        assert entry["options"]
+        assert all(option["meaning"] for option in entry["options"].values())
+
+
+def test_aliases_resolve_to_their_entry() -> None:
+    for entry in CATALOGUE["models"]():
+        assert {MODELS.canonical(alias) for alias in entry["aliases"]} <= {entry["name"]}
+
+
+def test_unknown_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["list", "nets"])
+    assert caught.value.code == 2
+    assert "models" in capsys.readouterr().err

@@ -16,3 +16,4 @@ def float32() -> Iterator[None]:
     keras.utils.set_random_seed(1)
     yield
     keras.config.set_dtype_policy(before)
+    keras.backend.clear_session()  # hundreds of networks are built here

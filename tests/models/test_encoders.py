@@ -28,6 +28,7 @@ from flexseg.models.encoders import (
     family_of,
     load_pretrained,
 )
+from flexseg.models.registry import MODELS
 from flexseg.models.weights import save_weights
 
 # One encoder of each kind, with the taps that segmentation networks customarily use.
@@ -332,6 +333,25 @@ class TestDownload:
         model, _ = encoder_of("EfficientNetV2B0", weights="imagenet")
         assert model.get_layer("stem_conv").weights
         assert not no_network.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "file"),
+    [
+        ("DeepLabV3Plus", {}, "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+        ("EfficientUNet", {"efficientnet": "B1"}, "efficientnetb1_notop.h5"),
+        ("EfficientNetB7UNet", {}, "efficientnetb7_notop.h5"),
+        ("EncoderUNet", {}, "efficientnetv2-b0_notop.h5"),
+        ("EncoderUNet", {"backbone": "ResNet50V2"}, "resnet50v2_weights_tf_dim_ordering_tf_kern"),
+    ],
+)
+def test_networks_ask_for_the_weights_of_their_encoder(
+    name: str, keys: dict[str, Any], file: str, no_network: Path
+) -> None:
+    pretrain = MODELS.get(name).pretrain
+    assert pretrain is not None
+    with pytest.raises(ResourceError, match=f"pretrained weights {file}"):
+        pretrain(keras.Sequential(), config_of(model=name, weights="imagenet", **keys))
 
 
 class TestLocalFile:

@@ -10,6 +10,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.schema import ModelConfig
+from flexseg.models import segformer
 from flexseg.models.build import build_model
 from flexseg.models.segformer import SIZES, Size
 
@@ -21,8 +22,10 @@ class TestSegFormer(ModelContract):
     @pytest.fixture(autouse=True)
     @staticmethod
     def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-        """One block per stage: the smallest of the published sizes takes long to trace."""
+        """One block per stage, since B0 takes long to trace; no dropout, to compare two steps."""
         monkeypatch.setitem(SIZES, "B0", Size(8, (1, 1, 1, 1), 16))
+        monkeypatch.setattr(segformer, "DROP_PATH", 0.0)
+        monkeypatch.setattr(segformer, "DROPOUT", 0.0)
 
 
 def _config(**keys: Any) -> ModelConfig:

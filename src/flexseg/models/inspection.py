@@ -111,13 +111,17 @@ def _positions(tensor: Any) -> int:
 
 
 def _attention_flop(layer: keras.layers.MultiHeadAttention) -> int:
-    """Projections of query, key, value and output, and two products of tokens with tokens."""
-    query = layer.input[0] if isinstance(layer.input, list) else layer.input
-    tokens = _positions(query)
-    weights = sum(math.prod(w.shape) for w in layer.weights if len(w.shape) > 2)
+    """Projections of query, key, value and output, and two products of queries with keys."""
+    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    queries, keys = _positions(tensors[0]), _positions(tensors[-1])
     config = layer.get_config()
-    width = config["num_heads"] * (config["key_dim"] + (config["value_dim"] or config["key_dim"]))
-    return 2 * tokens * (weights + tokens * width)
+    value_dim = config["value_dim"] or config["key_dim"]
+    per_query = config["key_dim"] * int(tensors[0].shape[-1]) + value_dim * int(
+        layer.output.shape[-1]
+    )
+    per_key = (config["key_dim"] + value_dim) * int(tensors[-1].shape[-1])
+    products = queries * keys * (config["key_dim"] + value_dim)
+    return int(2 * config["num_heads"] * (queries * per_query + keys * per_key + products))
 
 
 def _inputs(layer: keras.layers.Layer) -> tuple[str, ...]:

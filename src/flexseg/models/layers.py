@@ -209,6 +209,11 @@ class PatchEmbedding(keras.layers.Layer):
         x = self.project(x)
         return x + ops.cast(places, x.dtype)
 
+    def flop(self, input_shape: Any) -> int:
+        """Multiplications and additions for one image."""
+        _, height, width, channels = input_shape
+        return int(2 * height * width * channels * self.dim)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """[B, H, W, dim]."""
         return (*input_shape[:-1], self.dim)

@@ -163,6 +163,12 @@ class SwinTransformerBlock(layers.Layer):
         """The input's shape."""
         return input_shape
 
+    def flop(self, input_shape: Any) -> int:
+        """Multiplications and additions for one image: projections, attention, MLP."""
+        _, height, width, channels = input_shape
+        projections = 4 * channels**2 + 2 * channels * self.mlp
+        return int(2 * height * width * (projections + 2 * self.window**2 * channels))
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {"heads": self.heads, "window": self.window, "shift": self.shift, "mlp": self.mlp}

@@ -139,6 +139,7 @@ class ModelContract:
             jit_compile=False,
             run_eagerly=self.eager,
         )
+        model.optimizer.build(model.trainable_variables)  # else the step is traced twice
         x = self.images(config)
         labels = (x[..., 0] * max(classes, 2) / 256).astype(np.uint8)
         before = model.get_weights()

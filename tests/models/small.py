@@ -10,7 +10,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "MultiResUNet": {"num_layers": 2, "base_filters": 4},
     "SharpUNet": {"filters": [4, 8], "max_filter": 16},
     "UNet3Plus": {"num_layers": 5, "base_filters": 2},
-    "U2Net": {"num_layers": 2, "base_filters": 16},
+    "U2Net": {"num_layers": 2, "base_filters": 32},
     "BASNet": {"base_filters": 4},
     "XceptionLikeUNet": {"num_layers": 3, "base_filters": 4},
     "SwinUNet": {

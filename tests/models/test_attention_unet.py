@@ -15,6 +15,7 @@ from flexseg.models.build import build_model
 
 class TestAttentionUNet(ModelContract):
     name = "AttentionUNet"
+    unit = 8
 
 
 def _build(**keys: Any) -> keras.Model:

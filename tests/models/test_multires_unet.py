@@ -15,6 +15,7 @@ from flexseg.models.multires_unet import multires_filters
 
 class TestMultiResUNet(ModelContract):
     name = "MultiResUNet"
+    unit = 8
 
 
 def _config(**keys: Any) -> ModelConfig:

@@ -15,6 +15,7 @@ from flexseg.models.build import build_model
 
 class TestXceptionLikeUNet(ModelContract):
     name = "XceptionLikeUNet"
+    unit = 16
 
 
 def _build(**keys: Any) -> keras.Model:

@@ -62,7 +62,7 @@ def score_reference() -> str:
 
 def model_reference() -> str:
     """All networks with their source and options."""
-    from flexseg.catalogue import models
+    from flexseg.catalogue import as_config, models
 
     lines = [
         "# Networks",
@@ -79,7 +79,7 @@ def model_reference() -> str:
         lines += [f"Also called {also}."] if also else []
         lines += ["", "| key | default | meaning |", "|---|---|---|"]
         for key, option in entry["options"].items():
-            lines.append(f"| `{key}` | `{option['default']}` | {option['meaning']} |")
+            lines.append(f"| `{key}` | `{as_config(option['default'])}` | {option['meaning']} |")
     return "\n".join(lines) + "\n"
 
 

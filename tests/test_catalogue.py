@@ -38,6 +38,9 @@ def test_models_have_source_and_options_with_default_and_meaning() -> None:
     assert by_name["UNet"]["paper"].startswith("Ronneberger 2015")
     assert "TensorFlowFlexUNet" in by_name["UNet"]["aliases"]
     assert by_name["UNet"]["options"]["num_layers"]["default"] == 6
+    assert by_name["SwinUNet"]["options"]["num_heads"]["default"] == [4, 8, 8, 8]
+    assert by_name["TransUNet"]["options"]["num_heads"]["default"] == 12
+    assert by_name["EncoderUNet"]["options"]["backbone"]["default"] == "EfficientNetV2B0"
     for entry in by_name.values():
         assert entry["options"]
         assert all(option["meaning"] for option in entry["options"].values())

@@ -21,7 +21,9 @@ def models() -> list[Entry]:
         architecture = MODELS.get(name)
         options = {
             key: {
-                "default": ModelConfig.model_fields[key].get_default(call_default_factory=True),
+                "default": architecture.defaults.get(
+                    key, ModelConfig.model_fields[key].get_default(call_default_factory=True)
+                ),
                 "meaning": ModelConfig.model_fields[key].description,
             }
             for key in architecture.options
@@ -63,6 +65,15 @@ def _scores(registry: Registry[Score]) -> list[Entry]:
             }
         )
     return entries
+
+
+def as_config(value: Any) -> str:
+    """A default as one would write it in a config."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(as_config, value))}]"
+    return "none" if value is None else f"{value}"
 
 
 CATALOGUE: dict[str, Callable[[], list[Entry]]] = {

@@ -263,24 +263,28 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of summary.txt and model.png.")
     ] = None,
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
     _select_backend(None)
-    from flexseg.inspecting import inspect_source
+    from flexseg.inspecting import inspect_config, inspect_package
 
-    inspection = inspect_source(source, overrides or (), output)
+    if _is_package(source, overrides):
+        inspection = inspect_package(source, output)
+    else:
+        inspection = inspect_config(_load(source, overrides, strict), output)
     if as_json:
         typer.echo(json.dumps(inspection.as_dict(), indent=2))
     else:
         from flexseg.reporting import print_inspection
 
         print_inspection(console, inspection)
-    for write in (inspection.write_summary, inspection.draw):
-        try:
-            logger.info("written: %s", write())
-        except ResourceError as error:
-            logger.warning("%s %s", error.problem, error.fix)
+    logger.info("written: %s", inspection.write_summary())
+    try:
+        logger.info("written: %s", inspection.draw())
+    except ResourceError as error:
+        logger.warning("%s %s", error.problem, error.fix)
 
 
 @app.command("import-weights")
@@ -307,13 +311,19 @@ def export_weights(
     source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, *.h5.")],
     overrides: SetOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Write weights in the layout that the original systems read (Keras 2 HDF5)."""
     _select_backend(None)
-    from flexseg.inspecting import open_package
+    from flexseg.inspecting import trained_package
+    from flexseg.models.package import ModelPackage
     from flexseg.models.transfer import export_weights as write_weights
 
-    _say(f"written: {write_weights(open_package(source, overrides or ()), output)}")
+    if _is_package(source, overrides):
+        package = ModelPackage.load(source)
+    else:
+        package = trained_package(_load(source, overrides, strict))
+    _say(f"written: {write_weights(package, output)}")
 
 
 class Kind(StrEnum):
@@ -384,6 +394,19 @@ def _load(config: Path, overrides: list[str] | None, strict: bool) -> LoadedConf
         if finding.severity is Severity.WARNING:
             logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
     return loaded
+
+
+def _is_package(source: Path, overrides: list[str] | None) -> bool:
+    """Whether `source` is a model package, which needs no config and takes no overrides."""
+    from flexseg.inspecting import is_package
+
+    if is_package(source) and overrides:
+        raise ConfigError(
+            "A model package describes itself; --set changes nothing in it.",
+            "Leave --set out, or give a config.",
+            "--set",
+        )
+    return is_package(source)
 
 
 def _select_backend(name: str | None) -> None:

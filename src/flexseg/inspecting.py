@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from flexseg.config.load import LoadedConfig, load
-from flexseg.config.schema import InspectConfig
-from flexseg.errors import ConfigError
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import InspectConfig, ModelConfig
 from flexseg.models.build import build_model
 from flexseg.models.inspection import ModelFacts, draw_graph, inspect_model, summary_text
 from flexseg.models.package import ModelPackage
+from flexseg.models.registry import MODELS
 from flexseg.outputs import make_folder, set_aside, write_text
 
 PACKAGE_SUFFIXES = (".h5", ".hdf5")
@@ -40,12 +39,20 @@ class Inspection:
         """For JSON."""
         return {"title": self.title, **self.about, **self.facts.as_dict()}
 
+    def options(self) -> dict[str, Any]:
+        """The values of the keys that the network of a package reads."""
+        values = self.about["model"]
+        if ":" in values["model"]:
+            return {"model": values["model"]}
+        return {key: values[key] for key in MODELS.get(values["model"]).options}
+
     def write_summary(self) -> Path:
         """Write the table of all layers; an earlier file moves aside."""
-        summary = self.targets.summary
+        summary, text = self.targets.summary, summary_text(self.facts, self.title)
         make_folder(summary.parent)
-        set_aside(summary)
-        write_text(summary, summary_text(self.facts, self.title))
+        if not (summary.is_file() and summary.read_bytes() == text.encode()):
+            set_aside(summary)
+            write_text(summary, text)
         return summary
 
     def draw(self) -> Path:
@@ -65,61 +72,63 @@ def is_package(source: Path) -> bool:
     return source.suffix.lower() in PACKAGE_SUFFIXES
 
 
-def inspect_source(
-    source: Path, overrides: Sequence[str] = (), output: Path | None = None
-) -> Inspection:
-    """Inspect the network of a config, or a model package.
+def inspect_config(loaded: LoadedConfig, output: Path | None = None) -> Inspection:
+    """Inspect the network of a config.
 
     Parameters
     ----------
-    output : folder of the files [default: [inspect] of the config; the current folder].
+    output : folder of the files [default: [inspect] of the config].
+    """
+    config = loaded.experiment.model
+    model = build_model(config, loaded.path.parent)
+    return _inspection(model, config, _targets(loaded.experiment.inspect, output))
+
+
+def inspect_package(path: Path, output: Path | None = None) -> Inspection:
+    """Inspect a model package.
+
+    Parameters
+    ----------
+    output : folder of the files [default: the current one].
 
     Raises
     ------
-    ConfigError, DataError : the config or the package cannot be read.
+    DataError : the package cannot be read.
     """
-    about: dict[str, Any] = {}
-    if is_package(source):
-        _refuse_overrides(overrides)
-        package = ModelPackage.load(source)
-        model, config, about = package.model, package.config, package.describe()
-        targets = _in_folder(InspectConfig(), output or Path())
-    else:
-        loaded = load(source, overrides)
-        config = loaded.experiment.model
-        model = build_model(config, loaded.path.parent)
-        targets = loaded.experiment.inspect
-        if output is not None:
-            targets = _in_folder(targets, output)
+    package = ModelPackage.load(path)
+    targets = _targets(InspectConfig(), output or Path())
+    return _inspection(package.model, package.config, targets, package.describe())
+
+
+def _inspection(
+    model: keras.Model,
+    config: ModelConfig,
+    targets: InspectConfig,
+    about: dict[str, Any] | None = None,
+) -> Inspection:
     size = f"{config.image_width} x {config.image_height} x {config.image_channels}"
     title = f"{config.model}, {size} to {config.num_classes} class(es)"
-    return Inspection(title, model, inspect_model(model), targets, about)
+    return Inspection(title, model, inspect_model(model), targets, about or {})
 
 
-def open_package(source: Path, overrides: Sequence[str] = ()) -> ModelPackage:
-    """A model package: the file itself, or what a config has trained."""
-    if is_package(source):
-        _refuse_overrides(overrides)
-        return ModelPackage.load(source)
-    loaded: LoadedConfig = load(source, overrides)
-    train = loaded.experiment.train
-    weights = train.model_dir / train.best_model_file
-    return ModelPackage.load(weights, loaded.experiment, loaded.path.parent)
-
-
-def _refuse_overrides(overrides: Sequence[str]) -> None:
-    if overrides:
-        raise ConfigError(
-            "A model package describes itself; --set changes nothing in it.",
-            "Leave --set out, or give a config.",
-            "--set",
-        )
-
-
-def _in_folder(targets: InspectConfig, folder: Path) -> InspectConfig:
+def _targets(targets: InspectConfig, folder: Path | None) -> InspectConfig:
+    if folder is None:
+        return targets
     return targets.model_copy(
         update={
             "summary": folder / targets.summary.name,
             "model_graph": folder / targets.model_graph.name,
         }
     )
+
+
+def trained_package(loaded: LoadedConfig) -> ModelPackage:
+    """What a config has trained.
+
+    Raises
+    ------
+    DataError : there are no weights, or they are of another network.
+    """
+    train = loaded.experiment.train
+    weights = train.model_dir / train.best_model_file
+    return ModelPackage.load(weights, loaded.experiment, loaded.path.parent)

@@ -134,6 +134,7 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     if about := inspection.about:
         names = [f"{c['id']} {c['name']}" for c in about["labels"]["classes"]]
         console.print(f"classes: {escape(', '.join(names))}")
+        _print_nested(console, "model", inspection.options())
         _print_nested(console, "preprocessing", about["preprocessing"])
         _print_nested(console, "info", about["info"])
 
@@ -150,6 +151,8 @@ def _print_nested(console: Console, title: str, content: dict[str, Any]) -> None
 
 def print_catalogue(console: Console, kind: str, entries: list[dict[str, Any]]) -> None:
     """The entries of a registry with what they are, where they come from, and their options."""
+    from flexseg.catalogue import as_config
+
     if not entries:
         console.print(f"This version has no {kind}.")
     for entry in entries:
@@ -160,17 +163,8 @@ def print_catalogue(console: Console, kind: str, entries: list[dict[str, Any]]) 
         if "paper" in entry:
             lines.append(f"[dim]{escape(entry['paper'])}[/]")
         if options := entry.get("options"):
-            named = ", ".join(f"{key} = {_plain(o['default'])}" for key, o in options.items())
+            named = ", ".join(f"{key} = {as_config(o['default'])}" for key, o in options.items())
             lines.append(f"[cyan]options:[/] {escape(named)}")
         for line in lines:
             console.print(Padding(line, (0, 0, 0, 2)))
         console.print()
-
-
-def _plain(value: Any) -> str:
-    """A default as one would write it in a config."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_plain, value))}]"
-    return "the network's own" if value is None else f"{value}"

@@ -457,7 +457,7 @@ def test_keys_that_the_network_does_not_read_are_noted(check: Check) -> None:
     found = only(report)
     assert (found.code, found.severity) == ("unread-key", Severity.NOTE)
     assert "[model] num_layers" in found.where
-    assert "SharpUNet does not read it" in found.what and "filters" in found.fix
+    assert found.what.startswith("Without effect: SharpUNet reads input_normalize, filters,")
     assert report.exit_code == 0
 
 
@@ -484,3 +484,53 @@ def test_deep_supervision_of_a_network_without_stages(check: Check) -> None:
     report = check(text, with_data=False)
     assert report.exit_code == 2
     assert "UNet is not made for deep supervision" in only(report).what
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "key", "what"),
+    [
+        ("UNet", 'num_classes = 3\nfinal_activation = "sigmoid"', "final_activation", "num_classes = 3"),
+        ("UNet", 'num_classes = 1\nmulticlass_activation = "sigmoid"', "multiclass_activation", "= 1"),
+        ("EfficientNetB7UNet", 'weights = "none"\nfreeze_backbone = true', "freeze_backbone",
+         "no pretrained weights"),
+        ("TransUNet", "freeze_backbone = true", "freeze_backbone", "no backbone"),
+        ("TransUNet", 'weights = "imagenet"', "weights", "no backbone"),
+        ("ResEncUNet", "stage_features = [4, 8]\nstage_blocks = [1, 2, 3]", "stage_blocks",
+         "first 2 of its values"),
+        ("SwinUNet", "image_width = 64\nimage_height = 64\ndepth = 2\nwindow_size = [4, 2, 2]",
+         "window_size", "the way up the last"),
+    ],
+)  # fmt: skip
+def test_values_without_effect_are_noted(
+    check: Check, name: str, keys: str, key: str, what: str
+) -> None:
+    text = NETWORK.format(name=name, keys=keys + "\n")
+    if "image_width" in keys:
+        text = text.replace("image_width = 44\nimage_height = 48\n", "")
+    report = check(text, with_data=False)
+    found = [f for f in report.findings if f"[model] {key}" in f.where]
+    assert len(found) == 1 and what in found[0].what, report.findings
+    assert report.exit_code == 0
+
+
+def test_a_missing_file_of_pretrained_weights_is_an_error(check: Check, tmp_path: Path) -> None:
+    text = NETWORK.format(name="EncoderUNet", keys='weights = "nowhere.h5"\n')
+    report = check(text, with_data=False)
+    assert report.exit_code == 2
+    assert str(tmp_path / "nowhere.h5") in "".join(f.what for f in report.findings)
+    (tmp_path / "nowhere.h5").write_bytes(b"")
+    assert check(text, with_data=False).exit_code == 0
+
+
+def test_a_download_is_announced(check: Check) -> None:
+    report = check(NETWORK.format(name="EncoderUNet", keys=""), with_data=False)
+    assert "download" in codes(report)
+    assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear", "softmax"])
+def test_a_head_must_give_probabilities(check: Check, activation: str) -> None:
+    keys = f'num_layers = 3\nnum_classes = 1\nfinal_activation = "{activation}"\n'
+    report = check(NETWORK.format(name="UNet", keys=keys), with_data=False)
+    assert report.exit_code == 2
+    assert "gives no probability" in only(report).what

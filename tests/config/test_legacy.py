@@ -364,6 +364,20 @@ def test_only_the_unet_reads_input_normalize(write: Write, model: str, scale: bo
     assert chosen.experiment.model.input_normalize == "standardize" and codes(chosen) == []
 
 
+@pytest.mark.parametrize("network", ["MultiResUNet", "EfficientUNet", "EfficientNetB7UNet"])
+def test_networks_that_scale_by_themselves_scale_once(write: Write, network: str) -> None:
+    text = f'[model]\nmodel = "TensorFlowFlex{network}"\nnum_classes = 3\n'
+    loaded = load(write(text + "[dataset]\nimage_normalize = True\n"))
+    assert codes(loaded) == ["normalized-twice"] and "line 5" in loaded.findings[0].where
+    assert loaded.experiment.model == load(write(text)).experiment.model
+
+
+@pytest.mark.parametrize("name", ["TensorFlowUNet", "tensorflowattentionunet", "TENSORFLOWUNET"])
+def test_the_family_does_not_depend_on_letter_case(write: Write, name: str) -> None:
+    model = load(write(f'[model]\nmodel = "{name}"\n')).experiment.model
+    assert (model.num_classes, model.loss) == (1, "bce_dice_loss")
+
+
 def test_a_network_that_the_originals_lack_scales_as_in_new_configs(write: Write) -> None:
     loaded = load(write('[model]\nmodel = "ResEncUNet"\nnum_classes = 2\n'))
     assert loaded.experiment.model.input_normalize == "auto"

@@ -154,3 +154,22 @@ class ModelContract:
         }
         expected = {path for path in resting if any(part in path for part in self.resting)}
         assert resting == expected, "weights without a gradient"
+
+
+class EncoderContract(ModelContract):
+    """For networks on encoders of keras.applications: many layers, and few pixels in the deepest.
+
+    The images have structure: of noise, all deep features are alike, and batch normalisation
+    would make their tiny differences so large that one step does anything to the loss.
+    """
+
+    eager: ClassVar[bool] = True
+
+    @staticmethod
+    def images(config: ModelConfig, count: int = 2) -> NDArray[np.float32]:
+        """Images of 4 x 4 areas in random colours on the 0..255 scale."""
+        height, width = config.image_height, config.image_width
+        size = (count, 4, 4, config.image_channels)
+        colors = np.random.default_rng(0).uniform(0, 255, size).astype(np.float32)
+        rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+        return colors[:, rows[:, None], columns]

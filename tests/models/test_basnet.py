@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
 import numpy as np
-import pytest
 from contract import ModelContract
 
 from flexseg.config.schema import ModelConfig
@@ -16,13 +14,7 @@ from flexseg.models.build import build_model
 
 class TestBASNet(ModelContract):
     name = "BASNet"
-
-    @pytest.fixture(autouse=True)
-    def eager_tensorflow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """TensorFlow traces these 86 convolutions for ten times as long as two steps take."""
-        if keras.backend.backend() == "tensorflow":
-            eager = functools.partialmethod(keras.Model.compile, run_eagerly=True)
-            monkeypatch.setattr(keras.Model, "compile", eager)
+    eager = True
 
 
 def _build(**keys: Any) -> keras.Model:

@@ -7,18 +7,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from contract import ModelContract
+from contract import EncoderContract
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
+from flexseg.models.encoders import load_pretrained
 from flexseg.models.registry import MODELS
 from flexseg.models.weights import save_weights
 
 
-class TestDeepLabV3Plus(ModelContract):
+class TestDeepLabV3Plus(EncoderContract):
     name = "DeepLabV3Plus"
-    eager = True
 
 
 def config_of(**keys: object) -> ModelConfig:
@@ -49,9 +49,7 @@ def test_pretrained_encoder_and_nothing_else(tmp_path: Path) -> None:
     config = config_of(weights=tmp_path / "resnet50.h5")
     model = build_model(config)
     head = model.get_layer("logits").get_weights()
-    pretrain = MODELS.get("DeepLabV3Plus").pretrain
-    assert pretrain is not None
-    pretrain(model, config)
+    load_pretrained(model, config, MODELS.get("DeepLabV3Plus").backbone(config))
     shared = {layer.name for layer in reference.layers} & {layer.name for layer in model.layers}
     assert {"conv1_conv", "conv4_block6_2_bn"} <= shared
     assert "conv5_block1_1_conv" not in shared

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from contract import ModelContract
+from contract import EncoderContract
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
@@ -15,9 +15,8 @@ from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS
 
 
-class TestEfficientUNet(ModelContract):
+class TestEfficientUNet(EncoderContract):
     name = "EfficientUNet"
-    eager = True
 
 
 def config_of(**keys: Any) -> ModelConfig:

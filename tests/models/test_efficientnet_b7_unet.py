@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import pytest
-from contract import ModelContract
+from contract import EncoderContract
 
 from flexseg.config.schema import ModelConfig
 from flexseg.models import efficientnet_b7_unet
@@ -14,14 +14,13 @@ from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS
 
 
-class TestEfficientNetB7UNet(ModelContract):
+class TestEfficientNetB7UNet(EncoderContract):
     """On the smallest encoder of the family, whose blocks have the same names."""
 
     name = "EfficientNetB7UNet"
-    eager = True
 
     @pytest.fixture(autouse=True)
-    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(efficientnet_b7_unet, "BACKBONE", "EfficientNetB0")
         monkeypatch.setattr(efficientnet_b7_unet, "FILTERS", (16, 8, 8, 4, 4))
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from contract import ModelContract
+from contract import EncoderContract
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
@@ -16,9 +16,8 @@ from flexseg.models.build import build_model
 SMALL_DECODER = [16, 8, 8, 4, 4]
 
 
-class TestEncoderUNet(ModelContract):
+class TestEncoderUNet(EncoderContract):
     name = "EncoderUNet"
-    eager = True
 
 
 def config_of(**keys: Any) -> ModelConfig:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models import encoders
+from flexseg.models.build import check_architecture
 from flexseg.models.encoders import (
     ENCODERS,
     Encoder,
@@ -348,10 +349,10 @@ class TestDownload:
 def test_networks_ask_for_the_weights_of_their_encoder(
     name: str, keys: dict[str, Any], file: str, no_network: Path
 ) -> None:
-    pretrain = MODELS.get(name).pretrain
-    assert pretrain is not None
+    config = config_of(model=name, weights="imagenet", **keys)
+    check_architecture(config)
     with pytest.raises(ResourceError, match=f"pretrained weights {file}"):
-        pretrain(keras.Sequential(), config_of(model=name, weights="imagenet", **keys))
+        load_pretrained(keras.Sequential(), config, MODELS.get(name).backbone(config))
 
 
 class TestLocalFile:

@@ -108,9 +108,15 @@ def test_instance_norm_forgets_each_images_own_contrast() -> None:
     [
         ({"stage_features": [32]}, "describes 1 stage"),
         ({"stage_features": [4, 8], "stage_strides": [(1, 1), (3, 3)]}, "other strides"),
+        ({"stage_strides": [(2, 2)]}, "begins with \\(2, 2\\)"),
         ({"stage_features": [4] * 5}, "5 stages leave one pixel of 16 x 16"),
     ],
 )
 def test_refuses_descriptions_of_no_network(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_architecture(_config(**keys))
+
+
+def test_one_axis_alone_may_shrink_to_a_pixel() -> None:
+    keys = {"stage_features": [4, 8, 8], "stage_strides": [(1, 1), (2, 1)]}
+    check_architecture(_config(**keys, image_height=4, image_width=16))

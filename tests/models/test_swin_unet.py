@@ -220,7 +220,10 @@ class TestSizes:
     [
         ({"patch_size": (2, 4)}, "patch_size = (2, 4) is not square"),
         ({"window_size": [4, 2]}, "window_size = [4, 2] has 2 numbers for depth = 4"),
-        ({"depth": 5}, "window_size = [4, 2, 2, 2] has 4 numbers for depth = 5"),
+        (
+            {"depth": 5, "window_size": [4, 2, 2, 2]},
+            "window_size = [4, 2, 2, 2] has 4 numbers for depth = 5",
+        ),
         ({"num_heads": [4, 8]}, "num_heads = [4, 8] has 2 numbers for depth = 4"),
         ({"filter_num_begin": 18}, "filter_num_begin = 18 is no multiple of patch_size = 4"),
         ({"num_heads": 3}, "3 heads cannot share the 128 channels of level 0"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from test_parity import STORED
 
 from flexseg.cli import main
 from flexseg.config.load import load
+from flexseg.config.schema import ModelConfig
 from flexseg.models.package import ModelPackage
 from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
 from flexseg.models.weights import read_weights
@@ -131,6 +133,21 @@ class TestImport:
         assert "(5, 5, 3, 4)" in text and "(3, 3, 3, 4)" in text
         assert not target.exists()
 
+    def test_a_new_config_is_doubted(
+        self, shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its defaults are not those that the weights were trained with."""
+        logging.getLogger("flexseg").propagate = True
+        config = tmp_path / "a.toml"
+        config.write_text(
+            '[model]\nmodel = "UNet"\nimage_width = 64\nimage_height = 64\nnum_classes = 3\n'
+            "base_filters = 4\nbase_kernels = 5\nnum_layers = 4\ndilation = 2\n"
+            '[[mask.classes]]\nid = 1\ncolor = "#00ff00"\n[[mask.classes]]\nid = 2\ncolor = "#ff0000"\n'
+        )
+        import_weights(shared / "parity" / "flex_unet.h5", load(config), tmp_path / "p.h5")
+        assert "input_normalize is 'auto' here" in caplog.text
+        assert "resize_interpolation ('auto')" in caplog.text
+
     def test_a_package_is_no_original(
         self, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -177,11 +194,49 @@ class TestExport:
             ["model.input_normalize=standardize", "model.image_width=48"],
         )
         found = differences_to_originals(config.experiment.model)
-        assert "scales its input inside" in found[0] and "48 x 64" in found[1]
+        assert "input_normalize is 'standardize' here" in found[0] and "48 x 64" in found[1]
         export_weights(ModelPackage.create(config.experiment), tmp_path / "w.h5")
-        assert "scales its input inside" in caplog.text
+        assert "input_normalize is 'standardize' here" in caplog.text
         same = load(shared / "parity" / "flex_unet.config").experiment.model
         assert differences_to_originals(same) == []
+
+    @pytest.mark.parametrize(
+        ("keys", "difference"),
+        [
+            ({"model": "AttentionUNet", "input_normalize": True}, "takes pixels as 0..255"),
+            ({"model": "MultiResUNet", "input_normalize": False}, "divides pixels by 255"),
+            ({"model": "ResEncUNet"}, "have no ResEncUNet"),
+            ({"model": "my.net:build"}, "have no my.net:build"),
+            ({"image_width": 50, "image_height": 50}, "multiples of 32"),
+            ({"model": "UNet3Plus", "num_classes": 3}, "one output channel, this one 3"),
+            ({"model": "EfficientUNet", "num_classes": 2}, "one output channel, this one 2"),
+            ({"model": "U2Net", "num_classes": 2, "input_normalize": False}, "ends in a sigmoid"),
+        ],
+    )
+    def test_differences_to_the_originals(self, keys: dict[str, Any], difference: str) -> None:
+        base = {"image_width": 256, "image_height": 256, "num_classes": 1, "input_normalize": False}
+        found = differences_to_originals(ModelConfig.model_validate(base | keys))
+        assert len(found) == 1 and difference in found[0]
+
+    @pytest.mark.parametrize("name", STORED)
+    def test_the_networks_of_the_fixtures_differ_in_nothing(self, shared: Path, name: str) -> None:
+        config = load(shared / "parity" / f"{name}.config").experiment.model
+        assert differences_to_originals(config) == []
+
+    @pytest.mark.parametrize("command", ["import-weights", "export-weights"])
+    def test_a_folder_is_not_moved_away(
+        self, shared: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "dataset").mkdir()
+        (tmp_path / "dataset" / "scan.png").write_bytes(b"mine")
+        config = shared / "parity" / "flex_unet.config"
+        ModelPackage.create(load(config).experiment).save(tmp_path / "p.h5", {})
+        sources = [shared / "parity" / "flex_unet.h5", config]
+        if command == "export-weights":
+            sources = [tmp_path / "p.h5"]
+        assert flexseg(command, *sources, "-o", tmp_path / "dataset") == 2
+        assert "This is a folder" in capsys.readouterr().err
+        assert (tmp_path / "dataset" / "scan.png").read_bytes() == b"mine"
 
     def test_weights_without_description_need_a_config(
         self, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ from flexseg.models.build import build_model
 
 class TestUNet3Plus(ModelContract):
     name = "UNet3Plus"
+    eager = True
 
 
 def _build(**keys: Any) -> keras.Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 from flexseg.checking.facts import CaseFacts
@@ -34,27 +35,17 @@ def _data(
 
 
 def network_findings(loaded: LoadedConfig) -> list[Finding]:
-    """Keys of [model] that the chosen network does not read, and padding of its input."""
+    """What of [model] the chosen network does not use, padding, and pretrained weights."""
     config = loaded.experiment.model
     if ":" in config.model:
         return []
     findings = []
-    architecture = MODELS.get(config.model)
-    read = {*COMMON_OPTIONS, *architecture.options}
-    for name in ModelConfig.model_fields:
+    for name, reason in _unused_keys(config).items():
         source = loaded.source("model", name)
-        if name not in read and not source.startswith("default"):
-            findings.append(
-                Finding(
-                    Severity.NOTE,
-                    "config",
-                    "unread-key",
-                    f"{source}, [model] {name}",
-                    f"Without effect: {MODELS.canonical(config.model)} does not read it.",
-                    f"It reads {', '.join(architecture.options)}.",
-                )
-            )
-    multiple = architecture.multiple(config)
+        if not source.startswith("default"):
+            where = f"{source}, [model] {name}"
+            findings.append(Finding(Severity.NOTE, "config", "unread-key", where, reason))
+    multiple = MODELS.get(config.model).multiple(config)
     size = (config.image_width, config.image_height)
     padded = [-(-n // multiple) * multiple for n in size]
     if padded != [*size]:
@@ -69,7 +60,53 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
                 "Multiples save time.",
             )
         )
-    return findings
+    return findings + _pretrained_findings(config)
+
+
+def _unused_keys(config: ModelConfig) -> dict[str, str]:
+    """Keys of [model] that have no effect or only a part of it, and why."""
+    name, architecture = MODELS.canonical(config.model), MODELS.get(config.model)
+    read = {*COMMON_OPTIONS, *architecture.options}
+    reads = f"Without effect: {name} reads {', '.join(architecture.options)}."
+    unused = dict.fromkeys((key for key in ModelConfig.model_fields if key not in read), reads)
+    head = "multiclass_activation" if config.num_classes == 1 else "final_activation"
+    unused[head] = f"Without effect with num_classes = {config.num_classes}."
+    has_encoder = architecture.backbone(config) is not None
+    if not has_encoder or config.weights is None:
+        missing = "are no pretrained weights" if has_encoder else "is no backbone"
+        unused |= dict.fromkeys(
+            ("freeze_backbone", "freeze_batch_norm"), f"Without effect: there {missing}."
+        )
+    if "weights" in read and not has_encoder:
+        unused["weights"] = "Without effect: there is no backbone."
+    partly = architecture.unused(config)
+    return unused | {key: f"Used in part: {reason}" for key, reason in partly.items()}
+
+
+def _pretrained_findings(config: ModelConfig) -> list[Finding]:
+    """Whether the pretrained weights of an encoder are there."""
+    backbone = MODELS.get(config.model).backbone(config)
+    where = "[model] weights"
+    if backbone is None or config.weights is None:
+        return []
+    if config.weights == "imagenet":
+        what = f"The training begins with weights of {backbone} from ImageNet, which are downloaded"
+        fix = "A file, or 'none' for random weights, needs no network."
+        return [
+            Finding(Severity.NOTE, "config", "download", where, f"{what} once.", fix),
+        ]
+    if not Path(config.weights).is_file():
+        return [
+            Finding(
+                Severity.ERROR,
+                "config",
+                "no-weights",
+                where,
+                f"There is no file {config.weights}.",
+                "Check the path; 'imagenet' downloads, 'none' begins with random weights.",
+            )
+        ]
+    return []
 
 
 def split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:

@@ -29,6 +29,7 @@ from flexseg.config.legacy_keys import (
     NETWORK_DEFAULTS,
     ORIGINAL,
     ORIGINAL_INPUT_SCALE,
+    SCALING_NETWORKS,
     Key,
 )
 from flexseg.errors import ConfigError
@@ -207,7 +208,7 @@ def family_of(raw: RawConfig) -> str:
     name = str(raw.values.get(("model", "model"), ""))
     if "flex" in name.lower().replace("slightlyflexible", ""):
         return "multiclass"
-    if name.startswith("Tensorflow") or not name:
+    if name.lower().startswith("tensorflow") or not name:
         return "single-class"
     return "single-class" if raw.values.get(("model", "num_classes")) == 1 else "multiclass"
 
@@ -396,15 +397,20 @@ def _translate_normalization(raw: RawConfig) -> None:
     if not before:
         return
     inside = ("model", "input_normalize")
-    if raw.values.get(inside) and raw.sources[inside] != ORIGINAL:
+    network = network_of(raw)
+    asked = raw.values.get(inside) and raw.sources[inside] != ORIGINAL
+    if asked or network in SCALING_NETWORKS:
+        again = "in the network" if network in SCALING_NETWORKS else "for [model] input_normalize"
         raw.warn(
             Severity.WARNING,
             "normalized-twice",
             f"{source}, [dataset] image_normalize",
-            "The originals divide by 255 here and again for [model] input_normalize; flexseg does "
-            "it once, so weights of the originals would not fit.",
-            "Set one of the two to False.",
+            f"The originals scale pixels here and again {again}; flexseg does it once, so weights "
+            "of the originals would not fit.",
+            "Set it to False." if network in SCALING_NETWORKS else "Set one of the two to False.",
         )
+    if network in SCALING_NETWORKS:
+        return
     raw.values[inside], raw.sources[inside] = True, f"{source} as [dataset] image_normalize"
 
 

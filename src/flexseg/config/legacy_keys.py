@@ -146,6 +146,8 @@ ORIGINAL_INPUT_SCALE: dict[str, bool] = {
     "basnet": False,
     "xceptionlikeunet": False,
 }
+# Those that scale by themselves, whatever is done to the images before.
+SCALING_NETWORKS = ("multiresunet", "efficientunet", "efficientnetb7unet")
 # Defaults of the originals that only one network has.
 NETWORK_DEFAULTS: dict[str, dict[Key, Any]] = {
     "attentionunet": {("model", "dropout_rate"): 0.1},

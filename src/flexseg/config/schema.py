@@ -135,8 +135,9 @@ class ModelConfig(Section):
         None,
         description="SwinUNet: attention heads per level [4, 8, 8, 8]; TransUNet: heads [12].",
     )
-    window_size: Counts = Field(
-        [4, 2, 2, 2], description="SwinUNet: window per level, in patches of that level."
+    window_size: Counts | None = Field(
+        None,
+        description="SwinUNet: window per level [4, 2, 2, 2], in patches of that level.",
     )
     num_mlp: int | None = Field(
         None, gt=0, description="Width of the MLP; SwinUNet [512], TransUNet [3072]."

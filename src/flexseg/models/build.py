@@ -10,30 +10,9 @@ import keras
 
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models import (
-    attention_unet,
-    basnet,
-    deeplab_v3plus,
-    efficient_unet,
-    efficientnet_b7_unet,
-    encoder_unet,
-    multires_unet,
-    resenc_unet,
-    segformer,
-    sharp_unet,
-    swin_unet,
-    trans_unet,
-    u2net,
-    unet,
-    unet3plus,
-    unet_plus_plus,
-    xception_unet,
-)
-from flexseg.models.layers import activation
-from flexseg.models.registry import MODELS
 
 # Importing a network's module enters it into the registry.
-ARCHITECTURES = (
+from flexseg.models import (  # noqa: F401
     attention_unet,
     basnet,
     deeplab_v3plus,
@@ -52,6 +31,11 @@ ARCHITECTURES = (
     unet_plus_plus,
     xception_unet,
 )
+from flexseg.models.encoders import check_encoder
+from flexseg.models.layers import activation
+from flexseg.models.registry import MODELS, Architecture
+
+PROBABILITIES = ("sigmoid", "hard_sigmoid")
 
 
 def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
@@ -70,7 +54,7 @@ def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
     if ":" in config.model:
         return _build_custom(config, search)
     check_architecture(config)
-    return MODELS.get(config.model).build(config)
+    return architecture_of(config).build(config)
 
 
 def check_architecture(config: ModelConfig) -> None:
@@ -80,9 +64,32 @@ def check_architecture(config: ModelConfig) -> None:
     ------
     ConfigError : unknown name, impossible size or values.
     """
-    MODELS.get(config.model).check(config)
-    activation(config.activation)
-    activation(config.final_activation)
+    architecture = architecture_of(config)
+    for key in ("activation", "final_activation"):
+        activation(getattr(config, key), f"[model] {key}")
+    if config.num_classes == 1 and config.final_activation not in PROBABILITIES:
+        raise ConfigError(
+            f"final_activation = {config.final_activation!r} gives no probability.",
+            f"Use one of {', '.join(PROBABILITIES)}.",
+            "[model] final_activation",
+        )
+    architecture.check(config)
+    backbone = architecture.backbone(config)
+    if backbone is not None:
+        check_encoder(config, backbone)
+
+
+def architecture_of(config: ModelConfig) -> Architecture:
+    """The entry of the registry that a config names.
+
+    Raises
+    ------
+    ConfigError : there is none of that name.
+    """
+    try:
+        return MODELS.get(config.model)
+    except ConfigError as error:
+        raise ConfigError(error.problem, error.fix, "[model] model") from None
 
 
 def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
@@ -105,7 +112,14 @@ def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
             "Write package.module:function.",
             where,
         )
-    model = builder(config)
+    try:
+        model = builder(config)
+    except Exception as error:  # the user's builder may raise anything
+        raise ConfigError(
+            f"{config.model} fails ({type(error).__name__}: {error}).",
+            "Correct the function; `flexseg --debug` shows where it fails.",
+            where,
+        ) from error
     expected = (None, config.image_height, config.image_width, config.num_classes)
     shape = getattr(model, "output_shape", type(model).__name__)
     if not isinstance(model, keras.Model) or shape != expected:

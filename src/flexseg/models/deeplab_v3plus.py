@@ -8,32 +8,14 @@ import keras
 from keras import layers
 
 from flexseg.config.schema import ModelConfig
-from flexseg.models.encoders import build_encoder, check_encoder, encoder_input, load_pretrained
+from flexseg.models.encoders import build_encoder, encoder_input
 from flexseg.models.layers import conv_block, segmentation_head, upsample
 from flexseg.models.registry import register_model
 
 BACKBONE = "ResNet50"
+MULTIPLE = 16  # where the pyramid works
 FILTERS = 256
 RATES = (6, 12, 18)
-
-
-def deeplab_multiple(config: ModelConfig) -> int:
-    """The pyramid works at 1/16."""
-    return 16
-
-
-def check_deeplab(config: ModelConfig) -> None:
-    """Refuse values that the encoder cannot be built with.
-
-    Raises
-    ------
-    ConfigError : see `encoders.check_encoder`.
-    """
-    check_encoder(config, BACKBONE)
-
-
-def _pretrain(model: keras.Model, config: ModelConfig) -> None:
-    load_pretrained(model, config, BACKBONE)
 
 
 def _conv(x: Any, filters: int, kernel: int = 1, use_bias: bool = False, **keys: Any) -> Any:
@@ -57,16 +39,15 @@ def _pyramid(x: Any) -> Any:
     paper="Chen 2018, Encoder-decoder with atrous separable convolution for semantic image "
     "segmentation",
     options=("input_normalize", "weights"),
-    multiple=deeplab_multiple,
-    check=check_deeplab,
-    pretrain=_pretrain,
+    multiple=MULTIPLE,
+    backbone=BACKBONE,
 )
 def build_deeplab_v3plus(config: ModelConfig) -> keras.Model:
     """ResNet50, atrous spatial pyramid pooling and a small decoder.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].
     """
-    inputs, x = encoder_input(config, deeplab_multiple(config))
+    inputs, x = encoder_input(config, MULTIPLE)
     encoder = build_encoder(x, config, BACKBONE)
     # The originals tap inside of the blocks, before their last convolution.
     low, high = (encoder.outputs[f"{block}_2_relu"] for block in ("conv2_block3", "conv4_block6"))

@@ -11,9 +11,7 @@ from flexseg.config.schema import ModelConfig
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
-    check_encoder,
     encoder_input,
-    load_pretrained,
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
@@ -23,27 +21,8 @@ BRIDGE = "block7a_project_bn"
 SKIPS = ("block5c_drop", "block3b_drop", "block2b_drop", "block1a_project_bn")
 
 
-def efficient_multiple(config: ModelConfig) -> int:
-    """The encoder halves the size five times."""
-    return MULTIPLE
-
-
 def _backbone(config: ModelConfig) -> str:
     return f"EfficientNet{config.efficientnet}"
-
-
-def check_efficient(config: ModelConfig) -> None:
-    """Refuse values that the encoder cannot be built with.
-
-    Raises
-    ------
-    ConfigError : see `encoders.check_encoder`.
-    """
-    check_encoder(config, _backbone(config))
-
-
-def _pretrain(model: keras.Model, config: ModelConfig) -> None:
-    load_pretrained(model, config, _backbone(config))
 
 
 def _residual(x: Any, filters: int) -> Any:
@@ -59,9 +38,8 @@ def _residual(x: Any, filters: int) -> Any:
     paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural "
     "networks",
     options=("input_normalize", "efficientnet", "weights"),
-    multiple=efficient_multiple,
-    check=check_efficient,
-    pretrain=_pretrain,
+    multiple=MULTIPLE,
+    backbone=_backbone,
 )
 def build_efficient_unet(config: ModelConfig) -> keras.Model:
     """U-Net with residual blocks on an EfficientNet from B0 to B7.

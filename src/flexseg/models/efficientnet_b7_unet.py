@@ -9,9 +9,7 @@ from flexseg.config.schema import ModelConfig
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
-    check_encoder,
     encoder_input,
-    load_pretrained,
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head
@@ -25,25 +23,6 @@ SKIPS = ("block4a_activation", "block3a_activation", "block2a_activation", "bloc
 FILTERS = (512, 256, 128, 64, 32)
 
 
-def b7_multiple(config: ModelConfig) -> int:
-    """The encoder halves the size five times."""
-    return MULTIPLE
-
-
-def check_b7(config: ModelConfig) -> None:
-    """Refuse values that the encoder cannot be built with.
-
-    Raises
-    ------
-    ConfigError : see `encoders.check_encoder`.
-    """
-    check_encoder(config, BACKBONE)
-
-
-def _pretrain(model: keras.Model, config: ModelConfig) -> None:
-    load_pretrained(model, config, BACKBONE)
-
-
 @register_model(
     "EfficientNetB7UNet",
     "TensorFlowFlexEfficientNetB7UNet",
@@ -51,9 +30,8 @@ def _pretrain(model: keras.Model, config: ModelConfig) -> None:
     paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural "
     "networks",
     options=("input_normalize", "weights", "freeze_backbone"),
-    multiple=b7_multiple,
-    check=check_b7,
-    pretrain=_pretrain,
+    multiple=MULTIPLE,
+    backbone=BACKBONE,
 )
 def build_efficientnet_b7_unet(config: ModelConfig) -> keras.Model:
     """U-Net on an EfficientNetB7 of which only the last stage is trained.

@@ -12,20 +12,13 @@ from flexseg.errors import ConfigError
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
-    check_encoder,
     encoder_input,
-    load_pretrained,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
 from flexseg.models.registry import register_model
 
 DEFAULT_BACKBONE = "EfficientNetV2B0"
 HALVINGS = 5
-
-
-def encoder_unet_multiple(config: ModelConfig) -> int:
-    """The encoder halves the size five times."""
-    return MULTIPLE
 
 
 def _backbone(config: ModelConfig) -> str:
@@ -37,9 +30,8 @@ def check_encoder_unet(config: ModelConfig) -> None:
 
     Raises
     ------
-    ConfigError : wrong number of decoder_filters; or see `encoders.check_encoder`.
+    ConfigError : wrong number of decoder_filters.
     """
-    check_encoder(config, _backbone(config))
     if len(config.decoder_filters) != HALVINGS:
         raise ConfigError(
             f"decoder_filters = {config.decoder_filters} has {len(config.decoder_filters)} "
@@ -49,17 +41,14 @@ def check_encoder_unet(config: ModelConfig) -> None:
         )
 
 
-def _pretrain(model: keras.Model, config: ModelConfig) -> None:
-    load_pretrained(model, config, _backbone(config))
-
-
 @register_model(
     "EncoderUNet",
     paper="Ronneberger 2015, U-Net: convolutional networks for biomedical image segmentation",
     options=("input_normalize", "backbone", "weights", "decoder_filters"),
-    multiple=encoder_unet_multiple,
+    multiple=MULTIPLE,
     check=check_encoder_unet,
-    pretrain=_pretrain,
+    backbone=_backbone,
+    defaults={"backbone": DEFAULT_BACKBONE},
 )
 def build_encoder_unet(config: ModelConfig) -> keras.Model:
     """U-Net on a pretrained EfficientNet, EfficientNetV2, ConvNeXt or ResNet.

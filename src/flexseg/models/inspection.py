@@ -20,7 +20,7 @@ class LayerFacts:
 
     Attributes
     ----------
-    shape : of its output for one image.
+    shape : of its (first) output for one image.
     flop : floating-point operations per image; a multiplication and an addition are two.
     inputs : names of the layers before it.
     """
@@ -65,8 +65,12 @@ def inspect_model(model: keras.Model) -> ModelFacts:
     """The facts of a functional model, its layers in their order."""
     facts, activation_bytes = [], 0
     for layer in model.layers:
-        shape = tuple(int(n) for n in layer.output.shape[1:])
-        activation_bytes += math.prod(shape) * (2 if "16" in str(layer.output.dtype) else 4)
+        outputs = keras.tree.flatten(layer.output)
+        shape = tuple(int(n) for n in outputs[0].shape[1:])
+        activation_bytes += sum(
+            math.prod(output.shape[1:]) * (2 if "16" in str(output.dtype) else 4)
+            for output in outputs
+        )
         facts.append(
             LayerFacts(
                 layer.name,
@@ -93,6 +97,8 @@ def layer_flop(layer: keras.layers.Layer) -> int:
     """
     if hasattr(layer, "flop"):
         return int(layer.flop(layer.input.shape))
+    if isinstance(layer, keras.Model):
+        return sum(layer_flop(part) for part in layer.layers)
     if isinstance(layer, layers.MultiHeadAttention):
         return _attention_flop(layer)
     if isinstance(layer, layers.SeparableConv2D):
@@ -124,11 +130,14 @@ def _attention_flop(layer: keras.layers.MultiHeadAttention) -> int:
     return int(2 * config["num_heads"] * (queries * per_query + keys * per_key + products))
 
 
-def _inputs(layer: keras.layers.Layer) -> tuple[str, ...]:
+def _inputs(layer: keras.Operation) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for node in layer._inbound_nodes[:1]:
         for tensor in node.input_tensors:
-            names[tensor._keras_history.operation.name] = None
+            before = tensor._keras_history.operation
+            # Between layers, there may be bare operations.
+            found = (before.name,) if isinstance(before, keras.layers.Layer) else _inputs(before)
+            names |= dict.fromkeys(found)
     return tuple(names)
 
 

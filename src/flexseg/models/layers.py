@@ -50,7 +50,7 @@ class Standardize(keras.layers.Layer):
         return input_shape
 
 
-def activation(name: str) -> Any:
+def activation(name: str, where: str = "[model]") -> Any:
     """An activation by name: "mish" or any of Keras.
 
     Raises
@@ -63,7 +63,7 @@ def activation(name: str) -> Any:
         return keras.activations.get(name.lower())
     except ValueError:
         raise ConfigError(
-            f"{name!r} is no activation.", "Use relu, mish, elu, gelu, leaky_relu, ...", "[model]"
+            f"{name!r} is no activation.", "Use relu, mish, elu, gelu, leaky_relu, ...", where
         ) from None
 
 

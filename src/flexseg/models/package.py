@@ -18,6 +18,7 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError
 from flexseg.models.build import build_model
+from flexseg.models.encoders import load_pretrained
 from flexseg.models.registry import MODELS
 from flexseg.models.weights import load_weights, read_metadata, save_weights
 
@@ -58,9 +59,8 @@ class ModelPackage:
         ResourceError, DataError : they cannot be had, or do not fit.
         """
         if ":" not in self.config.model:
-            hook = MODELS.get(self.config.model).pretrain
-            if hook is not None:
-                hook(self.model, self.config)
+            backbone = MODELS.get(self.config.model).backbone(self.config)
+            load_pretrained(self.model, self.config, backbone)
 
     def describe(self) -> dict[str, Any]:
         """What the package knows beside the weights, JSON types."""

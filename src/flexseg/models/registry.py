@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import keras
 
 from flexseg.config.schema import ModelConfig
 from flexseg.registry import Registry
 
+T = TypeVar("T")
 Builder = Callable[[ModelConfig], keras.Model]
 
 # Keys of [model] that concern every network: its input, its output and its training.
@@ -21,14 +23,6 @@ COMMON_OPTIONS = frozenset(
         "clipvalue", "loss", "metrics", "show_summary",
     }
 )  # fmt: skip
-
-
-def _one(config: ModelConfig) -> int:
-    return 1
-
-
-def _accept(config: ModelConfig) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -43,17 +37,21 @@ class Architecture:
     options : the keys of [model] that it reads beside COMMON_OPTIONS.
     multiple : to what multiple of pixels height and width are padded inside the network.
     check : raises ConfigError for values that the network cannot be built with.
-    pretrain : loads the encoder's pretrained weights that the config names, or None.
+    unused : keys whose values the network takes only in part, each with what it does.
+    backbone : name of its encoder from keras.applications, or None.
+    defaults : of options that the schema leaves to the network.
     deep_supervision : trained with losses at several resolutions unless the config says no.
     """
 
     build: Builder
     paper: str
     options: tuple[str, ...]
-    multiple: Callable[[ModelConfig], int] = _one
-    check: Callable[[ModelConfig], None] = _accept
-    pretrain: Callable[[keras.Model, ModelConfig], None] | None = None
-    deep_supervision: bool = False
+    multiple: Callable[[ModelConfig], int]
+    check: Callable[[ModelConfig], None]
+    unused: Callable[[ModelConfig], dict[str, str]]
+    backbone: Callable[[ModelConfig], str | None]
+    defaults: Mapping[str, Any]
+    deep_supervision: bool
 
     @property
     def summary(self) -> str:
@@ -64,14 +62,21 @@ class Architecture:
 MODELS: Registry[Architecture] = Registry("model")
 
 
+def _always(value: T | Callable[[ModelConfig], T]) -> Callable[[ModelConfig], T]:
+    """A function of the config, also where the value does not depend on it."""
+    return value if callable(value) else lambda _: value
+
+
 def register_model(
     name: str,
     *aliases: str,
     paper: str,
     options: tuple[str, ...],
-    multiple: Callable[[ModelConfig], int] = _one,
-    check: Callable[[ModelConfig], None] = _accept,
-    pretrain: Callable[[keras.Model, ModelConfig], None] | None = None,
+    multiple: int | Callable[[ModelConfig], int] = 1,
+    check: Callable[[ModelConfig], None] = lambda _: None,
+    unused: Callable[[ModelConfig], dict[str, str]] = lambda _: {},
+    backbone: str | Callable[[ModelConfig], str | None] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     deep_supervision: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Decorator: enter a builder under its short name and its original names.
@@ -81,7 +86,15 @@ def register_model(
 
     def add(build: Builder) -> Builder:
         architecture = Architecture(
-            build, paper, options, multiple, check, pretrain, deep_supervision
+            build,
+            paper,
+            options,
+            _always(multiple),
+            check,
+            unused,
+            _always(backbone),
+            defaults or {},
+            deep_supervision,
         )
         MODELS.register(name, *aliases)(architecture)
         return build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -29,10 +30,26 @@ def per_stage(values: Sequence[T], stages: int) -> list[T]:
 
 def resenc_multiple(config: ModelConfig) -> int:
     """Sizes must survive the strides of all stages."""
-    height, width = 1, 1
-    for stride in per_stage(config.stage_strides, len(config.stage_features)):
-        height, width = height * stride[0], width * stride[1]
-    return max(height, width)
+    return max(resenc_strides(config))
+
+
+def resenc_strides(config: ModelConfig) -> tuple[int, int]:
+    """By how much the deepest stage is smaller than the input, in height and width."""
+    strides = per_stage(config.stage_strides, len(config.stage_features))
+    height, width = zip(*strides, strict=True)
+    return math.prod(height), math.prod(width)
+
+
+def unused_by_resenc(config: ModelConfig) -> dict[str, str]:
+    """Lists with more values than there are stages."""
+    stages = len(config.stage_features)
+    limits = dict.fromkeys(("stage_blocks", "stage_kernels", "stage_strides"), stages)
+    limits["decoder_blocks"] = stages - 1
+    return {
+        key: f"only the first {limit} of its values are used, for as many stages."
+        for key, limit in limits.items()
+        if len(getattr(config, key)) > limit
+    }
 
 
 def check_resenc(config: ModelConfig) -> None:
@@ -40,8 +57,9 @@ def check_resenc(config: ModelConfig) -> None:
 
     Raises
     ------
-    ConfigError : fewer than two stages, strides other than 1 and 2, or a deepest stage of one
-        pixel, which instance normalisation would make 0.
+    ConfigError : fewer than two stages, strides other than 1 and 2, a first stage that is not at
+        full resolution, or a deepest one of one pixel, which instance normalisation would
+        make 0.
     """
     stages = len(config.stage_features)
     if stages < 2:
@@ -56,7 +74,18 @@ def check_resenc(config: ModelConfig) -> None:
             "Write for example [[1, 1], [2, 2]].",
             "[model] stage_strides",
         )
-    if max(config.image_height, config.image_width) <= resenc_multiple(config):
+    if config.stage_strides[0] != (1, 1):
+        raise ConfigError(
+            f"stage_strides begins with {config.stage_strides[0]}.",
+            "The first stage works at full resolution: begin with [1, 1].",
+            "[model] stage_strides",
+        )
+    height, width = resenc_strides(config)
+    multiple = resenc_multiple(config)
+    if (
+        -(-config.image_height // multiple) * multiple <= height
+        and -(-config.image_width // multiple) * multiple <= width
+    ):
         raise ConfigError(
             f"{stages} stages leave one pixel of {config.image_width} x {config.image_height}.",
             "Use fewer stage_features, or a larger image_width and image_height.",
@@ -94,6 +123,7 @@ def _residual_block(x: Any, features: int, kernel: tuple[int, int], stride: tupl
     ),
     multiple=resenc_multiple,
     check=check_resenc,
+    unused=unused_by_resenc,
     deep_supervision=True,
 )  # fmt: skip
 def build_resenc_unet(config: ModelConfig) -> keras.Model:

@@ -117,16 +117,12 @@ def _encoder(x: Any, size: Size) -> list[Any]:
     return features
 
 
-def _multiple(config: ModelConfig) -> int:
-    return MULTIPLE
-
-
 @register_model(
     "SegFormer",
     paper="Xie 2021, SegFormer: simple and efficient design for semantic segmentation with "
     "transformers",
     options=("input_normalize", "segformer"),
-    multiple=_multiple,
+    multiple=MULTIPLE,
 )
 def build_segformer(config: ModelConfig) -> keras.Model:
     """Hierarchical transformer with a light all-MLP decoder, in the published sizes B0 to B5.

@@ -9,6 +9,7 @@ its own. (Theirs mask nothing, all entries being equal; here the mask is that of
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -23,6 +24,9 @@ from flexseg.models.layers import PatchEmbedding, network_input, segmentation_he
 from flexseg.models.registry import register_model
 
 MASKED = -100.0
+HEADS = [4, 8]  # of the first level, of the deeper ones
+WINDOWS = [4, 2]
+MLP = 512
 REACH = 64  # steps within which the nearest legal sizes are looked for
 
 
@@ -213,7 +217,7 @@ def _stage(x: Any, config: ModelConfig, entry: int, blocks: int) -> Any:
     window, shift = window_and_shift(config, entry, x.shape[1:3])
     heads = _heads(config)[entry]
     for block in range(blocks):
-        x = SwinTransformerBlock(heads, window, shift * (block % 2), config.num_mlp or 512)(x)
+        x = SwinTransformerBlock(heads, window, shift * (block % 2), config.num_mlp or MLP)(x)
     return x
 
 
@@ -226,8 +230,26 @@ def _heads(config: ModelConfig) -> list[int]:
     """Attention heads per level."""
     heads = config.num_heads
     if heads is None:
-        return [4] + [8] * (config.depth - 1)
+        return HEADS[:1] + HEADS[1:] * (config.depth - 1)
     return _per_level([heads] if isinstance(heads, int) else heads, config)
+
+
+def _windows(config: ModelConfig) -> list[int]:
+    """Side of the windows per level, in tokens of that level."""
+    if config.window_size is None:
+        return WINDOWS[:1] + WINDOWS[1:] * (config.depth - 1)
+    return _per_level(config.window_size, config)
+
+
+def unused_by_swin(config: ModelConfig) -> dict[str, str]:
+    """Keys whose values are longer than the network is deep."""
+    lists = {"window_size": _windows(config), "num_heads": _heads(config)}
+    return {
+        key: f"depth = {config.depth} needs {config.depth} numbers. As in the original, the way "
+        "down takes the first of them, the way up the last."
+        for key, values in lists.items()
+        if len(values) > config.depth
+    }
 
 
 def _entries(config: ModelConfig) -> list[tuple[int, int]]:
@@ -245,7 +267,7 @@ def window_and_shift(config: ModelConfig, entry: int, grid: tuple[int, int]) -> 
 
     A window that is larger than the grid becomes as large as its shorter side, unshifted.
     """
-    wanted = _per_level(config.window_size, config)[entry]
+    wanted = _windows(config)[entry]
     if wanted > min(grid):
         return min(grid), 0
     return wanted, wanted // 2 if config.shift_window else 0
@@ -267,7 +289,7 @@ def fits(config: ModelConfig, height: int, width: int) -> bool:
 
 def nearest_sizes(config: ModelConfig) -> list[tuple[int, int]]:
     """The nearest legal (width, height) that is not larger, if any, and that is not smaller."""
-    patch, windows = config.patch_size[0], _per_level(config.window_size, config)
+    patch, windows = config.patch_size[0], _windows(config)
     unit = patch * 2 ** (config.depth - 1)
     # No size that all windows divide is refused; smaller ones may do.
     sure = patch * math.lcm(
@@ -284,8 +306,18 @@ def nearest_sizes(config: ModelConfig) -> list[tuple[int, int]]:
         pairs = product(sides(config.image_width, direction), sides(config.image_height, direction))
         legal = [(width, height) for width, height in pairs if fits(config, height, width)]
         if legal:
-            found.append((min if direction > 0 else max)(legal, key=sum))
+            found.append(min(legal, key=_distance(config)))
     return found
+
+
+def _distance(config: ModelConfig) -> Callable[[tuple[int, int]], tuple[int, int]]:
+    """How far a (width, height) is from the config's, then the larger of the two differences."""
+
+    def distance(size: tuple[int, int]) -> tuple[int, int]:
+        steps = abs(size[0] - config.image_width), abs(size[1] - config.image_height)
+        return sum(steps), max(steps)
+
+    return distance
 
 
 def check_swin(config: ModelConfig) -> None:
@@ -303,7 +335,7 @@ def check_swin(config: ModelConfig) -> None:
             "Use two equal numbers.",
             "[model] patch_size",
         )
-    for key, values in (("window_size", config.window_size), ("num_heads", _heads(config))):
+    for key, values in (("window_size", _windows(config)), ("num_heads", _heads(config))):
         if len(_per_level(values, config)) < config.depth:
             raise ConfigError(
                 f"{key} = {values} has {len(values)} numbers for depth = {config.depth}.",
@@ -329,7 +361,7 @@ def check_swin(config: ModelConfig) -> None:
         sizes = " and ".join(f"{width} x {height}" for width, height in nearest_sizes(config))
         raise ConfigError(
             f"Patches of {patch} pixels, merged {config.depth - 1} times, and windows of "
-            f"{config.window_size} do not divide {config.image_width} x {config.image_height}.",
+            f"{_windows(config)} do not divide {config.image_width} x {config.image_height}.",
             f"Nearest legal sizes (width x height): {sizes}.",
             "[model] image_width, image_height",
         )
@@ -345,6 +377,8 @@ def check_swin(config: ModelConfig) -> None:
         "patch_size", "num_heads", "window_size", "num_mlp", "shift_window",
     ),
     check=check_swin,
+    unused=unused_by_swin,
+    defaults={"num_heads": [4, 8, 8, 8], "num_mlp": MLP, "window_size": [4, 2, 2, 2]},
 )  # fmt: skip
 def build_swin_unet(config: ModelConfig) -> keras.Model:
     """U-shaped transformer without convolutions: attention within shifted windows of patches.

@@ -16,9 +16,7 @@ from flexseg.errors import ConfigError
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
-    check_encoder,
     encoder_input,
-    load_pretrained,
 )
 from flexseg.models.layers import (
     PatchEmbedding,
@@ -32,6 +30,7 @@ from flexseg.models.layers import (
 from flexseg.models.registry import register_model
 
 MIN_LEVELS = 3  # with an encoder
+HEADS, MLP = 12, 3072  # of the paper
 
 
 def trans_multiple(config: ModelConfig) -> int:
@@ -46,13 +45,12 @@ def check_trans(config: ModelConfig) -> None:
     Raises
     ------
     ConfigError : several numbers of heads, an unknown activation, or fewer levels than the
-        encoder needs; or see `encoders.check_encoder`.
+        encoder needs.
     """
     _heads(config)
     _mlp_activation(config)
     if config.backbone is None:
         return
-    check_encoder(config, config.backbone)
     if len(config.filter_num) < MIN_LEVELS:
         raise ConfigError(
             f"filter_num = {config.filter_num} has {len(config.filter_num)} levels; the features "
@@ -62,8 +60,12 @@ def check_trans(config: ModelConfig) -> None:
         )
 
 
+def _backbone(config: ModelConfig) -> str | None:
+    return config.backbone
+
+
 def _heads(config: ModelConfig) -> int:
-    heads = config.num_heads or 12
+    heads = config.num_heads or HEADS
     if isinstance(heads, int):
         return heads
     if len(heads) > 1:
@@ -135,7 +137,7 @@ def _transformer_block(x: Any, config: ModelConfig) -> Any:
     y = layers.MultiHeadAttention(_heads(config), config.embed_dim)(y, y)
     x = layers.Add()([y, x])
     y = layers.LayerNormalization(epsilon=1e-3)(x)
-    for width in (config.num_mlp or 3072, config.embed_dim):
+    for width in (config.num_mlp or MLP, config.embed_dim):
         y = layers.Dense(width)(y)
         y = layers.Activation(_mlp_activation(config))(y)
     return layers.Add()([y, x])
@@ -172,10 +174,6 @@ def _features(x: Any, config: ModelConfig) -> list[Any]:
     return features
 
 
-def _pretrain(model: keras.Model, config: ModelConfig) -> None:
-    load_pretrained(model, config, config.backbone)
-
-
 @register_model(
     "TransUNet",
     "TensorFlowFlexTransUNet",
@@ -188,7 +186,8 @@ def _pretrain(model: keras.Model, config: ModelConfig) -> None:
     ),
     multiple=trans_multiple,
     check=check_trans,
-    pretrain=_pretrain,
+    backbone=_backbone,
+    defaults={"num_heads": HEADS, "num_mlp": MLP, "backbone": "none"},
 )  # fmt: skip
 def build_trans_unet(config: ModelConfig) -> keras.Model:
     """U-Net whose deepest level is a vision transformer over all pixels.

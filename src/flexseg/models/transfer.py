@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import ModelConfig
-from flexseg.errors import DataError
+from flexseg.errors import ConfigError, DataError
 from flexseg.models.package import ModelPackage
+from flexseg.models.registry import MODELS
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
 from flexseg.outputs import explain_os_errors, make_folder, set_aside
 
 logger = logging.getLogger(__name__)
+
+DOES_WITH_PIXELS = {
+    None: "divides pixels by 255 (true) or takes them as they are (false)",
+    True: "divides pixels by 255 (true)",
+    False: "takes pixels as 0..255 (false)",
+}
+# Counts of classes for which the original networks have a single output channel.
+ONE_CHANNEL: dict[str, range] = {
+    "UNet3Plus": range(2, 256),
+    "EfficientNetB7UNet": range(2, 256),
+    "EfficientUNet": range(2, 3),
+}
 
 
 def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = None) -> Path:
@@ -39,6 +53,17 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
         )
     experiment = loaded.experiment
     package = ModelPackage.load(source, experiment, loaded.path.parent)
+    for difference in differences_to_originals(package.config):
+        logger.warning("%s", difference)
+    if not loaded.legacy:
+        logger.warning(
+            "The weights see what they were trained on only if input_normalize (now %r), "
+            "resize_interpolation (%r) and color_order (%r) are as in their training; the config "
+            "of the original project has them.",
+            experiment.model.input_normalize,
+            experiment.dataset.resize_interpolation,
+            experiment.image.color_order,
+        )
     info = {
         "imported_from": source.name,
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -62,20 +87,42 @@ def export_weights(package: ModelPackage, output: Path) -> Path:
 
 
 def differences_to_originals(config: ModelConfig) -> list[str]:
-    """Why the original system would not predict the same with exported weights."""
+    """Why the original network would not predict the same with these weights."""
+    name = MODELS.canonical(config.model) if ":" not in config.model else config.model
+    if ":" in name or not any(a.lower().startswith("tensorflow") for a in MODELS.aliases(name)):
+        return [f"The original systems have no {name}."]
     found = []
-    if config.input_normalize not in (True, False):
+    scale = ORIGINAL_INPUT_SCALE.get(name.lower())
+    fits = config.input_normalize in ((True, False) if scale is None else (scale,))
+    if not fits:
+        does = DOES_WITH_PIXELS[scale]
         found.append(
-            f"This network scales its input inside (input_normalize = {config.input_normalize!r}); "
-            "the originals do not, so scale the images before."
+            f"input_normalize is {config.input_normalize!r} here; the original {name} {does}."
         )
+    multiple = MODELS.get(name).multiple(config)
     size = (config.image_width, config.image_height)
-    if size[0] != size[1]:
-        found.append(f"The size is {size[0]} x {size[1]}; the originals take square images only.")
+    if size[0] != size[1] or size[0] % multiple:
+        found.append(
+            f"The size is {size[0]} x {size[1]}; the original takes squares whose sides are "
+            f"multiples of {multiple}."
+        )
+    if config.num_classes in ONE_CHANNEL.get(name, ()):
+        found.append(
+            f"The original {name} has one output channel, this one {config.num_classes}: its "
+            "weights do not fit."
+        )
+    if name == "U2Net" and config.num_classes > 1 and config.multiclass_activation != "sigmoid":
+        found.append("The original U2Net ends in a sigmoid, this one in a softmax.")
     return found
 
 
-def _write(target: Path, write: Any) -> None:
+def _write(target: Path, write: Callable[[], None]) -> None:
+    if target.is_dir():
+        raise ConfigError(
+            "This is a folder; a file is to be written.",
+            f"Name the file, e.g. {target / 'weights.h5'}.",
+            str(target),
+        )
     make_folder(target.absolute().parent)
     set_aside(target)
     with explain_os_errors(target):

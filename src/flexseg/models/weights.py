@@ -76,8 +76,8 @@ def _open(path: Path) -> Iterator[Any]:
     """The file, open for reading; whatever its damage raises becomes a DataError."""
     if not path.is_file():
         raise DataError(
-            "There is no such weight file.",
-            "Train first (`flexseg train CONFIG`), or check the path.",
+            "This is a folder." if path.is_dir() else "There is no such weight file.",
+            "Check the path. A config has weights after `flexseg train CONFIG`.",
             str(path),
         )
     try:

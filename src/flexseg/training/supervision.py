@@ -18,7 +18,8 @@ class DeeplySupervised(keras.Model):
 
     Its outputs are [B, H, W, C] probabilities, the network's own one first. The training loss
     is the weighted mean over the outputs with the weights 1, 1/2, 1/4, ... (Isensee 2021,
-    nnU-Net); the loss of a validation and all metrics are those of the first output.
+    nnU-Net, where the coarsest has weight 0); the loss of a validation and all metrics are those
+    of the first output.
     """
 
     def compute_loss(

@@ -122,6 +122,13 @@ class TestOwnNetwork:
         with pytest.raises(ConfigError, match=r"AttributeError.*layerz"):
             build_model(_config(f"{name}:build"), tmp_path)
 
+    def test_error_inside_of_the_function_is_named(
+        self, tmp_path: Path, module: Callable[[str], str]
+    ) -> None:
+        name = module("def build(config):\n    return 1 / 0\n")
+        with pytest.raises(ConfigError, match=r"build fails \(ZeroDivisionError"):
+            build_model(_config(f"{name}:build"), tmp_path)
+
     @pytest.mark.parametrize(
         ("attribute", "found"),
         [

@@ -111,7 +111,10 @@ class ModelConfig(Section):
         (1, 1), description="Dilation of the first level; each deeper level has 1 less."
     )
     dropout_rate: float = Field(
-        0.0, ge=0, lt=1, description="Dropout; in the UNet, level i drops rate x i."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Dropout; UNet and UNetPlusPlus drop rate x level, the others the same everywhere.",
     )
     dropout_seed_fixing: bool = Field(False, description="Give every dropout layer the same seed.")
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="Optimizer.")

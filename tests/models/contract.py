@@ -29,7 +29,6 @@ class ModelContract:
     pads : the network takes any size, by padding inside.
     resting : parts of the paths of trainable weights that rightly have no gradient.
     learning_rate : of the training step that must lower the loss.
-    eager : train without compiling, which for hundreds of layers takes longer than the steps.
     """
 
     name: ClassVar[str]
@@ -38,7 +37,6 @@ class ModelContract:
     pads: ClassVar[bool] = True
     resting: ClassVar[tuple[str, ...]] = ()
     learning_rate: ClassVar[float] = 1e-3
-    eager: ClassVar[bool] = False
 
     def keys(self) -> dict[str, Any]:
         """The keys of [model] that make the network small."""
@@ -134,10 +132,7 @@ class ModelContract:
         model = build_model(config)
         objective = LabelLoss(get_loss(loss, classes), loss)
         model.compile(
-            optimizer=keras.optimizers.Adam(self.learning_rate),
-            loss=objective,
-            jit_compile=False,
-            run_eagerly=self.eager,
+            optimizer=keras.optimizers.Adam(self.learning_rate), loss=objective, jit_compile=False
         )
         model.optimizer.build(model.trainable_variables)  # else the step is traced twice
         x = self.images(config)
@@ -163,7 +158,11 @@ class EncoderContract(ModelContract):
     would make their tiny differences so large that one step does anything to the loss.
     """
 
-    eager: ClassVar[bool] = True
+    @pytest.fixture(autouse=True)
+    def eager(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """To compile hundreds of layers takes longer than the few steps of the tests."""
+        always = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.Model, "run_eagerly", always)
 
     @pytest.fixture(autouse=True)
     def every_block(self, monkeypatch: pytest.MonkeyPatch) -> None:

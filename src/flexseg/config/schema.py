@@ -114,7 +114,7 @@ class ModelConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="Dropout; UNet and UNetPlusPlus drop rate x level, the others the same everywhere.",
+        description="Dropout; UNet and UNetPlusPlus drop rate x level, others alike everywhere.",
     )
     dropout_seed_fixing: bool = Field(False, description="Give every dropout layer the same seed.")
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="Optimizer.")

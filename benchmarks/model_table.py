@@ -52,7 +52,7 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, objec
     }
 
 
-def _median(step: object, budget: float = 12.0) -> float:
+def _median(step: object, budget: float = 5.0) -> float:
     """Seconds of a step: at least three after two to warm up, more within the budget."""
     assert callable(step)
     for _ in range(2):

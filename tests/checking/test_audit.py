@@ -534,3 +534,10 @@ def test_a_head_must_give_probabilities(check: Check, activation: str) -> None:
     report = check(NETWORK.format(name="UNet", keys=keys), with_data=False)
     assert report.exit_code == 2
     assert "gives no probability" in only(report).what
+
+
+@pytest.mark.parametrize(("order", "warned"), [("BGR", True), ("RGB", False)])
+def test_colors_of_a_pretrained_encoder(check: Check, order: str, warned: bool) -> None:
+    keys = f'weights = "imagenet"\n[image]\ncolor_order = "{order}"\n'
+    report = check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False)
+    assert ("encoder-colors" in codes(report)) is warned

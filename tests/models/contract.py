@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +16,13 @@ from small import SMALL
 from flexseg.config.schema import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.losses import LabelLoss, get_loss
+from flexseg.models import encoders
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.registry import COMMON_OPTIONS, MODELS
 from flexseg.models.weights import load_weights, save_weights
+
+# The pattern of an encoder, which is costly to make; its weights are not used.
+application = functools.cache(encoders._application)
 
 
 class ModelContract:
@@ -159,8 +164,9 @@ class EncoderContract(ModelContract):
     """
 
     @pytest.fixture(autouse=True)
-    def eager(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """To compile hundreds of layers takes longer than the few steps of the tests."""
+        monkeypatch.setattr(encoders, "_application", application)
         always = property(lambda model: True, lambda model, value: None)
         monkeypatch.setattr(keras.Model, "run_eagerly", always)
 

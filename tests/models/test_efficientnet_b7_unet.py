@@ -1,15 +1,14 @@
-"""EfficientNetB7UNet: the contract on a small sibling, then the heads and freezing of B7 itself."""
+"""EfficientNetB7UNet: the contract on a small sibling, then B7 itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 import pytest
-from contract import EncoderContract
+from contract import EncoderContract, application
 
 from flexseg.config.schema import ModelConfig
-from flexseg.models import efficientnet_b7_unet
+from flexseg.models import efficientnet_b7_unet, encoders
 from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS
 
@@ -35,25 +34,28 @@ def test_original_names() -> None:
         assert MODELS.canonical(name) == "EfficientNetB7UNet"
 
 
-def test_head_and_size_with_several_classes() -> None:
-    """The originals' network of one class has 56 725 112 parameters; each more has 32 + 1."""
-    model = build_model(config_of(num_classes=4, weights="none"))
+def test_heads_and_training_of_b7_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the originals: 56 725 112 parameters with one class, the last 61 layers trained."""
+    monkeypatch.setattr(encoders, "_application", application)
+    model = build_model(config_of(num_classes=4, weights="imagenet"))
     assert model.output_shape == (None, 32, 32, 4)
     assert model.count_params() == 56_725_112 + 3 * 33
-    assert all(layer.trainable for layer in model.layers)
+
+    own = {layer.name: layer for layer in model.layers}
+    encoder = [layer.name for layer in application("EfficientNetB7", 3).layers]
+    frozen = {name for name in encoder[:-61] if name in own and own[name].weights}
+    trained = {name for name in encoder[-61:] if name in own and own[name].weights}
+    assert len(trained) == 4
+    assert len(frozen) > 300
+    assert not any(own[name].trainable for name in frozen)
+    assert all(own[name].trainable for name in trained | {"logits"})
 
 
-def test_the_last_61_layers_of_the_encoder_are_trained() -> None:
-    encoder = keras.applications.EfficientNetB7(include_top=False, weights=None)
-    model = build_model(config_of(weights="imagenet"))
-    trained = {layer.name for layer in encoder.layers[-61:]}
-    for layer in encoder.layers:
-        if layer.name in {own.name for own in model.layers} and layer.weights:
-            assert model.get_layer(layer.name).trainable == (layer.name in trained), layer.name
-    assert model.get_layer("logits").trainable
-
-
-def test_freezing_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "keys", [{"weights": "none"}, {"weights": "imagenet", "freeze_backbone": False}]
+)
+def test_freezing_is_for_pretrained_weights(
+    keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(efficientnet_b7_unet, "BACKBONE", "EfficientNetB0")
-    model = build_model(config_of(weights="imagenet", freeze_backbone=False))
-    assert all(layer.trainable for layer in model.layers)
+    assert all(layer.trainable for layer in build_model(config_of(**keys)).layers)

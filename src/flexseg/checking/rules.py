@@ -60,7 +60,28 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
                 "Multiples save time.",
             )
         )
+    if _wants_rgb(config) and loaded.experiment.image.color_order == "BGR":
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "config",
+                "encoder-colors",
+                f"{loaded.source('image', 'color_order')}, [image] color_order",
+                "The images come as BGR, but the pretrained encoder was trained on RGB.",
+                'Set color_order = "RGB".',
+            )
+        )
     return findings + _pretrained_findings(config)
+
+
+def _wants_rgb(config: ModelConfig) -> bool:
+    """Whether the network scales the channels of a pretrained encoder, which are RGB."""
+    pretrained = config.weights is not None
+    return (
+        pretrained
+        and MODELS.get(config.model).backbone(config) is not None
+        and config.input_normalize in ("auto", "encoder")
+    )
 
 
 def _unused_keys(config: ModelConfig) -> dict[str, str]:

@@ -154,7 +154,7 @@ class TestMismatch:
 
 class TestBadFiles:
     def test_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"no such weight file. Train first"):
+        with pytest.raises(DataError, match=r"no such weight file. Check the path"):
             read_weights(tmp_path / "best_model.h5")
 
     @pytest.mark.parametrize("content", [b"", b"\x89PNG not an HDF5 file" * 50])

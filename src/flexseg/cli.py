@@ -315,14 +315,14 @@ def export_weights(
 ) -> None:
     """Write weights in the layout that the original systems read (Keras 2 HDF5)."""
     _select_backend(None)
-    from flexseg.inspecting import trained_package
+    from flexseg.inference.run import load_trained
     from flexseg.models.package import ModelPackage
     from flexseg.models.transfer import export_weights as write_weights
 
     if _is_package(source, overrides):
         package = ModelPackage.load(source)
     else:
-        package = trained_package(_load(source, overrides, strict))
+        package = load_trained(_load(source, overrides, strict))
     _say(f"written: {write_weights(package, output)}")
 
 
@@ -398,15 +398,14 @@ def _load(config: Path, overrides: list[str] | None, strict: bool) -> LoadedConf
 
 def _is_package(source: Path, overrides: list[str] | None) -> bool:
     """Whether `source` is a model package, which needs no config and takes no overrides."""
-    from flexseg.inspecting import is_package
-
-    if is_package(source) and overrides:
+    is_package = source.suffix.lower() in (".h5", ".hdf5")
+    if is_package and overrides:
         raise ConfigError(
             "A model package describes itself; --set changes nothing in it.",
             "Leave --set out, or give a config.",
             "--set",
         )
-    return is_package(source)
+    return is_package
 
 
 def _select_backend(name: str | None) -> None:

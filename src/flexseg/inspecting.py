@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from flexseg import backend
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import InspectConfig, ModelConfig
 from flexseg.models.build import build_model
@@ -15,8 +16,6 @@ from flexseg.models.inspection import ModelFacts, draw_graph, inspect_model, sum
 from flexseg.models.package import ModelPackage
 from flexseg.models.registry import MODELS
 from flexseg.outputs import make_folder, set_aside, write_text
-
-PACKAGE_SUFFIXES = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,14 @@ class Inspection:
         return self.targets.model_graph
 
 
-def is_package(source: Path) -> bool:
-    """Whether a path names a weight file rather than a config."""
-    return source.suffix.lower() in PACKAGE_SUFFIXES
-
-
 def inspect_config(loaded: LoadedConfig, output: Path | None = None) -> Inspection:
-    """Inspect the network of a config.
+    """Inspect the network of a config, in the precision that it is trained with.
 
     Parameters
     ----------
     output : folder of the files [default: [inspect] of the config].
     """
+    backend.prepare(loaded.experiment.train.precision)
     config = loaded.experiment.model
     model = build_model(config, loaded.path.parent)
     return _inspection(model, config, _targets(loaded.experiment.inspect, output))
@@ -120,15 +115,3 @@ def _targets(targets: InspectConfig, folder: Path | None) -> InspectConfig:
             "model_graph": folder / targets.model_graph.name,
         }
     )
-
-
-def trained_package(loaded: LoadedConfig) -> ModelPackage:
-    """What a config has trained.
-
-    Raises
-    ------
-    DataError : there are no weights, or they are of another network.
-    """
-    train = loaded.experiment.train
-    weights = train.model_dir / train.best_model_file
-    return ModelPackage.load(weights, loaded.experiment, loaded.path.parent)

@@ -139,12 +139,12 @@ def class_probabilities(scores: Any, config: ModelConfig, name: str = "probabili
     return keras.layers.Activation(activation(final), dtype="float32", name=name)(x)
 
 
-def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch", **keys: Any) -> Any:
+def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch") -> Any:
     """Batch normalisation, instance normalisation (Ulyanov 2016) or none; [B, H, W, C]."""
     if kind == "batch":
-        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, **keys)(x)
+        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     if kind == "instance":
-        return keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, **keys)(x)
+        return keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
     return x
 
 

@@ -42,6 +42,7 @@ class ModelFacts:
     flop : per image and forward pass: convolutions, dense layers and attention.
     activation_bytes : the input and the outputs of all layers for one image, which training
         keeps until the backward pass. What is inside a block that is one layer is not counted.
+    precision : Keras' dtype policy that the network was built in.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -49,12 +50,14 @@ class ModelFacts:
     trainable: int
     flop: int
     activation_bytes: int
+    precision: str
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "parameters": self.parameters,
             "trainable_parameters": self.trainable,
+            "precision": self.precision,
             "gflop_per_image": round(self.flop / 1e9, 4),
             "activation_mib_per_image": round(self.activation_bytes / 2**20, 3),
             "layers": [vars(layer) for layer in self.layers],
@@ -87,6 +90,7 @@ def inspect_model(model: keras.Model) -> ModelFacts:
         sum(math.prod(weight.shape) for weight in model.trainable_weights),
         sum(layer.flop for layer in facts),
         activation_bytes,
+        model.dtype_policy.name,
     )
 
 
@@ -169,7 +173,8 @@ def totals(facts: ModelFacts) -> list[str]:
     return [
         f"parameters: {facts.parameters:,} ({facts.trainable:,} trained)",
         f"compute: {facts.flop / 1e9:,.3f} GFLOP per image (convolutions, dense layers, attention)",
-        f"activations: {facts.activation_bytes / 2**20:,.1f} MiB per image while training",
+        f"activations: {facts.activation_bytes / 2**20:,.1f} MiB per image while training "
+        f"({facts.precision})",
     ]
 
 

@@ -1,0 +1,59 @@
+"""The command line: one thin function per command.
+
+Heavy modules are imported inside the commands, so that `flexseg --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.markup import escape
+
+from flexseg.cli import app, data  # noqa: F401
+from flexseg.errors import FlexsegError
+
+# The order of these imports is that of the commands in `flexseg --help`.
+# isort: split
+from flexseg.cli import runs  # noqa: F401
+
+# isort: split
+from flexseg.cli import models  # noqa: F401
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
+    try:
+        app.app(args=arguments, standalone_mode=True)
+    except FlexsegError as error:
+        if app.state["debug"]:
+            app.errors.print_exception()
+        place = f"[bold]{escape(error.where)}[/]\n" if error.where else ""
+        app.errors.print(
+            f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
+            f"[bold]Fix:[/] {escape(error.fix)}",
+            soft_wrap=True,
+        )
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        app.errors.print("Interrupted.")
+        sys.exit(130)
+    except OSError as error:
+        if app.state["debug"]:
+            app.errors.print_exception()
+        app.errors.print(
+            f"[bold red]Error:[/] {escape(str(error.filename or ''))}\n"
+            f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] Check the path, its "
+            "permissions, the free space, and whether another program has it open.",
+            soft_wrap=True,
+        )
+        sys.exit(4)
+    except Exception as error:
+        if app.state["debug"]:
+            app.errors.print_exception()
+        app.errors.print(
+            f"[bold red]Error:[/] {escape(f'{type(error).__name__}: {error}')}\n[bold]Fix:[/] This "
+            "should not happen; run again with `flexseg --debug ...` and report what it prints.",
+            soft_wrap=True,
+        )
+        sys.exit(1)

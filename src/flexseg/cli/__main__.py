@@ -1,0 +1,5 @@
+"""`python -m flexseg.cli`."""
+
+from flexseg.cli import main
+
+main()

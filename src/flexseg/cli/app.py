@@ -1,0 +1,112 @@
+"""What all commands share: the application, its options, and what they print with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import Progress
+
+from flexseg import __version__
+
+if TYPE_CHECKING:
+    from flexseg.config import LoadedConfig
+
+app = typer.Typer(
+    name="flexseg",
+    help="Medical image segmentation from one config file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+logger = logging.getLogger(__name__)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(help="Config file: antillia syntax, or TOML if it is named *.toml.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override a value of the config; may be repeated. Paths are relative to here.",
+    ),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Unknown keys and other warnings are errors.")
+]
+BackendOption = Annotated[
+    str | None,
+    typer.Option(
+        help="tensorflow, jax or torch [default: $KERAS_BACKEND, else the first installed]."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flexseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Medical image segmentation from one config file."""
+    handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
+    level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
+    package = logging.getLogger("flexseg")
+    package.handlers[:] = [handler]
+    package.setLevel(level)
+    package.propagate = False
+    console.quiet = quiet
+    state["debug"] = debug
+
+
+state: dict[str, bool] = {"debug": False}
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def say(text: str) -> None:
+    """Print text as it is: paths may hold what looks like markup, and must not be broken."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def load_config(config: Path, overrides: list[str] | None, strict: bool) -> LoadedConfig:
+    """Load a config and log the warnings about it."""
+    from flexseg.config import Severity, load
+
+    loaded = load(config, overrides or (), strict=strict)
+    for finding in loaded.findings:
+        if finding.severity is Severity.WARNING:
+            logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
+    return loaded
+
+
+def select_backend(name: str | None) -> None:
+    from flexseg.backend import select
+
+    select(name)

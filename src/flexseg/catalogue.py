@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.losses import LOSSES, METRICS, Score
 from flexseg.models import build  # noqa: F401 - fills the registry
 from flexseg.models.registry import MODELS

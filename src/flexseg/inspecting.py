@@ -10,7 +10,8 @@ import keras
 
 from flexseg import backend
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import InspectConfig, ModelConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import InspectConfig
 from flexseg.models.build import build_model
 from flexseg.models.inspection import ModelFacts, draw_graph, inspect_model, summary_text
 from flexseg.models.package import ModelPackage

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from flexseg.config import Experiment
-from flexseg.config.schema import ClassConfig, Section
+from flexseg.config.base import Section
+from flexseg.config.schema import ClassConfig
 
 SECTIONS: dict[str, type[Section]] = {
     **{name: field.annotation for name, field in Experiment.model_fields.items()},  # type: ignore[misc]

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from small import SMALL
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.losses import LabelLoss, get_loss
 from flexseg.models import encoders

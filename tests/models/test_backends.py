@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from small import SMALL
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models import efficientnet_b7_unet
 from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS

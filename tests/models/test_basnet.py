@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from contract import ModelContract
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.build import build_model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from contract import EncoderContract, application
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models import efficientnet_b7_unet, encoders
 from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS

@@ -17,7 +17,7 @@ import pytest
 from contract import application
 from numpy.typing import NDArray
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models import encoders
 from flexseg.models.build import check_architecture

@@ -17,7 +17,7 @@ from small import SMALL
 
 from flexseg.cli import main
 from flexseg.config.load import load
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.build import build_model
 from flexseg.models.inspection import inspect_model, layer_flop, summary_text
 from flexseg.models.package import ModelPackage

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from contract import ModelContract
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
 from flexseg.models.multires_unet import multires_filters

@@ -13,7 +13,7 @@ from contract import ModelContract
 from numpy.typing import NDArray
 
 from flexseg.config.load import load
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.package import ModelPackage

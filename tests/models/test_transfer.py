@@ -20,7 +20,7 @@ from test_parity import STORED
 
 from flexseg.cli import main
 from flexseg.config.load import load
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.package import ModelPackage
 from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
 from flexseg.models.weights import read_weights

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from contract import ModelContract
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
 from flexseg.models.unet import dilation_schedule, kernel_schedule

@@ -8,7 +8,7 @@ import keras
 import pytest
 from contract import ModelContract
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 

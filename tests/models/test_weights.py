@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import DataError
 from flexseg.models.build import build_model
 from flexseg.models.weights import load_weights, read_metadata, read_weights, save_weights

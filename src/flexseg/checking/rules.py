@@ -9,7 +9,8 @@ from typing import Any
 from flexseg.checking.facts import CaseFacts
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import Experiment, ModelConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import Experiment
 from flexseg.data.images import is_8bit
 from flexseg.data.labels import LabelMap
 from flexseg.data.splits import SPLITS, SplitName

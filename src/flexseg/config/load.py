@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from flexseg.config import legacy
+from flexseg.config.base import PathRole, Section
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
-from flexseg.config.schema import Experiment, PathRole, Section
+from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.outputs import refuse_overlap
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.layers import (
     conv_block,
     network_input,

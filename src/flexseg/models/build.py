@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 
 # Importing a network's module enters it into the registry.

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.encoders import build_encoder, encoder_input
 from flexseg.models.layers import conv_block, segmentation_head, upsample
 from flexseg.models.registry import register_model

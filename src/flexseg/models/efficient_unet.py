@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,

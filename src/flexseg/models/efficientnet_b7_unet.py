@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,

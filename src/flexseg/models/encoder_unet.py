@@ -7,7 +7,7 @@ from itertools import zip_longest
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.encoders import (
     MULTIPLE,

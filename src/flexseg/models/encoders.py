@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
 from flexseg.models.weights import load_weights

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 
 # Keras' default of 0.99 needs hundreds of steps before validation sees sensible statistics;

@@ -13,7 +13,8 @@ from typing import Any
 import keras
 
 from flexseg import __version__
-from flexseg.config.schema import Experiment, ModelConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError

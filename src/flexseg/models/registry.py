@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.registry import Registry
 
 T = TypeVar("T")

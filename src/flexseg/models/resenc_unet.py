@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.layers import (
     conv_block,

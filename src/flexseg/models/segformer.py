@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
 from flexseg.models.registry import register_model
 

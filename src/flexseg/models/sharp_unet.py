@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.layers import conv_block, network_input, segmentation_head
 from flexseg.models.registry import register_model
 

@@ -18,7 +18,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.layers import PatchEmbedding, network_input, segmentation_head
 from flexseg.models.registry import register_model

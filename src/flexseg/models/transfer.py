@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.models.package import ModelPackage
 from flexseg.models.registry import MODELS

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
 from flexseg.models.registry import register_model

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.schema import ModelConfig
+from flexseg.config.model import ModelConfig
 from flexseg.models.layers import conv_block, network_input, segmentation_head
 from flexseg.models.registry import register_model
 from flexseg.models.unet import check_dropout, unet_multiple

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from flexseg import backend
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import Experiment, ModelConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import Experiment
 from flexseg.data.batches import BatchDataset, BatchPlan
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case

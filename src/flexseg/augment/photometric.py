@@ -1,0 +1,194 @@
+"""Photometric transforms: they change the values of an image and never touch its labels.
+
+Images are float32 [H, W, C] on a scale of 0..255, which results may leave; they are cut to it
+once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.registry import Registry
+
+Pixels = NDArray[np.float32]
+# Half the width of the blur's kernel in sigmas.
+BLUR_REACH = 3
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """A photometric transform of the registry.
+
+    Attributes
+    ----------
+    apply : (image, **parameters) -> image.
+    neutral : parameters with which nothing changes.
+    pointwise : each value depends on itself alone, so 8-bit images go through a table.
+    """
+
+    apply: Callable[..., Pixels]
+    neutral: dict[str, float]
+    pointwise: bool
+
+    @property
+    def summary(self) -> str:
+        """What it does, from its docstring."""
+        return " ".join((self.apply.__doc__ or "").split())
+
+
+# Entered in the order in which they are applied to a sample.
+PHOTOMETRIC: Registry[Photometric] = Registry("photometric transform")
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """A photometric transform with its parameters."""
+
+    name: str
+    parameters: dict[str, float]
+
+
+def _register(
+    name: str, *, pointwise: bool = False, **neutral: float
+) -> Callable[[Callable[..., Pixels]], Callable[..., Pixels]]:
+    def add(function: Callable[..., Pixels]) -> Callable[..., Pixels]:
+        PHOTOMETRIC.register(name)(Photometric(function, neutral, pointwise))
+        return function
+
+    return add
+
+
+@_register("noise", std=0.0, seed=0)
+def noise(image: Pixels, *, std: float, seed: int) -> Pixels:
+    """Add Gaussian noise of `std` times the image's standard deviation.
+
+    It depends on `seed` and a value's position alone.
+    """
+    amplitude = np.float32(std) * image.std(dtype=np.float32)
+    return image + amplitude * normal(image.size, seed).reshape(image.shape)
+
+
+@_register("blur", sigma=0.0)
+def blur(image: Pixels, *, sigma: float) -> Pixels:
+    """Smooth by a Gaussian of `sigma` pixels, cut off at 3 sigma."""
+    reach = int(np.ceil(BLUR_REACH * sigma))
+    if reach == 0:
+        return image
+    blurred = cv2.GaussianBlur(
+        image, (2 * reach + 1, 2 * reach + 1), sigma, borderType=cv2.BORDER_REPLICATE
+    )
+    return blurred.reshape(image.shape)
+
+
+@_register("low_resolution", scale=1.0)
+def low_resolution(image: Pixels, *, scale: float) -> Pixels:
+    """Keep every 1 / `scale`-th pixel along each axis, and interpolate linearly between them."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        low, high, weight = kept_neighbours(length, max(1, round(length * scale)))
+        shape = [1, 1, 1]
+        shape[axis] = length
+        share = weight.reshape(shape)
+        image = image.take(low, axis) * (1 - share) + image.take(high, axis) * share
+    return image
+
+
+def kept_neighbours(
+    length: int, kept: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """For each of `length` pixels the two of the `kept` ones around it, and the second's weight."""
+    at = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * np.float32(kept / length)
+    at = np.clip(at - np.float32(0.5), 0, kept - 1)
+    first = np.floor(at).astype(np.int32)
+    second = np.minimum(first + 1, kept - 1)
+    source = ((np.arange(kept) + 0.5) * (length / kept)).astype(np.int32)
+    return source[first], source[second], (at - first).astype(np.float32)
+
+
+@_register("sharpening", k=0.0)
+def sharpening(image: Pixels, *, k: float) -> Pixels:
+    """Filter by 3 x 3 weights: -`k` around, 1 + 8 `k` in the centre."""
+    kernel = np.full((3, 3), -k, np.float32)
+    kernel[1, 1] = 1 + 8 * k
+    filtered = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return filtered.reshape(image.shape)
+
+
+@_register("contrast", factor=1.0)
+def contrast(image: Pixels, *, factor: float) -> Pixels:
+    """Multiply the distance of each value from the image's mean by `factor`."""
+    mean = np.float32(image.mean())
+    return (image - mean) * np.float32(factor) + mean
+
+
+@_register("gamma", pointwise=True, exponent=1.0, inverted=0.0)
+def gamma(image: Pixels, *, exponent: float, inverted: float = 0.0) -> Pixels:
+    """255 (v / 255)^`exponent`, or of the negative image where `inverted` is 1."""
+    value = np.clip(image / np.float32(255), 0, 1)
+    if inverted:
+        return 255 - 255 * (1 - value) ** np.float32(exponent)
+    return 255 * value ** np.float32(exponent)
+
+
+@_register("brightness", pointwise=True, factor=1.0, offset=0.0)
+def brightness(image: Pixels, *, factor: float, offset: float = 0.0) -> Pixels:
+    """|`factor` v + `offset`|."""
+    return np.abs(image * np.float32(factor) + np.float32(offset))
+
+
+def adjust(image: NDArray, adjustments: Sequence[Adjustment]) -> NDArray:
+    """An image [H, W, C] after `adjustments`, in its own dtype (uint8 or float32), in 0..255."""
+    if not adjustments:
+        return image
+    steps = [(PHOTOMETRIC.get(a.name), a.parameters) for a in adjustments]
+    if image.dtype == np.uint8 and all(step.pointwise for step, _ in steps):
+        table = np.arange(256, dtype=np.float32).reshape(16, 16, 1)
+        return cv2.LUT(image, _rounded(_chain(table, steps)).reshape(256)).reshape(image.shape)
+    result = _chain(image.astype(np.float32), steps)
+    return _rounded(result) if image.dtype == np.uint8 else np.clip(result, 0, 255)
+
+
+def _chain(image: Pixels, steps: Sequence[tuple[Photometric, dict[str, Any]]]) -> Pixels:
+    for step, parameters in steps:
+        image = step.apply(image, **parameters)
+    return image
+
+
+def _rounded(image: Pixels) -> NDArray[np.uint8]:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def normal(count: int, seed: int) -> NDArray[np.float32]:
+    """`count` standard normal numbers: Box and Muller's transform of a hash of their positions.
+
+    A counter-based generator gives the same numbers on every engine and device, which the
+    engines' own generators do not. The hash is the integer finalizer of MurmurHash3.
+    """
+    index = np.arange(count, dtype=np.int32) + np.int32(seed)
+    first = _uniform(_hash(index))
+    second = _uniform(_hash(index ^ np.int32(0x5BD1E995)))
+    return np.sqrt(-2 * np.log(first)) * np.cos(np.float32(2 * np.pi) * second)
+
+
+def _hash(index: NDArray[np.int32]) -> NDArray[np.int32]:
+    mixed = index ^ _shift(index, 16)
+    mixed = mixed * np.int32(0x85EBCA6B - 2**32)
+    mixed = mixed ^ _shift(mixed, 13)
+    mixed = mixed * np.int32(0xC2B2AE35 - 2**32)
+    return mixed ^ _shift(mixed, 16)
+
+
+def _shift(value: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
+    # The logical shift of a signed integer; unsigned ones are not known to every engine.
+    return (value >> np.int32(bits)) & np.int32((1 << (32 - bits)) - 1)
+
+
+def _uniform(value: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Evenly in (0, 1)."""
+    return ((_shift(value, 8)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)

@@ -1,0 +1,323 @@
+"""What happens to which sample: drawn once, before any pixel is touched.
+
+A policy draws, a `Draw` says what was drawn, and an engine does it: NumPy in the workers
+(`Augmenter`), or `keras.ops` on the device (`flexseg.augment.device`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.augment.fields import Border, Interpolation, Size, warp
+from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
+from flexseg.augment.photometric import Adjustment, adjust
+from flexseg.config.augmentation import AugmentationConfig, RadialConfig
+from flexseg.config.schema import Experiment
+
+Range = tuple[float, float]
+
+_MIDDLE: Range = (0.3, 0.7)  # where random centres lie, as shares of width and height
+_FIRST_CENTER = 101  # number of the first centre in the originals' file names
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is done to one sample: one field for image and labels, then the image's values."""
+
+    steps: Steps = ()
+    adjustments: tuple[Adjustment, ...] = ()
+    border: Border = "reflect"
+    interpolation: Interpolation = "bilinear"
+
+    def apply(self, image: NDArray, labels: NDArray[np.uint8]) -> tuple[NDArray, NDArray[np.uint8]]:
+        """Image [H, W, C] (uint8 or float32 in 0..255) and class ids [H, W] after this draw."""
+        image, labels = warp(
+            image, labels, self.steps, border=self.border, interpolation=self.interpolation
+        )
+        return adjust(image, self.adjustments), labels
+
+
+class Policy(Protocol):
+    """Draws what is done to a sample."""
+
+    def draw(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> Draw:
+        """What to do to the sample with these class ids [H, W]."""
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Augments the samples of a training: the same for the same (seed, epoch, position)."""
+
+    policy: Policy
+    seed: int
+
+    def draw(self, labels: NDArray[np.uint8], epoch: int, position: int) -> Draw:
+        """What happens to the sample at `position` of an epoch."""
+        return self.policy.draw(np.random.default_rng([self.seed, epoch, position]), labels)
+
+    def __call__(
+        self, image: NDArray, labels: NDArray[np.uint8], epoch: int, position: int
+    ) -> tuple[NDArray, NDArray[np.uint8]]:
+        """Image [H, W, C] and class ids [H, W] of the sample at `position`, augmented."""
+        return self.draw(labels, epoch, position).apply(image, labels)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A geometric transform of the registry with its parameters."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def steps(self, rng: np.random.Generator, size: Size) -> Steps:
+        """Its steps for images of `size`, with what `rng` draws."""
+        return GEOMETRIC.get(self.name).steps(rng, size, **self.parameters)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way in which the originals vary an image.
+
+    Attributes
+    ----------
+    prefix : what they put before the file name.
+    """
+
+    prefix: str
+    moves: tuple[Move, ...] = ()
+    border: Border = "reflect"
+    adjustments: tuple[Adjustment, ...] = ()
+
+    def draw(self, rng: np.random.Generator, size: Size) -> Draw:
+        """What it does to an image of `size`, with what `rng` draws."""
+        steps = tuple(step for move in self.moves for step in move.steps(rng, size))
+        return Draw(steps, self.adjustments, self.border)
+
+
+@dataclass(frozen=True)
+class VariantPolicy:
+    """Each sample is its original or one of the variants, all equally probable.
+
+    The originals compute all variants of each image of a batch and throw away all but one in
+    (1 + variants); here that one is drawn, and nothing else is computed.
+    """
+
+    variants: tuple[Variant, ...]
+
+    def draw(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> Draw:
+        """See `Policy`."""
+        chosen = int(rng.integers(len(self.variants) + 1))
+        if chosen == 0:
+            return Draw()
+        return self.variants[chosen - 1].draw(rng, labels.shape)
+
+
+def variants_of(experiment: Experiment) -> tuple[Variant, ...]:
+    """The variants that [augmentor] and its sections describe, in the originals' order."""
+    a = experiment.augmentor
+    hflip, vflip = Move("hflip"), Move("vflip")
+    result = []
+    if a.hflip:
+        result.append(Variant("hfliped_", (hflip,)))
+    if a.vflip:
+        result.append(Variant("vfliped_", (vflip,)))
+    if a.rotation:
+        result += [
+            Variant(f"rotated_{angle:g}_", (Move("rotation", {"angle": angle}),), "pixel")
+            for angle in a.angles
+        ]
+    result += [
+        Variant(f"shrinked_{_underscored(s)}_", (Move("shrink", {"scale": s}),), "pixel")
+        for s in a.shrinks
+    ]
+    for factor in a.shears:
+        shear, name = Move("shear", {"factor": factor}), f"sheared_{_underscored(factor)}_"
+        result.append(Variant(name, (shear,), "pixel"))
+        if a.hflip:
+            result.append(Variant(f"hflipped_{name}", (shear, hflip), "pixel"))
+        if a.vflip:
+            result.append(Variant(f"vflipped_{name}", (shear, vflip), "pixel"))
+        if a.hflip and a.vflip:
+            result.append(Variant(f"hvflipped_{name}", (shear, hflip, vflip), "pixel"))
+    return tuple(result + _warped(experiment) + _adjusted(experiment))
+
+
+def _warped(experiment: Experiment) -> list[Variant]:
+    a, result = experiment.augmentor, []
+    if a.deformation:
+        d = experiment.deformation
+        for sigma in d.sigmoids:
+            move = Move(
+                "deformation",
+                {
+                    "alpha": d.alpha,
+                    "sigma": sigma,
+                    "strength": d.strength,
+                    "channels": experiment.model.image_channels,
+                },
+            )
+            name = f"deformed_alpha_{d.alpha:g}_sigmoid_{sigma:g}_"
+            result.append(Variant(name, (move,), "edge"))
+    if a.distortion:
+        t = experiment.distortion
+        for amount in t.distortions:
+            move = Move("distortion", {"amount": amount, "sigma": t.gaussian_filter_rsigma})
+            # The two words are the wrong way round in the originals; their tools' files are so.
+            name = (
+                f"distorted_{amount:g}_rsigma{t.gaussian_filter_sigma:g}_"
+                f"sigma{t.gaussian_filter_rsigma:g}_"
+            )
+            result.append(Variant(name, (move,), "constant"))
+    if a.barrdistortion:
+        result += _radial("barrdistorted", experiment.barrdistortion)
+    if a.pincdistortion:
+        result += _radial("pincdistorted", experiment.pincdistortion)
+    return result
+
+
+def _radial(name: str, section: RadialConfig) -> list[Variant]:
+    variants = []
+    for count in range(1, len(section.centers) + 1):
+        # Each centre works on the result of those before it.
+        centers = tuple(section.centers[:count])
+        move = Move(
+            "radial", {"radius": section.radius, "amount": section.amount, "centers": centers}
+        )
+        number = _FIRST_CENTER + count - 1
+        prefix = f"{name}_{number}_{section.radius:g}_{section.amount:g}_"
+        variants.append(Variant(prefix, (move,), "constant"))
+    return variants
+
+
+def _adjusted(experiment: Experiment) -> list[Variant]:
+    a, result = experiment.augmentor, []
+    if a.sharpening:
+        k = experiment.sharpening.k
+        sharpen = Adjustment("sharpening", {"k": k})
+        result.append(Variant(f"sharpened_{k:g}_", adjustments=(sharpen,)))
+    if a.brightening:
+        b = experiment.brightening
+        brighten = Adjustment("brightness", {"factor": b.alpha, "offset": b.beta})
+        # The originals end this one without an underscore.
+        result.append(Variant(f"brightened_{b.alpha:g}_{b.beta:g}", adjustments=(brighten,)))
+    return result
+
+
+def _underscored(value: float) -> str:
+    return f"{value:g}".replace(".", "_")
+
+
+@dataclass(frozen=True)
+class RecipePolicy:
+    """Each transform of [augmentation] with its probability, its parameters from its range."""
+
+    config: AugmentationConfig
+
+    def draw(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> Draw:
+        """See `Policy`."""
+        c = self.config
+        moves = self._moves(rng, labels)
+        steps = tuple(step for move in moves for step in move.steps(rng, labels.shape))
+        return Draw(steps, self._adjustments(rng), c.border, c.interpolation)
+
+    def _moves(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> list[Move]:
+        """In the order of doing. Every engine knows it: linear, then radial, then elastic."""
+        c = self.config
+        size = labels.shape
+        moves = []
+        if _happens(rng, c.crop):
+            moves.append(self._crop(rng, labels))
+        if _happens(rng, c.hflip):
+            moves.append(Move("hflip"))
+        if _happens(rng, c.vflip):
+            moves.append(Move("vflip"))
+        if _happens(rng, c.shear):
+            moves.append(Move("shear", {"factor": _within(rng, c.shear_factor)}))
+        if _happens(rng, c.rotation):
+            moves.append(Move("rotation", {"angle": _within(rng, c.rotation_degrees)}))
+        if _happens(rng, c.scaling):
+            x = y = _within(rng, c.scaling_factor)
+            if _happens(rng, c.scaling_separate):
+                y = _within(rng, c.scaling_factor)
+            moves.append(Move("scaling", {"x": x, "y": y}))
+        for share, amounts in ((c.barrel, c.barrel_amount), (c.pincushion, c.pincushion_amount)):
+            if _happens(rng, share):
+                center = (_within(rng, _MIDDLE), _within(rng, _MIDDLE))
+                radius, amount = _within(rng, c.radial_radius), _within(rng, amounts)
+                sign = 1 if amounts is c.barrel_amount else -1
+                moves.append(
+                    Move(
+                        "radial",
+                        {"radius": radius, "amount": sign * amount, "centers": (center,)},
+                    )
+                )
+        if _happens(rng, c.elastic):
+            sigma = _within(rng, c.elastic_sigma) * max(size)
+            shift = _within(rng, c.elastic_shift) * max(size)
+            alpha = shift / noise_rms(sigma)
+            moves.append(Move("deformation", {"alpha": alpha, "sigma": sigma}))
+        return moves
+
+    def _crop(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> Move:
+        share = _within(rng, self.config.crop_share)
+        x, y = rng.uniform(size=2).tolist()
+        if _happens(rng, self.config.crop_foreground):
+            present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[1:]) + 1
+            if present.size:
+                # The class first, so that small ones are shown as often as large ones.
+                pixels = np.flatnonzero(labels == rng.choice(present))
+                row, column = divmod(int(rng.choice(pixels)), labels.shape[1])
+                x = column / max(labels.shape[1] - 1, 1)
+                y = row / max(labels.shape[0] - 1, 1)
+        return Move("crop", {"share": share, "x": x, "y": y})
+
+    def _adjustments(self, rng: np.random.Generator) -> tuple[Adjustment, ...]:
+        c = self.config
+        result = []
+
+        def add(name: str, **parameters: float) -> None:
+            result.append(Adjustment(name, parameters))
+
+        if _happens(rng, c.noise):
+            add("noise", std=_within(rng, c.noise_std), seed=int(rng.integers(2**31)))
+        if _happens(rng, c.blur):
+            add("blur", sigma=_within(rng, c.blur_sigma))
+        if _happens(rng, c.low_resolution):
+            add("low_resolution", scale=_within(rng, c.low_resolution_scale))
+        if _happens(rng, c.sharpening):
+            add("sharpening", k=_within(rng, c.sharpening_k))
+        if _happens(rng, c.contrast):
+            add("contrast", factor=_within(rng, c.contrast_factor))
+        if _happens(rng, c.gamma):
+            inverted = float(_happens(rng, c.gamma_inverted))
+            add("gamma", exponent=_within(rng, c.gamma_exponent), inverted=inverted)
+        if _happens(rng, c.brightness):
+            add("brightness", factor=_within(rng, c.brightness_factor))
+        return tuple(result)
+
+
+def _happens(rng: np.random.Generator, probability: float) -> bool:
+    # Always drawn, so that one probability does not shift what the others draw.
+    return bool(rng.random() < probability)
+
+
+def _within(rng: np.random.Generator, limits: Range) -> float:
+    return float(rng.uniform(*limits))
+
+
+def policy_of(experiment: Experiment) -> Policy | None:
+    """The policy of a config, None where it does not augment.
+
+    [augmentation] wins; without it, the originals' sections count where they did: in trainings
+    that draw random batches.
+    """
+    if experiment.augmentation.enabled:
+        return RecipePolicy(experiment.augmentation)
+    if experiment.model.generator and experiment.generator.augmentation:
+        variants = variants_of(experiment)
+        return VariantPolicy(variants) if variants else None
+    return None

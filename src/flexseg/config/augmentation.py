@@ -1,0 +1,165 @@
+"""The sections on augmentation: those of the originals, and [augmentation]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from flexseg.config.base import (
+    AmountRange,
+    Amounts,
+    Centers,
+    Numbers,
+    OutputPath,
+    PositiveRange,
+    Probability,
+    Range,
+    Section,
+    ShareRange,
+    Widths,
+)
+
+
+class GeneratorConfig(Section):
+    """Online augmentation: the switch."""
+
+    augmentation: bool = Field(True, description="Augment while training with `generator`.")
+    debug: bool = Field(False, description="Write generated pairs to the two folders.")
+    generated_images_dir: OutputPath = Field(Path("generated_images_dir"), description="Images.")
+    generated_masks_dir: OutputPath = Field(Path("generated_masks_dir"), description="Masks.")
+
+
+class AugmentorConfig(Section):
+    """Online augmentation: what is done."""
+
+    hflip: bool = Field(True, description="Mirror left-right.")
+    vflip: bool = Field(True, description="Mirror top-bottom.")
+    rotation: bool = Field(True, description="Rotate by `angles`.")
+    angles: Numbers = Field([90, 180, 270], description="Degrees, counter-clockwise.")
+    shrinks: Widths = Field([0.8], description="Scales.")
+    shears: Numbers = Field([], description="Shear factors.")
+    deformation: bool = Field(False, description="Elastic deformation.")
+    distortion: bool = Field(False, description="Smooth random distortion.")
+    sharpening: bool = Field(False, description="Sharpen the image.")
+    brightening: bool = Field(False, description="Brighten the image.")
+    barrdistortion: bool = Field(False, description="Barrel distortion.")
+    pincdistortion: bool = Field(False, description="Pincushion distortion.")
+
+
+class DeformationConfig(Section):
+    """Elastic deformation."""
+
+    alpha: float = Field(1300, ge=0, description="Strength.")
+    sigmoids: Widths = Field([8], description="Widths of the Gaussian in pixels.")
+    strength: Literal["legacy", "full"] = Field(
+        "legacy",
+        description="'legacy': `alpha` moves pixels as far as it did in the originals, 3 px rms by "
+        "default; 'full': as in the paper, about 0.23 alpha / sigma px rms.",
+    )
+
+
+class DistortionConfig(Section):
+    """Smooth random distortion."""
+
+    gaussian_filter_rsigma: float = Field(40, gt=0, description="Width of the Gaussian in pixels.")
+    gaussian_filter_sigma: float = Field(0.5, description="In file names only.")
+    distortions: Amounts = Field([0.02], description="Sizes as a share of the image.")
+
+
+class RadialConfig(Section):
+    """Barrel (amount > 0) or pincushion (amount < 0) distortion."""
+
+    radius: float = Field(0.5, gt=0, description="Radius as a share of the width.")
+    amount: float = Field(0.5, description="Strength.")
+    centers: Centers = Field(
+        [(0.5, 0.5)], min_length=1, description="Centres as shares of width and height."
+    )
+
+
+class SharpeningConfig(Section):
+    """Sharpening."""
+
+    k: float = Field(1.0, description="Strength.")
+
+
+class BrighteningConfig(Section):
+    """Brightening: alpha v + beta."""
+
+    alpha: float = Field(1.2, description="Factor.")
+    beta: float = Field(10, description="Offset.")
+
+
+class AugmentationConfig(Section):
+    """Online augmentation by probabilities and ranges; it replaces the sections above.
+
+    A key named like a transform is its probability for each sample. Lengths are shares of the
+    image's longer side, so that they hold at any size. The defaults are nnU-Net's recipe for
+    two-dimensional images (Isensee 2021, supplementary note 4).
+    """
+
+    enabled: bool = Field(False, description="Augment the training samples by this section.")
+    augment_on: Literal["auto", "workers", "device"] = Field(
+        "auto",
+        description="Where: in the workers beside the training, or on the device within its step; "
+        "'auto': on the device where that is a GPU or TPU. Holds for the older sections too.",
+    )
+    border: Literal["reflect", "edge", "constant"] = Field(
+        "reflect",
+        description="What lies outside the image: its mirror image, its outermost pixel, or 0.",
+    )
+    interpolation: Literal["bilinear", "cubic"] = Field(
+        "bilinear", description="How images are sampled; labels are always sampled by nearest."
+    )
+    hflip: Probability = Field(0.5, description="Mirror left-right.")
+    vflip: Probability = Field(0.5, description="Mirror top-bottom.")
+    rotation: Probability = Field(0.2, description="Rotate about the centre.")
+    rotation_degrees: Range = Field((-180, 180), description="Angles, counter-clockwise.")
+    scaling: Probability = Field(0.2, description="Enlarge or shrink about the centre.")
+    scaling_factor: PositiveRange = Field((0.7, 1.4), description="Factors on the size.")
+    scaling_separate: Probability = Field(
+        0.0, description="Of these, how often height and width get factors of their own."
+    )
+    shear: Probability = Field(0.0, description="Shear vertically.")
+    shear_factor: Range = Field((-0.1, 0.1), description="Shear factors.")
+    crop: Probability = Field(0.0, description="Enlarge a random window to the whole image.")
+    crop_share: ShareRange = Field((0.5, 1.0), description="Sides of the window.")
+    crop_foreground: Probability = Field(
+        0.33,
+        description="How often the window is laid on a pixel of a random class that the image "
+        "has, not anywhere.",
+    )
+    elastic: Probability = Field(0.0, description="Elastic deformation (Simard 2003).")
+    elastic_shift: AmountRange = Field((0.0, 0.02), description="Displacement per axis, rms.")
+    elastic_sigma: PositiveRange = Field((0.03, 0.08), description="Width of its Gaussian.")
+    barrel: Probability = Field(0.0, description="Barrel distortion around a random centre.")
+    barrel_amount: AmountRange = Field((0.1, 0.5), description="Strength.")
+    pincushion: Probability = Field(
+        0.0, description="Pincushion distortion around a random centre."
+    )
+    pincushion_amount: AmountRange = Field((0.1, 0.5), description="Strength.")
+    radial_radius: PositiveRange = Field(
+        (0.3, 0.5), description="Radius of both, as a share of the width."
+    )
+    noise: Probability = Field(0.1, description="Add Gaussian noise.")
+    noise_std: AmountRange = Field(
+        (0.0, 0.3), description="Its standard deviation, in those of the image."
+    )
+    blur: Probability = Field(0.2, description="Smooth by a Gaussian.")
+    blur_sigma: AmountRange = Field((0.5, 1.0), description="Its width in pixels.")
+    low_resolution: Probability = Field(
+        0.25, description="Shrink and enlarge again, as if recorded at a lower resolution."
+    )
+    low_resolution_scale: ShareRange = Field((0.5, 1.0), description="Scale of the shrinking.")
+    sharpening: Probability = Field(0.0, description="Sharpen by a 3 x 3 filter.")
+    sharpening_k: AmountRange = Field((0.0, 0.5), description="Its strength.")
+    contrast: Probability = Field(0.15, description="Spread values around the image's mean.")
+    contrast_factor: AmountRange = Field((0.75, 1.25), description="Factor on the distance.")
+    gamma: Probability = Field(0.3, description="Gamma correction.")
+    gamma_exponent: PositiveRange = Field((0.7, 1.5), description="Exponents.")
+    gamma_inverted: Probability = Field(
+        0.25, description="Of these, how often the negative image is corrected."
+    )
+    brightness: Probability = Field(0.15, description="Multiply all values.")
+    brightness_factor: AmountRange = Field((0.75, 1.25), description="Factors.")

@@ -26,12 +26,18 @@ _FIRST_CENTER = 101  # number of the first centre in the originals' file names
 
 @dataclass(frozen=True)
 class Draw:
-    """What is done to one sample: one field for image and labels, then the image's values."""
+    """What is done to one sample: one field for image and labels, then the image's values.
+
+    Attributes
+    ----------
+    prefix : of the name that the result is written under; "" where nothing is done.
+    """
 
     steps: Steps = ()
     adjustments: tuple[Adjustment, ...] = ()
     border: Border = "reflect"
     interpolation: Interpolation = "bilinear"
+    prefix: str = ""
 
     def apply(self, image: NDArray, labels: NDArray[np.uint8]) -> tuple[NDArray, NDArray[np.uint8]]:
         """Image [H, W, C] (uint8 or float32 in 0..255) and class ids [H, W] after this draw."""
@@ -95,7 +101,7 @@ class Variant:
     def draw(self, rng: np.random.Generator, size: Size) -> Draw:
         """What it does to an image of `size`, with what `rng` draws."""
         steps = tuple(step for move in self.moves for step in move.steps(rng, size))
-        return Draw(steps, self.adjustments, self.border)
+        return Draw(steps, self.adjustments, self.border, prefix=self.prefix)
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,10 @@ class RecipePolicy:
         c = self.config
         moves = self._moves(rng, labels)
         steps = tuple(step for move in moves for step in move.steps(rng, labels.shape))
-        return Draw(steps, self._adjustments(rng), c.border, c.interpolation)
+        adjustments = self._adjustments(rng)
+        names = [move.name for move in moves] + [a.name for a in adjustments]
+        prefix = "".join(f"{name}_" for name in names)
+        return Draw(steps, adjustments, c.border, c.interpolation, prefix)
 
     def _moves(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> list[Move]:
         """In the order of doing. Every engine knows it: linear, then radial, then elastic."""

@@ -200,7 +200,7 @@ def fixed_shapes(batches: Any, count: int) -> Any:
         return batches
     import tensorflow as tf
 
-    signature = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])
+    signature = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), batches[0])
     pipeline = tf.data.Dataset.from_generator(
         lambda: (batches[i] for i in range(count)), output_signature=signature
     )

@@ -58,7 +58,7 @@ def test_published_config_is_understood_completely(shared: Path, name: str) -> N
     loaded = load(shared / "configs" / f"{name}.config")
     experiment = loaded.experiment
     warned = [f.code for f in loaded.findings if f.severity is not Severity.NOTE]
-    assert warned == (["no-augmentation"] if experiment.model.generator else [])
+    assert warned == []
     assert loaded.legacy
     found = (
         experiment.model.model,
@@ -548,7 +548,6 @@ def test_unknown_key_is_a_warning_and_with_strict_an_error(
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("[model]\ngenerator = True\n", "no-augmentation"),
         ("[train]\nepoch_change_tiled_infer = True\n", "no-tiled-inference"),
         ('[tiledinfer]\nimages_dir = "x"\n', "no-tiledinfer"),
         ('[infer3d]\nimages_dir = "x"\n', "no-infer3d"),
@@ -559,8 +558,35 @@ def test_what_this_version_does_not_do_is_said(write: Write, text: str, code: st
 
 
 def test_strict_refuses_every_warning(write: Write) -> None:
-    with pytest.raises(ConfigError, match="does not augment"):
-        load(write("[model]\ngenerator = True\n"), strict=True)
+    with pytest.raises(ConfigError, match="no tiled inference"):
+        load(write("[train]\nepoch_change_tiled_infer = True\n"), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[augmentor]\nhflip = True\n", "only with [model] generator"),
+        (
+            "[model]\ngenerator = True\n[augmentor]\nhflip = True\n"
+            "[augmentation]\nenabled = True\n",
+            "takes their place",
+        ),
+        ("[model]\ngenerator = True\n[augmentor]\nhflip = True\n", ""),
+    ],
+)
+def test_augmentor_sections_without_effect_are_named(write: Write, text: str, reason: str) -> None:
+    found = [f for f in load(write(text)).findings if f.code == "unused-augmentation"]
+    assert len(found) == bool(reason)
+    assert all(reason in f.what and f.where == "[augmentor]" for f in found)
+
+
+def test_pairs_made_on_the_device_cannot_be_written(write: Write) -> None:
+    text = (
+        "[model]\ngenerator = True\n[generator]\ndebug = True\n"
+        '[augmentation]\naugment_on = "device"\n'
+    )
+    with pytest.raises(ConfigError, match="debug"):
+        load(write(text))
 
 
 def test_windows_paths_are_read_everywhere_without_python_warnings(

@@ -80,13 +80,11 @@ class Radial:
         """See `Step`."""
         offset = coordinates - np.array(self.center, np.float32)
         distance = cv2.magnitude(offset[..., 0], offset[..., 1]) / np.float32(self.radius)
-        result = coordinates.copy()
-        inside = distance < 1
-        # At the centre itself a pincushion would look infinitely far away, times zero.
-        angle = np.float32(np.pi / 2) * np.maximum(distance[inside], np.float32(CENTER))
+        # From the radius on the sine is 1, and nothing moves. At the centre itself a pincushion
+        # would look infinitely far away, times zero.
+        angle = np.float32(np.pi / 2) * np.clip(distance, np.float32(CENTER), np.float32(1))
         factor = np.sin(angle) ** np.float32(self.amount) - 1
-        result[inside] += offset[inside] * factor[:, None]
-        return result
+        return coordinates + offset * factor[..., None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,8 @@ from flexseg.registry import Registry
 Pixels = NDArray[np.float32]
 # Half the width of the blur's kernel in sigmas.
 BLUR_REACH = 3
+# Random numbers that are made at once: their intermediate arrays fit the processor's cache.
+_BLOCK = 2**15
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,15 @@ def blur(image: Pixels, *, sigma: float) -> Pixels:
 @_register("low_resolution", scale=1.0)
 def low_resolution(image: Pixels, *, scale: float) -> Pixels:
     """Keep every 1 / `scale`-th pixel along each axis, and interpolate linearly between them."""
-    for axis in (0, 1):
-        length = image.shape[axis]
-        low, high, weight = kept_neighbours(length, max(1, round(length * scale)))
-        shape = [1, 1, 1]
-        shape[axis] = length
-        share = weight.reshape(shape)
-        image = image.take(low, axis) * (1 - share) + image.take(high, axis) * share
-    return image
+    height, width = image.shape[:2]
+    kept = image
+    for axis, length in enumerate((height, width)):
+        kept = kept.take(_kept(length, max(1, round(length * scale))), axis)
+    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+
+
+def _kept(length: int, kept: int) -> NDArray[np.int32]:
+    return ((np.arange(kept) + 0.5) * (length / kept)).astype(np.int32)
 
 
 def kept_neighbours(
@@ -107,7 +110,7 @@ def kept_neighbours(
     at = np.clip(at - np.float32(0.5), 0, kept - 1)
     first = np.floor(at).astype(np.int32)
     second = np.minimum(first + 1, kept - 1)
-    source = ((np.arange(kept) + 0.5) * (length / kept)).astype(np.int32)
+    source = _kept(length, kept)
     return source[first], source[second], (at - first).astype(np.float32)
 
 
@@ -138,8 +141,9 @@ def gamma(image: Pixels, *, exponent: float, inverted: float = 0.0) -> Pixels:
 
 @_register("brightness", pointwise=True, factor=1.0, offset=0.0)
 def brightness(image: Pixels, *, factor: float, offset: float = 0.0) -> Pixels:
-    """|`factor` v + `offset`|."""
-    return np.abs(image * np.float32(factor) + np.float32(offset))
+    """|`factor` v + `offset`|; values below 0 count as 0."""
+    # Else what an earlier transform made darker than black would be mirrored into a bright grey.
+    return np.abs(np.maximum(image, 0) * np.float32(factor) + np.float32(offset))
 
 
 def adjust(image: NDArray, adjustments: Sequence[Adjustment]) -> NDArray:
@@ -170,10 +174,14 @@ def normal(count: int, seed: int) -> NDArray[np.float32]:
     A counter-based generator gives the same numbers on every engine and device, which the
     engines' own generators do not. The hash is the integer finalizer of MurmurHash3.
     """
-    index = np.arange(count, dtype=np.int32) + np.int32(seed)
-    first = _uniform(_hash(index))
-    second = _uniform(_hash(index ^ np.int32(0x5BD1E995)))
-    return np.sqrt(-2 * np.log(first)) * np.cos(np.float32(2 * np.pi) * second)
+    result = np.empty(count, np.float32)
+    for start in range(0, count, _BLOCK):
+        end = min(start + _BLOCK, count)
+        index = np.arange(start, end, dtype=np.int32) + np.int32(seed)
+        first = _uniform(_hash(index))
+        second = _uniform(_hash(index ^ np.int32(0x5BD1E995)))
+        result[start:end] = np.sqrt(-2 * np.log(first)) * np.cos(np.float32(2 * np.pi) * second)
+    return result
 
 
 def _hash(index: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -190,5 +198,5 @@ def _shift(value: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
 
 
 def _uniform(value: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Evenly in (0, 1)."""
+    """Evenly in (0, 1]."""
     return ((_shift(value, 8)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)

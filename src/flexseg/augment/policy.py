@@ -6,8 +6,9 @@ A policy draws, a `Draw` says what was drawn, and an engine does it: NumPy in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import Adjustment, adjust
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig
 from flexseg.config.schema import Experiment
+from flexseg.data.pairing import Case
+
+if TYPE_CHECKING:
+    from flexseg.data.batches import Pair  # loads Keras
 
 Range = tuple[float, float]
 
@@ -53,6 +58,9 @@ class Policy(Protocol):
     def draw(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> Draw:
         """What to do to the sample with these class ids [H, W]."""
 
+    def extremes(self, size: Size) -> list[Draw]:
+        """Draws that together have everything that any draw for images of `size` may have."""
+
 
 @dataclass(frozen=True)
 class Augmenter:
@@ -65,11 +73,15 @@ class Augmenter:
         """What happens to the sample at `position` of an epoch."""
         return self.policy.draw(np.random.default_rng([self.seed, epoch, position]), labels)
 
-    def __call__(
-        self, image: NDArray, labels: NDArray[np.uint8], epoch: int, position: int
+    def batch(
+        self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
     ) -> tuple[NDArray, NDArray[np.uint8]]:
-        """Image [H, W, C] and class ids [H, W] of the sample at `position`, augmented."""
-        return self.draw(labels, epoch, position).apply(image, labels)
+        """Images [B, H, W, C] and class ids [B, H, W], augmented; see `data.batches.Augment`."""
+        done = [
+            self.draw(labels, epoch, position + i).apply(image, labels)
+            for i, (image, labels) in enumerate(pairs)
+        ]
+        return np.stack([image for image, _ in done]), np.stack([label for _, label in done])
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,11 @@ class VariantPolicy:
         if chosen == 0:
             return Draw()
         return self.variants[chosen - 1].draw(rng, labels.shape)
+
+    def extremes(self, size: Size) -> list[Draw]:
+        """See `Policy`."""
+        rng = np.random.default_rng(0)
+        return [variant.draw(rng, size) for variant in self.variants]
 
 
 def variants_of(experiment: Experiment) -> tuple[Variant, ...]:
@@ -233,6 +250,18 @@ class RecipePolicy:
         prefix = "".join(f"{name}_" for name in names)
         return Draw(steps, adjustments, c.border, c.interpolation, prefix)
 
+    def extremes(self, size: Size) -> list[Draw]:
+        """See `Policy`."""
+        c = self.config
+        changes: dict[str, Any] = {
+            key: 1.0 for key, value in c if isinstance(value, float) and value > 0
+        }
+        # The finest grid and the widest kernel.
+        changes["elastic_sigma"] = (c.elastic_sigma[0],) * 2
+        changes["blur_sigma"] = (c.blur_sigma[1],) * 2
+        every = RecipePolicy(c.model_copy(update=changes))
+        return [every.draw(np.random.default_rng(0), np.zeros(size, np.uint8))]
+
     def _moves(self, rng: np.random.Generator, labels: NDArray[np.uint8]) -> list[Move]:
         """In the order of doing. Every engine knows it: linear, then radial, then elastic."""
         c = self.config
@@ -253,17 +282,15 @@ class RecipePolicy:
             if _happens(rng, c.scaling_separate):
                 y = _within(rng, c.scaling_factor)
             moves.append(Move("scaling", {"x": x, "y": y}))
-        for share, amounts in ((c.barrel, c.barrel_amount), (c.pincushion, c.pincushion_amount)):
+        for share, sign, amounts in (
+            (c.barrel, 1, c.barrel_amount),
+            (c.pincushion, -1, c.pincushion_amount),
+        ):
             if _happens(rng, share):
                 center = (_within(rng, _MIDDLE), _within(rng, _MIDDLE))
-                radius, amount = _within(rng, c.radial_radius), _within(rng, amounts)
-                sign = 1 if amounts is c.barrel_amount else -1
-                moves.append(
-                    Move(
-                        "radial",
-                        {"radius": radius, "amount": sign * amount, "centers": (center,)},
-                    )
-                )
+                radius, amount = _within(rng, c.radial_radius), sign * _within(rng, amounts)
+                parameters = {"radius": radius, "amount": amount, "centers": (center,)}
+                moves.append(Move("radial", parameters))
         if _happens(rng, c.elastic):
             sigma = _within(rng, c.elastic_sigma) * max(size)
             shift = _within(rng, c.elastic_shift) * max(size)
@@ -310,7 +337,6 @@ class RecipePolicy:
 
 
 def _happens(rng: np.random.Generator, probability: float) -> bool:
-    # Always drawn, so that one probability does not shift what the others draw.
     return bool(rng.random() < probability)
 
 

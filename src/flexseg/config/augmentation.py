@@ -21,18 +21,28 @@ from flexseg.config.base import (
     Widths,
 )
 
+# The originals' sections that say what a sample may become.
+AUGMENTOR_SECTIONS = (
+    "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion", "sharpening",
+    "brightening",
+)  # fmt: skip
+
 
 class GeneratorConfig(Section):
-    """Online augmentation: the switch."""
+    """Online augmentation as in the originals: the switch."""
 
-    augmentation: bool = Field(True, description="Augment while training with `generator`.")
-    debug: bool = Field(False, description="Write generated pairs to the two folders.")
+    augmentation: bool = Field(
+        True, description="Augment by the sections below, while training with [model] generator."
+    )
+    debug: bool = Field(
+        False, description="Write the pairs that these sections make to the two folders."
+    )
     generated_images_dir: OutputPath = Field(Path("generated_images_dir"), description="Images.")
     generated_masks_dir: OutputPath = Field(Path("generated_masks_dir"), description="Masks.")
 
 
 class AugmentorConfig(Section):
-    """Online augmentation: what is done."""
+    """Online augmentation as in the originals: the variants of an image, all equally probable."""
 
     hflip: bool = Field(True, description="Mirror left-right.")
     vflip: bool = Field(True, description="Mirror top-bottom.")
@@ -95,8 +105,9 @@ class AugmentationConfig(Section):
     """Online augmentation by probabilities and ranges; it replaces the sections above.
 
     A key named like a transform is its probability for each sample. Lengths are shares of the
-    image's longer side, so that they hold at any size. The defaults are nnU-Net's recipe for
-    two-dimensional images (Isensee 2021, supplementary note 4).
+    image's longer side, so that they hold at any size. The defaults are the probabilities and
+    ranges of nnU-Net's trainer for two-dimensional images (version 2; Isensee 2021, supplementary
+    note 4, gives slightly wider ranges), on the 0..255 scale and for all channels alike.
     """
 
     enabled: bool = Field(False, description="Augment the training samples by this section.")
@@ -156,7 +167,7 @@ class AugmentationConfig(Section):
     sharpening_k: AmountRange = Field((0.0, 0.5), description="Its strength.")
     contrast: Probability = Field(0.15, description="Spread values around the image's mean.")
     contrast_factor: AmountRange = Field((0.75, 1.25), description="Factor on the distance.")
-    gamma: Probability = Field(0.3, description="Gamma correction.")
+    gamma: Probability = Field(0.4, description="Gamma correction.")
     gamma_exponent: PositiveRange = Field((0.7, 1.5), description="Exponents.")
     gamma_inverted: Probability = Field(
         0.25, description="Of these, how often the negative image is corrected."

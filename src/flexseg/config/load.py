@@ -14,17 +14,13 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from flexseg.config import legacy
+from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.base import PathRole, Section
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.outputs import refuse_overlap
-
-_AUGMENTATION = (
-    "generator", "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion",
-    "sharpening", "brightening",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -267,6 +263,8 @@ def _outputs(experiment: Experiment) -> dict[str, Path]:
         "[infer] output_dir": infer.output_dir,
         "[infer] merged_dir": infer.merged_dir,
         "[infer] colorized_dir": infer.colorized_dir,
+        "[generator] generated_images_dir": experiment.generator.generated_images_dir,
+        "[generator] generated_masks_dir": experiment.generator.generated_masks_dir,
     }
     return {key: folder for key, folder in folders.items() if folder is not None}
 
@@ -310,21 +308,18 @@ def _explain(raw: legacy.RawConfig, error: dict[str, Any]) -> tuple[str, str]:
 def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
     """Say what this version reads and does not do: nothing is ignored in silence."""
     given = {section for section, key in raw.values if raw.sources[section, key] != ORIGINAL}
-    if experiment.model.generator and experiment.generator.augmentation:
-        raw.warn(
-            Severity.WARNING,
-            "no-augmentation",
-            "[generator] augmentation",
-            "This version draws random batches but does not augment them yet.",
-            "Set generator.augmentation=False to say that this is meant.",
-        )
-    elif augmenting := sorted(given & set(_AUGMENTATION)):
-        raw.warn(
-            Severity.NOTE,
-            "no-augmentation",
-            f"[{'], ['.join(augmenting)}]",
-            "Read and kept; this version does not augment.",
-        )
+    if augmenting := sorted(given & set(AUGMENTOR_SECTIONS)):
+        reason = ""
+        if experiment.augmentation.enabled:
+            reason = "[augmentation] is enabled, which takes their place"
+        elif not experiment.model.generator:
+            reason = (
+                "as in the originals, they augment only with [model] generator = true; "
+                "[augmentation] enabled = true augments any training"
+            )
+        if reason:
+            sections = f"[{'], ['.join(augmenting)}]"
+            raw.warn(Severity.NOTE, "unused-augmentation", sections, f"Without effect: {reason}.")
     if experiment.train.epoch_change_tiled_infer:
         raw.warn(
             Severity.WARNING,

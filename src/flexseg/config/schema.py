@@ -320,6 +320,17 @@ class Experiment(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _pairs_can_be_written(self) -> Experiment:
+        writes = self.model.generator and self.generator.augmentation and self.generator.debug
+        on_device = self.augmentation.augment_on == "device" and not self.augmentation.enabled
+        if writes and on_device:
+            raise ValueError(
+                "generator.debug writes the pairs that the workers make, but "
+                "augmentation.augment_on = 'device' makes them on the device"
+            )
+        return self
+
     @property
     def is_binary(self) -> bool:
         """One class against the background: one sigmoid channel."""

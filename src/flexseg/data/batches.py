@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from flexseg.backend import fixed_shapes
 from flexseg.data.pairing import Case
-from flexseg.data.store import Store, start_worker, worker_batch
+from flexseg.data.store import Store
 from flexseg.errors import ResourceError
 
 
@@ -62,8 +63,57 @@ class BatchPlan:
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
 
+Pair = tuple[NDArray, NDArray[np.uint8]]
+
+
+class Augment(Protocol):
+    """Makes a batch of cases, changing each pair as the epoch and its place there say."""
+
+    def batch(
+        self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
+    ) -> tuple[Any, NDArray[np.uint8]]:
+        """Inputs and class ids [B, H, W] of pairs (image [H, W, C], class ids [H, W]).
+
+        The first pair has the place `position` in the epoch.
+        """
+
+
+@dataclass(frozen=True)
+class BatchMaker:
+    """Makes any batch of any epoch; picklable, for workers in other processes."""
+
+    store: Store
+    plan: BatchPlan
+    augment: Augment | None = None
+
+    def __call__(self, epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
+        """Inputs and class ids [B, H, W] of one batch."""
+        indices = self.plan.indices(epoch, batch)
+        if self.augment is None:
+            return self.store.batch(indices)
+        cases = [self.store.cases[i] for i in indices]
+        pairs = [self.store[i] for i in indices]
+        return self.augment.batch(cases, pairs, epoch, batch * self.plan.batch_size)
+
+
+# One per worker process, set when the worker starts.
+_of_worker: dict[str, BatchMaker] = {}
+
+
+def _start_worker(maker: BatchMaker) -> None:
+    # Ctrl-C reaches the whole process group; only the main process decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _of_worker["maker"] = maker
+
+
+def _make_in_worker(epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
+    return _of_worker["maker"](epoch, batch)
+
+
 class BatchDataset(keras.utils.PyDataset):
     """Batches (images [B, H, W, C], class ids [B, H, W] uint8) for `fit`, prepared ahead.
+
+    With an `augment` for the device, the first is a dict of its arrays, the images among them.
 
     Workers run ahead of the training by `ahead` batches. `set_epoch` chooses the epoch;
     `start` skips the first batches of it, to resume in its middle.
@@ -74,6 +124,7 @@ class BatchDataset(keras.utils.PyDataset):
         store: Store,
         plan: BatchPlan,
         *,
+        augment: Augment | None = None,
         workers: int = 0,
         worker_type: Literal["thread", "process"] = "thread",
         ahead: int = 4,
@@ -81,6 +132,7 @@ class BatchDataset(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.store = store
         self.plan = plan
+        self.make = BatchMaker(store, plan, augment)
         self.epoch = 0
         self.start = 0
         self.error: BaseException | None = None
@@ -112,7 +164,7 @@ class BatchDataset(keras.utils.PyDataset):
         """The cases of batch `batch`, counted from the start of the epoch."""
         return [self.store.cases[i] for i in self.plan.indices(self.epoch, batch)]
 
-    def __getitem__(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.uint8]]:
         """Batch `index`, counted from `start`."""
         asked = time.perf_counter()
         try:
@@ -125,13 +177,13 @@ class BatchDataset(keras.utils.PyDataset):
         self.delivered[index] = (now, now - asked)
         return batch
 
-    def _fetch(self, batch: int) -> tuple[NDArray, NDArray[np.uint8]]:
+    def _fetch(self, batch: int) -> tuple[Any, NDArray[np.uint8]]:
         if self._worker_count == 0:
-            return self.store.batch(self.plan.indices(self.epoch, batch))
+            return self.make(self.epoch, batch)
         executor = self._executor or self._start()
         for ahead in range(batch, min(batch + self._ahead, len(self.plan))):
             if ahead not in self._futures:
-                self._futures[ahead] = self._submit(executor, self.plan.indices(self.epoch, ahead))
+                self._futures[ahead] = self._submit(executor, ahead)
         try:
             return self._futures.pop(batch).result()
         except BrokenProcessPool:
@@ -140,10 +192,10 @@ class BatchDataset(keras.utils.PyDataset):
                 "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'.",
             ) from None
 
-    def _submit(self, executor: Executor, indices: Sequence[int]) -> Future[Any]:
+    def _submit(self, executor: Executor, batch: int) -> Future[Any]:
         if self._worker_type == "process":
-            return executor.submit(worker_batch, indices)
-        return executor.submit(self.store.batch, indices)
+            return executor.submit(_make_in_worker, self.epoch, batch)
+        return executor.submit(self.make, self.epoch, batch)
 
     def _start(self) -> Executor:
         if self._worker_type == "process":
@@ -151,8 +203,8 @@ class BatchDataset(keras.utils.PyDataset):
             self._executor = ProcessPoolExecutor(
                 self._worker_count,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=start_worker,
-                initargs=(self.store,),
+                initializer=_start_worker,
+                initargs=(self.make,),
             )
         else:
             self._executor = ThreadPoolExecutor(self._worker_count)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,20 +228,3 @@ def open_store(
                 needed / 2**30,
             )
     return store
-
-
-# One store per worker process, set when the worker starts.
-_worker_store: dict[str, Any] = {}
-
-
-def start_worker(store: Store) -> None:
-    """Initialise a worker process (started by spawn)."""
-    # Ctrl-C reaches the whole process group; only the main process decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker_store["store"] = store
-
-
-def worker_batch(indices: Sequence[int]) -> tuple[NDArray, NDArray[np.uint8]]:
-    """`Store.batch` inside of a worker process."""
-    store: Store = _worker_store["store"]
-    return store.batch(indices)

@@ -14,10 +14,12 @@ import keras
 from rich.console import Console
 
 from flexseg import backend
+from flexseg.augment.policy import policy_of
+from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import BatchDataset, BatchPlan
+from flexseg.data.batches import Augment, BatchDataset, BatchPlan
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
@@ -30,6 +32,7 @@ from flexseg.losses import LabelLoss, get_loss, get_metric
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
 from flexseg.training import checkpoint
+from flexseg.training.augmenting import augmenter_of, augmenting
 from flexseg.training.callbacks import (
     BestModel,
     Checkpointer,
@@ -42,7 +45,7 @@ from flexseg.training.callbacks import (
     StopFile,
 )
 from flexseg.training.run import RunManifest, data_fingerprint
-from flexseg.training.supervision import supervised
+from flexseg.training.supervision import DeeplySupervised, supervised
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +87,21 @@ def compile_model(model: keras.Model, config: ModelConfig) -> None:
         metrics=[get_metric(name, channels) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),
     )
-    # Its variables must exist before a checkpoint can be restored into them (with float16 this
-    # is not the optimizer above but Keras' loss scaling around it).
+    # Their variables must exist before a checkpoint can be restored into them (with float16 the
+    # optimizer is not the one above but Keras' loss scaling around it).
     model.optimizer.build(model.trainable_variables)
+    _build_scores(model)
+
+
+def _build_scores(model: keras.Model) -> None:
+    """Let loss and metrics make their variables, which they do with the first batch."""
+    outputs = [keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs]
+    predicted = outputs if isinstance(model, DeeplySupervised) else outputs[0]
+    image = keras.ops.zeros((1, *model.input_shape[1:]))
+    labels = keras.ops.zeros((1, *model.input_shape[1:3]), "uint8")
+    model.compute_loss(image, labels, predicted)
+    model.compute_metrics(image, labels, predicted)
+    model.reset_metrics()
 
 
 def checked_splits(experiment: Experiment) -> Splits:
@@ -141,7 +156,8 @@ class Training:
         fresh = progress.epoch == 0 and progress.batch == 0
         if fresh:
             package.pretrain()
-        network = supervised(package.model, self.experiment)
+        augment = augmenter_of(self.experiment)
+        network = augmenting(supervised(package.model, self.experiment), augment)
         compile_model(network, model_config)
         if model_config.show_summary:
             package.model.summary(print_fn=self.console.print)
@@ -160,7 +176,7 @@ class Training:
             f"validation on {len(splits.cases.get('valid', ()))}.",
             highlight=False,
         )
-        datasets = self._datasets(package, splits)
+        datasets = self._datasets(package, splits, augment)
         try:
             run = self._fit(package, network, datasets, progress)
         except Interrupted:
@@ -188,6 +204,7 @@ class Training:
             "train.shuffle": train.shuffle,
             "train.steps_per_epoch": train.steps_per_epoch,
             "train.deep_supervision": train.deep_supervision,
+            "augmentation": self._augmentation(),
             **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
             "mask.classes": LabelMap.from_experiment(self.experiment).as_dict(),
             "mask.unknown_colors": self.experiment.mask.unknown_colors,
@@ -195,6 +212,14 @@ class Training:
             "backend": keras.backend.backend(),
             "training data": data_fingerprint(cases),
         }
+
+    def _augmentation(self) -> dict[str, Any] | None:
+        """The sections that say how samples are augmented; None if they are not."""
+        e = self.experiment
+        if policy_of(e) is None:
+            return None
+        names = ["augmentation"] if e.augmentation.enabled else AUGMENTOR_SECTIONS
+        return {name: getattr(e, name).model_dump(mode="json") for name in names}
 
     def _progress(
         self, cases: tuple[Case, ...], precision: str, *, resume: bool
@@ -249,8 +274,10 @@ class Training:
         if self.loaded.path.parent != train.model_dir:
             shutil.copyfile(self.loaded.path, train.model_dir / self.loaded.path.name)
 
-    def _datasets(self, package: ModelPackage, splits: Splits) -> list[BatchDataset]:
-        """The training batches and, if there are any, those of the validation."""
+    def _datasets(
+        self, package: ModelPackage, splits: Splits, augment: Augment | None
+    ) -> list[BatchDataset]:
+        """The training batches and, if there are any, those of the validation: never augmented."""
         e = self.experiment
         reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
         budget = e.dataset.cache_gb * 2**30
@@ -284,6 +311,7 @@ class Training:
                 BatchDataset(
                     store,
                     plan,
+                    augment=augment if training else None,
                     workers=e.dataset.workers,
                     worker_type=e.dataset.worker_type,
                 )
@@ -301,11 +329,6 @@ class Training:
         validation = datasets[1] if len(datasets) > 1 else None
         if progress.epoch or progress.batch:
             checkpoint.restore(self.checkpoint_file, model, ("model", "optimizer"))
-            if progress.batch:
-                # Keras makes the metrics' variables with the first batch; the checkpoint needs
-                # them before, to give the epoch's averages back.
-                batches.set_epoch(progress.epoch, progress.batch)
-                model.test_on_batch(*batches[0])
             self.console.print(
                 f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
             )

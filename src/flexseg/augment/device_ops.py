@@ -1,0 +1,244 @@
+"""Augmentation on the device: the same maths as in the workers, for a batch, with `keras.ops`.
+
+It runs within the training step, on any engine. Its two halves, the field and the values, are
+those of `flexseg.augment.fields` and `flexseg.augment.photometric`; a test holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from flexseg.augment.device import BORDERS, Arrays, Slots
+from flexseg.augment.fields import BORDER_PIXEL, CENTER, Size
+from flexseg.augment.photometric import BLUR_REACH
+
+_CONSTANT, _EDGE, _REFLECT, _PIXEL = (
+    BORDERS.index(name) for name in ("constant", "edge", "reflect", "pixel")
+)
+_CUBIC = -0.75  # the coefficient of OpenCV's cubic kernel
+
+
+def augment(x: Arrays, y: Any, slots: Slots) -> tuple[Any, Any]:
+    """Images and labels of a batch of `DeviceAugmenter`, augmented.
+
+    Returns
+    -------
+    images : [B, H, W, C] float32 in 0..255.
+    labels : [B, H, W] as given.
+    """
+    image = x["image"]
+    eight_bit = "uint8" in str(image.dtype)
+    at = _coordinates(x, slots, image.shape[1:3])
+    labels = _sampled(ops.cast(y, "int32")[..., None], at, x["border"], _nearest)[..., 0]
+    taps = _linear if slots.interpolation == "bilinear" else _cubic
+    image = _sampled(ops.cast(image, "float32"), at, x["border"], taps)
+    for name in slots.adjustments:
+        image = ADJUST[name](image, x, slots)
+    image = ops.clip(image, 0.0, 255.0)
+    return (ops.round(image) if eight_bit else image), ops.cast(labels, y.dtype)
+
+
+def _coordinates(x: Arrays, slots: Slots, size: Size) -> Any:
+    """Where each pixel looks [B, H, W, 2], see `fields.coordinates`."""
+    height, width = size
+    columns, rows = np.meshgrid(
+        np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    )
+    at = ops.convert_to_tensor(np.stack([columns, rows], axis=-1)[None])
+    if slots.grid is not None:
+        at = at + ops.image.resize(
+            x["grid"], (height, width), interpolation="bilinear", data_format="channels_last"
+        )
+    for ring in reversed(range(slots.radial)):
+        numbers = x["radial"][:, ring, None, None, :]
+        offset = at - numbers[..., 0:2]
+        distance = ops.sqrt(ops.sum(ops.square(offset), axis=-1, keepdims=True))
+        distance = distance / numbers[..., 2:3]
+        angle = (np.pi / 2) * ops.clip(distance, CENTER, 1.0)
+        factor = ops.power(ops.sin(angle), numbers[..., 3:4]) - 1.0
+        at = at + offset * ops.where(distance < 1.0, factor, ops.zeros_like(factor))
+    a = x["affine"][:, None, None]
+    return ops.stack(
+        [a[..., i, 0] * at[..., 0] + a[..., i, 1] * at[..., 1] + a[..., i, 2] for i in range(2)],
+        axis=-1,
+    )
+
+
+# A pixel's value is a sum over neighbours: how far each is from the first, and its weight.
+Taps = Callable[[Any], tuple[Any, list[tuple[int, Any]]]]
+
+
+def _nearest(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+    return ops.round(at), [(0, None)]
+
+
+def _linear(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+    first = ops.floor(at)
+    share = at - first
+    return first, [(0, 1.0 - share), (1, share)]
+
+
+def _cubic(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+    first = ops.floor(at)
+    t = at - first
+
+    def near(d: Any) -> Any:
+        return ((_CUBIC + 2.0) * d - (_CUBIC + 3.0)) * d * d + 1.0
+
+    def far(d: Any) -> Any:
+        return _CUBIC * (((d - 5.0) * d + 8.0) * d - 4.0)
+
+    return first, [(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
+
+
+def _sampled(image: Any, at: Any, border: Any, taps: Taps) -> Any:
+    """Image [B, H, W, C] at the coordinates [B, H, W, 2] (x, y)."""
+    count, height, width, channels = ops.shape(image)
+    pixels = ops.reshape(image, (count * height * width, channels))
+    start = ops.reshape(ops.arange(count) * (height * width), (-1, 1, 1))
+    border = ops.reshape(border, (-1, 1, 1))
+    filled = ops.logical_or(border == _CONSTANT, border == _PIXEL)[..., None]
+    row, column = min(BORDER_PIXEL[0], height - 1), min(BORDER_PIXEL[1], width - 1)
+    corner = image[:, row : row + 1, column : column + 1]
+    outside = ops.where((border == _PIXEL)[..., None], corner, ops.zeros_like(corner))
+    left, across = taps(at[..., 0])
+    top, down = taps(at[..., 1])
+    result = None
+    for step_y, weight_y in down:
+        y = ops.cast(top, "int32") + step_y
+        for step_x, weight_x in across:
+            x = ops.cast(left, "int32") + step_x
+            index = start + _folded(y, height, border) * width + _folded(x, width, border)
+            value = ops.take(pixels, index, axis=0)
+            beyond = (y < 0) | (y >= height) | (x < 0) | (x >= width)
+            value = ops.where(ops.logical_and(beyond[..., None], filled), outside, value)
+            if weight_x is None:
+                return value
+            value = value * (weight_x * weight_y)[..., None]
+            result = value if result is None else result + value
+    return result
+
+
+def _folded(index: Any, length: int, border: Any) -> Any:
+    """Indices within 0..length - 1 that stand for any: mirrored, or the nearest."""
+    period = max(2 * (length - 1), 1)
+    folded = ops.mod(index, period)
+    mirrored = ops.minimum(folded, period - folded) if length > 1 else ops.zeros_like(index)
+    return ops.where(border == _REFLECT, mirrored, ops.clip(index, 0, length - 1))
+
+
+def _per_sample(values: Any) -> Any:
+    return ops.reshape(values, (-1, 1, 1, 1))
+
+
+def _noise(image: Any, x: Arrays, slots: Slots) -> Any:
+    shape = ops.shape(image)
+    position = ops.arange(shape[1] * shape[2] * shape[3], dtype="int32")
+    index = position[None] + x["noise_seed"][:, None]
+    first = _uniform(_hash(index))
+    second = _uniform(_hash(ops.bitwise_xor(index, _int(0x5BD1E995))))
+    values = ops.sqrt(-2.0 * ops.log(first)) * ops.cos(2 * np.pi * second)
+    amplitude = _per_sample(x["noise_std"]) * ops.std(image, axis=(1, 2, 3), keepdims=True)
+    return image + amplitude * ops.reshape(values, shape)
+
+
+def _hash(index: Any) -> Any:
+    mixed = ops.bitwise_xor(index, _shift(index, 16)) * _int(0x85EBCA6B)
+    mixed = ops.bitwise_xor(mixed, _shift(mixed, 13)) * _int(0xC2B2AE35)
+    return ops.bitwise_xor(mixed, _shift(mixed, 16))
+
+
+def _int(value: int) -> Any:
+    return np.array(value, np.uint32).astype(np.int32)
+
+
+def _shift(value: Any, bits: int) -> Any:
+    return ops.bitwise_and(ops.right_shift(value, bits), (1 << (32 - bits)) - 1)
+
+
+def _uniform(value: Any) -> Any:
+    return (ops.cast(_shift(value, 8), "float32") + 0.5) * 2.0**-24
+
+
+def _blur(image: Any, x: Arrays, slots: Slots) -> Any:
+    sigma = ops.maximum(x["blur_sigma"], 1e-6)
+    offsets = np.arange(-slots.blur_reach, slots.blur_reach + 1, dtype=np.float32)
+    weights = ops.exp(-(offsets[None] ** 2) / (2.0 * ops.square(sigma)[:, None]))
+    within = np.abs(offsets)[None] <= ops.ceil(BLUR_REACH * x["blur_sigma"])[:, None]
+    weights = ops.where(within, weights, ops.zeros_like(weights))
+    weights = weights / ops.sum(weights, axis=1, keepdims=True)
+    for axis in (1, 2):
+        length = image.shape[axis]
+        index = np.clip(np.arange(length)[None] + offsets[:, None].astype(int), 0, length - 1)
+        image = sum(
+            ops.take(image, index[i], axis=axis) * _per_sample(weights[:, i])
+            for i in range(len(offsets))
+        )
+    return image
+
+
+def _low_resolution(image: Any, x: Arrays, slots: Slots) -> Any:
+    count, height, width, channels = ops.shape(image)
+    for axis in "yx":
+        first, second = (x[f"low_resolution_{part}_{axis}"] for part in ("first", "second"))
+        share = x[f"low_resolution_weight_{axis}"]
+        if axis == "y":
+            lines = ops.reshape(image, (count * height, width * channels))
+            start = (ops.arange(count) * height)[:, None]
+            share = share[:, :, None, None]
+        else:
+            lines = ops.reshape(image, (count * height * width, channels))
+            start = ops.reshape(ops.arange(count * height) * width, (count, height, 1))
+            first, second, share = first[:, None], second[:, None], share[:, None, :, None]
+        low, high = (
+            ops.reshape(ops.take(lines, start + index, axis=0), (count, height, width, channels))
+            for index in (first, second)
+        )
+        image = low * (1.0 - share) + high * share
+    return image
+
+
+def _sharpening(image: Any, x: Arrays, slots: Slots) -> Any:
+    total = image
+    for axis in (1, 2):
+        length = image.shape[axis]
+        before = np.abs(np.arange(length) - 1) % max(length, 1)
+        after = np.concatenate([np.arange(1, length), [max(length - 2, 0)]])
+        total = total + ops.take(total, before, axis=axis) + ops.take(total, after, axis=axis)
+    k = _per_sample(x["sharpening_k"])
+    return image + k * (9.0 * image - total)
+
+
+def _contrast(image: Any, x: Arrays, slots: Slots) -> Any:
+    mean = ops.mean(image, axis=(1, 2, 3), keepdims=True)
+    return (image - mean) * _per_sample(x["contrast_factor"]) + mean
+
+
+def _gamma(image: Any, x: Arrays, slots: Slots) -> Any:
+    exponent, inverted = _per_sample(x["gamma_exponent"]), _per_sample(x["gamma_inverted"])
+    value = ops.clip(image / 255.0, 0.0, 1.0)
+    value = ops.where(inverted > 0, 1.0 - value, value)
+    value = ops.power(value, exponent)
+    changed = 255.0 * ops.where(inverted > 0, 1.0 - value, value)
+    # An untouched image keeps values above 255 for the brightness that follows.
+    return ops.where(exponent == 1.0, image, changed)
+
+
+def _brightness(image: Any, x: Arrays, slots: Slots) -> Any:
+    factor, offset = _per_sample(x["brightness_factor"]), _per_sample(x["brightness_offset"])
+    return ops.abs(ops.maximum(image, 0.0) * factor + offset)
+
+
+ADJUST: dict[str, Callable[[Any, Arrays, Slots], Any]] = {
+    "noise": _noise,
+    "blur": _blur,
+    "low_resolution": _low_resolution,
+    "sharpening": _sharpening,
+    "contrast": _contrast,
+    "gamma": _gamma,
+    "brightness": _brightness,
+}

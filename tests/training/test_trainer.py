@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from flexseg.config import load
@@ -266,6 +267,58 @@ def test_generator_lists_its_samples(project: Path) -> None:
     assert len(lines) == 3 * 2
     number, image, mask = lines[5].split("_train_")
     assert number == "5" and f"train_{image}" == f"train_{mask}"
+
+
+def test_generator_writes_the_pairs_that_it_makes(project: Path) -> None:
+    """Under the names of the originals, image and mask in line; earlier ones move aside."""
+    keys = ["model.generator=True", "generator.debug=True", "augmentor.rotation=False",
+            "augmentor.shrinks=[]", "train.steps_per_epoch=8", "train.epochs=1"]  # fmt: skip
+    (project / "generated_images_dir").mkdir()
+    (project / "generated_images_dir/mine.png").write_bytes(b"x")
+    run(project, *keys)
+    written = sorted(p.name for p in (project / "generated_images_dir").iterdir())
+    assert written == sorted(p.name for p in (project / "generated_masks_dir").iterdir())
+    assert 1 <= len(written) <= 16
+    cases = {p.stem for p in (project / "dataset/train/images").iterdir()}
+    for name in written:
+        kind, _, case = name.removesuffix(".png").partition("_")
+        assert kind in ("hfliped", "vfliped") and case in cases
+        axis = 1 if kind == "hfliped" else 0
+        for folder, source in (("images", "images"), ("masks", "masks")):
+            pixels = np.asarray(
+                Image.open(project / f"generated_{folder}_dir" / name).convert("RGB")
+            )
+            original = Image.open(project / f"dataset/train/{source}/{case}.png").convert("RGB")
+            expected = np.asarray(original.resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
+            assert np.abs(np.flip(pixels, axis).astype(int) - expected).mean() < 25
+    assert len(list(project.glob("generated_images_dir_*_bak/mine.png"))) == 1
+
+
+@pytest.mark.parametrize("place", ["workers", "device"])
+def test_augmented_training_is_the_same_twice(project: Path, place: str) -> None:
+    """And another one than without augmentation; the validation sees plain images."""
+    keys = ["augmentation.enabled=True", f"augmentation.augment_on={place}", "train.epochs=1",
+            "model.dropout_rate=0.0", "train.deterministic=True"]  # fmt: skip
+    first = run(project, *keys)
+    second = run(project, *keys)
+    assert first.history == second.history
+    plain = run(project, "train.epochs=1", "model.dropout_rate=0.0")
+    assert plain.history["loss"] != first.history["loss"]
+
+
+def test_both_places_train_on_the_same_samples(project: Path) -> None:
+    losses = [
+        run(project, "augmentation.enabled=True", f"augmentation.augment_on={place}",
+            "train.epochs=1", "model.dropout_rate=0.0").history["loss"][0]
+        for place in ("workers", "device")
+    ]  # fmt: skip
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_supervised_training_augments_on_the_device(project: Path) -> None:
+    result = run(project, "model.model=UNetPlusPlus", "augmentation.enabled=True",
+                 "augmentation.augment_on=device", "train.epochs=1")  # fmt: skip
+    assert np.isfinite(result.history["loss"]).all()
 
 
 def test_images_that_do_not_fit_do_not_end_the_training(project: Path) -> None:

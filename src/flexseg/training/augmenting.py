@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from flexseg import backend
 from flexseg.augment.device import DeviceAugmenter, Slots, slots_of
 from flexseg.augment.device_ops import augment
 from flexseg.augment.policy import Augmenter, policy_of
+from flexseg.augment.writing import PairWriter
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import Augment
+from flexseg.data.batches import Augment, Pair
+from flexseg.data.pairing import Case
 from flexseg.training.supervision import DeeplySupervised
 
 Place = Literal["workers", "device"]
+
+
+@dataclass(frozen=True)
+class WritingAugmenter:
+    """Augments in the workers, and writes the pairs that are made (`[generator] debug`)."""
+
+    augmenter: Augmenter
+    writer: PairWriter
+
+    def batch(
+        self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
+    ) -> tuple[NDArray, NDArray[np.uint8]]:
+        """As `Augmenter.batch`; files are named by what was done and the case."""
+        images, labels = self.augmenter.batch(cases, pairs, epoch, position)
+        for i, case in enumerate(cases):
+            draw = self.augmenter.draw(pairs[i][1], epoch, position + i)
+            if draw.prefix:
+                self.writer.write(draw.prefix + case.id, images[i], labels[i])
+        return images, labels
 
 
 def augmenter_of(experiment: Experiment) -> Augment | None:
@@ -26,20 +51,23 @@ def augmenter_of(experiment: Experiment) -> Augment | None:
     if place_of(experiment) == "device":
         size = (experiment.model.image_height, experiment.model.image_width)
         return DeviceAugmenter(augmenter, slots_of(policy, size))
-    return augmenter
+    writer = None if experiment.augmentation.enabled else PairWriter.from_experiment(experiment)
+    return augmenter if writer is None else WritingAugmenter(augmenter, writer)
 
 
 def place_of(experiment: Experiment) -> Place:
     """Where samples are augmented.
 
-    Pairs that are to be written are made in the workers. On TensorFlow and PyTorch, the CPU
-    beside a GPU is free for it while the step runs; JAX has one step for both.
+    "auto" is the device where that is a GPU or TPU: workers beside it seldom keep up with it. On
+    a CPU both compete for the same cores, and OpenCV is the faster one. Pairs that are to be
+    written are made in the workers.
     """
     place = experiment.augmentation.augment_on
     if place != "auto":
         return place
-    writes = experiment.generator.debug and not experiment.augmentation.enabled
-    return "device" if backend.accelerator() is not None and not writes else "workers"
+    if not experiment.augmentation.enabled and PairWriter.from_experiment(experiment):
+        return "workers"
+    return "device" if backend.accelerator() is not None else "workers"
 
 
 class Augmenting(keras.Model):

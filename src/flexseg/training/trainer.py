@@ -32,7 +32,7 @@ from flexseg.losses import LabelLoss, get_loss, get_metric
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
 from flexseg.training import checkpoint
-from flexseg.training.augmenting import augmenter_of, augmenting
+from flexseg.training.augmenting import WritingAugmenter, augmenter_of, augmenting
 from flexseg.training.callbacks import (
     BestModel,
     Checkpointer,
@@ -161,7 +161,7 @@ class Training:
         compile_model(network, model_config)
         if model_config.show_summary:
             package.model.summary(print_fn=self.console.print)
-        self._prepare_folders(fresh=fresh)
+        self._prepare_folders(augment, fresh=fresh)
         self.manifest.add_data(splits.cases, [*self.loaded.findings, *splits.findings])
         self.manifest.write(
             versions=backend.versions(),
@@ -259,7 +259,7 @@ class Training:
             self.folder, self.weights_file, progress.history, best["best_epoch"], best["best"]
         )
 
-    def _prepare_folders(self, *, fresh: bool) -> None:
+    def _prepare_folders(self, augment: Augment | None, *, fresh: bool) -> None:
         train = self.experiment.train
         folders = [train.model_dir, train.eval_dir]
         if train.epoch_change_infer:
@@ -271,6 +271,8 @@ class Training:
                 set_aside(path)
         for path in folders:
             make_folder(path)
+        if fresh and isinstance(augment, WritingAugmenter):
+            augment.writer.prepare()
         if self.loaded.path.parent != train.model_dir:
             shutil.copyfile(self.loaded.path, train.model_dir / self.loaded.path.name)
 

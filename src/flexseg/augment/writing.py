@@ -1,0 +1,185 @@
+"""Writing augmented pairs: an image and its mask under one name."""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flexseg.config.schema import Experiment
+from flexseg.data.images import MaskPixels
+from flexseg.data.labels import LabelMap
+from flexseg.errors import ConfigError
+from flexseg.outputs import explain_os_errors, make_folder, set_aside
+
+_BLACK_WHITE = [0, 0, 0, 255, 255, 255]
+_ATTEMPTS = 5
+
+
+def mask_palette(labels: LabelMap) -> list[int]:
+    """A flat RGB palette whose indexed PNGs the same config reads as the same class ids.
+
+    That is the palette of the classes; where a threshold would read their colours in another
+    way (one class in dark grey), black and white.
+
+    Raises
+    ------
+    ConfigError : the config reads neither.
+    """
+    for palette in [labels.palette, *([_BLACK_WHITE] if labels.binary else [])]:
+        if all(_reads_back(labels, ids, palette) for ids in _samples(labels)):
+            return palette
+    raise ConfigError(
+        "Masks in the colours of the classes would not be read as these classes again.",
+        "Give every class a colour of its own in [mask], and leave threshold and algorithm out.",
+        "[mask]",
+    )
+
+
+def _samples(labels: LabelMap) -> Iterator[list[int]]:
+    """Sets of class ids that a mask may hold: what one class means can depend on the others."""
+    ids = [c.id for c in labels.classes]
+    yield ids
+    yield from ([i] for i in ids)
+    yield from (list(pair) for pair in combinations(ids[:8], 2))
+
+
+def _reads_back(labels: LabelMap, ids: list[int], palette: list[int]) -> bool:
+    written = np.array([ids], np.uint8)
+    colors = np.array(palette, np.uint8).reshape(-1, 3)
+    encoded = labels.encode(MaskPixels(written, colors, False, False, "P"))
+    return not encoded.unknown and np.array_equal(encoded.labels, written)
+
+
+def image_suffix(pixels: NDArray) -> str:
+    """ ".png", or ".npy" for what a PNG cannot hold: signed and real values, 2 or > 3 channels."""
+    fits = pixels.dtype in (np.uint8, np.uint16) and pixels.shape[2] in (1, 3)
+    return ".png" if fits else ".npy"
+
+
+def write_image(folder: Path, stem: str, pixels: NDArray) -> Path:
+    """Write an image [H, W, C] (grey or RGB) without loss, whole or not at all.
+
+    Returns the file: a PNG of 8 or 16 bits, or an array, see `image_suffix`.
+    """
+    path = folder / f"{stem}{image_suffix(pixels)}"
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, pixels, allow_pickle=False)
+        write_whole(path, buffer.getvalue())
+    else:
+        # OpenCV encodes several times faster than Pillow, and colours of 16 bits.
+        bgr = np.ascontiguousarray(pixels[..., ::-1])
+        write_whole(path, cv2.imencode(".png", bgr)[1].tobytes())
+    return path
+
+
+def write_mask(folder: Path, stem: str, labels: NDArray[np.uint8], palette: list[int]) -> Path:
+    """Write class ids [H, W] as an indexed PNG, whole or not at all."""
+    image = Image.fromarray(labels)
+    image.putpalette(palette)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    path = folder / f"{stem}.png"
+    write_whole(path, buffer.getvalue())
+    return path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a name that no other writer uses, then rename it.
+
+    Raises
+    ------
+    ResourceError : the system refuses.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    with explain_os_errors(path):
+        try:
+            temporary.write_bytes(content)
+            _rename(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:  # Windows, while another writer replaces the same file
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.02 * attempt)
+
+
+@dataclass(frozen=True)
+class PairWriter:
+    """Writes the pairs that a training generates (`[generator] debug`).
+
+    It can be pickled, and several threads and processes may write the same name: the last wins.
+
+    Attributes
+    ----------
+    palette : flat RGB list, see `mask_palette`.
+    color_order : "RGB" or "BGR", of the images that are handed over.
+    """
+
+    images_dir: Path
+    masks_dir: Path
+    palette: tuple[int, ...]
+    color_order: str = "RGB"
+
+    @classmethod
+    def from_experiment(cls, experiment: Experiment) -> PairWriter | None:
+        """The writer that a config asks for, None if it does not.
+
+        Raises
+        ------
+        ConfigError : both folders are one.
+        """
+        generator = experiment.generator
+        if not (experiment.model.generator and generator.augmentation and generator.debug):
+            return None
+        if generator.generated_images_dir == generator.generated_masks_dir:
+            raise ConfigError(
+                "Generated images and masks have the same names and the same folder.",
+                "Give each a folder of its own.",
+                "[generator] generated_images_dir, generated_masks_dir",
+            )
+        return cls(
+            generator.generated_images_dir,
+            generator.generated_masks_dir,
+            tuple(mask_palette(LabelMap.from_experiment(experiment))),
+            experiment.image.color_order,
+        )
+
+    def prepare(self) -> None:
+        """Make the folders; what earlier trainings wrote moves aside."""
+        for folder in (self.images_dir, self.masks_dir):
+            set_aside(folder)
+            make_folder(folder)
+
+    def write(self, name: str, image: NDArray, labels: NDArray[np.uint8]) -> None:
+        """Write a pair under `name` (prefix and case id, without suffix).
+
+        Parameters
+        ----------
+        image : [H, W, C] as the network sees it: uint8, or float32 in 0..255, which becomes
+            16 bits (an array file if it leaves that range).
+        labels : class ids [H, W].
+        """
+        if image.dtype != np.uint8 and image.min() >= 0 and image.max() <= 255:
+            image = np.rint(image.astype(np.float32) * 257).astype(np.uint16)
+        if self.color_order == "BGR" and image.shape[2] == 3:
+            image = image[..., ::-1]
+        write_image(self.images_dir, name, image)
+        write_mask(self.masks_dir, name, np.ascontiguousarray(labels), list(self.palette))

@@ -197,7 +197,7 @@ def _sample(
     if isinstance(where, Affine):
         return cv2.warpAffine(
             pixels,
-            np.array(where.rows),
+            np.array(where.rows, np.float64),
             (pixels.shape[1], pixels.shape[0]),
             flags=interpolation | cv2.WARP_INVERSE_MAP,
             borderMode=_BORDER[border],

@@ -171,7 +171,8 @@ def distortion(rng: np.random.Generator, size: Size, *, amount: float, sigma: fl
 
 
 def _to_largest(values: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
-    return values * np.float32(limit / max(float(values.max()), 1e-12))
+    # Their largest size: where all slopes of a small image are negative, the largest value is not.
+    return values * np.float32(limit / max(float(np.abs(values).max()), 1e-12))
 
 
 def _grid_shape(size: Size, spacing: float) -> tuple[int, int]:

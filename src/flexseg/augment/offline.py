@@ -1,0 +1,315 @@
+"""Multiplying a dataset on the disk (`flexseg augment`): the training split, after splitting.
+
+Images keep the colours and the type in which they are stored, at the network's size; so the
+same config reads them, and its `[image]` section is applied once, by the training.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flexseg import __version__
+from flexseg.augment.multiplication import ORIGINAL, Multiplication
+from flexseg.augment.pairs import read_scaled, reader_of
+from flexseg.augment.writing import mask_palette, write_image, write_mask, write_whole
+from flexseg.config.load import LoadedConfig, input_paths
+from flexseg.config.schema import Experiment
+from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import Case
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.splits import SPLITS, SplitName, Splits, find_splits
+from flexseg.data.store import CaseReader
+from flexseg.errors import DataError, ResourceError
+from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_csv, write_json
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.csv"
+STATE = "augmentation.json"
+HEADER = ("file", "mask", "case", "group", "transform", "split")
+
+_MAX_ERRORS = 5
+_SECTIONS = (
+    "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion", "sharpening",
+    "brightening",
+)  # fmt: skip
+Row = tuple[str, ...]
+
+
+@dataclass
+class Multiplied:
+    """What a multiplication made.
+
+    Attributes
+    ----------
+    cases : per split the source cases.
+    pairs : per split the pairs written.
+    resumed : cases that an earlier, interrupted run had done.
+    arrays : images that became .npy files, because no PNG holds them.
+    set_aside : where an earlier folder of that name went.
+    """
+
+    output: Path
+    plan: Multiplication
+    cases: dict[SplitName, int] = field(default_factory=dict)
+    pairs: dict[SplitName, int] = field(default_factory=dict)
+    resumed: int = 0
+    arrays: int = 0
+    set_aside: Path | None = None
+
+
+def multiply(
+    loaded: LoadedConfig,
+    output: Path,
+    *,
+    copies: int | None = None,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Multiplied:
+    """Write the dataset of a config into `output`, its training split multiplied.
+
+    `<output>/train` gets originals and augmented pairs at the network's size, `valid` and
+    `test` the files as they are. An interrupted run goes on where it stopped; any other
+    content of `output` moves aside.
+
+    Parameters
+    ----------
+    copies : draws per case of an enabled [augmentation], by default 5.
+    on_case : called with (done, total) after each case.
+
+    Raises
+    ------
+    ConfigError, DataError : config or data are wrong; up to 5 bad files are told together.
+    ResourceError : the folder cannot be written, or the disk is too small.
+    """
+    experiment = loaded.experiment
+    output = output.absolute()
+    refuse_overlap({"--output": output}, input_paths(experiment, loaded.path))
+    plan = Multiplication.from_experiment(experiment, copies)
+    splits = _splits(experiment)
+    plan.refuse_equal_names(splits["train"])
+    writer = _CaseWriter(
+        output,
+        plan,
+        reader_of(experiment),
+        mask_palette(LabelMap.from_experiment(experiment)),
+        experiment.dataset.mask_name,
+    )
+    result = Multiplied(output, plan, cases={name: len(cases) for name, cases in splits.items()})
+    state = _state(experiment, plan, splits)
+    jobs = [(name, case) for name in SPLITS for case in splits.get(name, ())]
+    done = _resume(output, state, plan)
+    result.resumed = len(done)
+    if not done:
+        result.set_aside = set_aside(output)
+    for name in splits:
+        for kind in ("images", "masks"):
+            folder = make_folder(output / name / kind)
+            for left_over in folder.glob(".*.part"):
+                left_over.unlink()
+    write_json(output / STATE, state)
+    write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
+    todo = [job for job in jobs if (job[0], job[1].id) not in done]
+    workers = experiment.dataset.workers if "dataset.workers" in loaded.sources else 0
+    _work(writer, todo, done, workers or os.cpu_count() or 1, on_case)
+    rows = [row for name, case in jobs for row in done[name, case.id]]
+    write_csv(output / MANIFEST, HEADER, rows)
+    write_json(output / STATE, state | {"complete": True})
+    for row in rows:
+        result.pairs[row[-1]] = result.pairs.get(row[-1], 0) + 1  # type: ignore[index, call-overload]
+        result.arrays += row[-1] == "train" and row[0].endswith(".npy")
+    return result
+
+
+def _splits(experiment: Experiment) -> dict[SplitName, tuple[Case, ...]]:
+    """Training and validation cases, which must be there, and those of the test if they are."""
+    splits = find_splits(experiment, only=("train", "valid"))
+    if experiment.test.images_dir is not None and not splits.cases.get("test"):
+        try:
+            test = find_splits(experiment, only=("test",))
+        except DataError as error:
+            logger.warning("The test split is left out: %s", error)
+            test = Splits()
+        splits.cases.update(test.cases)
+        splits.findings += test.findings
+    splits.raise_errors()
+    splits.log()
+    splits.need("train")
+    # Without one, a training on the result would hold out augmented copies of its own cases.
+    splits.need("valid")
+    return {name: cases for name in SPLITS if (cases := splits.cases.get(name))}
+
+
+def _state(
+    experiment: Experiment, plan: Multiplication, splits: dict[SplitName, tuple[Case, ...]]
+) -> dict[str, Any]:
+    """What the files of a folder depend on."""
+    sections = ("augmentation",) if plan.recipe is not None else _SECTIONS
+    config = experiment.model_dump(mode="json")
+    parameters = {
+        "seed": plan.seed,
+        "copies": plan.copies,
+        "preprocessing": Preprocessing.from_experiment(experiment).as_dict(),
+        "labels": LabelMap.from_experiment(experiment).as_dict(),
+        "unknown_colors": experiment.mask.unknown_colors,
+        "mask_name": experiment.dataset.mask_name,
+        "group": experiment.dataset.group,
+        **{name: config[name] for name in sections},
+    }
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
+    for name, cases in splits.items():
+        for case in cases:
+            for path in (case.image, case.mask):
+                facts = path.stat()
+                entry = (name, case.id, case.group, str(path), facts.st_size, facts.st_mtime_ns)
+                digest.update(repr(entry).encode())
+    return {
+        "made_by": f"flexseg {__version__} augment",
+        "fingerprint": digest.hexdigest(),
+        "parameters": parameters,
+        "cases": {name: len(cases) for name, cases in splits.items()},
+        "complete": False,
+    }
+
+
+Done = dict[tuple[str, str], list[Row]]
+
+
+def _resume(output: Path, state: dict[str, Any], plan: Multiplication) -> Done:
+    """(split, case) -> manifest rows of what an earlier run with this state has finished."""
+    try:
+        earlier = json.loads((output / STATE).read_text(encoding="utf-8"))
+        text = (output / MANIFEST).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    same = ("made_by", "fingerprint")
+    if not isinstance(earlier, dict) or any(earlier.get(k) != state[k] for k in same):
+        return {}
+    whole = text[: text.rfind("\n") + 1]  # the last line of a killed run may be torn
+    found: Done = {}
+    for row in csv.reader(whole.splitlines()[1:]):
+        if len(row) == len(HEADER) and all(_is_file(output / name) for name in row[:2]):
+            found.setdefault((row[5], row[2]), []).append(tuple(row))
+    return {
+        (split, case): rows
+        for (split, case), rows in found.items()
+        if len(rows) == (plan.per_case if split == "train" else 1)
+    }
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+@dataclass(frozen=True)
+class _CaseWriter:
+    output: Path
+    plan: Multiplication
+    reader: CaseReader
+    palette: list[int]
+    mask_name: str
+
+    def write(self, split: SplitName, case: Case) -> list[Row]:
+        """Write all pairs of a case; returns their rows of the manifest."""
+        if split != "train":
+            return [self._copy(split, case)]
+        pair = read_scaled(self.reader, case)
+        images, masks = self.output / split / "images", self.output / split / "masks"
+        rows = []
+        for stem, transform, draw in self.plan.draws(case, pair.labels):
+            image, labels = draw.apply(pair.image, pair.labels)
+            image_file = write_image(images, stem, pair.stored(image))
+            mask_stem = self.mask_name.replace("{id}", stem)
+            mask_file = write_mask(masks, mask_stem, labels, self.palette)
+            rows.append(self._row(split, case, transform, image_file, mask_file))
+        return rows
+
+    def _copy(self, split: SplitName, case: Case) -> Row:
+        files = []
+        for kind, source in (("images", case.image), ("masks", case.mask)):
+            target = self.output / split / kind / source.name
+            write_whole(target, source.read_bytes())
+            files.append(target)
+        return self._row(split, case, ORIGINAL, *files)
+
+    def _row(self, split: str, case: Case, transform: str, *files: Path) -> Row:
+        names = tuple(file.relative_to(self.output).as_posix() for file in files)
+        return (*names, case.id, case.group, transform, split)
+
+
+def _work(
+    writer: _CaseWriter,
+    todo: Sequence[tuple[SplitName, Case]],
+    done: Done,
+    workers: int,
+    on_case: Callable[[int, int], None] | None,
+) -> None:
+    """Write the cases of `todo` and enter them into `done`, and each at once into the manifest.
+
+    Threads, because OpenCV and the encoders run outside of Python's lock.
+    """
+    total = len(todo) + len(done)
+    failed: list[DataError] = []
+    measured = False
+    pool = ThreadPoolExecutor(workers)
+    futures: dict[Future[list[Row]], tuple[SplitName, Case]] = {}
+    manifest = (writer.output / MANIFEST).open("a", encoding="utf-8", newline="")
+    try:
+        table = csv.writer(manifest, lineterminator="\n")
+        if on_case is not None:
+            on_case(len(done), total)
+        futures = {pool.submit(partial(writer.write, *job)): job for job in todo}
+        for future in as_completed(futures):
+            split, case = futures[future]
+            try:
+                rows = future.result()
+            except DataError as error:
+                failed.append(error)
+                if len(failed) == _MAX_ERRORS:
+                    break
+                continue
+            table.writerows(rows)
+            manifest.flush()
+            if split == "train" and not measured:
+                _refuse_small_disk(writer, rows, sum(name == "train" for name, _ in todo) - 1)
+                measured = True
+            done[split, case.id] = rows
+            if on_case is not None:
+                on_case(len(done), total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        manifest.close()
+    if failed:
+        raise _together(sorted(failed, key=str))
+
+
+def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> None:
+    """Judge by the files of one training case whether those of `more` will fit."""
+    size = sum((writer.output / name).stat().st_size for row in rows for name in row[:2])
+    needed, free = size * more, shutil.disk_usage(writer.output).free
+    if needed > free:
+        raise ResourceError(
+            f"{more} more training images times {writer.plan.per_case} need about "
+            f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free.",
+            "Choose another disk by --output, or fewer variants; augmentation while training "
+            "needs no disk at all.",
+            str(writer.output),
+        )
+
+
+def _together(failed: list[DataError]) -> DataError:
+    if len(failed) == 1:
+        return failed[0]
+    more = " or more" if len(failed) == _MAX_ERRORS else ""
+    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
+    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)

@@ -1,0 +1,77 @@
+"""Pairs as augmentation outside of a training sees them: colours and types as stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.schema import Experiment
+from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import Case
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.store import CaseReader
+
+
+@dataclass(frozen=True)
+class ScaledPair:
+    """A pair at the network's size on the scale that transforms work on.
+
+    Attributes
+    ----------
+    image : [H, W, C] grey or RGB, uint8, or float32 in 0..255 (after `[image] window`).
+    labels : class ids [H, W].
+    dtype : type of the image as stored.
+    window : what became 0..255.
+    """
+
+    image: NDArray
+    labels: NDArray[np.uint8]
+    dtype: np.dtype
+    window: tuple[float, float] | None
+
+    def stored(self, image: NDArray) -> NDArray:
+        """An image on the scale of this one, in type and values as its source is stored."""
+        if image.dtype == np.uint8:
+            return image
+        if self.window is not None:
+            low, high = self.window
+            image = image * ((high - low) / 255) + low
+        elif np.issubdtype(self.dtype, np.unsignedinteger):
+            image = image * (np.iinfo(self.dtype).max / 255)
+        if np.issubdtype(self.dtype, np.integer):
+            limits = np.iinfo(self.dtype)
+            image = np.clip(np.rint(image), limits.min, limits.max)
+        return image.astype(self.dtype)
+
+
+def read_scaled(reader: CaseReader, case: Case) -> ScaledPair:
+    """A case at the network's size, colours as stored.
+
+    Raises
+    ------
+    DataError : it cannot be read, or is nothing for the network.
+    """
+    pixels, labels = reader.native(case)
+    p = reader.preprocessing
+    p.image(pixels[:2, :2], str(case.image))  # a corner tells whether the channels fit
+    plain = replace(
+        p,
+        channels=pixels.shape[2],
+        color_order="RGB",
+        color_converter=None,
+        gamma=0,
+        sharpening=0,
+    )
+    image = plain.image(pixels, str(case.image))
+    return ScaledPair(image, p.labels(labels), pixels.dtype, p.window)
+
+
+def reader_of(experiment: Experiment) -> CaseReader:
+    """The reader of a config's cases."""
+    return CaseReader(
+        Preprocessing.from_experiment(experiment),
+        LabelMap.from_experiment(experiment),
+        experiment.mask.unknown_colors,
+    )

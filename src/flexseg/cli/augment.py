@@ -1,0 +1,127 @@
+"""The command that augments on the disk, and shows what augmentation does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    ConfigArgument,
+    SetOption,
+    StrictOption,
+    app,
+    load_config,
+    progress,
+    say,
+)
+from flexseg.errors import ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    from flexseg.augment.offline import Multiplied
+    from flexseg.config import LoadedConfig
+
+_PNG = ("png", ".png")
+
+
+@app.command()
+def augment(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only draw what each transform does to a few pairs.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the new dataset (default: augmented/), or of the preview.",
+        ),
+    ] = None,
+    copies: Annotated[
+        int | None,
+        typer.Option(min=1, help="Augmented files per training image, 5 by default."),
+    ] = None,
+    cases: Annotated[
+        int | None, typer.Option(min=1, help="Pairs in the preview, 3 by default.")
+    ] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Multiply a dataset's training images on the disk, or draw a preview of augmentation.
+
+    Validation and test images are copied as they are. After an interruption,
+    the same command goes on where it stopped.
+    """
+    if preview and copies is not None:
+        raise ConfigError(
+            "--copies has no meaning for --preview.", "Leave one of them out.", "--copies"
+        )
+    if cases is not None and not preview:
+        raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
+    loaded = load_config(config, overrides, strict)
+    run_dir = loaded.experiment.train.run_dir
+    if preview:
+        from flexseg.augment.preview import draw_preview
+
+        path = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
+        say(f"written: {path}")
+        return
+    from flexseg.augment.offline import multiply
+
+    folder = output or run_dir / "augmented"
+    try:
+        with progress("Augmenting") as on_case:
+            result = multiply(loaded, folder, copies=copies, on_case=on_case)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The dataset is not complete.", "Run the same command again to go on.", str(folder)
+        ) from None
+    _report(loaded, result)
+
+
+def _report(loaded: LoadedConfig, result: Multiplied) -> None:
+    plan = result.plan
+    if result.resumed == sum(result.cases.values()):
+        say("The folder holds this dataset already; nothing was left to do.")
+    elif result.resumed:
+        say(f"Went on after {result.resumed} case(s) of an interrupted run.")
+    if result.set_aside is not None:
+        say(f"Earlier content of the folder: {result.set_aside}")
+    made = f"{len(plan.variants)} variants" if plan.variants else f"{plan.copies} draws"
+    for split, count in result.cases.items():
+        what = f"original + {made} each" if split == "train" else "copied as they are"
+        say(f"{split}: {count} -> {result.pairs[split]} pairs ({what})")
+    if result.arrays:
+        say(f"{result.arrays} images are .npy files: a PNG cannot hold their values or channels.")
+    say(f"Written: {result.output}\n\nTo train on it, say in a config:\n")
+    for line in _settings(loaded, result):
+        say(f"  {line}")
+
+
+def _settings(loaded: LoadedConfig, result: Multiplied) -> list[str]:
+    """What a config must say to train on the dataset, in the syntax of the given one."""
+    e = loaded.experiment
+    off = "False" if loaded.legacy else "false"
+    lines = []
+    if e.dataset.images_dir is not None:
+        given = [key for key in ("images_dir", "masks_dir", "split_file")
+                 if getattr(e.dataset, key) is not None]  # fmt: skip
+        lines.append(f"# remove from [dataset]: {', '.join(given)}")
+    for split in result.cases:
+        folder = (result.output / split).as_posix()
+        lines += [
+            f"[{split}]",
+            f'images_dir = "{folder}/images"',
+            f'masks_dir  = "{folder}/masks"',
+        ]
+    if e.image.file_format.lower() not in ("auto", *([] if result.arrays else _PNG)):
+        lines += ["[image]", 'file_format = "auto"']
+    if e.mask.mask_file_format.lower() not in ("auto", *_PNG):
+        lines += ["[mask]", 'mask_file_format = "auto"']
+    if e.augmentation.enabled:
+        lines += ["[augmentation]", f"enabled = {off}"]
+    if e.model.generator and e.generator.augmentation:
+        lines += ["[generator]", f"augmentation = {off}"]
+    return lines

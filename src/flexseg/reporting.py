@@ -24,19 +24,13 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
         "resolution.[/] Means over the cases in whose reference the class is; below each its 95 % "
         "interval."
     )
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("class", overflow="fold")
-    for name in ("Dice", "IoU", "precision", "recall"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("cases", justify="right")
-    metrics = ("dice", "iou", "precision", "recall")
-    for c in summary["classes"]:
-        cells = (_with_interval(c[m]) for m in metrics)
-        table.add_row(escape(c["name"]), *cells, str(c["cases_with_reference"]))
-    if len(summary["classes"]) > 1:
-        table.add_section()
-        table.add_row("mean", *(_with_interval(summary["macro"][m]) for m in metrics))
-    console.print(table)
+    console.print(_score_table(summary, "cases"))
+    if by_group := summary.get("by_group"):
+        console.print(
+            "[bold]Each group as one[/] (a volume's slices, an image's tiles): the Dice of all its "
+            "pixels together."
+        )
+        console.print(_score_table(by_group, "groups"))
     for c in summary["classes"]:
         if c["missed"]:
             console.print(
@@ -53,6 +47,22 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
     if legacy := summary.get("not_comparable_with_the_above"):
         values = ", ".join(f"{k} {v:.4f}" for k, v in legacy.items() if k != "what")
         console.print(f"The original systems' figures (soft, at network size): {values}")
+
+
+def _score_table(summary: dict[str, Any], unit: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class", overflow="fold")
+    for name in ("Dice", "IoU", "precision", "recall"):
+        table.add_column(name, no_wrap=True)
+    table.add_column(unit, justify="right")
+    metrics = ("dice", "iou", "precision", "recall")
+    for c in summary["classes"]:
+        cells = (_with_interval(c[m]) for m in metrics)
+        table.add_row(escape(c["name"]), *cells, str(c["cases_with_reference"]))
+    if len(summary["classes"]) > 1:
+        table.add_section()
+        table.add_row("mean", *(_with_interval(summary["macro"][m]) for m in metrics))
+    return table
 
 
 def _with_interval(entry: dict[str, Any]) -> str:
@@ -153,8 +163,6 @@ def print_catalogue(console: Console, kind: str, entries: list[dict[str, Any]]) 
     """The entries of a registry with what they are, where they come from, and their options."""
     from flexseg.catalogue import as_config
 
-    if not entries:
-        console.print(f"This version has no {kind}.")
     for entry in entries:
         also = f"  [dim]also {escape(', '.join(entry['aliases']))}[/]" if entry["aliases"] else ""
         console.print(f"[bold]{escape(entry['name'])}[/]{also}")
@@ -165,6 +173,8 @@ def print_catalogue(console: Console, kind: str, entries: list[dict[str, Any]]) 
         if options := entry.get("options"):
             named = ", ".join(f"{key} = {as_config(o['default'])}" for key, o in options.items())
             lines.append(f"[cyan]options:[/] {escape(named)}")
+        if keys := entry.get("keys"):
+            lines.append(f"[cyan]switched on by:[/] {escape(', '.join(keys))}")
         for line in lines:
             console.print(Padding(line, (0, 0, 0, 2)))
         console.print()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -233,3 +234,28 @@ def test_folder_of_another_layout_is_a_data_error(tmp_path: Path, name: str) -> 
 def test_names_in_any_language(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     dataset = make_dataset(name="größe und 腫瘍's")
     assert_clean(report_of(dataset, tmp_path / "p"))
+
+
+def test_derived_dataset_describes_itself(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Names, ids and groups of `dataset.json`; a class that no mask has is kept."""
+    dataset = make_dataset(splits={"": 6})
+    classes = [
+        {"id": 0, "name": "background", "color": [0, 0, 0]},
+        {"id": 1, "name": 'the "disc"', "color": [0, 255, 0]},
+        {"id": 2, "name": "rare", "color": [0, 0, 255]},
+    ]
+    content = {"group": "^(.*)_\\d+$", "classes": classes}
+    (dataset / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    experiment = load(initialize(dataset, tmp_path / "project")[0], strict=True).experiment
+    assert [(c.id, c.name, c.color) for c in experiment.mask.classes] == [
+        (1, 'the "disc"', (0, 255, 0)),
+        (2, "rare", (0, 0, 255)),
+    ]
+    assert experiment.model.num_classes == 3
+    assert experiment.dataset.group == "^(.*)_\\d+$"
+    assert experiment.augmentation.enabled
+    (dataset / "dataset.json").write_text('{"classes": 3}', encoding="utf-8")
+    with pytest.raises(DataError, match="description of the dataset"):
+        initialize(dataset, tmp_path / "other")

@@ -17,6 +17,7 @@ from flexseg.data.images import write_png
 from flexseg.data.pairing import Case
 from flexseg.data.splits import SPLITS, Splits, _by_share, find_splits
 from flexseg.errors import ConfigError, DataError
+from synthetic import write_dataset
 
 SHARES = (0.7, 0.15, 0.15)
 
@@ -244,3 +245,35 @@ def test_images_without_a_folder_of_masks_are_a_config_error(
     images = make_dataset({"train": 2}) / "train" / "images"
     with pytest.raises(ConfigError, match="no masks_dir"):
         splits_of({"train": {"images_dir": images}})
+
+
+def test_split_file_may_name_groups(tmp_path: Path) -> None:
+    """Here volumes, each with its slices; a case by its own name and through its group is two."""
+    write_dataset(tmp_path, {"": 6})
+    for kind in ("images", "masks"):
+        for i, path in enumerate(sorted((tmp_path / kind).iterdir())):
+            path.rename(path.with_name(f"vol{i // 2}_{i % 2}.png"))
+    file = tmp_path / "split.json"
+
+    def found(content: dict[str, list[str]]) -> dict[str, list[str]]:
+        file.write_text(json.dumps(content), encoding="utf-8")
+        experiment = Experiment.model_validate(
+            {
+                "dataset": {
+                    "images_dir": tmp_path / "images",
+                    "masks_dir": tmp_path / "masks",
+                    "split_file": file,
+                    "group": "^(vol.)_",
+                }
+            }
+        )
+        splits = find_splits(experiment)
+        assert splits.findings == []
+        return {name: [case.id for case in cases] for name, cases in splits.cases.items()}
+
+    assert found({"train": ["vol0", "vol2_1"], "test": ["vol1"]}) == {
+        "train": ["vol0_0", "vol0_1", "vol2_1"],
+        "test": ["vol1_0", "vol1_1"],
+    }
+    with pytest.raises(DataError, match="'vol0_1' stands in train and in test"):
+        found({"train": ["vol0"], "test": ["vol0_1"]})

@@ -184,6 +184,33 @@ class TestFiles:
         absent = by_key["d", "square"]
         assert (absent["status"], absent["dice"], absent["iou"]) == ("absent", "", "")
 
+    def test_slices_of_a_volume_are_scored_together(self, tmp_path: Path) -> None:
+        """As the volume that they make when they are stacked; one slice misses the class."""
+        scores = CaseScores(LabelMap.from_experiment(_experiment()))
+        a, b, empty = _boxes(c1=(0, 0)), _boxes(c1=(5, 0)), _boxes()
+        scores.add(_case("v_0", "v"), a, a)
+        scores.add(_case("v_1", "v"), a, b)
+        scores.add(_case("v_2", "v"), empty, empty)
+        scores.add(_case("w_0", "w"), a, empty)
+        summary = write_evaluation(scores, tmp_path, 10)
+        with (tmp_path / "groups.csv").open(encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["class"] == "disc"]
+        assert [(row["group"], float(row["dice"])) for row in rows] == [("v", 0.75), ("w", 0.0)]
+        stacked = np.stack([a, a, empty]), np.stack([a, b, empty])
+        overlap = ((stacked[0] == 1) & (stacked[1] == 1)).sum()
+        assert 2 * overlap / ((stacked[0] == 1).sum() + (stacked[1] == 1).sum()) == 0.75
+        entry = summary["by_group"]["classes"][0]
+        assert (entry["dice"]["mean"], entry["missed"]) == (0.375, 1)
+        assert summary["classes"][0]["dice"]["mean"] == pytest.approx((1 + 0.5 + 0) / 3)
+
+    def test_without_larger_groups_there_is_no_table_of_them(
+        self, scores: CaseScores, tmp_path: Path
+    ) -> None:
+        groups = {case.group for case in scores.cases}
+        summary = write_evaluation(scores, tmp_path, 10)
+        assert ("by_group" in summary) == (len(groups) < len(scores.cases))
+        assert (tmp_path / "groups.csv").exists() == ("by_group" in summary)
+
     def test_summary_json(self, scores: CaseScores, tmp_path: Path) -> None:
         scores.legacy = {"categorical_crossentropy": 0.25}
         returned = write_evaluation(scores, tmp_path / "evaluation", 100)

@@ -15,6 +15,15 @@ from flexseg.errors import FlexsegError
 
 # The order of these imports is that of the commands in `flexseg --help`.
 # isort: split
+from flexseg.cli import derive  # noqa: F401
+
+# isort: split
+from flexseg.cli import split  # noqa: F401
+
+# isort: split
+from flexseg.cli import augment  # noqa: F401
+
+# isort: split
 from flexseg.cli import runs  # noqa: F401
 
 # isort: split

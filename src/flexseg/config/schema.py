@@ -47,7 +47,9 @@ class DatasetConfig(Section):
     images_dir: InputPath = Field(None, description="One folder of images for all splits.")
     masks_dir: InputPath = Field(None, description="One folder of masks for all splits.")
     split_file: InputPath = Field(
-        None, description='JSON file {"train": [ids], "valid": [ids], "test": [ids]}.'
+        None,
+        description='JSON file {"train": [...], "valid": [...], "test": [...]} with ids of cases '
+        "or names of groups.",
     )
     split: tuple[float, float, float] = Field(
         (0.7, 0.15, 0.15),

@@ -38,6 +38,7 @@ from flexseg.outputs import (
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
+DATASET_FILE = "dataset.json"
 MAX_CLASSES = 255
 # Atlases of the whole body have somewhat over 100 structures, images many more values.
 MAX_FOUND = 128
@@ -256,7 +257,7 @@ class DatasetWriter:
             )
         write_csv(self._part / "manifest.csv", header, rows)
         write_json(
-            self._part / "dataset.json",
+            self._part / DATASET_FILE,
             {
                 "made_by": f"flexseg {__version__} derive {kind}",
                 "parameters": parameters,

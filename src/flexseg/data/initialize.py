@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flexseg.data.derive import DATASET_FILE
 from flexseg.data.display import distinct_color
 from flexseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from flexseg.data.pairing import Case, pair
@@ -37,6 +39,24 @@ class _Survey:
     blends: bool
 
 
+@dataclass(frozen=True)
+class _Class:
+    """A foreground class of the config; `value` is what it is in one-channel masks."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+    value: int | None = None
+
+
+@dataclass(frozen=True)
+class _Derived:
+    """What `flexseg derive` says about a dataset that it made."""
+
+    classes: list[_Class]
+    group: str | None
+
+
 def initialize(dataset: Path, output: Path, size: int | None = None) -> list[Path]:
     """Write `flexseg.toml` and start scripts (.bat, .sh) into `output`; returns the files.
 
@@ -53,8 +73,10 @@ def initialize(dataset: Path, output: Path, size: int | None = None) -> list[Pat
         )
     cases, lonely = _all_cases(folders)
     survey = _survey(cases)
+    derived = _derived(dataset)
     make_folder(output)
-    write_text(target, _config_text(output, folders, survey, size, lonely, len(cases)))
+    text = _config_text(output, folders, survey, derived, size, lonely, len(cases))
+    write_text(target, text)
     written = [target]
     # The interpreter by its path: a double click knows nothing of virtual environments.
     start = f'"{sys.executable}" -m flexseg'
@@ -141,16 +163,38 @@ def _model_size(survey: _Survey, size: int | None) -> tuple[int, int, int]:
     return width, height, levels
 
 
-def _classes(survey: _Survey) -> list[tuple[int, str, tuple[int, int, int], int | None]]:
-    """(id, name, colour, grey value) of each foreground class found."""
+def _derived(dataset: Path) -> _Derived | None:
+    """What `dataset.json` says, None without one. Its masks hold class ids, or colours."""
+    path = dataset / DATASET_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        classes = [
+            _Class(int(c["id"]), str(c["name"]), (int(red), int(green), int(blue)))
+            for c in content["classes"]
+            if c["id"] != 0
+            for red, green, blue in [c["color"]]
+        ]
+        return _Derived(classes, content.get("group"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"The description of the dataset cannot be read ({error}).",
+            "Restore the file that `flexseg derive` wrote, or remove it.",
+            str(path),
+        ) from None
+
+
+def _classes(survey: _Survey) -> list[_Class]:
+    """The foreground classes found."""
     if survey.by_color:
         colors = [v for v in survey.values if isinstance(v, tuple) and v != (0, 0, 0)]
-        return [(i, f"class {i}", c, None) for i, c in enumerate(sorted(colors), start=1)]
+        return [_Class(i, f"class {i}", c) for i, c in enumerate(sorted(colors), start=1)]
     values = sorted(v for v in survey.values if not isinstance(v, tuple) and v != 0)
     if survey.lossy and len(values) != 1:
         values = [255]
     return [
-        (i, f"class {i}", distinct_color(i - 1, len(values)), v)
+        _Class(i, f"class {i}", distinct_color(i - 1, len(values)), v)
         for i, v in enumerate(values, start=1)
     ]
 
@@ -159,12 +203,13 @@ def _config_text(
     output: Path,
     folders: dict[str, Path],
     survey: _Survey,
+    derived: _Derived | None,
     size: int | None,
     lonely: int,
     count: int,
 ) -> str:
     width, height, levels = _model_size(survey, size)
-    classes = _classes(survey)
+    classes = derived.classes if derived else _classes(survey)
     multiclass = len(classes) > 1
     channels = survey.channels
     note = f"; {lonely} files without a partner are left out" if lonely else ""
@@ -196,7 +241,7 @@ def _config_text(
         'loss = "dice_ce_loss"        # Dice + cross-entropy',
         'metrics = ["dice_coef_foreground"]',
         "",
-        *_data_section(output, folders),
+        *_data_section(output, folders, derived.group if derived else None),
         "[image]",
         'color_order = "RGB"',
         *(
@@ -217,6 +262,10 @@ def _config_text(
         "learning_rate_reducer = true",
         "reducer_patience = 5",
         "",
+        "[augmentation]",
+        "enabled = true               # `flexseg augment --preview` draws what it does",
+        "hflip = 0.5                  # 0 where left and right are classes of their own",
+        "",
         "[infer]",
         f'images_dir = "{_relative(_infer_images(folders), output)}"',
         "overlay_alpha = 0.4",
@@ -224,14 +273,19 @@ def _config_text(
         "[mask]",
         f'unknown_colors = "{near}"     # mask pixels in no class: "error", or "nearest" class',
     ]
-    for i, name, color, value in classes:
+    remark = "" if derived else "             # give it its real name"
+    for c in classes:
         lines += [
             "",
             "[[mask.classes]]",
-            f"id = {i}",
-            f'name = "{name}"             # give it its real name',
-            f"color = [{', '.join(map(str, color))}]",
-            *([] if value is None else [f"values = [{value}]              # in the mask files"]),
+            f"id = {c.id}",
+            f"name = {json.dumps(c.name, ensure_ascii=False)}{remark}",
+            f"color = [{', '.join(map(str, c.color))}]",
+            *(
+                []
+                if c.value is None
+                else [f"values = [{c.value}]              # in the mask files"]
+            ),
         ]
     return "\n".join(lines) + "\n"
 
@@ -240,19 +294,29 @@ def _infer_images(folders: dict[str, Path]) -> Path:
     return folders.get("test", next(iter(folders.values()))) / "images"
 
 
-def _data_section(output: Path, folders: dict[str, Path]) -> list[str]:
+def _data_section(output: Path, folders: dict[str, Path], group: str | None) -> list[str]:
+    found = (
+        [
+            "# Several images of one patient or volume: say how its name is found, so that they",
+            "# stay in one split, e.g. for p012_slice3.png:",
+            "# group = '^(p\\d+)_'",
+        ]
+        if group is None
+        else [
+            "# Where the name of the volume, patient or image is; its cases stay in one split.",
+            f"group = {json.dumps(group)}",
+        ]
+    )
     if "train" not in folders:
         folder = next(iter(folders.values()))
         return [
             "[dataset]",
             *_folder_keys(folder, output),
             "split = [0.7, 0.15, 0.15]    # train, valid, test",
-            "# Several images of one patient or volume: say how its name is found, so that they",
-            "# stay in one split, e.g. for p012_slice3.png:",
-            "# group = '^(p\\d+)_'",
+            *found,
             "",
         ]
-    lines = []
+    lines = [] if group is None else ["[dataset]", *found, ""]
     for split in ("valid", "test"):
         if split in folders:
             lines += [f"[{split}]", *_folder_keys(folders[split], output), ""]

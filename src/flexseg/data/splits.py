@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +184,11 @@ def _by_file(
             'Write {"train": ["id", ...], "valid": [...], "test": [...]}.',
             str(path),
         )
-    by_id = {case.id: case for case in cases}
+    # A name stands for a case or for all cases of a group, e.g. the slices of a volume.
+    by_name: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        by_name[case.group].append(case)
+    by_name |= {case.id: [case] for case in cases}
     result: dict[SplitName, tuple[Case, ...]] = {}
     missing: list[str] = []
     seen: dict[str, str] = {}
@@ -193,18 +198,19 @@ def _by_file(
             raise DataError(
                 f"{key!r} is no split.", f"Use the names {', '.join(SPLITS)}.", str(path)
             )
-        chosen = []
+        chosen: list[Case] = []
         for name in map(str, ids):
-            if name in seen:
-                raise DataError(
-                    f"The case {name!r} stands in {seen[name]} and in {key}.",
-                    "A case may be in one split only.",
-                    str(path),
-                )
-            seen[name] = key
-            if name in by_id:
-                chosen.append(by_id[name])
-            else:
+            found = by_name.get(name, [])
+            for entry in (name, *(case.id for case in found if case.id != name)):
+                if entry in seen:
+                    raise DataError(
+                        f"The case {entry!r} stands in {seen[entry]} and in {key}.",
+                        "A case may be in one split only.",
+                        str(path),
+                    )
+                seen[entry] = key
+            chosen += found
+            if not found:
                 missing.append(name)
         result[split] = tuple(chosen)
     if missing:
@@ -214,7 +220,8 @@ def _by_file(
                 "data",
                 "split-ids-missing",
                 str(path),
-                f"{len(missing)} id(s) have no image with a mask: {examples(missing)}.",
+                f"{len(missing)} name(s) are of no image with a mask and of no group: "
+                f"{examples(missing)}.",
                 "Correct the split file, or add the files.",
                 tuple(missing),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,19 @@ class CaseScores:
                 row = (case.id, case.group, c.id, c.name, o.status, *metrics)
                 table.append((*row, o.reference, o.prediction))
         return table
+
+    def by_group(self) -> CaseScores:
+        """The same with the cases of each group (slices of a volume, tiles of an image) as one."""
+        result = CaseScores(self.labels)
+        sums: dict[str, NDArray[np.int64]] = {}
+        for case, matrix in zip(self.cases, self.matrices, strict=True):
+            if case.group in sums:
+                sums[case.group] += matrix
+            else:
+                sums[case.group] = matrix.copy()
+                result.cases.append(replace(case, id=case.group))
+        result.matrices = [sums[case.group] for case in result.cases]
+        return result
 
     def summary(self, resamples: int = 2000) -> dict[str, Any]:
         """The content of `evaluation/summary.json`: all means are over cases in whose
@@ -248,12 +261,21 @@ def score_folders(
 
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:
-    """Write `cases.csv` and `summary.json`; earlier ones move aside. Returns the summary."""
+    """Write `cases.csv` and `summary.json`; earlier ones move aside. Returns the summary.
+
+    Where groups have several cases, e.g. volumes their slices, `groups.csv` has the scores of
+    each group's pixels taken together, and the summary their means as "by_group".
+    """
     make_folder(folder)
-    for name in ("cases.csv", "summary.json"):
+    for name in ("cases.csv", "groups.csv", "summary.json"):
         set_aside(folder / name)
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", CASE_COLUMNS, scores.rows())
+    if summary["groups"] < summary["cases"]:
+        grouped = scores.by_group()
+        write_csv(folder / "groups.csv", CASE_COLUMNS[1:], [row[1:] for row in grouped.rows()])
+        of_groups = grouped.summary(resamples)
+        summary["by_group"] = {key: of_groups[key] for key in ("classes", "macro")}
     write_json(folder / "summary.json", summary)
     return summary
 

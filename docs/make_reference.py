@@ -83,6 +83,30 @@ def model_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def augmentation_reference() -> str:
+    """All transforms with their parameters and the keys that switch them on."""
+    from flexseg.catalogue import augmentations
+
+    lines = [
+        "# Augmentations",
+        "",
+        "What can be done to the samples of a training. Made from the registries by `python "
+        "docs/make_reference.py`; `flexseg list augmentations` prints the same. All geometric "
+        "transforms of a sample are joined to one field, through which image and labels are seen "
+        "once each. The keys of `[augmentation]` are probabilities, with the ranges of the "
+        "parameters beside them ([config reference](config.md)); those of `[augmentor]` are the "
+        "switches of the original systems.",
+        "",
+        "| name | changes | what it does | parameters | switched on by |",
+        "|---|---|---|---|---|",
+    ]
+    for entry in augmentations():
+        parameters, keys = (", ".join(f"`{n}`" for n in entry[k]) for k in ("parameters", "keys"))
+        summary = entry["summary"].replace("|", "\\|")
+        lines.append(f"| `{entry['name']}` | {entry['for']} | {summary} | {parameters} | {keys} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Write all files."""
     select()
@@ -91,6 +115,7 @@ def main() -> None:
         ("config.md", config_reference),
         ("losses.md", score_reference),
         ("models.md", model_reference),
+        ("augmentations.md", augmentation_reference),
     ):
         (FOLDER / name).write_text(make(), encoding="utf-8", newline="\n")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 
+from flexseg.augment.geometric import GEOMETRIC
+from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.catalogue import CATALOGUE
 from flexseg.cli import main
+from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
 from flexseg.losses import LOSSES, METRICS
 from flexseg.models.registry import MODELS
 
@@ -20,10 +24,16 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "registry"), [("models", MODELS), ("losses", LOSSES), ("metrics", METRICS)]
+    ("kind", "registry"),
+    [
+        ("models", MODELS),
+        ("losses", LOSSES),
+        ("metrics", METRICS),
+        ("augmentations", [*GEOMETRIC, *PHOTOMETRIC]),
+    ],
 )
 def test_every_entry_is_shown(
-    kind: str, registry: object, capsys: pytest.CaptureFixture[str]
+    kind: str, registry: Iterable[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = listed(capsys, kind)
     entries = json.loads(listed(capsys, kind, "--json"))
@@ -44,6 +54,20 @@ def test_models_have_source_and_options_with_default_and_meaning() -> None:
     for entry in by_name.values():
         assert entry["options"]
         assert all(option["meaning"] for option in entry["options"].values())
+
+
+def test_every_key_that_switches_a_transform_on_is_listed() -> None:
+    entries = CATALOGUE["augmentations"]()
+    assert all(entry["keys"] for entry in entries)
+    listed_keys = {key for entry in entries for key in entry["keys"]}
+    probabilities = {
+        f"[augmentation] {key}"
+        for key in AugmentationConfig.model_fields
+        if not key.startswith(("enabled", "augment_on", "border", "interpolation"))
+        and "_" not in key
+    }
+    switches = {f"[augmentor] {key}" for key in AugmentorConfig.model_fields if key != "angles"}
+    assert listed_keys == probabilities | switches | {"[augmentation] low_resolution"}
 
 
 def test_aliases_resolve_to_their_entry() -> None:

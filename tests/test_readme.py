@@ -60,3 +60,5 @@ def test_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (folder / "config.md").read_text(encoding="utf-8") == make_reference.config_reference()
     assert (folder / "losses.md").read_text(encoding="utf-8") == make_reference.score_reference()
     assert (folder / "models.md").read_text(encoding="utf-8") == make_reference.model_reference()
+    augmentations = (folder / "augmentations.md").read_text(encoding="utf-8")
+    assert augmentations == make_reference.augmentation_reference()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+from flexseg.augment.geometric import GEOMETRIC
+from flexseg.augment.photometric import PHOTOMETRIC
+from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
 from flexseg.config.model import ModelConfig
 from flexseg.losses import LOSSES, METRICS, Score
 from flexseg.models import build  # noqa: F401 - fills the registry
@@ -67,6 +71,51 @@ def _scores(registry: Registry[Score]) -> list[Entry]:
     return entries
 
 
+# Keys of the two sections that switch a transform on where they are not called like it.
+_KEYS_OF = {
+    "shrink": (None, "shrinks"),
+    "shear": ("shear", "shears"),
+    "deformation": ("elastic", "deformation"),
+    "radial": ("barrel, pincushion", "barrdistortion, pincdistortion"),
+    "brightness": ("brightness", "brightening"),
+}
+
+
+def augmentations() -> list[Entry]:
+    """The transforms: name, kind, what they do, parameters, and the keys that switch them on."""
+    entries = []
+    for name in GEOMETRIC:
+        parameters = list(inspect.signature(GEOMETRIC.get(name).steps).parameters)[2:]
+        entries.append(
+            _augmentation(name, "image and labels", GEOMETRIC.get(name).summary, parameters)
+        )
+    for name in PHOTOMETRIC:
+        parameters = list(inspect.signature(PHOTOMETRIC.get(name).apply).parameters)[1:]
+        entries.append(_augmentation(name, "image only", PHOTOMETRIC.get(name).summary, parameters))
+    return sorted(entries, key=lambda entry: entry["name"])
+
+
+def _augmentation(name: str, kind: str, summary: str, parameters: list[str]) -> Entry:
+    new, old = _KEYS_OF.get(name, (name, name))
+    keys = [
+        f"[{section}] {key.strip()}"
+        for section, fields, text in (
+            ("augmentation", AugmentationConfig.model_fields, new),
+            ("augmentor", AugmentorConfig.model_fields, old),
+        )
+        for key in (text or "").split(",")
+        if key.strip() in fields
+    ]
+    return {
+        "name": name,
+        "aliases": [],
+        "for": kind,
+        "summary": summary.replace("`", ""),
+        "parameters": parameters,
+        "keys": keys,
+    }
+
+
 def as_config(value: Any) -> str:
     """A default as one would write it in a config."""
     if isinstance(value, bool):
@@ -80,5 +129,5 @@ CATALOGUE: dict[str, Callable[[], list[Entry]]] = {
     "models": models,
     "losses": losses,
     "metrics": metrics,
-    "augmentations": list,
+    "augmentations": augmentations,
 }

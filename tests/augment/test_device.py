@@ -41,7 +41,8 @@ def sample(seed: int, dtype: type = np.uint8) -> tuple[NDArray, NDArray[np.uint8
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     waves = [
-        127 + 100 * np.sin(x / rng.uniform(8, 14) + rng.uniform(0, 6)) * np.cos(y / rng.uniform(8, 14))
+        127
+        + 100 * np.sin(x / rng.uniform(8, 14) + rng.uniform(0, 6)) * np.cos(y / rng.uniform(8, 14))
         for _ in range(3)
     ]
     labels = (x > SIZE[1] * rng.uniform(0.3, 0.7)) + 2 * (y > SIZE[0] * rng.uniform(0.3, 0.7))

@@ -166,17 +166,18 @@ def _uniform(value: Any) -> Any:
 
 def _blur(image: Any, x: Arrays, slots: Slots) -> Any:
     sigma = ops.maximum(x["blur_sigma"], 1e-6)
-    offsets = np.arange(-slots.blur_reach, slots.blur_reach + 1, dtype=np.float32)
-    weights = ops.exp(-(offsets[None] ** 2) / (2.0 * ops.square(sigma)[:, None]))
-    within = np.abs(offsets)[None] <= ops.ceil(BLUR_REACH * x["blur_sigma"])[:, None]
+    steps = np.arange(-slots.blur_reach, slots.blur_reach + 1)
+    offsets = ops.convert_to_tensor(steps.astype(np.float32))[None]
+    weights = ops.exp(-ops.square(offsets) / (2.0 * ops.square(sigma)[:, None]))
+    within = ops.abs(offsets) <= ops.ceil(BLUR_REACH * x["blur_sigma"])[:, None]
     weights = ops.where(within, weights, ops.zeros_like(weights))
     weights = weights / ops.sum(weights, axis=1, keepdims=True)
     for axis in (1, 2):
         length = image.shape[axis]
-        index = np.clip(np.arange(length)[None] + offsets[:, None].astype(int), 0, length - 1)
+        index = np.clip(np.arange(length)[None] + steps[:, None], 0, length - 1)
         image = sum(
             ops.take(image, index[i], axis=axis) * _per_sample(weights[:, i])
-            for i in range(len(offsets))
+            for i in range(len(steps))
         )
     return image
 

@@ -79,7 +79,9 @@ class Radial:
     def map(self, coordinates: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
         """See `Step`."""
         offset = coordinates - np.array(self.center, np.float32)
-        distance = cv2.magnitude(offset[..., 0], offset[..., 1]) / np.float32(self.radius)
+        # Not cv2.magnitude: its last bit depends on where the array lies in memory.
+        x, y = offset[..., 0], offset[..., 1]
+        distance = np.sqrt(x * x + y * y) / np.float32(self.radius)
         # From the radius on the sine is 1, and nothing moves. At the centre itself a pincushion
         # would look infinitely far away, times zero.
         angle = np.float32(np.pi / 2) * np.clip(distance, np.float32(CENTER), np.float32(1))

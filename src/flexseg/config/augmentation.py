@@ -155,7 +155,7 @@ class AugmentationConfig(Section):
     )
     noise: Probability = Field(0.1, description="Add Gaussian noise.")
     noise_std: AmountRange = Field(
-        (0.0, 0.3), description="Its standard deviation, in those of the image."
+        (0.0, 0.1), description="Its standard deviation, in those of the image."
     )
     blur: Probability = Field(0.2, description="Smooth by a Gaussian.")
     blur_sigma: AmountRange = Field((0.5, 1.0), description="Its width in pixels.")

@@ -68,4 +68,6 @@ Centers = list[tuple[float, float]]
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are checked and then fixed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )

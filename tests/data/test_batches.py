@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from flexseg.augment.policy import Augmenter, Policy, RecipePolicy, VariantPolicy, variants_of
 from flexseg.config import Experiment
+from flexseg.config.augmentation import AugmentationConfig
 from flexseg.data.batches import BatchDataset, BatchPlan
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import pair
@@ -114,6 +116,35 @@ def test_any_number_of_threads_gives_the_same_batches(
 def test_spawned_processes_give_the_same_batches(dataset: Callable[..., BatchDataset]) -> None:
     found = dataset(workers=2, worker_type="process")
     assert_equal(all_batches(found), all_batches(dataset()))
+
+
+RECIPE = RecipePolicy(AugmentationConfig(enabled=True, noise=1.0, elastic=0.5))
+VARIANTS = VariantPolicy(
+    variants_of(Experiment.model_validate({"augmentor": {"deformation": True}}))
+)
+
+
+@pytest.mark.parametrize("policy", [RECIPE, VARIANTS])
+@pytest.mark.parametrize(
+    "options", [{"workers": 1}, {"workers": 3}, {"workers": 2, "worker_type": "process"}]
+)
+def test_any_workers_augment_alike(
+    dataset: Callable[..., BatchDataset], policy: Policy, options: dict[str, Any]
+) -> None:
+    """A sample depends on seed, epoch and place; every epoch has its own."""
+    augment = Augmenter(policy, 11)
+    found, expected = dataset(augment=augment, **options), dataset(augment=augment)
+    for epoch in (0, 1):
+        found.set_epoch(epoch)
+        expected.set_epoch(epoch)
+        assert_equal(all_batches(found), all_batches(expected))
+    again = dataset(augment=Augmenter(policy, 12))
+    again.set_epoch(1)
+    same = [
+        np.array_equal(a[0], b[0])
+        for a, b in zip(all_batches(again), all_batches(found), strict=True)
+    ]
+    assert not all(same)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -25,6 +25,7 @@ from flexseg.augment.policy import (
 )
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
+from flexseg.data.batches import BatchPlan
 
 TRANSFORMS = (
     "crop", "hflip", "vflip", "shear", "rotation", "scaling", "barrel", "pincushion", "elastic",
@@ -186,6 +187,18 @@ def test_draws_depend_on_seed_epoch_and_position_alone(name: str) -> None:
         assert not any(same(a, b) for i, a in enumerate(firsts) for b in firsts[:i])
     else:
         assert len({draw.prefix for draw in forwards.values()}) > 6
+
+
+def test_a_case_meets_other_variants_in_other_epochs() -> None:
+    """Also with one case per batch, where batches and positions have the same numbers."""
+    plan = BatchPlan(3, 1, seed=137, steps=20)
+    augmenter = Augmenter(POLICIES["variants"], 137)
+    met: dict[int, set[str]] = {case: set() for case in range(3)}
+    for epoch in range(3):
+        for batch in range(len(plan)):
+            (case,) = plan.indices(epoch, batch)
+            met[case].add(augmenter.draw(LABELS, epoch, batch).prefix)
+    assert min(len(prefixes) for prefixes in met.values()) > 8
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -541,3 +541,26 @@ def test_colors_of_a_pretrained_encoder(check: Check, order: str, warned: bool) 
     keys = f'weights = "imagenet"\n[image]\ncolor_order = "{order}"\n'
     report = check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False)
     assert ("encoder-colors" in codes(report)) is warned
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "warned"),
+    [
+        (("left lung", "right_lung"), "enabled = true", True),
+        (("left lung", "right_lung"), "enabled = true\nhflip = 0", False),
+        (("left lung", "right_lung"), "enabled = false", False),
+        (("left lung", "leftover"), "enabled = true", False),
+    ],
+)
+def test_mirroring_that_swaps_classes_is_warned_of(
+    dataset: Path, check: Check, names: tuple[str, str], keys: str, warned: bool
+) -> None:
+    classes = "".join(
+        f'[[mask.classes]]\nid = {i}\nname = "{name}"\ncolor = [{i}, 0, 0]\n'
+        for i, name in enumerate(names, start=1)
+    )
+    text = CLEAN.replace("[model]", "[model]\nnum_classes = 3")
+    report = check(f"{text}[augmentation]\n{keys}\n{classes}", with_data=False)
+    found = [f for f in report.findings if f.code == "mirrored-sides"]
+    assert len(found) == warned
+    assert all(f.where.endswith("[augmentation] hflip") for f in found)

@@ -17,6 +17,7 @@ from PIL import Image
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Experiment, Severity, load
 from flexseg.data.images import read_image, read_mask, write_png
+from flexseg.data.derive_tiles import TileOptions, derive_tiles
 from flexseg.data.initialize import initialize
 from flexseg.errors import ConfigError, DataError
 
@@ -259,3 +260,16 @@ def test_derived_dataset_describes_itself(
     (dataset / "dataset.json").write_text('{"classes": 3}', encoding="utf-8")
     with pytest.raises(DataError, match="description of the dataset"):
         initialize(dataset, tmp_path / "other")
+
+
+def test_tiles_have_the_classes_of_their_masks(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`flexseg derive tiles` takes masks over unchanged, and names no classes."""
+    derived = derive_tiles(
+        make_dataset({"": 4}, classes=3), tmp_path / "tiles", TileOptions((24, 24))
+    )
+    experiment = load(initialize(derived.output, tmp_path / "project")[0], strict=True).experiment
+    assert [c.color for c in experiment.mask.classes] == [(0, 255, 0), (255, 0, 0)]
+    assert experiment.model.num_classes == 3
+    assert experiment.dataset.group == derived.group

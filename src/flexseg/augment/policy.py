@@ -27,6 +27,9 @@ Range = tuple[float, float]
 
 _MIDDLE: Range = (0.3, 0.7)  # where random centres lie, as shares of width and height
 _FIRST_CENTER = 101  # number of the first centre in the originals' file names
+# Tells these random numbers from those that choose the cases of a batch (`data.batches`): with
+# one case per batch, each case would meet the same variant in every epoch.
+_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Augmenter:
 
     def draw(self, labels: NDArray[np.uint8], epoch: int, position: int) -> Draw:
         """What happens to the sample at `position` of an epoch."""
-        return self.policy.draw(np.random.default_rng([self.seed, epoch, position]), labels)
+        rng = np.random.default_rng([self.seed, epoch, position, _STREAM])
+        return self.policy.draw(rng, labels)
 
     def batch(
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int

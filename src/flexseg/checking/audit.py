@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from flexseg.checking.facts import CaseFacts, examine
+from flexseg.checking.leaks import leak_findings
 from flexseg.checking.rules import (
     error_finding,
     file_findings,
     infer_findings,
-    leak_findings,
+    mirror_findings,
     network_findings,
     scale_findings,
     split_findings,
@@ -131,7 +132,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
     attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
     attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
     if not findings:
-        findings += network_findings(loaded)
+        findings += network_findings(loaded) + mirror_findings(loaded)
     if loaded.experiment.train.tensorboard:
         attempt(require_tensorboard, "[train] tensorboard")
     return findings

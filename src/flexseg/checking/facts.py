@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flexseg.data.duplicates import Fingerprint, fingerprint
 from flexseg.data.images import read_image, read_mask
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case
@@ -28,6 +29,7 @@ class CaseFacts:
     mode: str = ""
     mask_mode: str = ""
     digest: str = ""
+    fingerprint: Fingerprint | None = None
     constant: bool = False
     values: tuple[float, float] = (0.0, 255.0)
     lossy: bool = False
@@ -49,6 +51,8 @@ def examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> CaseF
         facts.constant = facts.values[0] == facts.values[1]
         content = str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
         facts.digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        if not facts.constant:
+            facts.fingerprint = fingerprint(image)
         preprocessing.image(image[:2, :2], str(case.image))
     except FlexsegError as error:
         facts.problems.append(error)

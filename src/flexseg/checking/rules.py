@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from flexseg.augment.policy import policy_of
 from flexseg.checking.facts import CaseFacts
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
@@ -13,7 +15,6 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.data.images import is_8bit
 from flexseg.data.labels import LabelMap
-from flexseg.data.splits import SPLITS, SplitName
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.folder import images_of
 from flexseg.models.registry import COMMON_OPTIONS, MODELS
@@ -73,6 +74,28 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
             )
         )
     return findings + _pretrained_findings(config)
+
+
+def mirror_findings(loaded: LoadedConfig) -> list[Finding]:
+    """Left-right mirroring where left and right are classes of their own."""
+    e = loaded.experiment
+    words = {word for c in e.mask.classes for word in re.split(r"[\W_]+", c.name.lower())}
+    if policy_of(e) is None or not {"left", "right"} <= words:
+        return []
+    section = "augmentation" if e.augmentation.enabled else "augmentor"
+    if not getattr(e, section).hflip:
+        return []
+    return [
+        Finding(
+            Severity.WARNING,
+            "config",
+            "mirrored-sides",
+            f"{loaded.source(section, 'hflip')}, [{section}] hflip",
+            "Images are mirrored left-right while training, but left and right are classes of "
+            "their own: a mirrored left one is labelled left and looks like a right one.",
+            f"Set {section}.hflip = {'0' if section == 'augmentation' else 'False'}.",
+        )
+    ]
 
 
 def _wants_rgb(config: ModelConfig) -> bool:
@@ -318,79 +341,6 @@ def _proposed_map(labels: LabelMap, found: list[Any], known: dict[int, int], leg
         f"[[mask.classes]] id = {i}, color = {list(rgb)};" for i, rgb in enumerate(entries)
     )
     return f"{body} num_classes = {len(entries)}."
-
-
-def leak_findings(experiment: Experiment, facts: dict[SplitName, list[CaseFacts]]) -> list[Finding]:
-    """Cases that are in more than one split."""
-    findings = []
-    valid, test = experiment.valid.images_dir, experiment.test.images_dir
-    same_folder = valid is not None and valid == test
-    if same_folder:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "validation-is-test",
-                "[valid] and [test]",
-                "The validation set is the test set: the best epoch is chosen on the images that "
-                "it is then scored on, so the score is too good.",
-                "Take validation images from the training set.",
-                [],
-            )
-        )
-    where_seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    groups: dict[str, set[str]] = defaultdict(set)
-    for split in SPLITS:
-        for f in facts[split]:
-            groups[f.case.group].add(split)
-            if f.digest:
-                where_seen[f.digest][split].append(f.case.id)
-    across, within = [], []
-    for seen in where_seen.values():
-        names = [f"{split} {name}" for split, ids in seen.items() for name in ids]
-        hidden = same_folder and set(seen) == {"valid", "test"}
-        if len(seen) > 1 and not hidden:
-            across.append(" = ".join(names))
-        elif any(len(ids) > 1 for ids in seen.values()):
-            within.append(" = ".join(names))
-    if across:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "duplicates-across-splits",
-                "splits",
-                f"{len(across)} images are in more than one split, pixel for pixel: "
-                f"{examples(across)}.",
-                "Keep each of them in one split only; a score on seen images is no score.",
-                across,
-            )
-        )
-    if within:
-        findings.append(
-            _data(
-                Severity.NOTE,
-                "duplicates",
-                "splits",
-                f"{len(within)} images occur twice within a split: {examples(within)}.",
-                "",
-                within,
-            )
-        )
-    # If two splits are one folder, that is said above; the third still counts.
-    same = {"valid", "test"} if same_folder else set()
-    shared = sorted(g for g, names in groups.items() if len(names) > 1 and names != same)
-    if shared and experiment.dataset.group:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "groups-across-splits",
-                "splits",
-                f"{len(shared)} groups (patients, volumes) have cases in more than one split: "
-                f"{examples(shared)}.",
-                "Split by group: cases of one patient resemble each other.",
-                shared,
-            )
-        )
-    return findings
 
 
 def infer_findings(experiment: Experiment) -> list[Finding]:

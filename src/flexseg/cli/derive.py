@@ -351,9 +351,8 @@ def _tell(derived: Derived, what: str) -> None:
     say(f"\nNext: flexseg init {derived.output} -o PROJECT")
     if derived.group:
         say(
-            "and in PROJECT/flexseg.toml, under [dataset], so that what is of one volume, patient "
-            "or image\nstays in one split:\n"
-            f"  group = '{derived.group}'"
+            "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "
+            f"stays in\none split:\n  group = '{derived.group}'"
         )
     else:
         say(

@@ -105,9 +105,9 @@ class AugmentationConfig(Section):
     """Online augmentation by probabilities and ranges; it replaces the sections above.
 
     A key named like a transform is its probability for each sample. Lengths are shares of the
-    image's longer side, so that they hold at any size. The defaults are the probabilities and
-    ranges of nnU-Net's trainer for two-dimensional images (version 2; Isensee 2021, supplementary
-    note 4, gives slightly wider ranges), on the 0..255 scale and for all channels alike.
+    image's longer side, so that they hold at any size. The defaults are those of nnU-Net's trainer
+    for two-dimensional images (version 2, after Isensee 2021), on the 0..255 scale and for all
+    channels alike.
     """
 
     enabled: bool = Field(False, description="Augment the training samples by this section.")

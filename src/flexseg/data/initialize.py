@@ -164,7 +164,10 @@ def _model_size(survey: _Survey, size: int | None) -> tuple[int, int, int]:
 
 
 def _derived(dataset: Path) -> _Derived | None:
-    """What `dataset.json` says, None without one. Its masks hold class ids, or colours."""
+    """What `dataset.json` says, None without one. Its masks hold class ids, or colours.
+
+    It names no classes where masks were taken over unchanged.
+    """
     path = dataset / DATASET_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -209,7 +212,8 @@ def _config_text(
     count: int,
 ) -> str:
     width, height, levels = _model_size(survey, size)
-    classes = derived.classes if derived else _classes(survey)
+    described = derived.classes if derived else []  # tiles keep the masks of their source
+    classes = described or _classes(survey)
     multiclass = len(classes) > 1
     channels = survey.channels
     note = f"; {lonely} files without a partner are left out" if lonely else ""
@@ -273,7 +277,7 @@ def _config_text(
         "[mask]",
         f'unknown_colors = "{near}"     # mask pixels in no class: "error", or "nearest" class',
     ]
-    remark = "" if derived else "             # give it its real name"
+    remark = "" if described else "             # give it its real name"
     for c in classes:
         lines += [
             "",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.data.names import base_name
 from flexseg.errors import DataError
 
 
@@ -37,10 +38,15 @@ class Pairing:
 
 
 def group_of(case_id: str, pattern: str | None) -> str:
-    """The group of a case: what `pattern` finds in its id, else the id itself."""
-    match = re.search(pattern, case_id) if pattern else None
+    """The group of a case: what `pattern` finds in its id, else the name of its original.
+
+    Prefixes of augmented copies ("hfliped_", see `flexseg.data.names`) are taken off first, so
+    that copies are in the group of their original.
+    """
+    base = base_name(case_id)
+    match = (re.search(pattern, base) or re.search(pattern, case_id)) if pattern else None
     if match is None:
-        return case_id
+        return base
     # An optional group of the pattern may have found nothing.
     return (match.group(1) if match.groups() else None) or match.group(0)
 

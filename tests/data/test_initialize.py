@@ -16,8 +16,8 @@ from PIL import Image
 
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Experiment, Severity, load
-from flexseg.data.images import read_image, read_mask, write_png
 from flexseg.data.derive_tiles import TileOptions, derive_tiles
+from flexseg.data.images import read_image, read_mask, write_png
 from flexseg.data.initialize import initialize
 from flexseg.errors import ConfigError, DataError
 

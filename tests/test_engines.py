@@ -37,7 +37,7 @@ def test_train_evaluate_infer(engine: str, tmp_path: Path) -> None:
     for command in ("train", "evaluate", "infer"):
         line = [sys.executable, "-m", "flexseg.cli", command, str(config), "--backend", engine]
         line += on_device if command == "train" else []
-        result = subprocess.run(line, capture_output=True, text=True, check=False)
+        result = subprocess.run(line, capture_output=True, encoding="utf-8", check=False)
         assert result.returncode == 0, result.stdout + result.stderr
     assert len(list((tmp_path / "predictions").glob("*.png"))) == 4
     assert f'"backend": "{engine}"' in (tmp_path / "run.json").read_text()

@@ -16,6 +16,7 @@ from flexseg.outputs import (
     make_folder,
     refuse_overlap,
     set_aside,
+    set_own_aside,
     write_csv,
     write_json,
     write_text,
@@ -48,6 +49,23 @@ def test_nothing_and_empty_folders_stay(tmp_path: Path) -> None:
     assert set_aside(empty) is None
     assert set_aside(tmp_path / "absent") is None
     assert [p.name for p in tmp_path.iterdir()] == ["empty"]
+
+
+def test_only_folders_of_our_own_are_set_aside(tmp_path: Path) -> None:
+    """A user's folder is no result, even if it was named as the output."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        (folder / "a.txt").write_text("a")
+    (ours / "dataset.json").write_text("{}")
+    place = set_own_aside(ours, "dataset.json")
+    assert place is not None and (place / "a.txt").exists() and not ours.exists()
+    with pytest.raises(ConfigError, match="other files"):
+        set_own_aside(theirs, "dataset.json")
+    with pytest.raises(ConfigError, match="other files"):
+        set_own_aside(theirs / "a.txt", "dataset.json")
+    assert (theirs / "a.txt").read_text() == "a"
+    assert set_own_aside(tmp_path / "new", "dataset.json") is None
 
 
 def test_make_folder_makes_parents(tmp_path: Path) -> None:

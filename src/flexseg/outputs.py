@@ -36,6 +36,22 @@ def set_aside(path: Path) -> Path | None:
     return target
 
 
+def set_own_aside(path: Path, marker: str) -> Path | None:
+    """`set_aside` for a folder that flexseg made, which the file `marker` in it tells.
+
+    Raises
+    ------
+    ConfigError : the folder holds something else.
+    """
+    if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
+        raise ConfigError(
+            "This place holds other files.",
+            "Name a new or empty folder with --output.",
+            str(path),
+        )
+    return set_aside(path)
+
+
 @contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
     """Turn what the system refuses (full disk, open or protected file) into a ResourceError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from flexseg.augment.policy import (
     RecipePolicy,
     VariantPolicy,
     policy_of,
+    refuse_unscaled,
     variants_of,
 )
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.data.batches import BatchPlan
+from flexseg.data.pairing import Case
+from flexseg.errors import DataError
 
 TRANSFORMS = (
     "crop", "hflip", "vflip", "shear", "rotation", "scaling", "barrel", "pincushion", "elastic",
@@ -379,3 +383,29 @@ def test_moves_come_from_the_registry() -> None:
 )
 def test_which_policy_a_config_has(keys: dict[str, Any], expected: type) -> None:
     assert type(policy_of(Experiment.model_validate(keys))) is expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_values_without_a_scale_are_not_varied(tmp_path: Path, dtype: type) -> None:
+    """Hounsfield units cut to 0..255 would be another image."""
+    np.save(tmp_path / "hu.npy", np.zeros((4, 4), dtype))
+    np.save(tmp_path / "wide.npy", np.zeros((4, 4), np.uint16))
+    hu, wide = (Case(n, tmp_path / f"{n}.npy", tmp_path / f"{n}.npy", n) for n in ("hu", "wide"))
+    flips = {"enabled": True} | {
+        name: 0.0
+        for name, value in AugmentationConfig()
+        if isinstance(value, float) and name != "hflip"
+    }
+    for sections, refused in (
+        ({"augmentation": {"enabled": True}}, True),
+        ({"augmentation": {"enabled": True}, "image": {"window": (-160, 240)}}, False),
+        ({"augmentation": flips}, False),
+        ({}, False),
+    ):
+        experiment = Experiment.model_validate(sections)
+        refuse_unscaled(policy_of(experiment), experiment, [wide])
+        if refused:
+            with pytest.raises(DataError, match="range is unknown"):
+                refuse_unscaled(policy_of(experiment), experiment, [wide, hu])
+        else:
+            refuse_unscaled(policy_of(experiment), experiment, [wide, hu])

@@ -61,7 +61,7 @@ def test_each_transform_is_shown_and_does_something() -> None:
     shown = {caption.split(" ")[0] for caption in draws}
     assert shown == {"original", "draw", *preview.RANGES}
     assert [c for c in draws if c.startswith("rotation")] == ["rotation -60", "rotation 60"]
-    assert [c for c in draws if c.startswith("noise")] == ["noise 0.3"]  # 0 would show nothing
+    assert [c for c in draws if c.startswith("noise")] == ["noise 0.1"]  # 0 would show nothing
     for caption, draw in draws.items():
         image, _ = draw.apply(pair.image, pair.labels)
         assert np.array_equal(image, pair.image) == (caption == "original"), caption

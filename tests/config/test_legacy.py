@@ -580,6 +580,13 @@ def test_augmentor_sections_without_effect_are_named(write: Write, text: str, re
     assert all(reason in f.what and f.where == "[augmentor]" for f in found)
 
 
+def test_writing_of_pairs_without_effect_is_named(write: Write) -> None:
+    text = "[model]\ngenerator = True\n[generator]\ndebug = True\n"
+    for more, count in (("", 0), ("[augmentation]\nenabled = True\n", 1)):
+        found = [f for f in load(write(text + more)).findings if f.code == "unused-augmentation"]
+        assert [f.where for f in found] == ["[generator] debug"] * count
+
+
 def test_pairs_made_on_the_device_cannot_be_written(write: Write) -> None:
     text = (
         "[model]\ngenerator = True\n[generator]\ndebug = True\n"

@@ -142,6 +142,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
         (annotation(9, 3, [[0, 0, 1, 0, 1, 1]]), "refers to image 9"),
         (annotation(1, 5, [[0, 0, 1, 0, 1, 1]]), "refers to category 5"),
         (annotation(1, 3, [[0, 0, 1]]), "a polygon of 3 numbers"),
+        (annotation(1, 3, [[0, 0, float("nan"), 0, 1, 1]]), "NaN"),
         (annotation(1, 3, {"size": [6, 8], "counts": [3]}), "add up to 3, expected 48"),
         (annotation(1, 3, {"size": [8, 6], "counts": [48]}), "its size is"),
         (annotation(1, 3, {"counts": [48]}), "cannot be read"),
@@ -168,3 +169,18 @@ def test_images_of_another_size(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a.png")
     with pytest.raises(DataError, match="The image is 4 x 4 pixels, the annotations say 8 x 6"):
         derive_coco(path, tmp_path / "images", tmp_path / "out")
+
+
+def test_names_of_files_on_another_computer(tmp_path: Path) -> None:
+    """An absolute path is looked for by its name, even where such a file happens to exist."""
+    path = write_coco(tmp_path, [])
+    elsewhere = tmp_path / "elsewhere" / "a.png"
+    elsewhere.parent.mkdir()
+    Image.new("RGB", (4, 4)).save(elsewhere)
+    content = json.loads(path.read_text())
+    content["images"] = [{"id": 1, "file_name": str(elsewhere)}]
+    path.write_text(json.dumps(content))
+    derived = derive_coco(path, tmp_path / "images", tmp_path / "out")
+    (written,) = (derived.output / "images").iterdir()
+    with Image.open(written) as image:
+        assert image.size == (8, 6)

@@ -169,6 +169,26 @@ def test_palettes_that_contradict_each_other(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(tmp_path, "b"), (LABELS == 1) * 2)
 
 
+def test_black_is_the_background_wherever_it_stands_in_the_palette(tmp_path: Path) -> None:
+    """Programs that make palettes number the colours as they like, in each file another way."""
+    write_images(tmp_path / "images")
+    (tmp_path / "masks").mkdir()
+    for i, colors in (("a", [255, 255, 255, 0, 0, 0]), ("b", [0, 0, 0, 255, 255, 255])):
+        image = Image.fromarray((LABELS == 1).astype(np.uint8) ^ (i == "a"))
+        image.putpalette(colors)
+        image.save(tmp_path / "masks" / f"{i}.png")
+    assert len(derive(tmp_path).classes) == 2
+    for i in ("a", "b"):
+        np.testing.assert_array_equal(labels_of(tmp_path, i), LABELS == 1)
+
+
+def test_background_is_what_is_named_so(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", ("a",))
+    save(tmp_path / "masks" / "a.png", np.array([255, 0, 7], np.uint8)[LABELS])
+    derive(tmp_path, labels=parse_labels(["255=background", "0=lesion", "7=cell"]))
+    np.testing.assert_array_equal(labels_of(tmp_path), LABELS)
+
+
 def test_values_are_named_and_merged(tmp_path: Path) -> None:
     write_images(tmp_path / "images", ("a",))
     save(tmp_path / "masks" / "a.png", np.array([255, 7, 8], np.uint8)[LABELS])

@@ -116,6 +116,18 @@ def test_gray_and_wide_masks_keep_their_values(tmp_path: Path) -> None:
     assert (assemble(derived.output, "a", (30, 40), "mask") == mask).all()
 
 
+def test_black_is_the_background_wherever_it_stands_in_the_palette(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "d" / kind).mkdir(parents=True)
+    Image.new("L", (32, 16)).save(tmp_path / "d" / "images" / "a.png")
+    mask = Image.new("P", (32, 16), 1)
+    mask.putpalette([255, 255, 255, 0, 0, 0])
+    mask.paste(0, (0, 0, 5, 5))
+    mask.save(tmp_path / "d" / "masks" / "a.png")
+    derived = derive(tmp_path / "d", size=(16, 16), empty_every=0)
+    assert [r["left"] for r in rows_of(derived.output)] == ["0"]
+
+
 def test_small_images_stay_whole(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 1}) / "train"
     derived = derive(dataset)
@@ -127,6 +139,8 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
     dataset = make_dataset({"train": 1}) / "train"
     with pytest.raises(ConfigError, match="cannot overlap by 512"):
         derive(dataset, overlap=512)
+    with pytest.raises(ConfigError, match="are empty"):
+        derive(dataset, size=(0, 16))
     with pytest.raises(ConfigError, match="contains the input"):
         derive_tiles(dataset, dataset.parent)
     with pytest.raises(DataError, match="No image has a mask of its name"):

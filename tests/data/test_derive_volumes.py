@@ -252,6 +252,8 @@ def test_volumes_without_partner_are_listed(tmp_path: Path) -> None:
     derived = derive(tmp_path)
     assert "1 volumes without labels left out: v1.nii.gz." in derived.notes
     assert "1 labels without a volume left out: x." in derived.notes
+    with pytest.raises(DataError, match="labels are one volume, the images are a folder"):
+        pair_volumes(tmp_path / "images", tmp_path / "labels" / "x.nii.gz")
     for path in (tmp_path / "labels").iterdir():
         path.rename(path.with_name(f"seg_{path.name}"))
     with pytest.raises(DataError, match="No volume has labels") as error:

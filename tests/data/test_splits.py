@@ -277,3 +277,14 @@ def test_split_file_may_name_groups(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match="'vol0_1' stands in train and in test"):
         found({"train": ["vol0"], "test": ["vol0_1"]})
+
+
+def test_of_two_groups_one_validates() -> None:
+    """A training without validation would choose its last epoch."""
+    found = _by_share(cases("a", "a", "b"), SHARES, 1)
+    assert {name: len({c.group for c in part}) for name, part in found.items()} == {
+        "train": 1,
+        "valid": 1,
+        "test": 0,
+    }
+    assert len(_by_share(cases("a", "b"), (1.0, 0.0, 0.0), 1)["train"]) == 2

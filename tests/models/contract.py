@@ -80,7 +80,7 @@ class ModelContract:
         assert not set(architecture.options) & COMMON_OPTIONS
         assert set(self.keys()) <= set(architecture.options)
 
-    @pytest.mark.parametrize("classes", [1, 2, 5])
+    @pytest.mark.parametrize("classes", [1, 5])
     def test_outputs_probabilities_of_the_classes(self, classes: int) -> None:
         config = self.config(classes, (2 * self.multiple(), 2 * self.multiple()))
         model = build_model(config)
@@ -91,8 +91,7 @@ class ModelContract:
         if classes > 1:
             np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
 
-    @pytest.mark.parametrize("factors", [(3, 5), (5, 1)])
-    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize(("factors", "channels"), [((3, 5), 1), ((5, 1), 3)])
     def test_takes_any_legal_size(self, factors: tuple[int, int], channels: int) -> None:
         size = (factors[0] * self.multiple(), factors[1] * self.multiple())
         config = self.config(2, size, image_channels=channels)

@@ -81,7 +81,10 @@ def test_keras_2_reads_an_export(shared: Path, tmp_path: Path, name: str) -> Non
     export_weights(package, tmp_path / "back.h5")
     files = (folder / f"{name}.h5", tmp_path / "back.h5", folder / f"{name}.npz")
     result = subprocess.run(
-        [sys.executable, "-c", READ, *map(str, files)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", READ, *map(str, files)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert float(result.stdout) <= 1e-4

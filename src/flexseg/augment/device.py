@@ -106,9 +106,7 @@ class DeviceAugmenter:
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
     ) -> tuple[Arrays, NDArray[np.uint8]]:
         """A batch as `augment` takes it; its samples begin at `position` of the epoch."""
-        draws = [
-            self.augmenter.draw(labels, epoch, position + i) for i, (_, labels) in enumerate(pairs)
-        ]
+        draws = self.augmenter.draws(pairs, epoch, position)
         images = np.stack([image for image, _ in pairs])
         numbers = stack(draws, self.slots, images.shape[1:3])
         return {"image": images, **numbers}, np.stack([labels for _, labels in pairs])

@@ -33,13 +33,24 @@ def augment(x: Arrays, y: Any, slots: Slots) -> tuple[Any, Any]:
     image = x["image"]
     eight_bit = "uint8" in str(image.dtype)
     at = _coordinates(x, slots, image.shape[1:3])
-    labels = _sampled(ops.cast(y, "int32")[..., None], at, x["border"], _nearest)[..., 0]
+    classes = ops.cast(y, "int32")[..., None]
+    labels = _sampled(classes, at, x["border"], _nearest, ops.zeros_like(_corner(classes)))
+    image = ops.cast(image, "float32")
+    takes_pixel = ops.reshape(x["border"] == _PIXEL, (-1, 1, 1, 1)) & (_corner(classes) == 0)
+    outside = ops.where(takes_pixel, _corner(image), ops.zeros_like(_corner(image)))
     taps = _linear if slots.interpolation == "bilinear" else _cubic
-    image = _sampled(ops.cast(image, "float32"), at, x["border"], taps)
+    image = _sampled(image, at, x["border"], taps, outside)
     for name in slots.adjustments:
         image = ADJUST[name](image, x, slots)
-    image = ops.clip(image, 0.0, 255.0)
-    return (ops.round(image) if eight_bit else image), ops.cast(labels, y.dtype)
+    if slots.adjustments or eight_bit:
+        image = ops.clip(image, 0.0, 255.0)
+    return (ops.round(image) if eight_bit else image), ops.cast(labels[..., 0], y.dtype)
+
+
+def _corner(image: Any) -> Any:
+    """The pixel [B, 1, 1, C] that the border "pixel" repeats."""
+    row, column = (min(n, m - 1) for n, m in zip(BORDER_PIXEL, image.shape[1:3], strict=True))
+    return image[:, row : row + 1, column : column + 1]
 
 
 def _coordinates(x: Arrays, slots: Slots, size: Size) -> Any:
@@ -95,16 +106,13 @@ def _cubic(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
     return first, [(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
 
 
-def _sampled(image: Any, at: Any, border: Any, taps: Taps) -> Any:
-    """Image [B, H, W, C] at the coordinates [B, H, W, 2] (x, y)."""
+def _sampled(image: Any, at: Any, border: Any, taps: Taps, outside: Any) -> Any:
+    """Image [B, H, W, C] at the coordinates [B, H, W, 2] (x, y); `outside` is [B, 1, 1, C]."""
     count, height, width, channels = ops.shape(image)
     pixels = ops.reshape(image, (count * height * width, channels))
     start = ops.reshape(ops.arange(count) * (height * width), (-1, 1, 1))
     border = ops.reshape(border, (-1, 1, 1))
     filled = ops.logical_or(border == _CONSTANT, border == _PIXEL)[..., None]
-    row, column = min(BORDER_PIXEL[0], height - 1), min(BORDER_PIXEL[1], width - 1)
-    corner = image[:, row : row + 1, column : column + 1]
-    outside = ops.where((border == _PIXEL)[..., None], corner, ops.zeros_like(corner))
     left, across = taps(at[..., 0])
     top, down = taps(at[..., 1])
     result = None

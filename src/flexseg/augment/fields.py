@@ -161,7 +161,8 @@ def warp(
     image : [H, W, C], uint8 or float32.
     labels : class ids [H, W], sampled by nearest neighbour.
     border : what lies outside: "constant" 0 (background), "edge" the nearest pixel, "reflect"
-        the mirrored image, "pixel" the pixel [2, 2] of image and labels (as the originals).
+        the mirrored image, "pixel" the image's pixel [2, 2] (as the originals) if that is
+        background, else 0. Outside of "constant" and "pixel" lies background.
     """
     chain = merged(steps)
     if not chain:
@@ -172,7 +173,8 @@ def warp(
     else:
         where = coordinates(chain, labels.shape)
     row, column = (min(n, m - 1) for n, m in zip(BORDER_PIXEL, labels.shape, strict=True))
-    outside = image[row, column].astype(float) if border == "pixel" else np.zeros(image.shape[2])
+    takes_pixel = border == "pixel" and labels[row, column] == 0
+    outside = image[row, column].astype(float) if takes_pixel else np.zeros(image.shape[2])
     # OpenCV fills the border of at most 4 channels at once, and drops an axis of length one.
     parts = [
         _sample(
@@ -185,8 +187,7 @@ def warp(
         for i in range(0, image.shape[2], 4)
     ]
     warped = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-    background = float(labels[row, column]) if border == "pixel" else 0.0
-    return warped, _sample(labels, where, cv2.INTER_NEAREST, border, [background])
+    return warped, _sample(labels, where, cv2.INTER_NEAREST, border, [0.0])
 
 
 def _sample(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.augment.geometric import GEOMETRIC
 from flexseg.augment.photometric import PHOTOMETRIC
-from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, variants_of
+from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, VariantPolicy, variants_of
 from flexseg.config.findings import examples
 from flexseg.config.schema import Experiment
 from flexseg.data.pairing import Case
@@ -66,6 +66,11 @@ class Multiplication:
         if not variants:
             _nothing("[augmentor]")
         return cls(seed, variants)
+
+    @property
+    def policy(self) -> Policy:
+        """What draws may be made of."""
+        return self.recipe or VariantPolicy(self.variants)
 
     @property
     def per_case(self) -> int:

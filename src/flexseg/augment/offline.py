@@ -22,6 +22,7 @@ from typing import Any
 from flexseg import __version__
 from flexseg.augment.multiplication import ORIGINAL, Multiplication
 from flexseg.augment.pairs import read_scaled, reader_of
+from flexseg.augment.policy import refuse_unscaled
 from flexseg.augment.writing import mask_palette, write_image, write_mask, write_whole
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import Experiment
@@ -31,7 +32,7 @@ from flexseg.data.preprocess import Preprocessing
 from flexseg.data.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.data.store import CaseReader
 from flexseg.errors import DataError, ResourceError
-from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_csv, write_json
+from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, write_csv, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def multiply(
     plan = Multiplication.from_experiment(experiment, copies)
     splits = _splits(experiment)
     plan.refuse_equal_names(splits["train"])
+    refuse_unscaled(plan.policy, experiment, splits["train"])
     writer = _CaseWriter(
         output,
         plan,
@@ -111,7 +113,7 @@ def multiply(
     done = _resume(output, state, plan)
     result.resumed = len(done)
     if not done:
-        result.set_aside = set_aside(output)
+        result.set_aside = set_own_aside(output, STATE)
     for name in splits:
         for kind in ("images", "masks"):
             folder = make_folder(output / name / kind)

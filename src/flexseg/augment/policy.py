@@ -18,7 +18,9 @@ from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import Adjustment, adjust
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig
 from flexseg.config.schema import Experiment
+from flexseg.data.images import stored_dtype
 from flexseg.data.pairing import Case
+from flexseg.errors import DataError
 
 if TYPE_CHECKING:
     from flexseg.data.batches import Pair  # loads Keras
@@ -81,11 +83,13 @@ class Augmenter:
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
     ) -> tuple[NDArray, NDArray[np.uint8]]:
         """Images [B, H, W, C] and class ids [B, H, W], augmented; see `data.batches.Augment`."""
-        done = [
-            self.draw(labels, epoch, position + i).apply(image, labels)
-            for i, (image, labels) in enumerate(pairs)
-        ]
+        draws = self.draws(pairs, epoch, position)
+        done = [draw.apply(*pair) for draw, pair in zip(draws, pairs, strict=True)]
         return np.stack([image for image, _ in done]), np.stack([label for _, label in done])
+
+    def draws(self, pairs: Sequence[Pair], epoch: int, position: int) -> list[Draw]:
+        """What happens to the pairs of a batch whose first has the place `position`."""
+        return [self.draw(labels, epoch, position + i) for i, (_, labels) in enumerate(pairs)]
 
 
 @dataclass(frozen=True)
@@ -346,6 +350,33 @@ def _happens(rng: np.random.Generator, probability: float) -> bool:
 
 def _within(rng: np.random.Generator, limits: Range) -> float:
     return float(rng.uniform(*limits))
+
+
+def refuse_unscaled(policy: Policy | None, experiment: Experiment, cases: Sequence[Case]) -> None:
+    """Refuse to change the values of images whose scale is not known.
+
+    The transforms of values work on 0..255. Integers without sign are brought there from their
+    range, anything by `[image] window`; signed and real numbers without one stay as they are.
+
+    Raises
+    ------
+    DataError : names the first such image.
+    """
+    if policy is None or experiment.image.window is not None:
+        return
+    size = (experiment.model.image_height, experiment.model.image_width)
+    if not any(draw.adjustments for draw in policy.extremes(size)):
+        return
+    for case in cases:
+        dtype = stored_dtype(case.image)
+        if dtype.kind not in "ub":
+            raise DataError(
+                f"The image holds {dtype} values, whose range is unknown, so that brightness, "
+                "contrast and noise cannot be varied.",
+                "Set [image] window = [low, high], e.g. [-160, 240] for CT in HU, or switch these "
+                "transforms off.",
+                str(case.image),
+            )
 
 
 def policy_of(experiment: Experiment) -> Policy | None:

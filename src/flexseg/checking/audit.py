@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.checking.facts import CaseFacts, examine
 from flexseg.checking.leaks import leak_findings
 from flexseg.checking.rules import (
@@ -160,7 +161,7 @@ def _check_data(
         splits = find_splits(experiment)
         report.findings += splits.findings
         if report.exit_code == 0:
-            splits.need("train")
+            refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
     except DataError as error:
         report.findings.append(error_finding(error, "data"))
         return
@@ -169,14 +170,14 @@ def _check_data(
         return
     labels = LabelMap.from_experiment(experiment)
     preprocessing = Preprocessing.from_experiment(experiment)
-    cases = [(split, case) for split in SPLITS for case in splits.cases.get(split, ())]
+    pairs = [(split, case) for split in SPLITS for case in splits.cases.get(split, ())]
     facts: dict[SplitName, list[CaseFacts]] = defaultdict(list)
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda item: examine(item[1], labels, preprocessing), cases)
-        for done, ((split, _), fact) in enumerate(zip(cases, results, strict=True), start=1):
+        results = pool.map(lambda item: examine(item[1], labels, preprocessing), pairs)
+        for done, ((split, _), fact) in enumerate(zip(pairs, results, strict=True), start=1):
             facts[split].append(fact)
             if on_case is not None:
-                on_case(done, len(cases))
+                on_case(done, len(pairs))
     all_facts = [fact for split in SPLITS for fact in facts[split]]
     for split in SPLITS:
         if facts[split]:

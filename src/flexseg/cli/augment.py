@@ -37,7 +37,8 @@ def augment(
         typer.Option(
             "--output",
             "-o",
-            help="Folder of the new dataset (default: augmented/), or of the preview.",
+            help="Folder of the new dataset (default: augmented/ in [train] run_dir), or of the "
+            "preview (default: run_dir).",
         ),
     ] = None,
     copies: Annotated[
@@ -63,10 +64,16 @@ def augment(
     loaded = load_config(config, overrides, strict)
     run_dir = loaded.experiment.train.run_dir
     if preview:
+        from flexseg.augment.policy import policy_of
         from flexseg.augment.preview import draw_preview
 
         path = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
         say(f"written: {path}")
+        if policy_of(loaded.experiment) is None:
+            say(
+                "It shows what `flexseg augment` would write. A training with this config does not "
+                "augment: that takes [augmentation] enabled, or [model] generator."
+            )
         return
     from flexseg.augment.offline import multiply
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flexseg.cli.app import app, progress, say
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from flexseg.data.derive import Derived
@@ -154,7 +156,7 @@ def volumes(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with progress("Cutting slices") as on_done:
+    with _deriving("Cutting slices", output) as on_done:
         derived = derive_volumes(
             images,
             labels,
@@ -246,7 +248,7 @@ def folders(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with progress("Writing images") as on_done:
+    with _deriving("Writing images", output) as on_done:
         derived = derive_folders(images, masks, output, options, on_done=on_done)
     _tell(derived, "images")
 
@@ -284,7 +286,7 @@ def coco(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with progress("Writing images") as on_done:
+    with _deriving("Writing images", output) as on_done:
         derived = derive_coco(annotations, images, output, options, on_done=on_done)
     _tell(derived, "images")
 
@@ -327,9 +329,21 @@ def tiles(
         patient=patient,
         workers=workers,
     )
-    with progress("Cutting tiles") as on_done:
+    with _deriving("Cutting tiles", output) as on_done:
         derived = derive_tiles(dataset, output, options, on_done=on_done)
     _tell(derived, "tiles")
+
+
+@contextmanager
+def _deriving(what: str, output: Path) -> Iterator[Callable[[int, int], None]]:
+    """A bar, and what an interruption leaves."""
+    try:
+        with progress(what) as on_done:
+            yield on_done
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Nothing was written.", "Run the same command again.", str(output)
+        ) from None
 
 
 def _one_of(value: object, allowed: tuple[object, ...], option: str) -> None:

@@ -320,6 +320,14 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
         if reason:
             sections = f"[{'], ['.join(augmenting)}]"
             raw.warn(Severity.NOTE, "unused-augmentation", sections, f"Without effect: {reason}.")
+    if experiment.augmentation.enabled and experiment.generator.debug:
+        raw.warn(
+            Severity.NOTE,
+            "unused-augmentation",
+            "[generator] debug",
+            "Without effect: it writes the pairs of the sections that [augmentation] replaces; "
+            "`flexseg augment --preview` draws what [augmentation] does.",
+        )
     if experiment.train.epoch_change_tiled_infer:
         raw.warn(
             Severity.WARNING,

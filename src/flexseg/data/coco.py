@@ -161,7 +161,9 @@ def read_coco(path: Path, images: Path) -> CocoFile:
     cases, missing = [], []
     for image_id, image in listed.items():
         plain = PurePosixPath(names[image_id].replace("\\", "/"))
-        file = next((f for f in (images / plain, images / plain.name) if f.is_file()), None)
+        # Tools may store where the file lay on another computer: its name counts then.
+        places = (p for p in (images / plain, images / plain.name) if p.is_relative_to(images))
+        file = next((place for place in places if place.is_file()), None)
         if file is None:
             missing.append(str(plain))
             continue
@@ -218,8 +220,12 @@ def _outline(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
         return decode_run_lengths(segmentation["counts"], shape)
     mask = np.zeros(shape, bool)
     for polygon in segmentation:
-        if len(polygon) < 6 or len(polygon) % 2:
+        if len(polygon) % 2:
             raise ValueError(f"a polygon of {len(polygon)} numbers")
+        if len(polygon) < 6:
+            continue  # annotators leave points and lines behind; they have no area
+        if not np.isfinite(polygon).all():
+            raise ValueError("a polygon with NaN or infinite numbers")
         mask |= fill_polygon(polygon, shape)
     return mask
 

@@ -30,7 +30,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,
-    set_aside,
+    set_own_aside,
     write_csv,
     write_json,
 )
@@ -54,7 +54,7 @@ class ClassSpec:
 
 
 def parse_labels(texts: Iterable[str]) -> tuple[ClassSpec, ...]:
-    """`1=spleen` and `2,3=lung` as classes, in the order given; `0=` is the background.
+    """`1=spleen` and `2,3=lung` as classes, in the order given.
 
     Raises
     ------
@@ -78,6 +78,20 @@ def parse_labels(texts: Iterable[str]) -> tuple[ClassSpec, ...]:
     return tuple(ClassSpec(name, tuple(values)) for name, values in specs.items())
 
 
+def without_background(
+    specs: Sequence[ClassSpec],
+) -> tuple[tuple[int, ...], tuple[ClassSpec, ...]]:
+    """The values that are background, and the other classes.
+
+    That is the class named "background", without one that of the value 0.
+    """
+    named = [s for s in specs if s.name.casefold() == "background"]
+    chosen = next(iter(named or [s for s in specs if 0 in s.values]), ClassSpec("", (0,)))
+    rest = tuple(s for s in specs if s is not chosen)
+    missed = named and not any(0 in s.values for s in specs)
+    return (*chosen.values, *((0,) if missed else ())), rest
+
+
 def classes_of_values(specs: Sequence[ClassSpec], found: Iterable[int]) -> tuple[LabelClass, ...]:
     """Classes with consecutive ids: those of `specs`, else one per value found but 0.
 
@@ -86,7 +100,7 @@ def classes_of_values(specs: Sequence[ClassSpec], found: Iterable[int]) -> tuple
     DataError : there are none, or so many that these are no labels.
     """
     if specs:
-        return make_classes([(s.name, s.values) for s in specs if 0 not in s.values])
+        return make_classes([(s.name, s.values) for s in without_background(specs)[1]])
     values = sorted(value for value in found if value != 0)
     if len(values) > MAX_FOUND:
         raise DataError(
@@ -271,10 +285,10 @@ class DatasetWriter:
                 "notes": notes,
             },
         )
-        set_aside(self.output)
+        set_own_aside(self.output, DATASET_FILE)
         with explain_os_errors(self.output):
             if self.output.exists():
-                self.output.rmdir()  # it is empty: `set_aside` leaves such folders
+                self.output.rmdir()  # it is empty: `set_own_aside` leaves such folders
             self._part.rename(self.output)
         return Derived(self.output, len(rows), empty, self._classes, group, notes)
 

@@ -56,7 +56,13 @@ class TileOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or not 0 <= self.overlap < min(self.size):
+        if min(self.size) < 1:
+            raise ConfigError(
+                f"Tiles of {self.size[1]} x {self.size[0]} pixels are empty.",
+                "Give 512 or WIDTHxHEIGHT.",
+                "--size",
+            )
+        if not 0 <= self.overlap < min(self.size):
             raise ConfigError(
                 f"Tiles of {self.size[1]} x {self.size[0]} pixels cannot overlap by "
                 f"{self.overlap}.",
@@ -212,8 +218,11 @@ def _storable(mask: MaskPixels, path: Path) -> tuple[NDArray, list[int] | None]:
 
 
 def _labelled(mask: MaskPixels) -> NDArray[np.bool_]:
-    """Where a mask is not background: not value 0, index 0 or black."""
+    """Where a mask is not background: not value 0 or black; without black, not index 0."""
     if mask.one_hot:
         return mask.pixels.argmax(axis=-1) != 0
+    if mask.palette is not None and mask.palette[0].any():
+        colored = (mask.palette.max(axis=-1) > 0)[np.minimum(mask.pixels, len(mask.palette) - 1)]
+        return mask.pixels != 0 if colored.all() else colored
     gray = mask.pixels.max(axis=-1) if mask.pixels.ndim == 3 else mask.pixels
     return gray >= 128 if mask.lossy else gray != 0

@@ -125,6 +125,12 @@ def pair_volumes(
             )
         name = images.name if images.is_dir() else volume_stem(images)
         return VolumePairs((VolumePair(name, images, labels),))
+    if labels.is_file():
+        raise DataError(
+            "The labels are one volume, the images are a folder.",
+            "Give the image volume itself.",
+            str(images),
+        )
     found = image_pattern.find(images, is_series_folder)
     found_labels = label_pattern.find(labels, is_series_folder)
     names = sorted(found_labels)

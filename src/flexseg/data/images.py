@@ -262,16 +262,20 @@ def is_8bit(path: Path) -> bool:
 
     A file that cannot be read counts as 8-bit; reading it will say what is wrong.
     """
+    return stored_dtype(path) in (np.uint8, np.bool_)
+
+
+def stored_dtype(path: Path) -> np.dtype:
+    """The type of an image's values, read from its header alone; uint8 if it has none."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False).dtype == np.uint8
-        if suffix == ".png":
-            return _png_bit_depth(path) <= 8
+            return np.load(path, mmap_mode="r", allow_pickle=False).dtype
+        if suffix == ".png" and _png_bit_depth(path) > 8:
+            return np.dtype(np.uint16)
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages[0]
-                return page.dtype is None or page.dtype in (np.uint8, np.bool_)
+                return np.dtype(tiff.pages[0].dtype or np.uint8)
     except Exception:  # see `read_image`
-        return True
-    return True
+        return np.dtype(np.uint8)
+    return np.dtype(np.uint8)

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from flexseg.config.findings import examples
-from flexseg.data.derive import ClassSpec, Progress, make_classes, run_parallel
+from flexseg.data.derive import (
+    ClassSpec,
+    Progress,
+    make_classes,
+    run_parallel,
+    without_background,
+)
 from flexseg.data.images import MaskPixels, read_mask
 from flexseg.data.labels import LabelClass
 from flexseg.errors import ConfigError, DataError
@@ -212,10 +218,9 @@ def code_of_colors(colors: Sequence[ColorClass], unknown: Unknown) -> MaskCode:
 
 def code_of_labels(labels: Sequence[ClassSpec], unknown: Unknown) -> MaskCode:
     """Masks whose grey values or palette indices mean classes; 0 is background unless named."""
-    foreground = [(s.name, s.values) for s in labels if 0 not in s.values]
-    zero = next((s.values for s in labels if 0 in s.values), (0,))
-    background, *rest = make_classes(foreground)
-    first = LabelClass(0, background.name, background.colors, zero)
+    empty, foreground = without_background(labels)
+    background, *rest = make_classes([(s.name, s.values) for s in foreground])
+    first = LabelClass(0, background.name, background.colors, empty)
     return MaskCode("values", (first, *rest), unknown=unknown)
 
 
@@ -255,8 +260,14 @@ def find_code(paths: Sequence[Path], workers: int | None, on_done: Progress | No
                     "Say which colours mean which classes: --color R,G,B=NAME.",
                     str(path),
                 )
-    # Masks in which no colour happens to occur, say all black ones, are stored alike.
-    keys = sorted((colors | {v * 0x010101 for v in values} if colors else values) - {0})
+    if colors:  # masks in which no colour happens to occur, say all black ones, are stored alike
+        colors |= {
+            _packed(survey.palette.get(key, (key, key, key)))
+            for survey in surveys
+            if not survey.in_color
+            for key in survey.keys
+        }
+    keys = sorted((colors or values) - {0})
     if len(keys) > _MAX_FOUND:
         raise DataError(
             f"The masks hold {len(keys)} different {'colours' if colors else 'values'}.",
@@ -265,7 +276,8 @@ def find_code(paths: Sequence[Path], workers: int | None, on_done: Progress | No
             str(paths[0].parent),
         )
     if colors:
-        found = [(f"color #{key:06x}", (_unpacked(key),)) for key in keys]
+        one = len(keys) == 1
+        found = [("foreground" if one else f"color #{k:06x}", (_unpacked(k),)) for k in keys]
         return code_of_colors(found, Unknown.ERROR)
     one = len(keys) == 1
     specs = [ClassSpec("foreground" if one else f"label {key}", (key,)) for key in keys]
@@ -285,5 +297,11 @@ def _survey(path: Path) -> _Survey:
     if mask.palette is None:
         return _Survey(set(values))
     last = len(mask.palette) - 1
-    used = {v: tuple(map(int, mask.palette[min(v, last)])) for v in values}
-    return _Survey(set(values), palette={v: (r, g, b) for v, (r, g, b) in used.items()})
+    palette: dict[int, Rgb] = {}
+    for value in values:
+        red, green, blue = map(int, mask.palette[min(value, last)])
+        palette[value] = red, green, blue
+    if mask.palette[0].any() and (0, 0, 0) in palette.values():
+        # Programs that make palettes order them by frequency: the background is black, not index 0.
+        return _Survey({_packed(rgb) for rgb in palette.values()}, in_color=True)
+    return _Survey(set(values), palette=palette)

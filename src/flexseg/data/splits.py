@@ -240,6 +240,8 @@ def _by_share(
     counts = [round(share * len(groups)) for share in shares]
     if len(groups) >= 3:
         counts = [max(1, n) if share > 0 else 0 for n, share in zip(counts, shares, strict=True)]
+    elif len(groups) == 2 and shares[1] > 0:
+        counts = [1, 1, 0]
     cut = max(0, len(groups) - counts[1] - counts[2])
     parts = (groups[:cut], groups[cut : cut + counts[1]], groups[cut + counts[1] :])
     return {

@@ -215,7 +215,8 @@ def _one_channel(image: sitk.Image, channel: int | None, path: Path) -> sitk.Ima
     if count > 1 and channel is None:
         raise DataError(
             f"The volume has {count} channels (size {_text(image.GetSize())}).",
-            f"Choose one of 0 to {count - 1} with --channel.",
+            f"Choose one of 0 to {count - 1} with --channel (images only: a label volume must have "
+            "one value per voxel).",
             str(path),
         )
     if is_4d:

@@ -34,12 +34,15 @@ class WritingAugmenter:
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
     ) -> tuple[NDArray, NDArray[np.uint8]]:
         """As `Augmenter.batch`; files are named by what was done and the case."""
-        images, labels = self.augmenter.batch(cases, pairs, epoch, position)
-        for i, case in enumerate(cases):
-            draw = self.augmenter.draw(pairs[i][1], epoch, position + i)
+        images, labels = [], []
+        draws = self.augmenter.draws(pairs, epoch, position)
+        for case, draw, pair in zip(cases, draws, pairs, strict=True):
+            image, classes = draw.apply(*pair)
             if draw.prefix:
-                self.writer.write(draw.prefix + case.id, images[i], labels[i])
-        return images, labels
+                self.writer.write(draw.prefix + case.id, image, classes)
+            images.append(image)
+            labels.append(classes)
+        return np.stack(images), np.stack(labels)
 
 
 def augmenter_of(experiment: Experiment) -> Augment | None:

@@ -14,7 +14,7 @@ import keras
 from rich.console import Console
 
 from flexseg import backend
-from flexseg.augment.policy import policy_of
+from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
@@ -108,7 +108,7 @@ def checked_splits(experiment: Experiment) -> Splits:
     """The splits for training. Raises DataError on the first error that was found."""
     splits = find_splits(experiment, only=("train", "valid"))
     splits.raise_errors()
-    splits.need("train")
+    refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
     splits.log()
     return splits
 
@@ -204,7 +204,7 @@ class Training:
             "train.shuffle": train.shuffle,
             "train.steps_per_epoch": train.steps_per_epoch,
             "train.deep_supervision": train.deep_supervision,
-            "augmentation": self._augmentation(),
+            **self._augmentation(),
             **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
             "mask.classes": LabelMap.from_experiment(self.experiment).as_dict(),
             "mask.unknown_colors": self.experiment.mask.unknown_colors,
@@ -213,13 +213,16 @@ class Training:
             "training data": data_fingerprint(cases),
         }
 
-    def _augmentation(self) -> dict[str, Any] | None:
-        """The sections that say how samples are augmented; None if they are not."""
+    def _augmentation(self) -> dict[str, Any]:
+        """What says how samples are augmented; where it is done may change."""
         e = self.experiment
-        if policy_of(e) is None:
-            return None
-        names = ["augmentation"] if e.augmentation.enabled else AUGMENTOR_SECTIONS
-        return {name: getattr(e, name).model_dump(mode="json") for name in names}
+        names = ("augmentation",) if e.augmentation.enabled else AUGMENTOR_SECTIONS
+        sections = {} if policy_of(e) is None else {n: getattr(e, n) for n in names}
+        return {
+            f"{name}.{key}": value
+            for name, section in sections.items()
+            for key, value in section.model_dump(mode="json", exclude={"augment_on"}).items()
+        }
 
     def _progress(
         self, cases: tuple[Case, ...], precision: str, *, resume: bool
@@ -234,7 +237,8 @@ class Training:
             logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
             return checkpoint.Progress(signature=signature)
         progress = checkpoint.read_progress(self.checkpoint_file)
-        changed = sorted(k for k in signature if signature[k] != progress.signature.get(k))
+        keys = signature.keys() | progress.signature.keys()
+        changed = sorted(k for k in keys if signature.get(k) != progress.signature.get(k))
         if changed:
             raise ConfigError(
                 f"The interrupted run had other values of: {', '.join(changed)}.",

@@ -19,6 +19,28 @@ import keras  # noqa: E402 - the engine had to be chosen first
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+# Files of long tests: they begin first, so that no worker is left alone with one at the end.
+LONG = (
+    "test_engines.py",
+    "test_backends.py",
+    "test_trainer.py",
+    "test_inspection.py",
+    "test_cli.py",
+    "test_resume.py",
+    "test_encoders.py",
+    "test_efficientnet_b7_unet.py",
+    "test_swin_unet.py",
+    "test_trans_unet.py",
+    "test_encoder_unet.py",
+    "test_transfer.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by `LONG`; pytest-xdist must be told to leave it so."""
+    items.sort(key=lambda i: LONG.index(i.path.name) if i.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True)
 def float32() -> None:
     """Each test starts in float32, whatever precision the one before has set."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from flexseg.backend import select
 from synthetic import write_dataset
@@ -16,8 +17,11 @@ select(os.environ.get("KERAS_BACKEND", "tensorflow"))
 
 import keras  # noqa: E402 - the engine had to be chosen first
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+# How long an example takes says nothing on a machine that does other things too.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 # Files of long tests: they begin first, so that no worker is left alone with one at the end.
 LONG = (
@@ -33,6 +37,8 @@ LONG = (
     "test_trans_unet.py",
     "test_encoder_unet.py",
     "test_transfer.py",
+    "test_readme.py",
+    "test_batches.py",
 )
 
 

@@ -124,9 +124,13 @@ VARIANTS = VariantPolicy(
 )
 
 
-@pytest.mark.parametrize("policy", [RECIPE, VARIANTS])
 @pytest.mark.parametrize(
-    "options", [{"workers": 1}, {"workers": 3}, {"workers": 2, "worker_type": "process"}]
+    ("policy", "options"),
+    [
+        (RECIPE, {"workers": 1}),
+        (VARIANTS, {"workers": 3}),
+        (RECIPE, {"workers": 2, "worker_type": "process"}),
+    ],
 )
 def test_any_workers_augment_alike(
     dataset: Callable[..., BatchDataset], policy: Policy, options: dict[str, Any]

@@ -4,7 +4,7 @@ VENV ?= .venv
 EXTRAS ?= dev,demo,jax
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint bench clean
+.PHONY: setup demo test test-all test-browser lint bench clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,12 @@ test: setup lint
 
 test-all: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# Node.js with npm, and Chromium, must be there; axe-core and the driver come from npm.
+test-browser: setup
+	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	$(BIN)/python tests/browser/make_reports.py tests/browser/build
+	cd tests/browser && node --test
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks

@@ -46,7 +46,7 @@ def score_reference() -> str:
         "",
         "`y` is the target (one-hot, or 0/1 for one class), `p` the predicted probability. Made "
         "from the docstrings by `python docs/make_reference.py`. These are the values that "
-        "training shows; what `evaluate` reports is defined in `evaluation/overlap.py`: Dice = "
+        "training shows; what `evaluate` reports is defined in [metrics](metrics.md): Dice = "
         "2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN), precision = TP / (TP + FP), recall = "
         "TP / (TP + FN), per case and class on hard labels at native resolution (Metrics "
         "Reloaded, Nature Methods 2024).",

@@ -38,9 +38,10 @@ def test_walkthrough(
             text = config.read_text(encoding="utf-8")
             config.write_text(text.replace("epochs = 60", "epochs = 2"), encoding="utf-8")
             assert "epochs = 60" in text
-    assert names == ["init", "check", "stats", "train", "evaluate", "infer"]
+    assert names == ["init", "check", "stats", "train", "evaluate", "report", "infer"]
     run = tmp_path / "project/run"
     assert (run / "evaluation/summary.json").exists()
+    assert (run / "report.html").exists()
     assert len(list((run / "predictions").glob("*.png"))) == 2
 
 

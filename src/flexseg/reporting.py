@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -24,24 +25,22 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
         "resolution.[/] Means over the cases in whose reference the class is; below each its 95 % "
         "interval."
     )
-    console.print(_score_table(summary, "cases"))
+    console.print(_score_table(summary, _columns(summary, console.width), "cases"))
     if by_group := summary.get("by_group"):
         console.print(
-            "[bold]Each group as one[/] (a volume's slices, an image's tiles): the Dice of all its "
-            "pixels together."
+            "[bold]Each group as one[/] (a volume's slices, an image's tiles): the overlap of all "
+            "its pixels together."
         )
-        console.print(_score_table(by_group, "groups"))
+        columns = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
+        console.print(_score_table(by_group, columns, "groups"))
     for c in summary["classes"]:
-        if c["missed"]:
-            console.print(
-                f"{escape(c['name'])}: missed altogether in {c['missed']} of "
-                f"{c['cases_with_reference']} cases."
-            )
-        if c["cases_with_empty_reference"]:
-            console.print(
-                f"{escape(c['name'])}: not in the reference of {c['cases_with_empty_reference']} "
-                f"cases (in no mean), predicted nevertheless in {c['false_positive']} of them."
-            )
+        for line in _about_class(c):
+            console.print(f"{escape(c['name'])}: {line}")
+    if calibration := summary.get("calibration"):
+        console.print(
+            f"Probabilities: expected calibration error {calibration['ece']:.3f}, Brier score "
+            f"{calibration['brier']:.3f} (all pixels)."
+        )
     for note in summary["notes"][1:]:
         console.print(f"Note: {note}")
     if legacy := summary.get("not_comparable_with_the_above"):
@@ -49,28 +48,58 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
         console.print(f"The original systems' figures (soft, at network size): {values}")
 
 
-def _score_table(summary: dict[str, Any], unit: str) -> Table:
+def _columns(summary: dict[str, Any], width: int) -> dict[str, str]:
+    """The metrics that fit on a terminal of `width`; the files have all of them."""
+    units, tolerance = summary["units"], summary["tolerance"]
+    precision = {"precision": "precision"} if width >= 96 else {}
+    return {
+        "dice": "Dice",
+        "hd95": f"HD95, {units}",
+        "nsd": f"NSD {tolerance:g} {units}",
+        **precision,
+        "recall": "recall",
+    }
+
+
+def _about_class(c: dict[str, Any]) -> Iterator[str]:
+    """What means do not tell of a class: missed and false objects."""
+    if c["missed"]:
+        yield f"missed altogether in {c['missed']} of {c['cases_with_reference']} cases."
+    if c["cases_with_empty_reference"]:
+        yield (
+            f"not in the reference of {c['cases_with_empty_reference']} cases (in no mean), "
+            f"predicted nevertheless in {c['false_positive']} of them."
+        )
+    lesions = c["lesions"]
+    if lesions["reference"] > c["cases_with_reference"]:
+        yield (
+            f"{lesions['found']} of {lesions['reference']} separate objects found, "
+            f"{lesions['false']} false ones ({lesions['false_per_case']:.1f} per case)."
+        )
+
+
+def _score_table(summary: dict[str, Any], metrics: dict[str, str], unit: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("class", overflow="fold")
-    for name in ("Dice", "IoU", "precision", "recall"):
+    table.add_column("class", overflow="fold", min_width=12)
+    for name in metrics.values():
         table.add_column(name, no_wrap=True)
-    table.add_column(unit, justify="right")
-    metrics = ("dice", "iou", "precision", "recall")
+    table.add_column(unit, justify="right", no_wrap=True)
     for c in summary["classes"]:
-        cells = (_with_interval(c[m]) for m in metrics)
+        cells = (_with_interval(c[metric]) for metric in metrics)
         table.add_row(escape(c["name"]), *cells, str(c["cases_with_reference"]))
     if len(summary["classes"]) > 1:
         table.add_section()
-        table.add_row("mean", *(_with_interval(summary["macro"][m]) for m in metrics))
+        table.add_row("mean", *(_with_interval(summary["macro"][metric]) for metric in metrics))
     return table
 
 
 def _with_interval(entry: dict[str, Any]) -> str:
     if entry["mean"] is None:
         return "-"
-    text = f"{entry['mean']:.3f}"
     ci = entry["ci95"]
-    return f"{text}\n[dim]{ci[0]:.3f}-{ci[1]:.3f}[/]" if ci else text
+    digits = 3 if max(entry["mean"], *(ci or [0])) < 10 else 1
+    text = f"{entry['mean']:.{digits}f}"
+    return f"{text}\n[dim]{ci[0]:.{digits}f}-{ci[1]:.{digits}f}[/]" if ci else text
 
 
 def print_check(console: Console, report: CheckReport) -> None:

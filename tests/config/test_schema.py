@@ -100,3 +100,20 @@ def test_classes_must_fit_the_head(content: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize(("num_classes", "binary"), [(1, True), (2, False), (5, False)])
 def test_one_class_is_binary(num_classes: int, binary: bool) -> None:
     assert Experiment.model_validate({"model": {"num_classes": num_classes}}).is_binary is binary
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [([0.5, 2], (0.5, 2.0)), (0.7, (0.7, 0.7)), (None, None)]
+)
+def test_spacing_may_be_one_number(given: Any, expected: Any) -> None:
+    assert Experiment.model_validate({"eval": {"spacing": given}}).eval.spacing == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"spacing": [1, 0]}, {"spacing": -1}, {"spacing": [1, 1, 1]}, {"tolerance": -0.1}]
+    + [{"lesion_sizes": sizes} for sizes in ([10, 5], [5, 5], [0, 10])],
+)
+def test_measures_must_make_sense(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Experiment.model_validate({"eval": values})

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
-from flexseg.evaluation.aggregate import bootstrap_means, interval, mean_or_none
+from flexseg.evaluation.aggregate import (
+    Sample,
+    bootstrap_means,
+    interval,
+    mean_or_none,
+    small_sample_note,
+)
 
 
 def _interval(values: np.ndarray, groups: list[str], **keys: int) -> tuple[float, float] | None:
@@ -98,3 +106,47 @@ def test_same_seed_same_interval() -> None:
 
 def test_interval_is_the_middle_95_percent() -> None:
     assert interval(np.arange(1001) / 1000) == pytest.approx((0.025, 0.975))
+
+
+class TestSample:
+    values: ClassVar = {
+        "dice": np.array([[0.9, np.nan], [0.5, 0.2], [np.nan, 0.4], [0.7, 0.6], [0.5, np.nan]]),
+        "hd95": np.array([[1.0, np.nan], [9.0, 7.0], [np.nan, 5.0], [3.0, 2.0], [4.0, np.nan]]),
+    }
+
+    def _sample(self, resamples: int = 500) -> Sample:
+        return Sample(self.values, _names(5), resamples)
+
+    def test_statistics(self) -> None:
+        found = self._sample().statistics("dice", 0)
+        assert found["mean"] == pytest.approx(0.65)
+        assert (found["min"], found["median"], found["max"]) == (0.5, 0.6, 0.9)
+        assert found["p5"] == pytest.approx(np.percentile([0.5, 0.5, 0.7, 0.9], 5))
+        assert found["ci95"][0] < 0.65 < found["ci95"][1]
+
+    def test_metrics_keep_their_columns(self) -> None:
+        """Each metric and class has the bootstrap of its own values."""
+        sample = self._sample()
+        for metric, columns in self.values.items():
+            draws = bootstrap_means(columns, _names(5), 500)
+            for column in range(2):
+                expected = interval(draws[:, column])
+                found = sample.statistics(metric, column)["ci95"]
+                assert found == pytest.approx(list(expected or ()), abs=1e-6)
+
+    def test_macro_is_the_mean_of_class_means(self) -> None:
+        found = self._sample().macro("hd95")
+        assert found["mean"] == pytest.approx((17 / 4 + 14 / 3) / 2, abs=1e-6)
+        assert found["ci95"][0] < found["mean"] < found["ci95"][1]
+
+    def test_worst_cases_lowest_first_ties_by_name(self) -> None:
+        worst = self._sample().worst("dice", 0, ["a", "z", "c", "d", "b"])
+        assert worst == [["b", 0.5], ["z", 0.5], ["d", 0.7], ["a", 0.9]]
+
+    def test_too_few_resamples_give_no_interval(self) -> None:
+        assert self._sample(0).statistics("dice", 0)["ci95"] is None
+
+
+def test_small_samples_are_noted() -> None:
+    assert small_sample_note(50) is None
+    assert "Only 7 independent groups" in str(small_sample_note(7))

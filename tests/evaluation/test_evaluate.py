@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,8 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
 
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
@@ -31,9 +34,11 @@ from flexseg.evaluation.evaluate import (
     write_legacy_csv,
 )
 from flexseg.evaluation.run import evaluate
+from flexseg.evaluation.scoring import Measures
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_metric, weighted_mean
 from flexseg.models.package import ModelPackage
+from flexseg.reporting import print_scores
 
 CLASSES = [
     {"id": 0, "name": "background", "color": (0, 0, 0)},
@@ -105,7 +110,9 @@ class TestSummary:
 
     def test_class_without_reference_has_no_mean(self, scores: CaseScores) -> None:
         square = scores.summary()["classes"][1]
-        assert square["dice"] == {"mean": None, "ci95": None, "median": None, "min": None}
+        names = ("mean", "ci95", "median", "p5", "p95", "min", "max")
+        assert square["dice"] == dict.fromkeys(names)
+        assert square["worst"] == []
         assert square["false_positive"] == 1
         assert square["cases_with_reference"] == 0
 
@@ -164,6 +171,66 @@ class TestSummary:
             result.add(_case(f"{i}"), _boxes(c1=(0, i)), _boxes())
         assert result.summary()["macro"]["dice"]["mean"] == 0
 
+    def test_quantiles_and_worst_cases(self) -> None:
+        result = CaseScores(LabelMap.from_experiment(_experiment()))
+        for shift in range(11):
+            case = _case(f"shift {shift:02d}")
+            result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
+        disc = result.summary(100)["classes"][0]
+        dice = disc["dice"]
+        assert (dice["min"], dice["max"], dice["median"]) == (0, 1, 0.5)
+        assert (dice["p5"], dice["p95"]) == (pytest.approx(0.05), pytest.approx(0.95))
+        assert disc["hd95"]["median"] == 5
+        assert disc["worst"][0] == ["shift 10", 0]
+        assert [name for name, _ in disc["worst"]] == [f"shift {i:02d}" for i in (10, 9, 8, 7, 6)]
+
+    def test_missed_objects_are_as_far_away_as_can_be(self, scores: CaseScores) -> None:
+        disc = scores.summary()["classes"][0]
+        assert disc["hd95"]["max"] == pytest.approx(np.hypot(*SIZE), abs=1e-6)
+        # Shifted by 5, missed, perfect.
+        assert disc["hd95"]["mean"] == pytest.approx((5 + np.hypot(*SIZE) + 0) / 3, abs=1e-6)
+        assert disc["nsd"]["min"] == 0
+
+    def test_lesions_of_all_cases(self, scores: CaseScores) -> None:
+        disc, square = (c["lesions"] for c in scores.summary()["classes"])
+        assert (disc["reference"], disc["found"], disc["missed"], disc["false"]) == (3, 2, 1, 0)
+        assert (square["false"], square["false_per_case"]) == (1, 0.25)
+        assert disc["by_size"][2] == {"from_px": 100, "to_px": 999, "reference": 3, "found": 2}
+
+    def test_confusion_adds_all_pixels(self, scores: CaseScores) -> None:
+        summary = scores.summary()
+        assert summary["confusion_names"] == ["background", "disc", "square"]
+        assert np.sum(summary["confusion"]) == 4 * SIZE[0] * SIZE[1]
+        assert summary["confusion"][1] == [150, 150, 0]
+        assert summary["confusion"][0][2] == 100
+
+    def test_units(self) -> None:
+        def summary(**keys: Any) -> dict[str, Any]:
+            result = CaseScores(LabelMap.from_experiment(_experiment()), Measures(**keys))
+            result.add(_case("a"), _boxes(c1=(0, 0)), _boxes(c1=(0, 4)))
+            return result.summary(10)
+
+        pixels = summary()
+        assert (pixels["units"], pixels["tolerance"]) == ("px", 2.0)
+        assert pixels["classes"][0]["hd95"]["mean"] == 4
+        mm = summary(spacing=(1.0, 0.25), tolerance=1.0)
+        assert (mm["units"], mm["tolerance"], mm["spacing"]) == ("mm", 1.0, [1.0, 0.25])
+        assert mm["classes"][0]["hd95"]["mean"] == 1
+        assert mm["classes"][0]["nsd"]["mean"] == 1
+
+    def test_calibration_only_with_probabilities(self, scores: CaseScores) -> None:
+        summary = scores.summary()
+        assert summary["calibration"] is None
+        assert summary["classes"][0]["brier"]["mean"] is None
+        result = CaseScores(LabelMap.from_experiment(_experiment()))
+        p = np.full((*SIZE, 3), 0.1, np.float32)
+        np.put_along_axis(p, _boxes(c1=(0, 0))[..., None].astype(int), 0.8, axis=-1)
+        for name in "ab":
+            result.add(_case(name), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)), p)
+        calibration = result.summary()["calibration"]
+        assert calibration["ece"] == pytest.approx(0.2, abs=1e-6)
+        assert sum(b["pixels"] for b in calibration["bins"]) == 2 * SIZE[0] * SIZE[1]
+
 
 class TestFiles:
     def test_cases_csv(self, scores: CaseScores, tmp_path: Path) -> None:
@@ -174,6 +241,8 @@ class TestFiles:
         assert len(rows) == 4 * 2
         by_key = {(row["case"], row["class"]): row for row in rows}
         a = by_key["a", "disc"]
+        assert (a["hd95"], a["area_error"], a["brier"]) == ("5.0", "0.0", "")
+        assert (a["reference_lesions"], a["lesions_found"], a["false_lesions"]) == ("1", "1", "0")
         assert (a["status"], a["dice"], a["precision"]) == ("scored", "0.5", "0.5")
         assert float(a["iou"]) == pytest.approx(1 / 3, abs=1e-6)
         assert (a["reference_px"], a["predicted_px"], a["class_id"]) == ("100", "100", "1")
@@ -241,6 +310,35 @@ class TestFiles:
         assert path.read_bytes() == b"loss,1.0\n"
         (backup,) = tmp_path.glob("evaluation.csv_*_bak")
         assert backup.read_bytes().startswith(b"categorical_crossentropy,0.0895")
+
+
+class TestTerminal:
+    """What `print_scores` shows of a summary."""
+
+    @staticmethod
+    def _shown(summary: dict[str, Any], width: int) -> str:
+        console = Console(width=width, file=io.StringIO(), highlight=False)
+        print_scores(console, summary)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("width", [80, 100])
+    def test_fits(self, scores: CaseScores, width: int) -> None:
+        shown = self._shown(scores.summary(100), width)
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
+        (head,) = (line for line in shown.splitlines() if "Dice" in line)
+        assert "HD95, px" in head and "NSD 2 px" in head and "recall" in head
+        assert ("precision" in head) == (width == 100)
+        (disc,) = (line for line in shown.splitlines() if line.strip().startswith("disc  "))
+        assert "0.500" in disc
+
+    def test_tells_of_missed_and_false_objects(self, scores: CaseScores) -> None:
+        scores.add(_case("two"), _boxes(c1=(0, 0)) + _boxes(c1=(0, 15)), _boxes(c1=(0, 0)))
+        scores.add(_case("two more"), _boxes(c1=(0, 0)) + _boxes(c1=(0, 15)), _boxes(c1=(10, 0)))
+        shown = " ".join(self._shown(scores.summary(100), 100).split())
+        assert "disc: missed altogether in 1 of 5 cases." in shown
+        assert "disc: 3 of 7 separate objects found, 1 false ones (0.2 per case)." in shown
+        assert "square: not in the reference of 6 cases (in no mean)" in shown
+        assert "Only 6 independent groups" in shown
 
 
 class TestPublishedPredictions:
@@ -428,3 +526,34 @@ def test_evaluate_from_a_config(make_dataset: Callable[..., Path], tmp_path: Pat
     assert summary["cases"] == 5
     legacy = summary["not_comparable_with_the_above"]
     assert f"{round(legacy['dice_coef_multiclass'], 4)}" == lines[1].split(",")[1]
+    assert summary["predictions_dir"] == "predictions"
+    assert Path(summary["images_dir"]) == data / "test" / "images"
+    assert sum(b["pixels"] for b in summary["calibration"]["bins"]) == 5 * 40 * 48
+    assert all(0 <= float(row["brier"]) <= 1 and 0 <= float(row["ece"]) <= 1 for row in rows)
+
+
+def test_predictions_are_kept_as_they_were_scored(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The masks in `predictions/` give the scores of `cases.csv` when they are read again."""
+    data = make_dataset({"test": 5}, classes=3)
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG.format(data=data.as_posix()), encoding="utf-8")
+    loaded = load(path)
+    weights = loaded.experiment.train.model_dir / "best_model.h5"
+    weights.parent.mkdir()
+    ModelPackage.create(loaded.experiment).save(weights, {})
+    folder = tmp_path / "evaluation"
+    summary = evaluate(loaded, folder, tmp_path / "evaluation.csv")
+    masks = data / "test" / "masks"
+    again, lonely = score_folders(folder / "predictions", masks, loaded.experiment)
+    assert lonely == []
+    assert again.summary()["confusion"] == summary["confusion"]
+    assert again.summary()["images_dir"] == summary["images_dir"]
+    picture = Image.open(folder / "predictions" / "test_00.png")
+    assert (picture.mode, picture.size) == ("P", (48, 40))
+    assert picture.getpalette("RGB")[:9] == [0, 0, 0, 0, 255, 0, 255, 0, 0]
+    evaluate(loaded, folder, tmp_path / "evaluation.csv")
+    assert len(list(folder.glob("predictions_*_bak"))) == 1
+    assert len(list((folder / "predictions").iterdir())) == 5
+    assert not (folder / ".predictions.part").exists()

@@ -93,6 +93,17 @@ class TestStatus:
         assert all(math.isnan(v) for v in (o.dice, o.iou, o.precision, o.recall))
 
 
+def test_specificity_and_area_error() -> None:
+    o = _score(_box(0, 0, 40, 40), _box(10, 10, 20, 20))
+    assert (o.specificity, o.area_error) == (1, pytest.approx(400 / 1600 - 1))
+    o = _score(_box(10, 10, 20, 20), _box(0, 0, 40, 40))
+    assert o.specificity == pytest.approx(1 - 1200 / (60 * 80 - 400))
+    assert o.area_error == pytest.approx(3)
+    full = np.ones((60, 80), np.uint8)
+    assert math.isnan(_score(full, full).specificity)
+    assert math.isnan(_score(1 - full, full).area_error)
+
+
 class TestConfusion:
     def test_rows_are_the_reference(self) -> None:
         reference = np.array([[0, 0, 1, 2]], np.uint8)
@@ -120,6 +131,7 @@ class TestConfusion:
         for c, o in enumerate(overlaps(confusion(a, b, classes))):
             u, v = set(np.flatnonzero(a == c)), set(np.flatnonzero(b == c))
             assert (o.reference, o.prediction) == (len(u), len(v))
+            assert o.true_negative == a.size - len(u | v)
             if u or v:
                 assert o.dice == pytest.approx(2 * len(u & v) / (len(u) + len(v)))
                 assert o.iou == pytest.approx(len(u & v) / len(u | v))

@@ -27,6 +27,18 @@ from flexseg.cli import augment  # noqa: F401
 from flexseg.cli import runs  # noqa: F401
 
 # isort: split
+from flexseg.cli import report  # noqa: F401
+
+# isort: split
+from flexseg.cli import compare  # noqa: F401
+
+# isort: split
+from flexseg.cli import crossval  # noqa: F401
+
+# isort: split
+from flexseg.cli import runs_list  # noqa: F401
+
+# isort: split
 from flexseg.cli import models  # noqa: F401
 
 

@@ -79,12 +79,15 @@ def evaluate(
     else:
         select_backend(backend)
         from flexseg.evaluation.run import evaluate as evaluate_trained
+        from flexseg.training.run import RunManifest
+        from flexseg.training.tracking import Tracker
 
         run_dir = loaded.experiment.train.run_dir
         folder = output or run_dir / "evaluation"
         legacy_csv = (output or run_dir) / "evaluation.csv"
         with progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
+        Tracker(loaded, RunManifest(run_dir, loaded)).evaluation(folder, summary)
     print_scores(console, summary)
     say(f"Results: {folder}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -31,6 +31,8 @@ from flexseg.config.base import (
     OutputPath,
     Pair,
     PathRole,
+    Positive,
+    PositiveNumber,
     Section,
     as_list,
 )
@@ -134,6 +136,11 @@ class TrainConfig(Section):
         "made for it (ResEncUNet, UNetPlusPlus).",
     )
     tensorboard: bool = Field(False, description="Write TensorBoard logs into eval_dir.")
+    mlflow: str = Field(
+        "",
+        description="Track the run in MLflow: 'local' for mlflow.db beside the config, or the "
+        "URI of a store or server; empty: not.",
+    )
 
 
 class SplitConfig(Section):
@@ -148,6 +155,33 @@ class EvalConfig(Section):
 
     batch_size: int = Field(4, gt=0, description="Images per step of evaluation and inference.")
     bootstrap: int = Field(2000, ge=0, description="Resamples of the 95 % intervals.")
+    spacing: tuple[PositiveNumber, PositiveNumber] | None = Field(
+        None,
+        description="Size of a pixel of the images [row, column] in mm, or one number; without it "
+        "distances are in pixels.",
+    )
+    tolerance: float = Field(
+        2.0,
+        ge=0,
+        description="Distance up to which two surfaces agree (NSD), in mm, without `spacing` in "
+        "pixels; take the disagreement of two human readers.",
+    )
+    lesion_sizes: list[Positive] = Field(
+        [10, 100, 1000],
+        description="Bounds in pixels between the size classes in which lesions are counted.",
+    )
+
+    @field_validator("spacing", mode="before")
+    @classmethod
+    def _square(cls, spacing: Any) -> Any:
+        return (spacing, spacing) if isinstance(spacing, int | float) else spacing
+
+    @field_validator("lesion_sizes")
+    @classmethod
+    def _rising(cls, sizes: list[int]) -> list[int]:
+        if sizes != sorted(set(sizes)):
+            raise ValueError(f"the sizes {sizes} must rise")
+        return sizes
 
 
 class InferConfig(Section):

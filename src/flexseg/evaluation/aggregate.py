@@ -1,11 +1,16 @@
-"""From per-case scores to means with intervals."""
+"""From per-case scores to means with intervals, quantiles and worst cases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+SMALL_SAMPLE = 50
+WORST_CASES = 5
+DECIMALS = 6
 
 
 def bootstrap_means(
@@ -57,3 +62,72 @@ def mean_or_none(values: NDArray[np.float64]) -> float | None:
     """Mean of the defined values; None without any."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else None
+
+
+def rounded(value: float | None) -> float | None:
+    """For tables: 6 decimals; None for NaN."""
+    return None if value is None or np.isnan(value) else round(float(value), DECIMALS)
+
+
+class Sample:
+    """Values of several metrics and classes over cases, and the bootstrap of their means.
+
+    Parameters
+    ----------
+    values : metric -> [cases, classes]; NaN where it is undefined.
+    groups : one name per case.
+    resamples : of the bootstrap; with fewer than 3 there are no intervals.
+    """
+
+    def __init__(
+        self, values: dict[str, NDArray[np.float64]], groups: Sequence[str], resamples: int
+    ) -> None:
+        self.values = values
+        draws = bootstrap_means(np.concatenate([*values.values()], 1), groups, max(resamples, 1))
+        self._draws = dict(zip(values, np.split(draws, len(values), axis=1), strict=True))
+
+    def statistics(self, metric: str, column: int) -> dict[str, Any]:
+        """Mean with interval, median, 5th and 95th percentile, and extremes over cases."""
+        values = self.values[metric][:, column]
+        defined = values[~np.isnan(values)]
+        names = ("median", "p5", "p95", "min", "max")
+        quantiles = np.percentile(defined, (50, 5, 95, 0, 100)) if len(defined) else [None] * 5
+        return {
+            "mean": rounded(mean_or_none(values)),
+            "ci95": _pair(interval(self._draws[metric][:, column])),
+        } | {name: rounded(value) for name, value in zip(names, quantiles, strict=True)}
+
+    def macro(self, metric: str) -> dict[str, Any]:
+        """Mean over the classes that occur, of their means over cases."""
+        values, draws = self.values[metric], self._draws[metric]
+        by_class = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
+        present = [i for i, mean in enumerate(by_class) if mean is not None]
+        if not present:
+            return {"mean": None, "ci95": None}
+        mean = float(np.mean([by_class[i] for i in present]))
+        return {"mean": rounded(mean), "ci95": _pair(interval(draws[:, present].mean(axis=1)))}
+
+    def worst(self, metric: str, column: int, names: Sequence[str]) -> list[list[Any]]:
+        """The cases with the lowest values: [name, value], the lowest first."""
+        values = self.values[metric][:, column]
+        defined = np.flatnonzero(~np.isnan(values)).tolist()
+        order = sorted(defined, key=lambda i: (values[i], names[i]))
+        return [[names[i], rounded(values[i])] for i in order[:WORST_CASES]]
+
+
+def _pair(limits: tuple[float, float] | None) -> list[float | None] | None:
+    return [rounded(limits[0]), rounded(limits[1])] if limits else None
+
+
+def small_sample_note(groups: int) -> str | None:
+    """What to think of intervals over few groups; None if there are enough.
+
+    The percentile bootstrap is too narrow for few groups: of skewed scores its 95 % interval
+    holds the true mean in about 90 % of samples with 10 groups and 93 % with 30.
+    """
+    if groups >= SMALL_SAMPLE:
+        return None
+    return (
+        f"Only {groups} independent groups: the intervals are too narrow for so few; "
+        f"{SMALL_SAMPLE} or more make them reliable."
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,175 +13,179 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
-from flexseg.data.images import MASK_SUFFIXES, read_mask
+from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case, pair
 from flexseg.data.preprocess import Preprocessing
 from flexseg.data.store import CaseReader, check_same_aspect
 from flexseg.errors import DataError
-from flexseg.evaluation.aggregate import bootstrap_means, interval, mean_or_none
-from flexseg.evaluation.overlap import METRICS, Overlap, confusion, overlaps
-from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
+from flexseg.evaluation.aggregate import rounded
+from flexseg.evaluation.calibration import Reliability
+from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.overlap import Overlap, overlaps
+from flexseg.evaluation.scoring import CaseResult, ClassScores, Measures, score_case
+from flexseg.evaluation.summary import group_summary, summarize
+from flexseg.outputs import (
+    explain_os_errors,
+    make_folder,
+    set_aside,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
 
-SMALL_SAMPLE = 50
+_CLASS = ("group", "class_id", "class", "status")
+_AREA = ("area_error", "reference_px", "predicted_px")
+_LESIONS = (
+    "reference_lesions",
+    "predicted_lesions",
+    "lesions_found",
+    "lesions_missed",
+    "false_lesions",
+    "lesion_precision",
+    "lesion_recall",
+    "lesion_f1",
+)
 CASE_COLUMNS = (
     "case",
-    "group",
-    "class_id",
-    "class",
-    "status",
-    *METRICS,
-    "reference_px",
-    "predicted_px",
+    *_CLASS,
+    *OVERLAP_METRICS,
+    "hd95",
+    "assd",
+    "nsd",
+    *_AREA,
+    *_LESIONS,
+    "brier",
+    "ece",
 )
+GROUP_COLUMNS = (*_CLASS, *OVERLAP_METRICS, *_AREA)
+PREDICTIONS = "predictions"
 
 
 @dataclass
 class CaseScores:
-    """Confusion matrices by case; everything else is derived from them.
+    """Scores by case; all tables are derived from them.
 
     Attributes
     ----------
-    matrices : per case pixel counts [classes, classes], rows are the reference.
+    results : per case the scores of its classes.
+    calibration : of the predictions of all cases together; None without probabilities.
     legacy : the original systems' figures (loss and training metrics at the network's size).
+    folders : where images, masks and predictions are, for those who show them: "images_dir",
+        "masks_dir" and "predictions_dir" (absolute, or relative to the evaluation's folder).
     """
 
     labels: LabelMap
+    measures: Measures = field(default_factory=Measures)
     cases: list[Case] = field(default_factory=list)
-    matrices: list[NDArray[np.int64]] = field(default_factory=list)
+    results: list[CaseResult] = field(default_factory=list)
+    calibration: Reliability | None = None
     legacy: dict[str, float] = field(default_factory=dict)
+    folders: dict[str, str | None] = field(default_factory=dict)
 
-    def add(self, case: Case, reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> None:
-        """Score one case, class ids [H, W] each."""
+    @property
+    def matrices(self) -> list[NDArray[np.int64]]:
+        """Per case pixel counts [classes, classes], rows are the reference."""
+        return [result.matrix for result in self.results]
+
+    def add(
+        self,
+        case: Case,
+        reference: NDArray[np.uint8],
+        prediction: NDArray[np.uint8],
+        probabilities: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Score one case, class ids [H, W] each, see `score_case`."""
+        classes = len(self.labels.classes)
+        self.put(case, score_case(reference, prediction, classes, self.measures, probabilities))
+
+    def put(self, case: Case, result: CaseResult) -> None:
+        """Add a case that is scored already."""
         self.cases.append(case)
-        self.matrices.append(confusion(reference, prediction, len(self.labels.classes)))
+        self.results.append(result)
+        if result.calibration is not None:
+            known = self.calibration
+            self.calibration = result.calibration + known if known else result.calibration
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The table of `evaluation/cases.csv`."""
         table: list[tuple[Any, ...]] = []
-        for case, matrix in zip(self.cases, self.matrices, strict=True):
-            scores = overlaps(matrix)
-            for c in self.labels.foreground:
-                o = scores[c.id]
-                metrics = tuple(_rounded(getattr(o, name)) for name in METRICS)
-                row = (case.id, case.group, c.id, c.name, o.status, *metrics)
-                table.append((*row, o.reference, o.prediction))
+        for case, result in zip(self.cases, self.results, strict=True):
+            for c, scores in zip(self.labels.foreground, result.classes, strict=True):
+                cells: dict[str, Any] = {
+                    "case": case.id,
+                    "group": case.group,
+                    "class_id": c.id,
+                    "class": c.name,
+                }
+                cells |= _cells(scores.overlap) | _lesion_cells(scores)
+                cells |= {name: rounded(value) for name, value in scores.values().items()}
+                table.append(tuple(cells[name] for name in CASE_COLUMNS))
         return table
 
-    def by_group(self) -> CaseScores:
-        """The same with the cases of each group (slices of a volume, tiles of an image) as one."""
-        result = CaseScores(self.labels)
+    def group_matrices(self) -> dict[str, NDArray[np.int64]]:
+        """Pixel counts of each group (the slices of a volume, the tiles of an image) as one."""
         sums: dict[str, NDArray[np.int64]] = {}
         for case, matrix in zip(self.cases, self.matrices, strict=True):
-            if case.group in sums:
-                sums[case.group] += matrix
-            else:
-                sums[case.group] = matrix.copy()
-                result.cases.append(replace(case, id=case.group))
-        result.matrices = [sums[case.group] for case in result.cases]
-        return result
+            sums[case.group] = sums[case.group] + matrix if case.group in sums else matrix
+        return sums
+
+    def group_rows(self) -> list[tuple[Any, ...]]:
+        """The table of `evaluation/groups.csv`."""
+        table: list[tuple[Any, ...]] = []
+        for group, matrix in self.group_matrices().items():
+            of_all = overlaps(matrix)
+            for c in self.labels.foreground:
+                o = of_all[c.id]
+                cells = {"group": group, "class_id": c.id, "class": c.name} | _cells(o)
+                table.append(tuple(cells[name] for name in GROUP_COLUMNS))
+        return table
 
     def summary(self, resamples: int = 2000) -> dict[str, Any]:
         """The content of `evaluation/summary.json`: all means are over cases in whose
         reference the class is present; empty references are counted apart."""
-        groups = [case.group for case in self.cases]
-        per_case = [overlaps(m) for m in self.matrices]
-        pooled = overlaps(np.sum(self.matrices, axis=0))
-        foreground = self.labels.foreground
-        means: dict[str, NDArray[np.float64]] = {}
-        draws: dict[str, NDArray[np.float64]] = {}
-        for metric in METRICS:
-            means[metric] = np.array(
-                [[_present(row[c.id], metric) for c in foreground] for row in per_case]
-            )
-            draws[metric] = bootstrap_means(means[metric], groups, max(resamples, 1))
-        classes = []
-        for column, c in enumerate(foreground):
-            statuses = [row[c.id].status for row in per_case]
-            entry: dict[str, Any] = {
-                "id": c.id,
-                "name": c.name,
-                "cases_with_reference": statuses.count("scored") + statuses.count("missed"),
-                "cases_with_empty_reference": statuses.count("absent")
-                + statuses.count("false positive"),
-                "missed": statuses.count("missed"),
-                "false_positive": statuses.count("false positive"),
-                "pooled_pixels": {m: _rounded(getattr(pooled[c.id], m)) for m in METRICS},
+        content = summarize(self.labels, self.cases, self.results, self.measures, resamples)
+        if content["groups"] < content["cases"]:
+            matrices = self.group_matrices()
+            content["by_group"] = group_summary(self.labels, matrices, resamples)
+        return (
+            content
+            | {"calibration": self.calibration.as_dict() if self.calibration else None}
+            | dict.fromkeys(("images_dir", "masks_dir", "predictions_dir"))
+            | self.folders
+            | {
+                "not_comparable_with_the_above": {
+                    "what": "figures of the original systems, on soft predictions at the "
+                    "network's size, averaged over batches; for several classes "
+                    "dice_coef_multiclass is the mean probability of the true class (soft pixel "
+                    "accuracy)",
+                    **self.legacy,
+                }
+                if self.legacy
+                else None,
             }
-            for metric in METRICS:
-                entry[metric] = _statistics(means[metric][:, column], draws[metric][:, column])
-            classes.append(entry)
-        n = len(set(groups))
-        return {
-            "cases": len(self.cases),
-            "groups": n,
-            "resolution": "native",
-            "classes": classes,
-            "macro": {metric: _macro(means[metric], draws[metric]) for metric in METRICS},
-            "notes": _notes(n, resamples),
-            "not_comparable_with_the_above": {
-                "what": "figures of the original systems, on soft predictions at the network's "
-                "size, averaged over batches; for several classes dice_coef_multiclass is the "
-                "mean probability of the true class (soft pixel accuracy)",
-                **self.legacy,
-            }
-            if self.legacy
-            else None,
-        }
-
-
-def _present(overlap: Overlap, metric: str) -> float:
-    """The metric, or NaN where the class is not in the reference. A missed object has
-    precision 0: nothing that should have been found was."""
-    if overlap.reference == 0:
-        return float("nan")
-    if metric == "precision" and overlap.prediction == 0:
-        return 0.0
-    return float(getattr(overlap, metric))
-
-
-def _statistics(values: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
-    defined = values[~np.isnan(values)]
-    ci = interval(draws)
-    return {
-        "mean": _rounded(mean_or_none(values)),
-        "ci95": [_rounded(ci[0]), _rounded(ci[1])] if ci else None,
-        "median": _rounded(float(np.median(defined))) if len(defined) else None,
-        "min": _rounded(float(defined.min())) if len(defined) else None,
-    }
-
-
-def _macro(values: NDArray[np.float64], draws: NDArray[np.float64]) -> dict[str, Any]:
-    by_class = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
-    present = [i for i, mean in enumerate(by_class) if mean is not None]
-    if not present:
-        return {"mean": None, "ci95": None}
-    mean = float(np.mean([by_class[i] for i in present]))
-    ci = interval(draws[:, present].mean(axis=1))
-    return {
-        "mean": _rounded(mean),
-        "ci95": [_rounded(ci[0]), _rounded(ci[1])] if ci else None,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, 6)
-
-
-def _notes(groups: int, resamples: int) -> list[str]:
-    notes = [
-        "Means are over cases in whose reference the class is present; the background is in no "
-        f"mean. Intervals: 95 % bootstrap over groups, {resamples} resamples."
-    ]
-    if groups < SMALL_SAMPLE:
-        notes.append(
-            f"Only {groups} independent groups: the intervals are too narrow for so few; "
-            f"{SMALL_SAMPLE} or more make them reliable."
         )
-    return notes
+
+
+def _cells(o: Overlap) -> dict[str, Any]:
+    """What both tables say of the pixels of a class."""
+    metrics = {name: rounded(getattr(o, name)) for name in (*OVERLAP_METRICS, "area_error")}
+    counts = {"reference_px": o.reference, "predicted_px": o.prediction}
+    return {"status": o.status, **metrics, **counts}
+
+
+def _lesion_cells(scores: ClassScores) -> dict[str, Any]:
+    found = scores.lesions
+    return {
+        "reference_lesions": found.reference,
+        "predicted_lesions": found.predicted,
+        "lesions_found": found.hits,
+        "lesions_missed": found.reference - found.hits,
+        "false_lesions": found.false,
+    }
 
 
 def evaluate_model(
@@ -189,35 +194,52 @@ def evaluate_model(
     reader: CaseReader,
     figures: Mapping[str, Callable[[Any, Any], float]],
     on_case: Callable[[int, int], None] | None = None,
+    *,
+    measures: Measures | None = None,
+    keep: Callable[[Case, NDArray[np.uint8]], None] | None = None,
 ) -> CaseScores:
-    """Predict and score cases.
+    """Predict and score cases; what is held in memory are single batches.
 
     Parameters
     ----------
     figures : name -> function of (class ids [B, h, w], probabilities [B, h, w, C]) at the
         network's size; averaged over batches as the originals report them.
     on_case : called with (done, total).
+    keep : called with each case and its predicted class ids [H, W], from several threads.
     """
-    scores = CaseScores(reader.labels)
+    measures = measures or Measures()
+    scores = CaseScores(reader.labels, measures)
     sums = dict.fromkeys(figures, 0.0)
-    for start in range(0, len(cases), predictor.batch_size):
-        chunk = cases[start : start + predictor.batch_size]
-        native = [reader.native(case) for case in chunk]
-        x = np.stack(
-            [
-                reader.preprocessing.image(image, str(case.image)).astype(np.float32)
-                for case, (image, _) in zip(chunk, native, strict=True)
-            ]
-        )
-        y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
-        p = predictor.at_model_size(x)
-        for name, function in figures.items():
-            sums[name] += function(y, p) * len(chunk)
-        for case, (image, labels), one in zip(chunk, native, p, strict=True):
-            prediction = predictor.labels(predictor.resize(one, image.shape[:2]))
-            scores.add(case, labels, prediction)
-        if on_case is not None:
-            on_case(start + len(chunk), len(cases))
+    count = len(reader.labels.classes)
+
+    def score(
+        case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
+    ) -> CaseResult:
+        image, labels = pixels
+        native = predictor.resize(p, image.shape[:2])
+        prediction = predictor.labels(native)
+        if keep is not None:
+            keep(case, prediction)
+        return score_case(labels, prediction, count, measures, native)
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(cases), predictor.batch_size):
+            chunk = cases[start : start + predictor.batch_size]
+            native = list(pool.map(reader.native, chunk))
+            x = np.stack(
+                [
+                    reader.preprocessing.image(image, str(case.image)).astype(np.float32)
+                    for case, (image, _) in zip(chunk, native, strict=True)
+                ]
+            )
+            y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
+            p = predictor.at_model_size(x)
+            for name, function in figures.items():
+                sums[name] += function(y, p) * len(chunk)
+            for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
+                scores.put(case, result)
+            if on_case is not None:
+                on_case(start + len(chunk), len(cases))
     scores.legacy = {name: total / len(cases) for name, total in sums.items()}
     return scores
 
@@ -248,16 +270,69 @@ def score_folders(
             f"Compare the file names with those in {masks}.",
             str(predictions),
         )
-    scores = CaseScores(labels)
-    for case in pairing.cases:
+    scores = CaseScores(labels, Measures.from_config(experiment.eval))
+
+    def score(case: Case) -> CaseResult:
         reference = labels.encode(read_mask(case.mask), str(case.mask)).labels
         prediction = labels.encode(read_mask(case.image), str(case.image)).labels
         if prediction.shape != reference.shape:
             check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
             prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
-        scores.add(case, reference, prediction)
+        return score_case(reference, prediction, len(labels.classes), scores.measures)
+
+    with ThreadPoolExecutor() as pool:
+        for case, result in zip(pairing.cases, pool.map(score, pairing.cases), strict=True):
+            scores.put(case, result)
+    scores.folders = {
+        "images_dir": _images_of(experiment, pairing.cases),
+        "masks_dir": str(masks.absolute()),
+        "predictions_dir": str(predictions.absolute()),
+    }
     lonely = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     return scores, lonely
+
+
+def _images_of(experiment: Experiment, cases: Iterable[Case]) -> str | None:
+    """The folder among those of the config that has the images of all cases, if one has."""
+    e = experiment
+    for section in (e.test, e.valid, e.train, e.dataset, e.infer):
+        folder = section.images_dir
+        if folder is not None and folder.is_dir():
+            stems = {path.stem for path in list_files(folder, IMAGE_SUFFIXES)}
+            if all(case.id in stems for case in cases):
+                return str(folder)
+    return None
+
+
+class KeptPredictions:
+    """The predicted masks of an evaluation, which become visible when all are written.
+
+    Indexed PNGs at the image's own size: pixel value = class id, palette = the classes'
+    colours.
+    """
+
+    def __init__(self, folder: Path, labels: LabelMap) -> None:
+        self.folder = folder / PREDICTIONS
+        self._part = folder / f".{PREDICTIONS}.part"
+        self._palette = labels.palette
+        with explain_os_errors(self._part):
+            if self._part.exists():
+                shutil.rmtree(self._part)
+        make_folder(self._part)
+
+    def write(self, case: Case, labels: NDArray[np.uint8]) -> None:
+        """Write the predicted class ids [H, W] of a case."""
+        path = self._part / f"{case.id}.png"
+        with explain_os_errors(path):
+            write_png(path, labels, self._palette)
+
+    def finish(self) -> None:
+        """Put them in their place; earlier ones move aside."""
+        set_aside(self.folder)
+        with explain_os_errors(self.folder):
+            if self.folder.exists():
+                self.folder.rmdir()
+            self._part.rename(self.folder)
 
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:
@@ -271,11 +346,8 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[s
         set_aside(folder / name)
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", CASE_COLUMNS, scores.rows())
-    if summary["groups"] < summary["cases"]:
-        grouped = scores.by_group()
-        write_csv(folder / "groups.csv", CASE_COLUMNS[1:], [row[1:] for row in grouped.rows()])
-        of_groups = grouped.summary(resamples)
-        summary["by_group"] = {key: of_groups[key] for key in ("classes", "macro")}
+    if "by_group" in summary:
+        write_csv(folder / "groups.csv", GROUP_COLUMNS, scores.group_rows())
     write_json(folder / "summary.json", summary)
     return summary
 

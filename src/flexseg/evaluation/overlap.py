@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Status = Literal["scored", "missed", "false positive", "absent"]
-METRICS = ("dice", "iou", "precision", "recall")
+METRICS = ("dice", "iou", "precision", "recall", "specificity")
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,13 @@ class Overlap:
 
     Attributes
     ----------
-    true_positive, false_positive, false_negative : pixels.
+    true_positive, false_positive, false_negative, true_negative : pixels.
     """
 
     true_positive: int
     false_positive: int
     false_negative: int
+    true_negative: int
 
     @property
     def reference(self) -> int:
@@ -49,26 +50,38 @@ class Overlap:
     @property
     def dice(self) -> float:
         """2 TP / (2 TP + FP + FN); NaN if the class is absent in both."""
-        return _ratio(2 * self.true_positive, self.reference + self.prediction)
+        return ratio(2 * self.true_positive, self.reference + self.prediction)
 
     @property
     def iou(self) -> float:
         """TP / (TP + FP + FN); NaN if the class is absent in both."""
         total = self.true_positive + self.false_positive + self.false_negative
-        return _ratio(self.true_positive, total)
+        return ratio(self.true_positive, total)
 
     @property
     def precision(self) -> float:
         """TP / (TP + FP); NaN if nothing was predicted."""
-        return _ratio(self.true_positive, self.prediction)
+        return ratio(self.true_positive, self.prediction)
 
     @property
     def recall(self) -> float:
         """TP / (TP + FN); NaN if the class is not in the reference."""
-        return _ratio(self.true_positive, self.reference)
+        return ratio(self.true_positive, self.reference)
+
+    @property
+    def specificity(self) -> float:
+        """TN / (TN + FP); NaN if the class is everywhere in the reference."""
+        return ratio(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def area_error(self) -> float:
+        """Predicted / reference pixels - 1 (relative difference of area or volume): negative
+        where too little is predicted; NaN if the class is not in the reference."""
+        return ratio(self.prediction, self.reference) - 1
 
 
-def _ratio(part: int, whole: int) -> float:
+def ratio(part: float, whole: float) -> float:
+    """part / whole, NaN without a whole."""
     return part / whole if whole else float("nan")
 
 
@@ -83,7 +96,8 @@ def confusion(
 def overlaps(matrix: NDArray[np.int64]) -> list[Overlap]:
     """The overlap of each class, the background included, from a confusion matrix."""
     true = np.diag(matrix)
+    total = int(matrix.sum())
     return [
-        Overlap(int(t), int(p - t), int(r - t))
+        Overlap(int(t), int(p - t), int(r - t), total - int(p + r - t))
         for t, r, p in zip(true, matrix.sum(axis=1), matrix.sum(axis=0), strict=True)
     ]

@@ -14,7 +14,14 @@ from flexseg.data.pairing import Case
 from flexseg.data.splits import find_splits
 from flexseg.data.store import CaseReader
 from flexseg.errors import DataError
-from flexseg.evaluation.evaluate import evaluate_model, write_evaluation, write_legacy_csv
+from flexseg.evaluation.evaluate import (
+    PREDICTIONS,
+    KeptPredictions,
+    evaluate_model,
+    write_evaluation,
+    write_legacy_csv,
+)
+from flexseg.evaluation.scoring import Measures
 from flexseg.inference.run import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder
@@ -32,7 +39,7 @@ def evaluate(
 
     Parameters
     ----------
-    folder : receives `cases.csv` and `summary.json`.
+    folder : receives `cases.csv`, `summary.json` and the predicted masks in `predictions/`.
     legacy_csv : file for the original systems' figures (`evaluation.csv`).
 
     Returns the summary.
@@ -57,10 +64,32 @@ def evaluate(
     for name in e.model.metrics if package.labels.binary else e.model.metrics[:1]:
         figures[name] = partial(weighted_mean, get_metric(name, channels))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-    scores = evaluate_model(predictor, cases, reader, figures, on_case)
+    make_folder(folder)
+    predictions = KeptPredictions(folder, package.labels)
+    scores = evaluate_model(
+        predictor,
+        cases,
+        reader,
+        figures,
+        on_case,
+        measures=Measures.from_config(e.eval),
+        keep=predictions.write,
+    )
+    scores.folders = {
+        "images_dir": _folder_of(case.image for case in cases),
+        "masks_dir": _folder_of(case.mask for case in cases),
+        "predictions_dir": PREDICTIONS,
+    }
+    predictions.finish()
     make_folder(legacy_csv.parent)
     write_legacy_csv(legacy_csv, scores.legacy)
     return write_evaluation(scores, folder, e.eval.bootstrap)
+
+
+def _folder_of(files: Iterable[Path]) -> str | None:
+    """The folder that all of some files are in; None if they are in several."""
+    folders = {path.parent.absolute() for path in files}
+    return str(folders.pop()) if len(folders) == 1 else None
 
 
 def _refuse_seen_cases(manifest: Path, cases: Iterable[Case]) -> None:

@@ -13,14 +13,19 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError
 from flexseg.inference import folder
+from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, read_members
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage, threshold
 
 logger = logging.getLogger(__name__)
 
 
-def load_trained(loaded: LoadedConfig) -> ModelPackage:
+def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage:
     """The trained model of a config, in the precision that the config asks for.
+
+    Parameters
+    ----------
+    file : of a member of an ensemble; without it the config's model.
 
     Raises
     ------
@@ -28,9 +33,8 @@ def load_trained(loaded: LoadedConfig) -> ModelPackage:
     """
     train = loaded.experiment.train
     backend.prepare(train.precision)
-    package = ModelPackage.load(
-        train.model_dir / train.best_model_file, loaded.experiment, loaded.path.parent
-    )
+    file = file or train.model_dir / train.best_model_file
+    package = ModelPackage.load(file, loaded.experiment, loaded.path.parent)
     _warn_of_differences(loaded, package)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
@@ -65,9 +69,13 @@ def _warn_of_differences(loaded: LoadedConfig, package: ModelPackage) -> None:
 
 
 def make_predictor(loaded: LoadedConfig) -> Predictor:
-    """A predictor for the trained model of a config."""
+    """A predictor for the trained model of a config, or for its ensemble."""
     e = loaded.experiment
     blur = e.infer.ksize if e.infer.blur else None
+    file = e.train.model_dir / e.train.best_model_file
+    if is_ensemble(file):
+        members = [load_trained(loaded, member) for member in read_members(file)]
+        return EnsemblePredictor(members, e.eval.batch_size, blur)
     return Predictor(load_trained(loaded), e.eval.batch_size, blur)
 
 

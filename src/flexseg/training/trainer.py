@@ -46,6 +46,7 @@ from flexseg.training.callbacks import (
 )
 from flexseg.training.run import RunManifest, data_fingerprint
 from flexseg.training.supervision import DeeplySupervised, supervised
+from flexseg.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +105,9 @@ def _build_scores(model: keras.Model) -> None:
     model.reset_metrics()
 
 
-def checked_splits(experiment: Experiment) -> Splits:
+def checked_splits(experiment: Experiment, given: Splits | None = None) -> Splits:
     """The splits for training. Raises DataError on the first error that was found."""
-    splits = find_splits(experiment, only=("train", "valid"))
+    splits = given or find_splits(experiment, only=("train", "valid"))
     splits.raise_errors()
     refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
     splits.log()
@@ -125,9 +126,16 @@ def require_tensorboard() -> None:
 
 
 class Training:
-    """One training, from its config to its files."""
+    """One training, from its config to its files.
 
-    def __init__(self, loaded: LoadedConfig, console: Console) -> None:
+    Parameters
+    ----------
+    splits : the cases to train on; without it those that the config names.
+    """
+
+    def __init__(
+        self, loaded: LoadedConfig, console: Console, splits: Splits | None = None
+    ) -> None:
         self.loaded = loaded
         self.experiment = loaded.experiment
         self.console = console
@@ -136,6 +144,8 @@ class Training:
         self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
         self.weights_file = train.model_dir / train.best_model_file
         self.manifest = RunManifest(self.folder, loaded)
+        self.tracker = Tracker(loaded, self.manifest)
+        self.splits = splits
 
     def run(self, *, resume: bool = False) -> Run:
         """Train, or go on with an interrupted training.
@@ -146,7 +156,7 @@ class Training:
         """
         model_config, train = self.experiment.model, self.experiment.train
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
-        splits = checked_splits(self.experiment)
+        splits = checked_splits(self.experiment, self.splits)
         progress = self._progress(splits.cases["train"], precision, resume=resume)
         if resume:
             self.manifest.keep_start()
@@ -187,6 +197,7 @@ class Training:
             self.manifest.write(status="failed", error=str(cause))
             raise cause from error
         finally:
+            self.tracker.finish()
             for dataset in datasets:
                 dataset.close()
                 dataset.store.close()
@@ -364,6 +375,7 @@ class Training:
             *([SampleLog(batches, self.folder)] if self.experiment.model.generator else []),
             *self._epoch_change(package),
             *self._tensorboard(),
+            *self.tracker.callbacks(),
             StopFile([Path.cwd(), self.folder]),
             checkpointer,
         ]

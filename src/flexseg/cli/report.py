@@ -1,0 +1,82 @@
+"""`flexseg report`: what a run is worth, as one file to hand on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexseg.cli.app import JsonOption, app, progress, say
+from flexseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flexseg.report.sources import Source
+
+
+@app.command()
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a run, a config, or the folder of an evaluation.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="HTML file [default: report.html]."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Config that names the classes, for an evaluation's folder.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images of the cases, where they have moved.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Reference masks of the cases, where they have moved.")
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option(help="Read all data for sizes, class shares and leaks.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML file with scores, pictures, failures, data and limits; and a JSON twin."""
+    _refuse_odd_names(output)
+    from flexseg.report.html import write_report
+    from flexseg.report.sources import find_source
+
+    source = find_source(run, config, images, masks)
+    facts = _audit(source) if audit else None
+    html, twin, content = write_report(source, output, facts)
+    if as_json:
+        typer.echo(json.dumps(json.loads(twin.read_text(encoding="utf-8")), indent=2))
+        return
+    say(content.headline)
+    for part in content.missing:
+        say(f"not in the report: {part.what}: {part.why}")
+    say(f"written: {html}\nwritten: {twin}")
+
+
+def _refuse_odd_names(output: Path | None) -> None:
+    if output is not None and (output.is_dir() or output.suffix.lower() not in (".html", ".htm")):
+        raise ConfigError(f"{output} is no name of an HTML file.", "End it with .html.", "--output")
+
+
+def _audit(source: Source) -> dict[str, Any] | None:
+    """What `flexseg check` says of the data of a run; None without a run or its data."""
+    from flexseg.errors import FlexsegError
+    from flexseg.report.sources import Missing
+
+    if source.run_dir is None or source.loaded is None:
+        return None
+    from flexseg.checking.audit import audit
+
+    try:
+        with progress("Reading the data") as on_case:
+            result = audit(source.loaded, on_case=on_case).as_dict()
+    except FlexsegError as error:
+        source.missing.append(Missing("audit of the data", str(error)))
+        return None
+    if not result["splits"]:
+        why = "; ".join(f["what"] for f in result["findings"] if f["severity"] == "error")
+        source.missing.append(Missing("audit of the data", why or "no data were found"))
+        return None
+    return result

@@ -1,0 +1,122 @@
+"""The summary of an evaluation: means, intervals and counts over cases and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.data.labels import LabelClass, LabelMap
+from flexseg.data.pairing import Case
+from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
+from flexseg.evaluation.lesions import totals
+from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.overlap import Overlap, overlaps
+from flexseg.evaluation.scoring import METRICS, CaseResult, Measures, averaged
+
+POOLED_METRICS = (*OVERLAP_METRICS, "area_error")
+
+
+def summarize(
+    labels: LabelMap,
+    cases: Sequence[Case],
+    results: Sequence[CaseResult],
+    measures: Measures,
+    resamples: int,
+) -> dict[str, Any]:
+    """What `summary.json` says of the cases, see docs/reference/metrics.md."""
+    foreground = labels.foreground
+    values = [
+        [averaged(scores.overlap, scores.values()) for scores in result.classes]
+        for result in results
+    ]
+    groups = [case.group for case in cases]
+    sample = _sample(values, METRICS, groups, resamples)
+    matrix = np.sum([result.matrix for result in results], axis=0)
+    classes = []
+    for column, c in enumerate(foreground):
+        of_class = [result.classes[column] for result in results]
+        entry = _class_entry(c, [scores.overlap for scores in of_class], overlaps(matrix)[c.id])
+        entry |= {metric: sample.statistics(metric, column) for metric in METRICS}
+        entry["worst"] = sample.worst("dice", column, [case.id for case in cases])
+        lesions = totals([scores.lesions for scores in of_class], measures.lesion_sizes)
+        entry["lesions"] = lesions | {"false_per_case": rounded(lesions["false_per_case"])}
+        classes.append(entry)
+    return {
+        "cases": len(cases),
+        "groups": len(set(groups)),
+        "resolution": "native",
+        "units": measures.units,
+        "spacing": list(measures.spacing) if measures.spacing else None,
+        "tolerance": measures.tolerance,
+        "classes": classes,
+        "macro": {metric: sample.macro(metric) for metric in METRICS},
+        "confusion": matrix.tolist(),
+        "confusion_names": [c.name for c in labels.classes],
+        "notes": _notes(len(set(groups)), resamples),
+    }
+
+
+def group_summary(
+    labels: LabelMap, matrices: dict[str, NDArray[np.int64]], resamples: int
+) -> dict[str, Any]:
+    """Means over groups of the overlap of all their pixels together ("by_group").
+
+    Parameters
+    ----------
+    matrices : group -> pixel counts [classes, classes], rows are the reference.
+    """
+    of_groups = [overlaps(matrix) for matrix in matrices.values()]
+    pooled = overlaps(np.sum(list(matrices.values()), axis=0))
+    values = [
+        [averaged(row[c.id], _overlap_values(row[c.id])) for c in labels.foreground]
+        for row in of_groups
+    ]
+    sample = _sample(values, POOLED_METRICS, list(matrices), resamples)
+    classes = []
+    for column, c in enumerate(labels.foreground):
+        entry = _class_entry(c, [row[c.id] for row in of_groups], pooled[c.id])
+        entry |= {metric: sample.statistics(metric, column) for metric in POOLED_METRICS}
+        entry["worst"] = sample.worst("dice", column, list(matrices))
+        classes.append(entry)
+    return {"classes": classes, "macro": {m: sample.macro(m) for m in POOLED_METRICS}}
+
+
+def _sample(
+    values: list[list[dict[str, float]]],
+    metrics: Sequence[str],
+    groups: Sequence[str],
+    resamples: int,
+) -> Sample:
+    tables = {m: np.array([[v[m] for v in row] for row in values], float) for m in metrics}
+    return Sample(tables, groups, resamples)
+
+
+def _overlap_values(overlap: Overlap) -> dict[str, float]:
+    return {metric: getattr(overlap, metric) for metric in POOLED_METRICS}
+
+
+def _class_entry(c: LabelClass, by_case: list[Overlap], pooled: Overlap) -> dict[str, Any]:
+    statuses = [overlap.status for overlap in by_case]
+    return {
+        "id": c.id,
+        "name": c.name,
+        "color": list(c.colors[0]),
+        "cases_with_reference": statuses.count("scored") + statuses.count("missed"),
+        "cases_with_empty_reference": statuses.count("absent") + statuses.count("false positive"),
+        "missed": statuses.count("missed"),
+        "false_positive": statuses.count("false positive"),
+        "pooled_pixels": {m: rounded(v) for m, v in _overlap_values(pooled).items()},
+    }
+
+
+def _notes(groups: int, resamples: int) -> list[str]:
+    notes = [
+        "Means are over cases in whose reference the class is present; the background is in no "
+        "mean. A missed object counts with Dice 0, surface agreement 0 and the image's diagonal "
+        f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
+    ]
+    few = small_sample_note(groups)
+    return [*notes, few] if few else notes

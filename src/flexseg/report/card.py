@@ -1,0 +1,226 @@
+"""The model card: what the network is, what it was tested on, and the limits of its use."""
+
+from __future__ import annotations
+
+from flexseg.config.schema import Experiment
+from flexseg.report.structure import CardSection, Evaluation, Report, Statistic
+
+_FEW_GROUPS = 50
+_POOR_CALIBRATION = 0.05
+_WIDE = 0.1
+_LEAKS = (
+    "groups-across-splits",
+    "siblings-across-splits",
+    "duplicates-across-splits",
+    "near-duplicates-across-splits",
+    "augmented-cases",
+    "validation-is-test",
+)
+
+
+def headline(report: Report, experiment: Experiment | None) -> str:
+    """The result in one or two sentences."""
+    e = report.evaluation
+    if e is None:
+        trained = f" Its training is {report.training.status}." if report.training else ""
+        return f"This network has not been evaluated yet.{trained}"
+    dice = e.macro.get("dice")
+    if dice is None or dice.mean is None:
+        return f"{_count(e.cases, 'case')} scored, but no class is in any reference."
+    what = f"the mean Dice of {len(e.classes)} classes" if len(e.classes) > 1 else "the mean Dice"
+    text = f"On {_sample(e)}, {what} is {_with_interval(dice)}."
+    missed, invented = (
+        sum(getattr(c, key) for c in e.classes) for key in ("missed", "false_positive")
+    )
+    if missed:
+        text += f" A class was missed altogether {_times(missed)}."
+    if invented:
+        text += f" A class was marked {_times(invented)} where there is none."
+    if not missed and not invented:
+        text += " No class was missed altogether, and none marked where it is absent."
+    if experiment is not None and report.training and experiment.model.evaluation != "test":
+        text += f" These are {experiment.model.evaluation} cases, not a test."
+    return text
+
+
+def model_card(report: Report, experiment: Experiment | None) -> list[CardSection]:
+    """The model card's sections; statements that nothing is known for are left out."""
+    sections = [
+        CardSection("What it is", _identity(report, experiment)),
+        CardSection("Trained on", _training_data(report)),
+        CardSection("Tested on", _test_data(report, experiment)),
+        CardSection("Meant for", _use(report, experiment)),
+        CardSection("Limits", _limits(report, experiment)),
+    ]
+    return [section for section in sections if section.points]
+
+
+def _identity(report: Report, experiment: Experiment | None) -> list[str]:
+    t, points = report.training, []
+    if t is None:
+        points.append("Masks of unknown origin: this report scores them, it knows no network.")
+    elif experiment is not None:
+        m = experiment.model
+        size = f"{m.image_width} \N{MULTIPLICATION SIGN} {m.image_height}"
+        parameters = f", {t.parameters:,} parameters" if t.parameters else ""
+        points.append(
+            f"{m.model}{parameters}, sees images of {size} pixels with {m.image_channels} "
+            f"channel(s); trained by {m.optimizer} on {m.loss}, seed {t.seed}."
+        )
+    if t is not None:
+        length = f" in {_duration(t.seconds)}" if t.seconds else ""
+        best = f", best epoch {t.best_epoch}" if t.best_epoch else ""
+        if t.epochs:
+            points.append(f"{t.epochs} epochs{length}{best}; {t.precision}.")
+        if t.status != "finished":
+            points.append(f"The training is {t.status}: the weights are those of the best epoch.")
+        if t.versions:
+            points.append(", ".join(f"{name} {value}" for name, value in t.versions.items()) + ".")
+    if e := report.evaluation:
+        verb = "Marks" if t is not None else "Scored classes:"
+        names = ", ".join(c.name for c in e.classes)
+        points.append(f"{verb} {names}; the rest is background.")
+    return points
+
+
+def _training_data(report: Report) -> list[str]:
+    points = []
+    for facts in report.data:
+        if facts.split == "test":
+            continue
+        purpose = {"train": "training", "valid": "validation"}[facts.split]
+        groups = f" of {_count(facts.groups, 'group')}" if facts.groups else ""
+        points.append(f"{_count(facts.cases, 'case')}{groups} for {purpose}.")
+        if facts.sizes:
+            points.append(f"Sizes for {purpose}: {facts.sizes}.")
+    return points
+
+
+def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
+    e = report.evaluation
+    if e is None:
+        return ["Nothing yet."]
+    split = f" ({experiment.model.evaluation} split)" if experiment and report.training else ""
+    points = [f"{_sample(e)}{split}, scored at the images' own size."]
+    points += [
+        f"{c.name}: in the reference of {c.cases_with_reference}, "
+        f"absent from {c.cases_with_empty_reference} cases."
+        for c in e.classes
+    ]
+    return points
+
+
+def _use(report: Report, experiment: Experiment | None) -> list[str]:
+    points = ["Research, and drafts of masks that a qualified person checks one by one."]
+    if report.training is not None:
+        points.append("Images of the same kind, device and preparation as those it was trained on.")
+    if experiment is not None and experiment.image.window is not None:
+        low, high = experiment.image.window
+        points.append(f"Intensities are read in the window {low:g} to {high:g}.")
+    return points
+
+
+def _limits(report: Report, experiment: Experiment | None) -> list[str]:
+    points = ["No medical device. It has not been validated for diagnosis, treatment or triage."]
+    if report.training is not None:
+        points.append(
+            "Other scanners, stains, hospitals and patient groups were not tested unless the test "
+            "cases come from there; expect lower scores, and measure them."
+        )
+    e = report.evaluation
+    if e is None:
+        points.append("Nothing is known about its errors: evaluate it on cases it has not seen.")
+        return points
+    if e.groups < _FEW_GROUPS:
+        points.append(
+            f"Only {_count(e.groups, 'independent group')} tested: rare failures may not have "
+            "shown, and the intervals are too narrow."
+        )
+    if experiment is not None and experiment.dataset.group is None and e.groups == e.cases:
+        points.append(
+            "Each image counts as a patient of its own. If several are of one patient, the "
+            "intervals are too narrow and the split may leak; set [dataset] group."
+        )
+    for c in e.classes:
+        if c.missed:
+            share = c.missed / max(c.cases_with_reference, 1)
+            points.append(
+                f"{c.name} is missed altogether in {c.missed} of {c.cases_with_reference} cases "
+                f"({share:.0%}): an empty result is no proof of absence."
+            )
+        if c.false_positive:
+            points.append(
+                f"{c.name} is marked in {c.false_positive} of {c.cases_with_empty_reference} cases "
+                "that have none."
+            )
+        elif not c.cases_with_empty_reference:
+            points.append(
+                f"No test case is without {c.name}: how often it is marked where it is absent is "
+                "not known."
+            )
+        points += _weak_sizes(c.name, e, c.id)
+        ci = c.statistics.get("dice", Statistic()).ci95
+        if ci and ci[1] - ci[0] > _WIDE:
+            points.append(f"The mean Dice of {c.name} is uncertain: {ci[0]:.2f} to {ci[1]:.2f}.")
+    if report.training is not None:
+        points.append(_calibration(e))
+    leaks = [f for f in report.findings if f.get("code") in _LEAKS]
+    if leaks:
+        points.append(
+            "Images of different splits are, or look like, copies of each other (see the "
+            "findings): the scores may be better than on new patients."
+        )
+    elif not report.audited and report.training is not None:
+        points.append("The data were not audited for leaks between the splits for this report.")
+    return points
+
+
+def _weak_sizes(name: str, e: Evaluation, class_id: int) -> list[str]:
+    lesions = next((c.lesions for c in e.classes if c.id == class_id), None)
+    for b in lesions.by_size if lesions else ():
+        if b.reference >= 5 and b.found / b.reference < 0.5:
+            up_to = f"{b.from_px} to {b.to_px}" if b.to_px else f"at least {b.from_px}"
+            return [
+                f"{name}: of objects of {up_to} pixels, only {b.found} of {b.reference} are found."
+            ]
+    return []
+
+
+def _calibration(e: Evaluation) -> str:
+    ece = e.calibration.ece if e.calibration else None
+    if ece is None:
+        return "Its probabilities were not checked: do not read them as confidence."
+    if ece > _POOR_CALIBRATION:
+        return f"Its probabilities are off by {ece:.0%} on average: do not read them as confidence."
+    return (
+        f"Its probabilities are off by {ece:.1%} on average over all pixels; most are "
+        "easy, so be careful near outlines."
+    )
+
+
+def _sample(e: Evaluation) -> str:
+    cases = _count(e.cases, "case")
+    return cases if e.groups == e.cases else f"{cases} of {_count(e.groups, 'group')}"
+
+
+def _with_interval(statistic: Statistic) -> str:
+    text = f"{statistic.mean:.3f}"
+    if statistic.ci95:
+        low, high = statistic.ci95
+        text += f" (95 % interval {low:.3f} to {high:.3f})"
+    return text
+
+
+def _count(n: int | None, one: str, many: str | None = None) -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def _times(n: int) -> str:
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,177 @@
+"""Everything that a report says, gathered into one structure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flexseg import __version__
+from flexseg.report.card import headline, model_card
+from flexseg.report.scores import choose_cases, find_failures, read_evaluation
+from flexseg.report.sources import Missing, Source
+from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
+
+_EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)
+_STRIPS = 3
+
+
+def gather(
+    source: Source,
+    audit: Mapping[str, Any] | None = None,
+) -> Report:
+    """The content of a report. Parts that are not there are listed under `missing`.
+
+    Parameters
+    ----------
+    audit : `CheckReport.as_dict()` of the data, for sizes, shares and findings; None: what the
+        manifest of the training knows.
+    """
+    m = source.manifest
+    evaluation = read_evaluation(source)
+    scores = evaluation.scores if evaluation else []
+    report = Report(
+        title=source.title,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        flexseg_version=__version__,
+        source=str(source.run_dir or source.evaluation),
+        headline="",
+        training=_training(m) if m else None,
+        curves=_curves(source),
+        epoch_changes=_epoch_changes(source),
+        data=_data(source, m.get("data") or {}, audit),
+        audited=audit is not None,
+        findings=_findings(m if audit is None else audit),
+        evaluation=evaluation,
+        failures=find_failures(scores),
+        shown_cases=choose_cases(scores),
+        config=_config(source),
+    )
+    report.missing = source.missing
+    experiment = source.loaded.experiment if source.loaded else None
+    report.headline = headline(report, experiment)
+    report.card = model_card(report, experiment)
+    return report
+
+
+def _training(m: Mapping[str, Any]) -> Training:
+    best = m.get("best") or {}
+    epoch = best.get("epoch")
+    return Training(
+        status=str(m.get("status") or "unknown"),
+        started=str(m.get("started") or ""),
+        seconds=m.get("seconds"),
+        epochs=m.get("epochs"),
+        best_epoch=None if epoch is None else int(epoch) + 1,
+        best_loss=best.get("loss"),
+        parameters=m.get("parameters"),
+        precision=str(m.get("precision") or ""),
+        seed=m.get("seed"),
+        versions={str(k): str(v) for k, v in (m.get("versions") or {}).items()},
+    )
+
+
+def _findings(known: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Findings of a check or manifest, with all keys; what a program of another version wrote
+    may lack some."""
+    keys = ("severity", "scope", "code", "where", "what", "fix")
+    return [
+        {key: str(entry.get(key) or "") for key in keys} | {"items": list(entry.get("items") or ())}
+        for entry in known.get("findings") or ()
+    ]
+
+
+def _curves(source: Source) -> dict[str, list[float | None]]:
+    if source.run_dir is None:
+        return {}
+    history = source.json(source.run_dir / "history.json", "curves of the training")
+    if not isinstance(history, dict):
+        return {}
+    return {
+        str(name): [v if isinstance(v, int | float) else None for v in values]
+        for name, values in history.items()
+        if isinstance(values, list) and values
+    }
+
+
+def epoch_change_folder(source: Source) -> Path | None:
+    """Where the predictions after each epoch are; None without a training."""
+    if source.run_dir is None:
+        return None
+    default = source.run_dir / "epoch_change_infer"
+    if source.loaded is None:
+        return default
+    named = source.loaded.experiment.train.epoch_change_infer_dir
+    # A run folder that was moved has its pictures still inside.
+    return named if named.is_dir() else default
+
+
+def _epoch_changes(source: Source) -> list[EpochStrip]:
+    """Per image the files of the first, middle and last epoch."""
+    folder = epoch_change_folder(source)
+    if folder is None:
+        return []
+    found: dict[str, dict[int, str]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if match := _EPOCH_FILE.match(path.name):
+            found.setdefault(match[2], {})[int(match[1])] = path.name
+    if not found:
+        why = f"there are no files Epoch_<n>_<image>.png in {folder}"
+        source.missing.append(Missing("predictions while training", why))
+    strips = []
+    for image, files in list(found.items())[:_STRIPS]:
+        epochs = sorted(files)
+        chosen = sorted({epochs[0], epochs[len(epochs) // 2], epochs[-1]})
+        strips.append(EpochStrip(image, {epoch: files[epoch] for epoch in chosen}))
+    return strips
+
+
+def _data(
+    source: Source, known: Mapping[str, Any], audit: Mapping[str, Any] | None
+) -> list[SplitFacts]:
+    """What the run was trained on, with what the audit sees there now if it is as many cases."""
+    seen = {row["split"]: row for row in (audit or {}).get("splits") or ()}
+    facts = []
+    for split in ("train", "valid", "test"):
+        row, noted = seen.get(split, {}), known.get(split, {})
+        if not row and not noted:
+            continue
+        if row and noted and row["cases"] != noted.get("cases"):
+            why = f"there were {noted.get('cases')} cases, now there are {row['cases']}"
+            source.missing.append(Missing(f"sizes and class shares of the {split} split", why))
+            row = {}
+        facts.append(
+            SplitFacts(
+                split,
+                int(noted.get("cases", row.get("cases", 0))),
+                noted.get("groups", row.get("groups")),
+                **{k: str(row.get(k) or "") for k in ("sizes", "images", "masks", "shares")},
+                fingerprint=str(noted.get("fingerprint") or ""),
+            )
+        )
+    return facts
+
+
+def _config(source: Source) -> list[Setting]:
+    """All values, section by section, what was set marked by where."""
+    if source.loaded is not None:
+        sections, set_by = source.loaded.experiment.model_dump(mode="json"), source.loaded.sources
+    else:
+        sections, set_by = source.manifest.get("config") or {}, {}
+    return [
+        Setting(f"{section}.{key}", _text(value), set_by.get(f"{section}.{key}", ""))
+        for section, values in sections.items()
+        for key, value in values.items()
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_text(v) for v in value) if value else "none"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) + "}"
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )

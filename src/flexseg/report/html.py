@@ -1,0 +1,242 @@
+"""The report as one HTML file that needs nothing else, no network above all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from flexseg.outputs import make_folder, set_aside, write_json, write_text
+from flexseg.report import plots
+from flexseg.report.cases import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
+from flexseg.report.content import gather
+from flexseg.report.sources import Source
+from flexseg.report.structure import Evaluation, Report, Setting, Statistic
+from flexseg.report.terms import formatted, term
+
+_FAILURES_SHOWN = 12
+_BETTER = {"higher": "Higher is better.", "lower": "Lower is better.", "near 0": "0 is best."}
+_TITLES = {
+    "missed": "Missed altogether: in the reference, but nothing was predicted",
+    "false positive": "Marked where there is none",
+    "lesions missed": "Some objects of the class missed",
+    "weak overlap": "Weak overlap: Dice below 0.5",
+}
+
+
+@dataclass(frozen=True)
+class _Cell:
+    value: str
+    detail: str
+
+
+def write_report(
+    source: Source, output: Path | None = None, audit: Mapping[str, Any] | None = None
+) -> tuple[Path, Path, Report]:
+    """Write the report and its JSON twin; earlier ones move aside.
+
+    Parameters
+    ----------
+    output : the HTML file; the twin has its name with the suffix `.json`.
+    audit : see `flexseg.report.content.gather`.
+
+    Returns both paths and the content.
+    """
+    report = gather(source, audit)
+    page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
+    html = output or source.folder / "report.html"
+    twin = html.with_suffix(".json")
+    make_folder(html.parent)
+    for path in (html, twin):
+        set_aside(path)
+    write_text(html, page)
+    write_json(twin, report.as_dict())
+    return html, twin, report
+
+
+def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictures]) -> str:
+    """The HTML page."""
+    environment = Environment(
+        loader=PackageLoader("flexseg.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["grouped"] = lambda n: f"{n:,}"
+    environment.filters["share"] = lambda value: "" if value is None else f"{value:.1%}"
+    environment.filters["score"] = lambda value: formatted(value, "share")
+    e = report.evaluation
+    return environment.get_template("report.html.j2").render(
+        r=report,
+        e=e,
+        colors=css_colors(),
+        color_number=plots.color_number,
+        repeated_colors=e is not None and len(e.classes) > len(CLASS_COLORS),
+        tiles=_tiles(report),
+        metrics=_metric_rows(e, _mean_cell) if e else [],
+        spreads=_metric_rows(e, _spread_cell, with_mean=False) if e else [],
+        interval_chart=_interval_chart(e),
+        distributions=_distributions(e),
+        failures=_failures(report),
+        failures_shown=_FAILURES_SHOWN,
+        confusion=_confusion(e),
+        reliability=plots.reliability(e.calibration.bins) if e and e.calibration else Markup(""),
+        lesion_charts=_lesion_charts(e),
+        curve_charts=_curve_charts(report),
+        pictures=pictures,
+        epochs=epochs,
+        settings=_settings(report.config),
+    )
+
+
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Value, label and detail of the figures on top."""
+    e, tiles = report.evaluation, []
+    if e is not None:
+        for name in ("dice", "nsd", "hd95"):
+            statistic = e.macro.get(name)
+            if statistic is None or (name == "hd95" and "nsd" in e.macro):
+                continue
+            tiles.append(
+                (
+                    formatted(statistic.mean, term(name).kind),
+                    _label(name, e),
+                    _interval(name, statistic),
+                )
+            )
+        groups = f"{e.groups} groups" if e.groups != e.cases else "scored at their own size"
+        tiles.append((str(e.cases), "cases", groups))
+        missed = sum(c.missed for c in e.classes)
+        present = sum(c.cases_with_reference for c in e.classes)
+        tiles.append((str(missed), "missed altogether", f"of {present} to be found"))
+        invented = sum(c.false_positive for c in e.classes)
+        absent = sum(c.cases_with_empty_reference for c in e.classes)
+        told = f"where {absent} are without" if absent else "no case is without"
+        tiles.append((str(invented), "marked where absent", told))
+    return tiles
+
+
+def _label(name: str, e: Evaluation) -> str:
+    t = term(name)
+    unit = f" ({e.units})" if t.kind == "distance" else ""
+    mean = "mean " if len(e.classes) > 1 else ""
+    return f"{mean}{t.label}{unit}"
+
+
+def _interval(name: str, statistic: Statistic) -> str:
+    if statistic.ci95 is None:
+        return "no interval"
+    kind = term(name).kind
+    low, high = (formatted(v, kind) for v in statistic.ci95)
+    return f"{low} to {high}"
+
+
+def _mean_cell(name: str, statistic: Statistic) -> _Cell:
+    return _Cell(formatted(statistic.mean, term(name).kind), _interval(name, statistic))
+
+
+def _spread_cell(name: str, statistic: Statistic) -> _Cell:
+    kind = term(name).kind
+    low, high = formatted(statistic.min, kind), formatted(statistic.max, kind)
+    tail = f"5th percentile {formatted(statistic.p5, kind)}, " if statistic.p5 is not None else ""
+    return _Cell(formatted(statistic.median, kind), f"{tail}{low} to {high}")
+
+
+def _metric_rows(
+    e: Evaluation, cell: Callable[[str, Statistic], _Cell], with_mean: bool = True
+) -> list[dict[str, Any]]:
+    """One row per metric: a cell per class, and the mean over classes where there are several."""
+    names = list(dict.fromkeys(name for c in e.classes for name in c.statistics))
+    rows = []
+    for name in names:
+        t = term(name)
+        found = [c.statistics.get(name) for c in e.classes]
+        if with_mean and len(e.classes) > 1:
+            found.append(e.macro.get(name))
+        unit = e.units if t.kind == "distance" else ""
+        if name == "nsd" and e.tolerance is not None:
+            unit = f"within {e.tolerance:g} {e.units}"
+        cells = [cell(name, s) if s is not None else _Cell("\N{EN DASH}", "") for s in found]
+        rows.append(
+            {
+                "label": t.label,
+                "unit": unit,
+                "meaning": f"{t.meaning} {_BETTER[t.better]}" if t.meaning else "",
+                "cells": cells,
+            }
+        )
+    return rows
+
+
+def _interval_chart(e: Evaluation | None) -> Markup:
+    if e is None or not any("dice" in c.statistics for c in e.classes):
+        return Markup("")
+    return plots.intervals(e.classes, "dice")
+
+
+def _distributions(e: Evaluation | None) -> list[dict[str, Any]]:
+    charts = []
+    for c in e.classes if e else ():
+        own = [s for s in e.scores if s.class_id == c.id] if e else []
+        if chart := plots.distribution(c.name, c.id, own):
+            charts.append({"name": c.name, "chart": chart, "of": c})
+    return charts
+
+
+def _lesion_charts(e: Evaluation | None) -> list[dict[str, Any]]:
+    charts = []
+    for c in e.classes if e else ():
+        if c.lesions is not None:
+            chart = plots.lesions_by_size(c.name, c.id, c.lesions.by_size)
+            charts.append({"name": c.name, "chart": chart, "of": c.lesions})
+    return charts
+
+
+def _failures(report: Report) -> list[dict[str, Any]]:
+    return [
+        {"title": title, "rows": rows}
+        for kind, title in _TITLES.items()
+        if (rows := [f for f in report.failures if f.kind == kind])
+    ]
+
+
+def _confusion(e: Evaluation | None) -> list[dict[str, Any]]:
+    """Rows of the confusion table: the share of each reference class in each predicted one."""
+    if e is None or e.confusion is None:
+        return []
+    rows = []
+    for name, counts in zip(e.confusion.names, e.confusion.counts, strict=False):
+        total = sum(counts)
+        shares = [n / total if total else None for n in counts]
+        cells = [{"share": s, "pixels": n} for s, n in zip(shares, counts, strict=True)]
+        rows.append({"name": name, "total": total, "cells": cells})
+    return rows
+
+
+def _curve_charts(report: Report) -> list[dict[str, Any]]:
+    """Each quantity with its validation; the learning rate alone, last."""
+    names = [n for n in report.curves if not n.startswith("val_") and n not in ("lr", "loss")]
+    best = report.training.best_epoch if report.training else None
+    charts = []
+    for name in ("loss", *names, "lr"):
+        series = {
+            label: report.curves[key]
+            for label, key in (("training", name), ("validation", f"val_{name}"))
+            if key in report.curves
+        }
+        title = "learning rate" if name == "lr" else name
+        if chart := plots.curves(title, series, best):
+            charts.append({"name": title, "chart": chart, "series": list(series)})
+    return charts
+
+
+def _settings(config: list[Setting]) -> dict[str, list[Setting]]:
+    sections: dict[str, list[Setting]] = {}
+    for setting in config:
+        sections.setdefault(setting.key.partition(".")[0], []).append(setting)
+    return sections

@@ -1,0 +1,233 @@
+"""What a report can be made of: a run, a config's run, or an evaluation alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import Experiment
+from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.data.splits import find_splits
+from flexseg.errors import DataError, FlexsegError
+
+MANIFEST = "run.json"
+SUMMARY = "summary.json"
+CASES = "cases.csv"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part that the report lacks, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Image and reference mask of a case; None where they are not known."""
+
+    image: Path | None
+    mask: Path | None
+
+
+@dataclass
+class Source:
+    """The files that a report is made of.
+
+    Attributes
+    ----------
+    folder : where the report goes unless told otherwise.
+    manifest : content of `run.json`; empty without a training.
+    run_dir : folder of the training; None without one.
+    evaluation : folder with `summary.json` and `cases.csv`.
+    loaded : the config, for label map and data; None where none is known.
+    summary : content of the evaluation's `summary.json`; empty without one.
+    images, masks, predictions : folders of the evaluated cases, given by the user or noted by the
+        evaluation; None where they are not known.
+    missing : what was looked for in vain.
+    """
+
+    title: str
+    folder: Path
+    evaluation: Path
+    run_dir: Path | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    loaded: LoadedConfig | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    images: Path | None = None
+    masks: Path | None = None
+    predictions: Path | None = None
+    missing: list[Missing] = field(default_factory=list)
+
+    def json(self, path: Path, what: str) -> Any:
+        """Content of a JSON file; None, and a note under `missing`, if there is none to read."""
+        if not path.is_file():
+            self.missing.append(Missing(what, f"there is no {path.name} in {path.parent}"))
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            self.missing.append(Missing(what, f"{path} cannot be read: {error}"))
+            return None
+
+    def table(self, path: Path, what: str) -> list[dict[str, str]]:
+        """Rows of a CSV file; empty, and a note under `missing`, if there is none to read."""
+        if not path.is_file():
+            self.missing.append(Missing(what, f"there is no {path.name} in {path.parent}"))
+            return []
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return list(csv.DictReader(file))
+        except (ValueError, OSError, csv.Error) as error:
+            self.missing.append(Missing(what, f"{path} cannot be read: {error}"))
+            return []
+
+    def case_files(self) -> dict[str, CaseFiles]:
+        """Image and mask of each evaluated case that can be found."""
+        if self.images is not None or self.masks is not None or self.run_dir is None:
+            return self._files_of_folders()
+        if self.loaded is None:
+            return {}
+        experiment = self.loaded.experiment
+        split = experiment.model.evaluation
+        try:
+            cases = find_splits(experiment, only=(split,)).need(split)
+        except FlexsegError as error:
+            self.missing.append(Missing("pictures of cases", str(error)))
+            return {}
+        return {case.id: CaseFiles(case.image, case.mask) for case in cases}
+
+    def _files_of_folders(self) -> dict[str, CaseFiles]:
+        pattern = self.loaded.experiment.dataset.mask_name if self.loaded else "{id}"
+        images = self._by_stem(self.images, IMAGE_SUFFIXES, "images of cases")
+        masks = self._by_stem(self.masks, MASK_SUFFIXES, "reference masks of cases")
+        names = set(images)
+        if not images:
+            # The mask's name is the case's name with something around it.
+            before, _, after = pattern.partition("{id}")
+            names = {
+                stem[len(before) : len(stem) - len(after)]
+                for stem in masks
+                if stem.startswith(before) and stem.endswith(after)
+            }
+        return {
+            name: CaseFiles(images.get(name), masks.get(pattern.replace("{id}", name)))
+            for name in names
+        }
+
+    def _by_stem(
+        self, folder: Path | None, suffixes: tuple[str, ...], what: str
+    ) -> dict[str, Path]:
+        if folder is None:
+            return {}
+        try:
+            return {path.stem: path for path in list_files(folder, suffixes)}
+        except DataError as error:
+            self.missing.append(Missing(what, str(error)))
+            return {}
+
+
+def find_source(
+    path: Path,
+    config: Path | None = None,
+    images: Path | None = None,
+    masks: Path | None = None,
+) -> Source:
+    """Find out what `path` is: a config file, a run folder, or an evaluation folder.
+
+    Parameters
+    ----------
+    config : classes of an evaluation folder that does not say where its masks come from.
+    images, masks : folders of the evaluated cases, where the run's own are to be replaced.
+
+    Raises
+    ------
+    ConfigError : the config cannot be read.
+    DataError : there is nothing to report, or a given folder does not exist.
+    """
+    for folder in (images, masks):
+        if folder is not None and not folder.is_dir():
+            raise DataError("There is no such folder.", "Check the path.", str(folder))
+    path = path.absolute()
+    loaded = load(config) if config is not None else None
+    if path.is_file():
+        loaded = load(path)
+        source = _run(loaded.experiment.train.run_dir, loaded)
+        source.title = path.stem
+    elif not path.exists():
+        raise DataError(
+            "There is no such file or folder.",
+            "Give a config, the folder of a run, or the folder of an evaluation.",
+            str(path),
+        )
+    elif (path / SUMMARY).is_file() and not (path / MANIFEST).is_file():
+        source = Source(path.name, path, path, loaded=loaded)
+    else:
+        source = _run(path, loaded)
+    _read_summary(source)
+    source.images = images or source.images
+    source.masks = masks or source.masks
+    return source
+
+
+def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
+    known = (MANIFEST, "history.json", f"evaluation/{SUMMARY}")
+    if not any((folder / name).is_file() for name in known):
+        raise DataError(
+            f"There is nothing to report: the folder has none of {', '.join(known)}.",
+            "Train (`flexseg train`) and evaluate (`flexseg evaluate`) first, or give the folder "
+            "of a run or of an evaluation.",
+            str(folder),
+        )
+    source = Source(folder.name, folder, folder / "evaluation", run_dir=folder)
+    manifest = source.json(folder / MANIFEST, "training and data")
+    source.manifest = manifest if isinstance(manifest, dict) else {}
+    source.loaded = loaded or _config_of_run(source)
+    return source
+
+
+def _config_of_run(source: Source) -> LoadedConfig | None:
+    """The config that a run was started with, from its manifest: the file may have changed."""
+    content = source.manifest.get("config")
+    if content is None:
+        return None
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        why = f"the config in {MANIFEST} is of another version ({key}: {problem['msg']})"
+        source.missing.append(Missing("pictures of cases", why))
+        return None
+    return LoadedConfig(
+        Path(source.manifest.get("config_file") or source.folder / "config"),
+        experiment,
+        (),
+        dict(source.manifest.get("sources") or {}),
+        legacy=False,
+    )
+
+
+def _read_summary(source: Source) -> None:
+    """Read `summary.json`, which also notes the folders that were evaluated."""
+    summary = source.json(source.evaluation / SUMMARY, "scores (run `flexseg evaluate`)")
+    if not isinstance(summary, dict):
+        return
+    source.summary = summary
+    folders = [summary.get(f"{kind}_dir") for kind in ("images", "masks", "predictions")]
+    source.images, source.masks, source.predictions = (
+        _folder(source.evaluation, name) for name in folders
+    )
+    if source.predictions is None:
+        source.predictions = _folder(source.evaluation, "predictions")
+
+
+def _folder(base: Path, name: Any) -> Path | None:
+    return base / name if isinstance(name, str) and (base / name).is_dir() else None

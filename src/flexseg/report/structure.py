@@ -1,0 +1,221 @@
+"""The parts of a report as types; `report.json` has the same names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flexseg.report.sources import Missing
+
+
+@dataclass
+class Statistic:
+    """A metric over cases; None where undefined."""
+
+    mean: float | None = None
+    ci95: tuple[float, float] | None = None
+    median: float | None = None
+    p5: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass
+class SizeBin:
+    """Lesions of the reference from `from_px` up to `to_px` (None: no limit) pixels."""
+
+    from_px: int
+    to_px: int | None
+    reference: int
+    found: int
+
+
+@dataclass
+class Lesions:
+    """Connected objects of a class over all cases."""
+
+    found: int
+    missed: int
+    false: int
+    false_per_case: float | None
+    by_size: list[SizeBin] = field(default_factory=list)
+
+
+@dataclass
+class ClassResult:
+    """The scores of one foreground class."""
+
+    id: int
+    name: str
+    cases_with_reference: int
+    cases_with_empty_reference: int
+    missed: int
+    false_positive: int
+    statistics: dict[str, Statistic]
+    pooled_dice: float | None = None
+    lesions: Lesions | None = None
+
+
+@dataclass
+class CaseScore:
+    """One case and class of `cases.csv`; `values` has its numeric columns."""
+
+    case: str
+    group: str
+    class_id: int
+    class_name: str
+    status: str
+    values: dict[str, float | None]
+
+    @property
+    def dice(self) -> float | None:
+        """Dice of the case; None where the class is in neither mask."""
+        return self.values.get("dice")
+
+
+@dataclass
+class Confusion:
+    """Pooled pixel counts [reference class][predicted class], background first."""
+
+    names: list[str]
+    counts: list[list[int]]
+
+
+@dataclass
+class ReliabilityBin:
+    """Pixels whose confidence is between `low` and `high`."""
+
+    low: float
+    high: float
+    confidence: float | None
+    accuracy: float | None
+    pixels: int
+
+
+@dataclass
+class Calibration:
+    """Whether probabilities mean what they say."""
+
+    ece: float | None
+    brier: float | None
+    bins: list[ReliabilityBin]
+
+
+@dataclass
+class Evaluation:
+    """The content of an evaluation folder."""
+
+    cases: int
+    groups: int
+    units: str
+    tolerance: float | None
+    classes: list[ClassResult]
+    macro: dict[str, Statistic]
+    by_group: dict[str, Statistic]
+    scores: list[CaseScore]
+    confusion: Confusion | None
+    calibration: Calibration | None
+    notes: list[str]
+    original_figures: dict[str, Any]
+
+
+@dataclass
+class SplitFacts:
+    """One split of the data; texts are empty where nothing is known."""
+
+    split: str
+    cases: int
+    groups: int | None = None
+    sizes: str = ""
+    images: str = ""
+    masks: str = ""
+    shares: str = ""
+    fingerprint: str = ""
+
+
+@dataclass
+class Training:
+    """How the network was trained."""
+
+    status: str
+    started: str
+    seconds: float | None
+    epochs: int | None
+    best_epoch: int | None
+    best_loss: float | None
+    parameters: int | None
+    precision: str
+    seed: int | None
+    versions: dict[str, str]
+
+
+@dataclass
+class EpochStrip:
+    """Predictions of one image after some epochs; `files` are file names by epoch."""
+
+    image: str
+    files: dict[int, str]
+
+
+@dataclass
+class Failure:
+    """A case that a reader should look at."""
+
+    kind: str
+    case: str
+    class_name: str
+    what: str
+
+
+@dataclass
+class ShownCase:
+    """A case of which the report has pictures."""
+
+    role: str
+    case: str
+    mean_dice: float
+    scores: list[CaseScore]
+
+
+@dataclass
+class CardSection:
+    """A heading of the model card with its statements."""
+
+    title: str
+    points: list[str]
+
+
+@dataclass
+class Setting:
+    """A value of the resolved config; `source` is empty for defaults."""
+
+    key: str
+    value: str
+    source: str
+
+
+@dataclass
+class Report:
+    """Everything a report says. Pictures are made from it, see `flexseg.report.cases`."""
+
+    title: str
+    created: str
+    flexseg_version: str
+    source: str
+    headline: str
+    training: Training | None = None
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
+    epoch_changes: list[EpochStrip] = field(default_factory=list)
+    data: list[SplitFacts] = field(default_factory=list)
+    audited: bool = False
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: Evaluation | None = None
+    failures: list[Failure] = field(default_factory=list)
+    shown_cases: list[ShownCase] = field(default_factory=list)
+    card: list[CardSection] = field(default_factory=list)
+    config: list[Setting] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types: the JSON twin."""
+        return asdict(self)

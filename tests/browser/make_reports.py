@@ -1,0 +1,32 @@
+"""Reports of made-up runs for the browser tests: `python make_reports.py FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from flexseg.checking.audit import audit
+from flexseg.outputs import make_folder
+from flexseg.report.html import write_report
+from flexseg.report.sources import find_source
+from sample_run import write_sample_evaluation, write_sample_run
+
+
+def main(folder: Path) -> None:
+    """Write one report with every part, and one of an evaluation alone."""
+    make_folder(folder)
+    for earlier in folder.iterdir():
+        earlier.unlink()
+    with tempfile.TemporaryDirectory() as scratch:
+        run = find_source(write_sample_run(Path(scratch) / "whole run"))
+        assert run.loaded is not None
+        write_report(run, folder / "run.html", audit(run.loaded).as_dict())
+        evaluation = find_source(write_sample_evaluation(Path(scratch) / "masks alone"))
+        write_report(evaluation, folder / "evaluation.html")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,83 @@
+"""What a report can be made of, and what is said where something is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flexseg.errors import ConfigError, DataError
+from flexseg.report.sources import find_source
+from sample_run import write_sample_evaluation, write_sample_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sample_run(tmp_path_factory.mktemp("sources"))
+
+
+class TestFindSource:
+    def test_run_folder(self, run: Path) -> None:
+        source = find_source(run)
+        assert (source.run_dir, source.evaluation) == (run, run / "evaluation")
+        assert source.loaded is not None
+        assert source.loaded.source("model", "model") != "default"
+        assert source.missing == []
+
+    def test_config_file_leads_to_its_run(self, run: Path) -> None:
+        source = find_source(run.parent / "config.toml")
+        assert source.run_dir == run
+        assert source.title == "config"
+
+    def test_evaluation_folder_has_no_training(self, run: Path) -> None:
+        source = find_source(run / "evaluation")
+        assert source.run_dir is None
+        assert source.manifest == {}
+
+    def test_cases_are_found_with_images_and_masks(self, run: Path) -> None:
+        files = find_source(run).case_files()
+        assert len(files) == 12
+        assert files["test_03"].image == run.parent / "data" / "test" / "images" / "test_03.png"
+        assert files["test_03"].mask == run.parent / "data" / "test" / "masks" / "test_03.png"
+
+    def test_given_folders_come_first(self, run: Path, tmp_path: Path) -> None:
+        for kind in ("images", "masks"):
+            shutil.copytree(run.parent / "data" / "test" / kind, tmp_path / kind)
+        source = find_source(run, images=tmp_path / "images", masks=tmp_path / "masks")
+        files = source.case_files()["test_03"]
+        assert files.image == tmp_path / "images" / "test_03.png"
+        assert files.mask == tmp_path / "masks" / "test_03.png"
+
+    def test_masks_alone_name_the_cases(self, tmp_path: Path) -> None:
+        source = find_source(write_sample_evaluation(tmp_path))
+        files = source.case_files()
+        assert sorted(files) == [f"test_{i:02d}" for i in range(6)]
+        assert files["test_00"].mask == tmp_path / "test" / "masks" / "test_00.png"
+
+    def test_nothing_to_report(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"nothing to report.*flexseg train"):
+            find_source(tmp_path)
+        with pytest.raises(DataError, match="no such file or folder"):
+            find_source(tmp_path / "absent")
+        with pytest.raises(DataError, match="no such folder"):
+            find_source(tmp_path, images=tmp_path / "absent")
+        with pytest.raises(ConfigError):
+            find_source(tmp_path, config=tmp_path / "absent.toml")
+
+    def test_damaged_files_are_named_not_raised(self, run: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "run"
+        shutil.copytree(run, copy)
+        (copy / "evaluation" / "summary.json").write_text("{", encoding="utf-8")
+        source = find_source(copy)
+        assert source.summary == {}
+        assert any("summary.json cannot be read" in m.why for m in source.missing)
+
+    def test_config_of_another_version(self, run: Path, tmp_path: Path) -> None:
+        manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        manifest["config"]["model"]["no_longer_known"] = 1
+        (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+        source = find_source(tmp_path)
+        assert source.loaded is None
+        assert any("another version (model.no_longer_known" in m.why for m in source.missing)

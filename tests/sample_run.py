@@ -1,0 +1,158 @@
+"""Runs that look as if a network had been trained and evaluated, without any network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config import load
+from flexseg.config.findings import Finding, Severity
+from flexseg.data.images import read_mask, write_png
+from flexseg.data.splits import find_splits
+from flexseg.evaluation.evaluate import score_folders, write_evaluation
+from flexseg.outputs import write_json
+from flexseg.training.run import RunManifest
+from synthetic import write_dataset
+
+PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
+CONFIG = """
+[model]
+model = "UNet"
+num_classes = 3
+image_width = 48
+image_height = 40
+metrics = ["dice_coef_multiclass"]
+
+[mask]
+classes = [
+  {id = 0, color = [0, 0, 0]},
+  {id = 1, name = "disc <round>", color = [0, 255, 0]},
+  {id = 2, name = "square", color = [255, 0, 0]},
+]
+
+[train]
+images_dir = "data/train/images"
+masks_dir = "data/train/masks"
+run_dir = "run"
+epochs = 12
+
+[valid]
+images_dir = "data/valid/images"
+masks_dir = "data/valid/masks"
+
+[test]
+images_dir = "data/test/images"
+masks_dir = "data/test/masks"
+
+[infer]
+images_dir = "data/test/images"
+"""
+
+
+def write_sample_run(folder: Path, cases: int = 12) -> Path:
+    """A run folder with every file that a report can use; returns it.
+
+    Case 0 of the test set misses the disc, case 1 has a square too many, the others are
+    shifted more and more.
+    """
+    write_dataset(folder / "data", {"train": 8, "valid": 4, "test": cases}, classes=3)
+    _remove_class(folder / "data" / "test" / "masks" / "test_01.png", 2)
+    config = folder / "config.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    loaded = load(config)
+    run = folder / "run"
+    run.mkdir()
+    manifest = RunManifest(run, loaded)
+    note = Finding(Severity.WARNING, "data", "tiny", "data", "Only 8 <cases> to train on.", "More.")
+    manifest.add_data(find_splits(loaded.experiment).cases, [note])
+    manifest.write(
+        status="finished",
+        epochs=12,
+        best={"epoch": 9, "loss": 0.21},
+        seconds=83.0,
+        parameters=12345,
+        precision="float32",
+        seed=137,
+        versions={"flexseg": "0.1.0", "keras": "3"},
+    )
+    falling = [round(0.9 * 0.85**i, 4) for i in range(12)]
+    write_json(
+        run / "history.json",
+        {
+            "loss": falling,
+            "val_loss": [v + 0.05 for v in falling],
+            "dice_coef_multiclass": [1 - v / 2 for v in falling],
+            "val_dice_coef_multiclass": [0.95 - v / 2 for v in falling],
+            "lr": [1e-3] * 8 + [4e-4] * 4,
+        },
+    )
+    masks = folder / "data" / "test" / "masks"
+    predictions = _write_predictions(masks, run / "evaluation" / "predictions")
+    (run / "epoch_change_infer").mkdir()
+    for epoch in range(1, 13):
+        labels = read_mask(predictions / "test_03.png").pixels
+        picture = np.where(labels > 0, labels, 0).astype(np.uint8)
+        picture[: 40 - 3 * epoch] = 0
+        write_png(run / "epoch_change_infer" / f"Epoch_{epoch}_test_03.png", picture, PALETTE)
+    scores, _ = score_folders(predictions, masks, loaded.experiment)
+    write_evaluation(scores, run / "evaluation", 200)
+    _add_calibration(run / "evaluation" / "summary.json")
+    return run
+
+
+def write_sample_evaluation(folder: Path) -> Path:
+    """The folder of an evaluation of masks, without images and training; returns it."""
+    write_dataset(folder, {"test": 6}, classes=3)
+    config = folder / "config.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    masks = folder / "test" / "masks"
+    predictions = _write_predictions(masks, folder / "predicted")
+    scores, _ = score_folders(predictions, masks, load(config).experiment)
+    write_evaluation(scores, folder / "scored", 200)
+    return folder / "scored"
+
+
+def _write_predictions(masks: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for i, path in enumerate(sorted(masks.iterdir())):
+        labels = read_mask(path).pixels
+        if i == 0:
+            labels = np.where(labels == 1, 0, labels).astype(np.uint8)
+        elif i == 1:
+            labels = labels.copy()
+            labels[2:6, 2:6] = 2
+        else:
+            labels = _shifted(labels, i - 2)
+        write_png(folder / path.name, labels, PALETTE)
+    return folder
+
+
+def _shifted(labels: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    result = np.zeros_like(labels)
+    result[:, columns:] = labels[:, : labels.shape[1] - columns]
+    return result
+
+
+def _remove_class(path: Path, class_id: int) -> None:
+    labels = read_mask(path).pixels
+    write_png(path, np.where(labels == class_id, 0, labels).astype(np.uint8), PALETTE)
+
+
+def _add_calibration(path: Path) -> None:
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    bins = [
+        {
+            "from": i / 10,
+            "to": (i + 1) / 10,
+            "confidence": i / 10 + 0.05 if i > 3 else None,
+            "accuracy": i / 11 if i > 3 else None,
+            "pixels": 10**i // 1000,
+        }
+        for i in range(10)
+    ]
+    summary["calibration"] = {"ece": 0.061, "brier": 0.04, "bins": bins}
+    summary["not_comparable_with_the_above"] = {"what": "soft figures", "dice_coef": 0.97}
+    write_json(path, summary)

@@ -181,7 +181,8 @@ class GeometricContract:
         ]
         assert np.max(np.sum(indicators, axis=0)) == 1
         np.testing.assert_array_equal(moved, np.array(ids)[np.argmax(indicators, axis=0)])
-        assert set(np.unique(moved)) <= {*np.unique(labels), *([0] if border == "constant" else [])}
+        outside = {0} if border in ("constant", "pixel") else set()
+        assert set(np.unique(moved)) <= {*np.unique(labels), *outside}
 
     @pytest.mark.parametrize("name", GEOMETRIC)
     @given(

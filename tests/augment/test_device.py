@@ -198,7 +198,8 @@ def test_the_step_augments_and_the_validation_does_not(
     """A network that counts what it sees."""
     from flexseg.training.augmenting import Augmenting
 
-    policy = RecipePolicy(AugmentationConfig.model_validate({"brightness": 1.0}))
+    darker = {"brightness": 1.0, "brightness_factor": (0.3, 0.4)}
+    policy = RecipePolicy(AugmentationConfig.model_validate(darker))
     slots = slots_of(policy, SIZE)
     inputs = keras.Input((*SIZE, 3))
     outputs = keras.layers.Conv2D(1, 1, activation="sigmoid", use_bias=False)(inputs)

@@ -78,3 +78,14 @@ def test_cases_add_up(seed: int, classes: int) -> None:
     assert 0 <= whole.brier <= 1
     confidence = p.max(-1)
     assert whole.ece >= abs(confidence.mean() - (prediction == truth).mean()) - 1e-5
+
+
+def test_brier_of_large_sure_images_is_exact() -> None:
+    """Their errors are far below what float32 keeps of sums over all pixels."""
+    rng = np.random.default_rng(0)
+    right = 1 - rng.uniform(0, 2e-3, (1500, 1500))
+    probabilities = np.stack([right, 1 - right], axis=-1).astype(np.float32)
+    labels = np.zeros(right.shape, np.uint8)
+    expected = np.mean((1 - probabilities[..., 0].astype(float)) ** 2)
+    found = of_decisions(probabilities, labels, labels)
+    assert found.brier == pytest.approx(expected, rel=1e-3)

@@ -67,6 +67,10 @@ def _audit(source: Source) -> dict[str, Any] | None:
 
     if source.run_dir is None or source.loaded is None:
         return None
+    if source.manifest.get("crossval"):
+        why = "the folds of a cross-validation are not audited; run `flexseg check`"
+        source.missing.append(Missing("audit of the data", why))
+        return None
     from flexseg.checking.audit import audit
 
     try:

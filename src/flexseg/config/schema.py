@@ -11,7 +11,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from flexseg.config.augmentation import (
     AugmentationConfig,
@@ -141,6 +147,11 @@ class TrainConfig(Section):
         description="Track the run in MLflow: 'local' for mlflow.db beside the config, or the "
         "URI of a store or server; empty: not.",
     )
+
+    @field_serializer("mlflow", when_used="json")
+    def _without_password(self, uri: str) -> str:
+        # Manifests and reports are handed on; the user's part of a URI may hold a password.
+        return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 class SplitConfig(Section):

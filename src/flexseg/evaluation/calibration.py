@@ -114,9 +114,12 @@ def of_decisions(
     reference, prediction : class ids [H, W].
     """
     confidence = np.take_along_axis(probabilities, prediction[..., None].astype(np.intp), axis=-1)
-    of_truth = np.take_along_axis(probabilities, reference[..., None].astype(np.intp), axis=-1)
-    squares = float(np.vdot(probabilities, probabilities))
-    squares += reference.size - 2 * float(of_truth.sum(dtype=np.float64))
+    # The error first, and sums in float64: it is far smaller than what it is the difference of.
+    error = probabilities.copy()
+    truth = reference[..., None].astype(np.intp)
+    of_truth = np.take_along_axis(error, truth, axis=-1)
+    np.put_along_axis(error, truth, of_truth - 1, axis=-1)
+    squares = float(np.einsum("...c,...c->...", error, error).sum(dtype=np.float64))
     return Reliability.of(confidence, prediction == reference, squares / 2)
 
 

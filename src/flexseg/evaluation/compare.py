@@ -50,9 +50,9 @@ DIRECTIONS = {
 }
 # What a metric is measured with must be equal in all runs.
 _SETTINGS = {
-    "hd95": ("units",),
-    "assd": ("units",),
-    "nsd": ("units", "tolerance"),
+    "hd95": ("units", "spacing"),
+    "assd": ("units", "spacing"),
+    "nsd": ("units", "spacing", "tolerance"),
 }
 MACRO = "mean of classes"
 # The signed-rank test cannot give p < 0.05 below this number of differences.

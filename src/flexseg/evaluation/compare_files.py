@@ -90,6 +90,14 @@ def draw(comparison: Comparison, path: Path) -> None:
     A row per other run: dots are cases, blue where the row's run is better, orange where it is
     worse; the black bar is the mean with its 95 % interval.
     """
+    from matplotlib import rc_context
+
+    # A "$" in a name begins no formula.
+    with rc_context({"text.parse_math": False}):
+        _draw(comparison, path)
+
+
+def _draw(comparison: Comparison, path: Path) -> None:
     from matplotlib.figure import Figure
 
     first, *others = comparison.runs

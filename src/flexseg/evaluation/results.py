@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -142,7 +143,7 @@ def read_results(path: Path, name: str | None = None) -> Results:
 def _read_table(file: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         text = file.read_text(encoding="utf-8")
-        table = csv.DictReader(text.splitlines(), strict=True)
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         header = list(table.fieldnames or ())
         rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -22,6 +22,7 @@ from flexseg.evaluation.evaluate import (
     write_legacy_csv,
 )
 from flexseg.evaluation.scoring import Measures
+from flexseg.inference.ensemble import is_ensemble
 from flexseg.inference.run import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder
@@ -54,6 +55,13 @@ def evaluate(
     splits.raise_errors()
     splits.log()
     cases = splits.need(split)
+    if split != "test" and is_ensemble(e.train.model_dir / e.train.best_model_file):
+        raise DataError(
+            f"The members of the ensemble were trained on cases of the {split} split.",
+            "Evaluate it on the test split; the pooled scores of the folds are in the run's "
+            "evaluation folder.",
+            "[model] evaluation",
+        )
     if split == "test" and e.dataset.images_dir is not None:
         _refuse_seen_cases(e.train.run_dir / "run.json", cases)
     predictor = make_predictor(loaded)

@@ -38,7 +38,9 @@ def headline(report: Report, experiment: Experiment | None) -> str:
         text += f" A class was marked {_times(invented)} where there is none."
     if not missed and not invented:
         text += " No class was missed altogether, and none marked where it is absent."
-    if experiment is not None and report.training and experiment.model.evaluation != "test":
+    if e.out_of_fold:
+        text += " Each was scored by the network of a fold that has not seen it."
+    elif experiment is not None and report.training and experiment.model.evaluation != "test":
         text += f" These are {experiment.model.evaluation} cases, not a test."
     return text
 
@@ -101,6 +103,8 @@ def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
     if e is None:
         return ["Nothing yet."]
     split = f" ({experiment.model.evaluation} split)" if experiment and report.training else ""
+    if e.out_of_fold:
+        split = ", each by the network of a fold that has not seen it"
     points = [f"{_sample(e)}{split}, scored at the images' own size."]
     points += [
         f"{c.name}: in the reference of {c.cases_with_reference}, "

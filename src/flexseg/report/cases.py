@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.data.display import displayable
-from flexseg.data.images import MASK_SUFFIXES, list_files, read_image, read_mask
+from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_image, read_mask
 from flexseg.data.labels import LabelClass, LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError, DataError
@@ -136,11 +136,11 @@ def _case(
 ) -> Pictures | None:
     reference = prediction = image = None
     own = source.evaluation / "predictions" / f"{shown.case}.png"
-    if own.is_file():
-        prediction = read_mask(own).pixels
-    elif labels is not None and shown.case in foreign:
+    if labels is not None and shown.case in foreign:
         path = foreign[shown.case]
         prediction = labels.encode(read_mask(path), str(path)).labels
+    elif own.is_file() and not foreign:
+        prediction = read_mask(own).pixels
     if files is not None and files.image is not None:
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
@@ -221,7 +221,7 @@ def draw_epochs(source: Source, strips: list[EpochStrip]) -> list[Pictures]:
 def _image_named(folder: Path | None, stem: str) -> NDArray[np.uint8] | None:
     if folder is None or not folder.is_dir():
         return None
-    path = next((p for p in sorted(folder.iterdir()) if p.stem == stem), None)
+    path = next((p for p in list_files(folder, IMAGE_SUFFIXES) if p.stem == stem), None)
     return None if path is None else displayable(read_image(path))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.cases import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
@@ -34,6 +35,10 @@ class _Cell:
     detail: str
 
 
+# Files of a run that a twin of the same name would move aside.
+_TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "comparison")
+
+
 def write_report(
     source: Source, output: Path | None = None, audit: Mapping[str, Any] | None = None
 ) -> tuple[Path, Path, Report]:
@@ -46,9 +51,15 @@ def write_report(
 
     Returns both paths and the content.
     """
+    html = output or source.folder / "report.html"
+    if html.stem in _TAKEN:
+        raise ConfigError(
+            f"The report's JSON twin would take the place of {html.stem}.json.",
+            "Choose another name.",
+            "--output",
+        )
     report = gather(source, audit)
     page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
-    html = output or source.folder / "report.html"
     twin = html.with_suffix(".json")
     make_folder(html.parent)
     for path in (html, twin):

@@ -47,6 +47,7 @@ def read_evaluation(source: Source) -> Evaluation | None:
         calibration=_calibration(summary.get("calibration")),
         notes=[str(note) for note in summary.get("notes") or ()],
         original_figures=dict(summary.get("not_comparable_with_the_above") or {}),
+        out_of_fold="crossval" in summary,
     )
     lacking = {
         "confusion between classes": evaluation.confusion,

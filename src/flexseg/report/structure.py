@@ -103,7 +103,12 @@ class Calibration:
 
 @dataclass
 class Evaluation:
-    """The content of an evaluation folder."""
+    """The content of an evaluation folder.
+
+    Attributes
+    ----------
+    out_of_fold : the cases of a cross-validation, each scored by a network that has not seen it.
+    """
 
     cases: int
     groups: int
@@ -117,6 +122,7 @@ class Evaluation:
     calibration: Calibration | None
     notes: list[str]
     original_figures: dict[str, Any]
+    out_of_fold: bool = False
 
 
 @dataclass

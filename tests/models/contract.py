@@ -43,6 +43,10 @@ class ModelContract:
     resting: ClassVar[tuple[str, ...]] = ()
     learning_rate: ClassVar[float] = 1e-3
 
+    @pytest.fixture(autouse=True)
+    def quick(self, eager: None) -> None:
+        """Only the training step is compiled; so are all predictions in test_backends.py."""
+
     def keys(self) -> dict[str, Any]:
         """The keys of [model] that make the network small."""
         return SMALL[MODELS.canonical(self.name)] | self.small
@@ -130,8 +134,15 @@ class ModelContract:
         x = self.images(config)
         np.testing.assert_array_equal(first.predict_on_batch(x), second.predict_on_batch(x))
 
-    @pytest.mark.parametrize(("classes", "loss"), [(1, "bce_dice_loss"), (3, "dice_ce_loss")])
-    def test_a_training_step_lowers_the_loss(self, classes: int, loss: str) -> None:
+    def test_a_training_step_lowers_the_loss(self) -> None:
+        self.train(1, "bce_dice_loss")
+
+    @pytest.mark.usefixtures("compiled")
+    def test_a_compiled_training_step_lowers_the_loss(self) -> None:
+        self.train(3, "dice_ce_loss")
+
+    def train(self, classes: int, loss: str) -> None:
+        """Every weight gets a gradient, and after a step the loss is lower."""
         config = self.config(classes)
         model = build_model(config)
         objective = LabelLoss(get_loss(loss, classes), loss)
@@ -163,16 +174,19 @@ class EncoderContract(ModelContract):
     """
 
     @pytest.fixture(autouse=True)
-    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(self, eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
         """To compile hundreds of layers takes longer than the few steps of the tests."""
         monkeypatch.setattr(encoders, "_application", application)
-        always = property(lambda model: True, lambda model, value: None)
-        monkeypatch.setattr(keras.Model, "run_eagerly", always)
+
+    test_a_compiled_training_step_lowers_the_loss = None
 
     @pytest.fixture(autouse=True)
     def every_block(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No stochastic depth: a block that is left out has no gradient."""
         monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, x, training=False: x)
+
+    def test_a_training_step_lowers_the_loss(self) -> None:
+        self.train(3, "dice_ce_loss")
 
     @staticmethod
     def images(config: ModelConfig, count: int = 2) -> NDArray[np.float32]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -19,6 +17,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.models import efficientnet_b7_unet
 from flexseg.models.build import build_model
 from flexseg.models.registry import MODELS
+from support import run_script
 
 SIZE = {"SwinUNet": 16}
 ENGINES = ("tensorflow", "jax", "torch")
@@ -52,11 +51,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, NDA
     folder = tmp_path_factory.mktemp("engines")
     installed = [e for e in ENGINES if importlib.util.find_spec(e)]
     for engine in installed:
-        subprocess.run(
-            [sys.executable, __file__, str(folder / f"{engine}.npz")],
-            check=True,
-            env={**os.environ, "KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
+        run_script(Path(__file__), engine, folder / f"{engine}.npz")
     return {engine: dict(np.load(folder / f"{engine}.npz")) for engine in installed}
 
 

@@ -81,6 +81,6 @@ def test_training_leaves_the_sharpening_kernel() -> None:
 
 def test_dilation_is_the_same_at_all_levels() -> None:
     model = _build(dilation=(2, 3))
-    convolutions = [layer for layer in model.layers if type(layer) is keras.layers.Conv2D]
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert {layer.dilation_rate for layer in convolutions[:-1]} == {(2, 3)}
     assert convolutions[-1].name == "logits"

@@ -105,7 +105,7 @@ class TestOptions:
         model = build_model(_config(pool=False, unpool=False))
         assert not {"MaxPooling2D", "UpSampling2D"} & set(_kinds(model))
         ups = [x for x in model.layers if isinstance(x, keras.layers.Conv2DTranspose)]
-        convolutions = [x for x in model.layers if type(x) is keras.layers.Conv2D]
+        convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
         downs = [layer for layer in convolutions if layer.strides == (2, 2)]
         assert [(x.filters, x.kernel_size) for x in downs] == [(6, (2, 2)), (8, (2, 2))]
         assert [(x.filters, x.kernel_size) for x in ups] == [(6, (3, 3)), (4, (3, 3))]

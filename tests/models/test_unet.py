@@ -117,7 +117,7 @@ class TestSchedules:
                 image_height=128,
             )
         )
-        convolutions = [x for x in model.layers if type(x) is keras.layers.Conv2D][:-1]
+        convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)][:-1]
         encoder, decoder = convolutions[:16], convolutions[16:]
         kernels = [layer.kernel_size[0] for layer in encoder]
         assert kernels == [9, 9, 7, 7, 5, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
@@ -45,7 +46,7 @@ def build_efficientnet_b7_unet(config: ModelConfig) -> keras.Model:
     skips = [*(encoder.outputs[name] for name in SKIPS), unit_range(image, config)]
     x = encoder.outputs[BRIDGE]
     for filters, skip in zip(FILTERS, skips, strict=True):
-        x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
+        x = Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skip])
         for _ in range(2):
             x = conv_block(x, filters, kernel_initializer="he_normal")

@@ -23,6 +23,7 @@ from keras import ops
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
+from flexseg.models.normalization import BatchNormalization
 from flexseg.models.weights import load_weights
 from flexseg.registry import Registry
 
@@ -307,7 +308,7 @@ def _renewed(operation: Any, factor: float | list[float]) -> Any:
         return ImageNormalization(factor, name=name)
     settings = operation.get_config() | {"name": name}
     if isinstance(operation, keras.layers.BatchNormalization):
-        settings["momentum"] = BATCH_NORM_MOMENTUM
+        return BatchNormalization.from_config(settings | {"momentum": BATCH_NORM_MOMENTUM})
     if isinstance(operation, keras.layers.Rescaling):
         settings["dtype"] = "float32"
     return type(operation).from_config(settings)

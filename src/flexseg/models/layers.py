@@ -10,6 +10,8 @@ from keras import ops
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.convolution import Conv2D
+from flexseg.models.normalization import BatchNormalization
 
 # Keras' default of 0.99 needs hundreds of steps before validation sees sensible statistics;
 # small medical datasets have that many in ten epochs. Trained weights are not affected.
@@ -142,7 +144,7 @@ def class_probabilities(scores: Any, config: ModelConfig, name: str = "probabili
 def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch") -> Any:
     """Batch normalisation, instance normalisation (Ulyanov 2016) or none; [B, H, W, C]."""
     if kind == "batch":
-        return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        return BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     if kind == "instance":
         return keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
     return x
@@ -165,7 +167,7 @@ def conv_block(
     norm, act, dropout : None or 0 leave the step out.
     keys : of `keras.layers.Conv2D` (strides, dilation_rate, use_bias, kernel_initializer, ...).
     """
-    x = keras.layers.Conv2D(filters, kernel, padding="same", **keys)(x)
+    x = Conv2D(filters, kernel, padding="same", **keys)(x)
     if dropout > 0:
         x = keras.layers.Dropout(dropout)(x)
     x = normalize(x, norm)

@@ -9,6 +9,7 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head
 from flexseg.models.registry import register_model
 from flexseg.models.unet import unet_multiple
@@ -88,6 +89,6 @@ def build_multires_unet(config: ModelConfig) -> keras.Model:
         x = layers.MaxPooling2D(2)(x)
     x = _multires_block(x, filters[-1])
     for level in reversed(range(levels - 1)):
-        x = layers.Conv2DTranspose(filters[level], 2, strides=2, padding="same")(x)
+        x = Conv2DTranspose(filters[level], 2, strides=2, padding="same")(x)
         x = _multires_block(layers.Concatenate()([x, skips[level]]), filters[level])
     return keras.Model(inputs, segmentation_head(x, config), name="multires_unet")

@@ -11,6 +11,7 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import (
     conv_block,
     leaky_relu,
@@ -149,7 +150,7 @@ def build_resenc_unet(config: ModelConfig) -> keras.Model:
     for below in reversed(range(1, stages)):
         stage = below - 1
         convolutions = per_stage(config.decoder_blocks, stages - 1)[stages - 1 - below]
-        x = layers.Conv2DTranspose(features[stage], strides[below], strides=strides[below])(x)
+        x = Conv2DTranspose(features[stage], strides[below], strides=strides[below])(x)
         x = layers.Concatenate()([x, skips[stage]])
         for _ in range(convolutions):
             x = _conv(x, features[stage], kernels[stage])

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
 from flexseg.models.registry import register_model
 
@@ -64,7 +65,7 @@ def build_sharp_unet(config: ModelConfig) -> keras.Model:
         x = layers.MaxPooling2D(2)(x)
     x = _double_conv(x, config.max_filter, config)
     for skip in reversed(skips):
-        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2, padding="same")(x)
+        x = Conv2DTranspose(skip.shape[-1], 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, _sharpened(skip)])
     # Weight files of the originals hold no convolutions of the other decoder levels.
     x = _double_conv(x, config.filters[0], config)

@@ -13,6 +13,8 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.convolution import Conv2D, Conv2DTranspose
+from flexseg.models.dropout import Dropout
 from flexseg.models.layers import activation, network_input, normalize, segmentation_head
 from flexseg.models.registry import register_model
 
@@ -34,7 +36,7 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
     filters = config.base_filters * 2**level
     rate = config.dropout_rate * level
     for position in range(2):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             kernel,
             dilation_rate=dilation,
@@ -45,7 +47,7 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
         x = normalize(x, "batch" if config.normalization else None)
         if position == 0 and rate > 0:
             seed = DROPOUT_SEED if config.dropout_seed_fixing else None
-            x = layers.Dropout(rate, seed=seed)(x)
+            x = Dropout(rate, seed=seed)(x)
     return x
 
 
@@ -119,7 +121,7 @@ def build_unet(config: ModelConfig) -> keras.Model:
             x = layers.MaxPooling2D(2)(x)
     for level in reversed(range(levels - 1)):
         filters = config.base_filters * 2**level
-        x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
+        x = Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = _double_conv(x, config, level, kernels[level], dilations[level])
     outputs = segmentation_head(x, config)

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
 from flexseg.models.registry import register_model
 from flexseg.models.unet import check_dropout, unet_multiple
@@ -47,7 +48,7 @@ def build_unet_plus_plus(config: ModelConfig) -> keras.Model:
     for column in range(1, levels):
         for level in range(levels - column):
             filters = config.base_filters * 2**level
-            up = layers.Conv2DTranspose(filters, 2, strides=2)(rows[level + 1][column - 1])
+            up = Conv2DTranspose(filters, 2, strides=2)(rows[level + 1][column - 1])
             x = _node(layers.Concatenate()([*rows[level], up]), config, level)
             if level == 0:
                 x = layers.Identity(name=f"decoder_{levels - 1 - column}")(x)

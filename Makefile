@@ -4,7 +4,7 @@ VENV ?= .venv
 EXTRAS ?= dev,demo,jax
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all test-browser lint bench clean
+.PHONY: setup demo test test-all test-browser lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed
 
@@ -25,7 +25,8 @@ test-all: setup lint
 # Node.js with npm, and Chromium, must be there; axe-core and the driver come from npm.
 test-browser: setup
 	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
-	$(BIN)/python tests/browser/make_reports.py tests/browser/build
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
+	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	cd tests/browser && node --test
 
 lint: setup
@@ -36,6 +37,10 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py
 	$(BIN)/python benchmarks/memory.py
+
+# Minutes: fails when a ratio to a reference is more than 15 % below benchmarks/recorded.json.
+benchmark-guard: setup
+	$(BIN)/python benchmarks/guard.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

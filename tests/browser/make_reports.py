@@ -23,9 +23,9 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = find_source(write_sample_run(Path(scratch) / "whole run"))
         assert run.loaded is not None
-        write_report(run, folder / "run.html", audit(run.loaded).as_dict())
+        write_report(run, folder / "whole_run.html", audit(run.loaded).as_dict())
         evaluation = find_source(write_sample_evaluation(Path(scratch) / "masks alone"))
-        write_report(evaluation, folder / "evaluation.html")
+        write_report(evaluation, folder / "masks_alone.html")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 // Reports in headless Chromium: no request leaves the file, axe-core finds nothing, nothing
 // is wider than the screen, everything works by keyboard, and screenshots to look at.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import puppeteer from "puppeteer-core";
+import { chromium } from "./chromium.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const build = process.env.REPORTS || path.join(here, "build");
@@ -15,18 +15,6 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const reports = readdirSync(build).filter((name) => name.endsWith(".html")).sort();
 const WIDTHS = { desktop: 1280, phone: 390 };
 const SCHEMES = ["light", "dark"];
-
-function chromium() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  for (const name of ["chromium", "google-chrome", "chromium-browser"]) {
-    try {
-      return execFileSync("which", [name], { encoding: "utf-8" }).trim();
-    } catch {
-      // The next name.
-    }
-  }
-  throw new Error("There is no Chromium: install it, or name it in CHROMIUM.");
-}
 
 let browser;
 before(async () => {

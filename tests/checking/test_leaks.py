@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from flexseg.checking.audit import CheckReport, audit
+from flexseg.checking import audit as auditing
+from flexseg.checking.audit import CheckReport, audit, audit_folds
+from flexseg.checking.facts import CaseFacts
 from flexseg.config import Finding, load
 from flexseg.data.images import read_image, write_png
+from flexseg.data.pairing import Case
+from flexseg.data.splits import find_splits
+from flexseg.training.folds import Division, Fold
 
 MODEL = "[model]\nimage_width = 32\nimage_height = 32\nnum_layers = 3\n"
 FOLDERS = """
@@ -161,3 +167,84 @@ def test_a_split_by_share_keeps_copies_together(dataset: Path, check: Check) -> 
     assert codes(report) == {"augmented-cases"}
     assert sum(split["cases"] for split in report.splits) == 12
     assert sum(split["groups"] for split in report.splits) == 6
+
+
+class TestFolds:
+    """The cases that a fold holds out must have no copies among those it is trained on."""
+
+    @pytest.fixture
+    def check_folds(self, tmp_path: Path, dataset: Path) -> Check:
+        """A function that audits two folds: the even cases of the names, and the odd ones."""
+
+        def run(text: str = CLEAN, **moved: int) -> CheckReport:
+            (tmp_path / "a.toml").write_text(text)
+            loaded = load(tmp_path / "a.toml")
+            cases = find_splits(loaded.experiment, only=("train", "valid")).cases
+            everything = (*cases["train"], *cases["valid"])
+
+            def fold_of(case: Case) -> int:
+                return moved.get(case.id, int(case.id[-1]) % 2)
+
+            parts = [tuple(c for c in everything if fold_of(c) == k) for k in (0, 1)]
+            folds = tuple(Fold(parts[1 - k][1:], parts[1 - k][:1], parts[k]) for k in (0, 1))
+            return audit_folds(loaded, Division(everything, folds))
+
+        return run
+
+    def test_different_images_are_no_finding(self, check_folds: Check) -> None:
+        report = check_folds()
+        assert report.findings == []
+        (row,) = report.splits
+        assert (row["split"], row["cases"], row["groups"]) == ("all folds", 9, 9)
+
+    def test_copies_across_the_boundary(self, dataset: Path, check_folds: Check) -> None:
+        copy(dataset, "train/train_01", "valid/other_2")
+        finding = only(check_folds())
+        assert finding.code == "near-duplicates-across-splits"
+        assert finding.items[0].startswith("fold 0 other_2 ~ fold 1 train_01 (mirrored")
+        assert "1 pair(s) from different folds" in finding.what
+        assert check_folds(other_2=1).findings == []
+
+    def test_exact_copies(self, dataset: Path, check_folds: Check) -> None:
+        copy(dataset, "train/train_01", "valid/other_2", np.asarray)
+        finding = only(check_folds())
+        assert finding.code == "duplicates-across-splits"
+        assert finding.items == ("fold 0 other_2 = fold 1 train_01",)
+
+    def test_groups(self, dataset: Path, check_folds: Check) -> None:
+        for name in ("p7_2", "p7_3"):
+            turn = np.rot90 if name == "p7_2" else np.fliplr
+            copy(dataset, f"train/train_0{name[-1]}", f"train/{name}", turn)
+        text = f"{CLEAN}[dataset]\ngroup = '^(p\\d+)_'\n"
+        report = check_folds(text, train_02=0, train_03=1)
+        assert only(report).items == ("p7",)
+        assert only(report).code == "groups-across-splits" and "one fold" in only(report).what
+        assert check_folds(text, p7_3=0, train_03=0).findings == []
+
+    def test_augmented_copies_are_scored(self, dataset: Path, check_folds: Check) -> None:
+        copy(dataset, "train/train_01", "train/hfliped_train_01")
+        finding = only(check_folds())
+        assert (finding.code, finding.where) == ("augmented-cases", "[folds]")
+
+    def test_class_that_a_fold_cannot_learn(self, dataset: Path, check_folds: Check) -> None:
+        for path in [*dataset.glob("train/masks/*.png"), *dataset.glob("valid/masks/*.png")]:
+            if path.stem not in ("train_01", "train_03"):
+                write_png(path, np.zeros((64, 64), np.uint8), [0, 0, 0, 0, 255, 0])
+        report = check_folds()
+        by_code = {f.code: f for f in report.findings}
+        assert by_code.keys() == {"empty-masks", "class-absent-in-fold"}
+        assert by_code["class-absent-in-fold"].items == ("fold 1",)
+
+    def test_every_case_is_read_once(
+        self, check_folds: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read: list[str] = []
+        examine = auditing.examine
+
+        def counted(case: Case, *rest: Any) -> CaseFacts:
+            read.append(case.id)
+            return examine(case, *rest)
+
+        monkeypatch.setattr(auditing, "examine", counted)
+        check_folds()
+        assert len(read) == len(set(read)) == 9

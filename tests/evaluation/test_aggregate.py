@@ -11,6 +11,7 @@ from flexseg.evaluation.aggregate import (
     Sample,
     bootstrap_means,
     interval,
+    mean_of_classes,
     mean_or_none,
     small_sample_note,
 )
@@ -108,6 +109,30 @@ def test_interval_is_the_middle_95_percent() -> None:
     assert interval(np.arange(1001) / 1000) == pytest.approx((0.025, 0.975))
 
 
+class TestMeanOfClasses:
+    """Class 0 is in all groups, class 1 in one only."""
+
+    values = np.array([[0.8, 0.2], [0.9, np.nan], [0.6, np.nan], [0.5, np.nan]])
+
+    def test_interval_varies_the_class_of_several_groups(self) -> None:
+        draws = bootstrap_means(self.values, _names(4))
+        of_first = interval(draws[:, 0])
+        mean, found = mean_of_classes(self.values, draws)
+        assert mean == pytest.approx((0.7 + 0.2) / 2)
+        assert of_first is not None and found is not None
+        assert found == pytest.approx([(limit + 0.2) / 2 for limit in of_first])
+        assert found[0] < mean < found[1]
+
+    def test_no_class_in_two_groups(self) -> None:
+        values = np.array([[0.8, np.nan], [np.nan, 0.2]])
+        found = mean_of_classes(values, bootstrap_means(values, _names(2)))
+        assert found == (pytest.approx(0.5), None)
+
+    def test_nothing_defined(self) -> None:
+        nothing = np.full((3, 2), np.nan)
+        assert mean_of_classes(nothing, bootstrap_means(nothing, _names(3))) == (None, None)
+
+
 class TestSample:
     values: ClassVar = {
         "dice": np.array([[0.9, np.nan], [0.5, 0.2], [np.nan, 0.4], [0.7, 0.6], [0.5, np.nan]]),
@@ -148,5 +173,6 @@ class TestSample:
 
 
 def test_small_samples_are_noted() -> None:
-    assert small_sample_note(50) is None
-    assert "Only 7 independent groups" in str(small_sample_note(7))
+    assert small_sample_note({"disc": 50, "never there": 0}) is None
+    note = str(small_sample_note({"disc": 50, "ring": 7, "line": 49, "dot": 1}))
+    assert "ring (7), line (49)." in note and "disc" not in note and "dot" not in note

@@ -92,7 +92,7 @@ class TestPage:
             "On 12 cases, the mean Dice of 2 classes is",
             "A class was missed altogether once. A class was marked once where there is none.",
             "No medical device",
-            "Only 12 independent groups tested",
+            "Tested on few independent groups, by class: disc <round> (12), square (11).",
             "disc <round> is missed altogether in 1 of 12 cases",
             "Its probabilities are off by 6% on average",
             "nothing predicted;",

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.data.images import read_mask, write_png
+from flexseg.errors import DataError
 from flexseg.report.cases import (
     CLASS_COLORS,
     CONFUSED,
     FALSE,
     HIT,
     MISSED,
+    _require_same,
     class_overlay,
     css_colors,
     difference_overlay,
@@ -28,6 +30,7 @@ from flexseg.report.cases import (
 )
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
+from flexseg.report.structure import CaseScore, ShownCase
 from sample_run import PALETTE, write_sample_evaluation, write_sample_run
 
 
@@ -121,11 +124,25 @@ class TestDrawCases:
     def test_other_masks_than_those_scored_are_refused(self, tmp_path: Path) -> None:
         run = write_sample_run(tmp_path)
         path = tmp_path / "data" / "test" / "masks" / "test_00.png"
-        write_png(path, np.ones((40, 48), np.uint8), PALETTE)
+        labels = read_mask(path).pixels.copy()
+        y, x = np.argwhere(labels == 1)[0]
+        labels[y, x] = 0  # a single pixel may be all there is of an object
+        write_png(path, labels, PALETTE)
         source = find_source(run)
         report = gather(source)
         assert "test_00" not in draw_cases(source, report)
         assert any("when it was scored" in m.why for m in report.missing)
+
+    def test_a_lossy_mask_may_differ_a_little(self) -> None:
+        """Two decoders of a JPEG do not agree at every edge."""
+        shown = ShownCase(
+            "worst", "a", 0.5, [CaseScore("a", "a", 1, "x", "", {"reference_px": 99.0})]
+        )
+        labels = np.zeros((40, 40), np.uint8)
+        labels[:10, :10] = 1
+        _require_same(shown, [labels], Path("a.jpg"), lossy=True)
+        with pytest.raises(DataError, match="100 pixels of x, it had 99"):
+            _require_same(shown, [labels], Path("a.png"), lossy=False)
 
     def test_an_evaluation_without_predictions(self, tmp_path: Path) -> None:
         run = write_sample_run(tmp_path)

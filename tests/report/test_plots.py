@@ -112,7 +112,7 @@ def test_lesions_by_size() -> None:
 
 def test_intervals() -> None:
     statistic = Statistic(mean=0.5, ci95=(0.25, 0.75))
-    classes = [ClassResult(1, "a & b", 3, 0, 0, 0, {"dice": statistic})]
+    classes = [ClassResult(1, "a & b", 3, 0, 3, 0, 0, {"dice": statistic})]
     root = parsed(plots.intervals(classes, "dice"))
     ((x, _),) = circles(root)
     line = next(e for e in root.iter("line") if e.get("class") == "interval")

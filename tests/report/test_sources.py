@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexseg.errors import ConfigError, DataError
-from flexseg.report.sources import find_source
+from flexseg.report.sources import CaseFiles, find_source
 from sample_run import write_sample_evaluation, write_sample_run
 
 
@@ -55,6 +55,25 @@ class TestFindSource:
         files = source.case_files()
         assert sorted(files) == [f"test_{i:02d}" for i in range(6)]
         assert files["test_00"].mask == tmp_path / "test" / "masks" / "test_00.png"
+
+    def test_cases_of_several_folders(self, tmp_path: Path) -> None:
+        """Noted one by one; what is not there any more is said."""
+        evaluation = write_sample_evaluation(tmp_path)
+        summary = json.loads((evaluation / "summary.json").read_text(encoding="utf-8"))
+        text = json.dumps(summary | {"masks_dir": None})
+        (evaluation / "summary.json").write_text(text, encoding="utf-8")
+        masks = [tmp_path / f"test/masks/test_0{i}.png" for i in range(6)]
+        (tmp_path / "other").mkdir()
+        masks[5] = masks[5].rename(tmp_path / "other/test_05.png")
+        lines = [f"test_0{i},{tmp_path / 'gone.png'},{mask}" for i, mask in enumerate(masks)]
+        (evaluation / "files.csv").write_text("\n".join(["case,image,mask", *lines]) + "\n")
+        source = find_source(evaluation)
+        files = source.case_files()
+        assert [files[f"test_0{i}"].mask for i in range(6)] == masks
+        assert all(f.image is None for f in files.values())
+        assert [m.what for m in source.missing] == ["images or masks of 6 cases"]
+        given = find_source(evaluation, images=tmp_path / "test/masks").case_files()
+        assert given["test_00"] == CaseFiles(masks[0], masks[0])
 
     def test_nothing_to_report(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"nothing to report.*flexseg train"):

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib.util
+import io
 import json
+import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
 from flexseg.cli import main
 from flexseg.config import load
-from flexseg.data.images import read_image
-from flexseg.data.pairing import Case
+from flexseg.data.images import read_image, write_png
 from flexseg.errors import ConfigError, DataError, Interrupted
+from flexseg.evaluation.run import evaluate
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
     is_ensemble,
     read_members,
+    read_seen_images,
     write_ensemble,
 )
 from flexseg.inference.run import make_predictor
+from flexseg.report.content import gather
+from flexseg.report.sources import find_source
 from flexseg.training import crossval
-from flexseg.training.crossval import CrossValidated, CrossValidation, make_folds
+from flexseg.training.crossval import CrossValidated, CrossValidation
 from flexseg.training.trainer import Run, Training
 
 CONFIG = """
@@ -59,51 +65,7 @@ bootstrap = 50
 id = 1
 color = [0, 255, 0]
 """
-
-
-def cases_of(groups: list[int]) -> list[Case]:
-    return [Case(f"c{i}", Path("i"), Path("m"), f"g{g}") for i, g in enumerate(groups)]
-
-
-class TestFolds:
-    @settings(max_examples=60, deadline=None)
-    @given(
-        st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=3, max_size=40),
-        st.integers(2, 5),
-        st.integers(0, 20),
-    )
-    def test_each_case_is_held_out_once_and_groups_stay_whole(
-        self, drawn: list[tuple[int, bool]], count: int, seed: int
-    ) -> None:
-        cases = cases_of([g for g, _ in drawn])
-        presence = np.array([[shown] for _, shown in drawn])
-        try:
-            parts = make_folds(cases, presence, count, seed)
-        except DataError:
-            # A single large group may be all that two folds leave for training.
-            assert count == 2 or len({case.group for case in cases}) < count
-            return
-        held = [case.id for fold in parts for case in fold.held_out]
-        assert sorted(held) == sorted(case.id for case in cases)
-        for fold in parts:
-            groups = [{c.group for c in part} for part in (fold.train, fold.valid, fold.held_out)]
-            assert all(groups)
-            assert len(set.union(*groups)) == sum(map(len, groups))
-
-    def test_classes_are_in_every_fold(self) -> None:
-        cases = cases_of(list(range(100)))
-        rare = np.arange(100) % 10 == 0
-        parts = make_folds(cases, rare[:, None], 5, 0)
-        for fold in parts:
-            assert sum(int(case.id[1:]) % 10 == 0 for case in fold.held_out) == 2
-
-    def test_too_few(self) -> None:
-        with pytest.raises(ConfigError, match="1 folds"):
-            make_folds(cases_of([0, 1, 2]), np.ones((3, 1), bool), 1, 0)
-        with pytest.raises(DataError, match=r"4 cases of 2 group\(s\)"):
-            make_folds(cases_of([0, 0, 1, 1]), np.ones((4, 1), bool), 2, 0)
-        with pytest.raises(DataError, match="cannot make 5 folds"):
-            make_folds(cases_of([0, 1, 2]), np.ones((3, 1), bool), 5, 0)
+ENSEMBLE = "train.best_model_file=ensemble.json"
 
 
 @pytest.fixture
@@ -132,8 +94,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("crossval")
     write_dataset(folder / "dataset", {"train": 9, "valid": 3, "test": 3})
+    for kind in ("images", "masks"):  # a mirrored copy in each direction, whatever the folds are
+        for source, copy in ((1, 0), (2, 1), (3, 2)):
+            with Image.open(folder / f"dataset/train/{kind}/train_0{source}.png") as image:
+                mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            mirrored.save(folder / f"dataset/valid/{kind}/valid_0{copy}.png")
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
-    cross_validate(folder)
+    tracked = ["--set", "train.mlflow=local"] if importlib.util.find_spec("mlflow") else []
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as caught:
+        main(["crossval", str(folder / "a.toml"), "--folds", "2", *tracked])
+    assert not caught.value.code
+    assert str(folder / "cv/report.html") in said.getvalue()
     return folder
 
 
@@ -177,8 +149,8 @@ def test_ensemble_averages_its_members(finished: Path) -> None:
     file = finished / "cv/models/ensemble.json"
     assert is_ensemble(file) and len(read_members(file)) == 2
     names = json.loads(file.read_text(encoding="utf-8"))["members"]
-    assert names == [f"../fold_{k}/models/best_model.h5" for k in range(2)]
-    ensemble = make_predictor(load(finished / "a.toml", ["train.best_model_file=ensemble.json"]))
+    assert names == ["members/fold_0.h5", "members/fold_1.h5"]
+    ensemble = make_predictor(load(finished / "a.toml", [ENSEMBLE]))
     assert isinstance(ensemble, EnsemblePredictor)
     single = [
         make_predictor(load(finished / "a.toml", [f"train.run_dir={finished / f'cv/fold_{k}'}"]))
@@ -194,13 +166,122 @@ def test_ensemble_averages_its_members(finished: Path) -> None:
 
 def test_ensemble_is_evaluated_and_infers_like_a_model(finished: Path, tmp_path: Path) -> None:
     for command in ("evaluate", "infer"):
-        options = ["--set", "train.best_model_file=ensemble.json", "-o", str(tmp_path / command)]
+        options = ["--set", ENSEMBLE, "-o", str(tmp_path / command)]
         source = ["-i", str(finished / "dataset/test/images")] if command == "infer" else []
         with pytest.raises(SystemExit) as caught:
             main([command, str(finished / "a.toml"), *options, *source])
         assert not caught.value.code
     assert sorted(ids_of(tmp_path / "evaluate/cases.csv")) == [f"test_0{i}" for i in range(3)]
     assert len(list((tmp_path / "infer").glob("*.png"))) == 3
+
+
+def test_ensemble_is_handed_on_as_one_folder(finished: Path, tmp_path: Path) -> None:
+    """Without the folds and the run's folder."""
+    shutil.copytree(finished / "cv/models", tmp_path / "handed/models")
+    moved = load(finished / "a.toml", [ENSEMBLE, f"train.model_dir={tmp_path / 'handed/models'}"])
+    assert all(tmp_path in member.parents for member in read_members(moved_file(tmp_path)))
+    batch = np.random.default_rng(0).uniform(0, 255, (2, 40, 48, 3)).astype(np.float32)
+    a, b = (
+        make_predictor(loaded).at_model_size(batch)
+        for loaded in (moved, load(finished / "a.toml", [ENSEMBLE]))
+    )
+    np.testing.assert_array_equal(a, b)
+
+
+def moved_file(folder: Path) -> Path:
+    return folder / "handed/models/ensemble.json"
+
+
+def test_report_shows_cases_of_all_folders(finished: Path) -> None:
+    report = json.loads((finished / "cv/report.json").read_text(encoding="utf-8"))
+    assert [m["what"] for m in report["missing"]] == ["curves of the trainings"]
+    assert report["audited"] and report["evaluation"]["out_of_fold"]
+    files = find_source(finished / "cv").case_files()
+    assert len(files) == 12
+    for name, found in files.items():
+        folder = finished / "dataset" / name.split("_")[0]
+        assert found.image == folder / f"images/{name}.png"
+        assert found.mask == folder / f"masks/{name}.png"
+
+
+def test_report_counts_every_case_once(finished: Path) -> None:
+    report = json.loads((finished / "cv/report.json").read_text(encoding="utf-8"))
+    (part,) = report["data"]
+    assert (part["split"], part["cases"], part["sizes"]) == ("all folds", 12, "48 x 40")
+    (said,) = (c["points"] for c in report["card"] if c["title"] == "Trained on")
+    assert said[0] == "12 cases of 12 groups for all folds."
+    of_splits = {"splits": [{"split": s, "cases": n} for s, n in (("train", 9), ("valid", 3))]}
+    for audit in (None, of_splits):
+        assert [d.cases for d in gather(find_source(finished / "cv"), audit).data] == [12]
+
+
+def test_copies_across_folds_are_findings_of_the_run(finished: Path) -> None:
+    run = finished / "cv"
+    parts = json.loads((run / "folds.json").read_text(encoding="utf-8"))
+    fold_of = {case: k for k, part in enumerate(parts) for case in part["held_out"]}
+    copies = [(f"train_0{i + 1}", f"valid_0{i}") for i in range(3)]
+    across = {f"fold {fold_of[a]} {a}" for a, b in copies if fold_of[a] != fold_of[b]}
+    assert across  # else the dataset above needs other copies
+    manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    found = [f for f in manifest["findings"] if f["code"] == "near-duplicates-across-splits"]
+    assert manifest["audited"] and {i for f in found for i in f["items"] for a in across if a in i}
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert [f for f in report["findings"] if f["code"] == "near-duplicates-across-splits"] == found
+
+
+def test_scores_and_folds_are_in_mlflow(finished: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{finished / 'mlflow.db'}")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    by_name = {run.info.run_name: run for run in runs}
+    assert sorted(by_name) == ["cv", "cv/fold_0", "cv/fold_1"]
+    whole = by_name["cv"]
+    summary = json.loads((finished / "cv/evaluation/summary.json").read_text(encoding="utf-8"))
+    assert whole.data.metrics["evaluation.dice.macro"] == summary["macro"]["dice"]["mean"]
+    assert whole.data.params["crossval.folds"] == "2" and whole.info.status == "FINISHED"
+    for k in range(2):
+        parent = by_name[f"cv/fold_{k}"].data.tags["mlflow.parentRunId"]
+        assert parent == whole.info.run_id
+
+
+class TestSeenCases:
+    """The ensemble is not scored on what its members were trained on, wherever that lies."""
+
+    def score(self, finished: Path, tmp_path: Path, *folders: str) -> None:
+        given = [f"test.{k}_dir={f}" for k, f in zip(("images", "masks"), folders, strict=True)]
+        loaded = load(finished / "a.toml", [ENSEMBLE, *given])
+        evaluate(loaded, tmp_path / "scored", tmp_path / "evaluation.csv")
+
+    def test_folder_of_the_folds(self, finished: Path, tmp_path: Path) -> None:
+        folder = finished / "dataset/valid"
+        with pytest.raises(DataError, match="3 of the 3 test cases were in the folds"):
+            self.score(finished, tmp_path, str(folder / "images"), str(folder / "masks"))
+
+    def test_copies_under_other_names(self, finished: Path, tmp_path: Path) -> None:
+        for kind in ("images", "masks"):
+            shutil.copytree(finished / f"dataset/test/{kind}", tmp_path / kind)
+            shutil.copy(finished / f"dataset/train/{kind}/train_04.png", tmp_path / kind / "x.png")
+        with pytest.raises(DataError, match=r"1 of the 4 test cases .* e\.g\. x"):
+            self.score(finished, tmp_path, str(tmp_path / "images"), str(tmp_path / "masks"))
+
+    def test_equal_names_of_other_images(
+        self,
+        finished: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Folders may count from 1 each; without hashes the names are all that is known."""
+        monkeypatch.setattr(logging.getLogger("flexseg"), "propagate", True)
+        for kind in ("images", "masks"):
+            shutil.copytree(finished / f"dataset/test/{kind}", tmp_path / kind)
+            (tmp_path / kind / "test_00.png").rename(tmp_path / kind / "train_00.png")
+        folders = str(tmp_path / "images"), str(tmp_path / "masks")
+        self.score(finished, tmp_path, *folders)
+        assert "1 test cases have names of cases" in caplog.text
+        monkeypatch.setattr("flexseg.evaluation.run.read_seen_images", lambda _: frozenset())
+        with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
+            self.score(finished, tmp_path, *folders)
 
 
 def test_interrupted_goes_on_where_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +318,14 @@ def test_resuming_needs_the_same_folds(project: Path) -> None:
 
 
 def test_earlier_results_move_aside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("fold_0", "fold_7", "evaluation"):
+    """Of a cross-validation, and of a training in the same folder."""
+    folders = ("fold_0", "fold_7", "evaluation", "models", "eval", "epoch_change_infer")
+    files = ("history.json", "mlflow.json", "evaluation.csv", "report.html", "run.json")
+    for name in folders:
         (project / "cv" / name).mkdir(parents=True)
         (project / "cv" / name / "mine.txt").write_text("kept", encoding="utf-8")
+    for name in (*files, "notes.txt"):
+        (project / "cv" / name).write_text("kept", encoding="utf-8")
 
     def stop(self: Training, *, resume: bool = False) -> Run:
         assert not resume
@@ -248,8 +334,17 @@ def test_earlier_results_move_aside(project: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(crossval.Training, "run", stop)
     with pytest.raises(Interrupted):
         cross_validate(project)
-    kept = sorted(path.parent.name.split("_2")[0] for path in project.glob("cv/*/mine.txt"))
-    assert kept == ["evaluation", "fold_0", "fold_7"]
+    kept = sorted(path.parent.name.split("_2")[0] for path in project.glob("cv/*_bak/mine.txt"))
+    assert kept == sorted(folders)
+    aside = [path for path in project.glob("cv/*_bak") if path.is_file()]
+    assert sorted(path.name.split("_2")[0] for path in aside) == sorted(files)
+    assert {path.read_text(encoding="utf-8") for path in aside} == {"kept"}
+    left = {path.name for path in (project / "cv").iterdir()} - {path.name for path in aside}
+    assert {name for name in left if not name.endswith("_bak")} == {
+        "folds.json",
+        "notes.txt",
+        "run.json",
+    }
 
 
 def test_same_names_in_two_folders(project: Path) -> None:
@@ -265,15 +360,28 @@ def test_one_output_folder_for_all_folds(project: Path) -> None:
         cross_validate(project, f"train.model_dir={project / 'models'}")
 
 
+def test_folds_do_not_write_their_weights_over_the_ensemble(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ensemble\.json names an ensemble"):
+        cross_validate(project, ENSEMBLE)
+
+
 class TestEnsembleFile:
-    def test_members_move_with_their_file(self, tmp_path: Path) -> None:
-        member = tmp_path / "a/fold_0/best.h5"
-        member.parent.mkdir(parents=True)
-        member.touch()
-        write_ensemble(tmp_path / "a/models/ensemble.json", [member])
-        (tmp_path / "a").rename(tmp_path / "b")
-        found = read_members(tmp_path / "b/models/ensemble.json")
-        assert [path.resolve() for path in found] == [tmp_path.resolve() / "b/fold_0/best.h5"]
+    def test_members_are_copied_and_earlier_ones_kept(self, tmp_path: Path) -> None:
+        member, image = tmp_path / "fold_0/best.h5", tmp_path / "1.png"
+        member.parent.mkdir()
+        write_png(image, np.zeros((2, 2, 3), np.uint8))
+        file = tmp_path / "models/ensemble.json"
+        for content in ("first", "first", "second"):
+            member.write_text(content, encoding="utf-8")
+            write_ensemble(file, {"fold_0": member}, [image, image])
+        member.unlink()
+        (tmp_path / "models").rename(tmp_path / "moved")
+        (found,) = read_members(tmp_path / "moved/ensemble.json")
+        assert found.read_text(encoding="utf-8") == "second"
+        (aside,) = (tmp_path / "moved").glob("members_*_bak/fold_0.h5")
+        assert aside.read_text(encoding="utf-8") == "first"
+        assert len(read_seen_images(tmp_path / "moved/ensemble.json")) == 1
+        assert "1.png" not in (tmp_path / "moved/ensemble.json").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(
         ("text", "what"),
@@ -282,6 +390,7 @@ class TestEnsembleFile:
             ("[]", "no list"),
             ('{"members": []}', "no list"),
             ('{"members": [3]}', "no list"),
+            ('{"members": ["a.h5"], "seen_images": 3}', "no list"),
             ('{"members": ["a.h5", "b.h5"]}', "2 of 2 members are missing"),
         ],
     )

@@ -7,12 +7,15 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from flexseg.config import load
+from flexseg.training import tracking
+from flexseg.training.run import RunManifest
 from flexseg.training.tracking import Tracker
 from flexseg.training.trainer import Run, Training
 
@@ -116,6 +119,47 @@ def test_scores_join_the_run(project: Path) -> None:
     assert [f.path for f in client.list_artifacts(run.info.run_id, "evaluation")] == [
         "evaluation/summary.json"
     ]
+
+
+class _Notes:
+    """A client that notes which runs are begun and which are gone on with."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, dict[str, str]]] = []
+        self.updated: list[str] = []
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(experiment_id="0")
+
+    def create_run(self, experiment: str, run_name: str, tags: dict[str, str]) -> Any:
+        self.begun.append((run_name, tags))
+        return SimpleNamespace(info=SimpleNamespace(run_id=f"id of {run_name}"))
+
+    def update_run(self, run_id: str, status: str) -> None:
+        self.updated.append(run_id)
+
+
+def test_fold_is_named_after_its_crossvalidation(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = _Notes()
+    monkeypatch.setattr(tracking, "_connect", lambda *_: client)
+    monkeypatch.setattr(Tracker, "_log_parameters", lambda _: None)
+    (project / "run/fold_0").mkdir(parents=True)
+    loaded = load(project / "a.toml")
+    whole = Tracker(loaded, RunManifest(project / "run", loaded))
+    whole.start(resumed=False)
+    config = load(project / "a.toml", [f"train.run_dir={project / 'run/fold_0'}"])
+    fold = Tracker(config, RunManifest(project / "run/fold_0", config))
+    fold.become_part_of(whole)
+    fold.start()
+    assert client.begun == [
+        ("run", {}),
+        ("run/fold_0", {"mlflow.parentRunId": "id of run"}),
+    ]
+    again = Tracker(loaded, RunManifest(project / "run", loaded))
+    again.start(resumed=True)
+    assert client.updated == ["id of run"] and len(client.begun) == 2
 
 
 def test_off_by_default(project: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +15,11 @@ import numpy as np
 
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.checking.facts import CaseFacts, examine
-from flexseg.checking.leaks import leak_findings
+from flexseg.checking.leaks import fold_leak_findings, leak_findings
 from flexseg.checking.rules import (
     error_finding,
     file_findings,
+    fold_class_findings,
     infer_findings,
     mirror_findings,
     network_findings,
@@ -30,13 +31,15 @@ from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
-from flexseg.data.splits import SPLITS, SplitName, find_splits
+from flexseg.data.splits import SPLITS, find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
+from flexseg.training.folds import ALL_FOLDS, Division
 from flexseg.training.supervision import wants_supervision
-from flexseg.training.trainer import require_tensorboard
+from flexseg.training.tensorboard import require_tensorboard
 
 
 @dataclass
@@ -97,9 +100,47 @@ def audit(
     report.findings += _check_names(loaded)
     if with_data and report.exit_code == 0:
         _check_data(loaded.experiment, report, on_case)
-    order = list(Severity)
-    report.findings.sort(key=lambda f: order.index(f.severity))
+    _worst_first(report.findings)
     return report
+
+
+def audit_folds(
+    loaded: LoadedConfig,
+    division: Division,
+    on_case: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Check every file of a cross-validation, each of which is read once.
+
+    The findings tell of the config, of all cases, and of what crosses the boundary between the
+    cases that a fold holds out and those that its network is trained on or chosen by.
+
+    Parameters
+    ----------
+    on_case : called with (done, total) while files are read.
+    """
+    report = CheckReport(loaded, [*loaded.findings, *division.findings])
+    labels = LabelMap.from_experiment(loaded.experiment)
+    facts = _examined(loaded.experiment, division.cases, labels, on_case)
+    known = {f.case.id: f for f in facts}
+    held_out, trained = (
+        {
+            f"fold {k}": [known[case.id] for case in getattr(fold, part)]
+            for k, fold in enumerate(division.folds)
+        }
+        for part in ("held_out", "train")
+    )
+    report.splits.append(_split_summary(ALL_FOLDS, facts, labels))
+    report.findings += split_findings(ALL_FOLDS, facts, labels)
+    report.findings += fold_class_findings(trained, labels)
+    report.findings += _file_findings(report, facts, labels)
+    report.findings += fold_leak_findings(loaded.experiment, held_out)
+    _worst_first(report.findings)
+    return report
+
+
+def _worst_first(findings: list[Finding]) -> None:
+    order = list(Severity)
+    findings.sort(key=lambda f: order.index(f.severity))
 
 
 def _short(value: Any) -> str:
@@ -169,25 +210,46 @@ def _check_data(
         report.findings.append(error_finding(error, "config"))
         return
     labels = LabelMap.from_experiment(experiment)
-    preprocessing = Preprocessing.from_experiment(experiment)
-    pairs = [(split, case) for split in SPLITS for case in splits.cases.get(split, ())]
-    facts: dict[SplitName, list[CaseFacts]] = defaultdict(list)
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda item: examine(item[1], labels, preprocessing), pairs)
-        for done, ((split, _), fact) in enumerate(zip(pairs, results, strict=True), start=1):
-            facts[split].append(fact)
-            if on_case is not None:
-                on_case(done, len(pairs))
-    all_facts = [fact for split in SPLITS for fact in facts[split]]
-    for split in SPLITS:
-        if facts[split]:
-            report.splits.append(_split_summary(split, facts[split], labels))
-            report.findings += split_findings(split, facts[split], labels)
-    report.findings += file_findings(all_facts)
-    report.findings += scale_findings(all_facts, experiment)
-    report.findings += unknown_findings(all_facts, labels, experiment, report.loaded.legacy)
+    cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
+    rest = iter(_examined(experiment, cases, labels, on_case))
+    facts: dict[str, list[CaseFacts]] = {
+        split: [next(rest) for _ in splits.cases.get(split, ())] for split in SPLITS
+    }
+    for split, found in facts.items():
+        if found:
+            report.splits.append(_split_summary(split, found, labels))
+            report.findings += split_findings(split, found, labels)
+    everything = [fact for found in facts.values() for fact in found]
+    report.findings += _file_findings(report, everything, labels)
     report.findings += leak_findings(experiment, facts)
     report.findings += infer_findings(experiment)
+
+
+def _examined(
+    experiment: Experiment,
+    cases: Sequence[Case],
+    labels: LabelMap,
+    on_case: Callable[[int, int], None] | None,
+) -> list[CaseFacts]:
+    """What reading each of some cases tells."""
+    preprocessing = Preprocessing.from_experiment(experiment)
+    facts = []
+    with ThreadPoolExecutor() as pool:
+        for fact in pool.map(lambda case: examine(case, labels, preprocessing), cases):
+            facts.append(fact)
+            if on_case is not None:
+                on_case(len(facts), len(cases))
+    return facts
+
+
+def _file_findings(report: CheckReport, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:
+    """What is wrong or doubtful with single files, whatever they are used for."""
+    experiment = report.loaded.experiment
+    return [
+        *file_findings(facts),
+        *scale_findings(facts, experiment),
+        *unknown_findings(facts, labels, experiment, report.loaded.legacy),
+    ]
 
 
 def _split_summary(split: str, facts: list[CaseFacts], labels: LabelMap) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from flexseg.data.duplicates import Fingerprint, fingerprint
 from flexseg.data.images import read_image, read_mask
 from flexseg.data.labels import LabelMap
+from flexseg.data.neighbours import neighbour_files
 from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
 from flexseg.data.store import check_same_aspect
@@ -49,11 +50,13 @@ def examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> CaseF
         facts.mode = f"{image.shape[2]} x {image.dtype}"
         facts.values = (float(image.min()), float(image.max()))
         facts.constant = facts.values[0] == facts.values[1]
-        content = str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
-        facts.digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(image).data)
+        facts.digest = digest.hexdigest()
         if not facts.constant:
             facts.fingerprint = fingerprint(image)
-        preprocessing.image(image[:2, :2], str(case.image))
+        preprocessing.single.image(image[:2, :2], str(case.image))
+        neighbour_files(case.image, preprocessing.neighbours)
     except FlexsegError as error:
         facts.problems.append(error)
     try:

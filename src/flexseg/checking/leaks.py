@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from flexseg.checking.facts import CaseFacts
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment
 from flexseg.data.duplicates import Fingerprint, NearDuplicate, find_near_duplicates
 from flexseg.data.names import is_augmented
-from flexseg.data.splits import SPLITS, SplitName
 
-Facts = dict[SplitName, list[CaseFacts]]
+# The cases of each part by its name, in order: of the splits, or of the folds.
+Facts = Mapping[str, Sequence[CaseFacts]]
 
-_WHERE = "splits"
-_SPLIT_AGAIN = "`flexseg split` divides by group and keeps copies together."
+_GROUP = {
+    "split": "`flexseg split` divides by group and keeps copies together.",
+    "fold": "Name the group in [dataset] group: folds never divide one.",
+}
 
 
 def leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
@@ -25,15 +28,39 @@ def leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
     same = {"valid", "test"} if one_folder else set()
     return [
         *(_validation_is_test() if one_folder else []),
-        *_exact_duplicates(facts, same),
-        *_near_duplicates(facts, same, experiment.dataset.group is not None),
-        *_shared_groups(facts, same, experiment.dataset.group is not None),
-        *_augmented(facts),
+        *_across_parts(facts, same, experiment, "split"),
+        *_augmented({name: facts[name] for name in ("valid", "test") if name in facts}),
     ]
 
 
-def _finding(severity: Severity, code: str, what: str, fix: str, items: list[str]) -> Finding:
-    return Finding(severity, "data", code, _WHERE, what, fix, tuple(items))
+def fold_leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
+    """What the network of a fold may have seen of the cases that it is scored on.
+
+    Two cases of different folds are on both sides of the boundary in both folds: either is held
+    out while the other one trains or validates. One look at all pairs is a look at every fold.
+
+    Parameters
+    ----------
+    facts : the cases that each fold holds out.
+    """
+    everything = [f for part in facts.values() for f in part]
+    return [*_across_parts(facts, set(), experiment, "fold"), *_augmented({"folds": everything})]
+
+
+def _across_parts(facts: Facts, same: set[str], experiment: Experiment, unit: str) -> list[Finding]:
+    """Cases, copies or groups in several parts; the parts `same` are one, `unit` is their kind."""
+    named = experiment.dataset.group is not None
+    return [
+        *_exact_duplicates(facts, same, unit),
+        *_near_duplicates(facts, same, named, unit),
+        *_shared_groups(facts, same, named, unit),
+    ]
+
+
+def _finding(
+    severity: Severity, code: str, unit: str, what: str, fix: str, items: list[str]
+) -> Finding:
+    return Finding(severity, "data", code, f"{unit}s", what, fix, tuple(items))
 
 
 def _validation_is_test() -> list[Finding]:
@@ -50,15 +77,15 @@ def _validation_is_test() -> list[Finding]:
     ]
 
 
-def _exact_duplicates(facts: Facts, same: set[str]) -> list[Finding]:
+def _exact_duplicates(facts: Facts, same: set[str], unit: str) -> list[Finding]:
     seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for split in SPLITS:
-        for f in facts[split]:
+    for part, cases in facts.items():
+        for f in cases:
             if f.digest:
-                seen[f.digest][split].append(f.case.id)
+                seen[f.digest][part].append(f.case.id)
     across, within = [], []
     for places in seen.values():
-        names = " = ".join(f"{split} {name}" for split, ids in places.items() for name in ids)
+        names = " = ".join(f"{part} {name}" for part, ids in places.items() for name in ids)
         if len(places) > 1 and set(places) != same:
             across.append(names)
         elif any(len(ids) > 1 for ids in places.values()):
@@ -69,9 +96,10 @@ def _exact_duplicates(facts: Facts, same: set[str]) -> list[Finding]:
             _finding(
                 Severity.WARNING,
                 "duplicates-across-splits",
-                f"{len(across)} images are in more than one split, pixel for pixel: "
+                unit,
+                f"{len(across)} images are in more than one {unit}, pixel for pixel: "
                 f"{examples(across)}.",
-                "Keep each of them in one split only; a score on seen images is no score.",
+                f"Keep each of them in one {unit} only; a score on seen images is no score.",
                 across,
             )
         )
@@ -80,7 +108,8 @@ def _exact_duplicates(facts: Facts, same: set[str]) -> list[Finding]:
             _finding(
                 Severity.NOTE,
                 "duplicates",
-                f"{len(within)} images occur twice within a split: {examples(within)}.",
+                unit,
+                f"{len(within)} images occur twice within a {unit}: {examples(within)}.",
                 "",
                 within,
             )
@@ -88,22 +117,23 @@ def _exact_duplicates(facts: Facts, same: set[str]) -> list[Finding]:
     return findings
 
 
-def _near_duplicates(facts: Facts, same: set[str], named: bool) -> list[Finding]:
+def _near_duplicates(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
     """Copies that are flipped, rotated, resized or mildly warped, whatever their names say."""
-    listed = [(s, f) for s in SPLITS for f in facts[s] if f.fingerprint is not None]
+    parts = list(facts)
+    listed = [(p, f) for p in parts for f in facts[p] if f.fingerprint is not None]
 
     def known(first: int, second: int) -> bool:
         """Whether another finding tells of this pair."""
-        (split_a, a), (split_b, b) = listed[first], listed[second]
+        (part_a, a), (part_b, b) = listed[first], listed[second]
         told = named or is_augmented(a.case.id) or is_augmented(b.case.id)
         return (
             a.digest == b.digest
-            or {split_a, split_b} == same
+            or {part_a, part_b} == same
             or (told and a.case.group == b.case.group)
         )
 
     prints: list[Fingerprint] = [f.fingerprint for _, f in listed if f.fingerprint is not None]
-    pairs = find_near_duplicates(prints, [SPLITS.index(s) for s, _ in listed], skip=known)
+    pairs = find_near_duplicates(prints, [parts.index(p) for p, _ in listed], skip=known)
     if not pairs:
         return []
     items = [_described(pair, listed) for pair in pairs]
@@ -112,30 +142,31 @@ def _near_duplicates(facts: Facts, same: set[str], named: bool) -> list[Finding]
         _finding(
             Severity.WARNING,
             "near-duplicates-across-splits",
-            f"{len(items)} pair(s) from different splits, {len(images)} images in all, look like "
+            unit,
+            f"{len(items)} pair(s) from different {unit}s, {len(images)} images in all, look like "
             f"copies of one image or neighbouring slices: {examples(items)}.",
-            "Look at them. Copies belong in one split: name a group for them ([dataset] group) or "
-            "remove them.",
+            f"Look at them. Copies belong in one {unit}: name a group for them ([dataset] group) "
+            "or remove them.",
             items,
         )
     ]
 
 
-def _described(pair: NearDuplicate, listed: list[tuple[SplitName, CaseFacts]]) -> str:
-    (split_a, a), (split_b, b) = listed[pair.first], listed[pair.second]
+def _described(pair: NearDuplicate, listed: list[tuple[str, CaseFacts]]) -> str:
+    (part_a, a), (part_b, b) = listed[pair.first], listed[pair.second]
     moved = ["mirrored"] if pair.flipped else []
     # The angle is known to some 6 degrees; that of a mirrored copy depends on the axis.
     if pair.angle > 6:
         moved.append(f"rotated by about {pair.angle:.0f} degrees")
     hint = f" ({', '.join(moved)})" if moved else ""
-    return f"{split_a} {a.case.id} ~ {split_b} {b.case.id}{hint}"
+    return f"{part_a} {a.case.id} ~ {part_b} {b.case.id}{hint}"
 
 
-def _shared_groups(facts: Facts, same: set[str], named: bool) -> list[Finding]:
+def _shared_groups(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
     places: dict[str, dict[str, list[CaseFacts]]] = defaultdict(lambda: defaultdict(list))
-    for split in SPLITS:
-        for f in facts[split]:
-            places[f.case.group][split].append(f)
+    for part, cases in facts.items():
+        for f in cases:
+            places[f.case.group][part].append(f)
     shared = {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
     if named:
         if not shared:
@@ -144,9 +175,10 @@ def _shared_groups(facts: Facts, same: set[str], named: bool) -> list[Finding]:
             _finding(
                 Severity.WARNING,
                 "groups-across-splits",
-                f"{len(shared)} groups (patients, volumes) have cases in more than one split: "
+                unit,
+                f"{len(shared)} groups (patients, volumes) have cases in more than one {unit}: "
                 f"{examples(sorted(shared))}.",
-                f"Split by group: cases of one patient resemble each other. {_SPLIT_AGAIN}",
+                f"Divide by group: cases of one patient resemble each other. {_GROUP[unit]}",
                 sorted(shared),
             )
         ]
@@ -155,12 +187,12 @@ def _shared_groups(facts: Facts, same: set[str], named: bool) -> list[Finding]:
     copies = {
         group: found
         for group, found in shared.items()
-        if any(is_augmented(f.case.id) for cases in found.values() for f in cases)
+        if any(is_augmented(f.case.id) for part in found.values() for f in part)
     }
     if not copies:
         return []
     items = [
-        " ~ ".join(f"{split} {examples([f.case.id for f in cases], 2)}" for split, cases in
+        " ~ ".join(f"{name} {examples([f.case.id for f in part], 2)}" for name, part in
                    copies[group].items())
         for group in sorted(copies)
     ]  # fmt: skip
@@ -168,9 +200,10 @@ def _shared_groups(facts: Facts, same: set[str], named: bool) -> list[Finding]:
         _finding(
             Severity.WARNING,
             "siblings-across-splits",
-            f"{len(items)} images have augmented copies in another split, as their names tell: "
+            unit,
+            f"{len(items)} images have augmented copies in another {unit}, as their names tell: "
             f"{examples(items, 2)}.",
-            f"Split first, then augment the training split. {_SPLIT_AGAIN}",
+            f"Divide first, then augment the training cases. {_GROUP[unit]}",
             items,
         )
     ]
@@ -178,19 +211,19 @@ def _shared_groups(facts: Facts, same: set[str], named: bool) -> list[Finding]:
 
 def _augmented(facts: Facts) -> list[Finding]:
     findings = []
-    for split in ("valid", "test"):
-        names = [f.case.id for f in facts[split] if is_augmented(f.case.id)]
+    for part, cases in facts.items():
+        names = [f.case.id for f in cases if is_augmented(f.case.id)]
         if names:
             findings.append(
                 Finding(
                     Severity.WARNING,
                     "data",
                     "augmented-cases",
-                    f"[{split}]",
-                    f"{len(names)} of {len(facts[split])} images are augmented copies, as their "
+                    f"[{part}]",
+                    f"{len(names)} of {len(cases)} images are augmented copies, as their "
                     f"names tell: {examples(names)}.",
                     "A score on distorted images says little about real ones: keep the originals "
-                    "only, and augment the training split alone.",
+                    "only, and augment training images alone.",
                     tuple(names),
                 )
             )

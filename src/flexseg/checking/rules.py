@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,38 @@ def split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> list
                     f"The class {c.id} ({c.name}) occurs in no mask of this split.",
                     "Check its colour in the map, or split the cases otherwise.",
                     [],
+                )
+            )
+    return findings
+
+
+def fold_class_findings(
+    trained: Mapping[str, Sequence[CaseFacts]], labels: LabelMap
+) -> list[Finding]:
+    """Classes that some folds cannot learn, as all cases with them are elsewhere.
+
+    Parameters
+    ----------
+    trained : the training cases of each fold.
+    """
+    findings = []
+    for c in labels.foreground:
+        lacking = [
+            fold
+            for fold, facts in trained.items()
+            if not any(f.class_pixels and f.class_pixels[c.id] for f in facts)
+        ]
+        # A class that is nowhere is told once, for all cases.
+        if 0 < len(lacking) < len(trained):
+            findings.append(
+                _data(
+                    Severity.WARNING,
+                    "class-absent-in-fold",
+                    "folds",
+                    f"The class {c.id} ({c.name}) is in no training mask of {examples(lacking)}: "
+                    "these networks cannot learn it.",
+                    "Take more folds, or more cases of the class.",
+                    lacking,
                 )
             )
     return findings

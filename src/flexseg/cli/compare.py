@@ -12,7 +12,7 @@ from flexseg.cli.app import JsonOption, app, console, say
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexseg.evaluation.compare import Comparison
+    from flexseg.evaluation.compare import Comparison, Standing
 
 
 @app.command()
@@ -95,9 +95,16 @@ def _print_ranking(comparison: Comparison) -> None:
             _with_interval(s.mean, s.ci95),
             *by_class,
             *(str(counted[s.name]) for counted in counts.values()),
-            *((escape(", ".join(s.not_told_apart)) or "-",) if len(standings) > 2 else ()),
+            *((escape(_not_told_apart(s)),) if len(standings) > 2 else ()),
         )
     console.print(table)
+
+
+def _not_told_apart(standing: Standing) -> str:
+    names = list(standing.not_told_apart)
+    if standing.no_interval:
+        names.append(f"{', '.join(standing.no_interval)} (too few groups for an interval)")
+    return ", ".join(names) or "-"
 
 
 def _print_differences(comparison: Comparison) -> None:
@@ -136,6 +143,8 @@ def _print_differences(comparison: Comparison) -> None:
 def _verdict(comparison: Comparison) -> str:
     """One sentence for two runs."""
     best, other = comparison.standings
+    if other.no_interval:
+        return "Too few groups for an interval: nothing can be said of which of the two is better."
     if other.rank == 1:
         return "The data cannot tell the two apart."
     return f"{best.name} is better than {other.name}: the interval of the difference excludes 0."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,12 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.errors import DataError
+
+if TYPE_CHECKING:
+    from flexseg.checking.audit import CheckReport
+
+logger = logging.getLogger(__name__)
 
 
 @app.command()
@@ -33,16 +40,41 @@ def crossval(
 ) -> None:
     """Train K networks, score each on the fold it has not seen, and keep them as an ensemble."""
     select_backend(backend)
+    from flexseg.checking.audit import audit_folds
+    from flexseg.report.html import write_report
+    from flexseg.report.sources import find_source
     from flexseg.reporting import print_scores
     from flexseg.training.crossval import CrossValidation
 
     loaded = load_config(config, overrides, strict)
     validation = CrossValidation(loaded, overrides or (), folds, console)
-    runs = validation.train(resume=resume)
+    with progress("Reading the data") as on_case:
+        audit = audit_folds(loaded, validation.division, on_case)
+    _tell(audit)
+    runs = validation.train(resume=resume, audited=audit.findings)
     with progress("Scoring") as on_case:
         result = validation.score(runs, on_case)
     for fold in result.summary["crossval"]["folds"]:
         dice = "-" if fold["dice"] is None else f"{fold['dice']:.4f}"
         say(f"fold {fold['fold']}: Dice {dice} of {fold['cases']} cases")
     print_scores(console, result.summary)
-    say(f"Results: {result.evaluation}\nEnsemble: {result.ensemble}")
+    html, _, _ = write_report(find_source(validation.folder), audit=audit.as_dict())
+    say(f"Results: {result.evaluation}\nReport: {html}\nEnsemble: {result.ensemble}")
+
+
+def _tell(audit: CheckReport) -> None:
+    """Log what was found about the data: a leak is better known before hours of training.
+
+    Raises
+    ------
+    DataError : a file cannot be used.
+    """
+    from flexseg.config.findings import Severity
+
+    for finding in audit.findings:
+        if finding.scope != "data":
+            continue  # told when the config was read
+        if finding.severity is Severity.ERROR:
+            raise DataError(finding.what, finding.fix, finding.where)
+        level = logging.WARNING if finding.severity is Severity.WARNING else logging.INFO
+        logger.log(level, "%s: %s", finding.where, finding.what)

@@ -22,7 +22,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="HTML file [default: report.html]."),
+        typer.Option("--output", "-o", metavar="FILE", help="HTML file (default: report.html)."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Config that names the classes, for an evaluation's folder.")
@@ -67,15 +67,16 @@ def _audit(source: Source) -> dict[str, Any] | None:
 
     if source.run_dir is None or source.loaded is None:
         return None
-    if source.manifest.get("crossval"):
-        why = "the folds of a cross-validation are not audited; run `flexseg check`"
-        source.missing.append(Missing("audit of the data", why))
-        return None
-    from flexseg.checking.audit import audit
+    from flexseg.checking.audit import audit, audit_folds
+    from flexseg.training.folds import recorded_division
 
     try:
         with progress("Reading the data") as on_case:
-            result = audit(source.loaded, on_case=on_case).as_dict()
+            if source.crossval:
+                division = recorded_division(source.loaded.experiment, source.run_dir)
+                result = audit_folds(source.loaded, division, on_case).as_dict()
+            else:
+                result = audit(source.loaded, on_case=on_case).as_dict()
     except FlexsegError as error:
         source.missing.append(Missing("audit of the data", str(error)))
         return None

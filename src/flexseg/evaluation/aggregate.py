@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,32 @@ def mean_or_none(values: NDArray[np.float64]) -> float | None:
     return float(defined.mean()) if len(defined) else None
 
 
+def mean_of_classes(
+    values: NDArray[np.float64], draws: NDArray[np.float64]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Mean of the classes' means, and its interval; (None, None) if no class is defined.
+
+    The interval varies the classes that several groups have. Nothing is known of the spread
+    between groups of a class that only one has, so its mean stays as it is in all resamples:
+    the interval is that of the mean shown, but too narrow. None if that holds of all classes.
+
+    Parameters
+    ----------
+    values : [cases, classes]; NaN where a class is not defined.
+    draws : their `bootstrap_means` [resamples, classes].
+    """
+    means = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
+    present = [column for column, mean in enumerate(means) if mean is not None]
+    if not present:
+        return None, None
+    fixed = np.array([means[column] for column in present], dtype=float)
+    unknown = np.isnan(draws[:, present]).all(axis=0)
+    if unknown.all():
+        return float(fixed.mean()), None
+    varied = np.where(unknown, fixed, draws[:, present])
+    return float(fixed.mean()), interval(varied.mean(axis=1))
+
+
 def rounded(value: float | None) -> float | None:
     """For tables: 6 decimals; None for NaN."""
     return None if value is None or np.isnan(value) else round(float(value), DECIMALS)
@@ -98,14 +124,9 @@ class Sample:
         } | {name: rounded(value) for name, value in zip(names, quantiles, strict=True)}
 
     def macro(self, metric: str) -> dict[str, Any]:
-        """Mean over the classes that occur, of their means over cases."""
-        values, draws = self.values[metric], self._draws[metric]
-        by_class = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
-        present = [i for i, mean in enumerate(by_class) if mean is not None]
-        if not present:
-            return {"mean": None, "ci95": None}
-        mean = float(np.mean([by_class[i] for i in present]))
-        return {"mean": rounded(mean), "ci95": _pair(interval(draws[:, present].mean(axis=1)))}
+        """Mean over the classes that occur, of their means over cases, see `mean_of_classes`."""
+        mean, limits = mean_of_classes(self.values[metric], self._draws[metric])
+        return {"mean": rounded(mean), "ci95": _pair(limits)}
 
     def worst(self, metric: str, column: int, names: Sequence[str]) -> list[list[Any]]:
         """The cases with the lowest values: [name, value], the lowest first."""
@@ -119,15 +140,25 @@ def _pair(limits: tuple[float, float] | None) -> list[float | None] | None:
     return [rounded(limits[0]), rounded(limits[1])] if limits else None
 
 
-def small_sample_note(groups: int) -> str | None:
-    """What to think of intervals over few groups; None if there are enough.
+def small_sample_note(groups: Mapping[str, int]) -> str | None:
+    """What to think of intervals over few groups; None if every class that has one has enough.
 
     The percentile bootstrap is too narrow for few groups: of skewed scores its 95 % interval
     holds the true mean in about 90 % of samples with 10 groups and 93 % with 30.
+
+    Parameters
+    ----------
+    groups : class name -> groups in whose reference the class is; of 0 or 1 there is no interval.
     """
-    if groups >= SMALL_SAMPLE:
+    few = classes_with_few({name: n for name, n in groups.items() if n > 1}, SMALL_SAMPLE)
+    if not few:
         return None
     return (
-        f"Only {groups} independent groups: the intervals are too narrow for so few; "
-        f"{SMALL_SAMPLE} or more make them reliable."
+        f"Only few independent groups have these classes in their reference: {few}. Their "
+        f"intervals are too narrow for so few; {SMALL_SAMPLE} or more make them reliable."
     )
+
+
+def classes_with_few(groups: Mapping[str, int], limit: int) -> str:
+    """The classes with some but fewer than `limit` groups, for people: "vessel (3), nerve (12)"."""
+    return ", ".join(f"{name} ({count})" for name, count in groups.items() if 0 < count < limit)

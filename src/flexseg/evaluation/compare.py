@@ -1,20 +1,15 @@
 """Runs against each other on the same cases: paired differences and what they prove.
 
 Differences are taken within each case, because cases differ far more from each other than
-networks do. Intervals are bootstrapped over groups (`evaluation.aggregate`); p values are of
-Wilcoxon's signed-rank test on the groups' mean differences, where zeros keep their ranks
-(Pratt), and are adjusted by Holm's method where more than two runs are compared.
-
-References
-----------
-Wilcoxon: Individual comparisons by ranking methods. Biometrics Bulletin 1, 1945.
-Pratt: Remarks on zeros and ties in the Wilcoxon signed rank procedures. JASA 54, 1959.
-Holm: A simple sequentially rejective multiple test procedure. Scand. J. Statistics 6, 1979.
+networks do. Intervals are bootstrapped over groups (`evaluation.aggregate`). Tests are on what
+each group contributes to the mean difference (`evaluation.paired`): Wilcoxon's signed-rank test in
+a class; in the mean of several classes, where ranks would lose the weight of rare ones, a
+sign-flip test of that mean. Holm's method adjusts p where more than two runs are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -25,10 +20,12 @@ from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.aggregate import (
     bootstrap_means,
-    interval,
+    classes_with_few,
+    mean_of_classes,
     mean_or_none,
     small_sample_note,
 )
+from flexseg.evaluation.paired import DECIMALS, contributions, holm, sign_flip_p, signed_rank_p
 from flexseg.evaluation.results import Results
 
 # 1: more is better; -1: less is better.
@@ -57,8 +54,6 @@ _SETTINGS = {
 MACRO = "mean of classes"
 # The signed-rank test cannot give p < 0.05 below this number of differences.
 _FEWEST = 6
-# Scores are stored with 6 decimals; what differs by less is equal.
-_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,11 @@ class Difference:
     ----------
     first, second : names of the runs; the difference is second - first.
     cases, groups : how many have the metric in both runs.
-    mean : mean difference over cases; of `MACRO` the mean of the classes' means.
+    mean : mean difference over cases; of `MACRO` the mean of the classes' means, over the
+        classes that two groups or more have (if no class has: over those that occur).
     ci95 : its bootstrap interval; None where one group alone says nothing.
-    p : of the signed-rank test, two-sided; None with fewer than two groups.
+    p : of the signed-rank test, of `MACRO` over several classes of the sign-flip test of that
+        mean; two-sided; None with fewer than two groups.
     p_holm : adjusted for the number of pairs of runs.
     better, worse, equal : cases by whether the second run is better in them.
     """
@@ -101,6 +98,7 @@ class Standing:
     classes : mean by class name, over the cases in whose reference the class is.
     missed, false_positive : cases by class name.
     not_told_apart : runs that neither are clearly better nor clearly worse.
+    no_interval : runs of which nothing can be said, as too few groups have a class.
     """
 
     name: str
@@ -111,6 +109,7 @@ class Standing:
     missed: dict[str, int]
     false_positive: dict[str, int]
     not_told_apart: list[str]
+    no_interval: list[str]
 
 
 @dataclass(frozen=True)
@@ -205,10 +204,9 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
             run.name,
         )
     columns = {name: column[order] for name, column in run.columns.items()}
-    sizes = [c.get("reference_px") for c in (columns, first.columns)]
-    if sizes[0] is not None and sizes[1] is not None:
-        differ = ~np.isclose(sizes[0], sizes[1], equal_nan=True).all(axis=1)
-        if differ.any():
+    for size in {"reference_px", "reference_ml"} & set(columns) & set(first.columns):
+        same = np.isclose(columns[size], first.columns[size], equal_nan=True)
+        if (differ := ~same.all(axis=1)).any():
             found = examples([first.cases[i] for i in np.flatnonzero(differ)])
             raise DataError(
                 f"{int(differ.sum())} cases have another reference mask than in {first.name}: "
@@ -250,16 +248,17 @@ def _mean_by_case(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return sums / defined.sum(axis=1)
 
 
-def _macro(
-    values: NDArray[np.float64], draws: NDArray[np.float64]
-) -> tuple[float | None, tuple[float, float] | None]:
-    """Mean of the classes' means, and its interval from draws [resamples, classes]."""
-    means = [mean_or_none(values[:, column]) for column in range(values.shape[1])]
-    present = [column for column, mean in enumerate(means) if mean is not None]
-    if not present:
-        return None, None
-    mean = float(np.mean([means[column] for column in present]))
-    return mean, interval(draws[:, present].mean(axis=1))
+def _columns_of_mean(change: NDArray[np.float64], groups: NDArray[np.str_]) -> list[int]:
+    """The classes that the mean of classes is of: those that at least two groups have.
+
+    Which run is better must not hang on a class of which the spread between groups is not known.
+    Without such classes: those that occur, which then have no interval; or all.
+    """
+    counts = [len(set(groups[~np.isnan(column)])) for column in change.T]
+    for least in (2, 1, 0):
+        if found := [column for column, count in enumerate(counts) if count >= least]:
+            break
+    return found
 
 
 def _differences(
@@ -271,17 +270,14 @@ def _differences(
     groups = np.asarray(runs[0].groups)
     found: list[Difference] = []
     for a, b in combinations(range(len(runs)), 2):
-        change = np.round(values[b] - values[a], _DECIMALS)
+        change = np.round(values[b] - values[a], DECIMALS)
         draws = bootstrap_means(change, runs[0].groups, max(resamples, 1))
-        columns: list[tuple[str, NDArray, float | None, tuple[float, float] | None]] = [
-            (name, change[:, i], mean_or_none(change[:, i]), interval(draws[:, i]))
-            for i, name in enumerate(runs[0].classes.values())
-        ]
-        macro = np.round(_mean_by_case(change), _DECIMALS)
-        columns.append((MACRO, macro, *_macro(change, draws)))
-        for name, column, mean, ci in columns:
-            defined = ~np.isnan(column)
-            gain = DIRECTIONS[metric] * column[defined]
+        parts = [(name, [column]) for column, name in enumerate(runs[0].classes.values())]
+        for name, columns in (*parts, (MACRO, _columns_of_mean(change, groups))):
+            by_case = np.round(_mean_by_case(change[:, columns]), DECIMALS)
+            defined = ~np.isnan(by_case)
+            test = signed_rank_p if len(columns) == 1 else sign_flip_p
+            gain = DIRECTIONS[metric] * by_case[defined]
             found.append(
                 Difference(
                     runs[a].name,
@@ -289,9 +285,8 @@ def _differences(
                     name,
                     int(defined.sum()),
                     len(set(groups[defined])),
-                    mean,
-                    ci,
-                    signed_rank_p(_group_means(column, groups)),
+                    *mean_of_classes(change[:, columns], draws[:, columns]),
+                    test(contributions(change[:, columns], groups)),
                     None,
                     int((gain > 0).sum()),
                     int((gain < 0).sum()),
@@ -305,44 +300,6 @@ def _differences(
     return [replace(d, p_holm=adjusted.get(i)) for i, d in enumerate(found)]
 
 
-def _group_means(column: NDArray[np.float64], groups: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Means of the groups that have a defined value."""
-    defined = ~np.isnan(column)
-    _, owner = np.unique(groups[defined], return_inverse=True)
-    sums = np.bincount(owner, weights=column[defined])
-    return np.round(sums / np.maximum(np.bincount(owner), 1), _DECIMALS)
-
-
-def signed_rank_p(differences: NDArray[np.float64]) -> float | None:
-    """Two-sided p of Wilcoxon's signed-rank test of independent differences, zeros by Pratt.
-
-    1 if all are zero; None with fewer than two.
-    """
-    if len(differences) < 2:
-        return None
-    if not differences.any():
-        return 1.0
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences, zero_method="pratt").pvalue)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment, in the order given.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted = [0.0] * len(p)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
-        adjusted[index] = highest
-    return adjusted
-
-
 def _standings(
     runs: Sequence[Results],
     values: Sequence[NDArray[np.float64]],
@@ -353,10 +310,14 @@ def _standings(
     direction = DIRECTIONS[metric]
     better: dict[str, set[str]] = {run.name: set() for run in runs}
     tied: dict[str, list[str]] = {run.name: [] for run in runs}
+    unknown: dict[str, list[str]] = {run.name: [] for run in runs}
     for d in differences:
         if d.class_name != MACRO:
             continue
-        if d.ci95 is None or d.ci95[0] <= 0 <= d.ci95[1]:
+        if d.ci95 is None:
+            unknown[d.first].append(d.second)
+            unknown[d.second].append(d.first)
+        elif d.ci95[0] <= 0 <= d.ci95[1]:
             tied[d.first].append(d.second)
             tied[d.second].append(d.first)
         elif direction * d.ci95[0] > 0:
@@ -365,7 +326,8 @@ def _standings(
             better[d.second].add(d.first)
     result = []
     for run, scores in zip(runs, values, strict=True):
-        mean, ci = _macro(scores, bootstrap_means(scores, run.groups, max(resamples, 1)))
+        draws = bootstrap_means(scores, run.groups, max(resamples, 1))
+        mean, ci = mean_of_classes(scores, draws)
         names = list(run.classes.values())
         result.append(
             Standing(
@@ -377,6 +339,7 @@ def _standings(
                 _count(run, "missed"),
                 _count(run, "false positive"),
                 tied[run.name],
+                unknown[run.name],
             )
         )
     worst = float("inf")
@@ -389,11 +352,12 @@ def _count(run: Results, status: str) -> dict[str, int]:
 
 
 def _notes(runs: Sequence[Results], differences: Sequence[Difference], resamples: int) -> list[str]:
-    groups = len(set(runs[0].groups))
+    groups = _groups_by_class(runs, differences)
     notes = [
         "Differences are within cases, over those in whose reference the class is; intervals: "
-        f"95 % bootstrap over groups, {resamples} resamples; p: Wilcoxon signed-rank on the "
-        "groups' means.",
+        f"95 % bootstrap over groups, {resamples} resamples; p: Wilcoxon signed-rank on what each "
+        "group contributes to the difference, for the mean of several classes a sign-flip test of "
+        "that mean.",
         "The rank is 1 + the number of runs that are clearly better: the interval of the "
         "difference excludes 0.",
     ]
@@ -402,13 +366,34 @@ def _notes(runs: Sequence[Results], differences: Sequence[Difference], resamples
             "With more than two runs look at the p by Holm, which accounts for all pairs; each "
             "interval is for its pair alone."
         )
-    if groups < _FEWEST:
+    if any(d.ci95 is None for d in differences if d.class_name == MACRO):
         notes.append(
-            f"With {groups} independent groups the test cannot give p < 0.05, whatever the runs."
+            "Where no class is in the reference of two groups or more, there is no interval: "
+            "sharing a rank then does not mean that runs are alike."
         )
-    if few := small_sample_note(groups):
-        notes.append(few)
+    elif single := [name for name, count in groups.items() if count == 1]:
+        notes.append(
+            f"One group alone has {', '.join(single)}: its difference has no interval and is not "
+            "in the mean of classes, which ranks the runs."
+        )
+    if few := classes_with_few(groups, _FEWEST):
+        notes.append(
+            "The test cannot give p < 0.05, whatever the runs, where so few independent groups "
+            f"have a class: {few}."
+        )
+    if small := small_sample_note(groups):
+        notes.append(small)
     if any(d.mean is None for d in differences):
         empty = sorted({d.class_name for d in differences if d.mean is None})
         notes.append(f"Nothing to compare, as no case has it in both runs: {', '.join(empty)}.")
     return notes
+
+
+def _groups_by_class(
+    runs: Sequence[Results], differences: Sequence[Difference]
+) -> Mapping[str, int]:
+    """Groups that have a class in all runs; the fewest of any pair."""
+    return {
+        name: min(d.groups for d in differences if d.class_name == name)
+        for name in runs[0].classes.values()
+    }

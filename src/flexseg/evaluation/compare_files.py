@@ -155,8 +155,9 @@ def _draw_row(
     ends = difference.ci95 or (difference.mean, difference.mean)
     axes.plot(ends, (row + 0.42, row + 0.42), color=_MEAN, linewidth=2.5, solid_capstyle="butt")
     axes.plot(difference.mean, row + 0.42, "o", color=_MEAN, markersize=6)
+    text = f"{difference.mean:+.3f}" + ("" if difference.ci95 else " (no interval)")
     axes.annotate(
-        f"{difference.mean:+.3f}", (difference.mean, row + 0.42), (0, -4), va="top", ha="center",
+        text, (difference.mean, row + 0.42), (0, -4), va="top", ha="center",
         textcoords="offset points", fontsize="small",
     )  # fmt: skip
     # The cases to look at first: where the runs differ most.

@@ -38,7 +38,8 @@ def summarize(
     classes = []
     for column, c in enumerate(foreground):
         of_class = [result.classes[column] for result in results]
-        entry = _class_entry(c, [scores.overlap for scores in of_class], overlaps(matrix)[c.id])
+        by_case = [scores.overlap for scores in of_class]
+        entry = _class_entry(c, by_case, groups, overlaps(matrix)[c.id])
         entry |= {metric: sample.statistics(metric, column) for metric in METRICS}
         entry["worst"] = sample.worst("dice", column, [case.id for case in cases])
         lesions = totals([scores.lesions for scores in of_class], measures.lesion_sizes)
@@ -55,7 +56,7 @@ def summarize(
         "macro": {metric: sample.macro(metric) for metric in METRICS},
         "confusion": matrix.tolist(),
         "confusion_names": [c.name for c in labels.classes],
-        "notes": _notes(len(set(groups)), resamples),
+        "notes": _notes(classes, resamples),
     }
 
 
@@ -77,7 +78,8 @@ def group_summary(
     sample = _sample(values, POOLED_METRICS, list(matrices), resamples)
     classes = []
     for column, c in enumerate(labels.foreground):
-        entry = _class_entry(c, [row[c.id] for row in of_groups], pooled[c.id])
+        by_group = [row[c.id] for row in of_groups]
+        entry = _class_entry(c, by_group, list(matrices), pooled[c.id])
         entry |= {metric: sample.statistics(metric, column) for metric in POOLED_METRICS}
         entry["worst"] = sample.worst("dice", column, list(matrices))
         classes.append(entry)
@@ -98,7 +100,9 @@ def _overlap_values(overlap: Overlap) -> dict[str, float]:
     return {metric: getattr(overlap, metric) for metric in POOLED_METRICS}
 
 
-def _class_entry(c: LabelClass, by_case: list[Overlap], pooled: Overlap) -> dict[str, Any]:
+def _class_entry(
+    c: LabelClass, by_case: Sequence[Overlap], groups: Sequence[str], pooled: Overlap
+) -> dict[str, Any]:
     statuses = [overlap.status for overlap in by_case]
     return {
         "id": c.id,
@@ -106,17 +110,31 @@ def _class_entry(c: LabelClass, by_case: list[Overlap], pooled: Overlap) -> dict
         "color": list(c.colors[0]),
         "cases_with_reference": statuses.count("scored") + statuses.count("missed"),
         "cases_with_empty_reference": statuses.count("absent") + statuses.count("false positive"),
+        "groups_with_reference": len(
+            {group for group, overlap in zip(groups, by_case, strict=True) if overlap.reference}
+        ),
         "missed": statuses.count("missed"),
         "false_positive": statuses.count("false positive"),
         "pooled_pixels": {m: rounded(v) for m, v in _overlap_values(pooled).items()},
     }
 
 
-def _notes(groups: int, resamples: int) -> list[str]:
+def _notes(classes: Sequence[dict[str, Any]], resamples: int) -> list[str]:
     notes = [
         "Means are over cases in whose reference the class is present; the background is in no "
         "mean. A missed object counts with Dice 0, surface agreement 0 and the image's diagonal "
         f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
     ]
-    few = small_sample_note(groups)
-    return [*notes, few] if few else notes
+    groups = {entry["name"]: entry["groups_with_reference"] for entry in classes}
+    if few := small_sample_note(groups):
+        notes.append(few)
+    single = ", ".join(name for name, count in groups.items() if count == 1)
+    if single and max(groups.values()) > 1:
+        notes.append(
+            f"One group alone has {single}, so there is no interval: how scores differ between "
+            "groups is not known. The interval of the mean of classes varies the other classes "
+            "only, and is too narrow."
+        )
+    elif single:
+        notes.append("No class is in the reference of two groups or more: there are no intervals.")
+    return notes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flexseg.config.schema import Experiment
+from flexseg.evaluation.aggregate import SMALL_SAMPLE, classes_with_few
 from flexseg.report.structure import CardSection, Evaluation, Report, Statistic
+from flexseg.training.folds import ALL_FOLDS
 
-_FEW_GROUPS = 50
 _POOR_CALIBRATION = 0.05
 _WIDE = 0.1
 _LEAKS = (
@@ -90,9 +91,11 @@ def _training_data(report: Report) -> list[str]:
     for facts in report.data:
         if facts.split == "test":
             continue
-        purpose = {"train": "training", "valid": "validation"}[facts.split]
+        purpose = {"train": "training", "valid": "validation"}.get(facts.split, facts.split)
         groups = f" of {_count(facts.groups, 'group')}" if facts.groups else ""
         points.append(f"{_count(facts.cases, 'case')}{groups} for {purpose}.")
+        if facts.split == ALL_FOLDS:
+            points.append("Each is held out in one fold, and trains or validates in the others.")
         if facts.sizes:
             points.append(f"Sizes for {purpose}: {facts.sizes}.")
     return points
@@ -106,6 +109,11 @@ def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
     if e.out_of_fold:
         split = ", each by the network of a fold that has not seen it"
     points = [f"{_sample(e)}{split}, scored at the images' own size."]
+    if e.out_of_fold:
+        points.append(
+            "The scores are those of the folds' networks. How good their ensemble is, only cases "
+            "that took no part can tell."
+        )
     points += [
         f"{c.name}: in the reference of {c.cases_with_reference}, "
         f"absent from {c.cases_with_empty_reference} cases."
@@ -135,9 +143,10 @@ def _limits(report: Report, experiment: Experiment | None) -> list[str]:
     if e is None:
         points.append("Nothing is known about its errors: evaluate it on cases it has not seen.")
         return points
-    if e.groups < _FEW_GROUPS:
+    few = {c.name: c.groups_with_reference for c in e.classes}
+    if named := classes_with_few(few, SMALL_SAMPLE):
         points.append(
-            f"Only {_count(e.groups, 'independent group')} tested: rare failures may not have "
+            f"Tested on few independent groups, by class: {named}. Rare failures may not have "
             "shown, and the intervals are too narrow."
         )
     if experiment is not None and experiment.dataset.group is None and e.groups == e.cases:
@@ -169,13 +178,14 @@ def _limits(report: Report, experiment: Experiment | None) -> list[str]:
     if report.training is not None:
         points.append(_calibration(e))
     leaks = [f for f in report.findings if f.get("code") in _LEAKS]
+    parts = "folds" if e.out_of_fold else "splits"
     if leaks:
         points.append(
-            "Images of different splits are, or look like, copies of each other (see the "
+            f"Images of different {parts} are, or look like, copies of each other (see the "
             "findings): the scores may be better than on new patients."
         )
     elif not report.audited and report.training is not None:
-        points.append("The data were not audited for leaks between the splits for this report.")
+        points.append(f"The data were not audited for leaks between the {parts} for this report.")
     return points
 
 

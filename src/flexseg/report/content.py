@@ -13,6 +13,7 @@ from flexseg.report.card import headline, model_card
 from flexseg.report.scores import choose_cases, find_failures, read_evaluation
 from flexseg.report.sources import Missing, Source
 from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
+from flexseg.training.folds import ALL_FOLDS
 
 _EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)
 _STRIPS = 3
@@ -42,7 +43,7 @@ def gather(
         curves=_curves(source),
         epoch_changes=_epoch_changes(source),
         data=_data(source, m.get("data") or {}, audit),
-        audited=audit is not None,
+        audited=audit is not None or bool(m.get("audited")),
         findings=_findings(m if audit is None else audit),
         evaluation=evaluation,
         failures=find_failures(scores),
@@ -86,6 +87,10 @@ def _findings(known: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _curves(source: Source) -> dict[str, list[float | None]]:
     if source.run_dir is None:
         return {}
+    if source.crossval:
+        why = f"each fold has a report of its own, e.g. flexseg report {source.run_dir / 'fold_0'}"
+        source.missing.append(Missing("curves of the trainings", why))
+        return {}
     history = source.json(source.run_dir / "history.json", "curves of the training")
     if not isinstance(history, dict):
         return {}
@@ -111,7 +116,7 @@ def epoch_change_folder(source: Source) -> Path | None:
 def _epoch_changes(source: Source) -> list[EpochStrip]:
     """Per image the files of the first, middle and last epoch."""
     folder = epoch_change_folder(source)
-    if folder is None:
+    if folder is None or source.crossval:
         return []
     found: dict[str, dict[int, str]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -133,14 +138,18 @@ def _data(
 ) -> list[SplitFacts]:
     """What the run was trained on, with what the audit sees there now if it is as many cases."""
     seen = {row["split"]: row for row in (audit or {}).get("splits") or ()}
+    # The cases of a cross-validation train, validate and are held out in turn: they are one part,
+    # which its manifest has under "train".
+    parts = {ALL_FOLDS: "train"} if source.crossval else {s: s for s in ("train", "valid", "test")}
     facts = []
-    for split in ("train", "valid", "test"):
-        row, noted = seen.get(split, {}), known.get(split, {})
+    for split, name in parts.items():
+        row, noted = seen.get(split, {}), known.get(name, {})
         if not row and not noted:
             continue
         if row and noted and row["cases"] != noted.get("cases"):
             why = f"there were {noted.get('cases')} cases, now there are {row['cases']}"
-            source.missing.append(Missing(f"sizes and class shares of the {split} split", why))
+            part = split if split == ALL_FOLDS else f"the {split} split"
+            source.missing.append(Missing(f"sizes and class shares of {part}", why))
             row = {}
         facts.append(
             SplitFacts(

@@ -34,12 +34,13 @@ def read_evaluation(source: Source) -> Evaluation | None:
         return None
     rows = source.table(source.evaluation / CASES, "scores of single cases")
     by_group = summary.get("by_group")
+    groups = _count(summary.get("groups", summary.get("cases")))
     evaluation = Evaluation(
         cases=_count(summary.get("cases")),
-        groups=_count(summary.get("groups", summary.get("cases"))),
+        groups=groups,
         units=str(summary.get("units") or "px"),
         tolerance=_number(summary.get("tolerance")),
-        classes=[_class(entry) for entry in summary.get("classes") or ()],
+        classes=[_class(entry, groups) for entry in summary.get("classes") or ()],
         macro=_statistics(summary.get("macro") or {}),
         by_group=_statistics(by_group.get("macro") or {}) if isinstance(by_group, dict) else {},
         scores=[_case(row) for row in rows],
@@ -93,13 +94,14 @@ def _statistics(entry: Mapping[str, Any]) -> dict[str, Statistic]:
     return {name: found[name] for name in names if found[name].mean is not None}
 
 
-def _class(entry: Mapping[str, Any]) -> ClassResult:
+def _class(entry: Mapping[str, Any], groups: int) -> ClassResult:
     pooled = entry.get("pooled_pixels") or {}
     return ClassResult(
         id=_count(entry.get("id")),
         name=str(entry.get("name") or f"class {entry.get('id')}"),
         cases_with_reference=_count(entry.get("cases_with_reference")),
         cases_with_empty_reference=_count(entry.get("cases_with_empty_reference")),
+        groups_with_reference=_count(entry.get("groups_with_reference", groups)),
         missed=_count(entry.get("missed")),
         false_positive=_count(entry.get("false_positive")),
         statistics=_statistics(entry),

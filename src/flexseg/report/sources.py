@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
@@ -19,6 +20,7 @@ from flexseg.errors import DataError, FlexsegError
 MANIFEST = "run.json"
 SUMMARY = "summary.json"
 CASES = "cases.csv"
+FILES = "files.csv"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Source:
     summary : content of the evaluation's `summary.json`; empty without one.
     images, masks, predictions : folders of the evaluated cases, given by the user or noted by the
         evaluation; None where they are not known.
+    files : image and mask of each case that the evaluation has noted one by one; the folders
+        come first.
     missing : what was looked for in vain.
     """
 
@@ -64,7 +68,13 @@ class Source:
     images: Path | None = None
     masks: Path | None = None
     predictions: Path | None = None
+    files: dict[str, CaseFiles] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def crossval(self) -> bool:
+        """Whether it is a cross-validation, each case of which is scored by its fold's network."""
+        return bool(self.manifest.get("crossval")) or "crossval" in self.summary
 
     def json(self, path: Path, what: str) -> Any:
         """Content of a JSON file; None, and a note under `missing`, if there is none to read."""
@@ -91,9 +101,10 @@ class Source:
 
     def case_files(self) -> dict[str, CaseFiles]:
         """Image and mask of each evaluated case that can be found."""
-        if self.images is not None or self.masks is not None or self.run_dir is None:
-            return self._files_of_folders()
-        if self.loaded is None:
+        given = self.files or self.images is not None or self.masks is not None
+        if given or self.run_dir is None:
+            return self._noted_files()
+        if self.loaded is None or self.crossval:
             return {}
         experiment = self.loaded.experiment
         split = experiment.model.evaluation
@@ -103,6 +114,23 @@ class Source:
             self.missing.append(Missing("pictures of cases", str(error)))
             return {}
         return {case.id: CaseFiles(case.image, case.mask) for case in cases}
+
+    def _noted_files(self) -> dict[str, CaseFiles]:
+        """The cases' files in the folders, else those noted one by one, as far as they exist."""
+        result = dict(self.files)
+        for name, found in self._files_of_folders().items():
+            noted = self.files.get(name, CaseFiles(None, None))
+            result[name] = CaseFiles(found.image or noted.image, found.mask or noted.mask)
+        gone = []
+        for name, files in result.items():
+            image, mask = (p if p and p.is_file() else None for p in (files.image, files.mask))
+            if (image, mask) != (files.image, files.mask):
+                gone.append(name)
+                result[name] = CaseFiles(image, mask)
+        if gone:
+            why = f"they are no longer where they were ({examples(gone)}); give --images, --masks"
+            self.missing.append(Missing(f"images or masks of {len(gone)} cases", why))
+        return result
 
     def _files_of_folders(self) -> dict[str, CaseFiles]:
         pattern = self.loaded.experiment.dataset.mask_name if self.loaded else "{id}"
@@ -227,6 +255,10 @@ def _read_summary(source: Source) -> None:
     )
     if source.predictions is None:
         source.predictions = _folder(source.evaluation, "predictions")
+    if (table := source.evaluation / FILES).is_file():
+        for row in source.table(table, "images and masks of cases"):
+            image, mask = (Path(p) if (p := row.get(kind)) else None for kind in ("image", "mask"))
+            source.files[row.get("case") or ""] = CaseFiles(image, mask)
 
 
 def _folder(base: Path, name: Any) -> Path | None:

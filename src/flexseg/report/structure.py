@@ -49,6 +49,7 @@ class ClassResult:
     name: str
     cases_with_reference: int
     cases_with_empty_reference: int
+    groups_with_reference: int
     missed: int
     false_positive: int
     statistics: dict[str, Statistic]

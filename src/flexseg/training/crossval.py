@@ -11,27 +11,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from flexseg.config.findings import Finding, examples
+from flexseg import backend
+from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
-from flexseg.data.images import read_mask
 from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.partition import folds, partition
-from flexseg.data.splits import Splits, find_splits
+from flexseg.data.splits import Splits
 from flexseg.data.store import CaseReader
-from flexseg.errors import ConfigError, DataError, FlexsegError, Interrupted
+from flexseg.errors import ConfigError, FlexsegError, Interrupted
 from flexseg.evaluation.evaluate import (
+    FILES_TABLE,
     CaseScores,
     KeptPredictions,
     evaluate_model,
@@ -39,41 +36,29 @@ from flexseg.evaluation.evaluate import (
 )
 from flexseg.evaluation.scoring import Measures
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
-from flexseg.inference.ensemble import write_ensemble
+from flexseg.inference.ensemble import MEMBERS, is_ensemble, write_ensemble
 from flexseg.inference.run import make_predictor
-from flexseg.outputs import make_folder, set_aside, write_json
+from flexseg.outputs import make_folder, set_aside, write_csv, write_json
+from flexseg.training.folds import FILE_NAME as FOLDS_FILE
+from flexseg.training.folds import Division, Fold, divide, read_folds
 from flexseg.training.run import FILE_NAME as MANIFEST
 from flexseg.training.run import RunManifest
+from flexseg.training.tracking import RUN_FILE, Tracker
 from flexseg.training.trainer import Run, Training
 
 logger = logging.getLogger(__name__)
 
-FOLDS_FILE = "folds.json"
-# Of the cases that a fold may see, to choose the best epoch by. The fold's own cases must not
-# choose it: the score would be that of the epoch that happens to suit them.
-VALIDATION_SHARE = 0.15
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Who is what in one fold.
-
-    Attributes
-    ----------
-    held_out : the cases that the fold's network is scored on.
-    """
-
-    train: tuple[Case, ...]
-    valid: tuple[Case, ...]
-    held_out: tuple[Case, ...]
-
-    def as_dict(self) -> dict[str, list[str]]:
-        """Ids of the cases."""
-        return {
-            "train": [case.id for case in self.train],
-            "valid": [case.id for case in self.valid],
-            "held_out": [case.id for case in self.held_out],
-        }
+# What trainings and reports leave in a run folder, beside the folders that the config names.
+_EARLIER_FILES = (
+    MANIFEST,
+    FOLDS_FILE,
+    RUN_FILE,
+    "history.json",
+    "evaluation.csv",
+    "generate_images.txt",
+    "report.html",
+    "report.json",
+)
 
 
 @dataclass(frozen=True)
@@ -92,59 +77,12 @@ class CrossValidated:
     summary: dict[str, Any]
 
 
-def make_folds(
-    cases: Sequence[Case], presence: NDArray[np.bool_], count: int, seed: int
-) -> list[Fold]:
-    """Divide cases into folds by group.
-
-    Parameters
-    ----------
-    presence : [cases, classes], whether a case shows a class.
-    seed : another seed, other folds.
-
-    Raises
-    ------
-    ConfigError : fewer than two folds.
-    DataError : too few groups for so many folds.
-    """
-    if count < 2:
-        raise ConfigError(f"{count} folds are none.", "Give 2 or more.", "--folds")
-    groups = np.array([case.group for case in cases])
-    number = len(set(groups))
-    if number < max(count, 3):
-        raise DataError(
-            f"{len(cases)} cases of {number} group(s) cannot make {count} folds.",
-            "Take fewer folds, or another [dataset] group: one group is never divided.",
-            "--folds",
-        )
-    fold_of = folds(list(groups), presence, count, seed)
-    result = []
-    for k in range(count):
-        rest = np.flatnonzero(fold_of != k)
-        if len(set(groups[rest])) < 2:
-            raise DataError(
-                f"Without fold {k} one group is left, which cannot train and validate.",
-                "Take more folds, or another [dataset] group: one group is never divided.",
-                "--folds",
-            )
-        shares = [1 - VALIDATION_SHARE, VALIDATION_SHARE]
-        part = partition(list(groups[rest]), presence[rest], shares, seed)
-        result.append(
-            Fold(
-                tuple(cases[i] for i in rest[part == 0]),
-                tuple(cases[i] for i in rest[part == 1]),
-                tuple(cases[i] for i in np.flatnonzero(fold_of == k).tolist()),
-            )
-        )
-    return result
-
-
 class CrossValidation:
     """One cross-validation, from its config to its files.
 
     Every fold is a run in `<run_dir>/fold_<k>`, the pooled evaluation is in
-    `<run_dir>/evaluation`, the ensemble in `<run_dir>/models/ensemble.json`, who is in which fold
-    in `<run_dir>/folds.json`, and `<run_dir>/run.json` says what it was made of.
+    `<run_dir>/evaluation`, the ensemble in `<run_dir>/models`, who is in which fold in
+    `<run_dir>/folds.json`, and `<run_dir>/run.json` says what it was made of.
 
     Parameters
     ----------
@@ -153,7 +91,8 @@ class CrossValidation:
 
     Raises
     ------
-    ConfigError : an output folder of the config is one and the same for all folds.
+    ConfigError : an output folder of the config is one and the same for all folds, or the
+        weights of the folds would be named like an ensemble.
     """
 
     def __init__(
@@ -167,38 +106,55 @@ class CrossValidation:
         self.count = count
         self.console = console
         self.manifest = RunManifest(self.folder, loaded)
-        self._parts: list[Fold] = []
+        self.tracker = Tracker(loaded, self.manifest)
         self._configs = [
             load(loaded.path, [*overrides, f"train.run_dir={self.fold_folder(k)}"])
             for k in range(count)
         ]
         for k, config in enumerate(self._configs):
             _refuse_shared_outputs(config, self.fold_folder(k))
+        _refuse_ensemble_as_weights(loaded)
 
     def fold_folder(self, k: int) -> Path:
         """Folder of a fold's run."""
         return self.folder / f"fold_{k}"
 
-    def train(self, *, resume: bool = False) -> list[Run]:
+    @cached_property
+    def division(self) -> Division:
+        """Who is in which fold; the masks are read for it once.
+
+        Raises
+        ------
+        ConfigError, DataError : see `divide`.
+        """
+        return divide(self.experiment, self.count)
+
+    def train(self, *, resume: bool = False, audited: Sequence[Finding] | None = None) -> list[Run]:
         """Train all folds.
 
         Parameters
         ----------
         resume : go on where an earlier one stopped: finished folds are not trained again.
+        audited : all findings of an audit of config and folds, for the manifest; None: there
+            was none.
 
         Raises
         ------
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
-        cases, findings = self._cases()
-        self._parts = make_folds(
-            cases, self._presence(cases), self.count, self.experiment.train.seed
-        )
+        division = self.division
         self._prepare(resume=resume)
-        self.manifest.add_data({"train": cases}, [*self.loaded.findings, *findings])
-        self.manifest.write(crossval={"folds": self.count})
+        known = [*self.loaded.findings, *division.findings] if audited is None else [*audited]
+        self.manifest.add_data({"train": division.cases}, known)
+        self.manifest.write(
+            crossval={"folds": self.count},
+            audited=audited is not None,
+            seed=self.experiment.train.seed,
+            versions=backend.versions(),
+        )
+        self.tracker.start(resumed=resume)
         with self._failures_noted():
-            return [self._train(k, fold) for k, fold in enumerate(self._parts)]
+            return [self._train(k, fold) for k, fold in enumerate(division.folds)]
 
     def score(
         self, runs: list[Run], on_case: Callable[[int, int], None] | None = None
@@ -224,60 +180,41 @@ class CrossValidation:
                 "epoch."
             )
             write_json(self.evaluation / "summary.json", summary)
-            write_ensemble(self.ensemble, [run.weights for run in runs])
+            rows = [(c.id, c.image.absolute(), c.mask.absolute()) for c in scores.cases]
+            write_csv(self.evaluation / FILES_TABLE, ("case", "image", "mask"), rows)
+            members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
+            seen = [case.image for case in self.division.cases]
+            write_ensemble(self.ensemble, members, seen)
         self.manifest.content.pop("error", None)
+        manifests = [_manifest(run.folder) for run in runs]
         self.manifest.write(
             status="finished",
             crossval={"folds": self.count, "scores": by_fold},
-            seconds=round(sum(_seconds(run.folder) for run in runs), 1),
+            seconds=round(sum(float(m.get("seconds", 0.0)) for m in manifests), 1),
             weights=str(self.ensemble),
+            **{key: manifests[0].get(key) for key in ("parameters", "precision")},
         )
+        self.tracker.finish()
+        self.tracker.evaluation(self.evaluation, summary)
         return CrossValidated(runs, self.evaluation, self.ensemble, summary)
 
     @contextmanager
     def _failures_noted(self) -> Iterator[None]:
-        """The manifest says why a cross-validation has ended early."""
+        """Manifest and MLflow say why a cross-validation has ended early."""
         try:
             yield
         except FlexsegError as error:
             status = "interrupted" if isinstance(error, Interrupted) else "failed"
             self.manifest.write(status=status, error=error.problem)
+            self.tracker.finish()
             raise
-
-    def _cases(self) -> tuple[tuple[Case, ...], list[Finding]]:
-        """All cases but those of the test, and what was found about them."""
-        splits = find_splits(self.experiment, only=("train", "valid"))
-        splits.raise_errors()
-        cases = (*splits.need("train"), *splits.cases.get("valid", ()))
-        ids = [case.id for case in cases]
-        if double := sorted({i for i in ids if ids.count(i) > 1}):
-            raise DataError(
-                f"{len(double)} cases for training and validation have the same name: "
-                f"{examples(double)}.",
-                "Rename the files: the scores of all cases stand in one table.",
-                "[valid] images_dir",
-            )
-        splits.findings = [f for f in splits.findings if f.code != "validation-held-out"]
-        splits.log()
-        return cases, splits.findings
-
-    def _presence(self, cases: Sequence[Case]) -> NDArray[np.bool_]:
-        """Whether a case shows a class, [cases, foreground classes]."""
-        labels = LabelMap.from_experiment(self.experiment)
-
-        def shown(case: Case) -> list[bool]:
-            found = np.unique(labels.encode(read_mask(case.mask), str(case.mask)).labels)
-            return [c.id in found for c in labels.foreground]
-
-        with ThreadPoolExecutor() as pool:
-            return np.array(list(pool.map(shown, cases)), bool)
 
     def _prepare(self, *, resume: bool) -> None:
         make_folder(self.folder)
         path = self.folder / FOLDS_FILE
-        division = [fold.as_dict() for fold in self._parts]
+        division = self.division.as_list()
         if resume:
-            if _read_folds(path) != division:
+            if read_folds(path) != division:
                 raise ConfigError(
                     "The cases, their masks, train.seed or --folds have changed since.",
                     "Restore them, or start without --resume (the old results move aside).",
@@ -285,10 +222,26 @@ class CrossValidation:
                 )
             self.manifest.keep_start()
             return
-        earlier = sorted(p for p in self.folder.glob("fold_*") if p.name[5:].isdecimal())
-        for old in (*earlier, self.evaluation, self.ensemble, path, self.folder / MANIFEST):
+        for old in self._earlier():
             set_aside(old)
         write_json(path, division)
+
+    def _earlier(self) -> Iterator[Path]:
+        """Where results of an earlier training or cross-validation may be."""
+        yield from sorted(p for p in self.folder.glob("fold_*") if p.name[5:].isdecimal())
+        train, generator = self.experiment.train, self.experiment.generator
+        named = (
+            train.model_dir,
+            train.eval_dir,
+            train.epoch_change_infer_dir,
+            train.epoch_change_tiled_infer_dir,
+            generator.generated_images_dir,
+            generator.generated_masks_dir,
+        )
+        # A folder "." is the run's own, of which only what is known to be a result moves.
+        yield from (path for path in named if path is not None and path != self.folder)
+        yield from (self.evaluation, self.ensemble, self.ensemble.parent / MEMBERS)
+        yield from (self.folder / name for name in _EARLIER_FILES)
 
     def _train(self, k: int, fold: Fold) -> Run:
         self.console.print(
@@ -298,7 +251,9 @@ class CrossValidation:
         )
         splits = Splits({"train": fold.train, "valid": fold.valid})
         started = (self.fold_folder(k) / MANIFEST).exists()
-        run = Training(self._configs[k], self.console, splits).run(resume=started)
+        training = Training(self._configs[k], self.console, splits)
+        training.tracker.become_part_of(self.tracker)
+        run = training.run(resume=started)
         # Networks of earlier folds would stay in memory.
         keras.utils.clear_session()
         return run
@@ -312,9 +267,9 @@ class CrossValidation:
         make_folder(self.evaluation)
         kept = KeptPredictions(self.evaluation, labels)
         pooled = CaseScores(labels, measures)
-        total = sum(len(fold.held_out) for fold in self._parts)
+        total = len(self.division.cases)
         rows: list[dict[str, Any]] = []
-        for k, (fold, run) in enumerate(zip(self._parts, runs, strict=True)):
+        for k, (fold, run) in enumerate(zip(self.division.folds, runs, strict=True)):
             done = len(pooled.cases)
 
             def report(count: int, _: int, done: int = done) -> None:
@@ -331,6 +286,7 @@ class CrossValidation:
             )
             for case, result in zip(scores.cases, scores.results, strict=True):
                 pooled.put(case, result)
+            pooled.inference = scores.inference
             macro = scores.summary(resamples=0)["macro"]["dice"]["mean"]
             rows.append(
                 {
@@ -360,6 +316,7 @@ def _refuse_shared_outputs(config: LoadedConfig, folder: Path) -> None:
         "[train] model_dir": e.train.model_dir,
         "[train] eval_dir": e.train.eval_dir,
         "[train] epoch_change_infer_dir": e.train.epoch_change_infer_dir,
+        "[train] epoch_change_tiled_infer_dir": e.train.epoch_change_tiled_infer_dir,
         "[generator] generated_images_dir": e.generator.generated_images_dir,
         "[generator] generated_masks_dir": e.generator.generated_masks_dir,
     }
@@ -372,20 +329,19 @@ def _refuse_shared_outputs(config: LoadedConfig, folder: Path) -> None:
             )
 
 
-def _read_folds(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            "There is no cross-validation to go on with.", "Start without --resume.", str(path)
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"It cannot be read ({error}).", "Start without --resume.", str(path)
-        ) from None
+def _refuse_ensemble_as_weights(loaded: LoadedConfig) -> None:
+    """A config that uses the ensemble would have the folds write their weights under its name."""
+    name = loaded.experiment.train.best_model_file
+    if is_ensemble(Path(name)):
+        raise ConfigError(
+            f"{name} names an ensemble; the weights of a fold need a name of their own.",
+            "Leave best_model_file out of the config, and give it to `infer` and `evaluate` with "
+            f"--set train.best_model_file={name}.",
+            "[train] best_model_file",
+        )
 
 
-def _seconds(folder: Path) -> float:
-    """Training time of a fold."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return float(manifest.get("seconds", 0.0))
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a fold."""
+    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return content

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Word of [train] mlflow for a store of one's own beside the config.
 LOCAL = "local"
 RUN_FILE = "mlflow.json"
+# Tag by which MLflow knows the run that another one is a part of.
+_PARENT = "mlflow.parentRunId"
 _STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
 # MLflow's own limits of one request and one value.
 _PARAMETERS_AT_ONCE = 100
@@ -42,11 +44,15 @@ _ENVIRONMENT = {
 
 
 class Tracker:
-    """One training in MLflow; does nothing where `[train] mlflow` is empty.
+    """One training, or a cross-validation, in MLflow; does nothing where `[train] mlflow` is empty.
 
     Parameters
     ----------
     manifest : of the run, filled in by the training.
+
+    Attributes
+    ----------
+    name : of the run in MLflow.
     """
 
     def __init__(self, loaded: LoadedConfig, manifest: RunManifest) -> None:
@@ -54,28 +60,43 @@ class Tracker:
         self.manifest = manifest
         self.folder = loaded.experiment.train.run_dir
         self.uri = loaded.experiment.train.mlflow
+        self.name = self.folder.name or loaded.path.stem
         self._client: Any = None
         self._run_id = ""
+        self._tags: dict[str, str] = {}
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """What a training must call: one callback, or none."""
         return [_EpochLog(self)] if self.uri else []
 
-    def start(self) -> None:
-        """Begin a run, or go on with the one of a training that is resumed."""
-        if self._client is not None:
+    def become_part_of(self, whole: Tracker) -> None:
+        """Name the run after another one that it is a part of; MLflow shows it below that."""
+        self.name = f"{whole.name}/{self.name}"
+        if whole._run_id:
+            self._tags = {_PARENT: whole._run_id}
+
+    def start(self, *, resumed: bool | None = None) -> None:
+        """Begin a run, or go on with the known one.
+
+        Parameters
+        ----------
+        resumed : whether to go on; None: as the manifest says.
+        """
+        if not self.uri or self._client is not None:
             return
+        if resumed is None:
+            resumed = any(self.manifest.content.get("resumed_at", {}).values())
         with self._warned():
             self._client = _connect(self.uri, self.loaded.path.parent)
-            resumed = self.manifest.content.get("resumed_at", {})
-            known = self._known_run() if any(resumed.values()) else None
+            known = self._known_run() if resumed else None
             if known is not None:
                 self._run_id = known
                 self._client.update_run(known, status="RUNNING")
                 return
-            experiment = self._experiment()
-            name = self.folder.name or self.loaded.path.stem
-            self._run_id = self._client.create_run(experiment, run_name=name).info.run_id
+            created = self._client.create_run(
+                self._experiment(), run_name=self.name, tags=self._tags
+            )
+            self._run_id = created.info.run_id
             write_json(self.folder / RUN_FILE, {"run_id": self._run_id})
             self._log_parameters()
 
@@ -141,6 +162,8 @@ class Tracker:
         values |= {f"data.{k}.cases": v["cases"] for k, v in content.get("data", {}).items()}
         for key in ("precision", "parameters"):
             values[key] = content.get(key)
+        if "crossval" in content:
+            values["crossval.folds"] = content["crossval"]["folds"]
         values |= {f"versions.{k}": v for k, v in content.get("versions", {}).items()}
         params = [Param(k, str(v)[:_LONGEST_VALUE]) for k, v in values.items()]
         for start in range(0, len(params), _PARAMETERS_AT_ONCE):

@@ -415,7 +415,7 @@ def test_transunet_reads_unpool_from_pool(write: Write, pool: Any, unpool: Any) 
                 "train.reducer_factor": 0.4,
                 "train.reducer_patience": 4,
                 "train.epoch_change_infer": True,
-                "tiledinfer.overlapping": 64,
+                "tiledinfer.overlapping": None,
             },
         ),
         (
@@ -429,7 +429,7 @@ def test_transunet_reads_unpool_from_pool(write: Write, pool: Any, unpool: Any) 
                 "train.reducer_factor": 0.1,
                 "train.reducer_patience": 4,
                 "train.epoch_change_infer": False,
-                "tiledinfer.overlapping": 0,
+                "tiledinfer.overlapping": None,
             },
         ),
     ],
@@ -548,18 +548,20 @@ def test_unknown_key_is_a_warning_and_with_strict_an_error(
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("[train]\nepoch_change_tiled_infer = True\n", "no-tiled-inference"),
-        ('[tiledinfer]\nimages_dir = "x"\n', "no-tiledinfer"),
-        ('[infer3d]\nimages_dir = "x"\n', "no-infer3d"),
+        ('[tiledinfer]\nimages_dir = "x"\n', "tiledinfer-changes"),
+        ('[infer3d]\nimages_dir = "x"\n', "infer3d-changes"),
     ],
 )
-def test_what_this_version_does_not_do_is_said(write: Write, text: str, code: str) -> None:
+def test_what_this_version_does_otherwise_is_said(write: Write, text: str, code: str) -> None:
     assert codes(load(write(text))) == [code]
 
 
 def test_strict_refuses_every_warning(write: Write) -> None:
-    with pytest.raises(ConfigError, match="no tiled inference"):
-        load(write("[train]\nepoch_change_tiled_infer = True\n"), strict=True)
+    text = '[model]\nmodel = "TensorflowUNet"\n[image]\ncolor_order = "RGB"\n'
+    (finding,) = [f for f in load(write(text)).findings if f.severity is Severity.WARNING]
+    assert finding.code == "color-order"
+    with pytest.raises(ConfigError, match="whatever this key says"):
+        load(write(text), strict=True)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,22 @@ def test_classes_must_fit_the_head(content: dict[str, Any], message: str) -> Non
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"volume": {"neighbours": 2}}, "neighbours = 2 needs model.image_channels = 5"),
+        ({"volume": {"neighbours": 9}}, "less than or equal to 8"),
+        ({"volume": {"axis": "axial", "axes": ["coronal"]}}, "'axial' is not among axes"),
+        ({"volume": {"axes": ["axial", "axial"]}}, "names one twice"),
+        ({"volume": {"axis": "top"}}, "'axial', 'coronal'"),
+    ],
+)
+def test_volumes_must_fit_the_network(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Experiment.model_validate({"model": {"image_channels": 3}} | content)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(("num_classes", "binary"), [(1, True), (2, False), (5, False)])
 def test_one_class_is_binary(num_classes: int, binary: bool) -> None:
     assert Experiment.model_validate({"model": {"num_classes": num_classes}}).is_binary is binary

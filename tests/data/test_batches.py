@@ -113,11 +113,6 @@ def test_any_number_of_threads_gives_the_same_batches(
     assert found.num_batches == (steps or 3)
 
 
-def test_spawned_processes_give_the_same_batches(dataset: Callable[..., BatchDataset]) -> None:
-    found = dataset(workers=2, worker_type="process")
-    assert_equal(all_batches(found), all_batches(dataset()))
-
-
 RECIPE = RecipePolicy(AugmentationConfig(enabled=True, noise=1.0, elastic=0.5))
 VARIANTS = VariantPolicy(
     variants_of(Experiment.model_validate({"augmentor": {"deformation": True}}))
@@ -198,7 +193,7 @@ def test_error_of_a_worker_arrives_whole(
     damaged = store.cases[4].image
     damaged.write_bytes(damaged.read_bytes()[:300])
     found = dataset(shuffle=False, **options)
-    assert found[0][0].shape == (3, 20, 24, 3)
+    assert_equal([found[0]], [dataset(shuffle=False)[0]])
     with pytest.raises(DataError) as caught:
         found[1]
     assert caught.value.where == str(damaged)

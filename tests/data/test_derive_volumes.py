@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,29 @@ from PIL import Image
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.data.derive import Derived, parse_labels
-from flexseg.data.derive_volumes import VolumeOptions, derive_volumes, pair_volumes
+from flexseg.data.derive_volumes import (
+    VolumeOptions,
+    derive_volumes,
+    pair_volumes,
+    slice_name,
+)
+from flexseg.data.geometry import GeometryRule
 from flexseg.data.images import read_image, read_mask
 from flexseg.data.initialize import initialize
 from flexseg.data.intensity import Intensity
-from flexseg.data.slices import AXES, SliceAxis
-from flexseg.data.volumes import GeometryRule, read_volume, volume_array
+from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import pair
+from flexseg.data.preprocess import Preprocessing
+from flexseg.data.slices import (
+    AXES,
+    SliceAxis,
+    parse_axes,
+    slice_axes,
+    stack_neighbours,
+    volume_intensity,
+)
+from flexseg.data.store import CaseReader
+from flexseg.data.volumes import read_volume
 from flexseg.errors import ConfigError, DataError
 
 
@@ -70,9 +89,9 @@ def restack(folder: Path, volume: str, kind: str = "masks") -> NDArray:
 def test_slices_restack_to_the_labels(tmp_path: Path, axis: str, rotate: int) -> None:
     write_volumes(tmp_path)
     cut = SliceAxis(axis, rotate)
-    derived = derive(tmp_path, axis=cut)
-    stored = cut.orient(read_volume(tmp_path / "labels" / "v1.nii.gz"))
-    expected = cut.slices(volume_array(stored))
+    derived = derive(tmp_path, axes=(cut,))
+    stored = read_volume(tmp_path / "labels" / "v1.nii.gz")
+    expected = cut.slice_view(stored.array, stored.orientation)
     np.testing.assert_array_equal(restack(tmp_path / "out", "v1"), expected)
     assert [c.name for c in derived.classes] == ["background", "label 1", "label 2"]
     first = rows_of(tmp_path / "out")[0]
@@ -105,7 +124,7 @@ def test_any_label_set_survives(
     write_volume(folder / "images" / "a.nii", rng.normal(0, 9, size).astype(np.float32), order)
     write_volume(folder / "labels" / "a.nii", labels, order)
     cut = SliceAxis(axis)
-    derived = derive(folder, axis=cut, mask_colors=mask_colors)
+    derived = derive(folder, axes=(cut,), mask_colors=mask_colors)
     keys = {c.colors[0] if mask_colors else c.id: (c.values or (0,))[0] for c in derived.classes}
     masks = restack(folder / "out", "a")
     if mask_colors:
@@ -114,8 +133,8 @@ def test_any_label_set_survives(
             back[(masks == color).all(axis=-1)] = value
     else:
         back = np.vectorize(keys.get)(masks)
-    stored = cut.orient(read_volume(folder / "labels" / "a.nii"))
-    np.testing.assert_array_equal(back, cut.slices(volume_array(stored)))
+    stored = read_volume(folder / "labels" / "a.nii")
+    np.testing.assert_array_equal(back, cut.slice_view(stored.array, stored.orientation))
 
 
 def test_hippocampus_restacks_exactly(shared: Path, tmp_path: Path) -> None:
@@ -128,24 +147,23 @@ def test_hippocampus_restacks_exactly(shared: Path, tmp_path: Path) -> None:
             (tmp_path / kind / name).write_bytes((source / kind / name).read_bytes())
     derive_volumes(tmp_path / "images", tmp_path / "masks", tmp_path / "out")
     for name in names:
-        stored = SliceAxis("axial").orient(read_volume(source / "masks" / name))
+        stored = read_volume(source / "masks" / name).oriented("LPS")
         np.testing.assert_array_equal(
-            restack(tmp_path / "out", name.removesuffix(".nii.gz")), volume_array(stored)
+            restack(tmp_path / "out", name.removesuffix(".nii.gz")), stored.array
         )
 
 
 def test_a_dicom_series_with_a_nifti_label(shared: Path, tmp_path: Path) -> None:
     series = shared / "data" / "dicom" / "hippo_study2"
     image = read_volume(series)
-    label = sitk.Cast(image > 150, sitk.sitkUInt8)
-    sitk.WriteImage(sitk.DICOMOrient(label, "RAS"), str(tmp_path / "seg.nii.gz"))
+    label = (image.array > 150).astype(np.uint8)
+    stored = image.with_array(label).image()
+    sitk.WriteImage(sitk.DICOMOrient(stored, "RAS"), str(tmp_path / "seg.nii.gz"))
     options = VolumeOptions(intensity=Intensity("none"), bits=16)
     derived = derive_volumes(series, tmp_path / "seg.nii.gz", tmp_path / "out", options)
     assert derived.cases == 35
-    np.testing.assert_array_equal(restack(tmp_path / "out", "hippo_study2"), volume_array(label))
-    np.testing.assert_array_equal(
-        restack(tmp_path / "out", "hippo_study2", "images"), volume_array(image)
-    )
+    np.testing.assert_array_equal(restack(tmp_path / "out", "hippo_study2"), label)
+    np.testing.assert_array_equal(restack(tmp_path / "out", "hippo_study2", "images"), image.array)
 
 
 @pytest.mark.parametrize("mask_colors", [False, True])
@@ -169,9 +187,9 @@ def test_init_and_check_accept_what_was_derived(
 
 def test_empty_slices_are_thinned_out_and_told(tmp_path: Path) -> None:
     write_volumes(tmp_path)  # slices 2 to 5 of 8 have labels in file order
-    everything = derive(tmp_path, "all", axis=SliceAxis("2"))
+    everything = derive(tmp_path, "all", axes=(SliceAxis("2"),))
     assert (everything.cases, everything.empty) == (16, 8)
-    third = derive(tmp_path, "third", axis=SliceAxis("2"), empty_every=3)
+    third = derive(tmp_path, "third", axes=(SliceAxis("2"),), empty_every=3)
     assert (third.cases, third.empty) == (12, 4)
     assert [int(row["slice"]) for row in rows_of(third.output)][:6] == [0, 2, 3, 4, 5, 7]
     assert "4 slices without label left out (--empty-every)." in third.notes
@@ -282,14 +300,14 @@ def test_grids_that_differ(tmp_path: Path) -> None:
         label.SetSpacing((1, 1, 1))
         label.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))
         sitk.WriteImage(label, str(path))
-    stored = [volume_array(read_volume(tmp_path / "labels" / f"v{i}.nii.gz")) for i in (0, 1)]
+    stored = [read_volume(tmp_path / "labels" / f"v{i}.nii.gz").array for i in (0, 1)]
     with pytest.raises(DataError, match="2 files are wrong") as error:
         derive(tmp_path)
     assert "v0.nii.gz" in error.value.problem
     assert "v1.nii.gz" in error.value.problem
     assert not (tmp_path / "out").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
-    derive(tmp_path, geometry=GeometryRule.VOXELS, axis=SliceAxis("2"))
+    derive(tmp_path, geometry=GeometryRule.VOXELS, axes=(SliceAxis("2"),))
     np.testing.assert_array_equal(restack(tmp_path / "out", "v0"), stored[0])
     # The orientation is that of the image: RAS in the file is flipped for axial slices.
     axial = derive(tmp_path, "axial", geometry=GeometryRule.VOXELS)
@@ -304,7 +322,9 @@ def test_labels_on_a_smaller_grid_are_carried_over(tmp_path: Path) -> None:
         sitk.WriteImage(label[:, :, 1:7], str(path))
     with pytest.raises(DataError, match=r"size 24 x 20 x 6 \(image: 24 x 20 x 8"):
         derive(tmp_path)
-    resampled = derive(tmp_path, "resampled", geometry=GeometryRule.RESAMPLE, axis=SliceAxis("2"))
+    resampled = derive(
+        tmp_path, "resampled", geometry=GeometryRule.RESAMPLE, axes=(SliceAxis("2"),)
+    )
     assert any("carried over" in note and "v0, v1" in note for note in resampled.notes)
     masks = restack(resampled.output, "v0")
     assert [int((m > 0).sum()) for m in masks] == [0, 0, 60, 60, 60, 60, 0, 0]
@@ -344,3 +364,126 @@ def test_progress_goes_over_labels_and_volumes(tmp_path: Path) -> None:
         on_done=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def network_inputs(
+    path: Path, preprocessing: Preprocessing, axis: SliceAxis
+) -> Iterator[NDArray[np.float32] | NDArray[np.uint8]]:
+    """What a network sees of the slices of a volume, without files in between."""
+    volume = read_volume(path)
+    grey = volume_intensity(volume, preprocessing)
+    slices = axis.slice_view(volume.array, volume.orientation)
+    for i in range(len(slices)):
+        stack = stack_neighbours(slices, i, preprocessing.neighbours)
+        yield preprocessing.image(grey(stack), str(path))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    order=st.sampled_from(["LPS", "RAS", "PSR", "IAL"]),
+    axes=st.sampled_from(["axial", "sagittal", "1", "coronal,axial", "all"]),
+    rotate=st.sampled_from([0, 90, 180, 270]),
+    window=st.sampled_from(["lung", "1/3.3", "percentile:2,90", "zscore:1.7", "full"]),
+    bits=st.sampled_from([8, 16]),
+    neighbours=st.sampled_from([0, 1, 3]),
+    sample=st.sampled_from([50, 10**6]),
+    dtype=st.sampled_from([np.int16, np.float32, np.float64]),
+)
+def test_volumes_give_the_network_what_their_slices_gave_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    order: str,
+    axes: str,
+    rotate: int,
+    window: str,
+    bits: int,
+    neighbours: int,
+    sample: int,
+    dtype: type,
+) -> None:
+    """Bit for bit, with nothing but the config that `init` writes for the slices."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flexseg.data.intensity._SAMPLE", sample)
+        check_network_inputs(
+            tmp_path_factory.mktemp("v"), order, axes, rotate, window, bits, neighbours, dtype
+        )
+
+
+def check_network_inputs(
+    folder: Path,
+    order: str,
+    axes: str,
+    rotate: int,
+    window: str,
+    bits: int,
+    neighbours: int,
+    dtype: type,
+) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        array: NDArray = rng.normal(-300, 800, (5, 9 + i, 7)).astype(dtype)
+        if dtype is np.float32:
+            array[1, 2, 3], array[0, 0, 0] = np.nan, np.inf
+        write_volume(folder / "images" / f"v{i}.nrrd", array, order)
+        write_volume(folder / "labels" / f"v{i}.nrrd", np.ones(array.shape, np.uint8), order)
+    cuts = tuple(SliceAxis(name, rotate) for name in parse_axes(axes))
+    derive(folder, axes=cuts, intensity=Intensity.parse(window), bits=bits)
+    config = initialize(folder / "out", folder / "project", 32, neighbours)[0]
+    experiment = load(config, strict=True).experiment
+    preprocessing = Preprocessing.from_experiment(experiment)
+    assert slice_axes(preprocessing) == cuts
+    reader = CaseReader(preprocessing, LabelMap.from_experiment(experiment))
+    cases = {c.id: c for c in pair(folder / "out" / "images", folder / "out" / "masks").cases}
+    seen_of_v1 = []
+    for cut in cuts:
+        inputs = network_inputs(folder / "images" / "v1.nrrd", preprocessing, cut)
+        for i, pixels in enumerate(inputs):
+            name = slice_name("v1", cut, i, cuts)
+            seen = reader.model_size(cases[name])[0]
+            assert seen.dtype == pixels.dtype
+            np.testing.assert_array_equal(seen, pixels)
+            seen_of_v1.append(name)
+    assert set(seen_of_v1) == {name for name in cases if name.startswith("v1_")}
+
+
+def test_values_as_stored_reach_the_network_as_stored(tmp_path: Path) -> None:
+    """`--window none` with the window in [image], on 16 bits."""
+    array = np.random.default_rng(0).integers(0, 3000, (6, 20, 24)).astype(np.int32)
+    write_volume(tmp_path / "images" / "a.mha", array)
+    write_volume(tmp_path / "labels" / "a.mha", np.ones(array.shape, np.uint8))
+    derive(tmp_path, intensity=Intensity.parse("none"), bits=16)
+    config = initialize(tmp_path / "out", tmp_path / "project", 32)[0]
+    loaded = load(config, ["image.window=[100, 2000]"])
+    preprocessing = Preprocessing.from_experiment(loaded.experiment)
+    assert (preprocessing.intensity, preprocessing.bits) == ("none", 16)
+    inputs = network_inputs(tmp_path / "images" / "a.mha", preprocessing, SliceAxis("axial"))
+    for i, pixels in enumerate(inputs):
+        stored = read_image(tmp_path / "out" / "images" / f"a_{i:04d}.png")
+        np.testing.assert_array_equal(stored[..., 0], array[i])
+        np.testing.assert_array_equal(preprocessing.image(stored), pixels)
+    raw = replace(preprocessing, intensity=None)
+    inputs = network_inputs(tmp_path / "images" / "a.mha", raw, SliceAxis("axial"))
+    np.testing.assert_array_equal(next(inputs), raw.image(array[0, ..., None]))
+
+
+def test_several_axes_in_one_dataset(tmp_path: Path) -> None:
+    write_volumes(tmp_path)
+    cuts = tuple(SliceAxis(name) for name in parse_axes("all"))
+    derived = derive(tmp_path, axes=cuts)
+    assert derived.cases == 2 * (8 + 24) + 20 + 21
+    for cut in cuts:
+        stored = read_volume(tmp_path / "labels" / "v1.nii.gz")
+        rows = [r for r in rows_of(derived.output) if (r["axis"], r["volume"]) == (cut.name, "v1")]
+        assert rows[3]["image"] == f"images/v1_{cut.name}_0003.png"
+        masks = np.stack([read_mask(derived.output / row["mask"]).pixels for row in rows])
+        expected = cut.slice_view(stored.array, stored.orientation)
+        np.testing.assert_array_equal(masks, expected)
+        spacing = [float(rows[0][f"{key}_spacing_mm"]) for key in ("row", "column", "slice")]
+        assert spacing == pytest.approx(cut.spacing(stored))
+    cases = pair(derived.output / "images", derived.output / "masks", group=derived.group).cases
+    assert {case.group for case in cases} == {"v0", "v1"}
+    config = initialize(derived.output, tmp_path / "project")[0]
+    assert load(config, strict=True).experiment.dataset.group == derived.group
+    derive(tmp_path, "thin", axes=cuts, empty_every=0)
+    rows = rows_of(tmp_path / "thin")
+    assert {row["axis"] for row in rows if row["classes"]} == {cut.name for cut in cuts}
+    assert all(row["classes"] for row in rows)

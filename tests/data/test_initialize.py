@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -260,6 +260,74 @@ def test_derived_dataset_describes_itself(
     (dataset / "dataset.json").write_text('{"classes": 3}', encoding="utf-8")
     with pytest.raises(DataError, match="description of the dataset"):
         initialize(dataset, tmp_path / "other")
+
+
+class TestSlicesOfVolumes:
+    """Datasets of `flexseg derive volumes`: their config says how volumes are cut."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "axis": "coronal", "rotate": 0, "window": "40/400", "intensity": "window -160 to 240",
+        "bits": 8, "slices_left_out": 0,
+    }  # fmt: skip
+
+    @pytest.fixture
+    def dataset(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "dataset"
+        for name in [f"{v}_{i:04d}" for v in "abcdef" for i in range(4)]:
+            for kind in ("images", "masks"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+                write_png(folder / kind / f"{name}.png", np.eye(40, 48, dtype=np.uint8))
+        self.describe(folder)
+        return folder
+
+    def describe(self, dataset: Path, **parameters: Any) -> None:
+        classes = [{"id": i, "name": f"c{i}", "color": [0, 255 * i, 0]} for i in (0, 1)]
+        content = {
+            "classes": classes,
+            "group": "^(.*)_\\d+$",
+            "parameters": self.PARAMETERS | parameters,
+        }
+        (dataset / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def made(self, dataset: Path, neighbours: int = 0) -> Experiment:
+        project = dataset.with_name(f"project{len(list(dataset.parent.iterdir()))}")
+        config = initialize(dataset, project, None, neighbours)[0]
+        return load(config, strict=True).experiment
+
+    def test_the_config_says_how_volumes_are_cut(self, dataset: Path) -> None:
+        volume = self.made(dataset).volume
+        assert (volume.axis, volume.axes, volume.rotate) == ("coronal", [], 0)
+        assert (volume.intensity, volume.bits, volume.neighbours) == ("40/400", 8, 0)
+        axes = ["sagittal", "axial"]
+        self.describe(dataset, axis=",".join(axes), rotate=270, window="percentile:1,99", bits=16)
+        volume = self.made(dataset).volume
+        assert (volume.axis, volume.axes, volume.rotate) == ("sagittal", axes, 270)
+        assert (volume.intensity, volume.bits) == ("percentile:1,99", 16)
+
+    def test_neighbours_are_channels(self, dataset: Path) -> None:
+        experiment = self.made(dataset, 2)
+        assert (experiment.volume.neighbours, experiment.model.image_channels) == (2, 5)
+        plain = dataset / "dataset.json"
+        plain.unlink()
+        assert self.made(dataset, 1).volume.neighbours == 1
+        assert "[volume]" not in initialize(dataset, dataset / "p")[0].read_text(encoding="utf-8")
+
+    def test_neighbours_that_are_missing_are_refused(self, dataset: Path) -> None:
+        self.describe(dataset, slices_left_out=3)
+        with pytest.raises(DataError, match="3 slices without label were left out"):
+            self.made(dataset, 1)
+        assert self.made(dataset).volume.neighbours == 0
+        self.describe(dataset)
+        for kind in ("images", "masks"):
+            (dataset / kind / "b_0002.png").unlink()
+        with pytest.raises(DataError, match="Slice 2 of the volume is missing"):
+            self.made(dataset, 1)
+
+    @pytest.mark.parametrize("wrong", [{"axis": "top"}, {"window": "soft"}, {"axis": 3}])
+    def test_a_description_that_is_wrong(self, dataset: Path, wrong: dict[str, Any]) -> None:
+        self.describe(dataset, **wrong)
+        with pytest.raises(DataError, match="description of the dataset"):
+            self.made(dataset)
 
 
 def test_tiles_have_the_classes_of_their_masks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexseg.data.intensity import Intensity
+from flexseg.data.intensity import GreyValues, Intensity
 from flexseg.errors import ConfigError, DataError
 
 
@@ -25,7 +25,10 @@ from flexseg.errors import ConfigError, DataError
     ],
 )
 def test_texts(text: str, expected: tuple[str, float, float]) -> None:
-    assert Intensity.parse(text) == Intensity(*expected)  # type: ignore[arg-type]
+    parsed, made = Intensity.parse(text), Intensity(*expected)  # type: ignore[arg-type]
+    assert parsed == made
+    assert parsed.spec == text.lower()
+    assert Intensity.parse(made.spec) == made
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,33 @@ def test_large_volumes_are_sampled() -> None:
     array = np.random.default_rng(0).normal(100, 10, 9_000_000).astype(np.float32)
     low, high = Intensity.parse("zscore:2").limits(array)
     assert (low, high) == pytest.approx((80, 120), abs=0.1)
+
+
+def test_samples_do_not_depend_on_the_layout_in_memory() -> None:
+    array = np.random.default_rng(0).normal(100, 10, (300, 200, 150)).astype(np.float32)
+    turned = np.ascontiguousarray(array.T)
+    for text in ("percentile", "zscore", "full"):
+        intensity = Intensity.parse(text)
+        assert intensity.limits(turned.T) == intensity.limits(array)
+
+
+@pytest.mark.parametrize("text", ["percentile:10,90", "zscore:2", "full", "abdomen"])
+def test_voxels_that_are_no_numbers_take_the_lowest_value(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    array = np.random.default_rng(0).normal(0, 100, (4, 5, 6))
+    repaired = array.copy()
+    array[1, 2, 3], array[3, 0, 0], array[2] = np.nan, -np.inf, np.inf
+    repaired[~np.isfinite(array)] = array[np.isfinite(array)].min()
+    intensity = Intensity.parse(text)
+    grey = GreyValues.of(array, intensity, 8, "a.nii")
+    assert "a.nii: 32 voxels are NaN or infinite" in caplog.text
+    assert grey.limits == intensity.limits(repaired)
+    np.testing.assert_array_equal(grey(array), intensity.apply(repaired, grey.limits, 8, "a"))
+    as_stored = GreyValues.of(array, None, 8, "a.nii")
+    np.testing.assert_array_equal(as_stored(array), repaired)
+    with pytest.raises(DataError, match="No voxel has a finite value"):
+        GreyValues.of(array[2:3], intensity, 8, "a.nii")
 
 
 def test_values_as_stored_must_fit() -> None:

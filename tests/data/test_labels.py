@@ -15,7 +15,7 @@ from PIL import Image
 
 from flexseg.config import Experiment
 from flexseg.data.images import MaskPixels
-from flexseg.data.labels import LabelMap
+from flexseg.data.labels import LabelClass, LabelMap
 from flexseg.errors import ConfigError, DataError
 
 quick = settings(max_examples=30, deadline=None)
@@ -364,3 +364,65 @@ def test_published_masks_have_their_classes(shared: Any) -> None:
         seen |= set(np.unique(encoded.labels).tolist())
     assert seen == {0, 1, 2, 3}
     assert unknown / pixels < 0.05
+
+
+LIVER = {"id": 1, "name": "liver", "color": "#ff0000"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "SCT:10200004:Liver",
+        " SCT : 10200004: Liver ",
+        {"scheme": "SCT", "value": 10200004, "meaning": "Liver"},
+    ],
+)
+def test_codes_survive_and_are_optional(code: Any) -> None:
+    labels = label_map(2, classes=[{**LIVER, "code": code, "category": "SCT:1:Kind: of thing"}])
+    assert labels.classes[1].code == "SCT:10200004:Liver"
+    assert labels.classes[1].category == "SCT:1:Kind: of thing"
+    assert LabelMap.from_dict(labels.as_dict()) == labels
+    plain = label_map(2, classes=[LIVER])
+    assert plain.classes[1].code is None
+    # Packages of earlier versions know no codes, and those without stay as they were.
+    assert all("code" not in c for c in plain.as_dict()["classes"])
+    assert plain.with_codes(labels) == labels
+    assert labels.with_codes(plain) == labels
+    other = label_map(2, classes=[{**LIVER, "name": "spleen"}])
+    assert other.with_codes(labels) == other
+
+
+@pytest.mark.parametrize(
+    ("code", "match"),
+    [
+        ("10200004", "is no code"),
+        ("SCT:10200004", "is no code"),
+        ("SCT::Liver", "is no code"),
+        ("SCT:1:a\\b", "backslash"),
+        (f"SCT:1:{'x' * 65}", "64 characters at most"),
+        ({"scheme": "SCT", "value": 1}, "needs the keys scheme, value, meaning"),
+        ({"scheme": "SCT", "value": "1", "meaning": "a", "name": "b"}, "needs the keys"),
+        (10200004, "valid string"),
+    ],
+)
+def test_codes_that_are_none(code: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        label_map(2, classes=[{**LIVER, "code": code}])
+
+
+def test_a_category_without_a_code() -> None:
+    with pytest.raises(ValueError, match="set code as well"):
+        label_map(2, classes=[{**LIVER, "category": "SCT:1:Thing"}])
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_one_class_on_a_background_of_a_dark_colour(indexed: bool) -> None:
+    colors = np.array([(10, 20, 30), (255, 255, 255)], np.uint8)
+    ids = np.array([[0, 1], [1, 0]], np.uint8)
+    classes = (LabelClass(0, "background", ((10, 20, 30),)), LabelClass(1, "a", ((255,) * 3,)))
+    labels = LabelMap(classes, binary=True)
+    pixels, palette = (ids, colors) if indexed else (colors[ids], None)
+    mask = MaskPixels(pixels, palette, lossy=False, one_hot=False, mode="P" if indexed else "RGB")
+    found = labels.encode(mask)
+    np.testing.assert_array_equal(found.labels, ids)
+    assert not found.unknown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -228,3 +229,66 @@ def test_from_experiment_and_dictionary_round_trip() -> None:
     stored = p.as_dict() | {"window": [-160, 240]}  # as JSON gives it back
     assert Preprocessing.from_dict(stored) == p
     assert Preprocessing.from_dict(Preprocessing(4, 4, 3).as_dict()) == Preprocessing(4, 4, 3)
+
+
+class TestVolumes:
+    """What `[volume]` adds."""
+
+    KEYS: ClassVar[dict[str, Any]] = {
+        "axis": "sagittal", "axes": ["axial", "sagittal"], "rotate": 90, "intensity": "lung",
+        "bits": 16, "neighbours": 2,
+    }  # fmt: skip
+
+    def test_it_travels_with_the_weights(self) -> None:
+        p = Preprocessing.from_experiment(
+            Experiment.model_validate({"model": {"image_channels": 5}, "volume": self.KEYS})
+        )
+        found = p.as_dict()
+        assert {key: found[key] for key in self.KEYS} == self.KEYS | {"axes": ("axial", "sagittal")}
+        assert Preprocessing.from_dict(json.loads(json.dumps(found))) == p
+
+    def test_older_packages_have_the_defaults(self) -> None:
+        p = Preprocessing(4, 4, 3, window=(0, 9))
+        old = {key: value for key, value in p.as_dict().items() if key not in self.KEYS}
+        assert Preprocessing.from_dict(old) == p
+        assert p == Preprocessing.from_dict(
+            p.as_dict() | {"axis": "axial", "rotate": 0, "bits": 8, "neighbours": 0}
+        )
+
+    def test_a_bad_intensity_is_a_config_error(self) -> None:
+        experiment = Experiment.model_validate({"volume": {"intensity": "soft"}})
+        with pytest.raises(ConfigError, match="'soft' is no window") as error:
+            Preprocessing.from_experiment(experiment)
+        assert error.value.where == "[volume] intensity"
+
+    @quick
+    @given(
+        n=st.integers(1, 8),
+        size=st.tuples(sides, sides, sides, sides),
+        dtype=st.sampled_from([np.uint8, np.uint16, np.float32]),
+        options=st.sampled_from(
+            [{}, {"window": (20, 200)}, {"gamma": 1.7}, {"sharpening": 0.5},
+             {"color_order": "BGR"}, {"interpolation": "cubic"},
+             {"color_converter": "COLOR_BGR2HSV"}]
+        ),
+    )  # fmt: skip
+    def test_a_stack_is_made_of_its_slices(
+        self, n: int, size: tuple[int, int, int, int], dtype: Any, options: dict[str, Any]
+    ) -> None:
+        """Bit for bit; also with three channels, which are no colours then."""
+        h, w, height, width = size
+        p = Preprocessing(width, height, 2 * n + 1, neighbours=n, **options)
+        pixels = np.random.default_rng(n).integers(0, 256, (h, w, 2 * n + 1)).astype(dtype)
+        stack = p.image(pixels)
+        assert stack.shape == (height, width, 2 * n + 1)
+        for i in range(2 * n + 1):
+            alone = p.single.image(pixels[..., i : i + 1])
+            assert alone.dtype == stack.dtype
+            np.testing.assert_array_equal(alone, stack[..., i : i + 1])
+        np.testing.assert_array_equal(p.shown(pixels), pixels[..., n : n + 1])
+        assert Preprocessing(4, 4, 3).shown(pixels) is pixels
+
+    def test_a_stack_of_another_height_is_a_data_error(self) -> None:
+        p = Preprocessing(4, 4, 3, neighbours=1)
+        with pytest.raises(DataError, match="has 1 channels, the network takes a slice and 1"):
+            p.image(np.zeros((4, 4, 1), np.uint8))

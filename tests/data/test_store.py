@@ -223,3 +223,59 @@ def test_failed_case_is_not_taken_for_cached(cases: tuple[Case, ...], tmp_path: 
             assert caught.value.where == str(cases[1].image)
         cases[1].image.write_bytes(content)
         assert np.array_equal(store[1][0], READER.model_size(cases[1])[0])
+
+
+class TestStacks:
+    """Networks that see neighbouring slices: one cached slice serves all stacks."""
+
+    READER = CaseReader(Preprocessing(24, 16, 5, neighbours=2), LABELS)
+
+    @pytest.fixture
+    def volumes(self, tmp_path: Path) -> tuple[Case, ...]:
+        """Two volumes of 6 and 3 slices of 48 x 40 pixels."""
+        rng = np.random.default_rng(0)
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir()
+        for name in [*(f"a_{i:04d}" for i in range(6)), *(f"b_{i:04d}" for i in range(3))]:
+            write_png(tmp_path / "images" / f"{name}.png", rng.integers(0, 256, (40, 48), np.uint8))
+            write_png(tmp_path / "masks" / f"{name}.png", np.eye(40, 48).astype(np.uint8),
+                      [0, 0, 0, 0, 255, 0, 255, 0, 0])  # fmt: skip
+        return pair(tmp_path / "images", tmp_path / "masks").cases
+
+    @pytest.mark.parametrize("kind", ["memory", "disk", "none"])
+    def test_every_cache_gives_what_the_reader_gives(
+        self, volumes: tuple[Case, ...], tmp_path: Path, kind: Any
+    ) -> None:
+        """Also where a neighbour is no case of the store."""
+        some = (*volumes[:3], *volumes[4:])
+        store = open_store(some, self.READER, cache=kind, cache_file=tmp_path / "c.bin")
+        for _ in range(2):
+            images, labels = store.batch(range(len(some)))
+            for i, case in enumerate(some):
+                expected = self.READER.model_size(case)
+                np.testing.assert_array_equal(images[i], expected[0])
+                np.testing.assert_array_equal(labels[i], expected[1])
+        assert images.shape == (8, 16, 24, 5)
+        alone = replace(self.READER, preprocessing=Preprocessing(24, 16, 1))
+        np.testing.assert_array_equal(images[3, ..., 2:3], alone.model_size(some[3])[0])
+
+    def test_the_cache_holds_each_slice_once(self, volumes: tuple[Case, ...]) -> None:
+        store = open_store(volumes, self.READER)
+        assert store.memory is not None
+        assert store.memory[0].shape == (9, 16, 24, 1)
+        assert record_bytes(self.READER.preprocessing, np.dtype(np.uint8)) == 1 + 16 * 24 * 2
+
+    def test_a_missing_slice_is_found_before_the_training(self, volumes: tuple[Case, ...]) -> None:
+        volumes[3].image.unlink()
+        with pytest.raises(DataError, match="Slice 3 of the volume is missing"):
+            open_store((*volumes[:3], *volumes[4:]), self.READER)
+
+    def test_a_wide_neighbour_makes_all_float(
+        self, volumes: tuple[Case, ...], tmp_path: Path
+    ) -> None:
+        deep = np.full((40, 48), 20000, np.uint16)
+        volumes[3].image.unlink()
+        tifffile.imwrite(tmp_path / "images" / "a_0003.tif", deep)
+        store = open_store((*volumes[:3], *volumes[4:]), self.READER)
+        assert store.dtype == np.float32
+        assert store[2][0][..., 3] == pytest.approx(20000 * 255 / 65535)

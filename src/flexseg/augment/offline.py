@@ -31,7 +31,7 @@ from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
 from flexseg.data.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.data.store import CaseReader
-from flexseg.errors import DataError, ResourceError
+from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, write_csv, write_json
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,12 @@ def multiply(
     ResourceError : the folder cannot be written, or the disk is too small.
     """
     experiment = loaded.experiment
+    if experiment.volume.neighbours:
+        raise ConfigError(
+            "Every copy would be turned another way than its neighbouring slices.",
+            "Set [augmentation] enabled = true to augment in training, which turns whole stacks.",
+            "[volume] neighbours",
+        )
     output = output.absolute()
     refuse_overlap({"--output": output}, input_paths(experiment, loaded.path))
     plan = Multiplication.from_experiment(experiment, copies)

@@ -69,9 +69,9 @@ def read_scaled(reader: CaseReader, case: Case) -> ScaledPair:
 
 
 def reader_of(experiment: Experiment) -> CaseReader:
-    """The reader of a config's cases."""
+    """The reader of a config's cases; where the network sees stacks of slices, of single ones."""
     return CaseReader(
-        Preprocessing.from_experiment(experiment),
+        Preprocessing.from_experiment(experiment).single,
         LabelMap.from_experiment(experiment),
         experiment.mask.unknown_colors,
     )

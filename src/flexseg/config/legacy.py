@@ -204,13 +204,20 @@ def enter(raw: RawConfig, key: Key, value: Any, source: str) -> None:
 
 
 def family_of(raw: RawConfig) -> str:
-    """The family whose defaults hold: "multiclass" (…Flex…) or "single-class"."""
-    name = str(raw.values.get(("model", "model"), ""))
+    """The family whose defaults hold, see `family_of_network`."""
+    values = raw.values
+    return family_of_network(
+        str(values.get(("model", "model"), "")), values.get(("model", "num_classes"))
+    )
+
+
+def family_of_network(name: str, num_classes: object) -> str:
+    """The family of an old config's network: "multiclass" (…Flex…) or "single-class"."""
     if "flex" in name.lower().replace("slightlyflexible", ""):
         return "multiclass"
     if name.lower().startswith("tensorflow") or not name:
         return "single-class"
-    return "single-class" if raw.values.get(("model", "num_classes")) == 1 else "multiclass"
+    return "single-class" if num_classes == 1 else "multiclass"
 
 
 def network_of(raw: RawConfig) -> str:
@@ -248,7 +255,11 @@ def to_canonical(raw: RawConfig) -> None:
     network = network_of(raw)
     _set_input_scale(raw, network)
     defaults = FAMILY_DEFAULTS[family] | NETWORK_DEFAULTS.get(network, {})
+    # Without an order of the file's axes, slices are cut along [volume] axis, as in TOML configs.
+    anatomical = raw.values.get(("infer3d", "slice_shape_order"), "") is None
     for key, value in defaults.items():
+        if anatomical and key[0] == "infer3d":
+            continue
         if key not in raw.values:
             raw.values[key] = value
             raw.sources[key] = ORIGINAL

@@ -92,10 +92,12 @@ DEAD_KEYS: dict[Key, str] = {
     ("infer", "npy_slices_dir"): "the overlay shows the first channels",
     ("segmentation", "blursize"): _NO_EFFECT,
     ("generator", "verbose"): "it only prints",
-    **{
-        ("tiledinfer", key): "tiles will be blended as probabilities"
-        for key in ("bitwise_blending", "algorithm", "background", "debug")
-    },
+    ("tiledinfer", "bitwise_blending"): "the probabilities of the windows are averaged; what the "
+    "network makes of the shrunk whole image has no say",
+    ("tiledinfer", "binarize"): "masks hold class ids; threshold says from which probability on",
+    ("tiledinfer", "algorithm"): "the originals compare it so that it switches binarize off",
+    ("tiledinfer", "background"): "the windows cover the whole image",
+    ("tiledinfer", "debug"): "windows are not written",
 }  # fmt: skip
 DEAD_SECTIONS = {
     "datasetclass": _UNREAD,
@@ -109,6 +111,12 @@ _COMMON_DEFAULTS: dict[Key, Any] = {
     ("dataset", "cache"): "auto",
     ("mask", "unknown_colors"): "nearest",
     ("train", "learning_rate_reducer"): False,
+    ("infer3d", "slice_shape_order"): "hwd",
+    ("infer3d", "slice_normalize"): True,
+    ("infer3d", "slice_resize"): (512, 512),
+    ("infer3d", "slice_rotation"): "cv2.ROTATE_90_CLOCKWISE",
+    ("infer3d", "slices"): True,
+    ("infer3d", "video_dir"): "video_3d",
 }
 FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
     "multiclass": _COMMON_DEFAULTS
@@ -128,7 +136,6 @@ FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
         ("train", "epoch_change_infer"): False,
         ("train", "num_infer_images"): 1,
         ("train", "reducer_factor"): 0.1,
-        ("tiledinfer", "overlapping"): 0,
     },
 }
 # What the networks do with their input, whatever `input_normalize` says; the UNet reads the key.

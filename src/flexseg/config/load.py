@@ -255,14 +255,20 @@ def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
 
 def _outputs(experiment: Experiment) -> dict[str, Path]:
     """The folders whose content moves aside when new results come."""
-    train, infer = experiment.train, experiment.infer
+    train, infer, tiled = experiment.train, experiment.infer, experiment.tiledinfer
     folders = {
         "[train] model_dir": train.model_dir,
         "[train] eval_dir": train.eval_dir,
         "[train] epoch_change_infer_dir": train.epoch_change_infer_dir,
+        "[train] epoch_change_tiled_infer_dir": train.epoch_change_tiled_infer_dir,
         "[infer] output_dir": infer.output_dir,
         "[infer] merged_dir": infer.merged_dir,
         "[infer] colorized_dir": infer.colorized_dir,
+        "[tiledinfer] output_dir": tiled.output_dir,
+        "[tiledinfer] merged_dir": tiled.merged_dir,
+        "[tiledinfer] colorized_dir": tiled.colorized_dir,
+        "[infer3d] output_dir": experiment.infer3d.output_dir,
+        "[infer3d] video_dir": experiment.infer3d.video_dir,
         "[generator] generated_images_dir": experiment.generator.generated_images_dir,
         "[generator] generated_masks_dir": experiment.generator.generated_masks_dir,
     }
@@ -273,10 +279,9 @@ def input_paths(experiment: Experiment, config: Path) -> list[Path]:
     """Everything that is read."""
     paths = [config]
     for name, model in _sections().items():
-        if name not in ("tiledinfer", "infer3d"):
-            for key, _, role in _path_fields(model):
-                if role.kind == "input" and key != "run_dir":
-                    paths.append(getattr(getattr(experiment, name), key))
+        for key, _, role in _path_fields(model):
+            if role.kind == "input" and key != "run_dir":
+                paths.append(getattr(getattr(experiment, name), key))
     return [path for path in paths if isinstance(path, Path)]
 
 
@@ -328,18 +333,25 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
             "Without effect: it writes the pairs of the sections that [augmentation] replaces; "
             "`flexseg augment --preview` draws what [augmentation] does.",
         )
-    if experiment.train.epoch_change_tiled_infer:
+    if "tiledinfer" in given and raw.file:
         raw.warn(
-            Severity.WARNING,
-            "no-tiled-inference",
-            "[train] epoch_change_tiled_infer",
-            "This version has no tiled inference yet; only epoch_change_infer is done.",
+            Severity.NOTE,
+            "tiledinfer-changes",
+            "[tiledinfer]",
+            "Windows of split_size pixels overlap by twice `overlapping`, are resized to the "
+            "network only if their size differs, and their probabilities are averaged. The "
+            "originals squeeze split_size + 2 x overlapping pixels into the network and paste its "
+            "masks, with seams, and with gaps where split_size is not the network's size.",
+            "Without split_size and overlapping a window is the network's size.",
         )
-    for section in ("tiledinfer", "infer3d"):
-        if section in given:
-            raw.warn(
-                Severity.NOTE,
-                f"no-{section}",
-                f"[{section}]",
-                "Read and kept; this version predicts whole images only.",
-            )
+    if experiment.infer3d.slice_shape_order is not None and "infer3d" in given:
+        raw.warn(
+            Severity.NOTE,
+            "infer3d-changes",
+            "[infer3d]",
+            "Slices, masks, overlays and videos as the originals make them, except: there is a "
+            "label volume besides, in the input's geometry; overlay_alpha, beta and gamma and "
+            "mask_overlay have an effect; every volume has a video of its own name; "
+            "probabilities are resized, not labels; nothing is deleted.",
+            "slice_shape_order = None cuts slices along [volume] axis instead.",
+        )

@@ -39,6 +39,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 DATASET_FILE = "dataset.json"
+LEFT_OUT = "slices_left_out"
 MAX_CLASSES = 255
 # Atlases of the whole body have somewhat over 100 structures, images many more values.
 MAX_FOUND = 128

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.data.derive import (
+    LEFT_OUT,
     ClassSpec,
     DatasetWriter,
     Derived,
@@ -26,18 +27,16 @@ from flexseg.data.derive import (
     run_parallel,
     value_table,
 )
-from flexseg.data.intensity import Intensity
+from flexseg.data.geometry import GeometryRule, match_label
+from flexseg.data.intensity import GreyValues, Intensity
 from flexseg.data.name_patterns import NamePattern
-from flexseg.data.slices import SliceAxis
+from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
 from flexseg.data.volumes import (
     VOLUME_SUFFIXES,
-    GeometryRule,
     is_series_folder,
-    label_array,
-    match_label,
-    nonfinite_to_lowest,
+    one_channel,
+    read_labels,
     read_volume,
-    volume_array,
     volume_stem,
 )
 from flexseg.errors import DataError
@@ -48,6 +47,7 @@ HEADER = (
     "slice_spacing_mm", "black", "white", "classes", "source_image", "source_mask",
 )  # fmt: skip
 GROUP = r"^(.*)_\d+$"
+GROUP_OF_AXES = rf"^(.*)_(?:{'|'.join(ANATOMICAL_AXES)})_\d+$"
 _AIR_HU = -900
 _AXIAL = SliceAxis("axial")
 _PERCENTILES = Intensity("percentile", 0.5, 99.5)
@@ -59,7 +59,8 @@ class VolumeOptions:
 
     Attributes
     ----------
-    axis : the axis that slices are cut along, and their rotation.
+    axes : the directions that slices are cut in, and their rotation. Of several, all are
+        anatomical and turned alike.
     intensity, bits : how intensities become grey values, and of how many bits (8 or 16).
     empty_every : keep every n-th slice without label; 0 none, 1 all.
     labels : the classes; without them every value of the labels is one.
@@ -71,7 +72,7 @@ class VolumeOptions:
     workers : volumes in memory at once, at most.
     """
 
-    axis: SliceAxis = _AXIAL
+    axes: tuple[SliceAxis, ...] = (_AXIAL,)
     intensity: Intensity = _PERCENTILES
     bits: int = 8
     empty_every: int = 1
@@ -211,7 +212,10 @@ def derive_volumes(
     pairs = found.pairs
     stems = [file_name(pair.id) for pair in pairs]
     refuse_equal_names(stems, images)
-    check_group(options.patient, [f"{stem}_0000" for stem in stems])
+    check_group(
+        options.patient,
+        [slice_name(stem, axis, 0, options.axes) for stem in stems for axis in options.axes],
+    )
     steps = 2 * len(pairs)
     counts = run_parallel(_count_values, pairs, options.workers, part_of(on_done, 0, steps))
     total: Counter[int] = sum(counts, Counter())
@@ -228,8 +232,9 @@ def derive_volumes(
             "labels": labels,
             "image_name": image_name,
             "label_name": label_name,
-            "axis": options.axis.name,
-            "rotate": options.axis.rotate,
+            "axis": ",".join(axis.name for axis in options.axes),
+            "rotate": options.axes[0].rotate,
+            "window": options.intensity.spec,
             "intensity": str(options.intensity),
             "bits": options.bits,
             "empty_every": options.empty_every,
@@ -238,6 +243,7 @@ def derive_volumes(
             "series": options.series,
             "patient": options.patient,
             "mask_colors": options.mask_colors,
+            LEFT_OUT: sum(one.dropped for one in written),
         }
         return writer.finish(
             HEADER,
@@ -245,13 +251,18 @@ def derive_volumes(
             kind="volumes",
             parameters=parameters,
             empty=sum(one.empty for one in written),
-            group=options.patient or GROUP,
+            group=options.patient or (GROUP if len(options.axes) == 1 else GROUP_OF_AXES),
             notes=notes,
         )
 
 
+def slice_name(stem: str, axis: SliceAxis, number: int, axes: tuple[SliceAxis, ...]) -> str:
+    """The name without suffix of a slice of the volume `stem`, cut along `axis` among `axes`."""
+    return f"{stem}_{number:04d}" if len(axes) == 1 else f"{stem}_{axis.name}_{number:04d}"
+
+
 def _count_values(pair: VolumePair) -> Counter[int]:
-    array = label_array(read_volume(pair.label), pair.label)
+    array = read_labels(pair.label).array
     counts = np.zeros(int(array.max()) + 1, np.int64)
     for plane in array:  # counting makes 64-bit copies, so not of the whole volume
         found = np.bincount(plane.reshape(-1))
@@ -266,37 +277,40 @@ def _write_volume(
     roots: tuple[Path, Path],
     pair: VolumePair,
 ) -> _Written:
-    axis, intensity = options.axis, options.intensity
-    image = read_volume(pair.image, channel=options.channel, series=options.series)
-    label, resampled = match_label(read_volume(pair.label), image, options.geometry, pair.label)
-    image, label = axis.orient(image), axis.orient(label)
-    voxels = nonfinite_to_lowest(volume_array(image), pair.image)
-    limits = intensity.limits(voxels)
-    slices, masks = axis.slices(voxels), axis.slices(label_array(label, pair.label))
-    spacing = [round(mm, 6) for mm in axis.spacing(image)]
+    image = one_channel(
+        read_volume(pair.image, channel=options.channel, series=options.series), pair.image
+    )
+    label, resampled = match_label(read_labels(pair.label), image, options.geometry, pair.label)
+    voxels = options.axes[0].oriented(image.array, image.orientation)
+    gray = GreyValues.of(voxels, options.intensity, options.bits, str(pair.image))
     sources = [_source(p, r) for p, r in zip((pair.image, pair.label), roots, strict=True)]
-    stem, rows, empties, kept_empty = file_name(pair.id), [], 0, 0
-    for i, (pixels, values) in enumerate(zip(slices, masks, strict=True)):
-        ids = table[values]
-        present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:]) + 1
-        if not len(present):
-            empties += 1
-            if not options.empty_every or (empties - 1) % options.empty_every:
-                continue
-            kept_empty += 1
-        name = f"{stem}_{i:04d}.png"
-        gray = intensity.apply(np.ascontiguousarray(pixels), limits, options.bits, str(pair.image))
-        row = (
-            writer.write_image(name, gray),
-            writer.write_mask(name, ids),
-            patient_of(Path(name).stem, options.patient, stem),
-            stem, i, axis.name, *spacing, *limits,
-            " ".join(map(str, present)), *sources,
-        )  # fmt: skip
-        rows.append(row)
+    stem, rows, empty, kept_empty = file_name(pair.id), [], 0, 0
+    for axis in options.axes:
+        slices = axis.slice_view(image.array, image.orientation)
+        masks = axis.slice_view(label.array, label.orientation)
+        spacing = [round(mm, 6) for mm in axis.spacing(image)]
+        empty_here = 0
+        for i, (pixels, values) in enumerate(zip(slices, masks, strict=True)):
+            ids = np.ascontiguousarray(table[values])
+            present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:]) + 1
+            if not len(present):
+                empty_here += 1
+                if not options.empty_every or (empty_here - 1) % options.empty_every:
+                    continue
+                kept_empty += 1
+            name = slice_name(stem, axis, i, options.axes)
+            row = (
+                writer.write_image(f"{name}.png", gray(pixels)),
+                writer.write_mask(f"{name}.png", ids),
+                patient_of(name, options.patient, stem),
+                stem, i, axis.name, *spacing, *gray.limits,
+                " ".join(map(str, present)), *sources,
+            )  # fmt: skip
+            rows.append(row)
+        empty += empty_here
     like_ct = np.issubdtype(voxels.dtype, np.integer) and int(voxels.min()) < _AIR_HU
-    constant = intensity.kind != "none" and limits[0] >= limits[1]
-    return _Written(rows, kept_empty, empties - kept_empty, resampled, like_ct, constant)
+    constant = options.intensity.kind != "none" and gray.limits[0] >= gray.limits[1]
+    return _Written(rows, kept_empty, empty - kept_empty, resampled, like_ct, constant)
 
 
 def _source(path: Path, root: Path) -> str:

@@ -9,6 +9,18 @@ from numpy.typing import NDArray
 
 from flexseg.data.images import MaskPixels
 
+# Okabe & Ito 2008, "Color Universal Design": told apart with all common colour vision. The
+# report's template has the same colours as --class-1 to --class-7.
+CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+    (240, 228, 66),
+)
+
 
 def displayable(pixels: NDArray) -> NDArray[np.uint8]:
     """Pixels [H, W, C] of any type as RGB uint8 [H, W, 3].

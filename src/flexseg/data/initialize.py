@@ -15,7 +15,10 @@ import numpy as np
 from flexseg.data.derive import DATASET_FILE
 from flexseg.data.display import distinct_color
 from flexseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from flexseg.data.intensity import Intensity
+from flexseg.data.neighbours import neighbour_files, warn_of_lone
 from flexseg.data.pairing import Case, pair
+from flexseg.data.slices import parse_axes
 from flexseg.data.statistics import split_folders
 from flexseg.errors import ConfigError, DataError
 from flexseg.outputs import make_folder, set_aside, write_text
@@ -51,18 +54,28 @@ class _Class:
 
 @dataclass(frozen=True)
 class _Derived:
-    """What `flexseg derive` says about a dataset that it made."""
+    """What `flexseg derive` says about a dataset that it made.
+
+    `volume` has the lines of `[volume]` for slices of volumes.
+    """
 
     classes: list[_Class]
     group: str | None
+    volume: list[str]
 
 
-def initialize(dataset: Path, output: Path, size: int | None = None) -> list[Path]:
+def initialize(
+    dataset: Path, output: Path, size: int | None = None, neighbours: int = 0
+) -> list[Path]:
     """Write `flexseg.toml` and start scripts (.bat, .sh) into `output`; returns the files.
+
+    Parameters
+    ----------
+    neighbours : slices on each side that the network sees as further channels.
 
     Raises
     ------
-    DataError : the folder has no pairs of images and masks.
+    DataError : the folder has no pairs of images and masks, or no neighbouring slices.
     ConfigError : a config is already there.
     """
     folders = split_folders(dataset)
@@ -74,8 +87,12 @@ def initialize(dataset: Path, output: Path, size: int | None = None) -> list[Pat
     cases, lonely = _all_cases(folders)
     survey = _survey(cases)
     derived = _derived(dataset)
+    if neighbours:
+        warn_of_lone([case.image for case in cases], neighbours)
+        for case in cases:
+            neighbour_files(case.image, neighbours)
     make_folder(output)
-    text = _config_text(output, folders, survey, derived, size, lonely, len(cases))
+    text = _config_text(output, folders, survey, derived, size, lonely, len(cases), neighbours)
     write_text(target, text)
     written = [target]
     # The interpreter by its path: a double click knows nothing of virtual environments.
@@ -177,15 +194,37 @@ def _derived(dataset: Path) -> _Derived | None:
             if c["id"] != 0
             for red, green, blue in [c["color"]]
         ]
-        return _Derived(classes, content.get("group"))
+        return _Derived(classes, content.get("group"), _volume_lines(content.get("parameters", {})))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DataError(
             f"The description of the dataset cannot be read ({error}).",
             "Restore the file that `flexseg derive` wrote, or remove it.",
             str(path),
         ) from None
+
+
+def _volume_lines(parameters: dict[str, Any]) -> list[str]:
+    """The lines of `[volume]` for a dataset that was cut from volumes, none for others."""
+    if "axis" not in parameters:
+        return []
+    axes = parse_axes(parameters["axis"])
+    lines = [
+        f'axis = "{axes[0]}"              # direction in which volumes are cut for the network'
+    ]
+    if len(axes) > 1:
+        lines.append(f"axes = {json.dumps(axes)}   # all that it is trained on")
+    if parameters["rotate"]:
+        lines.append(f"rotate = {parameters['rotate']}")
+    if "window" in parameters:
+        intensity = Intensity.parse(parameters["window"])
+        lines.append(f"intensity = {json.dumps(intensity.spec)}   # {intensity}")
+    else:
+        lines.append("# intensity = the --window that the dataset was derived with")
+    if parameters["bits"] != 8:
+        lines.append(f"bits = {parameters['bits']}")
+    return lines
 
 
 def _classes(survey: _Survey) -> list[_Class]:
@@ -210,12 +249,13 @@ def _config_text(
     size: int | None,
     lonely: int,
     count: int,
+    neighbours: int,
 ) -> str:
     width, height, levels = _model_size(survey, size)
     described = derived.classes if derived else []  # tiles keep the masks of their source
     classes = described or _classes(survey)
     multiclass = len(classes) > 1
-    channels = survey.channels
+    channels = 2 * neighbours + 1 if neighbours else survey.channels
     note = f"; {lonely} files without a partner are left out" if lonely else ""
     near = "nearest" if survey.lossy or survey.blends else "error"
     lines = [
@@ -257,6 +297,7 @@ def _config_text(
             else ["# window = [0, 255]         # for images of more than 8 bits"]
         ),
         "",
+        *_volume_section(derived.volume if derived else [], neighbours),
         "[train]",
         *(_folder_keys(folders["train"], output) if "train" in folders else []),
         'run_dir = "run"              # all results go here; earlier ones move aside',
@@ -325,6 +366,19 @@ def _data_section(output: Path, folders: dict[str, Path], group: str | None) -> 
         if split in folders:
             lines += [f"[{split}]", *_folder_keys(folders[split], output), ""]
     return lines
+
+
+def _volume_section(derived: list[str], neighbours: int) -> list[str]:
+    """`[volume]`, where the images are slices or are to be stacked."""
+    if not derived and not neighbours:
+        return []
+    return [
+        "[volume]",
+        *derived,
+        f"neighbours = {neighbours}               # slices on each side as further channels: "
+        "image_channels = 2 n + 1",
+        "",
+    ]
 
 
 def _folder_keys(folder: Path, output: Path) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
 
 # Centre and width in Hounsfield units, as radiology workstations preset them.
 CT_WINDOWS: dict[str, tuple[float, float]] = {
@@ -33,43 +36,61 @@ class Intensity:
         percentile; `zscore`: from `low` to `high` standard deviations around the mean;
         `full`: from the lowest to the highest value; `none`: values as they are.
     low, high : see `kind`; in Hounsfield units, per cent or standard deviations.
+    text : what it was parsed from.
     """
 
     kind: Literal["window", "percentile", "zscore", "full", "none"]
     low: float = 0.0
     high: float = 0.0
+    text: str = field(default="", compare=False)
 
     @classmethod
-    def parse(cls, text: str) -> Intensity:
+    def parse(cls, text: str, where: str = "--window") -> Intensity:
         """`lung`, `40/400` (centre/width), `percentile`, `percentile:1,99`, `zscore:4`, ...
+
+        Parameters
+        ----------
+        where : the option or key that the text comes from.
 
         Raises
         ------
         ConfigError : it is none of these.
         """
-        name, _, rest = text.strip().lower().partition(":")
+        text = text.strip()
+        name, _, rest = text.lower().partition(":")
         try:
             if name in CT_WINDOWS and not rest:
-                return _window(*CT_WINDOWS[name])
-            if re.fullmatch(r"[^/:]+/[^/:]+", text.strip()):
+                return _window(*CT_WINDOWS[name], name)
+            if re.fullmatch(r"[^/:]+/[^/:]+", text):
                 center, width = map(float, text.split("/"))
-                return _window(center, width)
+                return _window(center, width, text)
             if name == "percentile":
                 low, high = map(float, (rest or "0.5,99.5").split(","))
                 if 0 <= low < high <= 100:
-                    return cls("percentile", low, high)
+                    return cls("percentile", low, high, text)
             if name == "zscore" and float(rest or 3) > 0:
-                return cls("zscore", -float(rest or 3), float(rest or 3))
+                return cls("zscore", -float(rest or 3), float(rest or 3), text)
             if name in ("full", "none") and not rest:
-                return cls("full" if name == "full" else "none")
+                return cls("full" if name == "full" else "none", text=name)
         except ValueError:
             pass
         raise ConfigError(
             f"{text!r} is no window.",
             f"Give {', '.join(CT_WINDOWS)}; CENTRE/WIDTH such as 40/400; percentile or "
             "percentile:1,99; zscore or zscore:4; full; none.",
-            "--window",
+            where,
         )
+
+    @property
+    def spec(self) -> str:
+        """A text that `parse` makes the same of."""
+        if self.text:
+            return self.text
+        return {
+            "window": f"{(self.low + self.high) / 2!r}/{self.high - self.low!r}",
+            "percentile": f"percentile:{self.low!r},{self.high!r}",
+            "zscore": f"zscore:{self.high!r}",
+        }.get(self.kind, self.kind)
 
     def __str__(self) -> str:
         if self.kind == "window":
@@ -80,19 +101,27 @@ class Intensity:
             return f"mean of each volume -{self.high:g} to +{self.high:g} standard deviations"
         return {"full": "each volume's full range", "none": "as stored"}[self.kind]
 
-    def limits(self, array: NDArray) -> tuple[float, float]:
-        """The values that become black and white. `array` is the whole volume (or image).
+    def limits(self, array: NDArray, lowest: Any = None) -> tuple[float, float]:
+        """The values that become black and white.
 
         Percentiles and z-scores leave zeros out where nothing is below them: the air around a
         head would decide them otherwise. Large volumes are sampled evenly.
+
+        Parameters
+        ----------
+        array : the whole volume (or image). The samples depend on the order of its axes, not on
+            its layout in memory.
+        lowest : what stands for values that are NaN or infinite, see `lowest_finite`.
         """
         if self.kind == "none":
             return 0.0, 0.0
         if self.kind == "window":
             return self.low, self.high
         if self.kind == "full":
+            if lowest is not None:
+                return float(lowest), max(float(_finite(p, lowest).max()) for p in array)
             return float(array.min()), float(array.max())
-        flat = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
+        flat = _finite(array.flat[:: max(1, array.size // _SAMPLE)], lowest)
         if flat.min() == 0 and flat.any():
             flat = flat[flat != 0]
         if self.kind == "percentile":
@@ -128,7 +157,78 @@ class Intensity:
         return np.rint(np.clip(scaled, 0, top)).astype(dtype)
 
 
-def _window(center: float, width: float) -> Intensity:
+@dataclass(frozen=True)
+class GreyValues:
+    """The grey values of one volume's slices: those of the images that are derived from it.
+
+    Attributes
+    ----------
+    intensity : without it values stay as they are.
+    limits : the values that become black and white, of the whole volume.
+    lowest : what voxels become that are NaN or infinite; None: there are none.
+    where : the volume's name for messages.
+    """
+
+    intensity: Intensity | None
+    bits: int
+    limits: tuple[float, float]
+    lowest: Any
+    where: str
+
+    @classmethod
+    def of(cls, array: NDArray, intensity: Intensity | None, bits: int, where: str) -> GreyValues:
+        """What a volume [z, y, x] or [z, y, x, C] asks for; nothing of its size is allocated.
+
+        Raises
+        ------
+        DataError : no voxel is finite.
+        """
+        lowest = lowest_finite(array, where)
+        limits = intensity.limits(array, lowest) if intensity else (0.0, 0.0)
+        return cls(intensity, bits, limits, lowest, where)
+
+    def __call__(self, pixels: NDArray) -> NDArray:
+        """Voxels of any shape as uint8 or uint16, or as they are.
+
+        Raises
+        ------
+        DataError : values are to be kept and do not fit into the bits.
+        """
+        pixels = np.ascontiguousarray(_finite(pixels, self.lowest))
+        if self.intensity is None:
+            return pixels
+        return self.intensity.apply(pixels, self.limits, self.bits, self.where)
+
+
+def lowest_finite(array: NDArray, where: str) -> Any:
+    """The lowest finite value, with a warning, where others are NaN or infinite; else None.
+
+    Raises
+    ------
+    DataError : no voxel is finite.
+    """
+    if not np.issubdtype(array.dtype, np.floating):
+        return None
+    count, found = 0, []
+    for plane in array:
+        finite = np.isfinite(plane)
+        missing = int(plane.size - finite.sum())
+        count += missing
+        if missing < plane.size:
+            found.append(plane[finite].min() if missing else plane.min())
+    if not count:
+        return None
+    if not found:
+        raise DataError("No voxel has a finite value.", "Export the volume again.", where)
+    logger.warning("%s: %d voxels are NaN or infinite; they take the lowest value.", where, count)
+    return min(found)
+
+
+def _finite(values: NDArray, lowest: Any) -> NDArray:
+    return values if lowest is None else np.where(np.isfinite(values), values, lowest)
+
+
+def _window(center: float, width: float, text: str) -> Intensity:
     if not width > 0 or not np.isfinite([center, width]).all():
         raise ValueError("the width of a window is above 0")
-    return Intensity("window", center - width / 2, center + width / 2)
+    return Intensity("window", center - width / 2, center + width / 2, text)

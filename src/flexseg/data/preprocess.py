@@ -6,7 +6,7 @@ trained weights.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
+from flexseg.data.intensity import Intensity
 from flexseg.errors import ConfigError, DataError
 
 _INTERPOLATION = {
@@ -29,7 +30,10 @@ _INTERPOLATION = {
 class Preprocessing:
     """How images become network input: [height, width, channels], values on a 0..255 scale.
 
-    Attributes mirror the keys of `[model]`, `[image]` and `[dataset]`.
+    Attributes mirror the keys of `[model]`, `[image]`, `[dataset]` and `[volume]`. Those of
+    `[volume]` say how slices become the pixels that `image` takes, see `flexseg.data.slices`;
+    with `neighbours` these are stacks [H, W, 2 n + 1] of grey slices, the middle one is
+    predicted.
     """
 
     width: int
@@ -41,13 +45,26 @@ class Preprocessing:
     color_converter: str | None = None
     gamma: float = 0
     sharpening: float = 0
+    axis: str = "axial"
+    axes: tuple[str, ...] = ()
+    rotate: int = 0
+    intensity: str | None = None
+    bits: int = 8
+    neighbours: int = 0
 
     @classmethod
     def from_experiment(cls, experiment: Experiment) -> Preprocessing:
-        """The preprocessing that a config describes. Raises ConfigError for a bad converter."""
-        image = experiment.image
+        """The preprocessing that a config describes.
+
+        Raises
+        ------
+        ConfigError : a bad colour converter or intensity.
+        """
+        image, volume = experiment.image, experiment.volume
         if image.color_converter is not None:
             _conversion_code(image.color_converter)
+        if volume.intensity is not None:
+            Intensity.parse(volume.intensity, "[volume] intensity")
         return cls(
             experiment.model.image_width,
             experiment.model.image_height,
@@ -58,6 +75,12 @@ class Preprocessing:
             image.color_converter,
             image.gamma,
             image.sharpening,
+            volume.axis,
+            tuple(volume.axes),
+            volume.rotate,
+            volume.intensity,
+            volume.bits,
+            volume.neighbours,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,12 +89,26 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
-        """The inverse of `as_dict`."""
+        """The inverse of `as_dict`; what an older package does not say has its default."""
         window = data.get("window")
-        return cls(**(data | {"window": tuple(window) if window else None}))
+        sequences = {
+            "window": tuple(window) if window else None,
+            "axes": tuple(data.get("axes", ())),
+        }
+        return cls(**(data | sequences))
+
+    @property
+    def single(self) -> Preprocessing:
+        """The preprocessing of one slice of a stack; that of a stack is made of it."""
+        return replace(self, channels=1, neighbours=0) if self.neighbours else self
+
+    def shown(self, pixels: NDArray) -> NDArray:
+        """What people see of pixels [H, W, C]: of a stack [H, W, 2 n + 1] the middle slice."""
+        n = self.neighbours
+        return pixels[..., n : n + 1] if n else pixels
 
     def image(self, pixels: NDArray, where: str = "image") -> NDArray:
-        """Pixels [H, W, C] as read, to network input [height, width, channels].
+        """Pixels [H, W, C] as read (or stacked), to network input [height, width, channels].
 
         Returns uint8 for 8-bit images, float32 on the same 0..255 scale for all others.
 
@@ -79,6 +116,8 @@ class Preprocessing:
         ------
         DataError : the channels do not fit.
         """
+        if self.neighbours:
+            return self._stack(pixels, where)
         pixels = self._channels(self._scale(pixels), where)
         pixels = self._resize(pixels)
         if self.gamma > 0:
@@ -92,6 +131,21 @@ class Preprocessing:
         if labels.shape == (self.height, self.width):
             return labels
         return cv2.resize(labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _stack(self, pixels: NDArray, where: str) -> NDArray:
+        found = pixels.shape[2]
+        if found != 2 * self.neighbours + 1:
+            raise DataError(
+                f"The image has {found} channels, the network takes a slice and {self.neighbours} "
+                "neighbours on each side.",
+                "Give slices of one volume; their names end in _0000, _0001, ...",
+                where,
+            )
+        # One by one, so that stacks of prepared slices are the same bit for bit.
+        one = self.single
+        return np.concatenate(
+            [one.image(pixels[..., i : i + 1], where) for i in range(found)], axis=-1
+        )
 
     def _scale(self, pixels: NDArray) -> NDArray:
         if self.window is not None:

@@ -244,10 +244,8 @@ def _by_share(
         counts = [1, 1, 0]
     cut = max(0, len(groups) - counts[1] - counts[2])
     parts = (groups[:cut], groups[cut : cut + counts[1]], groups[cut + counts[1] :])
-    return {
-        name: tuple(case for case in cases if case.group in set(part))
-        for name, part in zip(SPLITS, parts, strict=True)
-    }
+    split_of = {group: name for name, part in zip(SPLITS, parts, strict=True) for group in part}
+    return {name: tuple(case for case in cases if split_of[case.group] == name) for name in SPLITS}
 
 
 def _hold_out_validation(experiment: Experiment, splits: Splits) -> None:

@@ -16,8 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
-from flexseg.data.images import is_8bit, read_image, read_mask
+from flexseg.data.images import is_8bit, read_mask
 from flexseg.data.labels import LabelMap
+from flexseg.data.neighbours import (
+    neighbour_files,
+    read_slice,
+    read_with_neighbours,
+    warn_of_lone,
+)
 from flexseg.data.pairing import Case
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import DataError, ResourceError
@@ -43,12 +49,14 @@ class CaseReader:
     def native(self, case: Case) -> tuple[NDArray, NDArray[np.uint8]]:
         """Image [H, W, C] as stored and class ids [H, W] uint8, at the image's own size.
 
+        Where the network sees neighbouring slices, the image is the stack of these.
+
         Raises
         ------
-        DataError : a file cannot be read, the sizes do not fit, or mask pixels are in no
-            class and `unknown_colors` is "error".
+        DataError : a file cannot be read, the sizes do not fit, mask pixels are in no class and
+            `unknown_colors` is "error", or a neighbour is missing.
         """
-        image = read_image(case.image)
+        image = read_with_neighbours(case.image, self.preprocessing.neighbours)
         return image, self.native_labels(case, image.shape[:2])
 
     def native_labels(self, case: Case, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -75,6 +83,19 @@ class CaseReader:
         prepared = self.preprocessing.image(image, str(case.image))
         return prepared, self.preprocessing.labels(labels)
 
+    def single(self, case: Case) -> tuple[NDArray, NDArray[np.uint8]]:
+        """As `model_size`, of a stack of slices only the case's own [h, w, 1]."""
+        if not self.preprocessing.neighbours:
+            return self.model_size(case)
+        image = read_slice(case.image)
+        labels = self.native_labels(case, image.shape[:2])
+        prepared = self.preprocessing.single.image(image, str(case.image))
+        return prepared, self.preprocessing.labels(labels)
+
+    def neighbour(self, path: Path) -> NDArray:
+        """A slice [h, w, 1] beside that of a case, at the network's size."""
+        return self.preprocessing.single.image(read_slice(path), str(path))
+
 
 def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case) -> None:
     """Accept a mask of another resolution, but not of another shape than its image.
@@ -97,7 +118,13 @@ class Store:
     """Decoded cases by index.
 
     Build it with `open_store`. `memory` holds arrays of all cases, `file` a path to records
-    of fixed length; without both, every access decodes.
+    of fixed length; without both, every access decodes. Of stacks of slices each slice is held
+    once; they are stacked at access.
+
+    Attributes
+    ----------
+    stacks : per case the slices of its stack, by their index, or by their file where they are
+        no case; empty where the network sees no neighbours.
     """
 
     cases: tuple[Case, ...]
@@ -105,17 +132,29 @@ class Store:
     dtype: np.dtype
     memory: tuple[NDArray, NDArray[np.uint8], NDArray[np.bool_]] | None = None
     file: Path | None = None
+    stacks: tuple[tuple[int | Path, ...], ...] = ()
     _image_shape: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         p = self.reader.preprocessing
-        self._image_shape = (p.height, p.width, p.channels)
+        self._image_shape = (p.height, p.width, p.single.channels)
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
         """Image [h, w, C] of `dtype` and class ids [h, w] of case `index`."""
+        image, labels = self._single(index)
+        if self.stacks:
+            image = np.concatenate([self._slice(s) for s in self.stacks[index]], axis=-1)
+        return image, labels
+
+    def _slice(self, source: int | Path) -> NDArray:
+        if isinstance(source, int):
+            return self._single(source)[0]
+        return self.reader.neighbour(source).astype(self.dtype, copy=False)
+
+    def _single(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
         if self.memory is not None:
             images, labels, ready = self.memory
             if not ready[index]:
@@ -132,7 +171,7 @@ class Store:
         return np.stack([image for image, _ in pairs]), np.stack([label for _, label in pairs])
 
     def _decode(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
-        image, labels = self.reader.model_size(self.cases[index])
+        image, labels = self.reader.single(self.cases[index])
         return image.astype(self.dtype, copy=False), labels
 
     def _from_file(self, path: Path, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
@@ -164,7 +203,7 @@ class Store:
 def record_bytes(preprocessing: Preprocessing, dtype: np.dtype) -> int:
     """Bytes of one cached case in a file."""
     pixels = preprocessing.height * preprocessing.width
-    return 1 + pixels * (preprocessing.channels * dtype.itemsize + 1)
+    return 1 + pixels * (preprocessing.single.channels * dtype.itemsize + 1)
 
 
 def open_store(
@@ -187,13 +226,16 @@ def open_store(
     Raises
     ------
     ResourceError : `cache` is "disk" or "memory" and there is no room for it.
+    DataError : the network sees neighbouring slices, and some are missing.
     """
     p = reader.preprocessing
-    eight_bit = p.window is None and all(is_8bit(case.image) for case in cases)
+    stacks = _stacks(cases, p.neighbours)
+    others = {source for stack in stacks for source in stack if isinstance(source, Path)}
+    eight_bit = p.window is None and all(map(is_8bit, (*(case.image for case in cases), *others)))
     dtype = np.dtype(np.uint8 if eight_bit else np.float32)
     needed = len(cases) * record_bytes(p, dtype)
     fits = needed <= cache_bytes
-    store = Store(cases, reader, dtype)
+    store = Store(cases, reader, dtype, stacks=stacks)
     if cache == "memory" and not fits:
         raise ResourceError(
             f"{len(cases)} decoded images need {needed / 2**30:.1f} GiB, "
@@ -203,7 +245,7 @@ def open_store(
     if cache in ("auto", "memory") and fits and not shared:
         size = (len(cases), p.height, p.width)
         store.memory = (
-            np.empty((*size, p.channels), dtype),
+            np.empty((*size, p.single.channels), dtype),
             np.empty(size, np.uint8),
             np.zeros(len(cases), bool),
         )
@@ -228,3 +270,14 @@ def open_store(
                 needed / 2**30,
             )
     return store
+
+
+def _stacks(cases: tuple[Case, ...], n: int) -> tuple[tuple[int | Path, ...], ...]:
+    """`Store.stacks` of cases."""
+    if not n:
+        return ()
+    warn_of_lone([case.image for case in cases], n)
+    index = {case.image: i for i, case in enumerate(cases)}
+    return tuple(
+        tuple(index.get(file, file) for file in neighbour_files(case.image, n)) for case in cases
+    )

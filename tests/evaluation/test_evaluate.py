@@ -151,6 +151,7 @@ class TestSummary:
         assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.8)
         assert summary["classes"][0]["dice"]["ci95"] is None
         assert summary["macro"]["dice"]["ci95"] is None
+        assert any("there are no intervals" in note for note in summary["notes"])
 
     def test_no_resamples_no_interval(self, scores: CaseScores) -> None:
         summary = scores.summary(resamples=0)
@@ -158,11 +159,33 @@ class TestSummary:
         assert summary["macro"]["dice"]["ci95"] is None
         assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
 
-    def test_few_groups_are_noted(self, scores: CaseScores) -> None:
-        assert any("Only 4 independent groups" in note for note in scores.summary()["notes"])
-        for i in range(50):
+    def test_few_groups_are_noted_by_class(self, scores: CaseScores) -> None:
+        """Groups of 60 cases do not help a class that 4 of them have."""
+        scores.add(_case("a2", "a"), _boxes(c1=(0, 0)), _boxes(c1=(0, 5)))
+        for i in range(4):
+            scores.add(_case(f"rare {i}"), _boxes(c2=(0, 0)), _boxes(c2=(0, 0)))
+        (note,) = (n for n in scores.summary(100)["notes"] if "independent groups" in n)
+        assert "disc (3), square (4)." in note
+        for i in range(47):
             scores.add(_case(f"more {i}"), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)))
-        assert not any("Only" in note for note in scores.summary()["notes"])
+        summary = scores.summary(100)
+        assert summary["groups"] == 55
+        assert [c["groups_with_reference"] for c in summary["classes"]] == [50, 4]
+        assert [c["groups_with_reference"] for c in summary["by_group"]["classes"]] == [50, 4]
+        (note,) = (n for n in summary["notes"] if "independent groups" in n)
+        assert "square (4)." in note and "disc" not in note
+
+    def test_class_in_one_group_leaves_the_others_an_interval(self, scores: CaseScores) -> None:
+        scores.add(_case("e"), _boxes(c2=(0, 0)), _boxes(c2=(0, 2)))
+        summary = scores.summary()
+        disc, square = summary["classes"]
+        macro = summary["macro"]["dice"]
+        assert square["dice"]["ci95"] is None
+        assert macro["mean"] == pytest.approx((0.5 + 0.8) / 2, abs=1e-6)
+        assert macro["ci95"] == pytest.approx(
+            [(limit + 0.8) / 2 for limit in disc["dice"]["ci95"]], abs=1e-6
+        )
+        assert any("One group alone has square" in note for note in summary["notes"])
 
     def test_all_background_scores_zero_not_nearly_one(self) -> None:
         """What dice_coef_multiclass of the originals hides."""
@@ -338,7 +361,9 @@ class TestTerminal:
         assert "disc: missed altogether in 1 of 5 cases." in shown
         assert "disc: 3 of 7 separate objects found, 1 false ones (0.2 per case)." in shown
         assert "square: not in the reference of 6 cases (in no mean)" in shown
-        assert "Only 6 independent groups" in shown
+        assert (
+            "Only few independent groups have these classes in their reference: disc (5)." in shown
+        )
 
 
 class TestPublishedPredictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from flexseg.data.preprocess import Preprocessing
 from flexseg.data.store import CaseReader, check_same_aspect
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import rounded
-from flexseg.evaluation.calibration import Reliability
+from flexseg.evaluation.calibration import Reliability, of_decisions, with_background
 from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
 from flexseg.evaluation.overlap import Overlap, overlaps
 from flexseg.evaluation.scoring import CaseResult, ClassScores, Measures, score_case
@@ -61,8 +61,11 @@ CASE_COLUMNS = (
     "brier",
     "ece",
 )
+VOLUME_COLUMNS = ("reference_ml", "predicted_ml")
 GROUP_COLUMNS = (*_CLASS, *OVERLAP_METRICS, *_AREA)
 PREDICTIONS = "predictions"
+# Image and mask of each case, written where they may lie in several folders.
+FILES_TABLE = "files.csv"
 
 
 @dataclass
@@ -76,6 +79,7 @@ class CaseScores:
     legacy : the original systems' figures (loss and training metrics at the network's size).
     folders : where images, masks and predictions are, for those who show them: "images_dir",
         "masks_dir" and "predictions_dir" (absolute, or relative to the evaluation's folder).
+    inference : what a network's predictions were treated with, see `Predictor.describe`.
     """
 
     labels: LabelMap
@@ -85,11 +89,17 @@ class CaseScores:
     calibration: Reliability | None = None
     legacy: dict[str, float] = field(default_factory=dict)
     folders: dict[str, str | None] = field(default_factory=dict)
+    inference: dict[str, Any] | None = None
 
     @property
     def matrices(self) -> list[NDArray[np.int64]]:
         """Per case pixel counts [classes, classes], rows are the reference."""
         return [result.matrix for result in self.results]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `rows`."""
+        return CASE_COLUMNS + (VOLUME_COLUMNS if self.measures.volumes else ())
 
     def add(
         self,
@@ -123,7 +133,10 @@ class CaseScores:
                 }
                 cells |= _cells(scores.overlap) | _lesion_cells(scores)
                 cells |= {name: rounded(value) for name, value in scores.values().items()}
-                table.append(tuple(cells[name] for name in CASE_COLUMNS))
+                if result.voxel_ml is not None:
+                    cells["reference_ml"] = rounded(scores.overlap.reference * result.voxel_ml)
+                    cells["predicted_ml"] = rounded(scores.overlap.prediction * result.voxel_ml)
+                table.append(tuple(cells[name] for name in self.columns))
         return table
 
     def group_matrices(self) -> dict[str, NDArray[np.int64]]:
@@ -148,7 +161,8 @@ class CaseScores:
         """The content of `evaluation/summary.json`: all means are over cases in whose
         reference the class is present; empty references are counted apart."""
         content = summarize(self.labels, self.cases, self.results, self.measures, resamples)
-        if content["groups"] < content["cases"]:
+        # Voxels of different volumes differ in size: their sum means nothing.
+        if content["groups"] < content["cases"] and not self.measures.volumes:
             matrices = self.group_matrices()
             content["by_group"] = group_summary(self.labels, matrices, resamples)
         return (
@@ -156,6 +170,7 @@ class CaseScores:
             | {"calibration": self.calibration.as_dict() if self.calibration else None}
             | dict.fromkeys(("images_dir", "masks_dir", "predictions_dir"))
             | self.folders
+            | {"inference": self.inference}
             | {
                 "not_comparable_with_the_above": {
                     "what": "figures of the original systems, on soft predictions at the "
@@ -217,10 +232,17 @@ def evaluate_model(
     ) -> CaseResult:
         image, labels = pixels
         native = predictor.resize(p, image.shape[:2])
-        prediction = predictor.labels(native)
+        decided = predictor.labels(native)
+        prediction = predictor.postprocess(decided)
         if keep is not None:
             keep(case, prediction)
-        return score_case(labels, prediction, count, measures, native)
+        result = score_case(labels, prediction, count, measures, native)
+        if prediction is decided:
+            return result
+        # Postprocessing says nothing about probabilities: their calibration is that of the
+        # network's own decisions.
+        calibration = of_decisions(with_background(native), labels, decided)
+        return replace(result, calibration=calibration)
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), predictor.batch_size):
@@ -241,6 +263,7 @@ def evaluate_model(
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
     scores.legacy = {name: total / len(cases) for name, total in sums.items()}
+    scores.inference = predictor.describe()
     return scores
 
 
@@ -342,10 +365,10 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[s
     each group's pixels taken together, and the summary their means as "by_group".
     """
     make_folder(folder)
-    for name in ("cases.csv", "groups.csv", "summary.json"):
+    for name in ("cases.csv", "groups.csv", "summary.json", FILES_TABLE):
         set_aside(folder / name)
     summary = scores.summary(resamples)
-    write_csv(folder / "cases.csv", CASE_COLUMNS, scores.rows())
+    write_csv(folder / "cases.csv", scores.columns, scores.rows())
     if "by_group" in summary:
         write_csv(folder / "groups.csv", GROUP_COLUMNS, scores.group_rows())
     write_json(folder / "summary.json", summary)

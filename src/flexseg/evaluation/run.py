@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
 from flexseg.data.pairing import Case
 from flexseg.data.splits import find_splits
@@ -22,7 +23,7 @@ from flexseg.evaluation.evaluate import (
     write_legacy_csv,
 )
 from flexseg.evaluation.scoring import Measures
-from flexseg.inference.ensemble import is_ensemble
+from flexseg.inference.ensemble import image_digest, is_ensemble, read_seen_images
 from flexseg.inference.run import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder
@@ -55,7 +56,8 @@ def evaluate(
     splits.raise_errors()
     splits.log()
     cases = splits.need(split)
-    if split != "test" and is_ensemble(e.train.model_dir / e.train.best_model_file):
+    model = e.train.model_dir / e.train.best_model_file
+    if split != "test" and is_ensemble(model):
         raise DataError(
             f"The members of the ensemble were trained on cases of the {split} split.",
             "Evaluate it on the test split; the pooled scores of the folds are in the run's "
@@ -64,7 +66,14 @@ def evaluate(
         )
     if split == "test" and e.dataset.images_dir is not None:
         _refuse_seen_cases(e.train.run_dir / "run.json", cases)
+    if split == "test" and is_ensemble(model):
+        _refuse_cases_of_members(model, e.train.run_dir / "folds.json", cases)
     predictor = make_predictor(loaded)
+    if predictor.chosen_on.get("split") == split:
+        logger.warning(
+            "What is done with the predictions was chosen on these very cases: the scores are too "
+            "good."
+        )
     package = predictor.package
     channels = package.labels.channels
     loss = "loss" if package.labels.binary else e.model.loss
@@ -98,6 +107,48 @@ def _folder_of(files: Iterable[Path]) -> str | None:
     """The folder that all of some files are in; None if they are in several."""
     folders = {path.parent.absolute() for path in files}
     return str(folders.pop()) if len(folders) == 1 else None
+
+
+def _refuse_cases_of_members(ensemble: Path, folds: Path, cases: Sequence[Case]) -> None:
+    """Each case of a cross-validation was seen by members of its ensemble, wherever it lies.
+
+    Images are known by their content. A name alone tells nothing of a folder that counts from 1
+    like another one, but is all there is where the ensemble has no hashes of the images.
+    """
+    known = read_seen_images(ensemble)
+    seen = [case.id for case in cases if known and image_digest(case.image) in known]
+    named = sorted({case.id for case in cases} & _ids_of_folds(folds))
+    if seen or (named and not known):
+        raise DataError(
+            f"{len(seen or named)} of the {len(cases)} test cases were in the folds of the "
+            f"cross-validation, e.g. {(seen or named)[0]}: members of the ensemble were trained "
+            "on them.",
+            "Give test cases that took no part in it; the pooled scores of the folds are in the "
+            "run's evaluation folder.",
+            "[test] images_dir",
+        )
+    if named:
+        logger.warning(
+            "%d test cases have names of cases that members of the ensemble were trained on, but "
+            "are other files: %s. Make sure that they are not the same images.",
+            len(named),
+            examples(named),
+        )
+
+
+def _ids_of_folds(path: Path) -> set[str]:
+    """The cases of a cross-validation; none where there was none."""
+    if not path.exists():
+        return set()
+    try:
+        folds = json.loads(path.read_text(encoding="utf-8"))
+        return {case for fold in folds for case in fold["held_out"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"Who was trained on what cannot be read ({error}).",
+            "Restore the file of the cross-validation.",
+            str(path),
+        ) from None
 
 
 def _refuse_seen_cases(manifest: Path, cases: Iterable[Case]) -> None:

@@ -37,12 +37,14 @@ class Measures:
     ----------
     spacing : size of a pixel along each axis in mm; None: distances are in pixels.
     tolerance : of the normalized surface distance, in the same unit.
-    lesion_sizes : bounds between the size classes of lesions, in pixels.
+    lesion_sizes : bounds between the size classes of lesions, in pixels (volumes: voxels).
+    volumes : the cases are volumes, each with a spacing of its own in mm.
     """
 
     spacing: tuple[float, ...] | None = None
     tolerance: float = 2.0
     lesion_sizes: tuple[int, ...] = (10, 100, 1000)
+    volumes: bool = False
 
     @classmethod
     def from_config(cls, config: EvalConfig) -> Measures:
@@ -52,7 +54,7 @@ class Measures:
     @property
     def units(self) -> str:
         """Of the distances: mm or px."""
-        return "px" if self.spacing is None else "mm"
+        return "px" if self.spacing is None and not self.volumes else "mm"
 
     def steps(self, dimensions: int) -> tuple[float, ...]:
         """Size of a pixel along each axis."""
@@ -109,11 +111,13 @@ class CaseResult:
     matrix : pixel counts [classes, classes], rows are the reference.
     classes : scores of the foreground classes, by ascending id.
     calibration : of the predicted classes; None without probabilities.
+    voxel_ml : size of a voxel in ml; None for an image.
     """
 
     matrix: NDArray[np.int64]
     classes: tuple[ClassScores, ...]
     calibration: Reliability | None = None
+    voxel_ml: float | None = None
 
 
 def score_case(
@@ -131,7 +135,10 @@ def score_case(
     classes : number of classes, the background included.
     probabilities : [..., classes] float32 ([..., 1] of one sigmoid channel), if there are any.
     """
-    matrix = confusion(reference, prediction, classes)
+    # Volumes slice by slice, because counting takes eight bytes per voxel.
+    slices = (-1, *reference.shape[-2:])
+    pairs = zip(reference.reshape(slices), prediction.reshape(slices), strict=True)
+    matrix = np.sum([confusion(r, p, classes) for r, p in pairs], axis=0)
     of_all = overlaps(matrix)
     if probabilities is not None:
         probabilities = with_background(probabilities)

@@ -1,0 +1,123 @@
+"""What `flexseg tune-postprocessing` chose, in a file beside the model that it was chosen for.
+
+The file holds a hash of the model: another model under the same name does not get the choice. It
+is no part of the model file itself, which would have to be written anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flexseg import __version__
+from flexseg.data.labels import LabelMap
+from flexseg.errors import DataError
+from flexseg.inference.ensemble import is_ensemble, read_members
+from flexseg.inference.postprocess import Postprocessing
+from flexseg.outputs import set_aside, write_json
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".postprocess.json"
+_KEYS = {"2d": 2, "3d": 3}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the predictions of one model are treated with.
+
+    Attributes
+    ----------
+    threshold : of a network of one class; None: the model's own.
+    tta : names of views to average over.
+    postprocessing : by the number of dimensions of the labels.
+    evidence : what the choice rests on, JSON types.
+    """
+
+    threshold: float | None = None
+    tta: tuple[str, ...] = ()
+    postprocessing: Mapping[int, Postprocessing] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self, labels: LabelMap) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "threshold": self.threshold,
+            "tta": list(self.tta),
+            "postprocess": {
+                key: self.postprocessing[dimensions].as_dict(labels)
+                for key, dimensions in _KEYS.items()
+                if dimensions in self.postprocessing
+            },
+            "evidence": dict(self.evidence),
+        }
+
+
+def place_of(model: Path) -> Path:
+    """The file of a model's choice."""
+    return model.with_name(model.stem + SUFFIX)
+
+
+def write_choice(model: Path, choice: Choice, labels: LabelMap) -> Path:
+    """Write the choice beside its model; an earlier one moves aside. Returns the file."""
+    path = place_of(model)
+    set_aside(path)
+    about = {"flexseg": __version__, "model": {"file": model.name, "sha256": _digest(model)}}
+    write_json(path, about | choice.as_dict(labels))
+    return path
+
+
+def read_choice(model: Path, labels: LabelMap) -> Choice | None:
+    """The choice for a model; None without one, or if it is for another model of that name.
+
+    Raises
+    ------
+    DataError : the file is damaged.
+    """
+    path = place_of(model)
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = content["model"]["sha256"]
+        choice = Choice(
+            None if content["threshold"] is None else float(content["threshold"]),
+            tuple(map(str, content["tta"])),
+            {
+                _KEYS[key]: Postprocessing.from_dict(steps, labels)
+                for key, steps in content["postprocess"].items()
+            },
+            content.get("evidence", {}),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"The choice of postprocessing cannot be read ({type(error).__name__}: {error}).",
+            "Run `flexseg tune-postprocessing CONFIG` again, or remove the file.",
+            str(path),
+        ) from None
+    if known != _digest(model):
+        logger.warning(
+            "%s was chosen for another model than %s and is not used; "
+            "`flexseg tune-postprocessing` chooses anew.",
+            path,
+            model.name,
+        )
+        return None
+    return choice
+
+
+def _digest(model: Path) -> str:
+    """Of the file, of an ensemble also of its members (sha256, hex)."""
+    files: Sequence[Path] = [model]
+    if is_ensemble(model):
+        files = [model, *read_members(model)]
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ image_height = {size}
 num_classes = 2
 num_layers = {layers}
 base_filters = {filters}
-base_kernels = [9, 9]
+base_kernels = [{kernel}, {kernel}]
 dropout_rate = 0.04
 input_normalize = false
 learning_rate = 0.00007
@@ -61,10 +61,22 @@ def make_data(folder: Path, count: int, size: int) -> None:
 def write_config(folder: Path, **values: object) -> Path:
     """Write the config with `values` filled in."""
     defaults: dict[str, object] = {
-        "size": 256, "layers": 7, "filters": 16, "batch": 2, "epochs": 2, "precision": "auto",
+        "size": 256, "layers": 7, "filters": 16, "kernel": 9, "batch": 2, "epochs": 2,
+        "precision": "auto",
     }  # fmt: skip
     path = folder / "benchmark.toml"
     path.write_text(CONFIG.format(**(defaults | values)), encoding="utf-8")
+    return path
+
+
+def in_one_folder(config: Path) -> Path:
+    """A config like `config` whose images lie in one folder, to be divided into three splits."""
+    text = config.read_text(encoding="utf-8")
+    source = 'images_dir = "data/images"\nmasks_dir = "data/masks"\n'
+    valid = source.replace("data", "data/valid")
+    text = text.replace(f"[train]\n{source}", f"[dataset]\n{source}[train]\n")
+    path = config.with_name("one_folder.toml")
+    path.write_text(text.replace(f"[valid]\n{valid}", ""), encoding="utf-8")
     return path
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -110,7 +111,7 @@ def original_distorted(image: NDArray) -> NDArray:
     )
 
 
-def original_batches(folder: Path, count: int) -> Iterator[int]:
+def original_batches(folder: Path, count: int) -> Generator[int, None, None]:
     """Batches for ever; yields how many samples each has."""
     rng = np.random.default_rng(0)
     while True:
@@ -124,7 +125,9 @@ def original_batches(folder: Path, count: int) -> Iterator[int]:
         yield len(np.stack([images[i] for i in chosen]))
 
 
-def our_batches(folder: Path, workers: int) -> Iterator[int]:
+def our_batches(
+    folder: Path, workers: int, worker_type: Literal["thread", "process"] = "thread"
+) -> Generator[int, None, None]:
     """The batches of a training with this augmentation; yields how many samples each has."""
     experiment = Experiment.model_validate(SPLEEN)
     policy = policy_of(experiment)
@@ -135,7 +138,11 @@ def our_batches(folder: Path, workers: int) -> Iterator[int]:
     )
     plan = BatchPlan(len(cases), BATCH, steps=10**6)
     batches = BatchDataset(
-        open_store(cases, reader), plan, augment=Augmenter(policy, 137), workers=workers
+        open_store(cases, reader),
+        plan,
+        augment=Augmenter(policy, 137),
+        workers=workers,
+        worker_type=worker_type,
     )
     try:
         for i in range(len(plan)):
@@ -144,7 +151,7 @@ def our_batches(folder: Path, workers: int) -> Iterator[int]:
         batches.close()
 
 
-def rate(make: Callable[[], Iterator[int]], seconds: float) -> float:
+def rate(make: Callable[[], Generator[int, None, None]], seconds: float) -> float:
     """Samples per second, after the first batches."""
     batches = make()
     for _ in range(3):
@@ -153,7 +160,7 @@ def rate(make: Callable[[], Iterator[int]], seconds: float) -> float:
     while time.perf_counter() - start < seconds:
         samples += next(batches)
     elapsed = time.perf_counter() - start
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     return samples / elapsed
 
 
@@ -166,7 +173,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_images(folder, options.images)
-        ways: dict[str, Callable[[], Iterator[int]]] = {
+        ways: dict[str, Callable[[], Generator[int, None, None]]] = {
             "the original's way": lambda: original_batches(folder, options.images),
             "flexseg, 1 worker": lambda: our_batches(folder, 1),
             "flexseg, 2 workers": lambda: our_batches(folder, 2),

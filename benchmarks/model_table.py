@@ -27,8 +27,8 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, objec
     from flexseg.config.schema import Experiment
     from flexseg.models.build import build_model
     from flexseg.models.inspection import inspect_model
+    from flexseg.training.compiling import compile_model
     from flexseg.training.supervision import supervised
-    from flexseg.training.trainer import compile_model
 
     used = prepare(precision, 0)
     keys = {"model": name, "image_width": size, "image_height": size, "weights": None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import locale
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def float32() -> None:
     """Each test starts in float32, whatever precision the one before has set."""
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True)
+def same_locale() -> Iterator[None]:
+    """SimpleITK sets the locale C as it writes DICOM, and the next process' output were ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.fixture
+def compiled() -> None:
+    """For tests that run networks in compiled graphs, as users do."""
+
+
+@pytest.fixture
+def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks run eagerly unless `compiled` is asked for: tracing outlasts a few steps."""
+    if "compiled" not in request.fixturenames:
+        always = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.Model, "run_eagerly", always)
+
+
+@pytest.fixture
+def engines_on() -> None:
+    """For tests of other engines than Keras."""
+
+
+@pytest.fixture(autouse=True)
+def keras_predicts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `engines_on` no other engine is there: to convert a network outlasts a few images."""
+    if "engines_on" not in request.fixturenames and "flexseg.inference.engines" in sys.modules:
+        engines = sys.modules["flexseg.inference.engines"]
+        monkeypatch.setattr(engines, "installed", lambda name: name == "keras")
 
 
 @pytest.fixture

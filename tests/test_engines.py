@@ -5,85 +5,69 @@ TensorFlow is what all other tests run on.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from engine_augment import augmented_batch
+from engine_jobs import augmented_batch, probabilities
 from flexseg.config import load
 from flexseg.models.package import ModelPackage
+from support import run_script
 from synthetic import write_dataset
 from test_cli import CONFIG
 
-OTHERS = ("jax", "torch")
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NDArray[np.float32]]:
+    """A package that TensorFlow made, and what it says of two images."""
+    folder = tmp_path_factory.mktemp("tensorflow")
+    (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
+    package = ModelPackage.create(load(folder / "a.toml").experiment)
+    package.save(folder / "w.h5", {})
+    return folder / "w.h5", probabilities(package)
 
 
-def need(engine: str) -> None:
-    if importlib.util.find_spec(engine) is None:
-        pytest.skip(f"{engine} is not installed")
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def folder(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: tuple[Path, NDArray[np.float32]],
+) -> Path:
+    """Where an engine has done all its jobs: they share the process, which is slow to start."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "w.h5").write_bytes(weights[0].read_bytes())
+    write_dataset(folder / "dataset", classes=3)
+    config = CONFIG.replace("epochs = 12", "epochs = 1").replace("num_layers = 3", "num_layers = 2")
+    (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "train.toml").write_text(config, encoding="utf-8")
+    run_script(Path(__file__).with_name("engine_jobs.py"), request.param, folder)
+    return folder
 
 
-@pytest.mark.parametrize("engine", OTHERS)
-def test_train_evaluate_infer(engine: str, tmp_path: Path) -> None:
-    need(engine)
-    write_dataset(tmp_path / "dataset", classes=3)
-    config = tmp_path / "a.toml"
-    config.write_text(CONFIG.replace("epochs = 12", "epochs = 1"), encoding="utf-8")
-    on_device = ["--set", "augmentation.enabled=true", "--set", "augmentation.augment_on=device"]
-    for command in ("train", "evaluate", "infer"):
-        line = [sys.executable, "-m", "flexseg.cli", command, str(config), "--backend", engine]
-        line += on_device if command == "train" else []
-        result = subprocess.run(line, capture_output=True, encoding="utf-8", check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-    assert len(list((tmp_path / "predictions").glob("*.png"))) == 4
-    assert f'"backend": "{engine}"' in (tmp_path / "run.json").read_text()
+def test_train_evaluate_infer(folder: Path, request: pytest.FixtureRequest) -> None:
+    assert len(list((folder / "predictions").glob("*.png"))) == 4
+    assert json.loads((folder / "evaluation/summary.json").read_text())["cases"] == 4
+    versions = json.loads((folder / "run.json").read_text())["versions"]
+    assert versions["backend"] == request.node.callspec.params["folder"]
 
 
-PREDICT = """
-import sys
-from pathlib import Path
-import numpy as np
-from flexseg.backend import select
-select()
-from flexseg.config import load
-from flexseg.models.package import ModelPackage
-folder = Path(sys.argv[1])
-package = ModelPackage.load(folder / "w.h5", load(folder / "a.toml").experiment)
-x = np.random.default_rng(0).uniform(0, 255, (2, 40, 48, 3)).astype("float32")
-np.save(folder / f"{sys.argv[2]}.npy", np.asarray(package.model.predict_on_batch(x)))
-"""
-
-
-@pytest.mark.parametrize("engine", OTHERS)
-def test_engines_agree(engine: str, tmp_path: Path) -> None:
+def test_engines_agree(folder: Path, weights: tuple[Path, NDArray[np.float32]]) -> None:
     """The same weights give the same probabilities to 1e-4 in float32."""
-    need(engine)
-    (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
-    package = ModelPackage.create(load(tmp_path / "a.toml").experiment)
-    package.save(tmp_path / "w.h5", {})
-    x = np.random.default_rng(0).uniform(0, 255, (2, 40, 48, 3)).astype("float32")
-    expected = np.asarray(package.model.predict_on_batch(x))
-    environment = {**os.environ, "KERAS_BACKEND": engine}
-    line = [sys.executable, "-c", PREDICT, str(tmp_path), engine]
-    subprocess.run(line, check=True, env=environment)
-    found = np.load(tmp_path / f"{engine}.npy")
-    assert np.abs(found - expected).max() <= 1e-4
+    assert np.abs(np.load(folder / "p.npy") - weights[1]).max() <= 1e-4
 
 
-@pytest.mark.parametrize("engine", OTHERS)
-def test_engines_augment_alike(engine: str, tmp_path: Path) -> None:
+def test_engines_augment_alike(folder: Path) -> None:
     """All transforms at once, noise included, on the device."""
-    need(engine)
-    file = tmp_path / "batch.npz"
-    script = Path(__file__).with_name("engine_augment.py")
-    environment = {**os.environ, "KERAS_BACKEND": engine}
-    subprocess.run([sys.executable, str(script), str(file)], check=True, env=environment)
-    expected, found = augmented_batch(), np.load(file)
+    expected, found = augmented_batch(), np.load(folder / "batch.npz")
     assert np.abs(expected["images"] - found["images"]).mean() < 0.05
     assert (expected["labels"] != found["labels"]).mean() < 0.002
     assert expected["images"].std() > 10
+
+
+def test_jax_writes_into_the_memory_of_its_state(folder: Path) -> None:
+    """Without that, weights and optimizer would be on the device twice."""
+    if folder.name.startswith("jax"):
+        assert np.load(folder / "reused.npy") == 1.0

@@ -179,6 +179,23 @@ def _make_deterministic() -> None:
         torch.use_deterministic_algorithms(True)
 
 
+def keep_freed_memory() -> None:
+    """Let this process reuse the memory that it frees, instead of giving it back at once.
+
+    A training step allocates and frees hundreds of MiB. The C library of Linux returns large
+    blocks to the system, which fills them with zeros page by page when they are asked for
+    again: a tenth of the time of a step on a CPU. Elsewhere nothing changes.
+    """
+    import ctypes
+
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+
+
 def compiles_ahead() -> bool | Literal["auto"]:
     """Keras' `jit_compile`: XLA is what JAX is made of, and slows TensorFlow on a CPU."""
     import keras

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flexseg.cli import main
 from flexseg.errors import ConfigError, DataError
 from flexseg.outputs import write_json
 from flexseg.training.listing import SORT_KEYS, find_runs, sort_runs
+from support import flexseg
 
 
 def write_run(folder: Path, dice: float | None = None, **content: Any) -> Path:
@@ -121,12 +121,6 @@ def test_other_types_than_expected(folder: Path, value: Any) -> None:
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         find_runs(tmp_path / "nowhere")
-
-
-def flexseg(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    return int(caught.value.code or 0)
 
 
 def test_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

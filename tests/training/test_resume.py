@@ -15,6 +15,7 @@ import pytest
 
 from flexseg.models.weights import read_weights
 from flexseg.training.checkpoint import read_progress
+from support import flexseg
 from synthetic import write_dataset
 
 CONFIG = """
@@ -22,7 +23,7 @@ CONFIG = """
 image_width = 48
 image_height = 40
 num_classes = 2
-num_layers = 3
+num_layers = 2
 base_filters = 4
 learning_rate = 0.01
 dropout_rate = 0.1
@@ -50,21 +51,21 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 def command(folder: Path, run_dir: str, *options: str) -> list[str]:
     config = str(folder / "a.toml")
-    target = f"train.run_dir={folder / run_dir}"
-    return [sys.executable, "-m", "flexseg.cli", "train", config, "--set", target, *options]
+    return ["train", config, "--set", f"train.run_dir={folder / run_dir}", *options]
 
 
 def train(folder: Path, run_dir: str, *options: str) -> None:
-    subprocess.run(command(folder, run_dir, *options), check=True, capture_output=True)
+    """In this process: only a training that is to be killed needs one of its own."""
+    assert flexseg(*command(folder, run_dir, *options)) == 0
 
 
 def interrupt(folder: Path, run_dir: str, number: int, override: str) -> int:
     """Start a training and send it a signal within its second epoch."""
     process = subprocess.Popen(
-        command(folder, run_dir, "--set", override),
+        [sys.executable, "-m", "flexseg.cli", *command(folder, run_dir, "--set", override)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -90,7 +91,7 @@ def final_state(folder: Path, run_dir: str) -> tuple[list[np.ndarray], dict[str,
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, and a training on it that nothing interrupted, in `unbroken`."""
     folder = tmp_path_factory.mktemp("resume")
-    write_dataset(folder / "dataset", {"train": 120, "valid": 2})
+    write_dataset(folder / "dataset", {"train": 60, "valid": 2})
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
     train(folder, "unbroken")
     return folder

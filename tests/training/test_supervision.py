@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ from flexseg.errors import ConfigError
 from flexseg.losses import LabelLoss, get_loss, get_metric
 from flexseg.models.build import build_model
 from flexseg.models.weights import read_weights
+from flexseg.training.compiling import compile_model
 from flexseg.training.supervision import DeeplySupervised, supervised
-from flexseg.training.trainer import compile_model
+from support import flexseg
 from synthetic import write_dataset
 
 RESENC = {"model": "ResEncUNet", "stage_features": [4, 6, 8], "stage_blocks": [1]}
@@ -158,8 +157,8 @@ def test_training_resumes_and_the_package_has_one_output(tmp_path: Path) -> None
     config.write_text(CONFIG, encoding="utf-8")
 
     def train(folder: str, *options: str) -> list[NDArray]:
-        line = [sys.executable, "-m", "flexseg.cli", "train", str(config), *options]
-        subprocess.run([*line, "--set", f"train.run_dir={tmp_path / folder}"], check=True)
+        place = f"train.run_dir={tmp_path / folder}"
+        assert flexseg("train", config, *options, "--set", place) == 0
         return [array for _, array in read_weights(tmp_path / folder / "models/best_model.h5")]
 
     whole = train("whole")

@@ -22,7 +22,7 @@ model = "TensorFlowFlexUNet"
 image_width = 48
 image_height = 40
 num_classes = 2
-num_layers = 3
+num_layers = 2
 base_filters = 4
 learning_rate = 0.01
 dropout_rate = 0.1
@@ -46,6 +46,9 @@ color = [0, 255, 0]
 """
 
 
+pytestmark = pytest.mark.usefixtures("eager")
+
+
 @pytest.fixture
 def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     """A folder with a dataset and a config."""
@@ -65,6 +68,7 @@ def weights_equal(a: Path, b: Path) -> bool:
     return all(np.array_equal(x, y) for (_, x), (_, y) in pairs)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_writes_the_files_of_the_original_systems(project: Path) -> None:
     result = run(project)
     losses = (project / "eval/train_losses.csv").read_text().splitlines()
@@ -100,7 +104,7 @@ def test_manifest_says_what_ran_on_what(project: Path) -> None:
     assert manifest["seed"] == 137 and manifest["precision"] == "float32"
     assert manifest["data"]["train"]["cases"] == 8
     assert len(manifest["data"]["train"]["fingerprint"]) == 64
-    assert manifest["config"]["model"]["num_layers"] == 3
+    assert manifest["config"]["model"]["num_layers"] == 2
     assert manifest["versions"]["backend"] in ("tensorflow", "jax", "torch")
     assert manifest["seconds"] > 0
 
@@ -115,6 +119,7 @@ def test_earlier_results_move_aside_and_nothing_is_lost(project: Path) -> None:
     assert len(list(project.glob("history.json_*_bak"))) == 1
 
 
+@pytest.mark.usefixtures("compiled")
 def test_same_seed_same_weights_whatever_the_workers(project: Path) -> None:
     for workers in (0, 2):
         run(project, f"dataset.workers={workers}", f"train.run_dir={project / str(workers)}")
@@ -215,6 +220,7 @@ def test_resume_of_a_finished_run_does_nothing(project: Path) -> None:
     assert first.weights.read_bytes() == before
 
 
+@pytest.mark.usefixtures("compiled")
 def test_more_epochs_after_the_end_equal_one_long_run(project: Path) -> None:
     long = run(project, "train.epochs=3", f"train.run_dir={project / 'long'}")
     short = f"train.run_dir={project / 'short'}"
@@ -315,6 +321,7 @@ def test_both_places_train_on_the_same_samples(project: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_supervised_training_augments_on_the_device(project: Path) -> None:
     result = run(project, "model.model=UNetPlusPlus", "augmentation.enabled=True",
                  "augmentation.augment_on=device", "train.epochs=1")  # fmt: skip
@@ -329,12 +336,59 @@ def test_images_that_do_not_fit_do_not_end_the_training(project: Path) -> None:
     assert names == ["Epoch_1_test_01.png"]
 
 
+def test_tiled_predictions_at_epoch_changes(project: Path) -> None:
+    large = project / "large"
+    large.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
+    Image.fromarray(noise).save(large / "slide.png")
+    keys = ["train.epoch_change_tiled_infer=True", f"tiledinfer.images_dir={large}"]
+    run(project, *keys)
+    folder = project / "epoch_change_tiled_infer"
+    names = ["Epoch_1_slide.png", "Epoch_2_slide.png"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    with Image.open(folder / names[0]) as mask:
+        assert mask.mode == "P" and mask.size == (130, 90)
+    assert len(list((project / "epoch_change_infer").iterdir())) == 4
+    # Without images of their own they are those of [infer]; earlier ones move aside.
+    run(project, keys[0], "train.epochs=1", "train.epoch_change_infer=False")
+    names = ["Epoch_1_test_00.png", "Epoch_1_test_01.png"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    assert len(list(project.glob("epoch_change_tiled_infer_*_bak"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"), [("TensorFlowFlexUNet", "test_00"), ("TensorflowUNet", "slide")]
+)
+def test_images_of_tiled_epoch_changes_as_in_the_family(
+    project: Path, network: str, expected: str
+) -> None:
+    (project / "large").mkdir()
+    Image.new("RGB", (60, 50)).save(project / "large/slide.png")
+    text = CONFIG.replace("[[mask.classes]]\nid = 1\ncolor = [0, 255, 0]\n", "")
+    text = text.replace("TensorFlowFlexUNet", network).replace("epochs = 2", "epochs = 1")
+    if network == "TensorflowUNet":
+        text = (
+            text.replace("num_classes = 2", "num_classes = 1")
+            .replace("categorical_crossentropy", "bce_dice_loss")
+            .replace('["dice_coef_multiclass"]', '["binary_accuracy"]')
+        )
+    else:
+        text += "[mask]\nrgb_map = {(0,0,0): 0, (0,255,0): 1}\n"
+    text = text.replace("[valid]", "epoch_change_tiled_infer = True\n[valid]")
+    text += '[tiledinfer]\nimages_dir = "large"\n'
+    (project / "old.config").write_text(text, encoding="utf-8")
+    Training(load(project / "old.config"), Console(quiet=True)).run()
+    names = [p.name for p in (project / "epoch_change_tiled_infer").iterdir()]
+    assert f"Epoch_1_{expected}.png" in names
+
+
 def test_resume_refuses_other_preprocessing(project: Path) -> None:
     run(project)
     with pytest.raises(ConfigError, match=r"preprocessing\.gamma"):
         run(project, "image.gamma=2", "train.epochs=3", resume=True)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_half_precision_resumes(project: Path) -> None:
     """float16 wraps the optimizer in loss scaling, which has a state of its own."""
     run(project, "train.precision=float16", "train.epochs=1")

@@ -1,4 +1,9 @@
-"""What happens around the steps of a training: Keras callbacks of our own."""
+"""What happens around the steps of a training: Keras callbacks of our own.
+
+The values of a step are arrays on the device, and a device that works asynchronously has not
+computed them yet when a callback gets them. Reading one makes the host wait until it has, and the
+device then waits for the host: nothing here reads one more often than every `SECONDS`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,9 @@ from types import FrameType
 from typing import Any
 
 import keras
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flexseg.data.batches import BatchDataset
-from flexseg.data.images import read_image, write_png
-from flexseg.errors import DataError, Interrupted, ResourceError, TrainingError
-from flexseg.inference.predictor import Predictor
+from flexseg.errors import Interrupted, ResourceError, TrainingError
 from flexseg.outputs import write_csv, write_json, write_text
 from flexseg.training import checkpoint
 from flexseg.training.curves import draw_curves
@@ -27,6 +28,30 @@ from flexseg.training.curves import draw_curves
 logger = logging.getLogger(__name__)
 
 STOP_FILE = "break_training"
+# Between two looks at the values of steps.
+SECONDS = 1.0
+# Name -> a callback, and its attributes that belong to the state of a training.
+Remembered = dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]]
+
+
+class StepCallbacks(keras.callbacks.CallbackList):
+    """Callbacks of a `fit` that hands them the values of a step as they are.
+
+    Keras' own list turns every value into a number at every step.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        for callback in self.callbacks:
+            callback.on_test_batch_end(batch, logs)
+
+
+def number(value: Any) -> float:
+    """A value of a step as a number; waits until it is computed."""
+    return float(keras.ops.convert_to_numpy(value))
 
 
 class EpochSetter(keras.callbacks.Callback):
@@ -43,20 +68,38 @@ class EpochSetter(keras.callbacks.Callback):
 
 
 class NanGuard(keras.callbacks.Callback):
-    """Stops at the first loss that is not finite, and names the files of that batch."""
+    """Stops at a loss that is not finite, and names the files of the first such batch.
+
+    It looks every `SECONDS` and at the end of an epoch. Keras' loss is the mean over the epoch so
+    far: once it is not finite, it stays so.
+    """
 
     def __init__(self, dataset: BatchDataset) -> None:
         super().__init__()
         self.dataset = dataset
+        self._unread: list[tuple[int, Any]] = []
+        self._looked = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._unread.clear()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if math.isfinite(loss):
+        self._unread.append((batch, (logs or {}).get("loss", 0.0)))
+        last = batch + 1 >= self.dataset.num_batches
+        if last or time.monotonic() - self._looked > SECONDS:
+            self.look()
+            self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Read the newest loss, and those before it only where it is not finite."""
+        unread, self._unread = self._unread, []
+        if not unread or math.isfinite(number(unread[-1][1])):
             return
+        batch, loss = next((b, v) for b, v in unread if not math.isfinite(number(v)))
         cases = self.dataset.cases_of(self.dataset.start + batch)
         files = ", ".join(str(case.image) for case in cases)
         raise TrainingError(
-            f"The loss became {loss} in epoch {self.dataset.epoch + 1}, batch "
+            f"The loss became {number(loss)} in epoch {self.dataset.epoch + 1}, batch "
             f"{self.dataset.start + batch + 1}; the images of this batch: {files}.",
             "Look at these files; a lower learning_rate, a smaller clipvalue, "
             "input_normalize or precision = 'float32' usually help.",
@@ -169,30 +212,6 @@ class Recorder(keras.callbacks.Callback):
         draw_curves(self.eval_dir / f"{stem}.png", dict(zip(names, columns, strict=True)))
 
 
-class EpochChangeInference(keras.callbacks.Callback):
-    """Predicts the same few images after every epoch, to watch the masks change."""
-
-    def __init__(self, predictor: Predictor, images: list[Path], folder: Path) -> None:
-        super().__init__()
-        self.predictor = predictor
-        self.folder = folder
-        self.images = []
-        for path in images:
-            try:
-                pixels = read_image(path)
-                predictor.package.preprocessing.image(pixels[:2, :2], str(path))
-                self.images.append((path.stem, pixels))
-            except DataError as error:
-                logger.warning("Left out at epoch changes: %s", error)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        palette = self.predictor.package.labels.palette
-        for stem, _, p in self.predictor.probabilities(self.images):
-            write_png(
-                self.folder / f"Epoch_{epoch + 1}_{stem}.png", self.predictor.labels(p), palette
-            )
-
-
 class StopFile(keras.callbacks.Callback):
     """Ends the training after the epoch in which a file `break_training` appeared."""
 
@@ -216,7 +235,7 @@ class Checkpointer(keras.callbacks.Callback):
 
     Parameters
     ----------
-    remember : name -> (callback, attributes) that belong to the state.
+    guard : is asked before a state is saved within an epoch, which must not hold NaN.
     """
 
     def __init__(
@@ -224,13 +243,15 @@ class Checkpointer(keras.callbacks.Callback):
         path: Path,
         dataset: BatchDataset,
         progress: checkpoint.Progress,
-        remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]],
+        guard: NanGuard,
+        remember: Remembered,
         minutes: float,
     ) -> None:
         super().__init__()
         self.path = path
         self.dataset = dataset
         self.progress = progress
+        self.guard = guard
         self.remember = remember
         self.interval = minutes * 60
         self.stop_signal: int | None = None
@@ -272,6 +293,7 @@ class Checkpointer(keras.callbacks.Callback):
         # After the last batch, the end of the epoch saves with the validation included.
         if (self.stop_signal is None and not due) or done >= len(self.dataset.plan):
             return
+        self.guard.look()
         self._save(self.dataset.epoch, done)
         if self.stop_signal is not None:
             self._interrupt()
@@ -307,98 +329,3 @@ class Checkpointer(keras.callbacks.Callback):
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
-
-
-class ProgressLine(keras.callbacks.Callback):
-    """One line per epoch, and a moving bar on a terminal.
-
-    The line tells where the time went: *data* is the time that training waited for batches,
-    *steps* the time in the network, then validation.
-
-    Parameters
-    ----------
-    times : receives these seconds for each epoch.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        dataset: BatchDataset,
-        epochs: int,
-        times: list[dict[str, float]],
-    ) -> None:
-        super().__init__()
-        self.console = console
-        self.dataset = dataset
-        self.epochs = epochs
-        self.times = times
-        self._bar: Progress | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._begin = self._last = time.perf_counter()
-        self._waited = 0.0
-        self._batches = 0
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}"),
-                TextColumn("data {task.fields[data]}"),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
-            self._task = self._bar.add_task(
-                "", total=self.dataset.num_batches, epoch=epoch + 1, epochs=self.epochs,
-                loss="-", data="-",
-            )  # fmt: skip
-            self._bar.start()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Engines ask ahead, so a request may end before the step that uses it begins.
-        delivered, took = self.dataset.delivered.pop(batch, (self._last, 0.0))
-        self._waited += min(took, max(0.0, delivered - self._last))
-        self._last = time.perf_counter()
-        self._batches += 1
-        if self._bar is not None:
-            share = self._waited / max(self._last - self._begin, 1e-9)
-            self._bar.update(
-                self._task,
-                advance=1,
-                loss=f"{(logs or {}).get('loss', 0):.4f}",
-                data=f"{share:.0%}",
-            )
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._stop_bar()
-        now = time.perf_counter()
-        trained = self._last - self._begin
-        times = {
-            "data": self._waited,
-            "steps": trained - self._waited,
-            "validation": now - self._last,
-            "batches": float(self._batches),
-        }
-        self.times.append(times)
-        values = "  ".join(
-            f"{key} {float(value):.4f}"
-            for key, value in (logs or {}).items()
-            if key != "learning_rate"
-        )
-        rate = trained / max(self._batches, 1)
-        self.console.print(
-            f"epoch {epoch + 1}/{self.epochs}  {values}  |  {trained + times['validation']:.1f} s: "
-            f"data {times['data']:.1f}, steps {times['steps']:.1f} ({rate:.2f} each), "
-            f"validation {times['validation']:.1f}",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._stop_bar()
-
-    def _stop_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None

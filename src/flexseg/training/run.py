@@ -49,10 +49,11 @@ class RunManifest:
         }
 
     def keep_start(self) -> None:
-        """Take the time of the first start from the file of an interrupted run."""
+        """Take over from the file of an interrupted run what only its start knows."""
         if self.path.exists():
             earlier = json.loads(self.path.read_text(encoding="utf-8"))
-            self.content["started"] = earlier.get("started", self.content["started"])
+            kept = ("started", "batch_size")
+            self.content |= {key: earlier[key] for key in kept if key in earlier}
 
     def add_data(
         self, splits: Mapping[SplitName, tuple[Case, ...]], findings: list[Finding]

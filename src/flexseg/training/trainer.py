@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 from rich.console import Console
 
 from flexseg import backend
 from flexseg.augment.policy import policy_of, refuse_unscaled
-from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig
-from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import Augment, BatchDataset, BatchPlan
-from flexseg.data.labels import LabelMap
+from flexseg.data.batches import Augment, BatchDataset
 from flexseg.data.pairing import Case
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.splits import SplitName, Splits, find_splits
-from flexseg.data.store import CaseReader, Store, open_store, record_bytes
-from flexseg.errors import ConfigError, DataError, FlexsegError, Interrupted, ResourceError
-from flexseg.inference.folder import images_of
-from flexseg.inference.predictor import Predictor
-from flexseg.losses import LabelLoss, get_loss, get_metric
+from flexseg.data.splits import Splits, find_splits
+from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
+from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import WritingAugmenter, augmenter_of, augmenting
+from flexseg.training.batch_size import BatchSize, choose
 from flexseg.training.callbacks import (
     BestModel,
     Checkpointer,
-    EpochChangeInference,
     EpochSetter,
     NanGuard,
-    ProgressLine,
     Recorder,
+    Remembered,
     SampleLog,
+    StepCallbacks,
     StopFile,
 )
-from flexseg.training.run import RunManifest, data_fingerprint
-from flexseg.training.supervision import DeeplySupervised, supervised
+from flexseg.training.compiling import compile_model
+from flexseg.training.epoch_change import epoch_change
+from flexseg.training.feed import Feed
+from flexseg.training.memory import out_of_memory, release
+from flexseg.training.plateau import plateau_callbacks
+from flexseg.training.progress import ProgressLine
+from flexseg.training.run import RunManifest
+from flexseg.training.signature import BATCH_SIZE, changes, signature_of
+from flexseg.training.supervision import supervised
+from flexseg.training.tensorboard import tensorboard_callbacks
 from flexseg.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -68,43 +67,6 @@ class Run:
     best_loss: float
 
 
-def compile_model(model: keras.Model, config: ModelConfig) -> None:
-    """Give a network its optimizer, loss and metrics by name."""
-    optimizers = {
-        "Adam": keras.optimizers.Adam,
-        "AdamW": keras.optimizers.AdamW,
-        "SGD": keras.optimizers.SGD,
-    }
-    options: dict[str, Any] = {"momentum": 0.99, "nesterov": True}
-    optimizer = optimizers[config.optimizer](
-        learning_rate=config.learning_rate,
-        clipvalue=config.clipvalue,
-        **(options if config.optimizer == "SGD" else {}),
-    )
-    channels = config.num_classes
-    model.compile(
-        optimizer=optimizer,
-        loss=LabelLoss(get_loss(config.loss, channels), config.loss),
-        metrics=[get_metric(name, channels) for name in config.metrics],
-        jit_compile=backend.compiles_ahead(),
-    )
-    # Their variables must exist before a checkpoint can be restored into them (with float16 the
-    # optimizer is not the one above but Keras' loss scaling around it).
-    model.optimizer.build(model.trainable_variables)
-    _build_scores(model)
-
-
-def _build_scores(model: keras.Model) -> None:
-    """Let loss and metrics make their variables, which they do with the first batch."""
-    outputs = [keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs]
-    predicted = outputs if isinstance(model, DeeplySupervised) else outputs[0]
-    image = keras.ops.zeros((1, *model.input_shape[1:]))
-    labels = keras.ops.zeros((1, *model.input_shape[1:3]), "uint8")
-    model.compute_loss(image, labels, predicted)
-    model.compute_metrics(image, labels, predicted)
-    model.reset_metrics()
-
-
 def checked_splits(experiment: Experiment, given: Splits | None = None) -> Splits:
     """The splits for training. Raises DataError on the first error that was found."""
     splits = given or find_splits(experiment, only=("train", "valid"))
@@ -112,17 +74,6 @@ def checked_splits(experiment: Experiment, given: Splits | None = None) -> Split
     refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
     splits.log()
     return splits
-
-
-def require_tensorboard() -> None:
-    """Raise ConfigError if TensorBoard logs cannot be written."""
-    missing = [n for n in ("tensorboard", "tensorflow") if importlib.util.find_spec(n) is None]
-    if missing:
-        raise ConfigError(
-            f"TensorBoard logs were asked for, but {' and '.join(missing)} is not installed.",
-            "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
-            "[train] tensorboard",
-        )
 
 
 class Training:
@@ -155,6 +106,7 @@ class Training:
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
         model_config, train = self.experiment.model, self.experiment.train
+        backend.keep_freed_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = checked_splits(self.experiment, self.splits)
         progress = self._progress(splits.cases["train"], precision, resume=resume)
@@ -186,60 +138,109 @@ class Training:
             f"validation on {len(splits.cases.get('valid', ()))}.",
             highlight=False,
         )
-        datasets = self._datasets(package, splits, augment)
+        feed = Feed(self.experiment, package, splits.cases, augment)
         try:
-            run = self._fit(package, network, datasets, progress)
+            if progress.epoch or progress.batch:
+                checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
+                self.console.print(
+                    f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
+                )
+            images = self._images_per_step(package, network, feed, progress)
+            run = self._fit_within_memory(package, network, feed, progress, images)
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
         except Exception as error:
-            cause = self._readable(error, datasets)
+            cause = self._readable(error, feed)
             self.manifest.write(status="failed", error=str(cause))
             raise cause from error
         finally:
             self.tracker.finish()
-            for dataset in datasets:
-                dataset.close()
-                dataset.store.close()
+            feed.close()
         return run
 
-    def _signature(self, cases: tuple[Case, ...], precision: str) -> dict[str, Any]:
-        """What must not change between an interruption and its resumption."""
-        model = self.experiment.model.model_dump(mode="json", exclude={"show_summary"})
-        train = self.experiment.train
-        preprocessing = Preprocessing.from_experiment(self.experiment).as_dict()
-        return {
-            **{f"model.{key}": value for key, value in model.items()},
-            "train.batch_size": train.batch_size,
-            "train.seed": train.seed,
-            "train.shuffle": train.shuffle,
-            "train.steps_per_epoch": train.steps_per_epoch,
-            "train.deep_supervision": train.deep_supervision,
-            **self._augmentation(),
-            **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
-            "mask.classes": LabelMap.from_experiment(self.experiment).as_dict(),
-            "mask.unknown_colors": self.experiment.mask.unknown_colors,
-            "precision": precision,
-            "backend": keras.backend.backend(),
-            "training data": data_fingerprint(cases),
-        }
+    def _images_per_step(
+        self,
+        package: ModelPackage,
+        network: keras.Model,
+        feed: Feed,
+        progress: checkpoint.Progress,
+    ) -> BatchSize:
+        """As the config says, as before an interruption, or found out for "auto"."""
+        wanted, known = self.experiment.train.batch_size, progress.signature[BATCH_SIZE]
+        if wanted != "auto":
+            images = BatchSize(wanted, "as configured")
+        elif known != "auto":
+            images = BatchSize(known, "as before the interruption", automatic=True)
+            images.halved = self.manifest.content.get("batch_size", {}).get("halved", [])
+        else:
+            # What trial steps change, and what a training that runs out of memory goes back to.
+            checkpoint.save(self.checkpoint_file, network, progress)
+            images = choose(
+                inspect_model(package.model),
+                len(feed.stores["train"]),
+                drawn=feed.drawn,
+                fits=lambda size: self._fits(network, feed, size),
+            )
+            self.console.print(
+                f"Batches of {images.size}: {images.reason}.", highlight=False, soft_wrap=True
+            )
+        progress.signature[BATCH_SIZE] = images.size
+        self.manifest.write(batch_size=images.as_dict())
+        return images
 
-    def _augmentation(self) -> dict[str, Any]:
-        """What says how samples are augmented; where it is done may change."""
-        e = self.experiment
-        names = ("augmentation",) if e.augmentation.enabled else AUGMENTOR_SECTIONS
-        sections = {} if policy_of(e) is None else {n: getattr(e, n) for n in names}
-        return {
-            f"{name}.{key}": value
-            for name, section in sections.items()
-            for key, value in section.model_dump(mode="json", exclude={"augment_on"}).items()
-        }
+    def _fits(self, network: keras.Model, feed: Feed, size: int) -> bool:
+        """Whether memory suffices for a step of `size` images; the network stays as it was."""
+        x, y = feed.sample(size)
+        try:
+            network.train_on_batch(x, y)
+            enough = True
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            enough = False
+        release()
+        checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
+        network.reset_metrics()
+        return enough
+
+    def _fit_within_memory(
+        self,
+        package: ModelPackage,
+        network: keras.Model,
+        feed: Feed,
+        progress: checkpoint.Progress,
+        images: BatchSize,
+    ) -> Run:
+        """Train; where the size of batches is automatic, halve it whenever memory runs out."""
+        while True:
+            try:
+                return self._fit(package, network, feed.batches_of(images.size), progress)
+            except Exception as error:
+                if images.size == 1 or not (images.automatic and out_of_memory(error)):
+                    raise
+            release()
+            before, progress = images.size, checkpoint.read_progress(self.checkpoint_file)
+            images.halve(progress.epoch, progress.batch)
+            logger.warning(
+                "The memory did not suffice for batches of %d: training goes on with batches of "
+                "%d from its last saved state, epoch %d after %d batches. The learning rate "
+                "stays as it is.",
+                before,
+                images.size,
+                progress.epoch + 1,
+                progress.batch,
+            )
+            if not feed.drawn:
+                progress.batch = progress.batch * before // images.size
+            progress.signature[BATCH_SIZE] = images.size
+            checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
+            self.manifest.write(batch_size=images.as_dict())
 
     def _progress(
         self, cases: tuple[Case, ...], precision: str, *, resume: bool
     ) -> checkpoint.Progress:
-        # Through JSON and back, as the stored one went: tuples become lists.
-        signature = json.loads(json.dumps(self._signature(cases, precision)))
+        signature = signature_of(self.experiment, cases, precision)
         if not resume:
             return checkpoint.Progress(signature=signature)
         if not self.checkpoint_file.exists():
@@ -248,9 +249,9 @@ class Training:
             logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
             return checkpoint.Progress(signature=signature)
         progress = checkpoint.read_progress(self.checkpoint_file)
-        keys = signature.keys() | progress.signature.keys()
-        changed = sorted(k for k in keys if signature.get(k) != progress.signature.get(k))
-        if changed:
+        if signature[BATCH_SIZE] == "auto":
+            signature[BATCH_SIZE] = progress.signature[BATCH_SIZE]
+        if changed := changes(signature, progress.signature):
             raise ConfigError(
                 f"The interrupted run had other values of: {', '.join(changed)}.",
                 "Restore them, or train without --resume (the old results move aside).",
@@ -279,6 +280,8 @@ class Training:
         folders = [train.model_dir, train.eval_dir]
         if train.epoch_change_infer:
             folders.append(train.epoch_change_infer_dir)
+        if train.epoch_change_tiled_infer:
+            folders.append(train.epoch_change_tiled_infer_dir)
         make_folder(self.folder)
         if fresh:
             names = ("history.json", "generate_images.txt", self.manifest.path.name)
@@ -291,50 +294,6 @@ class Training:
         if self.loaded.path.parent != train.model_dir:
             shutil.copyfile(self.loaded.path, train.model_dir / self.loaded.path.name)
 
-    def _datasets(
-        self, package: ModelPackage, splits: Splits, augment: Augment | None
-    ) -> list[BatchDataset]:
-        """The training batches and, if there are any, those of the validation: never augmented."""
-        e = self.experiment
-        reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-        budget = e.dataset.cache_gb * 2**30
-        steps = e.train.steps_per_epoch if e.model.generator else None
-        result = []
-        names: tuple[SplitName, ...] = ("train", "valid")
-        for split in names:
-            cases = splits.cases.get(split, ())
-            if not cases:
-                continue
-            store: Store = open_store(
-                cases,
-                reader,
-                cache=e.dataset.cache,
-                cache_bytes=budget,
-                cache_file=e.train.model_dir / f"cache_{split}.bin",
-                shared=e.dataset.worker_type == "process" and e.dataset.workers > 0,
-            )
-            if store.memory is not None:
-                budget -= len(cases) * record_bytes(reader.preprocessing, store.dtype)
-            training = split == "train"
-            plan = BatchPlan(
-                len(cases),
-                e.train.batch_size,
-                e.train.seed,
-                shuffle=e.train.shuffle and training,
-                steps=steps if training else None,
-                fill=training,
-            )
-            result.append(
-                BatchDataset(
-                    store,
-                    plan,
-                    augment=augment if training else None,
-                    workers=e.dataset.workers,
-                    worker_type=e.dataset.worker_type,
-                )
-            )
-        return result
-
     def _fit(
         self,
         package: ModelPackage,
@@ -344,41 +303,36 @@ class Training:
     ) -> Run:
         train, batches = self.experiment.train, datasets[0]
         validation = datasets[1] if len(datasets) > 1 else None
-        if progress.epoch or progress.batch:
-            checkpoint.restore(self.checkpoint_file, model, ("model", "optimizer"))
-            self.console.print(
-                f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
-            )
         best = BestModel(
             lambda logs: package.save(
                 self.weights_file, {"training": logs, "versions": backend.versions()}
             )
         )
+        guard = NanGuard(batches)
         line = ProgressLine(self.console, batches, train.epochs, progress.times)
         recorder = Recorder(
             progress, train.eval_dir, self.folder / "history.json", self._csv_metrics()
         )
-        remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]] = {
-            "best": (best, ("best", "best_epoch"))
-        }
-        plateau = self._plateau_callbacks(remember, "val_loss" if validation else "loss")
+        remember: Remembered = {"best": (best, ("best", "best_epoch"))}
+        plateau = plateau_callbacks(train, "val_loss" if validation else "loss", remember)
         checkpointer = Checkpointer(
-            self.checkpoint_file, batches, progress, remember, train.checkpoint_minutes
+            self.checkpoint_file, batches, progress, guard, remember, train.checkpoint_minutes
         )
         callbacks = [
             EpochSetter(batches, progress.epoch, progress.batch),
-            NanGuard(batches),
+            guard,
             line,
             best,
             *plateau,
             recorder,
             *([SampleLog(batches, self.folder)] if self.experiment.model.generator else []),
-            *self._epoch_change(package),
-            *self._tensorboard(),
+            *epoch_change(self.loaded, package),
+            *tensorboard_callbacks(train),
             *self.tracker.callbacks(),
             StopFile([Path.cwd(), self.folder]),
             checkpointer,
         ]
+        calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=train.epochs)
         with checkpointer:
             # An epoch that is resumed in its middle is shorter, so it has a `fit` of its own.
             middle = [progress.epoch + 1] if progress.batch else []
@@ -393,7 +347,7 @@ class Training:
                     epochs=last,
                     shuffle=False,
                     verbose=0,
-                    callbacks=callbacks,
+                    callbacks=calls,
                 )
         self.manifest.write(
             status="finished",
@@ -411,64 +365,17 @@ class Training:
             return given
         return [names[0], f"val_{names[0]}"] if names else ["loss", "val_loss"]
 
-    def _plateau_callbacks(
-        self,
-        remember: dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]],
-        monitor: str,
-    ) -> list[keras.callbacks.Callback]:
-        train = self.experiment.train
-        callbacks: list[keras.callbacks.Callback] = []
-        if train.learning_rate_reducer:
-            reducer = keras.callbacks.ReduceLROnPlateau(
-                monitor=monitor,
-                factor=train.reducer_factor,
-                patience=train.reducer_patience,
-                min_lr=0.0,
-            )
-            remember["reducer"] = (reducer, ("wait", "best", "cooldown_counter"))
-            callbacks.append(reducer)
-        if train.patience > 0:
-            stopper = keras.callbacks.EarlyStopping(monitor=monitor, patience=train.patience)
-            remember["stopper"] = (stopper, ("wait", "best", "best_epoch"))
-            callbacks.append(stopper)
-        return callbacks
-
-    def _epoch_change(self, package: ModelPackage) -> list[keras.callbacks.Callback]:
-        train, source = self.experiment.train, self.experiment.infer.images_dir
-        if not train.epoch_change_infer or not train.num_infer_images:
-            return []
-        if source is None or not source.is_dir():
-            logger.warning(
-                "[infer] images_dir (%s) does not exist: no predictions at epoch changes.", source
-            )
-            return []
-        try:
-            images = images_of(source)[: train.num_infer_images]
-        except DataError as error:
-            logger.warning("No predictions at epoch changes: %s", error)
-            return []
-        predictor = Predictor(package, self.experiment.eval.batch_size)
-        return [EpochChangeInference(predictor, images, train.epoch_change_infer_dir)]
-
-    def _tensorboard(self) -> list[keras.callbacks.Callback]:
-        if not self.experiment.train.tensorboard:
-            return []
-        require_tensorboard()
-        return [keras.callbacks.TensorBoard(str(self.experiment.train.eval_dir / "tensorboard"))]
-
-    def _readable(self, error: Exception, datasets: list[BatchDataset]) -> BaseException:
+    def _readable(self, error: Exception, feed: Feed) -> BaseException:
         """The cause of a failure, where the engine has wrapped or hidden it."""
-        for dataset in datasets:
-            if isinstance(dataset.error, FlexsegError):
-                return dataset.error
-        if isinstance(error, FlexsegError):
-            return error
-        name = type(error).__name__
-        memory = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
-        if isinstance(error, MemoryError) or any(m in f"{name} {error}" for m in memory):
+        if isinstance(feed.error, FlexsegError):
+            return feed.error
+        if not isinstance(error, FlexsegError) and out_of_memory(error):
             train = self.experiment.train
+            automatic = train.batch_size == "auto"
+            size = "single images" if automatic else f"batches of {train.batch_size}"
+            smaller = "a smaller" if automatic else "a smaller train.batch_size (or 'auto'),"
             return ResourceError(
-                f"The memory does not suffice for batches of {train.batch_size}.",
-                "Use a smaller train.batch_size, model size or base_filters.",
+                f"The memory does not suffice for {size}.",
+                f"Use {smaller} model size or base_filters.",
             )
         return error

@@ -1,0 +1,37 @@
+"""A network made ready to train: optimizer, loss, metrics."""
+
+from __future__ import annotations
+
+import keras
+
+from flexseg import backend
+from flexseg.config.model import ModelConfig
+from flexseg.losses import LabelLoss, get_loss, get_metric
+from flexseg.training.optimizers import make_optimizer
+from flexseg.training.supervision import DeeplySupervised
+
+
+def compile_model(model: keras.Model, config: ModelConfig) -> None:
+    """Give a network its optimizer, loss and metrics by name."""
+    channels = config.num_classes
+    model.compile(
+        optimizer=make_optimizer(config),
+        loss=LabelLoss(get_loss(config.loss, channels), config.loss),
+        metrics=[get_metric(name, channels) for name in config.metrics],
+        jit_compile=backend.compiles_ahead(),
+    )
+    # Their variables must exist before a checkpoint can be restored into them (with float16 the
+    # optimizer is not the one above but Keras' loss scaling around it).
+    model.optimizer.build(model.trainable_variables)
+    _build_scores(model)
+
+
+def _build_scores(model: keras.Model) -> None:
+    """Let loss and metrics make their variables, which they do with the first batch."""
+    outputs = [keras.ops.zeros((1, *output.shape[1:])) for output in model.outputs]
+    predicted = outputs if isinstance(model, DeeplySupervised) else outputs[0]
+    image = keras.ops.zeros((1, *model.input_shape[1:]))
+    labels = keras.ops.zeros((1, *model.input_shape[1:3]), "uint8")
+    model.compute_loss(image, labels, predicted)
+    model.compute_metrics(image, labels, predicted)
+    model.reset_metrics()

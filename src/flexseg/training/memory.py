@@ -1,0 +1,73 @@
+"""How much memory there is, and whether an error means that it ran out."""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+
+import keras
+
+from flexseg import backend
+from flexseg.errors import FlexsegError
+
+# How TensorFlow, JAX/XLA and PyTorch name it, in the error's type or text.
+_OUT_OF_MEMORY = re.compile(
+    r"ResourceExhausted|OutOfMemory|RESOURCE_EXHAUSTED|out of memory|can't allocate memory|OOM when"
+)
+_CGROUPS = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an engine or Python failed for lack of memory; errors of our own are not meant."""
+    if isinstance(error, MemoryError | FlexsegError):
+        return isinstance(error, MemoryError)
+    return bool(_OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"))
+
+
+def free_memory() -> int | None:
+    """Bytes that the accelerator has left, without one the machine; None if nobody tells."""
+    if backend.accelerator() is None:
+        return _free_on_machine()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        stats = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" not in stats:
+            return None
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
+    return None
+
+
+def _free_on_machine(root: Path = Path("/")) -> int | None:
+    """What Linux says is available, bounded by what the container may still take."""
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+    for limit, used in _CGROUPS:
+        folder = root / "sys/fs/cgroup"
+        try:
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+        free = min(free, max(0, left))
+    return free
+
+
+def release() -> None:
+    """Give back what a failed step held."""
+    gc.collect()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

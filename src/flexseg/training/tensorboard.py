@@ -1,0 +1,29 @@
+"""Logs for TensorBoard."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import keras
+
+from flexseg.config.schema import TrainConfig
+from flexseg.errors import ConfigError
+
+
+def require_tensorboard() -> None:
+    """Raise ConfigError if TensorBoard logs cannot be written."""
+    missing = [n for n in ("tensorboard", "tensorflow") if importlib.util.find_spec(n) is None]
+    if missing:
+        raise ConfigError(
+            f"TensorBoard logs were asked for, but {' and '.join(missing)} is not installed.",
+            "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
+            "[train] tensorboard",
+        )
+
+
+def tensorboard_callbacks(train: TrainConfig) -> list[keras.callbacks.Callback]:
+    """The callback that writes them, if the config asks for them."""
+    if not train.tensorboard:
+        return []
+    require_tensorboard()
+    return [keras.callbacks.TensorBoard(str(train.eval_dir / "tensorboard"))]

@@ -1,0 +1,42 @@
+"""What tests of several files run: commands in this process, and other engines in others."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flexseg.cli import main
+
+
+def flexseg(*arguments: str | Path) -> int:
+    """Run a command in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    return int(caught.value.code or 0)
+
+
+def run_script(script: Path, engine: str, *arguments: str | Path) -> None:
+    """Run a script of the tests on an engine, in a process of its own.
+
+    XLA leaves out what makes networks quick and programs slow to compile.
+    """
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": engine,
+        "OMP_NUM_THREADS": "1",  # threads that wait for each other do so busily
+        "PYTHONPATH": str(Path(__file__).parent),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    }
+    line = [sys.executable, str(script), *map(str, arguments)]
+    result = subprocess.run(
+        line, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexseg.cli import main
+from support import flexseg
 
 CONFIG = """
 [model]
@@ -48,13 +48,6 @@ id = 2
 name = "square"
 color = "#ff0000"
 """
-
-
-def flexseg(*arguments: str | Path) -> int:
-    """Run a command in this process; returns its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in arguments])
-    return int(caught.value.code or 0)
 
 
 @pytest.fixture
@@ -96,6 +89,7 @@ def test_train_evaluate_infer(config: Path, capsys: pytest.CaptureFixture[str]) 
     assert "disc" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("eager")
 def test_infer_one_file_elsewhere(config: Path, tmp_path: Path) -> None:
     assert flexseg("train", config, "--set", "train.epochs=1") == 0
     source = tmp_path / "scan.bmp"
@@ -105,6 +99,7 @@ def test_infer_one_file_elsewhere(config: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out_merged/scan.png").exists()
 
 
+@pytest.mark.usefixtures("eager")
 def test_infer_lists_what_it_could_not_read(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

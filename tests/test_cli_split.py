@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 
 from flexseg.checking.audit import audit
-from flexseg.cli import main
 from flexseg.config import load
 from flexseg.data.images import write_png
+from support import flexseg
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
-
-
-def flexseg(*arguments: str | Path) -> int:
-    """Run a command in this process; returns its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in arguments])
-    return int(caught.value.code or 0)
 
 
 @pytest.fixture

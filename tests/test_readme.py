@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from test_cli import flexseg
+from support import flexseg
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -42,7 +42,7 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
             f"{calibration['brier']:.3f} (all pixels)."
         )
     for note in summary["notes"][1:]:
-        console.print(f"Note: {note}")
+        console.print(f"Note: {note}", markup=False)
     if legacy := summary.get("not_comparable_with_the_above"):
         values = ", ".join(f"{k} {v:.4f}" for k, v in legacy.items() if k != "what")
         console.print(f"The original systems' figures (soft, at network size): {values}")

@@ -59,7 +59,11 @@ def test_volumes(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--axis", "top", "--axis 'top' names no axes. Fix: Give axial, coronal or sagittal, several"),
+        (
+            "--axis",
+            "top",
+            "--axis 'top' names no axes. Fix: Give axial, coronal or sagittal, several",
+        ),
         ("--bits", "12", "12 is not allowed here. Fix: Give one of 8, 16."),
         ("--rotate", "45", "45 is not allowed here"),
         ("--window", "soft", "'soft' is no window"),

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from flexseg.config.inference import InferConfig
 from flexseg.config.load import load
-from flexseg.config.schema import InferConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.inference.folder import Targets, images_of, infer, targets_for
 from flexseg.inference.predictor import Predictor
@@ -171,6 +171,20 @@ class TestSources:
                 np.testing.assert_array_equal(np.asarray(mask), expected)
             with Image.open(tmp_path / "over" / name) as merged:
                 assert merged.mode == "RGB" and merged.size == (10, 12)
+
+    @pytest.mark.parametrize(("size", "said"), [((33, 37), True), ((32, 37), False)])
+    def test_images_much_larger_than_the_network(
+        self,
+        brightest_channel: Make,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        size: tuple[int, int],
+        said: bool,
+    ) -> None:
+        Image.fromarray(_painted(_stripes(*size))).save(tmp_path / "a.png")
+        with caplog.at_level("INFO", logger="flexseg"):
+            infer(brightest_channel((8, 9)), tmp_path / "a.png", Targets(tmp_path / "out"))
+        assert ("1 image(s) are more than 4 times" in caplog.text) == said
 
     def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("hello")

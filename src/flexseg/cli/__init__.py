@@ -27,6 +27,18 @@ from flexseg.cli import augment  # noqa: F401
 from flexseg.cli import runs  # noqa: F401
 
 # isort: split
+from flexseg.cli import tiled_infer  # noqa: F401
+
+# isort: split
+from flexseg.cli import infer3d  # noqa: F401
+
+# isort: split
+from flexseg.cli import tune  # noqa: F401
+
+# isort: split
+from flexseg.cli import quantize  # noqa: F401
+
+# isort: split
 from flexseg.cli import report  # noqa: F401
 
 # isort: split

@@ -47,7 +47,7 @@ StrictOption = Annotated[
 BackendOption = Annotated[
     str | None,
     typer.Option(
-        help="tensorflow, jax or torch [default: $KERAS_BACKEND, else the first installed]."
+        help="tensorflow, jax or torch (default: $KERAS_BACKEND, else the first installed)."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -83,7 +83,7 @@ state: dict[str, bool] = {"debug": False}
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Callable[[float, int], None]]:
     """A bar on a terminal, nothing elsewhere."""
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task(what, total=None)

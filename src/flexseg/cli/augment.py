@@ -37,7 +37,7 @@ def augment(
         typer.Option(
             "--output",
             "-o",
-            help="Folder of the new dataset (default: augmented/ in [train] run_dir), or of the "
+            help="Folder of the new dataset (default: augmented/ in \\[train] run_dir), or of the "
             "preview (default: run_dir).",
         ),
     ] = None,

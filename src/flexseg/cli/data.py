@@ -31,11 +31,19 @@ def init(
         Path, typer.Option("--output", "-o", help="Folder of the new config and scripts.")
     ] = Path(),
     size: Annotated[int | None, typer.Option(help="Size of the network's input in pixels.")] = None,
+    neighbours: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=8,
+            help="For slices of volumes: so many on each side as further channels (2.5-D).",
+        ),
+    ] = 0,
 ) -> None:
     """Write a commented config for a folder of images and masks, and start scripts."""
     from flexseg.data.initialize import initialize
 
-    for path in initialize(dataset, output, size):
+    for path in initialize(dataset, output, size, neighbours):
         say(f"written: {path}")
 
 

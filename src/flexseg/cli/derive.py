@@ -60,7 +60,7 @@ KeptWindowOption = Annotated[
     str,
     typer.Option(
         metavar="NAME|CENTRE/WIDTH",
-        help="How values become grey: none (as stored), CENTRE/WIDTH, percentile[:LOW,HIGH], "
+        help="How values become grey: none (as stored), CENTRE/WIDTH, percentile\\[:LOW,HIGH], "
         "zscore[:N], full.",
     ),
 ]
@@ -83,8 +83,8 @@ def volumes(
         str,
         typer.Option(
             metavar="AXIS",
-            help="axial, coronal or sagittal: anatomical, as radiologists see them; or 0, 1, 2: "
-            "an axis of the file as stored.",
+            help="axial, coronal or sagittal: anatomical, as radiologists see them; several with "
+            "commas, or all; or 0, 1, 2: an axis of the file as stored.",
         ),
     ] = "axial",
     window: Annotated[
@@ -92,7 +92,7 @@ def volumes(
         typer.Option(
             metavar="NAME|CENTRE/WIDTH",
             help="How values become grey. CT: lung, abdomen, liver, mediastinum, bone, brain, or "
-            "e.g. 40/400. MRI: percentile[:LOW,HIGH] or zscore[:N] of each volume. full, none.",
+            "e.g. 40/400. MRI: percentile\\[:LOW,HIGH] or zscore[:N] of each volume. full, none.",
         ),
     ] = "percentile",
     bits: Annotated[int, typer.Option(metavar="8|16", help="Bits of the images.")] = 8,
@@ -131,20 +131,20 @@ def volumes(
 ) -> None:
     """Cut volumes and label volumes (NIfTI, MHA, NRRD, DICOM) into slices.
 
-    Names are <volume>_<slice>.png. Axial slices go from the feet to the head.
+    Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
+    from the feet to the head.
     """
     from flexseg.data.derive import parse_labels
     from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
+    from flexseg.data.geometry import GeometryRule
     from flexseg.data.intensity import Intensity
-    from flexseg.data.slices import AXES, SliceAxis
-    from flexseg.data.volumes import GeometryRule
+    from flexseg.data.slices import SliceAxis, parse_axes
 
-    _one_of(axis, AXES, "--axis")
     _one_of(rotate, (0, 90, 180, 270), "--rotate")
     _one_of(bits, (8, 16), "--bits")
     _one_of(geometry, tuple(map(str, GeometryRule)), "--geometry")
     options = VolumeOptions(
-        axis=SliceAxis(axis, rotate),
+        axes=tuple(SliceAxis(name, rotate) for name in parse_axes(axis)),
         intensity=Intensity.parse(window),
         bits=bits,
         empty_every=empty_every,

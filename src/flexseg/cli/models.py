@@ -64,7 +64,7 @@ def import_weights(
     overrides: SetOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Package to write [default: the config's model]."),
+        typer.Option("--output", "-o", help="Package to write (default: the config's model)."),
     ] = None,
     strict: StrictOption = False,
 ) -> None:

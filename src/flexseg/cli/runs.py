@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -23,6 +23,10 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flexseg.config.schema import Experiment
+    from flexseg.evaluation.evaluate import CaseScores
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +54,12 @@ def evaluate(
     config: ConfigArgument,
     overrides: SetOption = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Score this folder of masks instead of the model.")
+        Path | None,
+        typer.Option(help="Score this folder of masks or label volumes instead of the model."),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="Reference masks for --predictions.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Reference masks or volumes for --predictions.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results.")
     ] = None,
@@ -68,9 +75,9 @@ def evaluate(
             "--predictions and --masks belong together.", "Give both, or none of them."
         )
     if predictions is not None and masks is not None:
-        from flexseg.evaluation.evaluate import score_folders, write_evaluation
+        from flexseg.evaluation.evaluate import write_evaluation
 
-        scores, lonely = score_folders(predictions, masks, loaded.experiment)
+        scores, lonely = _score(predictions, masks, loaded.experiment)
         name = f"evaluation_{predictions.resolve().name}"
         folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
@@ -92,12 +99,34 @@ def evaluate(
     say(f"Results: {folder}")
 
 
+def _score(predictions: Path, masks: Path, experiment: Experiment) -> tuple[CaseScores, list[str]]:
+    """Score two folders of masks, or of label volumes."""
+    from flexseg.data.labels import LabelMap
+    from flexseg.evaluation.evaluate import score_folders
+    from flexseg.evaluation.scoring import Measures
+    from flexseg.evaluation.volumes import hold_volumes, score_volume_folders
+
+    if not hold_volumes(predictions, masks):
+        return score_folders(predictions, masks, experiment)
+    with progress("Scoring volumes") as on_case:
+        return score_volume_folders(
+            predictions,
+            masks,
+            LabelMap.from_experiment(experiment),
+            Measures.from_config(experiment.eval),
+            mask_name=experiment.dataset.mask_name,
+            group=experiment.dataset.group,
+            on_case=on_case,
+        )
+
+
 @app.command()
 def infer(
     config: ConfigArgument,
     overrides: SetOption = None,
     source: Annotated[
-        Path | None, typer.Option("--input", "-i", help="Folder or file [default: [infer]].")
+        Path | None,
+        typer.Option("--input", "-i", help="Folder or file (default: \\[infer] images_dir)."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
@@ -105,11 +134,18 @@ def infer(
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Predict masks and overlays for a folder of images or one file."""
+    """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
     select_backend(backend)
+    from flexseg.inference.infer3d import holds_volumes
     from flexseg.inference.run import infer as infer_trained
 
     loaded = load_config(config, overrides, strict)
+    place = source or loaded.experiment.infer.images_dir
+    if place is not None and holds_volumes(place):
+        from flexseg.cli.infer3d import predict_volumes
+
+        predict_volumes(loaded, place, output)
+        return
     with progress("Predicting") as on_image:
         result = infer_trained(loaded, source, output, on_image)
     say(f"{len(result.areas)} image(s) predicted.")

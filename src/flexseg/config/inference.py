@@ -104,7 +104,7 @@ class InferConfig(Section):
     )
     int8: bool = Field(
         False,
-        description="Predict with the 8-bit network that `flexseg quantize --keep` made (OpenVINO).",
+        description="Predict with the 8-bit network of `flexseg quantize --keep` (OpenVINO).",
     )
     probabilities: bool = Field(False, description="Write class probabilities too (npz, float16).")
     threshold: float = Field(127, ge=0, le=255, description="One class: foreground above this/255.")

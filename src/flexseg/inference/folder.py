@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.schema import InferConfig
-from flexseg.data.display import displayable
-from flexseg.data.images import IMAGE_SUFFIXES, read_image, write_png
+from flexseg.config.inference import InferConfig, TiledInferConfig
+from flexseg.data.images import IMAGE_SUFFIXES
+from flexseg.data.neighbours import read_with_neighbours, warn_of_lone
 from flexseg.data.pairing import images_by_stem
+from flexseg.data.regions import LARGE_PIXELS, ArrayRows, Regions, open_regions
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.overlay import overlay
+from flexseg.inference.overlap import ahead, writers
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.results import Slabs, Targets, write_result
+from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 
+logger = logging.getLogger(__name__)
 
-@dataclass
-class Targets:
-    """Where the results of one inference go; None: not written."""
-
-    masks: Path
-    merged: Path | None = None
-    colorized: Path | None = None
-    probabilities: Path | None = None
-
-    def folders(self) -> list[Path]:
-        """All folders that are written to."""
-        return list(self.by_key().values())
-
-    def by_key(self) -> dict[str, Path]:
-        """All folders that are written to, by the key of the config that names them."""
-        folders = {
-            "[infer] output_dir": self.masks,
-            "[infer] merged_dir": self.merged,
-            "[infer] colorized_dir": self.colorized,
-            "[infer] probabilities": self.probabilities,
-        }
-        return {key: folder for key, folder in folders.items() if folder is not None}
+# So many times the network's size an image may have, in both directions, without a word.
+_MUCH_LARGER = 4
 
 
 @dataclass
@@ -59,7 +47,7 @@ class Inference:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def targets_for(config: InferConfig, *, binary: bool, colorize: bool) -> Targets:
+def targets_for(config: InferConfig | TiledInferConfig, *, binary: bool, colorize: bool) -> Targets:
     """The output folders that a config means."""
     masks = config.output_dir
     return Targets(
@@ -69,6 +57,7 @@ def targets_for(config: InferConfig, *, binary: bool, colorize: bool) -> Targets
         if binary and (colorize or config.mask_colorize)
         else None,
         masks.with_name(f"{masks.name}_probabilities") if config.probabilities else None,
+        "tiledinfer" if isinstance(config, TiledInferConfig) else "infer",
     )
 
 
@@ -91,13 +80,14 @@ def images_of(source: Path) -> list[Path]:
 
 
 def infer(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     source: Path,
     targets: Targets,
     *,
     alpha: float = 0.5,
     protected: Iterable[Path] = (),
-    on_image: Callable[[int, int], None] | None = None,
+    on_image: Callable[[float, int], None] | None = None,
+    large: int = LARGE_PIXELS,
 ) -> Inference:
     """Predict all images of `source` (folder or file) and write the results.
 
@@ -107,7 +97,8 @@ def infer(
     Parameters
     ----------
     protected : what the output folders must not contain, beside `source`.
-    on_image : called with (done, total) after each image.
+    on_image : called with (done, total) after each image; also within one that is tiled.
+    large : pixels from which on an image is read by rows, if it is tiled, and its mask is a TIFF.
 
     Raises
     ------
@@ -117,6 +108,7 @@ def infer(
     paths = images_of(source)
     refuse_overlap(targets.by_key(), [source, *protected])
     _refuse_one_folder_for_two(targets)
+    warn_of_lone(paths, predictor.package.preprocessing.neighbours)
     stems = {path.stem for path in paths}
     for folder in targets.folders():
         if folder.is_dir() and any(earlier.stem in stems for earlier in folder.iterdir()):
@@ -126,28 +118,124 @@ def infer(
     set_aside(summary)
     result = Inference(targets)
 
-    def report() -> None:
+    def report(part: float = 0) -> None:
         if on_image is not None:
-            on_image(len(result.areas) + len(result.failed), len(paths))
+            on_image(len(result.areas) + len(result.failed) + part, len(paths))
 
-    def readable() -> Iterator[tuple[str, NDArray]]:
-        for path in paths:
-            try:
-                pixels = read_image(path)
-                # A corner tells whether the channels fit; the whole comes with its batch.
-                predictor.package.preprocessing.image(pixels[:2, :2], str(path))
-            except DataError as error:
-                result.failed[path.name] = str(error)
-                report()
-                continue
-            yield str(path), pixels
-
-    for name, pixels, p in predictor.probabilities(readable()):
-        path = Path(name)
-        result.areas[path.name] = _write(predictor, path.stem, pixels, p, targets, alpha)
+    def failed(path: Path, error: DataError) -> None:
+        result.failed[path.name] = str(error)
         report()
-    write_json(summary, _summary(result))
+
+    def take(path: Path, areas: dict[str, int] | DataError) -> None:
+        if isinstance(areas, DataError):
+            failed(path, areas)
+        else:
+            result.areas[path.name] = areas
+            report()
+
+    def write(path: Path, image: Regions, slabs: Slabs) -> dict[str, int] | DataError:
+        def progress(rows: int, height: int = image.shape[0]) -> None:
+            if rows < height:
+                report(rows / height)
+
+        try:
+            return write_result(
+                predictor,
+                image,
+                slabs,
+                path.stem,
+                targets,
+                alpha=alpha,
+                large=large,
+                on_rows=progress,
+            )
+        except DataError as error:
+            return error
+
+    if isinstance(predictor, TiledPredictor):
+        for piece in _by_windows(predictor, paths, failed, large):
+            take(piece[0], write(*piece))
+    else:
+        with writers() as threads:
+            for path, image, slabs in _whole(predictor, paths, failed):
+                height, width, _ = image.shape
+                task = partial(write, path, image, slabs)
+                threads.give(task, partial(take, path), height * width)
+    write_json(summary, _summary(result, predictor))
     return result
+
+
+Predicted = Iterator[tuple[Path, Regions, Slabs]]
+Failed = Callable[[Path, DataError], None]
+Item = TypeVar("Item")
+
+
+def _whole(predictor: Predictor, paths: Iterable[Path], failed: Failed) -> Predicted:
+    """Images shrunk or enlarged to the network, several at once."""
+    preprocessing = predictor.package.preprocessing
+    shrunk = 0
+
+    def read(path: Path) -> tuple[Path, NDArray, NDArray] | tuple[Path, DataError]:
+        try:
+            pixels = read_with_neighbours(path, preprocessing.neighbours)
+            return path, pixels, preprocessing.image(pixels, str(path)).astype(np.float32)
+        except DataError as error:
+            return path, error
+
+    def readable() -> Iterator[tuple[Path, NDArray, NDArray]]:
+        for found in ahead(read, paths, predictor.batch_size):
+            if len(found) == 2:
+                failed(*found)
+            else:
+                yield found
+
+    for batch in _batches(readable(), predictor.batch_size):
+        answers = predictor.at_model_size(np.stack([prepared for _, _, prepared in batch]))
+        for (path, pixels, _), p in zip(batch, answers, strict=True):
+            height, width = pixels.shape[:2]
+            shrunk += (
+                height > _MUCH_LARGER * preprocessing.height
+                and width > _MUCH_LARGER * preprocessing.width
+            )
+            yield path, ArrayRows(pixels), _resized(predictor, p, (height, width))
+    if shrunk:
+        logger.info(
+            "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
+            "to it; if it was trained on pieces of images, use `flexseg tiled-infer`.",
+            shrunk,
+            _MUCH_LARGER,
+        )
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _resized(predictor: Predictor, p: NDArray[np.float32], size: tuple[int, int]) -> Slabs:
+    """The probabilities of a whole image, enlarged only where and when they are written."""
+    yield 0, predictor.resize(p, size)
+
+
+def _by_windows(
+    predictor: TiledPredictor, paths: Iterable[Path], failed: Failed, large: int
+) -> Predicted:
+    """Images at their own scale, window by window."""
+    preprocessing = predictor.package.preprocessing
+    for path in paths:
+        try:
+            with _opened(path, preprocessing.neighbours, large) as image:
+                height, width, _ = image.shape
+                preprocessing.image(image.rows(slice(0, min(2, height)))[:, :2], str(path))
+                yield path, image, predictor.slabs(image.rows, height, width, where=str(path))
+        except DataError as error:
+            failed(path, error)
+
+
+def _opened(path: Path, neighbours: int, large: int) -> AbstractContextManager[Regions]:
+    if neighbours:
+        return nullcontext(ArrayRows(read_with_neighbours(path, neighbours)))
+    return open_regions(path, large)
 
 
 def _refuse_one_folder_for_two(targets: Targets) -> None:
@@ -162,32 +250,9 @@ def _refuse_one_folder_for_two(targets: Targets) -> None:
             )
 
 
-def _write(
-    predictor: Predictor,
-    stem: str,
-    pixels: NDArray,
-    p: NDArray[np.float32],
-    targets: Targets,
-    alpha: float,
-) -> dict[str, int]:
-    label_map = predictor.package.labels
-    labels = predictor.labels(p)
-    name = f"{stem}.png"
-    write_png(targets.masks / name, labels, label_map.palette)
-    if targets.merged is not None:
-        picture = overlay(displayable(pixels), labels, label_map, alpha)
-        write_png(targets.merged / name, picture)
-    if targets.colorized is not None:
-        write_png(targets.colorized / name, label_map.colorize(labels))
-    if targets.probabilities is not None:
-        path = targets.probabilities / f"{stem}.npz"
-        temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, probabilities=p.astype(np.float16))
-        temporary.replace(path)
-    counts = np.bincount(labels.ravel(), minlength=len(label_map.classes))
-    return {c.name: int(counts[c.id]) for c in label_map.classes}
-
-
-def _summary(result: Inference) -> dict[str, Any]:
-    return {"pixels_per_class": result.areas, "failed": result.failed}
+def _summary(result: Inference, predictor: Predictor | TiledPredictor) -> dict[str, Any]:
+    summary: dict[str, Any] = {"pixels_per_class": result.areas, "failed": result.failed}
+    if isinstance(predictor, TiledPredictor):
+        height, width = predictor.window
+        summary["windows"] = {"width": width, "height": height, "overlap": predictor.overlap}
+    return summary

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 
 from flexseg.data.preprocess import resize
 from flexseg.errors import ConfigError
+from flexseg.inference import tta as test_time
+from flexseg.inference.engines import Engine, KerasEngine
+from flexseg.inference.postprocess import Postprocessing
 from flexseg.models.package import ModelPackage
 
 
@@ -20,6 +25,7 @@ class Predictor:
     ----------
     batch_size : images per step.
     blur : size (w, h) of a Gaussian blur of the probabilities before resizing, or None.
+    engine : computes the network of the package; without one Keras does.
 
     Raises
     ------
@@ -27,7 +33,11 @@ class Predictor:
     """
 
     def __init__(
-        self, package: ModelPackage, batch_size: int = 4, blur: tuple[int, int] | None = None
+        self,
+        package: ModelPackage,
+        batch_size: int = 4,
+        blur: tuple[int, int] | None = None,
+        engine: Engine | None = None,
     ) -> None:
         if blur is not None and not all(size > 0 and size % 2 for size in blur):
             raise ConfigError(
@@ -38,10 +48,44 @@ class Predictor:
         self.package = package
         self.batch_size = batch_size
         self.blur = blur
+        self.engine = engine or KerasEngine(package)
+        self.views: tuple[test_time.View, ...] = ()
+        self.postprocessing: dict[int, Postprocessing] = {}
+        self.chosen_on: dict[str, Any] = {}
+
+    def treated(
+        self,
+        tta: Sequence[str] = (),
+        postprocessing: Mapping[int, Postprocessing] | None = None,
+        chosen_on: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The same predictor with other views and postprocessing.
+
+        Parameters
+        ----------
+        tta : names of views to average over, see `[infer] tta`.
+        postprocessing : what is done with labels, by their number of dimensions (2 or 3).
+        chosen_on : the cases that all this was chosen on, if it was, JSON types.
+
+        Raises
+        ------
+        ConfigError : a view does not fit the network.
+        """
+        other = copy(self)
+        size = self.package.preprocessing
+        other.views = test_time.views(tta, size.height, size.width)
+        other.postprocessing = dict(postprocessing or {})
+        other.chosen_on = dict(chosen_on or {})
+        return other
 
     def at_model_size(self, batch: NDArray) -> NDArray[np.float32]:
-        """Prepared images [B, h, w, C] to probabilities [B, h, w, classes] float32."""
-        return np.asarray(self.package.model.predict_on_batch(batch), np.float32)
+        """Prepared images [B, h, w, C] to probabilities [B, h, w, classes] float32, averaged
+        over the views of test-time augmentation."""
+        return test_time.averaged(self.network, batch, self.views)
+
+    def network(self, batch: NDArray) -> NDArray[np.float32]:
+        """The network's own answer to prepared images, see `at_model_size`."""
+        return self.engine.predict(batch)
 
     def probabilities(
         self, images: Iterable[tuple[str, NDArray]]
@@ -82,3 +126,23 @@ class Predictor:
         if p.shape[-1] == 1:
             return (p[..., 0] > self.package.threshold).astype(np.uint8)
         return p.argmax(axis=-1).astype(np.uint8)
+
+    def postprocess(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Predicted class ids [H, W], or [z, y, x] of a volume, cleaned as the user chose."""
+        process = self.postprocessing.get(labels.ndim)
+        return process(labels) if process else labels
+
+    def describe(self) -> dict[str, Any]:
+        """What the predictions depend on beside the weights, plain JSON types."""
+        label_map = self.package.labels
+        return {
+            "engine": f"{self.engine.name} {self.engine.precision}",
+            "threshold": self.package.threshold if label_map.binary else None,
+            "tta": [view.name for view in self.views],
+            "postprocess": {
+                f"{dimensions}d": process.as_dict(label_map)
+                for dimensions, process in self.postprocessing.items()
+                if process.steps
+            },
+            "chosen_on": self.chosen_on or None,
+        }

@@ -13,8 +13,11 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError
 from flexseg.inference import folder
+from flexseg.inference.engines import open_engine
 from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, read_members
+from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.tuned import Choice, place_of, read_choice
 from flexseg.models.package import ModelPackage, threshold
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,9 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     backend.prepare(train.precision)
     file = file or train.model_dir / train.best_model_file
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent)
+    # Codes are no part of the weights either, but a class keeps those that it was trained with.
+    own = LabelMap.from_experiment(loaded.experiment)
+    package = replace(package, labels=package.labels.with_codes(own))
     _warn_of_differences(loaded, package)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
@@ -68,22 +74,96 @@ def _warn_of_differences(loaded: LoadedConfig, package: ModelPackage) -> None:
         )
 
 
-def make_predictor(loaded: LoadedConfig) -> Predictor:
-    """A predictor for the trained model of a config, or for its ensemble."""
+def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
+    """A predictor for the trained model of a config, or for its ensemble.
+
+    What `flexseg tune-postprocessing` has chosen for the model counts, unless the config sets
+    the same itself.
+
+    Parameters
+    ----------
+    tuned : False: only what the config says.
+
+    Raises
+    ------
+    ConfigError : a view of [infer] tta or a class of [postprocess] does not fit the model, or the
+        engine is not installed.
+    DataError : there are no weights, or files are damaged.
+    """
     e = loaded.experiment
     blur = e.infer.ksize if e.infer.blur else None
     file = e.train.model_dir / e.train.best_model_file
-    if is_ensemble(file):
-        members = [load_trained(loaded, member) for member in read_members(file)]
-        return EnsemblePredictor(members, e.eval.batch_size, blur)
-    return Predictor(load_trained(loaded), e.eval.batch_size, blur)
+    ensemble = is_ensemble(file)
+    files = read_members(file) if ensemble else [file]
+    packages = [load_trained(loaded, f) for f in files]
+    choice = chosen_for(loaded, packages[0].labels, tuned=tuned)
+    if choice.threshold is not None:
+        packages = [replace(package, threshold=choice.threshold) for package in packages]
+    size = e.eval.batch_size
+    engines = [
+        open_engine(
+            package,
+            f,
+            setting=e.infer.engine,
+            precision=e.train.precision,
+            int8=e.infer.int8,
+        )
+        for package, f in zip(packages, files, strict=True)
+    ]
+    predictor = (
+        EnsemblePredictor(packages, size, blur, engines)
+        if ensemble
+        else Predictor(packages[0], size, blur, engines[0])
+    )
+    return predictor.treated(choice.tta, choice.postprocessing, choice.evidence)
+
+
+def chosen_for(loaded: LoadedConfig, labels: LabelMap, *, tuned: bool = True) -> Choice:
+    """Threshold, views and postprocessing of the trained model, and a line in the log on them.
+
+    Raises
+    ------
+    ConfigError : [postprocess] names a class that does not exist.
+    DataError : the file of the tuned choice is damaged.
+    """
+    e = loaded.experiment
+    file = e.train.model_dir / e.train.best_model_file
+    own = Postprocessing.from_config(e.postprocess, labels)
+    choice = Choice(None, tuple(e.infer.tta), {2: own, 3: own} if own.steps else {})
+    found = read_choice(file, labels) if tuned else None
+    if found is None:
+        return choice
+    given = {
+        key.partition(".")[0] if key.startswith("postprocess.") else key for key in loaded.sources
+    }
+    used = []
+    if found.threshold is not None and "infer.threshold" not in given:
+        choice = replace(choice, threshold=found.threshold)
+        used.append(f"threshold {found.threshold:g}")
+    if found.tta and "infer.tta" not in given:
+        choice = replace(choice, tta=found.tta)
+        used.append(f"tta {', '.join(found.tta)}")
+    if any(p.steps for p in found.postprocessing.values()) and "postprocess" not in given:
+        choice = replace(choice, postprocessing=found.postprocessing)
+        used.append("postprocessing")
+    if used:
+        choice = replace(choice, evidence=found.evidence)
+    overruled = sorted(given & {"infer.threshold", "infer.tta", "postprocess"})
+    split = "folds" if found.evidence.get("split") == "folds" else "validation set"
+    logger.info(
+        "%s: %s%s.",
+        place_of(file).name,
+        f"{', '.join(used)} chosen on the {split}" if used else "nothing is used",
+        f"; the config sets {', '.join(overruled)} itself" if overruled else "",
+    )
+    return choice
 
 
 def infer(
     loaded: LoadedConfig,
     source: Path | None = None,
     output: Path | None = None,
-    on_image: Callable[[int, int], None] | None = None,
+    on_image: Callable[[float, int], None] | None = None,
 ) -> folder.Inference:
     """Predict `source` (default: [infer] images_dir) into `output` (default: output_dir).
 

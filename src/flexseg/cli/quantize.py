@@ -1,0 +1,95 @@
+"""`flexseg quantize`: the network in 8-bit integers, and what that costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    BackendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    StrictOption,
+    app,
+    console,
+    load_config,
+    progress,
+    say,
+    select_backend,
+)
+
+if TYPE_CHECKING:
+    from flexseg.evaluation.quantize import Quantized
+
+
+@app.command()
+def quantize(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the int8 network beside the model.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the scores [default: in the run's]."),
+    ] = None,
+    as_json: JsonOption = False,
+    strict: StrictOption = False,
+    backend: BackendOption = None,
+) -> None:
+    """Make the network int8 for OpenVINO, and show what it loses on the validation set."""
+    select_backend(backend)
+    from flexseg.evaluation.compare_files import as_dict
+    from flexseg.evaluation.quantize import quantize as quantize_model
+
+    loaded = load_config(config, overrides, strict)
+    folder = output or loaded.experiment.train.run_dir / "quantization"
+    with progress("Predicting") as on_case:
+        result = quantize_model(loaded, folder, keep=keep, on_case=on_case)
+    if as_json:
+        speed = {"seconds": result.seconds, "labels_equal": result.agreement}
+        typer.echo(json.dumps(as_dict(result.comparison) | speed, indent=2))
+        return
+    _print(result)
+
+
+def _print(result: Quantized) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    comparison = result.comparison
+    first = comparison.runs[0]
+    console.print(f"[bold]Dice on {len(first.cases)} validation cases, plain and int8.[/]")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for name in ("class", "plain", "int8", "int8 - plain", "better", "worse", "equal"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    means = {s.name: s.classes | {"mean of classes": s.mean} for s in comparison.standings}
+    for d in comparison.differences:
+        pair = [_number(means[run].get(d.class_name)) for run in (d.first, d.second)]
+        change = _number(d.mean, sign=True)
+        if d.ci95 is not None:
+            change += f" [dim]({d.ci95[0]:+.4f} to {d.ci95[1]:+.4f})[/]"
+        counts = (str(count) for count in (d.better, d.worse, d.equal))
+        table.add_row(escape(d.class_name), *pair, change, *counts)
+    console.print(table)
+    seconds = result.seconds
+    say(
+        f"{result.agreement:.2%} of the labels are equal. An image takes {seconds['plain']:.4f} s "
+        f"plain, {seconds['int8']:.4f} s int8."
+    )
+    for note in comparison.notes:
+        say(f"Note: {note}")
+    say(f"Scores of all cases: {result.folder}")
+    if result.kept is None:
+        say("The int8 network was not kept; --keep leaves it beside the model.")
+    else:
+        say(f"Kept: {result.kept}\nSet [infer] int8 = true to predict with it.")
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    return "-" if value is None else f"{value:{'+' if sign else ''}.4f}"

@@ -1,0 +1,171 @@
+"""The int8 network of a config's model, and what it costs in accuracy on the validation split."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.load import LoadedConfig
+from flexseg.data.pairing import Case
+from flexseg.data.splits import find_splits
+from flexseg.data.store import CaseReader
+from flexseg.errors import ConfigError, ResourceError
+from flexseg.evaluation.compare import Comparison, compare
+from flexseg.evaluation.compare_files import write_comparison
+from flexseg.evaluation.evaluate import evaluate_model, write_evaluation
+from flexseg.evaluation.results import read_results
+from flexseg.inference import quantization
+from flexseg.inference.conversion import reason
+from flexseg.inference.engine_cache import file_hash
+from flexseg.inference.engine_openvino import OpenVinoEngine
+from flexseg.inference.engines import Engine, choose, open_engine, openvino_precision
+from flexseg.inference.ensemble import is_ensemble
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.run import load_trained
+from flexseg.outputs import make_folder, set_aside
+
+PLAIN, INT8 = "plain", "int8"
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What quantisation did.
+
+    Attributes
+    ----------
+    comparison : Dice of the validation cases, plain and int8.
+    seconds : per image at the network's size, by name of the run.
+    agreement : share of equal labels of the two at the network's size.
+    folder : of tables and scores.
+    kept : the int8 network beside the model, or None.
+    """
+
+    comparison: Comparison
+    seconds: dict[str, float]
+    agreement: float
+    folder: Path
+    kept: Path | None
+
+
+def quantize(
+    loaded: LoadedConfig,
+    folder: Path,
+    *,
+    keep: bool = False,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Quantized:
+    """Quantise by training images, compare on validation images.
+
+    Parameters
+    ----------
+    folder : receives the scores of both networks and their comparison.
+    keep : leave the int8 network beside the model, for `[infer] int8`.
+    on_case : called with (done, total) while predicting.
+
+    Raises
+    ------
+    ConfigError : OpenVINO or NNCF is not installed, or the model is an ensemble.
+    DataError : no weights or cases.
+    ResourceError : the network cannot be quantised.
+    """
+    e = loaded.experiment
+    file = e.train.model_dir / e.train.best_model_file
+    choose("openvino")
+    if find_spec("nncf") is None:
+        raise ConfigError(
+            "NNCF, which quantises, is not installed.",
+            "Install it: pip install 'flexseg[openvino]'.",
+        )
+    if is_ensemble(file):
+        raise ConfigError(
+            "An ensemble has several networks.",
+            "Name one of its members as [train] best_model_file.",
+            "[train] best_model_file",
+        )
+    splits = find_splits(e, only=("train", "valid"))
+    splits.raise_errors()
+    splits.log()
+    cases = splits.need("valid")
+    package = load_trained(loaded)
+    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as temporary:
+        model = Path(temporary) / "int8.xml"
+        quantization.quantize(package, _calibration(reader, splits.need("train")), model)
+        precision = openvino_precision(e.train.precision)
+        engines: dict[str, Engine] = {
+            PLAIN: open_engine(package, file, setting="openvino", precision=e.train.precision),
+            INT8: _opened(model, precision),
+        }
+        for number, (name, engine) in enumerate(engines.items()):
+            predictor = Predictor(package, e.eval.batch_size, engine=engine)
+            report = _shifted(on_case, number * len(cases), 2 * len(cases))
+            scores = evaluate_model(predictor, cases, reader, {}, report)
+            set_aside(folder / name)
+            write_evaluation(scores, folder / name, e.eval.bootstrap)
+        seconds, agreement = _side_by_side(engines, reader, cases, Predictor(package))
+        runs = [read_results(folder / name, name) for name in engines]
+        comparison = compare(runs)
+        write_comparison(comparison, folder)
+        kept = None
+        if keep:
+            evidence = {
+                "validation_cases": len(cases),
+                "dice": {s.name: s.mean for s in comparison.standings},
+                "labels_equal": agreement,
+            }
+            kept = quantization.keep(model, file, file_hash(file), evidence)
+    return Quantized(comparison, seconds, agreement, folder, kept)
+
+
+def _opened(model: Path, precision: str) -> Engine:
+    try:
+        return OpenVinoEngine(None, precision, model, INT8)
+    except RuntimeError as error:
+        raise ResourceError(
+            f"OpenVINO cannot compute the int8 network on this processor ({reason(error)}).",
+            "Predict without int8: bfloat16 is nearly as fast on recent processors.",
+        ) from error
+
+
+def _calibration(reader: CaseReader, cases: Sequence[Case]) -> Iterator[NDArray[np.float32]]:
+    """Prepared images [1, h, w, C] from all over the training set."""
+    step = max(1, len(cases) // quantization.IMAGES)
+    for case in cases[::step][: quantization.IMAGES]:
+        yield _prepared(reader, case)
+
+
+def _prepared(reader: CaseReader, case: Case) -> NDArray[np.float32]:
+    image, _ = reader.native(case)
+    return reader.preprocessing.image(image, str(case.image)).astype(np.float32)[None]
+
+
+def _side_by_side(
+    engines: dict[str, Engine], reader: CaseReader, cases: Sequence[Case], judge: Predictor
+) -> tuple[dict[str, float], float]:
+    """Median seconds per image, measured in turn, and the share of equal labels."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    equal = []
+    for case in cases[:20]:
+        x = _prepared(reader, case)
+        labels = []
+        for name, engine in engines.items():
+            begin = time.perf_counter()
+            p = engine.predict(x)
+            times[name].append(time.perf_counter() - begin)
+            labels.append(judge.labels(p))
+        equal.append(float((labels[0] == labels[1]).mean()))
+    return {name: float(np.median(t)) for name, t in times.items()}, float(np.mean(equal))
+
+
+def _shifted(
+    on_case: Callable[[int, int], None] | None, done: int, total: int
+) -> Callable[[int, int], None] | None:
+    return None if on_case is None else lambda count, _: on_case(done + count, total)

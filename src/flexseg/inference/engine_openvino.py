@@ -1,0 +1,80 @@
+"""OpenVINO: the fastest engine on a CPU."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODEL = "model.xml"
+# Their versions decide what a converted network looks like.
+PACKAGES = ("openvino", "keras", "tensorflow")
+
+
+def silence() -> None:
+    """No word to anyone: OpenVINO's converter reports its use to its makers unless told not to."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16."""
+    silence()
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def write(function: Any, images: Any, folder: Path) -> None:
+    """Convert a TensorFlow function of `images` (a TensorSpec) into `folder`."""
+    silence()
+    import openvino
+
+    save(openvino.convert_model(function.get_concrete_function()), folder / MODEL)
+
+
+def save(model: Any, file: Path) -> None:
+    """Write an OpenVINO network, `*.xml` and `*.bin`, with its weights as they are."""
+    import openvino
+
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+class OpenVinoEngine:
+    """A converted network, compiled for this CPU.
+
+    Parameters
+    ----------
+    folder : of the converted network; the compiled one is kept there too. None: `model` is not
+        to be kept in compiled form.
+    precision : "f32" or "bf16"; what an int8 network leaves in floating point is computed in it.
+    model : file of the network; without it that of `folder`.
+    name_of_precision : as results shall call it, where `precision` says not all.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        folder: Path | None,
+        precision: str,
+        model: Path | None = None,
+        name_of_precision: str | None = None,
+    ) -> None:
+        silence()
+        import openvino
+
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        if folder is not None:
+            model = model or folder / MODEL
+            settings["CACHE_DIR"] = str(folder)
+            # The weights are there already: the cache need not hold them again.
+            settings["CACHE_MODE"] = "OPTIMIZE_SIZE"
+        self.precision = name_of_precision or precision
+        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def predict(self, batch: NDArray) -> NDArray[np.float32]:
+        """Prepared images [B, h, w, C] to probabilities [B, h, w, classes]."""
+        return np.asarray(self._compiled(np.asarray(batch, np.float32))[0], np.float32)

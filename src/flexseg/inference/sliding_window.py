@@ -1,0 +1,193 @@
+"""Prediction of images larger than the network, by overlapping windows.
+
+The probabilities of the windows are averaged with weights that fall from the middle of a window
+to its edge, as those of nnU-Net do (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.inference import TiledInferConfig
+from flexseg.errors import ConfigError
+from flexseg.inference.predictor import Predictor
+from flexseg.models.package import ModelPackage
+
+# Gives the rows start..stop of an image, asked for by a slice: pixels [stop - start, W, C].
+ReadRows = Callable[[slice], NDArray]
+
+
+def windows(length: int, window: int, overlap: int) -> list[int]:
+    """Where windows begin that cover 0..length, each neighbour sharing at least `overlap`.
+
+    All steps but the last are `window - overlap`; the last window is shifted inwards to end at
+    `length`. One window at 0 if `length` is not above `window`.
+
+    Raises
+    ------
+    ValueError : the overlap is not below the window.
+    """
+    if not 0 <= overlap < window:
+        raise ValueError(f"an overlap of {overlap} does not fit windows of {window}")
+    if length <= window:
+        return [0]
+    starts = list(range(0, length - window, window - overlap))
+    return [*starts, length - window]
+
+
+def gaussian_weight(side: int, overlap: int) -> NDArray[np.float64]:
+    """Weights [side] of a window's pixels along one axis, above 0, highest in the middle.
+
+    A Gaussian as of nnU-Net, whose sigma (there side / 8) follows the overlap: in the outer quarter
+    of what neighbours share, a window counts less than 1/400 of its neighbour, for near its edge a
+    network sees the padding of its convolutions. It is side / 9.8 where the overlap is half of the
+    side. The Gaussian is lowered so that it would reach 0 one pixel outside of the window.
+    """
+    shared = min(overlap, side / 2)
+    # Of two windows at distance D, one has exp(-D d / variance) of the other's weight where a
+    # point is d pixels from the middle of what they share; here D d / variance = 6 for
+    # d = shared / 4. The lower limit keeps exp from 0.
+    variance = max((side - shared) * shared / 24, (side / 40) ** 2)
+    distance = np.arange(side) - (side - 1) / 2
+    outside = np.exp(-(((side + 1) / 2) ** 2) / (2 * variance))
+    return np.exp(-(distance**2) / (2 * variance)) - outside
+
+
+def _shares(starts: Sequence[int], window: int, overlap: int) -> list[NDArray[np.float32]]:
+    """The share that each window of one axis has in its pixels: over all windows they sum to 1.
+
+    As the windows of an image are a grid and the Gaussian separates, the share of a pixel of a
+    window is the product of those of its row and its column.
+    """
+    weight = gaussian_weight(window, overlap)
+    total = np.zeros(starts[-1] + window)
+    for start in starts:
+        total[start : start + window] += weight
+    return [(weight / total[start : start + window]).astype(np.float32) for start in starts]
+
+
+class TiledPredictor:
+    """Applies a predictor to the windows of an image; stands in for it where images are given.
+
+    Parameters
+    ----------
+    window : (height, width) in pixels of the image, default: the network's. Windows of another
+        size are resized to the network, and their probabilities back.
+    overlap : pixels that neighbouring windows share at least, below both sides of the window.
+
+    Raises
+    ------
+    ConfigError : the overlap does not fit the window.
+    """
+
+    def __init__(
+        self, predictor: Predictor, window: tuple[int, int] | None = None, overlap: int = 0
+    ) -> None:
+        preprocessing = predictor.package.preprocessing
+        self.predictor = predictor
+        self.window = window or (preprocessing.height, preprocessing.width)
+        self.overlap = overlap
+        if not 0 <= overlap < min(self.window):
+            raise ConfigError(
+                f"Neighbouring windows would share {overlap} pixels (twice `overlapping`), but a "
+                f"window is {self.window[1]} x {self.window[0]}.",
+                f"Set overlapping below {(min(self.window) + 1) // 2}; an eighth of the window is "
+                "a good value.",
+                "[tiledinfer]",
+            )
+
+    @classmethod
+    def from_config(cls, predictor: Predictor, config: TiledInferConfig) -> TiledPredictor:
+        """The windows that `[tiledinfer]` means: of the network's shape, `split_size` wide."""
+        preprocessing = predictor.package.preprocessing
+        height, width = preprocessing.height, preprocessing.width
+        if config.split_size is not None:
+            height = max(1, round(config.split_size * height / width))
+            width = config.split_size
+        margin = config.overlapping
+        if margin is None:
+            margin = min(height, width) // 8
+        return cls(predictor, (height, width), 2 * margin)
+
+    @property
+    def package(self) -> ModelPackage:
+        """The model that predicts."""
+        return self.predictor.package
+
+    def labels(self, p: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Probabilities [H, W, classes] to class ids [H, W]."""
+        return self.predictor.labels(p)
+
+    def postprocess(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids of a whole image, cleaned as the user chose."""
+        return self.predictor.postprocess(labels)
+
+    def probabilities(
+        self, images: Iterable[tuple[str, NDArray]]
+    ) -> Iterator[tuple[str, NDArray, NDArray[np.float32]]]:
+        """Predict (name, pixels [H, W, C]) pairs, as `Predictor.probabilities`."""
+        for name, pixels in images:
+            height, width = pixels.shape[:2]
+            result = np.empty((height, width, self.package.config.num_classes), np.float32)
+            for first, p in self.slabs(pixels.__getitem__, height, width, where=name):
+                result[first : first + len(p)] = p
+            yield name, pixels, result
+
+    def slabs(
+        self, read: ReadRows, height: int, width: int, *, where: str = "image"
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Predict an image from top to bottom, holding no more than a row of windows.
+
+        An image smaller than the window is mirrored up to it.
+
+        Parameters
+        ----------
+        read : gives the rows of a slice; every row is asked for once, from top to bottom.
+        height, width : of the image in pixels.
+        where : names the image in errors.
+
+        Yields
+        ------
+        First row and probabilities [rows, W, classes] float32 of the next finished rows.
+        """
+        side, across = self.window
+        mirrored = (_margins(height, side), _margins(width, across), (0, 0))
+        top, left = mirrored[0][0], mirrored[1][0]
+        rows, columns = windows(height, side, self.overlap), windows(width, across, self.overlap)
+        row_shares = _shares(rows, side, self.overlap)
+        column_shares = _shares(columns, across, self.overlap)
+        classes = self.package.config.num_classes
+        slab = np.zeros((side, columns[-1] + across, classes), np.float32)
+        end = min(side, height)
+        pixels = read(slice(0, end))
+        for i, start in enumerate(rows):
+            whole = np.pad(pixels, mirrored, mode="reflect") if np.any(mirrored) else pixels
+            for column, share, p in zip(
+                columns, column_shares, self._predict(whole, columns, where), strict=True
+            ):
+                weight = row_shares[i][:, None] * share
+                slab[:, column : column + across] += p * weight[..., None]
+            if start == rows[-1]:
+                yield start, slab[top : top + end - start, left : left + width]
+                return
+            done = rows[i + 1] - start
+            yield start, slab[:done, left : left + width]
+            slab = np.concatenate([slab[done:], np.zeros((done, *slab.shape[1:]), np.float32)])
+            pixels = np.concatenate([pixels[done:], read(slice(end, end + done))])
+            end += done
+
+    def _predict(
+        self, pixels: NDArray, columns: Sequence[int], where: str
+    ) -> Iterator[NDArray[np.float32]]:
+        """Probabilities, at their own size, of the windows that begin at `columns`."""
+        named = ((where, pixels[:, c : c + self.window[1]]) for c in columns)
+        return (p for _, _, p in self.predictor.probabilities(named))
+
+
+def _margins(length: int, window: int) -> tuple[int, int]:
+    """What is mirrored before and behind an image that is smaller than a window."""
+    missing = max(0, window - length)
+    return missing // 2, missing - missing // 2

@@ -1,0 +1,158 @@
+"""Videos of slices: MP4 for players, GIF for everywhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import GifImagePlugin, Image
+
+from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.outputs import explain_os_errors
+
+_BITS = 7  # of each colour when the palette of a GIF is sought
+# Many viewers show frames shorter than 20 ms much longer.
+_SHORTEST_MS = 20
+
+
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Write frames one by one as .mp4 (MPEG-4 Part 2) or .gif (one palette, endless).
+
+    H.264 and AV1 are not in OpenCV's wheels, and VP9 takes fifty times as long; most browsers do
+    not play MPEG-4 Part 2, but all show GIF.
+
+    Parameters
+    ----------
+    frames : RGB [H, W, 3], all of the same size.
+    fps : frames per second; of a GIF at most 50.
+
+    Raises
+    ------
+    ConfigError : the suffix is neither.
+    DataError : there is no frame.
+    ResourceError : it cannot be written, or the encoder fails.
+    """
+    writers = {".mp4": _write_mp4, ".gif": _write_gif}
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise ConfigError(
+            f"{path.suffix!r} is no format for videos.", "Take .mp4 or .gif.", str(path)
+        )
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with explain_os_errors(path):
+            writer(temporary, _alike(frames, path), fps)
+            temporary.replace(path)
+    except _EncoderError as error:
+        raise ResourceError(
+            f"The video cannot be encoded ({error}).",
+            "Check free space and permissions, or take .gif instead of .mp4.",
+            str(path),
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _EncoderError(Exception):
+    pass
+
+
+def _alike(frames: Iterable[NDArray[np.uint8]], path: Path) -> Iterator[NDArray[np.uint8]]:
+    size = None
+    for frame in frames:
+        size = size or frame.shape
+        if frame.shape != size:  # OpenCV would leave it out without a word
+            raise ValueError(f"a frame of {frame.shape} after frames of {size}")
+        yield frame
+    if size is None:
+        raise DataError("There is no picture to make a video of.", "Check the volume.", str(path))
+
+
+def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:
+    writer, count = None, 0
+    try:
+        for frame in frames:
+            # The codec wants even sizes.
+            height, width = frame.shape[0] + frame.shape[0] % 2, frame.shape[1] + frame.shape[1] % 2
+            even = np.pad(
+                frame,
+                ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)),
+                mode="edge",
+            )
+            if writer is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                writer = cv2.VideoWriter(str(path), code, float(fps), (width, height))
+                if not writer.isOpened():
+                    raise _EncoderError("the encoder does not start")
+            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+            count += 1
+    finally:
+        if writer is not None:
+            writer.release()
+    written = _frames_in(path)  # a full disk is not reported otherwise
+    if written != count:
+        raise _EncoderError(f"{written} of {count} frames were written")
+
+
+def _frames_in(path: Path) -> int:
+    video = cv2.VideoCapture(str(path))
+    try:
+        return int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    finally:
+        video.release()
+
+
+def _write_gif(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:
+    """Pillow's own writer keeps all frames in memory; here they wait in a temporary file."""
+    counts = np.zeros(1 << 3 * _BITS, np.int64)
+    shape: tuple[int, ...] = ()
+    with tempfile.TemporaryFile(dir=path.parent, prefix=".frames_") as spool:
+        for frame in frames:
+            shape = frame.shape
+            spool.write(np.ascontiguousarray(frame).tobytes())
+            counts += np.bincount(_packed(frame), minlength=len(counts))
+        palette = _palette(counts)
+        spool.seek(0)
+        duration = max(_SHORTEST_MS, round(1000 / fps))
+        with path.open("wb") as file:
+            _write_gif_frames(file, _spooled(spool, shape), palette, duration)
+
+
+def _packed(frame: NDArray[np.uint8]) -> NDArray[np.int32]:
+    red, green, blue = (np.right_shift(frame, 8 - _BITS).reshape(-1, 3).astype(np.int32)).T
+    return (red << 2 * _BITS) | (green << _BITS) | blue
+
+
+def _palette(counts: NDArray[np.int64]) -> Image.Image:
+    """256 colours for all frames; rare ones count more than their share."""
+    used = np.flatnonzero(counts)
+    mask = (1 << _BITS) - 1
+    rgb = np.stack([used >> 2 * _BITS, (used >> _BITS) & mask, used & mask], axis=-1)
+    rgb = (rgb * 255 + mask // 2) // mask
+    weights = np.ceil(np.sqrt(counts[used]) / np.sqrt(counts[used].max()) * 64).astype(int)
+    pixels = np.repeat(rgb.astype(np.uint8), weights, axis=0)[None]
+    return Image.fromarray(pixels).quantize(256, method=Image.Quantize.MEDIANCUT)
+
+
+def _spooled(spool: IO[bytes], shape: tuple[int, ...]) -> Iterator[Image.Image]:
+    while content := spool.read(int(np.prod(shape))):
+        yield Image.fromarray(np.frombuffer(content, np.uint8).reshape(shape))
+
+
+def _write_gif_frames(
+    file: IO[bytes], frames: Iterator[Image.Image], palette: Image.Image, duration: int
+) -> None:
+    head: dict[str, Any] = {"loop": 0, "duration": duration}
+    for number, frame in enumerate(frames):
+        indexed = frame.quantize(palette=palette, dither=Image.Dither.NONE)
+        if number == 0:
+            for part in GifImagePlugin.getheader(indexed, info=head)[0]:
+                file.write(part)
+        for part in GifImagePlugin.getdata(indexed, duration=duration):
+            file.write(part)
+    file.write(b";")

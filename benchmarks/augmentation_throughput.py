@@ -31,7 +31,8 @@ select()
 
 from flexseg.augment.policy import Augmenter, policy_of  # noqa: E402
 from flexseg.config.schema import Experiment  # noqa: E402
-from flexseg.data.batches import BatchDataset, BatchPlan  # noqa: E402
+from flexseg.data.batch_plan import BatchPlan  # noqa: E402
+from flexseg.data.batches import BatchDataset  # noqa: E402
 from flexseg.data.labels import LabelMap  # noqa: E402
 from flexseg.data.pairing import pair  # noqa: E402
 from flexseg.data.preprocess import Preprocessing  # noqa: E402

@@ -27,7 +27,7 @@ from flexseg.augment.policy import (
 )
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
-from flexseg.data.batches import BatchPlan
+from flexseg.data.batch_plan import BatchPlan
 from flexseg.data.pairing import Case
 from flexseg.errors import DataError
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from flexseg.augment.policy import Augmenter, Policy, RecipePolicy, VariantPolicy, variants_of
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
-from flexseg.data.batches import BatchDataset, BatchPlan
+from flexseg.data.batch_plan import BatchPlan
+from flexseg.data.batches import BatchDataset
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import pair
 from flexseg.data.preprocess import Preprocessing

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import BatchDataset, BatchPlan
+from flexseg.data.batch_plan import BatchPlan
+from flexseg.data.batches import BatchDataset
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import pair
 from flexseg.data.preprocess import Preprocessing

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -27,10 +27,8 @@ from flexseg.augment.fields import (
 )
 from flexseg.augment.photometric import BLUR_REACH, PHOTOMETRIC, kept_neighbours
 from flexseg.augment.policy import Augmenter, Draw, Policy
+from flexseg.data.batch_plan import Pair
 from flexseg.data.pairing import Case
-
-if TYPE_CHECKING:
-    from flexseg.data.batches import Pair  # loads Keras
 
 Arrays = dict[str, Any]
 

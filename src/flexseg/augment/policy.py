@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,10 @@ from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import Adjustment, adjust
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig
 from flexseg.config.schema import Experiment
+from flexseg.data.batch_plan import Pair
 from flexseg.data.images import stored_dtype
 from flexseg.data.pairing import Case
 from flexseg.errors import DataError
-
-if TYPE_CHECKING:
-    from flexseg.data.batches import Pair  # loads Keras
 
 Range = tuple[float, float]
 

@@ -3,111 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import time
-from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.backend import fixed_shapes
+from flexseg.data.batch_plan import Augment, BatchMaker, BatchPlan, make_in_worker, start_worker
 from flexseg.data.pairing import Case
 from flexseg.data.store import Store
 from flexseg.errors import ResourceError
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """Which cases make up which batch: a function of seed, epoch and index alone.
-
-    Attributes
-    ----------
-    count : number of cases.
-    steps : None: each epoch visits every case once. A number: each epoch draws that many
-        batches at random.
-    fill : complete the last batch of an epoch with the epoch's first cases. Engines compile
-        for one shape, and run it faster than a varying one.
-    """
-
-    count: int
-    batch_size: int
-    seed: int = 0
-    shuffle: bool = False
-    steps: int | None = None
-    fill: bool = False
-
-    def __len__(self) -> int:
-        """Batches of one epoch."""
-        return self.steps or -(-self.count // self.batch_size)
-
-    def indices(self, epoch: int, batch: int) -> list[int]:
-        """The cases of one batch."""
-        if self.steps is not None:
-            rng = np.random.default_rng([self.seed, epoch, batch])
-            size = min(self.batch_size, self.count)
-            return [int(i) for i in rng.choice(self.count, size, replace=False)]
-        order = self._order(epoch)
-        start = batch * self.batch_size
-        if self.fill:
-            return [int(order[i % self.count]) for i in range(start, start + self.batch_size)]
-        return [int(i) for i in order[start : start + self.batch_size]]
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        if not self.shuffle:
-            return np.arange(self.count)
-        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
-
-
-Pair = tuple[NDArray, NDArray[np.uint8]]
-
-
-class Augment(Protocol):
-    """Makes a batch of cases, changing each pair as the epoch and its place there say."""
-
-    def batch(
-        self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
-    ) -> tuple[Any, NDArray[np.uint8]]:
-        """Inputs and class ids [B, H, W] of pairs (image [H, W, C], class ids [H, W]).
-
-        The first pair has the place `position` in the epoch.
-        """
-
-
-@dataclass(frozen=True)
-class BatchMaker:
-    """Makes any batch of any epoch; picklable, for workers in other processes."""
-
-    store: Store
-    plan: BatchPlan
-    augment: Augment | None = None
-
-    def __call__(self, epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
-        """Inputs and class ids [B, H, W] of one batch."""
-        indices = self.plan.indices(epoch, batch)
-        if self.augment is None:
-            return self.store.batch(indices)
-        cases = [self.store.cases[i] for i in indices]
-        pairs = [self.store[i] for i in indices]
-        return self.augment.batch(cases, pairs, epoch, batch * self.plan.batch_size)
-
-
-# One per worker process, set when the worker starts.
-_of_worker: dict[str, BatchMaker] = {}
-
-
-def _start_worker(maker: BatchMaker) -> None:
-    # Ctrl-C reaches the whole process group; only the main process decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _of_worker["maker"] = maker
-
-
-def _make_in_worker(epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
-    return _of_worker["maker"](epoch, batch)
 
 
 class BatchDataset(keras.utils.PyDataset):
@@ -194,7 +103,7 @@ class BatchDataset(keras.utils.PyDataset):
 
     def _submit(self, executor: Executor, batch: int) -> Future[Any]:
         if self._worker_type == "process":
-            return executor.submit(_make_in_worker, self.epoch, batch)
+            return executor.submit(make_in_worker, self.epoch, batch)
         return executor.submit(self.make, self.epoch, batch)
 
     def _start(self) -> Executor:
@@ -203,7 +112,7 @@ class BatchDataset(keras.utils.PyDataset):
             self._executor = ProcessPoolExecutor(
                 self._worker_count,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
+                initializer=start_worker,
                 initargs=(self.make,),
             )
         else:

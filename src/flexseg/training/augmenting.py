@@ -16,7 +16,7 @@ from flexseg.augment.device_ops import augment
 from flexseg.augment.policy import Augmenter, policy_of
 from flexseg.augment.writing import PairWriter
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import Augment, Pair
+from flexseg.data.batch_plan import Augment, Pair
 from flexseg.data.pairing import Case
 from flexseg.training.supervision import DeeplySupervised
 

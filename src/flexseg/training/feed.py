@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import Augment, BatchDataset, BatchPlan
+from flexseg.data.batch_plan import Augment, BatchPlan
+from flexseg.data.batches import BatchDataset
 from flexseg.data.pairing import Case
 from flexseg.data.splits import SplitName
 from flexseg.data.store import CaseReader, Store, open_store, record_bytes

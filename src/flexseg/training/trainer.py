@@ -14,7 +14,8 @@ from flexseg import backend
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.batches import Augment, BatchDataset
+from flexseg.data.batch_plan import Augment
+from flexseg.data.batches import BatchDataset
 from flexseg.data.pairing import Case
 from flexseg.data.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError

@@ -152,7 +152,8 @@ def measure_pipeline(path: Path) -> Row:
 
     backend.select()
     from flexseg.config import load
-    from flexseg.data.batches import BatchDataset, BatchPlan
+    from flexseg.data.batch_plan import BatchPlan
+    from flexseg.data.batches import BatchDataset
     from flexseg.data.labels import LabelMap
     from flexseg.data.preprocess import Preprocessing
     from flexseg.data.splits import find_splits
@@ -301,6 +302,7 @@ def plot(folder: Path) -> Path:
     curves(axes[1, 0], check, "images", {"check_s": "flexseg check"})
     curves(axes[1, 0], dataset, "images", steps)
     axes[1, 0].set(title="As the dataset grows: time", xlabel="images")
+    axes[1, 0].set_ylim(top=50 * axes[1, 0].get_ylim()[1])  # room for the legend
     curves(axes[1, 1], check, "images", {"check_mib": "flexseg check"})
     curves(axes[1, 1], dataset, "images", {"memory_mib": "pipeline (cache of 16 MiB)"})
     axes[1, 1].set(title="As the dataset grows: memory above the start", xlabel="images")

@@ -428,10 +428,13 @@ def test_one_class_on_a_background_of_a_dark_colour(indexed: bool) -> None:
     assert not found.unknown
 
 
+@quick
 @given(hnp.arrays(np.uint8, (5, 7), elements=st.integers(0, 6)))
-def test_masks_of_bytes_read_like_masks_of_wide_integers(pixels):
-    colors = tuple(MaskClass(id=i, color=(i * 9, 0, 0), values=[v]) for i, v in ((1, 2), (2, 5)))
-    labels = label_map(*colors)
-    short, wide = (labels.encode(mask(pixels.astype(t))) for t in (np.uint8, np.int64))
+def test_masks_of_bytes_read_like_masks_of_wide_integers(pixels: NDArray[np.uint8]) -> None:
+    classes = [
+        {"id": i, "color": (9 * i, 0, 0), "values": [value]} for i, value in enumerate((0, 2, 5))
+    ]
+    labels = label_map(3, classes=classes)
+    short, wide = (labels.encode(stored(pixels.astype(t))) for t in (np.uint8, np.int64))
     np.testing.assert_array_equal(short.labels, wide.labels)
     assert short.unknown == wide.unknown

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,7 +57,13 @@ class BatchPlan:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if not self.shuffle:
             return np.arange(self.count)
-        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        return _permutation(self.count, self.seed, epoch)
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Kept, as every batch of an epoch asks for it."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 Pair = tuple[NDArray, NDArray[np.uint8]]

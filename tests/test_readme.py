@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flexseg.data.volume import Volume
+from flexseg.data.volumes import write_volume
 from support import flexseg
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def commands() -> list[list[str]]:
-    """The lines of the README's bash block, as arguments."""
+    """The lines of the README's bash blocks, as arguments."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"```bash\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    lines = [line for line in block.group(1).splitlines() if line.startswith("flexseg ")]
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("flexseg ")]
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
@@ -27,7 +30,10 @@ def test_walkthrough(
     tmp_path: Path, make_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new user's commands in order; only the number of epochs is made small."""
-    make_dataset({"train": 8, "valid": 2, "test": 2}, classes=3)
+    dataset = make_dataset({"train": 8, "valid": 2, "test": 2}, classes=3)
+    shutil.copytree(dataset / "test" / "images", tmp_path / "slides")
+    volume = np.random.default_rng(0).integers(0, 255, (3, 32, 32), np.uint8)
+    write_volume(tmp_path / "volumes" / "scan.nii.gz", Volume(volume))
     monkeypatch.chdir(tmp_path)
     names = []
     for arguments in commands():
@@ -38,7 +44,11 @@ def test_walkthrough(
             text = config.read_text(encoding="utf-8")
             config.write_text(text.replace("epochs = 60", "epochs = 2"), encoding="utf-8")
             assert "epochs = 60" in text
-    assert names == ["init", "check", "stats", "train", "evaluate", "report", "infer"]
+    assert names == [
+        "init", "check", "stats", "train", "evaluate", "report", "infer",
+        "tune-postprocessing", "tiled-infer", "infer3d",
+    ]  # fmt: skip
+    assert (tmp_path / "results" / "labels" / "scan.nii.gz").is_file()
     run = tmp_path / "project/run"
     assert (run / "evaluation/summary.json").exists()
     assert (run / "report.html").exists()

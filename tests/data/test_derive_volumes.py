@@ -42,6 +42,8 @@ from flexseg.data.slices import (
     volume_intensity,
 )
 from flexseg.data.store import CaseReader
+from flexseg.data.volume import Volume
+from flexseg.data.volume_arrays import write_hdf5
 from flexseg.data.volumes import read_volume
 from flexseg.errors import ConfigError, DataError
 
@@ -164,6 +166,20 @@ def test_a_dicom_series_with_a_nifti_label(shared: Path, tmp_path: Path) -> None
     assert derived.cases == 35
     np.testing.assert_array_equal(restack(tmp_path / "out", "hippo_study2"), label)
     np.testing.assert_array_equal(restack(tmp_path / "out", "hippo_study2", "images"), image.array)
+
+
+def test_datasets_of_hdf5_files_are_named(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    label = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
+    write_hdf5(tmp_path / "images" / "a.h5", Volume(label * 100), "scan")
+    write_hdf5(tmp_path / "masks" / "a.h5", Volume(label), "organ")
+    options = VolumeOptions(intensity=Intensity("none"), key="scan", label_key="organ")
+    derive_volumes(tmp_path / "images", tmp_path / "masks", tmp_path / "out", options)
+    np.testing.assert_array_equal(restack(tmp_path / "out", "a"), label)
+    np.testing.assert_array_equal(restack(tmp_path / "out", "a", "images"), label * 100)
+    with pytest.raises(DataError, match=r"'image' does not exist. Found: organ \[2, 3, 4\]"):
+        derive_volumes(tmp_path / "images", tmp_path / "masks", tmp_path / "out2")
 
 
 @pytest.mark.parametrize("mask_colors", [False, True])

@@ -123,6 +123,9 @@ def test_of_several_series_the_largest_or_the_chosen_one(tmp_path: Path, warning
     assert "scout (2 files" in warnings.text
     assert read_volume(tmp_path, series="SCOUT").shape == (2, 4, 4)
     assert dicom_files(tmp_path, "scout") == scout
+    warnings.clear()
+    dicom_files(tmp_path)
+    assert not warnings.text  # told when they were read
     with pytest.raises(DataError, match="0 of the DICOM series match"):
         read_volume(tmp_path, series="arterial")
     write_series(tmp_path, ramp((5, 4, 4)), "venous")

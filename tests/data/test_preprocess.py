@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from flexseg.config import Experiment
-from flexseg.data.preprocess import Preprocessing
+from flexseg.data.preprocess import Preprocessing, resize
 from flexseg.errors import ConfigError, DataError
 
 quick = settings(max_examples=30, deadline=None)
@@ -292,3 +292,12 @@ class TestVolumes:
         p = Preprocessing(4, 4, 3, neighbours=1)
         with pytest.raises(DataError, match="has 1 channels, the network takes a slice and 1"):
             p.image(np.zeros((4, 4, 1), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "i2", "i4", "u4", "i8", "u8", "f2", "f4", ">u2"])
+def test_values_of_any_type_are_resized(dtype: str) -> None:
+    pixels = np.array([[0, 100], [0, 100]])[..., None].astype(dtype)
+    resized = resize(pixels, (2, 4), "bilinear")
+    assert resized.dtype == pixels.dtype
+    expected = np.rint([0, 25, 75, 100]) if dtype != "?" else [0, 0, 1, 1]
+    np.testing.assert_array_equal(resized[0, :, 0], expected)

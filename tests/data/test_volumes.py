@@ -11,7 +11,6 @@ import SimpleITK as sitk
 
 from flexseg.data.volumes import (
     label_array,
-    nonfinite_to_lowest,
     one_channel,
     read_labels,
     read_volume,
@@ -154,10 +153,3 @@ def test_labels_out_of_range(tmp_path: Path, value: int) -> None:
     array = np.array([[[0, value]]], np.int32)
     with pytest.raises(DataError, match="The labels have values from"):
         label_array(array, tmp_path)
-
-
-def test_nan_takes_the_lowest_value(tmp_path: Path) -> None:
-    array = np.array([[[1, np.nan, np.inf, -3]]], np.float32)
-    assert nonfinite_to_lowest(array, tmp_path).tolist() == [[[1, -3, -3, -3]]]
-    with pytest.raises(DataError, match="No voxel has a finite value"):
-        nonfinite_to_lowest(np.full((1, 1, 2), np.nan), tmp_path)

@@ -22,6 +22,7 @@ from flexseg.data.images import write_png
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case
 from flexseg.data.volume import Volume
+from flexseg.data.volumes import write_volume
 from flexseg.errors import DataError
 from flexseg.evaluation.compare import compare
 from flexseg.evaluation.evaluate import CASE_COLUMNS, VOLUME_COLUMNS, CaseScores, write_evaluation
@@ -248,6 +249,14 @@ class TestFolders:
         ball = [result.classes[0] for result in scores.results]
         assert [s.overlap.dice for s in ball] == pytest.approx([0.75, 1, 0])
         assert [s.surface.hd95 for s in ball] == pytest.approx([3, 0, math.hypot(36, 30, 20)])
+
+    def test_hdf5(self, tmp_path: Path) -> None:
+        for kind in ("predicted", "reference"):
+            write_volume(tmp_path / kind / "a.h5", Volume(_box(0, 0, 0), SPACING[::-1]))
+        scores, _ = score_volume_folders(
+            tmp_path / "predicted", tmp_path / "reference", _labels(), Measures()
+        )
+        assert scores.results[0].classes[0].overlap.dice == 1
 
     def test_files(self, tmp_path: Path) -> None:
         predictions, references = self._folders(tmp_path)

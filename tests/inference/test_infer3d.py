@@ -250,6 +250,24 @@ class TestWhatFails:
         assert "1 of 4 volumes hold a few whole numbers only" in caplog.text
         assert "a_seg.nii.gz" in caplog.text
 
+    def test_nan_is_told_once(self, tmp_path: Path, caplog: Any) -> None:
+        array = noise((4, 5, 6)).astype(np.float32)
+        array[1, 2, 3] = np.nan
+        write_volume(tmp_path / "a.mha", Volume(array))
+        predict(tmp_path / "a.mha", tmp_path / "out", previews=["png"], slices=True)
+        assert caplog.text.count("NaN or infinite") == 1
+
+    def test_files_that_are_no_volumes_are_told(
+        self, volumes: Path, tmp_path: Path, caplog: Any
+    ) -> None:
+        write_volume(volumes / "d.mhd", Volume(noise((4, 5, 6))))
+        for name in ("scan.hdr", "scan.img", ".hidden"):
+            (volumes / name).touch()
+        with caplog.at_level(logging.INFO):
+            cases = volume_cases(volumes, volumes / "out")
+        assert len(cases) == 4
+        assert "2 files are no volumes by their names, left out: scan.hdr, scan.img" in caplog.text
+
     def test_raw_values_are_told(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
         predict(volumes, tmp_path / "out", intensity=None)
         assert "3 of 3 volumes are not of 8 bits" in caplog.text
@@ -284,8 +302,8 @@ class TestNames:
         assert {str(c.path.relative_to(tmp_path)): (c.name, c.folder) for c in cases} == {
             "t2.nii": ("t2", "t2.nii"),
             "x/t1.nii.gz": ("x_t1", "x_t1"),
-            "y/t1.mha": ("y_t1.mha", "t1.mha"),
-            "y/t1.nii.gz": ("y_t1.nii.gz", "y_t1.nii.gz"),
+            "y/t1.mha": ("t1.mha", "t1.mha"),
+            "y/t1.nii.gz": ("y_t1", "y_t1"),
         }
 
     def test_what_is_predicted_as_volumes(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
@@ -336,6 +354,20 @@ class TestConfig:
         assert not config.slices
         assert config.video_dir is None
         assert config.average_axes
+
+    def test_the_command_line_leaves_the_ways_of_old_configs(self, write: Any) -> None:
+        path = write('[infer3d]\nimages_dir = "x"\nslice_resize = (64, 64)\nvideo_dir = "v"\n')
+        loaded = load(path, ["infer3d.slice_shape_order=None"])
+        assert any(f.code == "unused-infer3d" for f in loaded.findings)
+        new = loaded.experiment.infer3d
+        assert (new.slice_shape_order, new.slice_resize) == (None, None)
+        assert new.slices and new.video_dir is not None  # as the file asks for videos
+        without = load(path, ["infer3d.video_dir=None", "infer3d.slices=False"]).experiment.infer3d
+        assert (without.slice_resize, without.video_dir) == ((64, 64), None)
+        path = write('[infer3d]\nimages_dir = "x"\nslices = False\n')
+        assert load(path).experiment.infer3d.video_dir is None
+        with pytest.raises(ConfigError, match="slice_resize without slice_shape_order"):
+            load(path, ["infer3d.slice_shape_order=None", "infer3d.slice_resize=(8, 8)"])
 
     def test_new_configs_take_the_new_way(self, write: Any) -> None:
         config = load(write('[infer3d]\nimages_dir = "x"\n', "c.toml")).experiment.infer3d

@@ -152,6 +152,12 @@ class TestHoles:
         volume[[0, 3], 2, 2] = 1
         assert process(volume).all()
 
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_a_volume_of_one_slice_is_an_image(self, axis: int) -> None:
+        ring = np.ones((3, 3), np.uint8)
+        ring[1, 1] = 0
+        assert _steps(fill_holes=True)(np.expand_dims(ring, axis)).all()
+
     @given(labels=label_maps, class_id=st.sampled_from([1, 2]))
     def test_against_the_definition(self, labels: NDArray[np.uint8], class_id: int) -> None:
         expected = labels.copy()

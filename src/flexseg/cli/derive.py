@@ -125,11 +125,17 @@ def volumes(
         str | None,
         typer.Option(help="Which DICOM series of a folder: a part of its description or UID."),
     ] = None,
+    key: Annotated[
+        str, typer.Option(metavar="NAME", help="Dataset of the images in HDF5 files.")
+    ] = "image",
+    label_key: Annotated[
+        str, typer.Option(metavar="NAME", help="Dataset of the labels in HDF5 files.")
+    ] = "image",
     patient: PatientOption = None,
     mask_colors: MaskColorsOption = False,
     workers: WorkersOption = None,
 ) -> None:
-    """Cut volumes and label volumes (NIfTI, MHA, NRRD, DICOM) into slices.
+    """Cut volumes and label volumes (NIfTI, MHA, NRRD, DICOM, NPY, HDF5) into slices.
 
     Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
     from the feet to the head.
@@ -152,6 +158,8 @@ def volumes(
         geometry=GeometryRule(geometry),
         channel=channel,
         series=series,
+        key=key,
+        label_key=label_key,
         patient=patient,
         mask_colors=mask_colors,
         workers=workers,

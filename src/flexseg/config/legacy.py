@@ -255,12 +255,9 @@ def to_canonical(raw: RawConfig) -> None:
     network = network_of(raw)
     _set_input_scale(raw, network)
     defaults = FAMILY_DEFAULTS[family] | NETWORK_DEFAULTS.get(network, {})
-    # Without an order of the file's axes, slices are cut along [volume] axis, as in TOML configs.
-    anatomical = raw.values.get(("infer3d", "slice_shape_order"), "") is None
+    unwanted = _unwanted_of_infer3d(raw)
     for key, value in defaults.items():
-        if anatomical and key[0] == "infer3d":
-            continue
-        if key not in raw.values:
+        if key not in raw.values and key not in unwanted:
             raw.values[key] = value
             raw.sources[key] = ORIGINAL
     _translate_interpolation(raw)
@@ -277,6 +274,29 @@ def to_canonical(raw: RawConfig) -> None:
     if has_default and reducer_patience not in raw.values:
         raw.values[reducer_patience] = max(1, patience // 2)
         raw.sources[reducer_patience] = "default of the originals: patience / 2"
+
+
+def _unwanted_of_infer3d(raw: RawConfig) -> set[tuple[str, str]]:
+    """Defaults of [infer3d] that do not count beside what is given.
+
+    Without an order of the file's axes, slices are cut along [volume] axis, as in TOML configs;
+    what the file says of resizing and turning them goes, too.
+    """
+    order, slices, videos = (("infer3d", k) for k in ("slice_shape_order", "slices", "video_dir"))
+    if raw.values.get(order, "") is not None:
+        return {videos} if raw.values.get(slices) is False else set()
+    for name in ("slice_resize", "slice_rotation"):
+        key = ("infer3d", name)
+        if raw.sources.get(key, COMMAND_LINE) != COMMAND_LINE:
+            raw.warn(
+                Severity.NOTE,
+                "unused-infer3d",
+                f"{raw.sources[key]}, [infer3d] {name}",
+                "Without effect, as slice_shape_order = None leaves slices as they are.",
+            )
+            del raw.values[key], raw.sources[key]
+    unwanted = {key for key in FAMILY_DEFAULTS["multiclass"] if key[0] == "infer3d"}
+    return unwanted - {slices} if raw.values.get(videos) is not None else unwanted
 
 
 def _translate_interpolation(raw: RawConfig) -> None:

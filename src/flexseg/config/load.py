@@ -129,8 +129,9 @@ def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
             COMMAND_LINE,
         )
     home = ALIASES.get((section, key), (section, key)) if is_legacy else (section, key)
-    # A path may look like a number (run_dir=2026): it stays text.
-    value = value_text.strip() if home in _path_keys() else _override_value(value_text.strip())
+    value = _override_value(value_text.strip())
+    if home in _path_keys() and value is not None:
+        value = value_text.strip()  # it may look like a number (run_dir=2026): it stays text
     if is_legacy:
         legacy.enter(raw, (section, key), value, COMMAND_LINE)
     else:

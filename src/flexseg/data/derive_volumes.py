@@ -67,6 +67,7 @@ class VolumeOptions:
     geometry : what to do where image and label lie on different grids.
     channel : which volume of 4-D images.
     series : which DICOM series of image folders that hold several.
+    key, label_key : datasets of images and labels in HDF5 files.
     patient : regular expression that finds the patient in the names of the slices.
     mask_colors : RGB masks instead of indexed ones.
     workers : volumes in memory at once, at most.
@@ -80,6 +81,8 @@ class VolumeOptions:
     geometry: GeometryRule = GeometryRule.STRICT
     channel: int | None = None
     series: str | None = None
+    key: str = "image"
+    label_key: str = "image"
     patient: str | None = None
     mask_colors: bool = False
     workers: int | None = None
@@ -217,7 +220,8 @@ def derive_volumes(
         [slice_name(stem, axis, 0, options.axes) for stem in stems for axis in options.axes],
     )
     steps = 2 * len(pairs)
-    counts = run_parallel(_count_values, pairs, options.workers, part_of(on_done, 0, steps))
+    count = partial(_count_values, options.label_key)
+    counts = run_parallel(count, pairs, options.workers, part_of(on_done, 0, steps))
     total: Counter[int] = sum(counts, Counter())
     classes = classes_of_values(options.labels, total)
     table = value_table(classes, max(total))
@@ -241,6 +245,8 @@ def derive_volumes(
             "geometry": str(options.geometry),
             "channel": options.channel,
             "series": options.series,
+            "key": options.key,
+            "label_key": options.label_key,
             "patient": options.patient,
             "mask_colors": options.mask_colors,
             LEFT_OUT: sum(one.dropped for one in written),
@@ -261,8 +267,8 @@ def slice_name(stem: str, axis: SliceAxis, number: int, axes: tuple[SliceAxis, .
     return f"{stem}_{number:04d}" if len(axes) == 1 else f"{stem}_{axis.name}_{number:04d}"
 
 
-def _count_values(pair: VolumePair) -> Counter[int]:
-    array = read_labels(pair.label).array
+def _count_values(key: str, pair: VolumePair) -> Counter[int]:
+    array = read_labels(pair.label, key=key).array
     counts = np.zeros(int(array.max()) + 1, np.int64)
     for plane in array:  # counting makes 64-bit copies, so not of the whole volume
         found = np.bincount(plane.reshape(-1))
@@ -278,9 +284,11 @@ def _write_volume(
     pair: VolumePair,
 ) -> _Written:
     image = one_channel(
-        read_volume(pair.image, channel=options.channel, series=options.series), pair.image
+        read_volume(pair.image, channel=options.channel, series=options.series, key=options.key),
+        pair.image,
     )
-    label, resampled = match_label(read_labels(pair.label), image, options.geometry, pair.label)
+    found = read_labels(pair.label, key=options.label_key)
+    label, resampled = match_label(found, image, options.geometry, pair.label)
     voxels = options.axes[0].oriented(image.array, image.orientation)
     gray = GreyValues.of(voxels, options.intensity, options.bits, str(pair.image))
     sources = [_source(p, r) for p, r in zip((pair.image, pair.label), roots, strict=True)]

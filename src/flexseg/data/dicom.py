@@ -179,12 +179,16 @@ class Series:
         return [header.path for header in self.headers]
 
 
-def find_series(folder: Path) -> list[Series]:
+def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
     """The volumes of a folder (not of its subfolders), that of most files first.
 
     Files of one series that differ in size or direction, as localizers do, are volumes of
     their own. Files without an image (reports, plans, structures) and segmentation objects are
     left out.
+
+    Parameters
+    ----------
+    quiet : do not tell again what was told before.
 
     Raises
     ------
@@ -200,21 +204,22 @@ def find_series(folder: Path) -> list[Series]:
             others.append(path.name)
         else:
             groups[header.kind].append(header)
-    if others:
+    if others and not quiet:
         logger.info("%s: no images, left out: %s", folder, examples(others))
-    return sorted((_in_order(group) for group in groups.values()), key=_by_size)
+    return sorted((_in_order(group, quiet) for group in groups.values()), key=_by_size)
 
 
 def _by_size(series: Series) -> tuple[int, str]:
     return -len(series.headers), series.name
 
 
-def _in_order(headers: list[Header]) -> Series:
+def _in_order(headers: list[Header], quiet: bool) -> Series:
     """By position along the normal; without positions by number, then by name."""
+    warn = logger.debug if quiet else logger.warning
     seen: dict[str, Header] = {}
     for header in headers:
         if header.instance and header.instance in seen:
-            logger.warning(
+            warn(
                 "%s is the same image as %s and left out.", header.path,
                 seen[header.instance].path.name,
             )  # fmt: skip
@@ -229,18 +234,19 @@ def _in_order(headers: list[Header]) -> Series:
     return Series(tuple(kept))
 
 
-def choose_series(folder: Path, wanted: str | None) -> Series:
+def choose_series(folder: Path, wanted: str | None, *, quiet: bool = False) -> Series:
     """One volume of a folder: the only one, the one wanted, or with a warning the largest.
 
     Parameters
     ----------
     wanted : a part of the description, size, orientation or UID.
+    quiet : see `find_series`.
 
     Raises
     ------
     DataError : there is none, or the choice is not clear.
     """
-    found = find_series(folder)
+    found = find_series(folder, quiet=quiet)
     if not found:
         raise DataError(
             "The folder holds no DICOM series.",
@@ -265,7 +271,8 @@ def choose_series(folder: Path, wanted: str | None) -> Series:
             "Choose one with --series and a part of its description or UID.",
             str(folder),
         )
-    logger.warning(
+    warn = logger.debug if quiet else logger.warning
+    warn(
         "%s: %d DICOM series; the one of most files is taken: %s. Others: %s. "
         "Choose another with --series.",
         folder, len(found), found[0].name, "; ".join(series.name for series in found[1:]),
@@ -276,6 +283,8 @@ def choose_series(folder: Path, wanted: str | None) -> Series:
 def dicom_files(path: Path, series: str | None = None) -> list[Path]:
     """The files that `read_volume` takes, in the order of its slices (one for all frames).
 
+    Nothing is logged: `read_volume` has told about them.
+
     Parameters
     ----------
     path : a folder, or one file.
@@ -285,7 +294,7 @@ def dicom_files(path: Path, series: str | None = None) -> list[Path]:
     ------
     DataError : there is no series, or the choice is not clear.
     """
-    return choose_series(path, series).paths if path.is_dir() else [path]
+    return choose_series(path, series, quiet=True).paths if path.is_dir() else [path]
 
 
 def read_series(path: Path, wanted: str | None) -> Volume:

@@ -176,14 +176,26 @@ class GreyValues:
     where: str
 
     @classmethod
-    def of(cls, array: NDArray, intensity: Intensity | None, bits: int, where: str) -> GreyValues:
+    def of(
+        cls,
+        array: NDArray,
+        intensity: Intensity | None,
+        bits: int,
+        where: str,
+        *,
+        quiet: bool = False,
+    ) -> GreyValues:
         """What a volume [z, y, x] or [z, y, x, C] asks for; nothing of its size is allocated.
+
+        Parameters
+        ----------
+        quiet : do not warn of values that are NaN or infinite, as that was done before.
 
         Raises
         ------
         DataError : no voxel is finite.
         """
-        lowest = lowest_finite(array, where)
+        lowest = lowest_finite(array, where, quiet=quiet)
         limits = intensity.limits(array, lowest) if intensity else (0.0, 0.0)
         return cls(intensity, bits, limits, lowest, where)
 
@@ -200,7 +212,7 @@ class GreyValues:
         return self.intensity.apply(pixels, self.limits, self.bits, self.where)
 
 
-def lowest_finite(array: NDArray, where: str) -> Any:
+def lowest_finite(array: NDArray, where: str, *, quiet: bool = False) -> Any:
     """The lowest finite value, with a warning, where others are NaN or infinite; else None.
 
     Raises
@@ -220,7 +232,8 @@ def lowest_finite(array: NDArray, where: str) -> Any:
         return None
     if not found:
         raise DataError("No voxel has a finite value.", "Export the volume again.", where)
-    logger.warning("%s: %d voxels are NaN or infinite; they take the lowest value.", where, count)
+    warn = logger.debug if quiet else logger.warning
+    warn("%s: %d voxels are NaN or infinite; they take the lowest value.", where, count)
     return min(found)
 
 

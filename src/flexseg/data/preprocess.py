@@ -17,6 +17,8 @@ from flexseg.config.schema import Experiment
 from flexseg.data.intensity import Intensity
 from flexseg.errors import ConfigError, DataError
 
+# What OpenCV resizes.
+_RESIZABLE = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
@@ -197,8 +199,11 @@ class Preprocessing:
 def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArray:
     """Pixels [h, w, C] of any number of channels at `size` (height, width).
 
-    `interpolation` is nearest, bilinear, cubic, area or lanczos.
+    `interpolation` is nearest, bilinear, cubic, area or lanczos. The type stays.
     """
+    if pixels.dtype not in _RESIZABLE:
+        found = resize(pixels.astype(np.float64), size, interpolation)
+        return (np.rint(found) if pixels.dtype.kind in "biu" else found).astype(pixels.dtype)
     # OpenCV shrinks by area at most 4 channels at once, and drops an axis of length one.
     parts = [
         cv2.resize(

@@ -72,7 +72,8 @@ def _no_dataset(file: Any, key: str, path: Path, is_group: bool) -> DataError:
     kind = "is a group, no dataset" if is_group else "does not exist"
     return DataError(
         f"The dataset {key!r} {kind}. Found: {', '.join(found) or 'none'}.",
-        "Choose one of them as key.",
+        "Name one of them: [infer3d] hdf5_key, or --key and --label-key of `flexseg derive "
+        "volumes`.",
         str(path),
     )
 

@@ -11,6 +11,9 @@ VOLUME_SUFFIXES = (
     ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".h5", ".hdf5", ".dcm",
 )  # fmt: skip
 
+# Voxels whose header is a file of its own (.mhd, .nhdr).
+_VOXELS = (".raw", ".zraw", ".raw.gz")
+
 
 def volume_suffix(path: Path) -> str:
     """The suffix of a volume, in small letters; `.nii.gz` is one. Empty for other files."""
@@ -52,6 +55,21 @@ def find_volumes(folder: Path) -> list[Path]:
             str(folder),
         )
     return found
+
+
+def other_files(folder: Path) -> list[Path]:
+    """The files beside the volumes that `find_volumes` gives, such as tables and notes, sorted.
+
+    The voxels that the headers of MetaImage and NRRD name do not count.
+    """
+    places = [folder, *(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))]
+    return sorted(
+        p
+        for place in places
+        for p in place.iterdir()
+        if p.is_file() and not (_hidden(p) or volume_suffix(p) or is_dicom(p))
+        if not p.name.lower().endswith(_VOXELS)
+    )
 
 
 def _hidden(path: Path) -> bool:

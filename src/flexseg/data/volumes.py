@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,12 @@ __all__ = [
     "find_volumes",
     "is_series_folder",
     "label_array",
-    "nonfinite_to_lowest",
     "one_channel",
     "read_labels",
     "read_volume",
     "volume_stem",
     "write_volume",
 ]
-
-logger = logging.getLogger(__name__)
 
 MAX_LABEL = 65535
 
@@ -195,22 +191,3 @@ def _whole(array: NDArray, path: Path) -> NDArray[np.int32]:
             str(path),
         )
     return result
-
-
-def nonfinite_to_lowest(array: NDArray, path: Path) -> NDArray:
-    """The array with NaN and infinite voxels replaced by the lowest finite value, and a warning.
-
-    Raises
-    ------
-    DataError : no voxel is finite.
-    """
-    if not np.issubdtype(array.dtype, np.floating):
-        return array
-    finite = np.isfinite(array)
-    count = int(array.size - finite.sum())
-    if not count:
-        return array
-    if count == array.size:
-        raise DataError("No voxel has a finite value.", "Export the volume again.", str(path))
-    logger.warning("%s: %d voxels are NaN or infinite; they take the lowest value.", path, count)
-    return np.where(finite, array, array[finite].min())

@@ -23,7 +23,7 @@ from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 
 logger = logging.getLogger(__name__)
 
-LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
+LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5")
 VolumeReader = Callable[[Path], Volume]
 
 

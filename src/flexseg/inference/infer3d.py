@@ -21,7 +21,7 @@ from flexseg.data.dicom import dicom_files, is_dicom, is_series_folder
 from flexseg.data.dicom_seg import require_highdicom, write_segmentation
 from flexseg.data.images import IMAGE_SUFFIXES, list_files
 from flexseg.data.volume import Volume
-from flexseg.data.volume_paths import find_volumes, volume_stem, volume_suffix
+from flexseg.data.volume_paths import find_volumes, other_files, volume_stem, volume_suffix
 from flexseg.data.volumes import read_volume, write_volume
 from flexseg.errors import ConfigError, DataError
 from flexseg.inference.run import make_predictor
@@ -118,9 +118,21 @@ def volume_cases(source: Path, output: Path) -> list[VolumeCase]:
     if source.is_file() or is_series_folder(source):
         paths = [source]
     else:
-        paths = [p for p in find_volumes(source) if output.resolve() not in p.resolve().parents]
+        paths, others = (
+            [p for p in found if output.resolve() not in p.resolve().parents]
+            for found in (find_volumes(source), other_files(source))
+        )
+        if others:
+            left_out = examples([p.name for p in others])
+            logger.info(
+                "%d files are no volumes by their names, left out: %s", len(others), left_out
+            )
     names = [_stem(path) for path in paths]
-    for more in (lambda p: f"{p.parent.name}_{_stem(p)}", lambda p: f"{p.parent.name}_{p.name}"):
+    for more in (
+        lambda p: p.name,
+        lambda p: f"{p.parent.name}_{_stem(p)}",
+        lambda p: f"{p.parent.name}_{p.name}",
+    ):
         counts = Counter(name.lower() for name in names)
         names = [
             more(path) if counts[name.lower()] > 1 else name

@@ -126,6 +126,9 @@ class Postprocessing:
         In memory are at most the labels, their copy, and 6 bytes per pixel of the box around
         what is looked at.
         """
+        if self.steps and labels.ndim == 3 and labels.shape.count(1) == 1:
+            # One slice is an image: its holes are not open before and behind it.
+            return self(labels.squeeze()).reshape(labels.shape)
         result = labels
         for class_id, steps in self.steps.items():
             if steps.drops:

@@ -52,23 +52,24 @@ def preview_volume(volume: Volume) -> Volume:
 
 
 def preview_grey(
-    volume: Volume, window: Intensity | None = None, where: str = "volume"
+    volume: Volume, window: Intensity | None = None, where: str = "volume", *, quiet: bool = False
 ) -> GreyValues:
     """The grey values of a `preview_volume`.
 
     Parameters
     ----------
     window : by default from the 0.5th to the 99.5th percentile; colours stay as they are.
+    quiet : see `GreyValues.of`.
 
     Raises
     ------
     DataError : no voxel is finite.
     """
     if volume.channels == 3:
-        return GreyValues.of(volume.array, None, 8, where)
+        return GreyValues.of(volume.array, None, 8, where, quiet=quiet)
     if window is None or window.kind == "none":
         window = Intensity("percentile", 0.5, 99.5)
-    return GreyValues.of(volume.array, window, 8, where)
+    return GreyValues.of(volume.array, window, 8, where, quiet=quiet)
 
 
 def preview_axis(volume: Volume) -> SliceAxis:

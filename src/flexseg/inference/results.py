@@ -142,8 +142,6 @@ def _reduced(image: Regions, factor: int) -> NDArray:
     parts = []
     for start in range(0, height // factor * factor, step):
         block = image.rows(slice(start, min(start + step, height // factor * factor)))
-        if block.dtype not in (np.uint8, np.uint16):
-            block = block.astype(np.float32)  # OpenCV knows few types
         block = np.ascontiguousarray(block[:, : width // factor * factor])
         parts.append(resize(block, (len(block) // factor, width // factor), "area"))
     return np.concatenate(parts)

@@ -99,7 +99,9 @@ def write_slices(
     slices = cut.slice_view(volume.array, volume.orientation)
     masks = cut.slice_view(labels, volume.orientation)
     if grey(slices[0]).dtype != np.uint8:
-        grey = GreyValues.of(volume.array, Intensity("percentile", 0.5, 99.5), 8, "volume")
+        grey = GreyValues.of(
+            volume.array, Intensity("percentile", 0.5, 99.5), 8, "volume", quiet=True
+        )
     for i, (pixels, mask) in enumerate(zip(slices, masks, strict=True)):
         shown = grey(pixels)
         if shown.ndim == 3 and shown.shape[-1] != 3:
@@ -127,7 +129,7 @@ def write_previews(
     if not config.previews:
         return
     window = None if intensity is None else Intensity.parse(intensity, "[volume] intensity")
-    grey = preview_grey(preview_volume(volume), window, name)
+    grey = preview_grey(preview_volume(volume), window, name, quiet=True)
     for kind in config.previews:
         path = targets.preview(name, kind)
         if kind == "png":

@@ -31,7 +31,7 @@ def _build(**keys: Any) -> keras.Model:
 
 
 def _of(model: keras.Model, kind: type) -> list[Any]:
-    return [layer for layer in model.layers if type(layer) is kind]
+    return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
 def test_published_parameter_count() -> None:

@@ -86,6 +86,10 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
+# tf2onnx writes shapes for its normalisation that ONNX Runtime refuses; Keras takes over.
+FALL_BACK = {("SegFormer", "onnx")}
+
+
 @pytest.mark.parametrize("engine", CONVERTED)
 @pytest.mark.parametrize(
     "name",
@@ -102,6 +106,9 @@ def test_every_network_answers_as_in_keras(
     file = tmp_path / "m.h5"
     package.save(file, {})
     found = open_engine(package, file, setting=engine, precision="float32")
+    if (name, engine) in FALL_BACK:
+        assert found.name == "keras"
+        return
     assert (found.name, found.precision) == (engine, "f32")
     x = images(package)
     expected = KerasEngine(package).predict(x)

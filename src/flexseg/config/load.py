@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from flexseg.config import legacy
+from flexseg.config import legacy, translation
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.base import PathRole, Section
 from flexseg.config.findings import Finding, Severity
@@ -72,7 +72,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     for override in overrides:
         _override(raw, override, is_legacy)
     if is_legacy:
-        legacy.to_canonical(raw)
+        translation.to_canonical(raw)
     _drop_unknown_keys(raw, path, strict=strict or not is_legacy)
     _absolute_paths(raw, path)
     experiment = _validate(raw, path)

@@ -202,7 +202,10 @@ def test_the_step_augments_and_the_validation_does_not(
     policy = RecipePolicy(AugmentationConfig.model_validate(darker))
     slots = slots_of(policy, SIZE)
     inputs = keras.Input((*SIZE, 3))
-    outputs = keras.layers.Conv2D(1, 1, activation="sigmoid", use_bias=False)(inputs)
+    kernel = keras.initializers.Constant(0.005)
+    outputs = keras.layers.Conv2D(
+        1, 1, activation="sigmoid", use_bias=False, kernel_initializer=kernel
+    )(inputs)
     model = Augmenting(inputs, outputs)
     model.slots = slots
     model.compile(keras.optimizers.SGD(0.0), keras.losses.BinaryCrossentropy())

@@ -263,7 +263,7 @@ class TestWhatFails:
         write_volume(volumes / "d.mhd", Volume(noise((4, 5, 6))))
         for name in ("scan.hdr", "scan.img", ".hidden"):
             (volumes / name).touch()
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="flexseg"):
             cases = volume_cases(volumes, volumes / "out")
         assert len(cases) == 4
         assert "2 files are no volumes by their names, left out: scan.hdr, scan.img" in caplog.text

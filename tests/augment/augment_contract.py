@@ -179,7 +179,7 @@ class GeometricContract:
         indicators = [
             warp(image, (labels == i).astype(np.uint8), steps, border=border)[1] for i in ids
         ]
-        assert np.max(np.sum(indicators, axis=0)) == 1
+        assert np.max(np.sum(indicators, axis=0)) <= 1  # 0 where all of it lies outside
         np.testing.assert_array_equal(moved, np.array(ids)[np.argmax(indicators, axis=0)])
         outside = {0} if border in ("constant", "pixel") else set()
         assert set(np.unique(moved)) <= {*np.unique(labels), *outside}

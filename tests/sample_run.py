@@ -103,6 +103,46 @@ def write_sample_run(folder: Path, cases: int = 12) -> Path:
     return run
 
 
+REPAIR = [
+    ("model", "loss", "categorical_crossentropy", "dice_ce_loss", "counts <pixels> one by one"),
+    ("train", "patience", 10, 0, "the schedule ends the training"),
+    ("augmentation", "rotation_degrees", [-180.0, 180.0], [-10.0, 10.0], "as [augmentor] angles"),
+    ("infer", "tta", [], ["flips"], "the mean over mirrored images is better"),
+]
+
+
+def write_repaired_run(folder: Path, cases: int = 12, old_shift: int = 2) -> Path:
+    """A run of `train --repair` beside that of its old config, both evaluated; returns its folder.
+
+    Parameters
+    ----------
+    old_shift : columns by which the old config's predictions are off beside the repaired one's;
+        less than 0: the old config is not evaluated.
+    """
+    run = write_sample_run(folder, cases)
+    repaired = run / "repaired"
+    run.rename(folder / "moved")
+    run.mkdir()
+    (folder / "moved").rename(repaired)
+    manifest = json.loads((repaired / "run.json").read_text(encoding="utf-8"))
+    write_json(run / "run.json", manifest | {"epochs": 7, "seconds": 51.0})
+    keys = ("section", "key", "before", "after", "reason")
+    manifest["repair"] = [dict(zip(keys, entry, strict=True)) for entry in REPAIR]
+    manifest["repair_notes"] = ["Batch normalisation would help <this> network."]
+    manifest["config"]["train"]["run_dir"] = str(repaired)
+    write_json(repaired / "run.json", manifest)
+    if old_shift < 0:
+        return repaired
+    predictions = run / "evaluation" / "predictions"
+    predictions.mkdir(parents=True)
+    for path in sorted((repaired / "evaluation" / "predictions").iterdir()):
+        write_png(predictions / path.name, _shifted(read_mask(path).pixels, old_shift), PALETTE)
+    masks = folder / "data" / "test" / "masks"
+    scores, _ = score_folders(predictions, masks, load(folder / "config.toml").experiment)
+    write_evaluation(scores, run / "evaluation", 200)
+    return repaired
+
+
 def write_sample_evaluation(folder: Path) -> Path:
     """The folder of an evaluation of masks, without images and training; returns it."""
     write_dataset(folder, {"test": 6}, classes=3)

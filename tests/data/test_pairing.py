@@ -107,3 +107,11 @@ def test_folder_without_masks_pairs_nothing(tmp_path: Path) -> None:
 )
 def test_group(case_id: str, pattern: str | None, group: str) -> None:
     assert group_of(case_id, pattern) == group
+
+
+def test_masks_in_the_folder_of_the_images_are_no_images(tmp_path: Path) -> None:
+    both = folder(tmp_path, "both", "a.png", "a_mask.png", "b.png", "c_mask.png")
+    pairing = pair(both, both, mask_name="{id}_mask")
+    assert [(c.image.name, c.mask.name) for c in pairing.cases] == [("a.png", "a_mask.png")]
+    assert [p.name for p in pairing.images_without_mask] == ["b.png"]
+    assert [p.name for p in pairing.masks_without_image] == ["c_mask.png"]

@@ -319,10 +319,10 @@ class TestLeakage:
         masks = _discs(12)
         write([_with_specks(mask, i) for i, mask in enumerate(masks)], masks)
         loaded = load(tmp_path / "a.toml", ["train.best_model_file=ensemble.json"])
-        with pytest.raises(DataError, match="who has not seen which is not known"):
-            tune(loaded, tmp_path / "out")
         models = tmp_path / "models"
         (models / "ensemble.json").write_text('{"members": ["best_model.h5"]}', encoding="utf-8")
+        with pytest.raises(DataError, match="who has not seen which is not known"):
+            tune(loaded, tmp_path / "out")
         package = _package(loaded, 1, 0.5)
         blind = ModelPackage(
             keras.models.clone_model(package.model),

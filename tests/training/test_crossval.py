@@ -24,6 +24,7 @@ from flexseg.errors import ConfigError, DataError, Interrupted
 from flexseg.evaluation.run import evaluate
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
+    SeenImages,
     is_ensemble,
     read_members,
     read_seen_images,
@@ -254,7 +255,7 @@ class TestSeenCases:
 
     def test_folder_of_the_folds(self, finished: Path, tmp_path: Path) -> None:
         folder = finished / "dataset/valid"
-        with pytest.raises(DataError, match="3 of the 3 test cases were in the folds"):
+        with pytest.raises(DataError, match="3 of the 3 test cases were seen"):
             self.score(finished, tmp_path, str(folder / "images"), str(folder / "masks"))
 
     def test_copies_under_other_names(self, finished: Path, tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ class TestSeenCases:
         folders = str(tmp_path / "images"), str(tmp_path / "masks")
         self.score(finished, tmp_path, *folders)
         assert "1 test cases have names of cases" in caplog.text
-        monkeypatch.setattr("flexseg.evaluation.run.read_seen_images", lambda _: frozenset())
+        monkeypatch.setattr("flexseg.evaluation.run.read_seen_images", lambda _: SeenImages())
         with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
             self.score(finished, tmp_path, *folders)
 
@@ -373,14 +374,14 @@ class TestEnsembleFile:
         file = tmp_path / "models/ensemble.json"
         for content in ("first", "first", "second"):
             member.write_text(content, encoding="utf-8")
-            write_ensemble(file, {"fold_0": member}, [image, image])
+            write_ensemble(file, {"fold_0": member}, SeenImages.of([image, image]))
         member.unlink()
         (tmp_path / "models").rename(tmp_path / "moved")
         (found,) = read_members(tmp_path / "moved/ensemble.json")
         assert found.read_text(encoding="utf-8") == "second"
         (aside,) = (tmp_path / "moved").glob("members_*_bak/fold_0.h5")
         assert aside.read_text(encoding="utf-8") == "first"
-        assert len(read_seen_images(tmp_path / "moved/ensemble.json")) == 1
+        assert len(read_seen_images(tmp_path / "moved/ensemble.json").trained) == 1
         assert "1.png" not in (tmp_path / "moved/ensemble.json").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ class VolumeConfig(Section):
         description="2.5-D: so many slices before and after are further channels; "
         "[model] image_channels is then 2 n + 1.",
     )
+    images_dir: InputPath = Field(
+        None,
+        description="The volumes that the slices were cut from; with them `evaluate` predicts and "
+        "scores whole volumes instead of slices.",
+    )
+    masks_dir: InputPath = Field(None, description="Their label volumes.")
+
+    @model_validator(mode="after")
+    def _volumes_with_labels(self) -> VolumeConfig:
+        if (self.images_dir is None) != (self.masks_dir is None):
+            raise ValueError("images_dir and masks_dir belong together: set both, or none of them")
+        return self
 
     @model_validator(mode="after")
     def _main_axis_among_all(self) -> VolumeConfig:

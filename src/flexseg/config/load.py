@@ -77,7 +77,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     _absolute_paths(raw, path)
     experiment = _validate(raw, path)
     experiment = _resolve_outputs(experiment, path.parent)
-    refuse_overlap(_outputs(experiment), input_paths(experiment, path))
+    refuse_overlap(output_folders(experiment), input_paths(experiment, path))
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
         first = warnings[0]
@@ -149,7 +149,8 @@ def _override_value(text: str) -> Any:
         return text
 
 
-def _sections() -> dict[str, type[Section]]:
+def section_models() -> dict[str, type[Section]]:
+    """The sections of a config by name."""
     return {
         name: field.annotation
         for name, field in Experiment.model_fields.items()
@@ -158,7 +159,7 @@ def _sections() -> dict[str, type[Section]]:
 
 
 def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> None:
-    sections = _sections()
+    sections = section_models()
     homes: dict[str, str] = {}
     for name, model in sections.items():
         for key in model.model_fields:
@@ -189,10 +190,13 @@ def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> No
 
 
 def _path_keys() -> set[tuple[str, str]]:
-    return {(name, key) for name, model in _sections().items() for key, *_ in _path_fields(model)}
+    return {
+        (name, key) for name, model in section_models().items() for key, *_ in path_fields(model)
+    }
 
 
-def _path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRole]]:
+def path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRole]]:
+    """The keys of a section that are paths, with their fields and roles."""
     for key, field in model.model_fields.items():
         for metadata in field.metadata:
             if isinstance(metadata, PathRole):
@@ -201,8 +205,8 @@ def _path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRol
 
 def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
     """Anchor input paths at the config file, and what the command line says at the shell."""
-    for section, model in _sections().items():
-        for key, _, role in _path_fields(model):
+    for section, model in section_models().items():
+        for key, _, role in path_fields(model):
             value = raw.values.get((section, key))
             if not isinstance(value, str) or value in role.words:
                 continue
@@ -240,11 +244,11 @@ def _portable(value: str) -> Path:
 def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
     run_dir = (base / experiment.train.run_dir).resolve()
     sections: dict[str, Section] = {}
-    for name, model in _sections().items():
+    for name, model in section_models().items():
         section: Section = getattr(experiment, name)
         changes = {
             key: (run_dir / value).resolve()
-            for key, _, role in _path_fields(model)
+            for key, _, role in path_fields(model)
             if role.kind == "output" and (value := getattr(section, key)) is not None
         }
         if name == "train":
@@ -254,7 +258,7 @@ def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
     return experiment.model_copy(update=sections)
 
 
-def _outputs(experiment: Experiment) -> dict[str, Path]:
+def output_folders(experiment: Experiment) -> dict[str, Path]:
     """The folders whose content moves aside when new results come."""
     train, infer, tiled = experiment.train, experiment.infer, experiment.tiledinfer
     folders = {
@@ -279,8 +283,8 @@ def _outputs(experiment: Experiment) -> dict[str, Path]:
 def input_paths(experiment: Experiment, config: Path) -> list[Path]:
     """Everything that is read."""
     paths = [config]
-    for name, model in _sections().items():
-        for key, _, role in _path_fields(model):
+    for name, model in section_models().items():
+        for key, _, role in path_fields(model):
             if role.kind == "input" and key != "run_dir":
                 paths.append(getattr(getattr(experiment, name), key))
     return [path for path in paths if isinstance(path, Path)]

@@ -37,6 +37,7 @@ from flexseg.config.base import (
     PathRole,
     Positive,
     PositiveNumber,
+    Probability,
     Section,
     as_list,
 )
@@ -48,6 +49,7 @@ from flexseg.config.inference import (
     VolumeConfig,
 )
 from flexseg.config.model import ModelConfig
+from flexseg.config.tune import TuneConfig
 
 
 class DatasetConfig(Section):
@@ -115,6 +117,46 @@ class TrainConfig(Section):
     model_dir: OutputPath = Field(Path("models"), description="Weights, checkpoint, config copy.")
     eval_dir: OutputPath = Field(Path("eval"), description="Curves of losses and metrics.")
     epochs: int = Field(100, gt=0, description="Epochs at most.")
+    minutes: float = Field(
+        0,
+        ge=0,
+        description="Time for the training in minutes, validation and saving included; `epochs` "
+        "then does not count, and `schedule` follows the clock. 0: no limit.",
+    )
+    epoch_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps per epoch, which goes on through the cases where the last one ended; "
+        "0: an epoch shows each case once.",
+    )
+    oversample: Probability = Field(
+        0.0,
+        description="Share of the samples that are drawn by class, every class equally often, so "
+        "that rare ones are learned.",
+    )
+    schedule: Literal["constant", "polynomial", "cosine"] = Field(
+        "constant",
+        description="Learning rate over the whole training: constant (with the reducer), or "
+        "falling to 0 at its end as (1 - share)^0.9 or as a cosine (without the reducer).",
+    )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training (of each cycle of it) in which the learning rate rises.",
+    )
+    snapshots: Positive = Field(
+        1,
+        description="Cycles of the `schedule`. Above 1 the weights at the end of each are kept, "
+        "and averaged as the ensemble that evaluation and inference then use; no `patience`.",
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Validate and keep a moving average of the weights with this decay per step, "
+        "e.g. 0.99; 0: the weights themselves.",
+    )
     batch_size: Positive | Literal["auto"] = Field(
         4,
         description="Images per step; 'auto': the most that fit into memory, of 5 % of the cases, "
@@ -156,6 +198,15 @@ class TrainConfig(Section):
         description="Track the run in MLflow: 'local' for mlflow.db beside the config, or the "
         "URI of a store or server; empty: not.",
     )
+
+    @model_validator(mode="after")
+    def _cycles_end(self) -> TrainConfig:
+        if self.snapshots > 1 and self.schedule == "constant":
+            raise ValueError(
+                f"snapshots = {self.snapshots} needs a learning rate that falls in cycles: set "
+                "schedule = 'cosine'"
+            )
+        return self
 
     @field_serializer("mlflow", when_used="json")
     def _without_password(self, uri: str) -> str:
@@ -344,6 +395,7 @@ class Experiment(Section):
     sharpening: SharpeningConfig = SharpeningConfig()
     brightening: BrighteningConfig = BrighteningConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    tune: TuneConfig = TuneConfig()
 
     @field_validator("mask")
     @classmethod

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from flexseg.data.pairing import Case
 from flexseg.data.store import Store
 
+# Tells the random numbers of drawing by class from those of the order.
+_BY_CLASS = 3
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -25,8 +28,11 @@ class BatchPlan:
     Attributes
     ----------
     count : number of cases.
-    steps : None: each epoch visits every case once. A number: each epoch draws that many
-        batches at random.
+    steps : None: each epoch visits every case once. A number: each epoch has that many batches.
+    drawn : these are drawn at random, each on its own; else the order of the cases, in which
+        each comes once before any comes again, goes on from one epoch to the next.
+    by_class : the cases that show a class, for every class.
+    oversample : share of the samples that are drawn by class: first the class, then a case.
     fill : complete the last batch of an epoch with the epoch's first cases. Engines compile
         for one shape, and run it faster than a varying one.
     """
@@ -36,6 +42,9 @@ class BatchPlan:
     seed: int = 0
     shuffle: bool = False
     steps: int | None = None
+    drawn: bool = True
+    by_class: tuple[tuple[int, ...], ...] = ()
+    oversample: float = 0.0
     fill: bool = False
 
     def __len__(self) -> int:
@@ -44,10 +53,24 @@ class BatchPlan:
 
     def indices(self, epoch: int, batch: int) -> list[int]:
         """The cases of one batch."""
-        if self.steps is not None:
+        chosen = self._evenly(epoch, batch)
+        if not (self.oversample and self.by_class):
+            return chosen
+        rng = np.random.default_rng([self.seed, epoch, batch, _BY_CLASS])
+        for place in np.flatnonzero(rng.random(len(chosen)) < self.oversample):
+            cases = self.by_class[rng.integers(len(self.by_class))]
+            chosen[place] = cases[rng.integers(len(cases))]
+        return chosen
+
+    def _evenly(self, epoch: int, batch: int) -> list[int]:
+        if self.steps is not None and self.drawn:
             rng = np.random.default_rng([self.seed, epoch, batch])
             size = min(self.batch_size, self.count)
             return [int(i) for i in rng.choice(self.count, size, replace=False)]
+        if self.steps is not None:
+            first = (epoch * self.steps + batch) * self.batch_size
+            places = [divmod(i, self.count) for i in range(first, first + self.batch_size)]
+            return [int(self._order(turn)[place]) for turn, place in places]
         order = self._order(epoch)
         start = batch * self.batch_size
         if self.fill:

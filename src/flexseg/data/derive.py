@@ -16,14 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg import __version__
 from flexseg.config.findings import examples
 from flexseg.data.display import distinct_color
-from flexseg.data.images import write_png
+from flexseg.data.images import encode_png
 from flexseg.data.labels import LabelClass
 from flexseg.data.pairing import group_of
 from flexseg.errors import ConfigError, DataError
@@ -213,10 +212,8 @@ class DatasetWriter:
     def write_image(self, name: str, pixels: NDArray, split: str = "") -> str:
         """Write 8 or 16 bits, [H, W] or RGB [H, W, 3]; returns the path in the dataset."""
         relative = Path(split, "images", name)
-        # OpenCV encodes several times faster than Pillow, and colours of 16 bits.
-        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
         with explain_os_errors(self.output):
-            (self._part / relative).write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
+            (self._part / relative).write_bytes(encode_png(pixels))
         return relative.as_posix()
 
     def write_mask(self, name: str, labels: NDArray[np.uint8]) -> str:
@@ -233,7 +230,7 @@ class DatasetWriter:
         """Write a mask as it is to be stored; returns the path in the dataset."""
         relative = Path(split, "masks", name)
         with explain_os_errors(self.output):
-            write_png(self._part / relative, pixels, palette)
+            (self._part / relative).write_bytes(encode_png(pixels, palette))
         return relative.as_posix()
 
     def thin_out(self, rows: Sequence[Sequence[Any]], every: int) -> set[str]:

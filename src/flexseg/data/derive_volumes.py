@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,7 @@ def derive_volumes(
     *,
     image_name: str = "{id}",
     label_name: str = "{id}",
+    only: Collection[str] | None = None,
     on_done: Progress | None = None,
 ) -> Derived:
     """Write the slices of volumes as a dataset.
@@ -202,6 +204,7 @@ def derive_volumes(
     ----------
     images, labels : folders, or one volume each.
     image_name, label_name : see `pair_volumes`.
+    only : ids of the volumes to cut; without it all.
     on_done : told (done, total): every pair counts twice, as all labels are surveyed first.
 
     Raises
@@ -212,6 +215,8 @@ def derive_volumes(
     refuse_overlap({"--output": output}, [images, labels])
     options = options or VolumeOptions()
     found = pair_volumes(images, labels, image_name, label_name)
+    if only is not None:
+        found = replace(found, pairs=tuple(pair for pair in found.pairs if pair.id in only))
     pairs = found.pairs
     stems = [file_name(pair.id) for pair in pairs]
     refuse_equal_names(stems, images)

@@ -5,63 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from flexseg.data.derive import DATASET_FILE
-from flexseg.data.display import distinct_color
-from flexseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
-from flexseg.data.intensity import Intensity
+from flexseg.data.images import IMAGE_SUFFIXES
 from flexseg.data.neighbours import neighbour_files, warn_of_lone
 from flexseg.data.pairing import Case, pair
-from flexseg.data.slices import parse_axes
 from flexseg.data.statistics import split_folders
+from flexseg.data.survey import Description, Survey, VolumeCut, description, found_classes, survey
 from flexseg.errors import ConfigError, DataError
 from flexseg.outputs import make_folder, set_aside, write_text
 
 CONFIG_NAME = "flexseg.toml"
-_SAMPLE = 60
 _STEPS = {"1.train": "train", "2.evaluate": "evaluate", "3.infer": "infer"}
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """What a sample of the dataset looks like."""
-
-    median_size: tuple[int, int]
-    channels: int
-    wide: bool
-    intensity: tuple[float, float]
-    values: list[Any]
-    by_color: bool
-    lossy: bool
-    blends: bool
-
-
-@dataclass(frozen=True)
-class _Class:
-    """A foreground class of the config; `value` is what it is in one-channel masks."""
-
-    id: int
-    name: str
-    color: tuple[int, int, int]
-    value: int | None = None
-
-
-@dataclass(frozen=True)
-class _Derived:
-    """What `flexseg derive` says about a dataset that it made.
-
-    `volume` has the lines of `[volume]` for slices of volumes.
-    """
-
-    classes: list[_Class]
-    group: str | None
-    volume: list[str]
 
 
 def initialize(
@@ -85,14 +42,14 @@ def initialize(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
     cases, lonely = _all_cases(folders)
-    survey = _survey(cases)
-    derived = _derived(dataset)
+    found = survey(cases)
+    derived = description(dataset)
     if neighbours:
         warn_of_lone([case.image for case in cases], neighbours)
         for case in cases:
             neighbour_files(case.image, neighbours)
     make_folder(output)
-    text = _config_text(output, folders, survey, derived, size, lonely, len(cases), neighbours)
+    text = _config_text(output, folders, found, derived, size, lonely, len(cases), neighbours)
     write_text(target, text)
     written = [target]
     # The interpreter by its path: a double click knows nothing of virtual environments.
@@ -126,144 +83,61 @@ def _all_cases(folders: dict[str, Path]) -> tuple[list[Case], int]:
     return cases, lonely
 
 
-def _survey(cases: list[Case]) -> _Survey:
-    step = max(1, len(cases) // _SAMPLE)
-    sizes, channels, counts = [], Counter[int](), Counter[Any]()
-    low, high = np.inf, -np.inf
-    wide = lossy = by_color = False
-    total = 0
-    for case in cases[::step]:
-        image = read_image(case.image)
-        sizes.append(image.shape[:2])
-        channels[image.shape[2]] += 1
-        wide |= image.dtype != np.uint8
-        low, high = min(low, float(image.min())), max(high, float(image.max()))
-        mask = read_mask(case.mask)
-        lossy |= mask.lossy
-        values, is_color = _mask_values(mask.pixels, mask.palette, mask.one_hot)
-        by_color |= is_color
-        counts.update(values)
-        total += sum(values.values())
-    found = sorted(counts, key=lambda v: -counts[v])
-    kept = [v for v in found if counts[v] / total >= (0.002 if len(found) > 12 else 0)]
-    blends = len(kept) < len(found)
-    height, width = (int(np.median([s[axis] for s in sizes])) for axis in (0, 1))
-    most = channels.most_common(1)[0][0]
-    return _Survey((height, width), most, wide, (low, high), kept, by_color, lossy, blends)
-
-
-def _mask_values(pixels: Any, palette: Any, one_hot: bool) -> tuple[Counter[Any], bool]:
-    if one_hot:
-        pixels = pixels.argmax(axis=-1)
-    if palette is not None:
-        pixels = palette[np.minimum(pixels, len(palette) - 1)]
-    if pixels.ndim == 3:
-        same = (pixels[..., 0] == pixels[..., 1]) & (pixels[..., 0] == pixels[..., 2])
-        if same.all():
-            pixels = pixels[..., 0]
-    if pixels.ndim == 2:
-        values, counts = np.unique(pixels, return_counts=True)
-        return Counter(dict(zip(map(int, values), map(int, counts), strict=True))), False
-    flat = pixels.reshape(-1, 3)
-    colors, counts = np.unique(flat, axis=0, return_counts=True)
-    return Counter({tuple(map(int, c)): int(n) for c, n in zip(colors, counts, strict=True)}), True
-
-
-def _model_size(survey: _Survey, size: int | None) -> tuple[int, int, int]:
+def _model_size(found: Survey, size: int | None) -> tuple[int, int, int]:
     """Width and height that the levels can halve, and the number of levels."""
-    longest = size or min(512, max(survey.median_size))
+    longest = size or min(512, max(found.median_size))
     levels = max(3, min(6, int(np.log2(max(longest, 32) / 8))))
     multiple = 2 ** (levels - 1)
-    ratio = survey.median_size[1] / survey.median_size[0]
+    ratio = found.median_size[1] / found.median_size[0]
     sides = (longest, longest / ratio) if ratio >= 1 else (longest * ratio, longest)
     width, height = (max(multiple, round(side / multiple) * multiple) for side in sides)
     return width, height, levels
 
 
-def _derived(dataset: Path) -> _Derived | None:
-    """What `dataset.json` says, None without one. Its masks hold class ids, or colours.
-
-    It names no classes where masks were taken over unchanged.
-    """
-    path = dataset / DATASET_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        classes = [
-            _Class(int(c["id"]), str(c["name"]), (int(red), int(green), int(blue)))
-            for c in content["classes"]
-            if c["id"] != 0
-            for red, green, blue in [c["color"]]
-        ]
-        return _Derived(classes, content.get("group"), _volume_lines(content.get("parameters", {})))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise DataError(
-            f"The description of the dataset cannot be read ({error}).",
-            "Restore the file that `flexseg derive` wrote, or remove it.",
-            str(path),
-        ) from None
-
-
-def _volume_lines(parameters: dict[str, Any]) -> list[str]:
+def _volume_lines(volume: VolumeCut | None) -> list[str]:
     """The lines of `[volume]` for a dataset that was cut from volumes, none for others."""
-    if "axis" not in parameters:
+    if volume is None:
         return []
-    axes = parse_axes(parameters["axis"])
+    axes = list(volume.axes)
     lines = [
         f'axis = "{axes[0]}"              # direction in which volumes are cut for the network'
     ]
     if len(axes) > 1:
         lines.append(f"axes = {json.dumps(axes)}   # all that it is trained on")
-    if parameters["rotate"]:
-        lines.append(f"rotate = {parameters['rotate']}")
-    if "window" in parameters:
-        intensity = Intensity.parse(parameters["window"])
-        lines.append(f"intensity = {json.dumps(intensity.spec)}   # {intensity}")
+    if volume.rotate:
+        lines.append(f"rotate = {volume.rotate}")
+    if volume.intensity is not None:
+        lines.append(f"intensity = {json.dumps(volume.intensity.spec)}   # {volume.intensity}")
     else:
         lines.append("# intensity = the --window that the dataset was derived with")
-    if parameters["bits"] != 8:
-        lines.append(f"bits = {parameters['bits']}")
+    if volume.bits != 8:
+        lines.append(f"bits = {volume.bits}")
     return lines
-
-
-def _classes(survey: _Survey) -> list[_Class]:
-    """The foreground classes found."""
-    if survey.by_color:
-        colors = [v for v in survey.values if isinstance(v, tuple) and v != (0, 0, 0)]
-        return [_Class(i, f"class {i}", c) for i, c in enumerate(sorted(colors), start=1)]
-    values = sorted(v for v in survey.values if not isinstance(v, tuple) and v != 0)
-    if survey.lossy and len(values) != 1:
-        values = [255]
-    return [
-        _Class(i, f"class {i}", distinct_color(i - 1, len(values)), v)
-        for i, v in enumerate(values, start=1)
-    ]
 
 
 def _config_text(
     output: Path,
     folders: dict[str, Path],
-    survey: _Survey,
-    derived: _Derived | None,
+    found: Survey,
+    derived: Description | None,
     size: int | None,
     lonely: int,
     count: int,
     neighbours: int,
 ) -> str:
-    width, height, levels = _model_size(survey, size)
-    described = derived.classes if derived else []  # tiles keep the masks of their source
-    classes = described or _classes(survey)
+    width, height, levels = _model_size(found, size)
+    described = list(derived.classes) if derived else []  # tiles keep the masks of their source
+    classes = described or found_classes(found)
     multiclass = len(classes) > 1
-    channels = 2 * neighbours + 1 if neighbours else survey.channels
+    channels = 2 * neighbours + 1 if neighbours else found.channels
     note = f"; {lonely} files without a partner are left out" if lonely else ""
-    near = "nearest" if survey.lossy or survey.blends else "error"
+    near = "nearest" if found.lossy or found.blends else "error"
     lines = [
         "# Configuration of flexseg. `flexseg check` tells what it does with your data,",
         "# `flexseg schema` lists all keys. Input paths are relative to this file, outputs to",
         "# [train] run_dir.",
         f"# Made for {count} cases{note}; median size "
-        f"{survey.median_size[1]} x {survey.median_size[0]}.",
+        f"{found.median_size[1]} x {found.median_size[0]}.",
         "",
         "[model]",
         'model = "TensorFlowFlexUNet"',
@@ -290,14 +164,14 @@ def _config_text(
         'color_order = "RGB"',
         *(
             [
-                f"window = [{survey.intensity[0]:g}, {survey.intensity[1]:g}]"
+                f"window = [{found.intensity[0]:g}, {found.intensity[1]:g}]"
                 "   # intensities that become 0..255; CT: e.g. [-160, 240] in HU"
             ]
-            if survey.wide and survey.intensity[0] < survey.intensity[1]
+            if found.wide and found.intensity[0] < found.intensity[1]
             else ["# window = [0, 255]         # for images of more than 8 bits"]
         ),
         "",
-        *_volume_section(derived.volume if derived else [], neighbours),
+        *_volume_section(_volume_lines(derived.volume if derived else None), neighbours),
         "[train]",
         *(_folder_keys(folders["train"], output) if "train" in folders else []),
         'run_dir = "run"              # all results go here; earlier ones move aside',
@@ -328,8 +202,8 @@ def _config_text(
             f"color = [{', '.join(map(str, c.color))}]",
             *(
                 []
-                if c.value is None
-                else [f"values = [{c.value}]              # in the mask files"]
+                if not c.values
+                else [f"values = [{c.values[0]}]              # in the mask files"]
             ),
         ]
     return "\n".join(lines) + "\n"

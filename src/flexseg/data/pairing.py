@@ -37,6 +37,41 @@ class Pairing:
     masks_without_image: tuple[Path, ...]
 
 
+_NAME = re.compile(r"\{id(?::([^{}=]+)=([^{}=]*))?\}")
+
+
+def mask_stem(mask_name: str, stem: str) -> str:
+    """The stem of the mask that belongs to an image's stem.
+
+    Parameters
+    ----------
+    mask_name : a template in which `{id}` stands for the image's stem, and `{id:old=new}` for
+        the stem with the first `old` replaced by `new`.
+
+    Examples
+    --------
+    >>> mask_stem("{id}_mask", "p01_slice3")
+    'p01_slice3_mask'
+    >>> mask_stem("{id:img=gt}", "img_07")
+    'gt_07'
+    >>> mask_stem("{id:_0000=}", "brain_0000")
+    'brain'
+    """
+    return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
+
+
+def _is_mask(mask_name: str, stem: str) -> bool:
+    """Whether a file in a folder of images and masks has the name of a mask."""
+    match = _NAME.search(mask_name)
+    if match is None:
+        return stem == mask_name
+    before, after = mask_name[: match.start()], mask_name[match.end() :]
+    around = len(before) + len(after)
+    if not (stem.startswith(before) and stem.endswith(after) and len(stem) > around):
+        return False
+    return not match[1] or (bool(match[2]) and match[2] in stem)
+
+
 def group_of(case_id: str, pattern: str | None) -> str:
     """The group of a case: what `pattern` finds in its id, else the name of its original.
 
@@ -65,7 +100,8 @@ def pair(
 
     Parameters
     ----------
-    mask_name : stem of the mask that belongs to the image stem `{id}`.
+    mask_name : stem of the mask, see `mask_stem`. Where both folders are one, files of such
+        names are masks, the others images.
     group : regular expression for `Case.group`.
     image_format, mask_format : a suffix that all files have, or "auto" for any.
     image_suffixes : what "auto" means for images.
@@ -76,10 +112,13 @@ def pair(
     """
     images = images_by_stem(images_dir, _suffixes(image_format, image_suffixes))
     masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
+    if mask_name != "{id}" and images_dir.resolve() == masks_dir.resolve():
+        images = {stem: path for stem, path in images.items() if not _is_mask(mask_name, stem)}
+        masks = {stem: path for stem, path in masks.items() if _is_mask(mask_name, stem)}
     cases_list, lonely = [], []
     used: set[str] = set()
     for stem, image in images.items():
-        wanted = mask_name.replace("{id}", stem)
+        wanted = mask_stem(mask_name, stem)
         if wanted in masks:
             cases_list.append(Case(stem, image, masks[wanted], group_of(stem, group)))
             used.add(wanted)

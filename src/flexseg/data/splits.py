@@ -6,10 +6,10 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment, SplitConfig, TrainConfig
@@ -25,10 +25,17 @@ _FILE_NAMES = {"val": "valid", "validation": "valid", "training": "train", "test
 
 @dataclass
 class Splits:
-    """The cases of each split, and what was found while looking for them."""
+    """The cases of each split, and what was found while looking for them.
+
+    Attributes
+    ----------
+    volumes : the volumes of `[volume] images_dir` that the split file names and that have no
+        slices: `evaluate` takes them whole.
+    """
 
     cases: dict[SplitName, tuple[Case, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    volumes: dict[SplitName, tuple[str, ...]] = field(default_factory=dict)
 
     def log(self) -> None:
         """Log the findings that are no errors."""
@@ -56,9 +63,9 @@ class Splits:
 def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> Splits:
     """Find and pair the cases of all splits that the config describes.
 
-    Each split has folders of its own, or `[dataset] images_dir` holds all cases and
-    `split_file`, or the shares of `split`, divide them. Without a validation set, a fifth of
-    the training groups becomes one.
+    Each split has folders of its own, of which `split_file` may choose cases; or `[dataset]
+    images_dir` holds all cases and `split_file`, or the shares of `split`, divide them. Without
+    a validation set, a fifth of the training groups becomes one.
 
     Parameters
     ----------
@@ -85,14 +92,19 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
             )
         _from_one_folder(experiment, experiment.dataset.images_dir, splits)
         return splits
+    split_file = experiment.dataset.split_file
     if "valid" not in own and wanted & {"train", "valid"}:
         wanted |= {"train", "valid"}  # the one is held out from the other
+    if split_file is not None and not wanted <= set(own):
+        wanted.add("train")
     for split in SPLITS:
         section = sections[split]
         if split in wanted and section.images_dir is not None:
             pairing = _pair(experiment, section.images_dir, section.masks_dir)
             splits.findings += _pairing_findings(pairing, split)
             splits.cases[split] = pairing.cases
+    if split_file is not None:
+        _by_file_of_folders(split_file, splits)
     if "valid" in wanted and not splits.cases.get("valid") and splits.cases.get("train"):
         _hold_out_validation(experiment, splits)
     return splits
@@ -164,14 +176,50 @@ def _from_one_folder(experiment: Experiment, images_dir: Path, splits: Splits) -
     pairing = _pair(experiment, images_dir, dataset.masks_dir)
     splits.findings += _pairing_findings(pairing, "dataset")
     if dataset.split_file is not None:
-        splits.cases.update(_by_file(dataset.split_file, pairing.cases, splits.findings))
+        content = _read_split_file(dataset.split_file)
+        whole = _whole_volumes(experiment)
+        _by_names(content, dataset.split_file, pairing.cases, whole, splits)
     else:
         splits.cases.update(_by_share(pairing.cases, dataset.split, experiment.train.seed))
 
 
-def _by_file(
-    path: Path, cases: tuple[Case, ...], findings: list[Finding]
-) -> dict[SplitName, tuple[Case, ...]]:
+def _whole_volumes(experiment: Experiment) -> dict[str, list[str]]:
+    """The volumes that `[volume]` names, by their own name and by that of their group."""
+    volume = experiment.volume
+    if volume.images_dir is None or volume.masks_dir is None:
+        return {}
+    # Only here, as reading volumes takes a while to import.
+    from flexseg.data.volume_dataset import find_dataset, group_of_volume
+
+    by_name: dict[str, list[str]] = defaultdict(list)
+    stems = list(find_dataset(volume.images_dir, volume.masks_dir).by_stem)
+    for stem in stems:
+        pattern, several = experiment.dataset.group, len(volume.axes) > 1
+        by_name[group_of_volume(stem, pattern, several_axes=several)].append(stem)
+    return by_name | {stem: [stem] for stem in stems}
+
+
+def read_split_file(path: Path) -> dict[SplitName, list[str]]:
+    """The names of cases or groups that a split file gives to each split.
+
+    Raises
+    ------
+    DataError : the file is missing or of another form, or names no split.
+    """
+    names: dict[SplitName, list[str]] = {}
+    for key, ids in _read_split_file(path).items():
+        names.setdefault(_split_name(key, path), []).extend(map(str, ids))
+    return names
+
+
+def _split_name(key: str, path: Path) -> SplitName:
+    for split in SPLITS:
+        if _FILE_NAMES.get(key, key) == split:
+            return split
+    raise DataError(f"{key!r} is no split.", f"Use the names {', '.join(SPLITS)}.", str(path))
+
+
+def _read_split_file(path: Path) -> dict[str, list[Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -184,21 +232,43 @@ def _by_file(
             'Write {"train": ["id", ...], "valid": [...], "test": [...]}.',
             str(path),
         )
+    return content
+
+
+def _by_file_of_folders(path: Path, splits: Splits) -> None:
+    """Of the cases of each split's folder those that the file names.
+
+    A split without a folder of its own takes its cases from that of training.
+    """
+    folders = dict(splits.cases)
+    content = _read_split_file(path)
+    for split, cases in folders.items():
+        names = {
+            key: ids
+            for key, ids in content.items()
+            if (own if (own := _FILE_NAMES.get(key, key)) in folders else "train") == split
+        }
+        _by_names(names, path, cases, {}, splits)
+
+
+def _by_names(
+    content: Mapping[str, list[Any]],
+    path: Path,
+    cases: tuple[Case, ...],
+    whole: Mapping[str, list[str]],
+    splits: Splits,
+) -> None:
     # A name stands for a case or for all cases of a group, e.g. the slices of a volume.
     by_name: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         by_name[case.group].append(case)
     by_name |= {case.id: [case] for case in cases}
-    result: dict[SplitName, tuple[Case, ...]] = {}
     missing: list[str] = []
     seen: dict[str, str] = {}
     for key, ids in content.items():
-        split = _FILE_NAMES.get(key, key)
-        if split not in SPLITS:
-            raise DataError(
-                f"{key!r} is no split.", f"Use the names {', '.join(SPLITS)}.", str(path)
-            )
+        split = _split_name(key, path)
         chosen: list[Case] = []
+        volumes: list[str] = []
         for name in map(str, ids):
             found = by_name.get(name, [])
             for entry in (name, *(case.id for case in found if case.id != name)):
@@ -210,11 +280,15 @@ def _by_file(
                     )
                 seen[entry] = key
             chosen += found
-            if not found:
+            if not found and name in whole:
+                volumes += whole[name]
+            elif not found:
                 missing.append(name)
-        result[split] = tuple(chosen)
+        splits.cases[split] = tuple(chosen)
+        if volumes:
+            splits.volumes[split] = tuple(volumes)
     if missing:
-        findings.append(
+        splits.findings.append(
             Finding(
                 Severity.WARNING,
                 "data",
@@ -226,7 +300,6 @@ def _by_file(
                 tuple(missing),
             )
         )
-    return result
 
 
 def _by_share(

@@ -149,6 +149,10 @@ class Store:
             image = np.concatenate([self._slice(s) for s in self.stacks[index]], axis=-1)
         return image, labels
 
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Class ids [h, w] of case `index`."""
+        return self._single(index)[1]
+
     def _slice(self, source: int | Path) -> NDArray:
         if isinstance(source, int):
             return self._single(source)[0]

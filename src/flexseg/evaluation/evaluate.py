@@ -332,20 +332,24 @@ class KeptPredictions:
 
     Indexed PNGs at the image's own size: pixel value = class id, palette = the classes'
     colours.
+
+    Attributes
+    ----------
+    part : where they are until then.
     """
 
     def __init__(self, folder: Path, labels: LabelMap) -> None:
         self.folder = folder / PREDICTIONS
-        self._part = folder / f".{PREDICTIONS}.part"
+        self.part = folder / f".{PREDICTIONS}.part"
         self._palette = labels.palette
-        with explain_os_errors(self._part):
-            if self._part.exists():
-                shutil.rmtree(self._part)
-        make_folder(self._part)
+        with explain_os_errors(self.part):
+            if self.part.exists():
+                shutil.rmtree(self.part)
+        make_folder(self.part)
 
     def write(self, case: Case, labels: NDArray[np.uint8]) -> None:
         """Write the predicted class ids [H, W] of a case."""
-        path = self._part / f"{case.id}.png"
+        path = self.part / f"{case.id}.png"
         with explain_os_errors(path):
             write_png(path, labels, self._palette)
 
@@ -355,7 +359,7 @@ class KeptPredictions:
         with explain_os_errors(self.folder):
             if self.folder.exists():
                 self.folder.rmdir()
-            self._part.rename(self.folder)
+            self.part.rename(self.folder)
 
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from flexseg.inference.conversion import reason
 from flexseg.inference.engine_cache import file_hash
 from flexseg.inference.engine_openvino import OpenVinoEngine
 from flexseg.inference.engines import Engine, choose, open_engine, openvino_precision
-from flexseg.inference.ensemble import is_ensemble
+from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.run import load_trained
 from flexseg.outputs import make_folder, set_aside
@@ -76,7 +76,7 @@ def quantize(
     ResourceError : the network cannot be quantised.
     """
     e = loaded.experiment
-    file = e.train.model_dir / e.train.best_model_file
+    file = model_file(loaded)
     choose("openvino")
     if find_spec("nncf") is None:
         raise ConfigError(

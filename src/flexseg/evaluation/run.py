@@ -23,10 +23,17 @@ from flexseg.evaluation.evaluate import (
     write_legacy_csv,
 )
 from flexseg.evaluation.scoring import Measures
-from flexseg.inference.ensemble import image_digest, is_ensemble, read_seen_images
+from flexseg.evaluation.trained_volumes import evaluate_volumes
+from flexseg.inference.ensemble import (
+    chosen_by,
+    image_digest,
+    is_ensemble,
+    model_file,
+    read_seen_images,
+)
 from flexseg.inference.run import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
-from flexseg.outputs import make_folder
+from flexseg.outputs import make_folder, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +42,11 @@ def evaluate(
     loaded: LoadedConfig,
     folder: Path,
     legacy_csv: Path,
-    on_case: Callable[[int, int], None] | None = None,
+    on_case: Callable[[float, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score the trained model on the split that `[model] evaluation` names.
+
+    With `[volume] images_dir` the cases are whole volumes, see `evaluate_volumes`.
 
     Parameters
     ----------
@@ -51,17 +60,22 @@ def evaluate(
     DataError : no weights, damaged files, or test cases that the model was trained on.
     """
     e = loaded.experiment
+    if e.volume.images_dir is not None:
+        # The original systems' figures are of images at the network's size.
+        set_aside(legacy_csv)
+        logger.info("Whole volumes are scored; there is no %s of them.", legacy_csv.name)
+        return evaluate_volumes(loaded, folder, on_case)
     split = e.model.evaluation
     splits = find_splits(e, only=(split,))
     splits.raise_errors()
     splits.log()
     cases = splits.need(split)
-    model = e.train.model_dir / e.train.best_model_file
-    if split != "test" and is_ensemble(model):
+    model = model_file(loaded)
+    if split != "test" and is_ensemble(model) and not chosen_by(model, (c.image for c in cases)):
         raise DataError(
             f"The members of the ensemble were trained on cases of the {split} split.",
-            "Evaluate it on the test split; the pooled scores of the folds are in the run's "
-            "evaluation folder.",
+            "Evaluate it on the test split; of a cross-validation the pooled scores of the folds "
+            "are in the run's evaluation folder.",
             "[model] evaluation",
         )
     if split == "test" and e.dataset.images_dir is not None:
@@ -110,21 +124,20 @@ def _folder_of(files: Iterable[Path]) -> str | None:
 
 
 def _refuse_cases_of_members(ensemble: Path, folds: Path, cases: Sequence[Case]) -> None:
-    """Each case of a cross-validation was seen by members of its ensemble, wherever it lies.
+    """What a member of an ensemble has seen is no test of it, wherever it lies.
 
     Images are known by their content. A name alone tells nothing of a folder that counts from 1
     like another one, but is all there is where the ensemble has no hashes of the images.
     """
-    known = read_seen_images(ensemble)
+    known = read_seen_images(ensemble).all
     seen = [case.id for case in cases if known and image_digest(case.image) in known]
     named = sorted({case.id for case in cases} & _ids_of_folds(folds))
     if seen or (named and not known):
         raise DataError(
-            f"{len(seen or named)} of the {len(cases)} test cases were in the folds of the "
-            f"cross-validation, e.g. {(seen or named)[0]}: members of the ensemble were trained "
-            "on them.",
-            "Give test cases that took no part in it; the pooled scores of the folds are in the "
-            "run's evaluation folder.",
+            f"{len(seen or named)} of the {len(cases)} test cases were seen in the training of "
+            f"members of the ensemble, e.g. {(seen or named)[0]}.",
+            "Give test cases that took no part in it; of a cross-validation the pooled scores of "
+            "the folds are in the run's evaluation folder.",
             "[test] images_dir",
         )
     if named:

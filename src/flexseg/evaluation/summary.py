@@ -49,6 +49,7 @@ def summarize(
         "cases": len(cases),
         "groups": len(set(groups)),
         "resolution": "native",
+        "volumes": measures.volumes,
         "units": measures.units,
         "spacing": list(measures.spacing) if measures.spacing else None,
         "tolerance": measures.tolerance,
@@ -56,7 +57,7 @@ def summarize(
         "macro": {metric: sample.macro(metric) for metric in METRICS},
         "confusion": matrix.tolist(),
         "confusion_names": [c.name for c in labels.classes],
-        "notes": _notes(classes, resamples),
+        "notes": _notes(classes, resamples, measures.volumes),
     }
 
 
@@ -119,10 +120,11 @@ def _class_entry(
     }
 
 
-def _notes(classes: Sequence[dict[str, Any]], resamples: int) -> list[str]:
+def _notes(classes: Sequence[dict[str, Any]], resamples: int, volumes: bool) -> list[str]:
+    kind = "volume" if volumes else "image"
     notes = [
         "Means are over cases in whose reference the class is present; the background is in no "
-        "mean. A missed object counts with Dice 0, surface agreement 0 and the image's diagonal "
+        f"mean. A missed object counts with Dice 0, surface agreement 0 and the {kind}'s diagonal "
         f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
     ]
     groups = {entry["name"]: entry["groups_with_reference"] for entry in classes}

@@ -26,7 +26,7 @@ from flexseg.evaluation.aggregate import mean_or_none, rounded
 from flexseg.evaluation.gains import COLUMNS, FEWEST, Counts, Trial, best_of, judge, without_harm
 from flexseg.evaluation.kept import KeptCases, Unit
 from flexseg.evaluation.steps import StepSearch, counts_of
-from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble
+from flexseg.inference.ensemble import EnsemblePredictor, chosen_by, is_ensemble, model_file
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.run import make_predictor
@@ -84,9 +84,10 @@ def tune(
         trained on.
     """
     e = loaded.experiment
-    model = e.train.model_dir / e.train.best_model_file
-    sources = _of_folds(loaded, folds) if is_ensemble(model) else _of_validation(loaded)
-    split = "folds" if is_ensemble(model) else "valid"
+    model = model_file(loaded)
+    folded = is_ensemble(model) and (folds is not None or not _is_validated(loaded, model))
+    sources = _of_folds(loaded, folds) if folded else _of_validation(loaded)
+    split = "folds" if folded else "valid"
     cases = [case for _, part in sources for case in part]
     predictor = sources[0][0]
     package = predictor.package
@@ -141,6 +142,13 @@ def _of_validation(loaded: LoadedConfig) -> list[Source]:
     if e.dataset.images_dir is not None or e.valid.images_dir is None:
         _refuse_other_splits(e.train.run_dir / "run.json", cases)
     return [(make_predictor(loaded, tuned=False), cases)]
+
+
+def _is_validated(loaded: LoadedConfig, ensemble: Path) -> bool:
+    """Whether the validation split is new to the weights of all members, as of one training."""
+    splits = find_splits(loaded.experiment, only=("valid",))
+    splits.raise_errors()
+    return chosen_by(ensemble, (case.image for case in splits.need("valid")))
 
 
 def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> list[Source]:

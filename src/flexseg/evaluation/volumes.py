@@ -67,6 +67,28 @@ def score_volume(
     return replace(result, voxel_ml=float(np.prod(spacing)) / 1000)
 
 
+def score_on_grid(
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    grid: Volume,
+    labels: LabelMap,
+    measures: Measures,
+) -> CaseResult:
+    """`score_volume` with the spacing of a volume, and the true ml where its axes are oblique."""
+    result = score_volume(predicted, reference, grid.voxel_size, labels, measures)
+    return replace(result, voxel_ml=grid.voxel_ml) if grid.sheared else result
+
+
+def warn_of_sheared(names: list[str]) -> None:
+    """Tell of volumes whose axes are not at right angles."""
+    if names:
+        logger.warning(
+            "Distances are inexact in %d volume(s), as their axes are not at right angles: %s",
+            len(names),
+            examples(names),
+        )
+
+
 def hold_volumes(predictions: Path, references: Path) -> bool:
     """Whether two folders are to be scored as volumes, not as images.
 
@@ -165,22 +187,15 @@ def score_volume_folders(
         truth = read(case.mask)
         found = on_grid_of(truth, read(case.image), case.image)
         pair = (
-            _class_ids(found.array, labels, case.image),
-            _class_ids(truth.array, labels, case.mask),
+            class_ids(found.array, labels, case.image),
+            class_ids(truth.array, labels, case.mask),
         )
-        result = score_volume(*pair, truth.voxel_size, labels, measures)
+        scores.put(case, score_on_grid(*pair, truth, labels, measures))
         if truth.sheared:
-            result = replace(result, voxel_ml=truth.voxel_ml)
             sheared.append(case.id)
-        scores.put(case, result)
         if on_case is not None:
             on_case(done, len(cases))
-    if sheared:
-        logger.warning(
-            "Distances are inexact in %d volume(s), as their axes are not at right angles: %s",
-            len(sheared),
-            examples(sheared),
-        )
+    warn_of_sheared(sheared)
     scores.folders = {
         "masks_dir": str(references.absolute()),
         "predictions_dir": str(predictions.absolute()),
@@ -198,7 +213,7 @@ def _warn_of_images(*folders: Path) -> None:
         )
 
 
-def _class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
+def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
     """Class ids [Z, Y, X] of label values, read as those of grey masks are.
 
     Values in no class are an error: unlike the blended edges of images, they are no accident.

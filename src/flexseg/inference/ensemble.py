@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg import __version__
-from flexseg.errors import DataError
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import TrainConfig
+from flexseg.errors import ConfigError, DataError
 from flexseg.inference.engines import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
@@ -24,11 +27,76 @@ FILE_NAME = "ensemble.json"
 MEMBERS = "members"
 _KIND = "ensemble"
 _SEEN = "seen_images"
+_VALIDATED = "validation_images"
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Hashes of the images that members of an ensemble have seen, see `image_digest`.
+
+    By them an image is known wherever it lies and whatever it is called; names, which may be
+    those of patients, are not kept.
+
+    Attributes
+    ----------
+    trained : at least one member was trained on.
+    validated : that chose weights, as those of the best epoch, and that no member was trained on.
+    """
+
+    trained: frozenset[str] = frozenset()
+    validated: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, trained: Iterable[Path], validated: Iterable[Path] = ()) -> SeenImages:
+        """Of image files."""
+        known = frozenset(map(image_digest, {*trained}))
+        return cls(known, frozenset(map(image_digest, {*validated})) - known)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """All of them."""
+        return self.trained | self.validated
+
+    def __or__(self, other: SeenImages) -> SeenImages:
+        """What the members of two ensembles have seen together."""
+        trained = self.trained | other.trained
+        return SeenImages(trained, (self.validated | other.validated) - trained)
 
 
 def is_ensemble(path: Path) -> bool:
     """Whether a model file names members instead of holding weights."""
     return path.suffix.lower() == ".json"
+
+
+def model_file(loaded: LoadedConfig) -> Path:
+    """The trained model of a config, which evaluation and inference use.
+
+    It is what `[train] best_model_file` names. Of a training with snapshots it is their ensemble
+    as soon as that is written, unless the config names a file itself.
+    """
+    train = loaded.experiment.train
+    together = train.model_dir / FILE_NAME
+    chosen = "train.best_model_file" in loaded.sources
+    if train.snapshots > 1 and not chosen and together.is_file():
+        return together
+    return train.model_dir / train.best_model_file
+
+
+def refuse_as_weights(train: TrainConfig) -> None:
+    """A training would write its weights under the name that stands for an ensemble.
+
+    Raises
+    ------
+    ConfigError : `[train] best_model_file` names an ensemble.
+    """
+    name = train.best_model_file
+    if is_ensemble(Path(name)):
+        raise ConfigError(
+            f"{name} names an ensemble; the weights of a training need a name of their own.",
+            "Leave best_model_file out of the config, and give it to `infer` and `evaluate` with "
+            f"--set train.best_model_file={name}.",
+            "[train] best_model_file",
+        )
 
 
 def image_digest(path: Path) -> str:
@@ -37,7 +105,7 @@ def image_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_ensemble(path: Path, members: Mapping[str, Path], images: Iterable[Path] = ()) -> None:
+def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | None = None) -> None:
     """Make one model of several packages; an earlier one moves aside.
 
     The members are copied beside the file, into the folder `members`, so that the file's folder
@@ -47,8 +115,7 @@ def write_ensemble(path: Path, members: Mapping[str, Path], images: Iterable[Pat
     ----------
     path : of the file that names the members.
     members : model packages by the names that they get.
-    images : that at least one member was trained on or chosen by. Their hashes are noted, by
-        which they are known wherever they are; names, which may be those of patients, are not.
+    seen : images that no honest score of the ensemble can come from.
 
     Raises
     ------
@@ -56,11 +123,13 @@ def write_ensemble(path: Path, members: Mapping[str, Path], images: Iterable[Pat
     """
     folder = path.parent / MEMBERS
     names = {f"{name}{member.suffix}": member for name, member in members.items()}
+    seen = seen or SeenImages()
     content = {
         "flexseg": __version__,
         "kind": _KIND,
         "members": [f"{MEMBERS}/{name}" for name in names],
-        _SEEN: sorted({image_digest(image) for image in images}),
+        _SEEN: sorted(seen.all),
+        _VALIDATED: sorted(seen.validated),
     }
     if _is_written(path, content, names):
         return
@@ -109,14 +178,27 @@ def read_members(path: Path) -> list[Path]:
     return members
 
 
-def read_seen_images(path: Path) -> frozenset[str]:
-    """Hashes of the images that members of an ensemble were trained on; empty if none are noted.
+def read_seen_images(path: Path) -> SeenImages:
+    """What members of an ensemble were trained on and chosen by; empty if nothing is noted.
 
     Raises
     ------
     DataError : the file is damaged.
     """
-    return frozenset(_content(path).get(_SEEN) or ())
+    content = _content(path)
+    validated = frozenset(content.get(_VALIDATED, ()))
+    return SeenImages(frozenset(content.get(_SEEN, ())) - validated, validated)
+
+
+def chosen_by(path: Path, images: Iterable[Path]) -> bool:
+    """Whether images chose members of an ensemble, and no member was trained on any of them.
+
+    Raises
+    ------
+    DataError : the file of the ensemble is damaged.
+    """
+    validated = read_seen_images(path).validated
+    return bool(validated) and all(image_digest(image) in validated for image in images)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -126,13 +208,15 @@ def _content(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(
             "There is no such ensemble.",
-            "`flexseg crossval CONFIG` makes one, when all folds are trained.",
+            "`flexseg crossval CONFIG` makes one when all folds are trained, `flexseg ensemble` "
+            "makes one of any models.",
             str(path),
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"It cannot be read ({error}).", "Write it again.", str(path)) from None
     names = content.get("members") if isinstance(content, dict) else None
-    if not (_texts(names) and names and _texts(content.get(_SEEN, []))):
+    noted = [content.get(key, []) for key in (_SEEN, _VALIDATED)] if names else []
+    if not (names and all(map(_texts, (names, *noted)))):
         raise DataError(
             "This is no list of an ensemble's members.",
             f'Write {{"members": ["{MEMBERS}/fold_0.h5", ...]}}, relative to the file.',
@@ -178,6 +262,10 @@ class EnsemblePredictor(Predictor):
                     f"{', '.join(differ)}.",
                     "Only models of the same task can be averaged.",
                 )
+
+    def describe(self) -> dict[str, Any]:
+        """As of one network, and the number of members."""
+        return super().describe() | {"members": len(self.members)}
 
     def network(self, batch: NDArray) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to mean probabilities [B, h, w, classes] float32."""

@@ -250,7 +250,7 @@ class VolumeRun:
             for done, case in enumerate(cases):
                 file = case.path.name if case.folder == case.path.name else case.name
                 try:
-                    with _explained_memory(case.path):
+                    with explained_memory(case.path):
                         found, labels = self._predict(case, done, len(cases), rows)
                         result.volumes[file] = found
                         self._write_dicom(case, labels)
@@ -374,7 +374,8 @@ def _probability_volume(volume: Volume, p: NDArray[np.float16]) -> Volume:
 
 
 @contextmanager
-def _explained_memory(path: Path) -> Iterator[None]:
+def explained_memory(path: Path) -> Iterator[None]:
+    """Lack of memory within the block as an error about the volume."""
     try:
         yield
     except MemoryError:

@@ -14,7 +14,7 @@ from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError
 from flexseg.inference import folder
 from flexseg.inference.engines import open_engine
-from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, read_members
+from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import Choice, place_of, read_choice
@@ -28,7 +28,7 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
 
     Parameters
     ----------
-    file : of a member of an ensemble; without it the config's model.
+    file : of a member of an ensemble; without it what `[train] best_model_file` names.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
     """
     e = loaded.experiment
     blur = e.infer.ksize if e.infer.blur else None
-    file = e.train.model_dir / e.train.best_model_file
+    file = model_file(loaded)
     ensemble = is_ensemble(file)
     files = read_members(file) if ensemble else [file]
     packages = [load_trained(loaded, f) for f in files]
@@ -127,7 +127,7 @@ def chosen_for(loaded: LoadedConfig, labels: LabelMap, *, tuned: bool = True) ->
     DataError : the file of the tuned choice is damaged.
     """
     e = loaded.experiment
-    file = e.train.model_dir / e.train.best_model_file
+    file = model_file(loaded)
     own = Postprocessing.from_config(e.postprocess, labels)
     choice = Choice(None, tuple(e.infer.tta), {2: own, 3: own} if own.steps else {})
     found = read_choice(file, labels) if tuned else None

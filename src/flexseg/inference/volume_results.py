@@ -53,10 +53,7 @@ class VolumeTargets:
 
     def labels(self, name: str, source: Path) -> Path:
         """The label volume of a source, in its format or in the one that the config names."""
-        suffix: str = self.config.label_format
-        if suffix == "same":
-            own = "" if source.is_dir() or is_dicom(source) else volume_suffix(source)
-            suffix = _SAME.get(own, own)
+        suffix = label_suffix(source, self.config.label_format)
         return make_folder(self.output / "labels") / f"{name}{suffix}"
 
     def segmentation(self, name: str) -> Path:
@@ -82,6 +79,14 @@ class VolumeTargets:
         if not self.config.slices:
             return None
         return SlicePictures(self.output / folder_name, self.config, label_map)
+
+
+def label_suffix(source: Path, label_format: str) -> str:
+    """The suffix of a source's label volume; `label_format` is that of `[infer3d]`."""
+    if label_format != "same":
+        return label_format
+    own = "" if source.is_dir() or is_dicom(source) else volume_suffix(source)
+    return _SAME.get(own, own)
 
 
 def _result_of(file: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import keras
 from keras import layers
@@ -22,6 +22,7 @@ from flexseg.models.layers import (
 from flexseg.models.registry import register_model
 
 T = TypeVar("T")
+Norm = Literal["instance", "batch"]
 
 
 def per_stage(values: Sequence[T], stages: int) -> list[T]:
@@ -94,22 +95,24 @@ def check_resenc(config: ModelConfig) -> None:
         )
 
 
-def _conv(x: Any, features: int, kernel: tuple[int, int], **keys: Any) -> Any:
-    """Convolution and instance normalisation, which makes a bias idle; leaky ReLU by default."""
-    keys = {"act": leaky_relu, "norm": "instance", "use_bias": False} | keys
-    return conv_block(x, features, kernel, **keys)
+def _conv(x: Any, features: int, kernel: tuple[int, int], norm: Norm, **keys: Any) -> Any:
+    """Convolution and normalisation, which makes a bias idle; leaky ReLU by default."""
+    keys = {"act": leaky_relu, "use_bias": False} | keys
+    return conv_block(x, features, kernel, norm=norm, **keys)
 
 
-def _residual_block(x: Any, features: int, kernel: tuple[int, int], stride: tuple[int, int]) -> Any:
+def _residual_block(
+    x: Any, features: int, kernel: tuple[int, int], norm: Norm, stride: tuple[int, int]
+) -> Any:
     """Two convolutions beside an average-pooled, projected shortcut (ResNet-D, He 2019)."""
     shortcut = x
     if stride != (1, 1):
         shortcut = layers.AveragePooling2D(stride)(shortcut)
     if x.shape[-1] != features:
         shortcut = layers.Conv2D(features, 1, use_bias=False)(shortcut)
-        shortcut = normalize(shortcut, "instance")
-    x = _conv(x, features, kernel, strides=stride)
-    x = _conv(x, features, kernel, act=None)
+        shortcut = normalize(shortcut, norm)
+    x = _conv(x, features, kernel, norm, strides=stride)
+    x = _conv(x, features, kernel, norm, act=None)
     return layers.Activation(leaky_relu)(layers.Add()([x, shortcut]))
 
 
@@ -120,7 +123,7 @@ def _residual_block(x: Any, features: int, kernel: tuple[int, int], stride: tupl
     "segmentation",
     options=(
         "input_normalize", "stage_features", "stage_blocks", "stage_kernels", "stage_strides",
-        "decoder_blocks",
+        "stage_norm", "decoder_blocks",
     ),
     multiple=resenc_multiple,
     check=check_resenc,
@@ -128,7 +131,7 @@ def _residual_block(x: Any, features: int, kernel: tuple[int, int], stride: tupl
     deep_supervision=True,
 )  # fmt: skip
 def build_resenc_unet(config: ModelConfig) -> keras.Model:
-    """U-Net with a residual encoder, instance normalisation and strided convolutions.
+    """U-Net with a residual encoder, instance (or batch) normalisation, strided convolutions.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. The
     output of decoder stage i, at the resolution of encoder stage i, is the layer `decoder_i`.
@@ -138,14 +141,15 @@ def build_resenc_unet(config: ModelConfig) -> keras.Model:
     blocks = per_stage(config.stage_blocks, stages)
     kernels = per_stage(config.stage_kernels, stages)
     strides = per_stage(config.stage_strides, stages)
+    norm = config.stage_norm
 
     inputs, x = network_input(config, resenc_multiple(config))
-    x = _conv(x, features[0], kernels[0])
+    x = _conv(x, features[0], kernels[0], norm)
     skips = []
     for stage in range(stages):
         for block in range(blocks[stage]):
             stride = strides[stage] if block == 0 else (1, 1)
-            x = _residual_block(x, features[stage], kernels[stage], stride)
+            x = _residual_block(x, features[stage], kernels[stage], norm, stride)
         skips.append(x)
     for below in reversed(range(1, stages)):
         stage = below - 1
@@ -153,6 +157,6 @@ def build_resenc_unet(config: ModelConfig) -> keras.Model:
         x = Conv2DTranspose(features[stage], strides[below], strides=strides[below])(x)
         x = layers.Concatenate()([x, skips[stage]])
         for _ in range(convolutions):
-            x = _conv(x, features[stage], kernels[stage])
+            x = _conv(x, features[stage], kernels[stage], norm)
         x = layers.Identity(name=f"decoder_{stage}")(x)
     return keras.Model(inputs, segmentation_head(x, config), name="resenc_unet")

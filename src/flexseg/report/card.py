@@ -195,7 +195,8 @@ def _weak_sizes(name: str, e: Evaluation, class_id: int) -> list[str]:
         if b.reference >= 5 and b.found / b.reference < 0.5:
             up_to = f"{b.from_px} to {b.to_px}" if b.to_px else f"at least {b.from_px}"
             return [
-                f"{name}: of objects of {up_to} pixels, only {b.found} of {b.reference} are found."
+                f"{name}: of objects of {up_to} {e.elements}, only {b.found} of {b.reference} are "
+                "found."
             ]
     return []
 

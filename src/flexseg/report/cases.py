@@ -22,10 +22,12 @@ from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_
 from flexseg.data.labels import LabelClass, LabelMap
 from flexseg.data.preprocess import Preprocessing
 from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.volumes import volumes_by_name
 from flexseg.report.content import epoch_change_folder
 from flexseg.report.plots import color_number
 from flexseg.report.sources import CaseFiles, Missing, Source
 from flexseg.report.structure import EpochStrip, Report, ShownCase
+from flexseg.report.volume_pictures import is_volume, volume_slice
 
 Rgb = tuple[int, int, int]
 
@@ -114,7 +116,8 @@ def _foreign_predictions(source: Source) -> dict[str, Path]:
     folder = source.predictions
     if folder is None or folder == source.evaluation / "predictions":
         return {}
-    return {path.stem: path for path in list_files(folder, MASK_SUFFIXES)}
+    found = {path.stem: path for path in list_files(folder, MASK_SUFFIXES)}
+    return found or volumes_by_name(folder)
 
 
 def _case(
@@ -124,6 +127,8 @@ def _case(
     source: Source,
     foreign: Mapping[str, Path],
 ) -> Pictures | None:
+    if _of_volumes(files, foreign.get(shown.case), source):
+        return _volume_case(shown, files, labels, source, foreign)
     reference = prediction = image = None
     lossy = False
     own = source.evaluation / "predictions" / f"{shown.case}.png"
@@ -148,15 +153,62 @@ def _case(
     }
     if files is not None and files.mask is not None and reference is not None:
         _require_same(shown, (reference, fitted["Reference"]), files.mask, lossy=lossy)
+    return _pictures(shown.case, size, image, fitted)
+
+
+def _pictures(
+    case: str,
+    size: tuple[int, int],
+    image: NDArray[np.uint8] | None,
+    masks: Mapping[str, NDArray[np.uint8]],
+    title: str = "Image",
+) -> Pictures:
+    """The views of an image [h, w, 3] of `size` and of class ids [h, w]."""
     picture = display_size(size)
-    panels = [] if image is None else [Panel("Image", None)]
-    for name, mask in fitted.items():
+    panels = [] if image is None else [Panel(title, None)]
+    for name, mask in masks.items():
         panels.append(Panel(name, data_uri(class_overlay(mask, picture))))
-    if len(fitted) == 2:
-        overlay = difference_overlay(fitted["Reference"], fitted["Prediction"], picture)
+    if len(masks) == 2:
+        overlay = difference_overlay(masks["Reference"], masks["Prediction"], picture)
         panels.append(Panel("Difference", data_uri(overlay)))
     photo = np.full((*size, 3), 40, np.uint8) if image is None else image
-    return Pictures(shown.case, *picture[::-1], data_uri(_photo(photo, picture)), tuple(panels))
+    return Pictures(case, *picture[::-1], data_uri(_photo(photo, picture)), tuple(panels))
+
+
+def _of_volumes(files: CaseFiles | None, foreign: Path | None, source: Source) -> bool:
+    """Whether a case is a volume, by any of its files."""
+    known = (foreign, files.image if files else None, files.mask if files else None)
+    return bool(source.summary.get("volumes")) or any(map(is_volume, known))
+
+
+def _volume_case(
+    shown: ShownCase,
+    files: CaseFiles | None,
+    labels: LabelMap | None,
+    source: Source,
+    foreign: Mapping[str, Path],
+) -> Pictures | None:
+    """The views of the slice that shows most of a volume."""
+    own = not foreign
+    folder = source.evaluation / "predictions"
+    predictions = foreign or (volumes_by_name(folder) if folder.is_dir() else {})
+    found = volume_slice(
+        files.image if files else None,
+        files.mask if files else None,
+        predictions.get(shown.case),
+        labels,
+        source.loaded.experiment if source.loaded else None,
+        own=own,
+    )
+    if found is None:
+        return None
+    if files is not None and files.mask is not None and found.all_reference is not None:
+        _require_same(shown, (found.all_reference,), files.mask, lossy=False)
+    pairs = (("Reference", found.reference), ("Prediction", found.prediction))
+    masks = {name: mask for name, mask in pairs if mask is not None}
+    arrays = [array for array in (found.image, *masks.values()) if array is not None]
+    size = (arrays[0].shape[0], arrays[0].shape[1])
+    return _pictures(shown.case, size, found.image, masks, f"Image, {found.title}")
 
 
 def _require_same(

@@ -10,6 +10,7 @@ from typing import Any
 
 from flexseg import __version__
 from flexseg.report.card import headline, model_card
+from flexseg.report.repair import read_repair
 from flexseg.report.scores import choose_cases, find_failures, read_evaluation
 from flexseg.report.sources import Missing, Source
 from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
@@ -46,6 +47,7 @@ def gather(
         audited=audit is not None or bool(m.get("audited")),
         findings=_findings(m if audit is None else audit),
         evaluation=evaluation,
+        repair=read_repair(source),
         failures=find_failures(scores),
         shown_cases=choose_cases(scores),
         config=_config(source),
@@ -53,6 +55,8 @@ def gather(
     report.missing = source.missing
     experiment = source.loaded.experiment if source.loaded else None
     report.headline = headline(report, experiment)
+    if report.repair is not None and report.repair.comparison.verdict:
+        report.headline += f" {report.repair.comparison.verdict}"
     report.card = model_card(report, experiment)
     return report
 

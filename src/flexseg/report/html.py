@@ -16,8 +16,15 @@ from flexseg.report import plots
 from flexseg.report.cases import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
 from flexseg.report.sources import Source
-from flexseg.report.structure import Evaluation, Report, Setting, Statistic
-from flexseg.report.terms import formatted, term
+from flexseg.report.structure import (
+    Evaluation,
+    Repair,
+    RepairedScore,
+    Report,
+    Setting,
+    Statistic,
+)
+from flexseg.report.terms import formatted, millilitres, term
 
 _FAILURES_SHOWN = 12
 _BETTER = {"higher": "Higher is better.", "lower": "Lower is better.", "near 0": "0 is best."}
@@ -80,7 +87,10 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
     )
     environment.filters["grouped"] = lambda n: f"{n:,}"
     environment.filters["share"] = lambda value: "" if value is None else f"{value:.1%}"
+    environment.filters["ml"] = millilitres
     environment.filters["score"] = lambda value: formatted(value, "share")
+    environment.filters["figures"] = _figures
+    environment.filters["gain"] = _gain
     e = report.evaluation
     return environment.get_template("report.html.j2").render(
         r=report,
@@ -92,6 +102,8 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
         metrics=_metric_rows(e, _mean_cell) if e else [],
         spreads=_metric_rows(e, _spread_cell, with_mean=False) if e else [],
         interval_chart=_interval_chart(e),
+        gain_chart=_gain_chart(report.repair),
+        metric_label=lambda name: term(name).label,
         distributions=_distributions(e),
         failures=_failures(report),
         failures_shown=_FAILURES_SHOWN,
@@ -133,7 +145,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _label(name: str, e: Evaluation) -> str:
-    t = term(name)
+    t = term(name, volumes=e.volumes)
     unit = f" ({e.units})" if t.kind == "distance" else ""
     mean = "mean " if len(e.classes) > 1 else ""
     return f"{mean}{t.label}{unit}"
@@ -165,7 +177,7 @@ def _metric_rows(
     names = list(dict.fromkeys(name for c in e.classes for name in c.statistics))
     rows = []
     for name in names:
-        t = term(name)
+        t = term(name, volumes=e.volumes)
         found = [c.statistics.get(name) for c in e.classes]
         if with_mean and len(e.classes) > 1:
             found.append(e.macro.get(name))
@@ -190,6 +202,27 @@ def _interval_chart(e: Evaluation | None) -> Markup:
     return plots.intervals(e.classes, "dice")
 
 
+def _gain_chart(repair: Repair | None) -> Markup:
+    rows = [s for s in repair.comparison.scores if s.metric == "dice"] if repair else []
+    return plots.gains(rows)
+
+
+def _figures(statistic: Statistic) -> _Cell:
+    return _mean_cell("dice", statistic)
+
+
+def _gain(score: RepairedScore) -> _Cell:
+    """The paired difference with its interval."""
+    if score.difference is None:
+        return _Cell("\N{EN DASH}", "")
+    detail = "no interval" if score.ci95 is None else " to ".join(map(_signed, score.ci95))
+    return _Cell(_signed(score.difference), detail)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _distributions(e: Evaluation | None) -> list[dict[str, Any]]:
     charts = []
     for c in e.classes if e else ():
@@ -203,7 +236,8 @@ def _lesion_charts(e: Evaluation | None) -> list[dict[str, Any]]:
     charts = []
     for c in e.classes if e else ():
         if c.lesions is not None:
-            chart = plots.lesions_by_size(c.name, c.id, c.lesions.by_size)
+            unit = "voxels" if e and e.volumes else "px"
+            chart = plots.lesions_by_size(c.name, c.id, c.lesions.by_size, unit)
             charts.append({"name": c.name, "chart": chart, "of": c.lesions})
     return charts
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from flexseg.report.structure import CaseScore, ClassResult, ReliabilityBin, SizeBin
+from flexseg.report.structure import (
+    CaseScore,
+    ClassResult,
+    ReliabilityBin,
+    RepairedScore,
+    SizeBin,
+)
 
 WIDTH = 370
 _MOST_DOTS = 1200
@@ -164,6 +170,37 @@ def intervals(classes: Sequence[ClassResult], metric: str) -> Markup:
     return axes.svg("Means with intervals", ", ".join(told))
 
 
+def gains(scores: Sequence[RepairedScore]) -> Markup:
+    """Paired differences repaired - old with their 95 % intervals; a line at 0."""
+    rows = [s for s in scores if s.difference is not None]
+    if not rows:
+        return Markup("")
+    ends = [v for s in rows for v in (s.difference, *(s.ci95 or ())) if v is not None]
+    widest = max(0.01, *map(abs, ends))
+    ticks = _ticks(-widest, widest, 4)
+    axes = _Axes((ticks[0], ticks[-1]), (0, 1), height=52 + 34 * len(rows), left=20, right=20)
+    axes.grid_x(ticks, "repaired \N{MINUS SIGN} old, Dice", _with_sign)
+    zero = axes.at_x(0)
+    axes.line(zero, axes.top, zero, axes.height - axes.bottom, "mark")
+    told = []
+    for row, s in enumerate(rows):
+        y, mean = axes.top + 24 + 34 * row, s.difference or 0.0
+        axes.text(axes.left, y - 10, s.class_name, "start", "name")
+        if s.ci95:
+            axes.line(axes.at_x(s.ci95[0]), y, axes.at_x(s.ci95[1]), y, "interval")
+        color = "var(--ink)" if s.class_id is None else f"var(--class-{color_number(s.class_id)})"
+        axes.add(
+            '<circle cx="{x}" cy="{y}" r="5" class="dot" style="fill:{c}"/>',
+            x=_short(axes.at_x(mean)), y=_short(y), c=color,
+        )  # fmt: skip
+        told.append(f"{s.class_name} {mean:+.3f}")
+    return axes.svg("Differences with intervals", ", ".join(told))
+
+
+def _with_sign(value: float) -> str:
+    return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
 def color_number(class_id: int) -> int:
     """Number of the CSS colour of a foreground class; there are seven."""
     return (class_id - 1) % 7 + 1
@@ -279,8 +316,8 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
     )
 
 
-def lesions_by_size(name: str, class_id: int, bins: Sequence[SizeBin]) -> Markup:
-    """Share of a class's connected objects that were found, by their size."""
+def lesions_by_size(name: str, class_id: int, bins: Sequence[SizeBin], unit: str = "px") -> Markup:
+    """Share of a class's connected objects that were found, by their size in `unit`."""
     known = [b for b in bins if b.reference]
     if not known:
         return Markup("")
@@ -290,7 +327,7 @@ def lesions_by_size(name: str, class_id: int, bins: Sequence[SizeBin]) -> Markup
     for row, b in enumerate(known):
         y, share = axes.top + 34 * row, b.found / b.reference
         size = f"from {b.from_px:,}" if b.to_px is None else f"{b.from_px:,} to {b.to_px:,}"
-        label = f"{size} px: {b.found} of {b.reference}"
+        label = f"{size} {unit}: {b.found} of {b.reference}"
         axes.text(axes.left, y + 12, label, "start", "name")
         axes.add(
             '<rect x="{x}" y="{y}" width="{w}" height="9" class="box" '

@@ -20,7 +20,7 @@ from flexseg.report.structure import (
     SizeBin,
     Statistic,
 )
-from flexseg.report.terms import TERMS
+from flexseg.report.terms import TERMS, millilitres
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
 _WEAK_DICE = 0.5
@@ -49,6 +49,8 @@ def read_evaluation(source: Source) -> Evaluation | None:
         notes=[str(note) for note in summary.get("notes") or ()],
         original_figures=dict(summary.get("not_comparable_with_the_above") or {}),
         out_of_fold="crossval" in summary,
+        # Older evaluations do not say so, but volumes alone have millilitres.
+        volumes=bool(summary.get("volumes")) or any("reference_ml" in row for row in rows),
     )
     lacking = {
         "confusion between classes": evaluation.confusion,
@@ -170,12 +172,11 @@ def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:
         "weak overlap": [],
     }
     for s in scores:
-        reference, predicted = s.values.get("reference_px"), s.values.get("predicted_px")
         lost, all_lesions = s.values.get("lesions_missed"), s.values.get("reference_lesions")
         if s.status == "missed":
-            kind, what = "missed", f"nothing predicted; {reference or 0:.0f} px in the reference"
+            kind, what = "missed", f"nothing predicted; {_amount(s, 'reference')} in the reference"
         elif s.status == "false positive":
-            kind, what = "false positive", f"{predicted or 0:.0f} px predicted; none are there"
+            kind, what = "false positive", f"{_amount(s, 'predicted')} predicted; none are there"
         elif lost:
             kind, what = "lesions missed", f"{lost:.0f} of {all_lesions or lost:.0f} objects missed"
         elif s.dice is not None and s.dice < _WEAK_DICE:
@@ -184,6 +185,12 @@ def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:
             continue
         failures[kind].append(Failure(kind, s.case, s.class_name, what))
     return [failure for found in failures.values() for failure in found]
+
+
+def _amount(s: CaseScore, what: str) -> str:
+    """Size of the reference or prediction of a class, in pixels; of volumes in ml."""
+    ml = s.values.get(f"{what}_ml")
+    return f"{s.values.get(f'{what}_px') or 0:.0f} px" if ml is None else f"{millilitres(ml)} ml"
 
 
 def choose_cases(scores: Iterable[CaseScore]) -> list[ShownCase]:

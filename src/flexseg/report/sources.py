@@ -14,8 +14,10 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.data.pairing import mask_stem
 from flexseg.data.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
+from flexseg.evaluation.volumes import volumes_by_name
 
 MANIFEST = "run.json"
 SUMMARY = "summary.json"
@@ -123,7 +125,8 @@ class Source:
             result[name] = CaseFiles(found.image or noted.image, found.mask or noted.mask)
         gone = []
         for name, files in result.items():
-            image, mask = (p if p and p.is_file() else None for p in (files.image, files.mask))
+            # Volumes may be folders, of DICOM files.
+            image, mask = (p if p and p.exists() else None for p in (files.image, files.mask))
             if (image, mask) != (files.image, files.mask):
                 gone.append(name)
                 result[name] = CaseFiles(image, mask)
@@ -146,8 +149,7 @@ class Source:
                 if stem.startswith(before) and stem.endswith(after)
             }
         return {
-            name: CaseFiles(images.get(name), masks.get(pattern.replace("{id}", name)))
-            for name in names
+            name: CaseFiles(images.get(name), masks.get(mask_stem(pattern, name))) for name in names
         }
 
     def _by_stem(
@@ -156,7 +158,9 @@ class Source:
         if folder is None:
             return {}
         try:
-            return {path.stem: path for path in list_files(folder, suffixes)}
+            # Images first, as a folder of volumes may have pictures of them only by chance.
+            found = {path.stem: path for path in list_files(folder, suffixes)}
+            return found or volumes_by_name(folder)
         except DataError as error:
             self.missing.append(Missing(what, str(error)))
             return {}
@@ -217,6 +221,8 @@ def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
     source = Source(folder.name, folder, folder / "evaluation", run_dir=folder)
     manifest = source.json(folder / MANIFEST, "training and data")
     source.manifest = manifest if isinstance(manifest, dict) else {}
+    if source.manifest.get("repair"):
+        source.title = f"{Path(str(source.manifest.get('config_file'))).stem}, repaired"
     source.loaded = loaded or _config_of_run(source)
     return source
 

@@ -109,6 +109,7 @@ class Evaluation:
     Attributes
     ----------
     out_of_fold : the cases of a cross-validation, each scored by a network that has not seen it.
+    volumes : the cases are volumes: pixels are voxels, and sizes are in ml.
     """
 
     cases: int
@@ -124,6 +125,12 @@ class Evaluation:
     notes: list[str]
     original_figures: dict[str, Any]
     out_of_fold: bool = False
+    volumes: bool = False
+
+    @property
+    def elements(self) -> str:
+        """What masks are made of, for people."""
+        return "voxels" if self.volumes else "pixels"
 
 
 @dataclass
@@ -202,6 +209,67 @@ class Setting:
 
 
 @dataclass
+class RepairChange:
+    """A value that `--repair` has changed; values as they stand in configs."""
+
+    key: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass
+class RepairedScore:
+    """A metric of an old config and of the repaired one, on the same cases.
+
+    Attributes
+    ----------
+    class_id : None for the mean of the classes.
+    difference, ci95 : mean of repaired - old within cases, and its 95 % interval.
+    better, worse, equal : cases by whether the repaired config is better in them.
+    """
+
+    metric: str
+    class_id: int | None
+    class_name: str
+    old: Statistic
+    repaired: Statistic
+    cases: int
+    groups: int
+    difference: float | None
+    ci95: tuple[float, float] | None
+    better: int
+    worse: int
+    equal: int
+
+
+@dataclass
+class OldAndRepaired:
+    """The comparison of both; `why_not` says what it lacks, and is empty otherwise.
+
+    Attributes
+    ----------
+    original : folder of the old config's evaluation.
+    effort : how long both were trained, if that is known.
+    """
+
+    original: str
+    scores: list[RepairedScore] = field(default_factory=list)
+    verdict: str = ""
+    effort: str = ""
+    why_not: str = ""
+
+
+@dataclass
+class Repair:
+    """What `--repair` has changed, what it has left alone, and what came of it."""
+
+    changes: list[RepairChange]
+    notes: list[str]
+    comparison: OldAndRepaired
+
+
+@dataclass
 class Report:
     """Everything a report says. Pictures are made from it, see `flexseg.report.cases`."""
 
@@ -217,6 +285,7 @@ class Report:
     audited: bool = False
     findings: list[dict[str, Any]] = field(default_factory=list)
     evaluation: Evaluation | None = None
+    repair: Repair | None = None
     failures: list[Failure] = field(default_factory=list)
     shown_cases: list[ShownCase] = field(default_factory=list)
     card: list[CardSection] = field(default_factory=list)

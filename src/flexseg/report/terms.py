@@ -61,9 +61,45 @@ TERMS = {
 }  # fmt: skip
 
 
-def term(name: str) -> Term:
-    """The term of a metric; one that is not known stands for itself."""
+# What is said otherwise of volumes.
+_OF_VOLUMES = {
+    term.name: term
+    for term in (
+        Term("dice", "Dice", "share", "higher",
+             "Overlap of prediction and reference: twice the common volume by the sum of both."),
+        Term("iou", "IoU", "share", "higher",
+             "Overlap as common volume by united volume; always lower than Dice."),
+        Term("nsd", "Surface Dice", "share", "higher",
+             "Share of both surfaces that agree within the tolerance."),
+        Term("hd95", "HD95", "distance", "lower",
+             "Distance between the surfaces that 95 % of their points stay below."),
+        Term("assd", "ASSD", "distance", "lower",
+             "Mean distance between the surfaces."),
+        Term("area_error", "Volume error", "signed", "near 0",
+             "Predicted by reference volume in ml, less one: below 0 too small, above 0 too "
+             "large."),
+    )
+}  # fmt: skip
+
+
+def term(name: str, *, volumes: bool = False) -> Term:
+    """The term of a metric; one that is not known stands for itself.
+
+    Parameters
+    ----------
+    volumes : the cases are volumes, not images.
+    """
+    if volumes and name in _OF_VOLUMES:
+        return _OF_VOLUMES[name]
     return TERMS.get(name) or Term(name, name, "share", "higher", "")
+
+
+def millilitres(value: float | None) -> str:
+    """A volume in ml, to three digits or so, without the unit."""
+    amount = value or 0.0
+    return (
+        f"{amount:.0f}" if amount >= 100 else f"{amount:.1f}" if amount >= 10 else f"{amount:.2f}"
+    )
 
 
 def formatted(value: float | None, kind: Kind) -> str:

@@ -11,11 +11,11 @@ from flexseg.training.optimizers import make_optimizer
 from flexseg.training.supervision import DeeplySupervised
 
 
-def compile_model(model: keras.Model, config: ModelConfig) -> None:
-    """Give a network its optimizer, loss and metrics by name."""
+def compile_model(model: keras.Model, config: ModelConfig, ema: float = 0.0) -> None:
+    """Give a network its optimizer, loss and metrics by name; `ema` see `make_optimizer`."""
     channels = config.num_classes
     model.compile(
-        optimizer=make_optimizer(config),
+        optimizer=make_optimizer(config, ema),
         loss=LabelLoss(get_loss(config.loss, channels), config.loss),
         metrics=[get_metric(name, channels) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),

@@ -36,7 +36,7 @@ from flexseg.evaluation.evaluate import (
 )
 from flexseg.evaluation.scoring import Measures
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
-from flexseg.inference.ensemble import MEMBERS, is_ensemble, write_ensemble
+from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, write_ensemble
 from flexseg.inference.run import make_predictor
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json
 from flexseg.training.folds import FILE_NAME as FOLDS_FILE
@@ -91,8 +91,8 @@ class CrossValidation:
 
     Raises
     ------
-    ConfigError : an output folder of the config is one and the same for all folds, or the
-        weights of the folds would be named like an ensemble.
+    ConfigError : an output folder of the config is one and the same for all folds, the weights
+        of the folds would be named like an ensemble, or each fold would be one.
     """
 
     def __init__(
@@ -113,7 +113,8 @@ class CrossValidation:
         ]
         for k, config in enumerate(self._configs):
             _refuse_shared_outputs(config, self.fold_folder(k))
-        _refuse_ensemble_as_weights(loaded)
+        refuse_as_weights(loaded.experiment.train)
+        _refuse_snapshots(loaded.experiment.train.snapshots)
 
     def fold_folder(self, k: int) -> Path:
         """Folder of a fold's run."""
@@ -183,7 +184,8 @@ class CrossValidation:
             rows = [(c.id, c.image.absolute(), c.mask.absolute()) for c in scores.cases]
             write_csv(self.evaluation / FILES_TABLE, ("case", "image", "mask"), rows)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
-            seen = [case.image for case in self.division.cases]
+            # What validates in one fold trains others.
+            seen = SeenImages.of(case.image for case in self.division.cases)
             write_ensemble(self.ensemble, members, seen)
         self.manifest.content.pop("error", None)
         manifests = [_manifest(run.folder) for run in runs]
@@ -329,15 +331,13 @@ def _refuse_shared_outputs(config: LoadedConfig, folder: Path) -> None:
             )
 
 
-def _refuse_ensemble_as_weights(loaded: LoadedConfig) -> None:
-    """A config that uses the ensemble would have the folds write their weights under its name."""
-    name = loaded.experiment.train.best_model_file
-    if is_ensemble(Path(name)):
+def _refuse_snapshots(count: int) -> None:
+    """An ensemble of ensembles would take very long to predict with."""
+    if count > 1:
         raise ConfigError(
-            f"{name} names an ensemble; the weights of a fold need a name of their own.",
-            "Leave best_model_file out of the config, and give it to `infer` and `evaluate` with "
-            f"--set train.best_model_file={name}.",
-            "[train] best_model_file",
+            f"Each fold would be an ensemble of {count} snapshots itself.",
+            "The folds are an ensemble already: --set train.snapshots=1.",
+            "[train] snapshots",
         )
 
 

@@ -36,6 +36,7 @@ class Feed:
         self.augment = augment
         self.datasets: list[BatchDataset] = []
         self.stores = self._open_stores(package, cases)
+        self.by_class = self._cases_by_class() if experiment.train.oversample else ()
 
     @property
     def drawn(self) -> bool:
@@ -71,6 +72,16 @@ class Feed:
             stores[split] = store
         return stores
 
+    def _cases_by_class(self) -> tuple[tuple[int, ...], ...]:
+        """The training cases that show a class, at the network's size, for every foreground class
+        that there is."""
+        store = self.stores["train"]
+        shown: dict[int, list[int]] = {}
+        for i in range(len(store)):
+            for class_id in np.flatnonzero(np.bincount(store.labels(i).ravel())[1:]) + 1:
+                shown.setdefault(int(class_id), []).append(i)
+        return tuple(tuple(shown[class_id]) for class_id in sorted(shown))
+
     def batches_of(self, size: int) -> list[BatchDataset]:
         """Batches of `size` images of the training and, if there are any, of the validation."""
         self._close_datasets()
@@ -94,14 +105,20 @@ class Feed:
         ]
 
     def _plan(self, split: SplitName, size: int) -> BatchPlan:
-        train, training = self.experiment.train, split == "train"
+        train = self.experiment.train
+        count = len(self.stores[split])
+        if split != "train":
+            return BatchPlan(count, size, train.seed)
         return BatchPlan(
-            len(self.stores[split]),
+            count,
             size,
             train.seed,
-            shuffle=train.shuffle and training,
-            steps=train.steps_per_epoch if self.drawn and training else None,
-            fill=training,
+            shuffle=train.shuffle,
+            steps=train.steps_per_epoch if self.drawn else train.epoch_steps or None,
+            drawn=self.drawn,
+            by_class=self.by_class,
+            oversample=train.oversample,
+            fill=True,
         )
 
     def _close_datasets(self) -> None:

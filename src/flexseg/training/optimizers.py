@@ -9,7 +9,17 @@ import keras
 from flexseg.config.model import ModelConfig
 
 
-class _FusedAdam(keras.optimizers.Adam):
+class _KeepsWeights:
+    """An optimizer that never puts the averaged weights into the network by itself.
+
+    Keras does so at the end of each `fit`, of which a resumed training has two.
+    """
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Leave the variables as they are; `AveragedWeights` swaps them."""
+
+
+class _FusedAdam(_KeepsWeights, keras.optimizers.Adam):
     """Adam whose update is one pass over the weights on TensorFlow.
 
     Keras' own makes a dozen passes with temporary arrays of the weights' size, which on a CPU
@@ -44,18 +54,29 @@ class _FusedAdamW(_FusedAdam, keras.optimizers.AdamW):
     """AdamW (Loshchilov 2019): Keras decays the weights, the step is that of Adam."""
 
 
+class _SGD(_KeepsWeights, keras.optimizers.SGD):
+    """Keras' SGD."""
+
+
 def _handle(variable: Any) -> Any:
     """TensorFlow's handle of a variable, which Keras may have wrapped."""
     return getattr(variable, "_value", variable).handle
 
 
-def make_optimizer(config: ModelConfig) -> keras.optimizers.Optimizer:
-    """The optimizer of a config: Adam, AdamW, or SGD with Nesterov momentum 0.99 (nnU-Net's)."""
+def make_optimizer(config: ModelConfig, ema: float = 0.0) -> keras.optimizers.Optimizer:
+    """The optimizer of a config: Adam, AdamW, or SGD with Nesterov momentum 0.99 (nnU-Net's).
+
+    Parameters
+    ----------
+    ema : decay per step of the moving average of the weights; 0: none is kept.
+    """
     keys: dict[str, Any] = {
         "learning_rate": config.learning_rate,
         "clipvalue": config.clipvalue,
     }
+    if ema:
+        keys |= {"use_ema": True, "ema_momentum": ema}
     if config.optimizer == "SGD":
-        return keras.optimizers.SGD(momentum=0.99, nesterov=True, **keys)
+        return _SGD(momentum=0.99, nesterov=True, **keys)
     kind = _FusedAdam if config.optimizer == "Adam" else _FusedAdamW
     return kind(name=config.optimizer.lower(), **keys)

@@ -18,7 +18,7 @@ def plateau_callbacks(
     monitor : name of the loss that they watch.
     """
     callbacks: list[keras.callbacks.Callback] = []
-    if train.learning_rate_reducer:
+    if train.learning_rate_reducer and train.schedule == "constant":
         reducer = keras.callbacks.ReduceLROnPlateau(
             monitor=monitor,
             factor=train.reducer_factor,
@@ -27,7 +27,8 @@ def plateau_callbacks(
         )
         remember["reducer"] = (reducer, ("wait", "best", "cooldown_counter"))
         callbacks.append(reducer)
-    if train.patience > 0:
+    # Whenever the rate rises again, the network gets worse for a while.
+    if train.patience > 0 and train.snapshots == 1:
         stopper = keras.callbacks.EarlyStopping(monitor=monitor, patience=train.patience)
         remember["stopper"] = (stopper, ("wait", "best", "best_epoch"))
         callbacks.append(stopper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ class ProgressLine(keras.callbacks.Callback):
 
     Parameters
     ----------
+    ends : tells how far the training is, e.g. "3/100", from the number of the epoch.
     times : receives these seconds for each epoch.
     """
 
@@ -29,13 +31,13 @@ class ProgressLine(keras.callbacks.Callback):
         self,
         console: Console,
         dataset: BatchDataset,
-        epochs: int,
+        ends: Callable[[int], str],
         times: list[dict[str, float]],
     ) -> None:
         super().__init__()
         self.console = console
         self.dataset = dataset
-        self.epochs = epochs
+        self.ends = ends
         self.times = times
         self._bar: Progress | None = None
 
@@ -46,7 +48,7 @@ class ProgressLine(keras.callbacks.Callback):
         self._drawn = -math.inf
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("loss {task.fields[loss]}"),
@@ -56,8 +58,8 @@ class ProgressLine(keras.callbacks.Callback):
                 transient=True,
             )
             self._task = self._bar.add_task(
-                "", total=self.dataset.num_batches, epoch=epoch + 1, epochs=self.epochs,
-                loss="-", data="-",
+                "", total=self.dataset.num_batches, epoch=self.ends(epoch + 1), loss="-",
+                data="-",
             )  # fmt: skip
             self._bar.start()
 
@@ -95,7 +97,7 @@ class ProgressLine(keras.callbacks.Callback):
         )
         rate = trained / max(self._batches, 1)
         self.console.print(
-            f"epoch {epoch + 1}/{self.epochs}  {values}  |  {trained + times['validation']:.1f} s: "
+            f"epoch {self.ends(epoch + 1)}  {values}  |  {trained + times['validation']:.1f} s: "
             f"data {times['data']:.1f}, steps {times['steps']:.1f} ({rate:.2f} each), "
             f"validation {times['validation']:.1f}",
             highlight=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from flexseg.data.batches import BatchDataset
 from flexseg.data.pairing import Case
 from flexseg.data.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
+from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
@@ -37,6 +39,7 @@ from flexseg.training.callbacks import (
     StopFile,
 )
 from flexseg.training.compiling import compile_model
+from flexseg.training.course import Course, averaging, time_is_over
 from flexseg.training.epoch_change import epoch_change
 from flexseg.training.feed import Feed
 from flexseg.training.memory import out_of_memory, release
@@ -44,6 +47,7 @@ from flexseg.training.plateau import plateau_callbacks
 from flexseg.training.progress import ProgressLine
 from flexseg.training.run import RunManifest
 from flexseg.training.signature import BATCH_SIZE, changes, signature_of
+from flexseg.training.snapshots import Snapshots
 from flexseg.training.supervision import supervised
 from flexseg.training.tensorboard import tensorboard_callbacks
 from flexseg.training.tracking import Tracker
@@ -83,21 +87,33 @@ class Training:
     Parameters
     ----------
     splits : the cases to train on; without it those that the config names.
+    started : `time.monotonic()` of when the time of `[train] minutes` begins; without it now.
+
+    Attributes
+    ----------
+    callbacks : further ones, which see an epoch's values after all others but the checkpoint.
     """
 
     def __init__(
-        self, loaded: LoadedConfig, console: Console, splits: Splits | None = None
+        self,
+        loaded: LoadedConfig,
+        console: Console,
+        splits: Splits | None = None,
+        started: float | None = None,
     ) -> None:
         self.loaded = loaded
         self.experiment = loaded.experiment
         self.console = console
         train = self.experiment.train
+        refuse_as_weights(train)
         self.folder = train.run_dir
         self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
         self.weights_file = train.model_dir / train.best_model_file
         self.manifest = RunManifest(self.folder, loaded)
         self.tracker = Tracker(loaded, self.manifest)
         self.splits = splits
+        self.started = time.monotonic() if started is None else started
+        self.callbacks: list[keras.callbacks.Callback] = []
 
     def run(self, *, resume: bool = False) -> Run:
         """Train, or go on with an interrupted training.
@@ -121,7 +137,7 @@ class Training:
             package.pretrain()
         augment = augmenter_of(self.experiment)
         network = augmenting(supervised(package.model, self.experiment), augment)
-        compile_model(network, model_config)
+        compile_model(network, model_config, train.ema)
         if model_config.show_summary:
             package.model.summary(print_fn=self.console.print)
         self._prepare_folders(augment, fresh=fresh)
@@ -261,15 +277,19 @@ class Training:
         return progress
 
     def _is_finished(self, progress: checkpoint.Progress) -> bool:
-        """All epochs are done, or early stopping has ended the training."""
+        """All epochs or minutes are over, or early stopping has ended the training."""
         train = self.experiment.train
         waited = progress.callbacks.get("stopper", {}).get("wait", 0)
-        return progress.epoch >= train.epochs or 0 < train.patience <= waited
+        if train.minutes:
+            over = progress.epoch > 0 and time_is_over(train, progress)
+        else:
+            over = progress.epoch >= train.epochs
+        return over or 0 < train.patience <= waited
 
     def _finished(self, progress: checkpoint.Progress) -> Run:
         self.console.print(
             f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
-            "train.patience, if it stopped early) to go on."
+            "train.minutes or train.patience, if one of these has ended it) to go on."
         )
         best = progress.callbacks["best"]
         return Run(
@@ -310,9 +330,17 @@ class Training:
             )
         )
         guard = NanGuard(batches)
-        line = ProgressLine(self.console, batches, train.epochs, progress.times)
+        course = Course(self.experiment, batches, validation, progress, self.started)
+        line = ProgressLine(self.console, batches, course.ends, progress.times)
         recorder = Recorder(
             progress, train.eval_dir, self.folder / "history.json", self._csv_metrics()
+        )
+        snapshots = Snapshots(
+            train.model_dir,
+            train.snapshots,
+            course.done,
+            lambda file, about: package.save(file, about | {"versions": backend.versions()}),
+            averaged=train.ema > 0,
         )
         remember: Remembered = {"best": (best, ("best", "best_epoch"))}
         plateau = plateau_callbacks(train, "val_loss" if validation else "loss", remember)
@@ -321,24 +349,26 @@ class Training:
         )
         callbacks = [
             EpochSetter(batches, progress.epoch, progress.batch),
+            *course.callbacks(remember),
+            *([snapshots] if train.snapshots > 1 else []),
             guard,
             line,
-            best,
+            *averaging(train.ema, [best, *epoch_change(self.loaded, package)]),
             *plateau,
             recorder,
             *([SampleLog(batches, self.folder)] if self.experiment.model.generator else []),
-            *epoch_change(self.loaded, package),
             *tensorboard_callbacks(train),
             *self.tracker.callbacks(),
             StopFile([Path.cwd(), self.folder]),
+            *self.callbacks,
             checkpointer,
         ]
-        calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=train.epochs)
+        calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=course.epochs)
         with checkpointer:
             # An epoch that is resumed in its middle is shorter, so it has a `fit` of its own.
             middle = [progress.epoch + 1] if progress.batch else []
-            for last in (*middle, train.epochs):
-                if progress.epoch >= train.epochs or model.stop_training:
+            for last in (*middle, course.epochs):
+                if progress.epoch >= course.epochs or model.stop_training:
                     break
                 batches.set_epoch(progress.epoch, progress.batch)
                 model.fit(
@@ -350,12 +380,18 @@ class Training:
                     verbose=0,
                     callbacks=calls,
                 )
+        ensemble = None
+        if train.snapshots > 1:
+            snapshots.finish()
+            images = [[case.image for case in data.store.cases] for data in datasets]
+            ensemble = snapshots.write(images[0], images[1] if validation else ())
         self.manifest.write(
             status="finished",
             epochs=progress.epoch,
             best={"epoch": best.best_epoch, "loss": best.best},
             seconds=round(progress.seconds, 1),
             weights=str(self.weights_file),
+            **({} if ensemble is None else {"ensemble": str(ensemble)}),
         )
         return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
 

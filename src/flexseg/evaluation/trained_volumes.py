@@ -1,0 +1,214 @@
+"""Evaluation of a network of slices on whole volumes, in 3-D.
+
+The volumes are those that `[volume] images_dir` and `masks_dir` hold; a volume is in the split that
+its slices, or its own name in the split file, are in. They are predicted as `flexseg infer3d` does,
+and scored in mm and ml.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.findings import examples
+from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import Experiment
+from flexseg.data.geometry import GeometryRule, match_label
+from flexseg.data.pairing import Case
+from flexseg.data.splits import find_splits
+from flexseg.data.volume import Volume
+from flexseg.data.volume_dataset import find_dataset, group_of_volume, volume_of
+from flexseg.data.volume_writing import write_volume
+from flexseg.data.volumes import read_labels, read_volume
+from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.evaluate import (
+    FILES_TABLE,
+    PREDICTIONS,
+    CaseScores,
+    KeptPredictions,
+    write_evaluation,
+)
+from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.seen_volumes import (
+    images_seen,
+    refuse_trained_content,
+    refuse_trained_names,
+)
+from flexseg.evaluation.volumes import class_ids, score_on_grid, warn_of_sheared
+from flexseg.inference.infer3d import explained_memory
+from flexseg.inference.run import make_predictor
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.volume import VolumePredictor, cut_names, reads_xyz
+from flexseg.inference.volume_results import label_suffix
+from flexseg.outputs import explain_os_errors, make_folder, write_csv
+
+logger = logging.getLogger(__name__)
+
+OnVolume = Callable[[float, int], None]
+
+
+def volume_cases(experiment: Experiment) -> tuple[Case, ...]:
+    """The volumes of the split that `[model] evaluation` names, with their labels.
+
+    Raises
+    ------
+    ConfigError : the config names no volumes, or none of them for the split.
+    DataError : folders are missing, or slices of the split are of no volume.
+    """
+    v, split = experiment.volume, experiment.model.evaluation
+    if v.images_dir is None or v.masks_dir is None:
+        raise ConfigError(
+            "The config names no volumes.", "Set images_dir and masks_dir.", "[volume] images_dir"
+        )
+    splits = find_splits(experiment, only=(split,))
+    splits.raise_errors()
+    splits.log()
+    known = find_dataset(v.images_dir, v.masks_dir).by_stem
+    several, pattern = len(v.axes) > 1, experiment.dataset.group
+    groups = {
+        stem: group_of_volume(stem, pattern, several_axes=several)
+        for stem in splits.volumes.get(split, ())
+    }
+    lost = []
+    for case in splits.cases.get(split, ()):
+        stem = volume_of(case.id, known)
+        if stem is None:
+            lost.append(case.id)
+        else:
+            groups[stem] = case.group
+    if lost:
+        raise DataError(
+            f"{len(lost)} slices of the {split} split are of no volume: {examples(lost)}.",
+            "Slices are called <volume>_<number> or <volume>_<axis>_<number>, as `flexseg derive "
+            "volumes` writes them; give the volumes that they were cut from.",
+            str(v.images_dir),
+        )
+    if not groups:
+        raise ConfigError(
+            f"There is no volume for the {split} split.",
+            "Name volumes in [dataset] split_file, or slices of them.",
+            "[model] evaluation",
+        )
+    return tuple(
+        Case(stem, known[stem].image, known[stem].label, groups[stem]) for stem in sorted(groups)
+    )
+
+
+def evaluate_volumes(
+    loaded: LoadedConfig, folder: Path, on_volume: OnVolume | None = None
+) -> dict[str, Any]:
+    """Predict and score the volumes of `[model] evaluation`; one is in memory at a time.
+
+    Parameters
+    ----------
+    folder : receives `cases.csv` (a row per volume and class), `summary.json`, `files.csv` and the
+        label volumes in `predictions/`, in the geometry of their image.
+    on_volume : called with (volumes done, total), also within a volume.
+
+    Returns the summary.
+
+    Raises
+    ------
+    DataError : no weights, damaged files, labels on another grid than their image, or volumes that
+        the model was trained on.
+    """
+    e = loaded.experiment
+    cases = volume_cases(e)
+    refuse_trained_names(loaded, cases)
+    seen = images_seen(loaded)
+    predictor = make_predictor(loaded)
+    if predictor.chosen_on.get("split") == e.model.evaluation:
+        logger.warning(
+            "What is done with the predictions was chosen on these very cases: the scores are too "
+            "good."
+        )
+    c = e.infer3d
+    tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if c.tiled else None
+    evaluation = _Evaluation(VolumePredictor(predictor, c, tiles), Measures.from_config(e.eval))
+    for case in cases if seen else ():
+        volume = evaluation.image(case)
+        refuse_trained_content(volume, predictor.package.preprocessing, seen, case.image)
+    if untrained := evaluation.predictor.untrained_axes():
+        logger.warning(
+            "average_axes takes %s slices too, which the network was not trained on.",
+            " and ".join(untrained),
+        )
+    make_folder(folder)
+    kept = KeptVolumes(folder, predictor.package.labels)
+    for done, case in enumerate(cases):
+        with explained_memory(case.image):
+            labels = evaluation.add(case, folder, _within(on_volume, done, len(cases)))
+            kept.write_volume(case, labels, c.label_format)
+        if on_volume is not None:
+            on_volume(done + 1, len(cases))
+    warn_of_sheared(evaluation.sheared)
+    scores = evaluation.scores
+    scores.folders = {
+        "images_dir": str(e.volume.images_dir),
+        "masks_dir": str(e.volume.masks_dir),
+        "predictions_dir": PREDICTIONS,
+    }
+    cuts = cut_names(evaluation.predictor.cuts(reads_xyz(cases[0].image)))
+    scores.inference = predictor.describe() | {"slices": cuts}
+    kept.finish()
+    summary = write_evaluation(scores, folder, e.eval.bootstrap)
+    files = [(case.id, case.image.absolute(), case.mask.absolute()) for case in cases]
+    write_csv(folder / FILES_TABLE, ("case", "image", "mask"), files)
+    return summary
+
+
+def _within(on_volume: OnVolume | None, done: int, total: int) -> Callable[[int, int], None] | None:
+    """The progress of one volume as a part of the whole."""
+    return None if on_volume is None else lambda i, n: on_volume(done + i / n, total)
+
+
+class KeptVolumes(KeptPredictions):
+    """The predicted label volumes of an evaluation, which become visible when all are written."""
+
+    def write_volume(self, case: Case, labels: Volume, label_format: str) -> None:
+        """Write the predicted class ids [z, y, x] of a case."""
+        path = self.part / f"{case.id}{label_suffix(case.image, label_format)}"
+        with explain_os_errors(path):
+            write_volume(path, labels)
+
+
+class _Evaluation:
+    """Predicts volumes and collects their scores."""
+
+    def __init__(self, predictor: VolumePredictor, measures: Measures) -> None:
+        if measures.spacing is not None:
+            logger.warning("[eval] spacing is not used: each volume has its own.")
+        self.predictor = predictor
+        self.labels = predictor.predictor.package.labels
+        own = Measures(None, measures.tolerance, measures.lesion_sizes, volumes=True)
+        self.scores = CaseScores(self.labels, own)
+        self.sheared: list[str] = []
+
+    def image(self, case: Case) -> Volume:
+        """The volume of a case."""
+        c = self.predictor.config
+        return read_volume(case.image, channel=c.channel, series=c.series, key=c.hdf5_key)
+
+    def add(self, case: Case, folder: Path, on_slice: Callable[[int, int], None] | None) -> Volume:
+        """Predict and score a volume; returns its labels."""
+        volume = self.image(case)
+        truth = self._reference(case, volume)
+        predicted = self.predictor.labels(
+            volume, str(case.image), xyz=reads_xyz(case.image), folder=folder, on_slice=on_slice
+        )
+        measures = self.scores.measures
+        self.scores.put(case, score_on_grid(predicted, truth, volume, self.labels, measures))
+        if volume.sheared:
+            self.sheared.append(case.id)
+        return volume.with_array(predicted)
+
+    def _reference(self, case: Case, volume: Volume) -> NDArray[np.uint8]:
+        """True class ids in the voxel order of the image."""
+        found = read_labels(case.mask)
+        matched, _ = match_label(found, volume, GeometryRule.STRICT, case.mask)
+        return class_ids(matched.array, self.labels, case.mask)

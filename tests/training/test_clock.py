@@ -1,0 +1,233 @@
+"""Trainings that end by the clock, schedules and averaged weights within a training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from flexseg.config import load
+from flexseg.models.weights import read_weights
+from flexseg.training import clock as clock_module
+from flexseg.training.averaging import AveragedWeights
+from flexseg.training.checkpoint import Progress
+from flexseg.training.clock import Clock, TimeLimit
+from flexseg.training.compiling import compile_model
+from flexseg.training.schedule import LearningRate
+from flexseg.training.trainer import Run, Training
+
+CONFIG = """
+[model]
+model = "UNet"
+image_width = 32
+image_height = 32
+num_classes = 2
+num_layers = 2
+base_filters = 4
+normalization = true
+learning_rate = 0.01
+loss = "dice_ce_loss"
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+run_dir = "run"
+batch_size = 2
+epoch_change_infer = false
+patience = 0
+precision = "float32"
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[[mask.classes]]
+id = 1
+color = [0, 255, 0]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
+    """A config of a tiny dataset."""
+    make_dataset()
+    path = tmp_path / "a.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def train(config: Path, *overrides: str, resume: bool = False, started: float | None = None) -> Run:
+    """Train with overrides."""
+    training = Training(load(config, overrides), Console(quiet=True), started=started)
+    return training.run(resume=resume)
+
+
+class Time:
+    """A clock that tests move; it stands in for the module `time`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def epochs(self, limit: TimeLimit, steps: int, step: float, tail: float) -> Iterator[float]:
+        """Run epochs until the limit stops them; yields the time at the end of each."""
+        limit.set_model(SimpleNamespace(stop_training=False))  # type: ignore[arg-type]
+        for epoch in range(1000):
+            limit.on_epoch_begin(epoch)
+            for batch in range(steps):
+                self.now += step
+                limit.on_train_batch_end(batch)
+                if limit.model.stop_training:
+                    break
+            self.now += tail
+            limit.on_epoch_end(epoch)
+            yield self.now
+            if limit.model.stop_training:
+                return
+
+
+@pytest.mark.parametrize(("steps", "step", "tail"), [(10, 1.0, 5.0), (1000, 0.1, 8.0), (3, 0.5, 1)])
+def test_ends_in_time_with_the_last_validation(
+    monkeypatch: pytest.MonkeyPatch, steps: int, step: float, tail: float
+) -> None:
+    moving = Time(monkeypatch)
+    limit = TimeLimit(Clock(300, 0.0, Progress()), validation_batches=8)
+    ends = list(moving.epochs(limit, steps, step, tail))
+    assert 285 <= ends[-1] <= 302
+    assert limit.minutes == 5
+
+
+def test_the_share_is_that_of_the_time_without_the_last_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moving = Time(monkeypatch)
+    limit = TimeLimit(Clock(100, 0.0, Progress(seconds=30.0)), validation_batches=0)
+    limit.reserve = 20.0
+    moving.now = 10.0
+    assert limit.share() == pytest.approx(0.5)
+
+
+def test_a_training_stops_at_its_minutes_and_counts_them_as_done(config: Path) -> None:
+    began = time.monotonic()
+    result = train(config, "train.minutes=0.1", "train.schedule=cosine")
+    assert time.monotonic() - began < 30  # far from the 100 epochs' time, however slow the machine
+    rates = result.history["lr"]
+    assert rates[-1] < 0.2 * 0.01
+    assert len(rates) < 1000
+    again = train(config, "train.minutes=0.1", "train.schedule=cosine", resume=True)
+    assert again.history == result.history
+
+
+def test_the_time_before_the_training_counts(config: Path) -> None:
+    result = train(config, "train.minutes=0.5", started=time.monotonic() - 29)
+    assert len(result.history["loss"]) == 1
+
+
+def test_a_schedule_by_epochs_ends_at_zero_and_the_reducer_rests(config: Path) -> None:
+    result = train(config, "train.epochs=4", "train.schedule=polynomial", "train.warmup=0.25")
+    rates = np.array(result.history["lr"]) / 0.01
+    assert rates[0] < 1
+    assert (np.diff(rates[1:]) < 0).all()
+    assert rates[-1] < 0.5
+
+
+def test_epochs_of_a_number_of_steps(config: Path) -> None:
+    train(config, "train.epochs=3", "train.epoch_steps=2", "train.oversample=0.5")
+    rows = (config.parent / "run/eval/times.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[-1] for row in rows] == ["2.0"] * 3
+
+
+def test_averaged_weights_are_kept_and_resumed(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ("train.epochs=4", "train.deterministic=true", "train.ema=0.9")
+    whole = _kept(train(config, *keys))
+    assert any(
+        not np.allclose(a, b) for a, b in zip(whole, _kept(train(config, *keys[:2])), strict=True)
+    )
+    # Ended after two epochs, and gone on with.
+    (config.parent / "run" / "break_training").touch()
+    train(config, *keys)
+    (config.parent / "run" / "break_training").unlink()
+    resumed = _kept(train(config, *keys, resume=True))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+
+
+def _kept(run: Run) -> list[np.ndarray]:
+    return [array for _, array in read_weights(run.weights)]
+
+
+def _network() -> keras.Model:
+    from flexseg.config.schema import Experiment
+    from flexseg.models.build import build_model
+
+    keys = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,
+            "base_filters": 4, "num_classes": 2, "learning_rate": 0.1}  # fmt: skip
+    experiment = Experiment.model_validate({"model": keys})
+    model = build_model(experiment.model)
+    compile_model(model, experiment.model, ema=0.5)
+    return model
+
+
+def test_the_average_is_inside_only_between_enter_and_leave() -> None:
+    model = _network()
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
+    y = (x[..., 0] > 127).astype(np.uint8)
+    averaged = AveragedWeights()
+    seen: list[list[np.ndarray]] = []
+
+    class Watch(keras.callbacks.Callback):
+        """Keeps the weights after each step, and at the end of the epoch."""
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            seen.append(_values(model))
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            seen.append(_values(model))
+
+    model.fit(
+        np.repeat(x, 3, axis=0),
+        np.repeat(y, 3, axis=0),
+        batch_size=4,
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+        callbacks=[averaged, Watch(), averaged.after],
+    )
+    first, second, third, within = seen
+    for a, b, c, mean in zip(first, second, third, within, strict=True):
+        np.testing.assert_allclose(mean, 0.25 * a + 0.25 * b + 0.5 * c, rtol=1e-4, atol=1e-5)
+    for value, c in zip(_values(model), third, strict=True):
+        np.testing.assert_allclose(value, c, rtol=1e-6)
+
+
+def test_the_learning_rate_reaches_the_engine() -> None:
+    model = _network()
+    x = np.zeros((8, 16, 16, 3), np.float32)
+    y = np.zeros((8, 16, 16), np.uint8)
+    before: list[list[np.ndarray]] = []
+
+    class Keep(keras.callbacks.Callback):
+        """Keeps the weights before each step."""
+
+        def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()
+            before.append(_values(model))
+
+    # The rate is 0 from the second step on: the weights stay.
+    rate = LearningRate(0.1, lambda share: 0.0 if share else 1.0, float)
+    model.fit(x, y, batch_size=2, epochs=1, verbose=0, callbacks=[Keep(), rate])
+    assert any(not np.array_equal(a, b) for a, b in zip(before[0], before[1], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before[1], before[3], strict=True))
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]

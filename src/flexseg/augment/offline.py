@@ -27,7 +27,7 @@ from flexseg.augment.writing import mask_palette, write_image, write_mask, write
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
+from flexseg.data.pairing import Case, mask_stem
 from flexseg.data.preprocess import Preprocessing
 from flexseg.data.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.data.store import CaseReader
@@ -237,8 +237,7 @@ class _CaseWriter:
         for stem, transform, draw in self.plan.draws(case, pair.labels):
             image, labels = draw.apply(pair.image, pair.labels)
             image_file = write_image(images, stem, pair.stored(image))
-            mask_stem = self.mask_name.replace("{id}", stem)
-            mask_file = write_mask(masks, mask_stem, labels, self.palette)
+            mask_file = write_mask(masks, mask_stem(self.mask_name, stem), labels, self.palette)
             rows.append(self._row(split, case, transform, image_file, mask_file))
         return rows
 

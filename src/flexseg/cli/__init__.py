@@ -15,6 +15,9 @@ from flexseg.errors import FlexsegError
 
 # The order of these imports is that of the commands in `flexseg --help`.
 # isort: split
+from flexseg.cli import plan  # noqa: F401
+
+# isort: split
 from flexseg.cli import derive  # noqa: F401
 
 # isort: split
@@ -36,6 +39,9 @@ from flexseg.cli import infer3d  # noqa: F401
 from flexseg.cli import tune  # noqa: F401
 
 # isort: split
+from flexseg.cli import search  # noqa: F401
+
+# isort: split
 from flexseg.cli import quantize  # noqa: F401
 
 # isort: split
@@ -46,6 +52,9 @@ from flexseg.cli import compare  # noqa: F401
 
 # isort: split
 from flexseg.cli import crossval  # noqa: F401
+
+# isort: split
+from flexseg.cli import ensemble  # noqa: F401
 
 # isort: split
 from flexseg.cli import runs_list  # noqa: F401

@@ -50,6 +50,25 @@ BackendOption = Annotated[
         help="tensorflow, jax or torch (default: $KERAS_BACKEND, else the first installed)."
     ),
 ]
+RepairOption = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Keep the config's network, train it as one would today; results go to a folder "
+        "`repaired` in the run's.",
+    ),
+]
+TrainedRepairOption = Annotated[
+    bool, typer.Option("--repair", help="Take the network that `train --repair` has trained.")
+]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="DURATION",
+        help="Time for the training, e.g. 90s, 10m, 1h30m (\\[train] minutes).",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -95,15 +114,35 @@ def say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def load_config(config: Path, overrides: list[str] | None, strict: bool) -> LoadedConfig:
-    """Load a config and log the warnings about it."""
+def load_config(
+    config: Path, overrides: list[str] | None, strict: bool, repaired: bool = False
+) -> LoadedConfig:
+    """Load a config and log the warnings about it.
+
+    Parameters
+    ----------
+    repaired : as `flexseg train --repair` has trained it.
+    """
     from flexseg.config import Severity, load
 
     loaded = load(config, overrides or (), strict=strict)
     for finding in loaded.findings:
         if finding.severity is Severity.WARNING:
             logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
+    if repaired:
+        from flexseg.planning.repair import recorded
+
+        return recorded(loaded).loaded
     return loaded
+
+
+def with_time(overrides: list[str] | None, duration: str | None) -> list[str]:
+    """The overrides with the time that a training may take."""
+    if duration is None:
+        return list(overrides or ())
+    from flexseg.planning.duration import parse_duration
+
+    return [*(overrides or ()), f"train.minutes={parse_duration(duration) / 60!r}"]
 
 
 def select_backend(name: str | None) -> None:

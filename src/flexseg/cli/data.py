@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flexseg.config import LoadedConfig
 
 
 @app.command()
@@ -52,6 +55,10 @@ def check(
     config: ConfigArgument,
     overrides: SetOption = None,
     no_data: Annotated[bool, typer.Option("--no-data", help="Check the config alone.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Show what `train --repair` would change, and check it."),
+    ] = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,6 +78,8 @@ def check(
             typer.echo(json.dumps({"ok": False, **error.as_dict()}, indent=2))
             raise typer.Exit(error.exit_code) from None
         raise
+    if repair:
+        loaded = _repaired(loaded, look=not no_data, quiet=as_json)
     with progress("Checking the data") as on_case:
         report = audit(loaded, with_data=not no_data, on_case=on_case)
     if as_json:
@@ -78,6 +87,17 @@ def check(
     else:
         print_check(console, report)
     raise typer.Exit(report.exit_code)
+
+
+def _repaired(loaded: LoadedConfig, *, look: bool, quiet: bool) -> LoadedConfig:
+    """The config as `train --repair` would train it; prints what changes."""
+    from flexseg.cli.repairs import print_repair
+    from flexseg.planning.repair import repair
+
+    repaired = repair(loaded, look=look)
+    if not quiet:
+        print_repair(repaired)
+    return repaired.loaded
 
 
 @app.command()

@@ -13,6 +13,7 @@ from flexseg.cli.app import (
     ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedRepairOption,
     app,
     errors,
     load_config,
@@ -49,12 +50,13 @@ def infer3d(
         int | None,
         typer.Option(min=0, help="Which volume of 4-D files, or channel of several, from 0."),
     ] = None,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
     select_backend(backend)
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, repair)
     predict_volumes(loaded, source, output, series=series, channel=channel)
 
 

@@ -14,6 +14,7 @@ from flexseg.cli.app import (
     JsonOption,
     SetOption,
     StrictOption,
+    TrainedRepairOption,
     app,
     console,
     load_config,
@@ -38,6 +39,7 @@ def quantize(
         typer.Option("--output", "-o", help="Folder of the scores [default: in the run's]."),
     ] = None,
     as_json: JsonOption = False,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
@@ -46,7 +48,7 @@ def quantize(
     from flexseg.evaluation.compare_files import as_dict
     from flexseg.evaluation.quantize import quantize as quantize_model
 
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, repair)
     folder = output or loaded.experiment.train.run_dir / "quantization"
     with progress("Predicting") as on_case:
         result = quantize_model(loaded, folder, keep=keep, on_case=on_case)

@@ -33,6 +33,12 @@ def report(
     masks: Annotated[
         Path | None, typer.Option(help="Reference masks of the cases, where they have moved.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Of the network that `train --repair` has trained, and of both."
+        ),
+    ] = False,
     audit: Annotated[
         bool, typer.Option(help="Read all data for sizes, class shares and leaks.")
     ] = True,
@@ -43,16 +49,27 @@ def report(
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
 
-    source = find_source(run, config, images, masks)
+    source = find_source(_repaired_run(run) if repair else run, config, images, masks)
     facts = _audit(source) if audit else None
     html, twin, content = write_report(source, output, facts)
     if as_json:
         typer.echo(json.dumps(json.loads(twin.read_text(encoding="utf-8")), indent=2))
         return
     say(content.headline)
+    if content.repair is not None and content.repair.comparison.why_not:
+        say(content.repair.comparison.why_not)
     for part in content.missing:
         say(f"not in the report: {part.what}: {part.why}")
     say(f"written: {html}\nwritten: {twin}")
+
+
+def _repaired_run(config: Path) -> Path:
+    """The folder of a config's repaired run; a folder of it that is given stays."""
+    if config.is_dir():
+        return config
+    from flexseg.cli.app import load_config
+
+    return load_config(config, None, strict=False, repaired=True).experiment.train.run_dir
 
 
 def _refuse_odd_names(output: Path | None) -> None:

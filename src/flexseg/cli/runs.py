@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,11 @@ from rich.markup import escape
 from flexseg.cli.app import (
     BackendOption,
     ConfigArgument,
+    RepairOption,
     SetOption,
     StrictOption,
+    TimeOption,
+    TrainedRepairOption,
     app,
     console,
     errors,
@@ -21,6 +25,7 @@ from flexseg.cli.app import (
     progress,
     say,
     select_backend,
+    with_time,
 )
 from flexseg.errors import ConfigError
 
@@ -38,14 +43,24 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted training.")
     ] = False,
+    duration: TimeOption = None,
+    repair: RepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Train the network of a config."""
+    started = time.monotonic()
     select_backend(backend)
     from flexseg.training.trainer import Training
 
-    run = Training(load_config(config, overrides, strict), console).run(resume=resume)
+    loaded = load_config(config, with_time(overrides, duration), strict)
+    if repair:
+        from flexseg.cli.repairs import repaired_training
+
+        training = repaired_training(loaded, resume=resume, started=started)
+    else:
+        training = Training(loaded, console, started=started)
+    run = training.run(resume=resume)
     say(f"Best epoch {run.best_epoch + 1}: val_loss {run.best_loss:.4f}\nWeights: {run.weights}")
 
 
@@ -63,13 +78,18 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results.")
     ] = None,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Score the trained model, or any folder of masks, per case and class."""
     from flexseg.reporting import print_scores
 
-    loaded = load_config(config, overrides, strict)
+    if repair and predictions is not None:
+        raise ConfigError(
+            "--repair is of a trained model, --predictions of any masks.", "Leave one of them out."
+        )
+    loaded = load_config(config, overrides, strict, repair)
     if (predictions is None) != (masks is None):
         raise ConfigError(
             "--predictions and --masks belong together.", "Give both, or none of them."
@@ -96,6 +116,10 @@ def evaluate(
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
         Tracker(loaded, RunManifest(run_dir, loaded)).evaluation(folder, summary)
     print_scores(console, summary)
+    if repair:
+        from flexseg.cli.repairs import tell_gain
+
+        tell_gain(loaded.experiment.train.run_dir, folder)
     say(f"Results: {folder}")
 
 
@@ -131,6 +155,7 @@ def infer(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
     ] = None,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
@@ -139,7 +164,7 @@ def infer(
     from flexseg.inference.infer3d import holds_volumes
     from flexseg.inference.run import infer as infer_trained
 
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, repair)
     place = source or loaded.experiment.infer.images_dir
     if place is not None and holds_volumes(place):
         from flexseg.cli.infer3d import predict_volumes

@@ -13,6 +13,7 @@ from flexseg.cli.app import (
     ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedRepairOption,
     app,
     errors,
     load_config,
@@ -33,6 +34,7 @@ def tiled_infer(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
     ] = None,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
@@ -40,7 +42,7 @@ def tiled_infer(
     select_backend(backend)
     from flexseg.inference.tiled import tiled_infer as infer_trained
 
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_image:
         result = infer_trained(loaded, source, output, on_image)
     say(f"{len(result.areas)} image(s) predicted.")

@@ -15,6 +15,7 @@ from flexseg.cli.app import (
     JsonOption,
     SetOption,
     StrictOption,
+    TrainedRepairOption,
     app,
     console,
     load_config,
@@ -43,6 +44,7 @@ def tune_postprocessing(
         typer.Option("--output", "-o", help="Folder of the tables (default: in the run's)."),
     ] = None,
     as_json: JsonOption = False,
+    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
@@ -50,7 +52,7 @@ def tune_postprocessing(
     select_backend(backend)
     from flexseg.evaluation.tune import tune
 
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, repair)
     folder = output or loaded.experiment.train.run_dir / "postprocessing"
     folds = _folds(loaded.experiment)
     with progress("Predicting") as on_case:

@@ -1,0 +1,152 @@
+"""`flexseg plan` and `flexseg auto`: from a folder to a config, and to a trained network."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flexseg.cli.app import BackendOption, app, console, say, select_backend
+
+if TYPE_CHECKING:
+    from flexseg.planning.plan import Plan
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(help="Folder of images and masks, or of volumes and label volumes.")
+]
+SplitFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--split",
+        metavar="FILE",
+        help="Who is in train, valid and test (default: DATASET/split.json, else a new split).",
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX", help="Finds patient or volume in a file name; none is in two splits."
+    ),
+]
+Device = Literal["auto", "cpu"]
+DeviceOption = Annotated[
+    Device, typer.Option(help="'cpu': leave a GPU alone, and plan for the time without it.")
+]
+
+
+@app.command()
+def plan(
+    dataset: DatasetArgument,
+    duration: Annotated[
+        str, typer.Option("--time", metavar="TIME", help="For the training: 90s, 10m, 1h30m.")
+    ] = "10m",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the config (default: <dataset>_flexseg)."),
+    ] = None,
+    split: SplitFileOption = None,
+    group: GroupOption = None,
+    device: DeviceOption = "auto",
+    backend: BackendOption = None,
+) -> None:
+    """Look at a dataset and write a config for the time at hand, each value with its reason."""
+    _select(device, backend)
+    from flexseg.planning.duration import parse_duration
+    from flexseg.planning.plan import make_plan
+
+    seconds = parse_duration(duration)
+    made = make_plan(
+        dataset, _folder(dataset, output), seconds, split_file=split, group=group, stage=say
+    )
+    _print(made)
+    say(f"Written: {made.config}\nNext: flexseg train {made.config}")
+
+
+@app.command()
+def auto(
+    dataset: DatasetArgument,
+    duration: Annotated[
+        str,
+        typer.Option("--time", metavar="TIME", help="For everything together: 90s, 10m, 1h30m."),
+    ] = "10m",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of all results (default: <dataset>_flexseg)."),
+    ] = None,
+    split: SplitFileOption = None,
+    group: GroupOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run has stopped.")
+    ] = False,
+    device: DeviceOption = "auto",
+    backend: BackendOption = None,
+) -> None:
+    """Check, plan, train, tune the postprocessing, evaluate and report, in the given time."""
+    started = time.monotonic()
+    _select(device, backend)
+    from flexseg.planning.auto import Auto
+    from flexseg.planning.duration import format_duration, parse_duration
+    from flexseg.reporting import print_scores
+
+    pipeline = Auto(_folder(dataset, output), parse_duration(duration), started, console)
+    if resume:
+        pipeline.reopen()
+    else:
+        _print(pipeline.plan(dataset, split_file=split, group=group))
+    result = pipeline.run(resume=resume)
+    print_scores(console, result.summary)
+    say(
+        f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
+        f"Took {format_duration(time.monotonic() - started)} of "
+        f"{format_duration(pipeline.seconds)}."
+    )
+
+
+def _select(device: Device, backend: str | None) -> None:
+    if device == "cpu":
+        # Read by the engines when they are imported.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    select_backend(backend)
+
+
+def _folder(dataset: Path, output: Path | None) -> Path:
+    if output is not None:
+        return output
+    place = dataset.resolve()
+    return place.with_name(f"{place.name}_flexseg")
+
+
+def _print(made: Plan) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flexseg.planning.duration import format_duration
+    from flexseg.planning.plan import warnings
+
+    table = Table(box=SIMPLE_HEAD, show_header=False, padding=(0, 1))
+    for name, text in made.facts:
+        table.add_row(escape(name), escape(text))
+    model = made.loaded.experiment.model
+    table.add_section()
+    table.add_row(
+        "network",
+        escape(
+            f"{model.model}, {model.image_width} x {model.image_height} pixels, "
+            f"{model.num_layers} levels from {model.base_filters} filters, "
+            f"{made.step.parameters:,} parameters"
+        ),
+    )
+    images = made.seconds / made.step.seconds * made.step.batch
+    table.add_row(
+        "training",
+        f"{format_duration(made.seconds)}, about {made.seconds / made.step.seconds:,.0f} steps of "
+        f"{made.step.batch} images, each training image {images / made.training:.0f} times",
+    )
+    console.print(table)
+    for finding in warnings(made.findings):
+        console.print(f"[yellow]{escape(finding.what)}[/] {escape(finding.fix)}")

@@ -1,0 +1,190 @@
+"""`flexseg tune`: a search for better values of a config."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexseg.cli.app import (
+    BackendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    StrictOption,
+    app,
+    console,
+    errors,
+    load_config,
+    progress,
+    say,
+    select_backend,
+)
+
+if TYPE_CHECKING:
+    from flexseg.planning.search import Found
+
+_SHOWN = 5
+
+
+@app.command("tune")
+def tune(
+    config: ConfigArgument,
+    duration: Annotated[
+        str,
+        typer.Option(
+            "--time", metavar="DURATION", help="For the whole search, e.g. 90s, 10m, 2h, 1h30m."
+        ),
+    ],
+    overrides: SetOption = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Trials at a time, which share the processors; on 2 cores 1 is best.",
+        ),
+    ] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew; an earlier search moves aside.")
+    ] = False,
+    as_json: JsonOption = False,
+    strict: StrictOption = False,
+    backend: BackendOption = None,
+) -> None:
+    """Search for better values by many short trainings; the same command again goes on."""
+    from flexseg.planning.duration import parse_duration
+
+    started = time.time()
+    seconds = parse_duration(duration)
+    loaded = load_config(config, overrides, strict)
+    from flexseg.planning.study import require_optuna
+
+    require_optuna()
+    select_backend(backend)
+    import keras
+
+    from flexseg.planning.search import Search
+
+    search = Search(
+        loaded,
+        overrides or (),
+        seconds,
+        backend=keras.backend.backend(),
+        processes=processes,
+        say=_tell if as_json else say,
+        started=started,
+    )
+    with progress("Searching") as on_time:
+        found = search.run(fresh=fresh, on_time=on_time)
+    if as_json:
+        typer.echo(json.dumps(_as_dict(found), indent=2))
+        return
+    _print(found)
+
+
+def _tell(text: str) -> None:
+    """Beside JSON, which has the standard output for itself."""
+    errors.print(text, markup=False, soft_wrap=True)
+
+
+def _as_dict(found: Found) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "trials": [
+            {
+                "trial": t.number,
+                "state": str(t.state),
+                "score": t.score,
+                "seconds": t.seconds,
+                "values": t.values,
+                "reason": t.reason,
+            }
+            for t in found.trials
+        ],
+        "best": found.best.number if found.best else None,
+        "importance": found.importance,
+        "config": str(found.config) if found.best else None,
+        "table": str(found.table),
+    }
+
+
+def _print(found: Found) -> None:
+    states = [str(t.state) for t in found.trials]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    console.print(f"\n[bold]{len(states)} trials[/] ({counts}).")
+    if found.best is None:
+        say(f"None was finished. All trials: {found.table}")
+        return
+    _print_keys(found)
+    _print_trials(found)
+    if found.start is not None and found.start.score is not None:
+        say(
+            f"{found.metric}: {found.best.score:.4f} of trial {found.best.number}, "
+            f"{found.start.score:.4f} of the config as it is. The best of many is better by luck, "
+            "too: the test set tells what it is worth."
+        )
+    say(
+        f"Best config: {found.config}\nAll trials:  {found.table}\n"
+        f"Next: flexseg train {found.config}    trains it for as long as the config says"
+    )
+
+
+def _print_keys(found: Found) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flexseg.planning.space import as_text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("key", overflow="fold")
+    for name in ("as it was", "best"):
+        table.add_column(name, justify="right", overflow="fold")
+    if found.importance:
+        table.add_column("importance", justify="right", no_wrap=True)
+    table.add_column("searched", overflow="fold")
+    order = sorted(found.parameters, key=lambda p: -found.importance.get(p.name, 0.0))
+    for p in order:
+        best = found.best.values[p.name] if found.best else p.start
+        share = [f"{found.importance.get(p.name, 0.0):.0%}"] if found.importance else []
+        changed = repr(best) != repr(p.start)
+        table.add_row(
+            escape(p.name),
+            escape(as_text(p.start)),
+            escape(as_text(best)),
+            *share,
+            escape(str(p)),
+            style="green" if changed else None,
+        )
+    console.print(table)
+    if not found.importance:
+        console.print("[dim]Importances are told from 8 finished trials on.[/]")
+
+
+def _print_trials(found: Found) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    from flexseg.planning.duration import format_duration
+    from flexseg.planning.space import as_text
+    from flexseg.planning.study import State
+
+    sign = -1 if found.maximize else 1
+    finished = [t for t in found.trials if t.state is State.FINISHED]
+    ranked = sorted(finished, key=lambda t: (sign * (t.score or 0.0), t.number))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("trial", justify="right")
+    table.add_column(found.metric, justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("values", overflow="fold")
+    for trial in ranked[:_SHOWN]:
+        values = ", ".join(
+            f"{name.partition('.')[2]} {as_text(value)}" for name, value in trial.values.items()
+        )
+        what = "as it is" if trial.is_start else values
+        score = "-" if trial.score is None else f"{trial.score:.4f}"
+        table.add_row(str(trial.number), score, format_duration(trial.seconds), escape(what))
+    console.print(table)

@@ -1,0 +1,179 @@
+"""Everything in one go and in time: plan, check, train, postprocessing, evaluation, report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flexseg.checking.audit import audit
+from flexseg.config.findings import Severity
+from flexseg.config.load import load
+from flexseg.data.initialize import CONFIG_NAME
+from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.run import evaluate
+from flexseg.evaluation.tune import tune
+from flexseg.outputs import make_folder
+from flexseg.planning.data import PlannedData
+from flexseg.planning.network import Shape
+from flexseg.planning.plan import Plan, make_plan
+from flexseg.planning.timing import StepTime
+from flexseg.report.html import write_report
+from flexseg.report.sources import find_source
+from flexseg.training.run import RunManifest
+from flexseg.training.tracking import Tracker
+from flexseg.training.trainer import Training
+
+logger = logging.getLogger(__name__)
+
+# What comes after the training, in seconds: starting (engines, tables, report), per prediction of
+# an image in Keras' time for a validation step, and per pixel of a case for scores and pictures.
+_STARTING = 15.0
+_PER_PIXEL = 5e-7
+_PER_VOXEL = 2e-7
+# Views of test-time augmentation, which are tried on the validation images and used on the test
+# images.
+_VIEWS = 4
+# The training gets this share of the time at least.
+_LEAST_TRAINING = 0.5
+
+
+@dataclass(frozen=True)
+class AutoResult:
+    """What a person wants of it.
+
+    Attributes
+    ----------
+    summary : of the evaluation.
+    """
+
+    summary: dict[str, Any]
+    report: Path
+    model: Path
+
+
+class Auto:
+    """From a dataset to a report.
+
+    Parameters
+    ----------
+    output : folder of config and results.
+    seconds : for everything.
+    started : `time.monotonic()` of when they begin.
+    """
+
+    def __init__(self, output: Path, seconds: float, started: float, console: Console) -> None:
+        self.output = output
+        self.config = output / CONFIG_NAME
+        self.seconds = seconds
+        self.started = started
+        self.console = console
+        # Seconds that are needed after the training, known when it is planned.
+        self._after: float | None = None
+
+    def plan(self, dataset: Path, *, split_file: Path | None, group: str | None) -> Plan:
+        """Write the config.
+
+        Raises
+        ------
+        ConfigError, DataError : see `make_plan`.
+        """
+        if self.config.exists():
+            raise ConfigError(
+                "Results of an earlier `flexseg auto` or `plan` are there.",
+                "Go on with --resume, or give another --output folder.",
+                str(self.output),
+            )
+        return make_plan(
+            dataset,
+            self.output,
+            self.seconds,
+            split_file=split_file,
+            group=group,
+            stage=self._stage,
+            training=self._for_training,
+        )
+
+    def reopen(self) -> None:
+        """Go on with the config that is there.
+
+        Raises
+        ------
+        ConfigError : there is none.
+        """
+        if not self.config.exists():
+            raise ConfigError("There is nothing to go on with.", "Leave --resume out.",
+                              str(self.config))  # fmt: skip
+
+    def run(self, *, resume: bool = False) -> AutoResult:
+        """Check the data, train, choose the postprocessing, evaluate and report.
+
+        Raises
+        ------
+        FlexsegError : anything that the user can act on; `Interrupted` after a signal.
+        """
+        loaded = load(self.config)
+        self._stage("Checking the data")
+        # Slices of volumes were cut and divided by ourselves; to look at all of them takes minutes.
+        checked = audit(loaded, with_data=loaded.experiment.volume.images_dir is None)
+        for finding in checked.findings:
+            if finding.severity is Severity.ERROR:
+                raise DataError(finding.what, finding.fix, finding.where)
+        if self._after is not None:
+            seconds = self._training_seconds(self._after)
+            loaded = load(self.config, [f"train.minutes={seconds / 60:.4f}"])
+        e = loaded.experiment
+        self._stage("Training")
+        # Planning, checking and what comes afterwards have their own part of the time.
+        began = time.monotonic()
+        again = resume and (e.train.run_dir / "run.json").exists()
+        run = Training(loaded, self.console, started=began).run(resume=again)
+        self._stage("Choosing the postprocessing on the validation set")
+        tune(loaded, e.train.run_dir / "postprocessing", views=False)
+        self._stage("Evaluating on the test set")
+        folder = e.train.run_dir / "evaluation"
+        summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
+        Tracker(loaded, RunManifest(e.train.run_dir, loaded)).evaluation(folder, summary)
+        make_folder(self.output)
+        report, _, _ = write_report(
+            find_source(e.train.run_dir), self.output / "report.html", checked.as_dict()
+        )
+        return AutoResult(summary, report, run.weights)
+
+    def _stage(self, text: str) -> None:
+        minutes = (time.monotonic() - self.started) / 60
+        self.console.print(f"[bold]{text}[/] ({minutes:.1f} min)", highlight=False)
+
+    def _for_training(self, data: PlannedData, step: StepTime, shape: Shape) -> float:
+        """The seconds for the training, which leave enough for what comes after it."""
+        self._after = after_training(data, step, shape)
+        least = _LEAST_TRAINING * self.seconds
+        if self._training_seconds(self._after) <= least:
+            logger.warning(
+                "Evaluation and report will take longer than the time that is left: training gets "
+                "%.0f s, the whole will take more than %.0f s.",
+                least,
+                self.seconds,
+            )
+        return self._training_seconds(self._after)
+
+    def _training_seconds(self, after: float) -> float:
+        """What is left for the training, if `after` seconds are needed for the rest."""
+        left = self.seconds - (time.monotonic() - self.started) - after
+        return max(left, _LEAST_TRAINING * self.seconds)
+
+
+def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
+    """Seconds for the check of the data before and for all that follows the training."""
+    prediction = step.validation / step.batch
+    if data.volumes:
+        predicted = data.volumes + data.validation
+        scored = data.size[0] ** 2 * data.volumes * _PER_VOXEL
+    else:
+        predicted = data.validation + _VIEWS * data.test
+        scored = data.size[0] * data.size[1] * (data.test + data.validation) * _PER_PIXEL
+    return _STARTING + prediction * predicted + scored

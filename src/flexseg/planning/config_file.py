@@ -1,0 +1,156 @@
+"""Writing a config as TOML, with comments, so that it says the same as the one it was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flexseg.config.base import PathRole
+from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import Experiment
+from flexseg.config.tune import ValueRange
+from flexseg.errors import ConfigError
+from flexseg.outputs import write_text
+
+_BARE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+def write_config(
+    path: Path,
+    loaded: LoadedConfig,
+    *,
+    head: Sequence[str] = (),
+    comments: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Write what a config says, defaults left out, as a TOML file in another place.
+
+    Paths of inputs become relative to the new file; outputs stay relative to `[train] run_dir`.
+
+    Parameters
+    ----------
+    loaded : the config with all its overrides.
+    head : comments above.
+    comments : "section.key" -> what stands behind the value.
+
+    Returns
+    -------
+    list[str]
+        "section.key=none" of the values that TOML cannot say; they stand in the file as a comment.
+    """
+    unsaid = [f"{name}=none" for name in loaded.sources if _is_unsaid(loaded.experiment, name)]
+    lines = [f"# {line}".rstrip() for line in head]
+    if unsaid:
+        sets = " ".join(f"--set {text}" for text in unsaid)
+        lines.append(f"# TOML has no word for 'none': this config needs {sets}")
+    sections: dict[str, list[str]] = {}
+    for name in loaded.sources:
+        section, _, key = name.partition(".")
+        sections.setdefault(section, []).append(key)
+    order = list(Experiment.model_fields)
+    for section in sorted(sections, key=order.index):
+        lines += _section(loaded, section, sections[section], path.parent, comments or {})
+    write_text(path, "\n".join(lines).lstrip("\n") + "\n")
+    return unsaid
+
+
+def differences(path: Path, loaded: LoadedConfig) -> list[str]:
+    """The keys ("section.key") in which a written config says something else; outputs aside.
+
+    Raises
+    ------
+    ConfigError : the file cannot be read.
+    """
+    written, meant = load(path).experiment, loaded.experiment
+    return [
+        f"{section}.{key}"
+        for section in Experiment.model_fields
+        for key, field in type(getattr(meant, section)).model_fields.items()
+        if getattr(getattr(written, section), key) != getattr(getattr(meant, section), key)
+        and not any(isinstance(m, PathRole) and m.kind == "output" for m in field.metadata)
+        and f"{section}.{key}" != "train.run_dir"
+    ]
+
+
+def _is_unsaid(experiment: Experiment, name: str) -> bool:
+    section, _, key = name.partition(".")
+    part = getattr(experiment, section)
+    default = type(part).model_fields[key].get_default(call_default_factory=True)
+    return getattr(part, key) is None and default is not None
+
+
+def _section(
+    loaded: LoadedConfig, section: str, keys: Sequence[str], base: Path, comments: Mapping[str, str]
+) -> list[str]:
+    part = getattr(loaded.experiment, section)
+    plain, tables = [], []
+    for key in keys:
+        value = getattr(part, key)
+        if value is None:
+            continue
+        if section == "mask" and key == "classes":
+            for one in part.classes:
+                tables += ["", "[[mask.classes]]"]
+                tables += [
+                    f"{name} = {toml_value(entry)}"
+                    for name, entry in one.model_dump(exclude_unset=True).items()
+                    if entry is not None
+                ]
+            continue
+        if section == "tune" and key == "space":
+            tables += ["", "[tune.space]"]
+            tables += [
+                f"{toml_key(name)} = {toml_value(_spec(spec))}" for name, spec in value.items()
+            ]
+            continue
+        role = _role(type(part).model_fields[key].metadata)
+        if isinstance(value, Path) and role is not None:
+            inside = role.kind == "output"
+            value = relative_path(value, loaded.experiment.train.run_dir if inside else base)
+        comment = comments.get(f"{section}.{key}")
+        plain.append(f"{key} = {toml_value(value)}" + (f"  # {comment}" if comment else ""))
+    return ["", f"[{section}]", *plain, *tables] if plain else tables
+
+
+def _role(metadata: Sequence[Any]) -> PathRole | None:
+    return next((entry for entry in metadata if isinstance(entry, PathRole)), None)
+
+
+def _spec(spec: Any) -> Any:
+    return spec.model_dump(exclude_unset=True) if isinstance(spec, ValueRange) else spec
+
+
+def relative_path(path: Path, base: Path) -> str:
+    """A path as seen from a folder, with '/'; absolute from another drive."""
+    try:
+        return Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:  # another drive on Windows
+        return path.as_posix()
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML, in quotes where it needs them."""
+    return name if set(name) <= _BARE else json.dumps(name, ensure_ascii=False)
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML.
+
+    Raises
+    ------
+    ConfigError : there is no such value in TOML.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        entries = (f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {', '.join(entries)} }}"
+    raise ConfigError(f"TOML cannot say {value!r}.", "Leave it out.", None)

@@ -1,0 +1,60 @@
+"""Durations as people write them on a command line: `90s`, `10m`, `2h`, `1h30m`."""
+
+from __future__ import annotations
+
+import re
+
+from flexseg.errors import ConfigError
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_PART = r"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*{unit}\s*)?"
+_DURATION = re.compile("".join(_PART.format(unit=unit) for unit in _UNITS))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds that a duration stands for.
+
+    Parameters
+    ----------
+    text : numbers with the units d, h, m and s, the longer unit first: '90s', '1.5h', '1h30m'.
+
+    Raises
+    ------
+    ConfigError : the text is something else, or no time at all.
+
+    Examples
+    --------
+    >>> parse_duration("1h30m")
+    5400.0
+    >>> parse_duration("90s")
+    90.0
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = 0.0
+    if match:
+        seconds = sum(float(match[unit] or 0) * size for unit, size in _UNITS.items())
+    if not seconds:
+        unit = " A number needs its unit." if re.fullmatch(r"\s*[\d.]+\s*", text) else ""
+        raise ConfigError(
+            f"{text!r} is no duration.{unit}", "Write for example 90s, 10m, 2h or 1h30m.", "--time"
+        )
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in the same form, to the second: '1h30m', '45s'.
+
+    Examples
+    --------
+    >>> format_duration(5400)
+    '1h30m'
+    >>> format_duration(0.2)
+    '0s'
+    """
+    rest = round(seconds)
+    parts = []
+    for unit, size in (("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -1,0 +1,161 @@
+"""From a folder of data to a config for the time at hand, each value with its reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg import backend
+from flexseg.config.findings import Finding, Severity
+from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import Experiment
+from flexseg.data.initialize import CONFIG_NAME
+from flexseg.errors import ConfigError
+from flexseg.outputs import make_folder, write_json, write_text
+from flexseg.planning.choice import Choice
+from flexseg.planning.data import PlannedData, read_data, sections_of
+from flexseg.planning.duration import format_duration
+from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
+from flexseg.planning.plan_file import plan_text
+from flexseg.planning.timing import StepTime, time_step
+from flexseg.planning.training import recipe_choices
+
+logger = logging.getLogger(__name__)
+
+FINGERPRINT_FILE = "fingerprint.json"
+# How often the network is validated, if that takes no more than this share of the time.
+_VALIDATIONS = 25
+_FEWEST_VALIDATIONS = 5
+_VALIDATION_SHARE = 0.06
+Stage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config that was written, and what it was made from.
+
+    Attributes
+    ----------
+    facts : figures of the dataset in words, (name, value).
+    findings : what a user should know of the data.
+    seconds : for the training.
+    step : what a training step takes here.
+    training : number of training images.
+    """
+
+    loaded: LoadedConfig
+    facts: list[tuple[str, str]]
+    findings: tuple[Finding, ...]
+    choices: list[Choice]
+    seconds: float
+    step: StepTime
+    training: int
+
+    @property
+    def config(self) -> Path:
+        """The file."""
+        return self.loaded.path
+
+
+def make_plan(
+    dataset: Path,
+    output: Path,
+    seconds: float,
+    *,
+    split_file: Path | None = None,
+    group: str | None = None,
+    stage: Stage = lambda text: None,
+    training: Callable[[PlannedData, StepTime, Shape], float] | None = None,
+) -> Plan:
+    """Look at a dataset and write `output`/flexseg.toml for it.
+
+    Parameters
+    ----------
+    dataset : folder of images and masks, or of volumes and label volumes.
+    seconds : for the training.
+    split_file, group : see `read_source`.
+    stage : told what is going on.
+    training : tells the seconds for the training when all costs are known, where `seconds` is for
+        more than that.
+
+    Raises
+    ------
+    ConfigError : there is a config in `output` already.
+    DataError : the data cannot be used.
+    """
+    target = output / CONFIG_NAME
+    if target.exists():
+        raise ConfigError(
+            "There is a config already.", "Remove it, or give another --output folder.", str(target)
+        )
+    stage("Looking at the data")
+    data = read_data(dataset, output, split_file=split_file, group=group, stage=stage)
+    backend.select(None)
+    stage("Measuring a training step")
+    natural = natural_shape(*data.size, data.training)
+    shape, why_size, why_filters, step = _shape(data, natural, seconds)
+    for_training = training(data, step, shape) if training else seconds
+    choices = [
+        *data.choices,
+        *shape_choices(shape, why_size, why_filters),
+        *recipe_choices(data, shape),
+        *_course(data, step, for_training),
+    ]
+    make_folder(output)
+    head = [
+        f"Plan of flexseg for {dataset.name} and {format_duration(for_training)} of training on "
+        "this machine.",
+        *(f"{name}: {text}" for name, text in data.facts),
+        "",
+        "`flexseg train` trains it; any value may be changed.",
+    ]
+    write_json(output / FINGERPRINT_FILE, data.fingerprint)
+    write_text(target, plan_text(head, choices, data.classes, target.parent))
+    loaded = load(target)
+    return Plan(loaded, data.facts, data.findings, choices, for_training, step, data.training)
+
+
+def _shape(data: PlannedData, natural: Shape, seconds: float) -> tuple[Shape, str, str, StepTime]:
+    """The network that the time suffices for, and what its steps take."""
+    step = _measured(data, natural)
+    breadth = data.breadth * natural.width / data.size[0] if data.breadth else None
+    shape, why_size, why_filters = fit_to_time(
+        natural, step.seconds / natural.batch, seconds, breadth, data.training
+    )
+    if shape == natural:
+        return shape, why_size, why_filters, step
+    return shape, why_size, why_filters, _measured(data, shape)
+
+
+def _measured(data: PlannedData, shape: Shape) -> StepTime:
+    """Steps of the recipe's network in this shape."""
+    choices = [*shape_choices(shape, "", ""), *recipe_choices(data, shape), *data.choices]
+    experiment = Experiment.model_validate(sections_of(choices, data.classes))
+    return time_step(experiment, steps=3)
+
+
+def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
+    """How long, and how often validated."""
+    batches = -(-data.validation // step.batch)
+    validation = batches * step.validation + 0.5
+    times = int(_VALIDATION_SHARE * seconds / validation)
+    times = min(_VALIDATIONS, max(_FEWEST_VALIDATIONS, times))
+    steps = max(1, int((seconds / times - validation) / step.seconds))
+    return [
+        Choice(
+            "train", "minutes", round(seconds / 60, 3),
+            "the time for the training, validation and saving included",
+        ),
+        Choice(
+            "train", "epoch_steps", steps,
+            f"a step takes {1000 * step.seconds:.0f} ms here: the network is validated about "
+            f"{times} times",
+        ),
+    ]  # fmt: skip
+
+
+def warnings(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that a user has to know."""
+    return [f for f in findings if f.severity is not Severity.NOTE]

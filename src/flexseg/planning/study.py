@@ -1,0 +1,287 @@
+"""The memory of a search: an Optuna study in an SQLite file, and what we note in it.
+
+Optuna's own state of a trial says what its sampler learns from it; ours, in the trial's attributes,
+says what happened to it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial, Trial
+
+FILE_NAME = "study.db"
+LOCK_NAME = "running.lock"
+_ASK_LOCK = "asking.lock"
+_STUDY = "flexseg"
+# Trials report their score at tenths of their time, since their epochs take differently long.
+STEPS = 10
+_FIRST_PRUNED_STEP = 3
+# Several processes write into one file; each waits this long for the others.
+_SECONDS_TO_WRITE = 60
+
+
+class State(StrEnum):
+    """What happened to a trial."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, for tables.
+
+    Attributes
+    ----------
+    score : of the epoch whose weights were kept; of a pruned trial the last known one.
+    values : "section.key" -> value.
+    reason : why it did not run to its end.
+    is_start : the trial of the config as it is.
+    """
+
+    number: int
+    state: State
+    score: float | None
+    seconds: float
+    epochs: int
+    values: dict[str, Any]
+    reason: str = ""
+    is_start: bool = False
+    worker: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def require_optuna() -> None:
+    """Raise ConfigError if Optuna is not installed; its messages go to our log."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError(
+            "A search needs Optuna, which is not installed.",
+            "Install it: pip install 'flexseg[tune]'.",
+            "flexseg tune",
+        ) from None
+    optuna.logging.disable_default_handler()
+    for name in ("optuna", "alembic"):
+        log = logging.getLogger(name)
+        log.handlers[:] = logging.getLogger("flexseg").handlers
+        log.setLevel(logging.WARNING)
+
+
+@contextmanager
+def _exclusive(file: Path, seconds: float) -> Iterator[bool]:
+    """Hold a lock that ends with the process, however it ends; False: another one holds it.
+
+    Parameters
+    ----------
+    seconds : how long to wait for it.
+    """
+    lock = sqlite3.connect(file, timeout=seconds, isolation_level=None)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+            held = True
+        except sqlite3.OperationalError:
+            held = False
+        yield held
+    finally:
+        lock.close()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a search for this command alone.
+
+    Raises
+    ------
+    ConfigError : another command holds it.
+    """
+    with _exclusive(folder / LOCK_NAME, 0) as held:
+        if not held:
+            raise ConfigError(
+                "Another command searches here.",
+                "Wait for its end; --processes runs several trials at a time.",
+                str(folder),
+            )
+        yield
+
+
+def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution]) -> Trial:
+    """The next trial.
+
+    Processes ask one after the other: on SQLite two that ask at once may both get the trial that
+    waits, as it cannot lock a row.
+    """
+    with _exclusive(folder / _ASK_LOCK, _SECONDS_TO_WRITE):
+        return study.ask(dict(distributions))
+
+
+def _storage(folder: Path) -> RDBStorage:
+    from optuna.storages import RDBStorage
+
+    # Optuna fills in what stands in braces.
+    path = (folder / FILE_NAME).as_posix().replace("{", "{{").replace("}", "}}")
+    return RDBStorage(
+        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": _SECONDS_TO_WRITE}}
+    )
+
+
+def open_study(
+    folder: Path, *, maximize: bool, startup: int, prune: bool = True, seed: int = 0
+) -> Study:
+    """The study of a folder; a new one if there is none.
+
+    Values are chosen by TPE (Watanabe 2023, "Tree-structured Parzen estimator", for all keys
+    together), trials ended early by the median rule (Golovin 2017, Google Vizier).
+
+    Parameters
+    ----------
+    startup : trials before either looks at the scores.
+
+    Raises
+    ------
+    ConfigError : the file is no study.
+    """
+    require_optuna()
+    import optuna
+
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if prune:
+        pruner = optuna.pruners.MedianPruner(startup, n_warmup_steps=_FIRST_PRUNED_STEP)
+    try:
+        return optuna.create_study(
+            storage=_storage(folder),
+            sampler=optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed),
+            pruner=pruner,
+            study_name=_STUDY,
+            direction="maximize" if maximize else "minimize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # SQLAlchemy's own, which are many
+        raise ConfigError(
+            f"This is no study that can be used ({type(error).__name__}).",
+            "Start anew with --fresh: the search moves aside.",
+            str(folder / FILE_NAME),
+        ) from error
+
+
+def note(trial: Trial, **attributes: Any) -> None:
+    """Write what happened to a trial."""
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+
+
+def records(study: Study) -> list[TrialRecord]:
+    """All trials that have begun, in their order."""
+    from optuna.trial import TrialState
+
+    abandoned = study.user_attrs
+    return [
+        _record(trial, abandoned.get(_abandoned(trial.number), {}))
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state is not TrialState.WAITING
+    ]
+
+
+def _record(trial: FrozenTrial, abandoned: Mapping[str, Any]) -> TrialRecord:
+    noted: Mapping[str, Any] = {"state": State.FAILED, **trial.user_attrs, **abandoned}
+    return TrialRecord(
+        number=trial.number,
+        state=State.RUNNING if not trial.state.is_finished() else State(noted["state"]),
+        score=noted.get("score"),
+        seconds=float(noted.get("seconds", 0.0)),
+        epochs=int(noted.get("epochs", 0)),
+        values=json.loads(noted.get("values", "{}")),
+        reason=noted.get("reason", ""),
+        is_start=bool(noted.get("start", False)),
+        worker=int(noted.get("worker", 0)),
+        params=dict(trial.params),
+    )
+
+
+def best_of(trials: list[TrialRecord], *, maximize: bool) -> TrialRecord | None:
+    """The finished trial of the best score; of equal ones the first."""
+    finished = [t for t in trials if t.state is State.FINISHED and t.score is not None]
+    if not finished:
+        return None
+    sign = -1 if maximize else 1
+    return min(finished, key=lambda t: (sign * (t.score or 0.0), t.number))
+
+
+def abandon(study: Study, trial: TrialRecord, state: State, reason: str) -> None:
+    """End a trial whose process is gone; an interrupted one is tried again.
+
+    Parameters
+    ----------
+    state : `FAILED` or `INTERRUPTED`.
+    """
+    from optuna.trial import TrialState
+
+    study.set_user_attr(_abandoned(trial.number), {"state": state, "reason": reason})
+    if state is State.INTERRUPTED:
+        try_again(study, trial)
+        study.tell(trial.number, state=TrialState.FAIL)
+    else:
+        study.tell(trial.number, state=TrialState.PRUNED)  # see `tell`
+
+
+def tell(study: Study, trial: Trial, state: State, score: float | None) -> None:
+    """Tell Optuna how a trial ended.
+
+    A failed trial counts as a bad one, like those that are pruned: the sampler must learn to avoid
+    its values, which it does not from those that Optuna calls failed.
+    """
+    from optuna.trial import TrialState
+
+    if state is State.INTERRUPTED:
+        study.tell(trial, state=TrialState.FAIL)
+    elif state is State.FINISHED and score is not None:
+        study.tell(trial, score)
+    else:
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+def _abandoned(number: int) -> str:
+    """Attribute of the study that says what became of a trial whose process could not."""
+    return f"trial_{number}"
+
+
+def try_again(study: Study, trial: TrialRecord) -> None:
+    """Let the values of a trial be the next ones."""
+    attributes = {"start": True} if trial.is_start else {}
+    study.enqueue_trial(trial.params, user_attrs=attributes)
+
+
+def importances(study: Study) -> dict[str, float]:
+    """Share of each key in the differences between scores; empty where too few are known.
+
+    Watanabe 2023, "PED-ANOVA: Efficiently quantifying hyperparameter importance".
+    """
+    import optuna
+
+    finished = [t for t in records(study) if t.state is State.FINISHED]
+    if len(finished) < 8:
+        return {}
+    try:
+        found = optuna.importance.get_param_importances(study)
+    except (RuntimeError, ValueError):  # e.g. all scores are equal
+        return {}
+    return {name: float(value) for name, value in found.items()}

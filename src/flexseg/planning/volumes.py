@@ -1,0 +1,448 @@
+"""A dataset of volumes and labels: how its slices are cut, divided and evaluated."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flexseg.config.findings import examples
+from flexseg.data.derive import MAX_FOUND, ClassSpec, Derived, classes_of_values
+from flexseg.data.derive_volumes import (
+    GROUP,
+    GROUP_OF_AXES,
+    VolumeOptions,
+    derive_volumes,
+)
+from flexseg.data.images import IMAGE_SUFFIXES, list_files
+from flexseg.data.intensity import Intensity
+from flexseg.data.labels import LabelClass
+from flexseg.data.partition import partition
+from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.data.splits import SPLITS, SplitName, read_split_file
+from flexseg.data.volume_dataset import VolumeDataset, find_dataset, group_of_volume
+from flexseg.data.volume_paths import find_volumes
+from flexseg.errors import DataError
+from flexseg.outputs import refuse_overlap, write_json
+from flexseg.planning.choice import Choice
+from flexseg.planning.volume_survey import Survey, survey_volumes
+
+Progress = Callable[[int, int], None]
+# Images and labels, as people and the Medical Segmentation Decathlon call them.
+_FOLDERS = (("images", "masks"), ("images", "labels"), ("imagesTr", "labelsTr"))
+_SHARES = (0.7, 0.15, 0.15)
+_VALIDATION = 0.2
+# Voxels this much longer in one direction make slices across it too coarse to learn from.
+_ANISOTROPIC = 2.5
+_FEWEST_VOXELS = 16
+# Cutting so many slices of training and validation takes about half a minute.
+_MOST_SLICES = 50_000
+_SLICES = "slices"
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """A dataset of volumes and what was decided about it.
+
+    Attributes
+    ----------
+    split : the volumes of each split, by the names that their slices begin with; none is missing,
+        but there may be no test volumes.
+    classes : background first; their values are those of the label volumes.
+    axes : directions in which slices are cut, the main one first.
+    intensity : how values become grey, as `[volume] intensity`.
+    neighbours : slices on each side that the network sees as channels.
+    channel : which channel of volumes of several; None where they have one.
+    group : regular expression that finds the group of a slice.
+    facts : sizes, spacing, classes and grey values, plain JSON types.
+    reasons : why axes, intensity and channel are so, by the name of the attribute.
+    notes : what a person should know, one sentence each.
+    """
+
+    dataset: VolumeDataset
+    survey: Survey
+    split: dict[SplitName, tuple[str, ...]]
+    classes: tuple[LabelClass, ...]
+    axes: tuple[str, ...]
+    intensity: str
+    neighbours: int
+    channel: int | None
+    group: str
+    facts: dict[str, Any]
+    reasons: dict[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CutSlices:
+    """The slices of a source's training and validation volumes as a dataset.
+
+    Attributes
+    ----------
+    split_file : names slices or volumes; those of the test split have no slices.
+    notes : what was left out, one sentence each.
+    """
+
+    images_dir: Path
+    masks_dir: Path
+    split_file: Path
+    derived: Derived
+    notes: tuple[str, ...]
+
+
+def volume_folders(dataset: Path) -> tuple[Path, Path] | None:
+    """The folders of volumes and labels in a dataset of volumes; None if it is none.
+
+    Images of two dimensions make it a dataset of images.
+    """
+    for names in _FOLDERS:
+        images, labels = (dataset / name for name in names)
+        if not (images.is_dir() and labels.is_dir()):
+            continue
+        try:
+            found = find_volumes(images), find_volumes(labels)
+        except DataError:
+            continue
+        volumes = [[p for p in paths if p.suffix.lower() != ".npy"] for paths in found]
+        if all(volumes) and not list_files(images, IMAGE_SUFFIXES):
+            return images, labels
+    return None
+
+
+def read_volumes_source(
+    dataset: Path,
+    output: Path,
+    *,
+    split_file: Path | None = None,
+    group: str | None = None,
+    on_case: Progress | None = None,
+) -> VolumeSource:
+    """Survey a dataset of volumes, and decide how its slices are cut and divided.
+
+    Parameters
+    ----------
+    dataset : folder with images/ and masks/ (or labels/), or imagesTr/ and labelsTr/.
+    output : where results will go; not where the data are.
+    split_file : names of volumes or groups; without it `split.json` of the dataset, else a split
+        is made.
+    group : regular expression that finds the patient in a volume's name; without it every volume
+        is a patient.
+    on_case : called with (done, total).
+
+    Raises
+    ------
+    ConfigError : `output` lies on the data.
+    DataError : no volumes, files that cannot be read, labels on another grid than their image, a
+        split that does not fit, or too few volumes.
+    """
+    folders = volume_folders(dataset)
+    if folders is None:
+        raise DataError(
+            "The folder is no dataset of volumes.",
+            "Arrange them as images/ and masks/, with equal names, or imagesTr/ and labelsTr/.",
+            str(dataset),
+        )
+    refuse_overlap({"--output": output}, [*folders])
+    found = find_dataset(*folders)
+    survey = survey_volumes(found.by_stem, on_case)
+    specs = _specs(survey, dataset)
+    classes = classes_of_values(specs, ())
+    axes, why_axes = _axes(survey)
+    several = len(axes) > 1
+    groups = {stem: group_of_volume(stem, group, several_axes=several) for stem in survey.scans}
+    notes = _left_out(found)
+    split, about_split = _split(survey, groups, split_file or _own_split_file(dataset))
+    intensity, why_intensity = _intensity(survey)
+    facts = survey.facts(classes) | {
+        "groups": len(set(groups.values())),
+        "split": {name: len(names) for name, names in split.items()},
+        "slices": {axis: _slices(survey, split, axis) for axis in axes},
+    }
+    channel = 0 if survey.channels > 1 else None
+    reasons = {"axes": why_axes, "intensity": why_intensity}
+    if channel is not None:
+        reasons["channel"] = f"of {survey.channels} channels the first"
+        notes.append(f"The volumes have {survey.channels} channels; the first is taken.")
+    return VolumeSource(
+        found,
+        survey,
+        split,
+        classes,
+        axes,
+        intensity.spec,
+        1,
+        channel,
+        group or (GROUP_OF_AXES if several else GROUP),
+        facts,
+        reasons,
+        (*notes, *about_split),
+    )
+
+
+def volume_choices(source: VolumeSource) -> list[Choice]:
+    """What a config says of the volumes of a source."""
+    folders = source.dataset
+    several = len(source.axes) > 1
+    choices = [
+        Choice("volume", "axis", source.axes[0], source.reasons["axes"]),
+        *([Choice("volume", "axes", list(source.axes), "all are trained on")] if several else ()),
+        Choice("volume", "intensity", source.intensity, source.reasons["intensity"]),
+        Choice("volume", "bits", 8, "256 shades are more than the noise leaves"),
+        Choice(
+            "volume",
+            "neighbours",
+            source.neighbours,
+            f"2.5-D: the network sees {source.neighbours} slice before and after",
+        ),
+        Choice("volume", "images_dir", folders.images, "evaluated as volumes, in mm and ml"),
+        Choice("volume", "masks_dir", folders.labels, "their labels"),
+        Choice("model", "image_channels", 2 * source.neighbours + 1, "a slice and its neighbours"),
+        Choice("eval", "batch_size", 16, "slices that are predicted at once"),
+    ]
+    if several:
+        mean = "mean of the probabilities over the axes: few voxels are wrong in all of them"
+        choices.append(Choice("infer3d", "average_axes", True, mean))
+    if source.channel is not None:
+        choices.append(Choice("infer3d", "channel", source.channel, source.reasons["channel"]))
+    return choices
+
+
+def cut(source: VolumeSource, output: Path, on_case: Progress | None = None) -> CutSlices:
+    """Cut the training and validation volumes into `output`/slices, and write a split file there.
+
+    Test volumes need no slices, as they are evaluated whole. Slices without any label train only
+    as far as they are not more than those with labels; all are cut, as neighbours are seen.
+
+    Raises
+    ------
+    DataError, ConfigError, ResourceError : see `derive_volumes`.
+    """
+    dataset = source.dataset
+    wanted = {stem for name in ("train", "valid") for stem in source.split.get(name, ())}
+    options = VolumeOptions(
+        axes=tuple(SliceAxis(axis) for axis in source.axes),
+        intensity=Intensity.parse(source.intensity),
+        labels=tuple(ClassSpec(c.name, c.values) for c in source.classes[1:]),
+        channel=source.channel,
+    )
+    by_stem = dataset.by_stem
+    derived = derive_volumes(
+        dataset.images,
+        dataset.labels,
+        output / _SLICES,
+        options,
+        image_name=dataset.image_name,
+        label_name=dataset.label_name,
+        only={by_stem[stem].id for stem in wanted},
+        on_done=on_case,
+    )
+    train, notes = _training_slices(source, derived.output)
+    split_file = derived.output / "split.json"
+    write_json(split_file, {**source.split, "train": train})
+    return CutSlices(
+        derived.output / "images", derived.output / "masks", split_file, derived, tuple(notes)
+    )
+
+
+def _training_slices(source: VolumeSource, folder: Path) -> tuple[Sequence[str], list[str]]:
+    """The training volumes, or their slices where most of these are without label."""
+    train = source.split["train"]
+    own = set(train)
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["volume"] in own]
+    labelled = [Path(row["image"]).stem for row in rows if row["classes"]]
+    empty = [Path(row["image"]).stem for row in rows if not row["classes"]]
+    if len(empty) <= len(labelled):
+        return train, []
+    every = -(-len(empty) // max(len(labelled), 1))
+    kept = empty[::every]
+    note = (
+        f"{len(empty) - len(kept)} of {len(rows)} training slices are without label and left out: "
+        "they would be the most."
+    )
+    return sorted([*labelled, *kept]), [note]
+
+
+def _specs(survey: Survey, dataset: Path) -> tuple[ClassSpec, ...]:
+    """The classes, with the names that the dataset gives them."""
+    values = survey.values
+    if not values:
+        raise DataError(
+            "No label volume has any label.", "Check that these are the labels.", str(dataset)
+        )
+    if len(values) > MAX_FOUND:
+        raise DataError(
+            f"The labels have {len(values)} different values: are they images?",
+            "Check which folder is which.",
+            str(dataset),
+        )
+    names = _names(dataset / "dataset.json")
+    named = [names.get(value, f"label {value}") for value in values]
+    if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:
+        named = [f"label {value}" for value in values]
+    return tuple(ClassSpec(name, (value,)) for name, value in zip(named, values, strict=True))
+
+
+def _names(path: Path) -> dict[int, str]:
+    """Names of label values: of the Decathlon {"1": "liver"} or of nnU-Net {"liver": 1}."""
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
+        return {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _axes(survey: Survey) -> tuple[tuple[str, ...], str]:
+    """The directions of slices, the main one first, and why."""
+    spacing, shape = survey.spacing, survey.shape
+    ratio = float(spacing.max() / spacing.min())
+    # Across the longest voxels; where they are nearly cubes, across the fewest.
+    main = ANATOMICAL_AXES[int(spacing.argmax() if ratio > _ANISOTROPIC else shape.argmin())]
+    mm = " x ".join(f"{v:.3g}" for v in spacing[::-1])
+    if ratio > _ANISOTROPIC:
+        return (main,), f"voxels of {mm} mm are {ratio:.1f} times as long across these slices"
+    if shape.min() < _FEWEST_VOXELS:
+        return (main,), f"only {shape.min():.0f} slices: other planes would be too thin"
+    slices = int(sum(sum(scan.shape) for scan in survey.scans.values()))
+    if slices > _MOST_SLICES:
+        return ("axial",), f"of three axes there would be {slices} slices"
+    return ANATOMICAL_AXES, f"voxels of {mm} mm are nearly cubes: slices of all three axes"
+
+
+def _intensity(survey: Survey) -> tuple[Intensity, str]:
+    foreground = survey.foreground()
+    if survey.is_ct and foreground.size:
+        low, high = (float(v) for v in np.percentile(foreground, (0.5, 99.5)))
+        low, high = np.floor(low), np.ceil(max(high, low + 1))
+        why = f"CT: {low:g} to {high:g} HU, the 0.5th to 99.5th percentile of the classes"
+        return Intensity.parse(f"{(low + high) / 2:g}/{high - low:g}"), why
+    return Intensity.parse("zscore"), "no CT: mean and deviation of each volume, within +-3"
+
+
+def _own_split_file(dataset: Path) -> Path | None:
+    path = dataset / "split.json"
+    return path if path.is_file() else None
+
+
+def _split(
+    survey: Survey, groups: dict[str, str], path: Path | None
+) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
+    """The volumes of each split, and notes."""
+    notes: list[str] = []
+    if path is None:
+        split = _made_split(survey, groups, list(survey.scans), _SHARES)
+        notes.append("No split is given: volumes are divided by group, classes evenly.")
+    else:
+        split, notes = _given_split(path, groups)
+    if not split.get("valid"):
+        shares = (1 - _VALIDATION, _VALIDATION)
+        split |= _made_split(survey, groups, list(split.get("train", ())), shares)
+        notes.append(
+            "No validation volumes are named: a fifth of the training volumes is held out."
+        )
+    empty = [name for name in ("train", "valid") if not split.get(name)]
+    if empty:
+        raise DataError(
+            f"{len(survey.scans)} volumes of {len(set(groups.values()))} group(s) cannot fill the "
+            f"{' and '.join(empty)} split.",
+            "Give more volumes, at least two of different patients.",
+            str(path or ""),
+        )
+    if not split.get("test"):
+        notes.append("There are no test volumes: scores can only be of the validation set.")
+    return {name: split.get(name, ()) for name in SPLITS}, notes
+
+
+def _made_split(
+    survey: Survey, groups: dict[str, str], stems: Sequence[str], shares: Sequence[float]
+) -> dict[SplitName, tuple[str, ...]]:
+    """Volumes by group into as many splits as there are shares; every class in its share."""
+    if not stems:
+        return {}
+    presence = np.array(
+        [[value in survey.scans[stem].counts for value in survey.values] for stem in stems], bool
+    )
+    count = len({groups[stem] for stem in stems})
+    wanted = list(shares[: max(2, count)])
+    part_of = partition([groups[stem] for stem in stems], presence, wanted, seed=0)
+    return {
+        name: tuple(stem for stem, p in zip(stems, part_of, strict=True) if p == part)
+        for part, name in enumerate(SPLITS[: len(wanted)])
+    }
+
+
+def _given_split(
+    path: Path, groups: dict[str, str]
+) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for stem, group in groups.items():
+        by_name[group].append(stem)
+    by_name |= {stem: [stem] for stem in groups}
+    split: dict[SplitName, tuple[str, ...]] = {}
+    seen: dict[str, str] = {}
+    missing = []
+    for name, entries in read_split_file(path).items():
+        chosen = []
+        for entry in entries:
+            found = by_name.get(entry, [])
+            chosen += found
+            if not found:
+                missing.append(entry)
+        for stem in chosen:
+            if stem in seen:
+                raise DataError(
+                    f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
+                    "A volume may be in one split only.",
+                    str(path),
+                )
+            seen[stem] = name
+        split[name] = tuple(chosen)
+    notes = []
+    if missing:
+        notes.append(
+            f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."
+        )
+    if unused := [stem for stem in groups if stem not in seen]:
+        notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
+    return split, notes
+
+
+def _left_out(dataset: VolumeDataset) -> list[str]:
+    found = dataset.found
+    return [
+        f"{len(names)} {what} left out: {examples(list(names))}."
+        for what, names in (
+            ("volumes without labels", found.images_without_label),
+            ("labels without a volume", found.labels_without_image),
+        )
+        if names
+    ]
+
+
+def _slices(survey: Survey, split: dict[SplitName, tuple[str, ...]], axis: str) -> dict[str, Any]:
+    """Sizes and numbers of the slices of one axis."""
+    across = ANATOMICAL_AXES.index(axis)
+    rows, columns = (a for a in range(3) if a != across)
+    scans = survey.scans
+    sizes = np.array([(s.shape[rows], s.shape[columns]) for s in scans.values()])
+    spacing = survey.spacing
+    return {
+        "median_size": [int(v) for v in np.median(sizes, axis=0)],
+        "largest_size": [int(v) for v in sizes.max(axis=0)],
+        "spacing_mm": [float(spacing[rows]), float(spacing[columns]), float(spacing[across])],
+        "number": {
+            name: int(sum(scans[stem].shape[across] for stem in stems))
+            for name, stems in split.items()
+        },
+        "labelled": {
+            name: int(sum(scans[stem].labelled[across] for stem in stems))
+            for name, stems in split.items()
+        },
+    }

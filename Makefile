@@ -1,7 +1,7 @@
 # Everything a fresh machine needs: Python 3.11 or newer with pip and venv, and make.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,demo,jax,dicom,openvino,onnx
+EXTRAS ?= dev,demo,jax,dicom,openvino,onnx,tune
 BIN := $(VENV)/bin
 
 .PHONY: setup demo test test-all test-browser lint bench benchmark-guard clean

@@ -64,7 +64,7 @@ class DatasetConfig(Section):
     split_file: InputPath = Field(
         None,
         description='JSON file {"train": [...], "valid": [...], "test": [...]} with ids of cases '
-        "or names of groups.",
+        "or names of groups; beside folders of the splits it chooses among their cases.",
     )
     split: tuple[float, float, float] = Field(
         (0.7, 0.15, 0.15),
@@ -76,7 +76,9 @@ class DatasetConfig(Section):
         "names patient or volume. One group never lies in two splits.",
     )
     mask_name: str = Field(
-        "{id}", description="Stem of a mask for the image stem `{id}`, e.g. '{id}_mask'."
+        "{id}",
+        description="Stem of a mask for the image stem `{id}`, e.g. '{id}_mask'; '{id:img=mask}' "
+        "puts mask for img.",
     )
     resize_interpolation: Literal["auto", "nearest", "bilinear", "cubic", "area", "lanczos"] = (
         Field(

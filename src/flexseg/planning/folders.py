@@ -303,7 +303,8 @@ def _replacements(stem: str, name: str) -> Iterable[str]:
     old, new = stem[start : len(stem) - end], name[start : len(name) - end]
     # Numbers tell cases apart: what is replaced must be words. Where nothing stays, any image
     # would go with any mask.
-    if old != stem and old and stem.replace(old, new, 1) == name and not re.search(r"[\d{}=]", old + new):
+    are_words = old not in ("", stem) and not re.search(r"[\d{}=]", old + new)
+    if are_words and stem.replace(old, new, 1) == name:
         yield f"{{id:{old}={new}}}"
     elif re.fullmatch(r"[-_ .]0+", old) and not new and not end:
         yield f"{{id:{old}=}}"  # the channel of nnU-Net's images

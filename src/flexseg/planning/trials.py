@@ -141,6 +141,7 @@ class Report:
     Attributes
     ----------
     pruned, interrupted : why it shall stop.
+    share : of its time that had gone when it was last compared with others.
     """
 
     def __init__(self, trial: Trial, job: Job, stop: Flag) -> None:
@@ -153,6 +154,7 @@ class Report:
         self.epochs = 0
         self.pruned = False
         self.interrupted = False
+        self.share = 0.0
         self._loss = math.inf
         self._step = 0
 
@@ -186,6 +188,7 @@ class Report:
             self.trial.report(float(self.score or 0.0), passed)
         if step > self._step and step < STEPS:
             self.pruned = self.trial.should_prune()
+            self.share = self.elapsed() / self.seconds
         self._step = max(step, self._step)
         return self.pruned or self.shall_stop()
 
@@ -200,9 +203,11 @@ def train(loaded: LoadedConfig, report: Report) -> None:
     ------
     FlexsegError : anything that the user can act on.
     """
+    import keras
     from rich.console import Console
 
     from flexseg.planning.epoch_report import EpochReport
+    from flexseg.training.memory import release
     from flexseg.training.trainer import Training
 
     with (loaded.experiment.train.run_dir / LOG_FILE).open("w", encoding="utf-8") as file:
@@ -216,6 +221,8 @@ def train(loaded: LoadedConfig, report: Report) -> None:
             training.run()
         finally:
             log.handlers[:] = kept
+            keras.utils.clear_session()  # the graphs of all trials would stay otherwise
+            release()
 
 
 def work(job: Job, worker: int, stop: Flag, train: Train) -> None:
@@ -268,8 +275,8 @@ def _try(
         if report.interrupted:
             raise Interrupted("The search was stopped.", "The same command goes on.")
         if report.pruned:
-            share = report.elapsed() / report.seconds
-            state, reason = State.PRUNED, f"below the median of the others after {share:.0%}"
+            when = f"after {report.share:.0%} of the time"
+            state, reason = State.PRUNED, f"below the median of the others {when}"
         elif report.score is None:
             raise TrainingError(
                 "The time sufficed for no epoch.", "Give trials more time: [tune] trial_minutes."
@@ -326,6 +333,9 @@ def _load_engine(backend: str) -> None:
 
     select(backend)
     import flexseg.training.trainer  # noqa: F401
+
+    # It warns of graphs that are made anew, as they must be for each trial.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _end_with_parent() -> None:

@@ -109,7 +109,7 @@ def test_the_page_has_all_of_it(run: Path, tmp_path: Path) -> None:
 
 def test_an_ordinary_run_has_no_such_section(tmp_path: Path) -> None:
     html, _, content = write_report(find_source(write_sample_run(tmp_path)))
-    assert content.repair is None and content.title == "run"
+    assert content.repair is None and content.title == tmp_path.name
     assert 'id="repair"' not in html.read_text(encoding="utf-8")
 
 

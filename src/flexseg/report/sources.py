@@ -218,7 +218,10 @@ def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
             "of a run or of an evaluation.",
             str(folder),
         )
-    source = Source(folder.name, folder, folder / "evaluation", run_dir=folder)
+    # The usual name of a run's folder says nothing; that of the project does.
+    named = folder.resolve()
+    title = named.parent.name if named.name == "run" else named.name
+    source = Source(title or named.name, folder, folder / "evaluation", run_dir=folder)
     manifest = source.json(folder / MANIFEST, "training and data")
     source.manifest = manifest if isinstance(manifest, dict) else {}
     if source.manifest.get("repair"):

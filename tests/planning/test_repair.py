@@ -88,7 +88,6 @@ def test_what_an_old_config_gains(write: Write) -> None:
         "model.learning_rate": recipe.GENTLE_LEARNING_RATE,
         "train.schedule": recipe.SCHEDULE,
         "train.warmup": recipe.WARMUP,
-        "train.ema": recipe.EMA,
         "train.batch_size": recipe.SMALLEST_BATCH,
         "train.learning_rate_reducer": False,
         "train.patience": 0,
@@ -277,18 +276,6 @@ def test_which_networks_have_normalisation(name: str) -> None:
     assert is_plain(config) == (never or bool(switched))
     for key in switched:
         assert not is_plain(config.model_copy(update={key: True}))
-
-
-def test_averaging_is_shorter_than_the_training(
-    write: Write, make_dataset: Callable[..., Path]
-) -> None:
-    make_dataset({"train": 8, "valid": 4, "test": 4}, classes=3)
-    # 2 steps of 4 images in each of 100 epochs: averages over 5 % of them, 10 steps.
-    overrides = ["train.epochs=100", "train.batch_size=4"]
-    assert after(repair(load(write(), overrides)))["train.ema"] == 0.9
-    assert after(repair(load(write(), ["train.epochs=100000"])))["train.ema"] == recipe.EMA
-    assert after(repair(load(write(), ["train.minutes=5"])))["train.ema"] == recipe.EMA
-    assert "train.ema" not in after(repair(load(write(), ["train.epochs=2"])))
 
 
 AUGMENTOR = """

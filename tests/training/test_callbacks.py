@@ -81,12 +81,12 @@ def steps(clock: Clock, dataset: BatchDataset, tmp_path: Path) -> StepCallbacks:
     guard = NanGuard(dataset)
     done = checkpoint.Progress()
     console = Console(file=io.StringIO(), force_terminal=True)
-    saver = Checkpointer(tmp_path / "c.npz", dataset, done, guard, {}, minutes=10)
+    saver = Checkpointer(tmp_path / "c.npz", dataset, done, guard, {}, 10, lambda: clock.now)
     return StepCallbacks(
         [
             EpochSetter(dataset, 0, 0),
             guard,
-            ProgressLine(console, dataset, 1, []),
+            ProgressLine(console, dataset, str, []),
             StopFile([tmp_path]),
             saver,
         ]
@@ -128,7 +128,7 @@ def test_a_state_that_is_not_finite_is_not_saved(
     clock: Clock, dataset: BatchDataset, tmp_path: Path
 ) -> None:
     guard = NanGuard(dataset)
-    saver = Checkpointer(tmp_path / "c.npz", dataset, checkpoint.Progress(), guard, {}, 0.001)
+    saver = Checkpointer(tmp_path / "c.npz", dataset, checkpoint.Progress(), guard, {}, 0.001, float)
     both = StepCallbacks([guard, saver])
     both.on_epoch_begin(0)
     clock.now += 0.5  # later than the saver's interval, earlier than the guard's

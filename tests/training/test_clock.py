@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from flexseg.config import load
 from flexseg.models.weights import read_weights
 from flexseg.training import clock as clock_module
 from flexseg.training.averaging import AveragedWeights
-from flexseg.training.checkpoint import Progress
+from flexseg.training.checkpoint import read_progress
 from flexseg.training.clock import Clock, TimeLimit
 from flexseg.training.compiling import compile_model
 from flexseg.training.schedule import LearningRate
@@ -95,7 +97,7 @@ def test_ends_in_time_with_the_last_validation(
     monkeypatch: pytest.MonkeyPatch, steps: int, step: float, tail: float
 ) -> None:
     moving = Time(monkeypatch)
-    limit = TimeLimit(Clock(300, 0.0, Progress()), validation_batches=8)
+    limit = TimeLimit(Clock(300, 0.0), validation_batches=8)
     ends = list(moving.epochs(limit, steps, step, tail))
     assert 285 <= ends[-1] <= 302
     assert limit.minutes == 5
@@ -105,26 +107,86 @@ def test_the_share_is_that_of_the_time_without_the_last_validation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     moving = Time(monkeypatch)
-    limit = TimeLimit(Clock(100, 0.0, Progress(seconds=30.0)), validation_batches=0)
+    limit = TimeLimit(Clock(100, 0.0, before=30.0), validation_batches=0)
     limit.reserve = 20.0
     moving.now = 10.0
     assert limit.share() == pytest.approx(0.5)
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock takes 0.2 s, so that no machine is fast or slow."""
+    ticks = itertools.count()
+    monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: 0.2 * next(ticks)))
+
+
+@pytest.mark.usefixtures("looks")
 def test_a_training_stops_at_its_minutes_and_counts_them_as_done(config: Path) -> None:
-    began = time.monotonic()
-    result = train(config, "train.minutes=0.1", "train.schedule=cosine")
-    assert time.monotonic() - began < 30  # far from the 100 epochs' time, however slow the machine
+    keys = ("train.schedule=cosine", "train.epoch_steps=10")
+    result = train(config, "train.minutes=0.5", *keys, started=0.0)
     rates = result.history["lr"]
-    assert rates[-1] < 0.2 * 0.01
-    assert len(rates) < 1000
-    again = train(config, "train.minutes=0.1", "train.schedule=cosine", resume=True)
+    assert rates[-1] < 0.1 * 0.01
+    assert 2 <= len(rates) < 10
+    used = _manifest(config)["seconds"]
+    assert 0.95 * 30 < used < 1.05 * 30
+    again = train(config, "train.minutes=0.5", *keys, resume=True)
     assert again.history == result.history
+    assert _manifest(config)["seconds"] == used
+    more = train(config, "train.minutes=1", *keys, resume=True, started=0.0)
+    assert len(more.history["lr"]) > len(rates)
 
 
-def test_the_time_before_the_training_counts(config: Path) -> None:
+@pytest.mark.usefixtures("looks")
+def test_the_time_before_the_training_counts_also_after_an_interruption(config: Path) -> None:
+    (config.parent / "run").mkdir()
+    stop = config.parent / "run" / "break_training"
+    stop.touch()
+    # The clock of the tests begins at 0: 12 s have gone when it does.
+    train(config, "train.minutes=1", started=-12.0)
+    stop.unlink()
+    known = read_progress(config.parent / "run/models/checkpoint.npz")
+    assert known.seconds > 12
+
+
+def test_without_time_for_a_step_there_is_one_and_a_warning(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     result = train(config, "train.minutes=0.5", started=time.monotonic() - 29)
     assert len(result.history["loss"]) == 1
+    assert "give the training more time" in caplog.text
+
+
+def test_a_run_that_was_interrupted_in_its_last_validation_is_finished(config: Path) -> None:
+    result = train(config, "train.epochs=2")
+    manifest = config.parent / "run/run.json"
+    content = _manifest(config)
+    manifest.write_text(json.dumps(content | {"status": "interrupted"}), encoding="utf-8")
+    again = train(config, "train.epochs=2", resume=True)
+    assert again.best_loss == result.best_loss
+    assert _manifest(config) == content
+
+
+def test_after_its_warm_up_a_constant_rate_is_left_to_the_reducer() -> None:
+    optimizer = SimpleNamespace(learning_rate=1.0)
+    shares = iter([0.0, 0.1, 0.2, 0.5])
+    rate = LearningRate(1.0, lambda share: min(1.0, 0.5 + 4 * share), lambda _: next(shares), 0.125)
+    rate.set_model(SimpleNamespace(optimizer=optimizer))  # type: ignore[arg-type]
+    rate.on_train_begin()
+    seen = []
+    for batch in range(3):
+        rate.on_train_batch_begin(batch)
+        seen.append(optimizer.learning_rate)
+    assert seen == pytest.approx([0.5, 0.9, 1.0])
+    optimizer.learning_rate = 0.3
+    rate.on_train_begin()
+    rate.on_train_batch_begin(3)
+    assert optimizer.learning_rate == 0.3
+
+
+def _manifest(config: Path) -> dict[str, Any]:
+    text = (config.parent / "run/run.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 def test_a_schedule_by_epochs_ends_at_zero_and_the_reducer_rests(config: Path) -> None:

@@ -70,7 +70,11 @@ def auto(
     dataset: DatasetArgument,
     duration: Annotated[
         str,
-        typer.Option("--time", metavar="TIME", help="For everything together: 90s, 10m, 1h30m."),
+        typer.Option(
+            "--time",
+            metavar="TIME",
+            help="For everything together: 90s, 10m, 1h30m; with --resume the time as planned.",
+        ),
     ] = "10m",
     output: Annotated[
         Path | None,
@@ -98,10 +102,11 @@ def auto(
         _print(pipeline.plan(dataset, split_file=split, group=group))
     result = pipeline.run(resume=resume)
     print_scores(console, result.summary)
+    took = format_duration(time.monotonic() - started)
+    given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"
     say(
         f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
-        f"Took {format_duration(time.monotonic() - started)} of "
-        f"{format_duration(pipeline.seconds)}."
+        f"Took {took} {given}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flexseg.checking.audit import audit
+from flexseg.checking.audit import CheckReport, audit
 from flexseg.config.findings import Severity
 from flexseg.config.load import load
 from flexseg.data.initialize import CONFIG_NAME
@@ -20,7 +21,7 @@ from flexseg.evaluation.tune import tune
 from flexseg.outputs import make_folder
 from flexseg.planning.data import PlannedData
 from flexseg.planning.network import Shape
-from flexseg.planning.plan import Plan, make_plan
+from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan, warnings
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
@@ -30,13 +31,12 @@ from flexseg.training.trainer import Training
 
 logger = logging.getLogger(__name__)
 
-# What comes after the training, in seconds: starting (engines, tables, report), per prediction of
-# an image in Keras' time for a validation step, and per pixel of a case for scores and pictures.
+# What comes after the training, in seconds: starting (engines, tables, report), and per pixel of a
+# case or voxel of a volume for scores and pictures; predictions take Keras' time for a validation.
 _STARTING = 15.0
 _PER_PIXEL = 5e-7
 _PER_VOXEL = 2e-7
-# Views of test-time augmentation, which are tried on the validation images and used on the test
-# images.
+# Views of test-time augmentation.
 _VIEWS = 4
 # The training gets this share of the time at least.
 _LEAST_TRAINING = 0.5
@@ -74,6 +74,8 @@ class Auto:
         self.console = console
         # Seconds that are needed after the training, known when it is planned.
         self._after: float | None = None
+        # Codes of the findings that the plan has told of.
+        self._told: set[str] = set()
 
     def plan(self, dataset: Path, *, split_file: Path | None, group: str | None) -> Plan:
         """Write the config.
@@ -88,7 +90,7 @@ class Auto:
                 "Go on with --resume, or give another --output folder.",
                 str(self.output),
             )
-        return make_plan(
+        made = make_plan(
             dataset,
             self.output,
             self.seconds,
@@ -97,6 +99,8 @@ class Auto:
             stage=self._stage,
             training=self._for_training,
         )
+        self._told = {finding.code for finding in made.findings}
+        return made
 
     def reopen(self) -> None:
         """Go on with the config that is there.
@@ -123,6 +127,9 @@ class Auto:
         for finding in checked.findings:
             if finding.severity is Severity.ERROR:
                 raise DataError(finding.what, finding.fix, finding.where)
+        for finding in warnings(checked.findings):
+            if finding.code not in self._told:
+                logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
         if self._after is not None:
             seconds = self._training_seconds(self._after)
             loaded = load(self.config, [f"train.minutes={seconds / 60:.4f}"])
@@ -140,9 +147,20 @@ class Auto:
         Tracker(loaded, RunManifest(e.train.run_dir, loaded)).evaluation(folder, summary)
         make_folder(self.output)
         report, _, _ = write_report(
-            find_source(e.train.run_dir), self.output / "report.html", checked.as_dict()
+            find_source(e.train.run_dir), self.output / "report.html", self._findings(checked)
         )
         return AutoResult(summary, report, run.weights)
+
+    def _findings(self, checked: CheckReport) -> dict[str, Any] | None:
+        """What the report says of the data: the audit's words, of volumes those of the plan."""
+        content = checked.as_dict()
+        if checked.loaded.experiment.volume.images_dir is None:
+            return content
+        try:
+            text = (self.output / FINGERPRINT_FILE).read_text(encoding="utf-8")
+            return content | {"findings": [*content["findings"], *json.loads(text)["findings"]]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _stage(self, text: str) -> None:
         minutes = (time.monotonic() - self.started) / 60
@@ -174,6 +192,6 @@ def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
         predicted = data.volumes + data.validation
         scored = data.size[0] ** 2 * data.volumes * _PER_VOXEL
     else:
-        predicted = data.validation + _VIEWS * data.test
+        predicted = _VIEWS * (data.validation + data.test)
         scored = data.size[0] * data.size[1] * (data.test + data.validation) * _PER_PIXEL
     return _STARTING + prediction * predicted + scored

@@ -125,9 +125,12 @@ def _spec(spec: Any) -> Any:
 def relative_path(path: Path, base: Path) -> str:
     """A path as seen from a folder, with '/'; absolute from another drive."""
     try:
-        return Path(os.path.relpath(path, base)).as_posix()
+        relative = Path(os.path.relpath(path, base))
     except ValueError:  # another drive on Windows
         return path.as_posix()
+    # "..", from a folder that is a link, leads elsewhere.
+    leads_there = (base / relative).resolve() == path.resolve()
+    return (relative if leads_there else path.resolve()).as_posix()
 
 
 def toml_key(name: str) -> str:
@@ -144,9 +147,12 @@ def toml_value(value: Any) -> str:
     """
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, int):
+        return repr(int(value))
+    if isinstance(value, float):
+        return repr(float(value))  # NumPy's own says more
     if isinstance(value, str | Path):
+        _refuse_undecoded(str(value))
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
@@ -154,3 +160,16 @@ def toml_value(value: Any) -> str:
         entries = (f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None)
         return f"{{ {', '.join(entries)} }}"
     raise ConfigError(f"TOML cannot say {value!r}.", "Leave it out.", None)
+
+
+def _refuse_undecoded(text: str) -> None:
+    """File names of systems that name files in bytes may be no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"The name {text.encode(errors='replace').decode()!r} is not UTF-8; TOML cannot say "
+            "it.",
+            "Rename the file or folder.",
+            None,
+        ) from None

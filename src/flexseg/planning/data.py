@@ -10,8 +10,8 @@ from typing import Any
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
-from flexseg.data.splits import find_splits
-from flexseg.outputs import make_folder, write_json
+from flexseg.data.splits import SplitName, find_splits
+from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.mirrors import Flip
@@ -42,10 +42,11 @@ class PlannedData:
     classes : the tables `[[mask.classes]]`.
     size : median width and height of the images (slices) in pixels.
     breadth : shorter side of small objects in pixels, if there are objects.
-    training, validation, test : number of images or slices; `test` of volumes where `volumes`.
+    training, validation, test : number of images or slices; of volumes `test` is the number of
+        those that are evaluated.
     rarest : share of the training images that show the rarest class.
     flips : see `orientation.flips`.
-    volumes : the test cases are volumes, of so many slices each that are predicted; else 0.
+    volumes : slices of all volumes that are evaluated; 0 for images.
     facts : (name, value) in words, fingerprint : the same as plain JSON.
     """
 
@@ -93,12 +94,16 @@ def _of_images(source: Source, output: Path) -> PlannedData:
     if source.needs_split_file:
         make_folder(output)
         written = output / SPLIT_FILE
+        set_aside(written)
         write_json(written, source.split)
     sections = source.sections(written)
+    if (images := _to_predict(source)) is not None:
+        sections["infer"] = {"images_dir": images}
     reasons = {
         "dataset.split_file": source.split_reason,
         "dataset.group": source.group_reason,
         "model.num_classes": "with the background" if len(source.classes) > 1 else "one class",
+        "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
         "image.window": "the values that become black and white, of all training images",
         "mask.unknown_colors": "blended or compressed masks: the nearest class"
         if source.unknown_colors == "nearest"
@@ -124,6 +129,16 @@ def _of_images(source: Source, output: Path) -> PlannedData:
         fingerprint=fingerprint.as_dict(),
         findings=source.findings,
     )
+
+
+def _to_predict(source: Source) -> Path | None:
+    """The test images, else all; None where other files than images lie among them."""
+    if "test" not in source.folders and source.layout.unlabeled:
+        return source.layout.unlabeled[-1].absolute()  # the last split is that for the test
+    folders = source.folders.get("test") or source.folders.get("") or source.folders["train"]
+    # Of an image that is there in several formats, only the config says which one to take.
+    unclear = folders.mixed or source.layout.image_format != "auto"
+    return None if unclear else folders.images.absolute()
 
 
 def _choices(sections: dict[str, dict[str, Any]], reasons: dict[str, str]) -> list[Choice]:
@@ -156,6 +171,10 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         Choice("dataset", "group", source.group, "the volume that a slice is of"),
         Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
     ]  # fmt: skip
+    evaluated: SplitName = "test" if source.split["test"] else "valid"
+    if evaluated == "valid":
+        why = "there are no test volumes, so these scores are too good"
+        choices.append(Choice("model", "evaluation", evaluated, why))
     sizes = source.facts["slices"].values()
     # Slices of several axes share one network, so it is square.
     side = max(length for axis in sizes for length in axis["median_size"])
@@ -171,13 +190,13 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         breadth=None,
         training=len(cases["train"]),
         validation=len(cases.get("valid", ())),
-        test=len(source.split["test"]),
+        test=len(source.split[evaluated]),
         rarest=1.0,
         flips=flips(LabelMap.from_experiment(experiment), cases["train"]),
-        volumes=sum(axis["number"]["test"] for axis in sizes),
+        volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=_volume_facts(source),
         fingerprint=source.facts,
-        findings=tuple(_note(text) for text in (*source.notes, *slices.notes)),
+        findings=(*source.copies, *map(_note, (*source.notes, *slices.notes))),
     )
 
 

@@ -13,7 +13,7 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.data.initialize import CONFIG_NAME
 from flexseg.errors import ConfigError
-from flexseg.outputs import make_folder, write_json, write_text
+from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.planning.choice import Choice
 from flexseg.planning.data import PlannedData, read_data, sections_of
 from flexseg.planning.duration import format_duration
@@ -25,10 +25,14 @@ from flexseg.planning.training import recipe_choices
 logger = logging.getLogger(__name__)
 
 FINGERPRINT_FILE = "fingerprint.json"
-# How often the network is validated, if that takes no more than this share of the time.
+# How often the network is validated, and after how many seconds at the latest, if that takes no
+# more than this share of the time.
 _VALIDATIONS = 25
 _FEWEST_VALIDATIONS = 5
+_BETWEEN_VALIDATIONS = 600.0
 _VALIDATION_SHARE = 0.06
+# A training of fewer steps teaches a network next to nothing.
+_FEWEST_STEPS = 100
 Stage = Callable[[str], None]
 
 
@@ -97,6 +101,7 @@ def make_plan(
     natural = natural_shape(*data.size, data.training)
     shape, why_size, why_filters, step = _shape(data, natural, seconds)
     for_training = training(data, step, shape) if training else seconds
+    _warn_of_little_time(step, for_training)
     choices = [
         *data.choices,
         *shape_choices(shape, why_size, why_filters),
@@ -111,7 +116,9 @@ def make_plan(
         "",
         "`flexseg train` trains it; any value may be changed.",
     ]
-    write_json(output / FINGERPRINT_FILE, data.fingerprint)
+    set_aside(output / FINGERPRINT_FILE)
+    findings = [finding.as_dict() for finding in data.findings]
+    write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})
     write_text(target, plan_text(head, choices, data.classes, target.parent))
     loaded = load(target)
     return Plan(loaded, data.facts, data.findings, choices, for_training, step, data.training)
@@ -136,12 +143,26 @@ def _measured(data: PlannedData, shape: Shape) -> StepTime:
     return time_step(experiment, steps=3)
 
 
+def _warn_of_little_time(step: StepTime, seconds: float) -> None:
+    needed = step.starting + _FEWEST_STEPS * step.seconds
+    if seconds < needed:
+        logger.warning(
+            "%s of training are very little: building the network takes about %.0f s of it, a step "
+            "%.2f s. Below %s it hardly learns anything.",
+            format_duration(seconds),
+            step.starting,
+            step.seconds,
+            format_duration(needed),
+        )
+
+
 def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
     """How long, and how often validated."""
     batches = -(-data.validation // step.batch)
     validation = batches * step.validation + 0.5
     times = int(_VALIDATION_SHARE * seconds / validation)
-    times = min(_VALIDATIONS, max(_FEWEST_VALIDATIONS, times))
+    most = max(_VALIDATIONS, int(seconds / _BETWEEN_VALIDATIONS))
+    times = min(most, max(_FEWEST_VALIDATIONS, times))
     steps = max(1, int((seconds / times - validation) / step.seconds))
     return [
         Choice(

@@ -59,5 +59,7 @@ def plan_text(
 
 
 def _comment(text: str) -> list[str]:
-    wrapped = textwrap.wrap(text, _WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    # Names of classes and folders may hold anything; TOML allows no control characters.
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    wrapped = textwrap.wrap(shown, _WIDTH - 2, break_long_words=False, break_on_hyphens=False)
     return [f"# {line}" for line in wrapped] or [""]

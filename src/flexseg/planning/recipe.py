@@ -23,8 +23,6 @@ GENTLE_LEARNING_RATE = 5e-4
 SCHEDULE = "cosine"
 # Share of the training in which the learning rate rises.
 WARMUP = 0.1
-# Decay per step of the averaged weights.
-EMA = 0.99
 # Smaller batches are raised to it. On a CPU larger ones only make fewer steps of the same time.
 SMALLEST_BATCH = 2
 # Keys of [augmentation] beside its defaults.

@@ -66,7 +66,7 @@ def repair(loaded: LoadedConfig, *, look: bool = True) -> Repaired:
     rules.repair_scale(draft)
     rules.repair_loss(draft)
     rules.repair_batches(draft)
-    rules.repair_course(draft, cases)
+    rules.repair_course(draft)
     rules.repair_augmentation(draft, cases)
     rules.repair_views(draft)
     notes = tuple(rules.notes(draft.result))

@@ -39,10 +39,6 @@ _PLAIN = {"UNet": "normalization", "TransUNet": "batch_norm", "U2Net": "", "Shar
 # Of which the original programs read [model] input_normalize.
 _SCALABLE = ("UNet",)
 _TRANSFORMERS = ("SwinUNet", "TransUNet", "SegFormer")
-# Images per step where the machine chooses, as it does on a CPU.
-_LIKELY_BATCH = 8
-# Share of a training that its averaged weights reach back over.
-_AVERAGED = 0.05
 _OF_VALUES = (
     "noise", "blur", "low_resolution", "sharpening", "contrast", "gamma", "brightness",
 )  # fmt: skip
@@ -75,7 +71,7 @@ def repair_loss(draft: Draft) -> None:
         )
 
 
-def repair_course(draft: Draft, cases: Sequence[Case]) -> None:
+def repair_course(draft: Draft) -> None:
     """Learning rate and what moves the weights: one decision, of which no part goes alone."""
     train = draft.result.train
     if train.schedule == "constant" or from_shell(draft.loaded, "train", "schedule"):
@@ -90,28 +86,12 @@ def repair_course(draft: Draft, cases: Sequence[Case]) -> None:
             "the learning rate falls to 0 at the end, however long the training is",
         )
         draft.set("train", "warmup", recipe.WARMUP, "it rises first, so that the start is steady")
-        why = "averaged weights score better than the last ones, and swing less"
-        draft.set("train", "ema", _decay(draft.result, len(cases)), why)
     if draft.result.train.schedule != "constant":
         if draft.result.train.learning_rate_reducer:
             draft.set("train", "learning_rate_reducer", False, "the schedule takes its place")
         if draft.result.train.patience > 0:
             why = "the schedule ends the training; the best epoch is kept in any case"
             draft.set("train", "patience", 0, why)
-
-
-def _decay(experiment: Experiment, cases: int) -> float:
-    """Decay of the averaged weights: that of the recipe, if the training is long enough for it.
-
-    The average begins with the weights of the start; it may reach back over so many steps only
-    that they are a small part of the training.
-    """
-    train = experiment.train
-    if train.minutes or not (cases or experiment.model.generator):
-        return recipe.EMA
-    size = _LIKELY_BATCH if train.batch_size == "auto" else train.batch_size
-    steps = train.steps_per_epoch if experiment.model.generator else -(-cases // size)
-    return max(0.0, min(recipe.EMA, round(1 - 1 / (_AVERAGED * steps * train.epochs), 3)))
 
 
 def _learning_rate(model: ModelConfig) -> tuple[float, str]:

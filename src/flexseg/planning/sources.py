@@ -390,5 +390,5 @@ def _unread_split(error: DataError, path: Path) -> Finding:
         "split-file-unread",
         str(path),
         f"The dataset's split file is not used: {error.problem}",
-        f"{error.fix} Or name another one with --split-file.",
+        f"{error.fix} Or name another one with --split.",
     )

@@ -40,7 +40,6 @@ def _course(data: PlannedData) -> list[Choice]:
         Choice("train", "schedule", recipe.SCHEDULE,
                "the learning rate follows the clock and is 0 when the time is over"),
         Choice("train", "warmup", recipe.WARMUP, "share of the time in which it rises"),
-        Choice("train", "ema", recipe.EMA, "averaged weights are validated and kept"),
         Choice("train", "patience", 0, "the clock ends the training, nothing else"),
         Choice("train", "epoch_change_infer", False, "no pictures while the clock runs"),
     ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import Finding, examples
 from flexseg.data.derive import MAX_FOUND, ClassSpec, Derived, classes_of_values
 from flexseg.data.derive_volumes import (
     GROUP,
@@ -23,21 +22,20 @@ from flexseg.data.derive_volumes import (
 from flexseg.data.images import IMAGE_SUFFIXES, list_files
 from flexseg.data.intensity import Intensity
 from flexseg.data.labels import LabelClass
-from flexseg.data.partition import partition
 from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
-from flexseg.data.splits import SPLITS, SplitName, read_split_file
+from flexseg.data.splits import SplitName
 from flexseg.data.volume_dataset import VolumeDataset, find_dataset, group_of_volume
 from flexseg.data.volume_paths import find_volumes
 from flexseg.errors import DataError
 from flexseg.outputs import refuse_overlap, write_json
 from flexseg.planning.choice import Choice
+from flexseg.planning.volume_copies import copies_across, equal_volumes, joined_groups
+from flexseg.planning.volume_split import split_volumes
 from flexseg.planning.volume_survey import Survey, survey_volumes
 
 Progress = Callable[[int, int], None]
 # Images and labels, as people and the Medical Segmentation Decathlon call them.
 _FOLDERS = (("images", "masks"), ("images", "labels"), ("imagesTr", "labelsTr"))
-_SHARES = (0.7, 0.15, 0.15)
-_VALIDATION = 0.2
 # Voxels this much longer in one direction make slices across it too coarse to learn from.
 _ANISOTROPIC = 2.5
 _FEWEST_VOXELS = 16
@@ -63,6 +61,7 @@ class VolumeSource:
     facts : sizes, spacing, classes and grey values, plain JSON types.
     reasons : why axes, intensity and channel are so, by the name of the attribute.
     notes : what a person should know, one sentence each.
+    copies : what tells of volumes that are in several splits under several names.
     """
 
     dataset: VolumeDataset
@@ -77,6 +76,7 @@ class VolumeSource:
     facts: dict[str, Any]
     reasons: dict[str, str]
     notes: tuple[str, ...]
+    copies: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def read_volumes_source(
     several = len(axes) > 1
     groups = {stem: group_of_volume(stem, group, several_axes=several) for stem in survey.scans}
     notes = _left_out(found)
-    split, about_split = _split(survey, groups, split_file or _own_split_file(dataset))
+    equal = equal_volumes(found.by_stem, survey)
+    given = split_file or _own_split_file(dataset)
+    split, about_split = split_volumes(survey, joined_groups(groups, equal), groups, given)
     intensity, why_intensity = _intensity(survey)
     facts = survey.facts(classes) | {
         "groups": len(set(groups.values())),
@@ -182,6 +184,7 @@ def read_volumes_source(
         facts,
         reasons,
         (*notes, *about_split),
+        tuple(copies_across(split, equal)),
     )
 
 
@@ -202,6 +205,12 @@ def volume_choices(source: VolumeSource) -> list[Choice]:
         ),
         Choice("volume", "images_dir", folders.images, "evaluated as volumes, in mm and ml"),
         Choice("volume", "masks_dir", folders.labels, "their labels"),
+        Choice(
+            "infer",
+            "images_dir",
+            folders.images,
+            "what `flexseg infer` predicts unless it is told otherwise",
+        ),
         Choice("model", "image_channels", 2 * source.neighbours + 1, "a slice and its neighbours"),
         Choice("eval", "batch_size", 16, "slices that are predicted at once"),
     ]
@@ -329,89 +338,6 @@ def _intensity(survey: Survey) -> tuple[Intensity, str]:
 def _own_split_file(dataset: Path) -> Path | None:
     path = dataset / "split.json"
     return path if path.is_file() else None
-
-
-def _split(
-    survey: Survey, groups: dict[str, str], path: Path | None
-) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
-    """The volumes of each split, and notes."""
-    notes: list[str] = []
-    if path is None:
-        split = _made_split(survey, groups, list(survey.scans), _SHARES)
-        notes.append("No split is given: volumes are divided by group, classes evenly.")
-    else:
-        split, notes = _given_split(path, groups)
-    if not split.get("valid"):
-        shares = (1 - _VALIDATION, _VALIDATION)
-        split |= _made_split(survey, groups, list(split.get("train", ())), shares)
-        notes.append(
-            "No validation volumes are named: a fifth of the training volumes is held out."
-        )
-    empty = [name for name in ("train", "valid") if not split.get(name)]
-    if empty:
-        raise DataError(
-            f"{len(survey.scans)} volumes of {len(set(groups.values()))} group(s) cannot fill the "
-            f"{' and '.join(empty)} split.",
-            "Give more volumes, at least two of different patients.",
-            str(path or ""),
-        )
-    if not split.get("test"):
-        notes.append("There are no test volumes: scores can only be of the validation set.")
-    return {name: split.get(name, ()) for name in SPLITS}, notes
-
-
-def _made_split(
-    survey: Survey, groups: dict[str, str], stems: Sequence[str], shares: Sequence[float]
-) -> dict[SplitName, tuple[str, ...]]:
-    """Volumes by group into as many splits as there are shares; every class in its share."""
-    if not stems:
-        return {}
-    presence = np.array(
-        [[value in survey.scans[stem].counts for value in survey.values] for stem in stems], bool
-    )
-    count = len({groups[stem] for stem in stems})
-    wanted = list(shares[: max(2, count)])
-    part_of = partition([groups[stem] for stem in stems], presence, wanted, seed=0)
-    return {
-        name: tuple(stem for stem, p in zip(stems, part_of, strict=True) if p == part)
-        for part, name in enumerate(SPLITS[: len(wanted)])
-    }
-
-
-def _given_split(
-    path: Path, groups: dict[str, str]
-) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for stem, group in groups.items():
-        by_name[group].append(stem)
-    by_name |= {stem: [stem] for stem in groups}
-    split: dict[SplitName, tuple[str, ...]] = {}
-    seen: dict[str, str] = {}
-    missing = []
-    for name, entries in read_split_file(path).items():
-        chosen = []
-        for entry in entries:
-            found = by_name.get(entry, [])
-            chosen += found
-            if not found:
-                missing.append(entry)
-        for stem in chosen:
-            if stem in seen:
-                raise DataError(
-                    f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
-                    "A volume may be in one split only.",
-                    str(path),
-                )
-            seen[stem] = name
-        split[name] = tuple(chosen)
-    notes = []
-    if missing:
-        notes.append(
-            f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."
-        )
-    if unused := [stem for stem in groups if stem not in seen]:
-        notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
-    return split, notes
 
 
 def _left_out(dataset: VolumeDataset) -> list[str]:

@@ -106,6 +106,7 @@ class NanGuard(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.look()  # the clock may end an epoch at any batch
         loss = float((logs or {}).get("val_loss", 0.0))
         if not math.isfinite(loss):
             raise TrainingError(
@@ -236,6 +237,7 @@ class Checkpointer(keras.callbacks.Callback):
     Parameters
     ----------
     guard : is asked before a state is saved within an epoch, which must not hold NaN.
+    elapsed : tells the seconds of training so far, those before an interruption included.
     """
 
     def __init__(
@@ -246,6 +248,7 @@ class Checkpointer(keras.callbacks.Callback):
         guard: NanGuard,
         remember: Remembered,
         minutes: float,
+        elapsed: Callable[[], float],
     ) -> None:
         super().__init__()
         self.path = path
@@ -254,9 +257,10 @@ class Checkpointer(keras.callbacks.Callback):
         self.guard = guard
         self.remember = remember
         self.interval = minutes * 60
+        self.elapsed = elapsed
         self.stop_signal: int | None = None
         self._restored_metrics = progress.batch == 0
-        self._saved = self._started = time.monotonic()
+        self._saved = time.monotonic()
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Checkpointer:
@@ -304,9 +308,7 @@ class Checkpointer(keras.callbacks.Callback):
             self._interrupt()
 
     def _save(self, epoch: int, batch: int) -> None:
-        now = time.monotonic()
-        self.progress.seconds += now - self._started
-        self._started = now
+        self.progress.seconds = self.elapsed()
         self.progress.epoch, self.progress.batch = epoch, batch
         self.capture()
         checkpoint.save(self.path, self.model, self.progress)

@@ -30,7 +30,7 @@ class Progress:
     callbacks : name -> attributes of the callbacks that remember something.
     signature : what must be equal to go on (model, data, optimizer).
     times : per finished epoch the seconds of its parts, see `ProgressLine`.
-    seconds : training time so far.
+    seconds : training time so far, its starts included.
     """
 
     epoch: int = 0

@@ -8,8 +8,6 @@ from typing import Any
 
 import keras
 
-from flexseg.training.checkpoint import Progress
-
 logger = logging.getLogger(__name__)
 
 # Before the first validation has been measured: how long it takes, as a share of a training step
@@ -27,13 +25,13 @@ class Clock:
     ----------
     seconds : for the whole training, over all its interruptions.
     started : `time.monotonic()` of when this part of it began.
-    progress : knows the seconds before an interruption.
+    before : seconds that the parts before the last interruption have taken.
     """
 
-    def __init__(self, seconds: float, started: float, progress: Progress) -> None:
+    def __init__(self, seconds: float, started: float, before: float = 0.0) -> None:
         self.seconds = seconds
         self.started = started
-        self.before = progress.seconds
+        self.before = before
 
     def elapsed(self) -> float:
         """Seconds of training so far."""
@@ -70,6 +68,15 @@ class TimeLimit(keras.callbacks.Callback):
     def share(self) -> float:
         """How much of the training is done, 0 to 1; at 1 the last validation begins."""
         return self.clock.elapsed() / max(self.clock.seconds - self.reserve, 1e-9)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.clock.left() <= self.reserve:
+            logger.warning(
+                "The %.0f s for the training were over, or nearly, before its first step: reading "
+                "the data and building the network took them. There is a single step; give the "
+                "training more time.",
+                self.clock.seconds,
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._last = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,10 +22,27 @@ _ENDLESS = 1_000_000
 _NEARLY = 0.97
 
 
-def time_is_over(train: TrainConfig, progress: Progress) -> bool:
-    """Whether an interrupted training has no time left to go on."""
+def is_over(train: TrainConfig, progress: Progress) -> bool:
+    """All epochs or minutes are over, or early stopping has ended the training."""
+    waited = progress.callbacks.get("stopper", {}).get("wait", 0)
+    if 0 < train.patience <= waited:
+        return True
+    if not train.minutes:
+        return progress.epoch >= train.epochs
     finished = progress.callbacks.get("clock", {}).get("minutes", 0.0)
-    return finished >= train.minutes or progress.seconds >= _NEARLY * 60 * train.minutes
+    used = max(60 * finished, progress.seconds)
+    # Without a validation there is nothing to keep.
+    return progress.epoch > 0 and used >= _NEARLY * 60 * train.minutes
+
+
+def clock_of(train: TrainConfig, started: float, progress: Progress) -> Clock:
+    """The clock of a training; without `[train] minutes` its time is endless.
+
+    Parameters
+    ----------
+    started : `time.monotonic()` of when the time of `[train] minutes` begins.
+    """
+    return Clock(60 * train.minutes or math.inf, started, progress.seconds)
 
 
 class Course:
@@ -33,7 +51,7 @@ class Course:
     Parameters
     ----------
     batches : of the training.
-    started : `time.monotonic()` of when the time of `[train] minutes` begins.
+    clock : see `clock_of`.
 
     Attributes
     ----------
@@ -45,8 +63,7 @@ class Course:
         experiment: Experiment,
         batches: BatchDataset,
         validation: BatchDataset | None,
-        progress: Progress,
-        started: float,
+        clock: Clock,
     ) -> None:
         self.train = experiment.train
         self.rate = experiment.model.learning_rate
@@ -54,7 +71,6 @@ class Course:
         self.limit: TimeLimit | None = None
         self.epochs = self.train.epochs
         if self.train.minutes:
-            clock = Clock(60 * self.train.minutes, started, progress)
             self.limit = TimeLimit(clock, len(validation.plan) if validation else 0)
             self.epochs = _ENDLESS
 
@@ -64,7 +80,9 @@ class Course:
         callbacks: list[keras.callbacks.Callback] = []
         if train.schedule != "constant" or train.warmup:
             course = partial(factor, train.schedule, warmup=train.warmup, cycles=train.snapshots)
-            callbacks.append(LearningRate(self.rate, course, self.done))
+            # After the warm-up a constant rate is the reducer's to change.
+            until = train.warmup if train.schedule == "constant" else math.inf
+            callbacks.append(LearningRate(self.rate, course, self.done, until))
         if self.limit is not None:
             remember["clock"] = (self.limit, ("minutes",))
             callbacks.append(self.limit)
@@ -82,7 +100,7 @@ class Course:
         if self.limit is None:
             return f"{epoch}/{self.epochs}"
         clock = self.limit.clock
-        return f"{epoch} ({clock.elapsed() / 60:.1f} of {clock.seconds / 60:g} min)"
+        return f"{epoch} ({clock.elapsed() / 60:.1f} of {clock.seconds / 60:.1f} min)"
 
 
 def averaging(

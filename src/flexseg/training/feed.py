@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,12 +38,17 @@ class Feed:
         self.augment = augment
         self.datasets: list[BatchDataset] = []
         self.stores = self._open_stores(package, cases)
-        self.by_class = self._cases_by_class() if experiment.train.oversample else ()
 
     @property
     def drawn(self) -> bool:
         """Whether each step draws cases at random, and an epoch is a number of steps."""
         return self.experiment.model.generator
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of an epoch, whatever the size of the batches; None: as many as show each case."""
+        train = self.experiment.train
+        return train.epoch_steps or (train.steps_per_epoch if self.drawn else None)
 
     @property
     def error(self) -> BaseException | None:
@@ -72,14 +79,18 @@ class Feed:
             stores[split] = store
         return stores
 
-    def _cases_by_class(self) -> tuple[tuple[int, ...], ...]:
+    @cached_property
+    def by_class(self) -> tuple[tuple[int, ...], ...]:
         """The training cases that show a class, at the network's size, for every foreground class
-        that there is."""
+        that there is; empty without `oversample`. All are decoded for it, once."""
+        if not self.experiment.train.oversample:
+            return ()
         store = self.stores["train"]
         shown: dict[int, list[int]] = {}
-        for i in range(len(store)):
-            for class_id in np.flatnonzero(np.bincount(store.labels(i).ravel())[1:]) + 1:
-                shown.setdefault(int(class_id), []).append(i)
+        with ThreadPoolExecutor(max(1, self.experiment.dataset.workers)) as pool:
+            for i, classes in enumerate(pool.map(lambda i: _classes(store, i), range(len(store)))):
+                for class_id in classes:
+                    shown.setdefault(class_id, []).append(i)
         return tuple(tuple(shown[class_id]) for class_id in sorted(shown))
 
     def batches_of(self, size: int) -> list[BatchDataset]:
@@ -114,7 +125,7 @@ class Feed:
             size,
             train.seed,
             shuffle=train.shuffle,
-            steps=train.steps_per_epoch if self.drawn else train.epoch_steps or None,
+            steps=self.steps,
             drawn=self.drawn,
             by_class=self.by_class,
             oversample=train.oversample,
@@ -130,3 +141,9 @@ class Feed:
         self._close_datasets()
         for store in self.stores.values():
             store.close()
+
+
+def _classes(store: Store, index: int) -> list[int]:
+    """The foreground classes of a case."""
+    counts = np.bincount(store.labels(index).ravel())
+    return [int(class_id) for class_id in np.flatnonzero(counts[1:]) + 1]

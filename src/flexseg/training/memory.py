@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import re
 from pathlib import Path
+from typing import Literal
 
 import keras
 
 from flexseg import backend
-from flexseg.errors import FlexsegError
+from flexseg.errors import FlexsegError, ResourceError
 
 # How TensorFlow, JAX/XLA and PyTorch name it, in the error's type or text.
 _OUT_OF_MEMORY = re.compile(
@@ -26,6 +27,27 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | FlexsegError):
         return isinstance(error, MemoryError)
     return bool(_OUT_OF_MEMORY.search(f"{type(error).__name__} {error}"))
+
+
+def explained(
+    error: Exception, of_batches: BaseException | None, batch_size: int | Literal["auto"]
+) -> BaseException:
+    """The cause of a failed training, where the engine has wrapped or hidden it.
+
+    Parameters
+    ----------
+    of_batches : what went wrong as a batch was made.
+    """
+    if isinstance(of_batches, FlexsegError):
+        return of_batches
+    if isinstance(error, FlexsegError) or not out_of_memory(error):
+        return error
+    automatic = batch_size == "auto"
+    size = "single images" if automatic else f"batches of {batch_size}"
+    smaller = "a smaller" if automatic else "a smaller train.batch_size (or 'auto'),"
+    return ResourceError(
+        f"The memory does not suffice for {size}.", f"Use {smaller} model size or base_filters."
+    )
 
 
 def free_memory() -> int | None:

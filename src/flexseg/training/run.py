@@ -70,6 +70,15 @@ class RunManifest:
         }
         self.content["findings"] = [finding.as_dict() for finding in findings]
 
+    def amend(self, **news: Any) -> None:
+        """Change the file of an earlier process, which knew more than this one."""
+        try:
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if any(earlier.get(key) != value for key, value in news.items()):
+            write_json(self.path, earlier | news)
+
     def write(self, **news: Any) -> None:
         """Add `news` and write the file."""
         self.content.update(news)

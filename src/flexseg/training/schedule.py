@@ -49,23 +49,34 @@ class LearningRate(keras.callbacks.Callback):
     highest : the rate that the schedule is a share of.
     course : share of the training that is done -> factor on the rate, see `factor`.
     done : tells the share of the training that is done before batch `batch` of this epoch.
+    until : share from which on the rate is left to others.
     """
 
     def __init__(
-        self, highest: float, course: Callable[[float], float], done: Callable[[int], float]
+        self,
+        highest: float,
+        course: Callable[[float], float],
+        done: Callable[[int], float],
+        until: float = math.inf,
     ) -> None:
         super().__init__()
         self.highest = highest
         self.course = course
         self.done = done
+        self.until = until
         self._current = math.nan
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._current = math.nan
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        rate = self.highest * self.course(self.done(batch))
-        if abs(rate - self._current) <= _STEP * self._current:
+        share = self.done(batch)
+        rate = self.highest * self.course(share)
+        if share >= self.until:
+            # What was interrupted later has the rate that it had.
+            if math.isnan(self._current) or self._current == rate:
+                return
+        elif abs(rate - self._current) <= _STEP * self._current:
             return
         if hasattr(self.model, "jax_state_sync"):
             # Between steps JAX keeps the variables elsewhere, and would forget the new rate.

@@ -7,6 +7,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -17,9 +18,8 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.data.batch_plan import Augment
 from flexseg.data.batches import BatchDataset
-from flexseg.data.pairing import Case
 from flexseg.data.splits import Splits, find_splits
-from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError
+from flexseg.errors import Interrupted
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
@@ -38,15 +38,17 @@ from flexseg.training.callbacks import (
     StepCallbacks,
     StopFile,
 )
+from flexseg.training.clock import Clock
 from flexseg.training.compiling import compile_model
-from flexseg.training.course import Course, averaging, time_is_over
+from flexseg.training.course import Course, averaging, clock_of, is_over
 from flexseg.training.epoch_change import epoch_change
 from flexseg.training.feed import Feed
-from flexseg.training.memory import out_of_memory, release
+from flexseg.training.memory import explained, out_of_memory, release
 from flexseg.training.plateau import plateau_callbacks
 from flexseg.training.progress import ProgressLine
+from flexseg.training.resuming import progress_of
 from flexseg.training.run import RunManifest
-from flexseg.training.signature import BATCH_SIZE, changes, signature_of
+from flexseg.training.signature import BATCH_SIZE
 from flexseg.training.snapshots import Snapshots
 from flexseg.training.supervision import supervised
 from flexseg.training.tensorboard import tensorboard_callbacks
@@ -126,11 +128,19 @@ class Training:
         backend.keep_freed_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = checked_splits(self.experiment, self.splits)
-        progress = self._progress(splits.cases["train"], precision, resume=resume)
+        progress = progress_of(
+            self.experiment,
+            splits.cases["train"],
+            precision,
+            self.checkpoint_file,
+            self.manifest.path,
+            resume=resume,
+        )
         if resume:
             self.manifest.keep_start()
-        if self._is_finished(progress):
+        if is_over(train, progress):
             return self._finished(progress)
+        clock = clock_of(train, self.started, progress)
         package = ModelPackage.create(self.experiment, self.loaded.path.parent)
         fresh = progress.epoch == 0 and progress.batch == 0
         if fresh:
@@ -163,12 +173,12 @@ class Training:
                     f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
                 )
             images = self._images_per_step(package, network, feed, progress)
-            run = self._fit_within_memory(package, network, feed, progress, images)
+            run = self._fit_within_memory(package, network, feed, progress, images, clock)
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
         except Exception as error:
-            cause = self._readable(error, feed)
+            cause = explained(error, feed.error, train.batch_size)
             self.manifest.write(status="failed", error=str(cause))
             raise cause from error
         finally:
@@ -228,11 +238,12 @@ class Training:
         feed: Feed,
         progress: checkpoint.Progress,
         images: BatchSize,
+        clock: Clock,
     ) -> Run:
         """Train; where the size of batches is automatic, halve it whenever memory runs out."""
         while True:
             try:
-                return self._fit(package, network, feed.batches_of(images.size), progress)
+                return self._fit(package, network, feed.batches_of(images.size), progress, clock)
             except Exception as error:
                 if images.size == 1 or not (images.automatic and out_of_memory(error)):
                     raise
@@ -248,43 +259,11 @@ class Training:
                 progress.epoch + 1,
                 progress.batch,
             )
-            if not feed.drawn:
+            if feed.steps is None:
                 progress.batch = progress.batch * before // images.size
             progress.signature[BATCH_SIZE] = images.size
             checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
             self.manifest.write(batch_size=images.as_dict())
-
-    def _progress(
-        self, cases: tuple[Case, ...], precision: str, *, resume: bool
-    ) -> checkpoint.Progress:
-        signature = signature_of(self.experiment, cases, precision)
-        if not resume:
-            return checkpoint.Progress(signature=signature)
-        if not self.checkpoint_file.exists():
-            if not self.manifest.path.exists():
-                checkpoint.read_progress(self.checkpoint_file)  # raises: nothing to resume
-            logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
-            return checkpoint.Progress(signature=signature)
-        progress = checkpoint.read_progress(self.checkpoint_file)
-        if signature[BATCH_SIZE] == "auto":
-            signature[BATCH_SIZE] = progress.signature[BATCH_SIZE]
-        if changed := changes(signature, progress.signature):
-            raise ConfigError(
-                f"The interrupted run had other values of: {', '.join(changed)}.",
-                "Restore them, or train without --resume (the old results move aside).",
-                str(self.checkpoint_file),
-            )
-        return progress
-
-    def _is_finished(self, progress: checkpoint.Progress) -> bool:
-        """All epochs or minutes are over, or early stopping has ended the training."""
-        train = self.experiment.train
-        waited = progress.callbacks.get("stopper", {}).get("wait", 0)
-        if train.minutes:
-            over = progress.epoch > 0 and time_is_over(train, progress)
-        else:
-            over = progress.epoch >= train.epochs
-        return over or 0 < train.patience <= waited
 
     def _finished(self, progress: checkpoint.Progress) -> Run:
         self.console.print(
@@ -292,9 +271,20 @@ class Training:
             "train.minutes or train.patience, if one of these has ended it) to go on."
         )
         best = progress.callbacks["best"]
-        return Run(
-            self.folder, self.weights_file, progress.history, best["best_epoch"], best["best"]
-        )
+        epoch, loss = best["best_epoch"], best["best"]
+        # It may have been interrupted in its very last validation.
+        self.manifest.amend(**self._outcome(progress, epoch, loss))
+        return Run(self.folder, self.weights_file, progress.history, epoch, loss)
+
+    def _outcome(self, progress: checkpoint.Progress, epoch: int, loss: float) -> dict[str, Any]:
+        """What the manifest says of a finished training."""
+        return {
+            "status": "finished",
+            "epochs": progress.epoch,
+            "best": {"epoch": epoch, "loss": loss},
+            "seconds": round(progress.seconds, 1),
+            "weights": str(self.weights_file),
+        }
 
     def _prepare_folders(self, augment: Augment | None, *, fresh: bool) -> None:
         train = self.experiment.train
@@ -321,6 +311,7 @@ class Training:
         model: keras.Model,
         datasets: list[BatchDataset],
         progress: checkpoint.Progress,
+        clock: Clock,
     ) -> Run:
         train, batches = self.experiment.train, datasets[0]
         validation = datasets[1] if len(datasets) > 1 else None
@@ -330,7 +321,7 @@ class Training:
             )
         )
         guard = NanGuard(batches)
-        course = Course(self.experiment, batches, validation, progress, self.started)
+        course = Course(self.experiment, batches, validation, clock)
         line = ProgressLine(self.console, batches, course.ends, progress.times)
         recorder = Recorder(
             progress, train.eval_dir, self.folder / "history.json", self._csv_metrics()
@@ -345,7 +336,13 @@ class Training:
         remember: Remembered = {"best": (best, ("best", "best_epoch"))}
         plateau = plateau_callbacks(train, "val_loss" if validation else "loss", remember)
         checkpointer = Checkpointer(
-            self.checkpoint_file, batches, progress, guard, remember, train.checkpoint_minutes
+            self.checkpoint_file,
+            batches,
+            progress,
+            guard,
+            remember,
+            train.checkpoint_minutes,
+            clock.elapsed,
         )
         callbacks = [
             EpochSetter(batches, progress.epoch, progress.batch),
@@ -386,11 +383,7 @@ class Training:
             images = [[case.image for case in data.store.cases] for data in datasets]
             ensemble = snapshots.write(images[0], images[1] if validation else ())
         self.manifest.write(
-            status="finished",
-            epochs=progress.epoch,
-            best={"epoch": best.best_epoch, "loss": best.best},
-            seconds=round(progress.seconds, 1),
-            weights=str(self.weights_file),
+            **self._outcome(progress, best.best_epoch, best.best),
             **({} if ensemble is None else {"ensemble": str(ensemble)}),
         )
         return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
@@ -401,18 +394,3 @@ class Training:
         if len(given) == 2:
             return given
         return [names[0], f"val_{names[0]}"] if names else ["loss", "val_loss"]
-
-    def _readable(self, error: Exception, feed: Feed) -> BaseException:
-        """The cause of a failure, where the engine has wrapped or hidden it."""
-        if isinstance(feed.error, FlexsegError):
-            return feed.error
-        if not isinstance(error, FlexsegError) and out_of_memory(error):
-            train = self.experiment.train
-            automatic = train.batch_size == "auto"
-            size = "single images" if automatic else f"batches of {train.batch_size}"
-            smaller = "a smaller" if automatic else "a smaller train.batch_size (or 'auto'),"
-            return ResourceError(
-                f"The memory does not suffice for {size}.",
-                f"Use {smaller} model size or base_filters.",
-            )
-        return error

@@ -1,0 +1,56 @@
+"""Where a training begins: anew, or where an interrupted one has stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flexseg.config.schema import Experiment
+from flexseg.data.pairing import Case
+from flexseg.errors import ConfigError
+from flexseg.training import checkpoint
+from flexseg.training.signature import BATCH_SIZE, changes, signature_of
+
+logger = logging.getLogger(__name__)
+
+
+def progress_of(
+    experiment: Experiment,
+    cases: tuple[Case, ...],
+    precision: str,
+    file: Path,
+    manifest: Path,
+    *,
+    resume: bool,
+) -> checkpoint.Progress:
+    """The progress that a training starts with.
+
+    Parameters
+    ----------
+    cases : for training.
+    file : the checkpoint, manifest : the file of the run.
+    resume : go on with what they say.
+
+    Raises
+    ------
+    ConfigError : the interrupted run had other values.
+    DataError : there is nothing to go on with, or it is damaged.
+    """
+    signature = signature_of(experiment, cases, precision)
+    if not resume:
+        return checkpoint.Progress(signature=signature)
+    if not file.exists():
+        if not manifest.exists():
+            checkpoint.read_progress(file)  # raises: nothing to resume
+        logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
+        return checkpoint.Progress(signature=signature)
+    progress = checkpoint.read_progress(file)
+    if signature[BATCH_SIZE] == "auto":
+        signature[BATCH_SIZE] = progress.signature[BATCH_SIZE]
+    if changed := changes(signature, progress.signature):
+        raise ConfigError(
+            f"The interrupted run had other values of: {', '.join(changed)}.",
+            "Restore them, or train without --resume (the old results move aside).",
+            str(file),
+        )
+    return progress

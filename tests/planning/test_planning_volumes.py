@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flexseg.config.findings import Severity
 from flexseg.config.schema import Experiment
 from flexseg.data.images import read_image, read_mask
 from flexseg.data.labels import LabelMap
@@ -150,8 +153,8 @@ class TestDecisions:
 
     def test_of_several_channels_the_first(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
-        for path in (dataset / "images").iterdir():
-            write_volume(path, Volume(np.zeros((16, 18, 20, 2), np.int16)))
+        for i, path in enumerate((dataset / "images").iterdir()):
+            write_volume(path, Volume(np.full((16, 18, 20, 2), i, np.int16)))
         source = _source(dataset)
         assert source.channel == 0
         assert any("2 channels" in note for note in source.notes)
@@ -201,6 +204,41 @@ class TestDecisions:
         assert axial["median_size"] == [18, 20]
         assert sum(axial["number"].values()) == 4 * 16
         assert sum(axial["labelled"].values()) == 4 * 4
+
+
+def _copy(dataset: Path, name: str, copy: str, *, anew: bool) -> None:
+    """A volume and its labels under another name, the image's file compressed `anew`."""
+    for folder in ("images", "masks"):
+        source = dataset / folder / f"{name}.nii.gz"
+        target = dataset / folder / f"{copy}.nii.gz"
+        if anew and folder == "images":
+            target.write_bytes(gzip.compress(gzip.decompress(source.read_bytes()), 1))
+        else:
+            shutil.copyfile(source, target)
+
+
+class TestCopies:
+    @pytest.mark.parametrize("anew", [False, True])
+    def test_those_across_given_splits_are_told(self, tmp_path: Path, anew: bool) -> None:
+        dataset = _write(tmp_path / "d", NAMES[:4])
+        _copy(dataset, "p00", "copy", anew=anew)
+        split = {"train": NAMES[:2], "valid": NAMES[2:3], "test": ["p03", "copy"]}
+        (dataset / "split.json").write_text(json.dumps(split))
+        (finding,) = _source(dataset).copies
+        assert finding.items == ("test copy = train p00",)
+        assert finding.severity is Severity.WARNING
+
+    def test_a_new_split_does_not_part_them(self, tmp_path: Path) -> None:
+        dataset = _write(tmp_path / "d", NAMES[:4])
+        for i, name in enumerate(NAMES[:4]):
+            _copy(dataset, name, f"copy{i}", anew=False)
+        source = _source(dataset)
+        assert source.copies == ()
+        for stems in source.split.values():
+            assert {f"p0{s[-1]}" for s in stems if "copy" in s} == {s for s in stems if s[0] == "p"}
+
+    def test_none_are_none(self, tmp_path: Path) -> None:
+        assert _source(_write(tmp_path / "d", NAMES[:4])).copies == ()
 
 
 class TestSplit:

@@ -208,7 +208,7 @@ def test_the_command_line_wins(write: Write) -> None:
     result = repaired.loaded.experiment
     assert (result.train.batch_size, result.train.patience, result.infer.tta) == (3, 5, [])
     polynomial = repair(load(path, ["train.schedule=polynomial"]))
-    assert "train.schedule" not in after(polynomial) and "train.ema" in after(polynomial)
+    assert "train.schedule" not in after(polynomial) and "train.warmup" in after(polynomial)
     timed = repair(load(path, ["train.minutes=10"])).loaded.experiment
     assert timed.train.minutes == 10
 

@@ -50,7 +50,7 @@ def split_volumes(
         raise DataError(
             f"{len(survey.scans)} volumes of {len(set(joined.values()))} group(s) cannot fill the "
             f"{' and '.join(empty)} split.",
-            "Give more volumes, at least two of different patients.",
+            "Give more volumes, at least two of different patients; equal ones count as one.",
             str(path or ""),
         )
     if not split.get("test"):

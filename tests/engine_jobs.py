@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,9 +16,13 @@ from flexseg.augment.policy import Augmenter, RecipePolicy
 from flexseg.config import load
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
+from flexseg.config.schema import Experiment
+from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
+from flexseg.training.averaging import AveragedWeights
 from flexseg.training.callbacks import StepCallbacks
 from flexseg.training.compiling import compile_model
+from flexseg.training.schedule import LearningRate
 
 
 def augmented_batch() -> dict[str, NDArray]:
@@ -55,19 +60,93 @@ def reused_state(package: ModelPackage, config: ModelConfig) -> float:
     return float(np.mean([array.is_deleted() for array in before]))
 
 
+class _Watch(keras.callbacks.Callback):
+    """Keeps the weights after each step, and at the end of the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[NDArray] = []
+
+    def keep(self) -> None:
+        """Take the weights as they are now."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        arrays = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
+        self.seen.append(np.concatenate([np.array(array, np.float32).ravel() for array in arrays]))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.keep()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.keep()
+
+
+def course_of_weights() -> NDArray[np.float32]:
+    """The weights in a training with an average of decay 0.5 and a rate that falls to 0: after
+    each of four steps, at the end of the epoch while validated and while the average is kept, and
+    afterwards, [7, weights]. The third and fourth step have the rate 0."""
+    keys = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,
+            "base_filters": 4, "num_classes": 2, "learning_rate": 0.1}  # fmt: skip
+    experiment = Experiment.model_validate({"model": keys})
+    model = build_model(experiment.model)
+    compile_model(model, experiment.model, ema=0.5)
+    x = np.random.default_rng(0).uniform(0, 255, (8, 16, 16, 3)).astype(np.float32)
+    y = (x[..., 0] > 127).astype(np.uint8)
+    averaged, watch, validated = AveragedWeights(), _Watch(), _Watch()
+    validated.on_train_batch_end = lambda batch, logs=None: None  # type: ignore[method-assign]
+    validated.on_epoch_end = validated.on_train_batch_end  # type: ignore[method-assign,assignment]
+    validated.on_test_end = lambda logs=None: validated.keep()  # type: ignore[method-assign]
+    rate = LearningRate(0.1, lambda share: float(share < 2), float)
+    model.fit(
+        x,
+        y,
+        batch_size=2,
+        validation_data=(x[:2], y[:2]),
+        shuffle=False,
+        verbose=0,
+        callbacks=[rate, validated, averaged, watch, averaged.after],
+    )
+    watch.keep()
+    return np.array([*watch.seen[:4], *validated.seen, *watch.seen[4:]])
+
+
+def check_course(weights: NDArray[np.float32]) -> None:
+    """What `course_of_weights` must be on every engine."""
+    first, second, third, fourth, validated, kept, after = weights
+    assert np.abs(first - second).max() > 0.01
+    np.testing.assert_array_equal(second, third)
+    np.testing.assert_array_equal(third, fourth)
+    # The first step is the whole average, each further one half of it.
+    mean = first / 8 + second * 7 / 8
+    np.testing.assert_allclose(validated, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(validated, kept)
+    np.testing.assert_allclose(after, fourth, rtol=1e-6)
+
+
 def train_evaluate_infer(config: Path) -> None:
-    """The commands, with augmentation on the device."""
+    """The commands, with augmentation on the device, by the clock."""
     from support import flexseg
 
     engine = keras.backend.backend()
-    on_device = ["--set", "augmentation.enabled=true", "--set", "augmentation.augment_on=device"]
-    for command, options in (("train", on_device), ("evaluate", []), ("infer", [])):
+    values = (
+        "augmentation.enabled=true",
+        "augmentation.augment_on=device",
+        "train.minutes=0.05",
+        "train.schedule=cosine",
+        "train.warmup=0.1",
+        "train.ema=0.9",
+        "train.epoch_steps=2",
+        "train.oversample=0.5",
+    )
+    sets = [argument for value in values for argument in ("--set", value)]
+    for command, options in (("train", sets), ("evaluate", []), ("infer", [])):
         assert flexseg(command, config, "--backend", engine, *options) == 0, command
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     np.savez(folder / "batch.npz", **augmented_batch())
+    np.save(folder / "course.npy", course_of_weights())
     experiment = load(folder / "a.toml").experiment
     package = ModelPackage.load(folder / "w.h5", experiment)
     np.save(folder / "p.npy", probabilities(package))

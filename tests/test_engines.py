@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine_jobs import augmented_batch, probabilities
+from engine_jobs import augmented_batch, check_course, probabilities
 from flexseg.config import load
 from flexseg.models.package import ModelPackage
 from support import run_script
@@ -65,6 +65,12 @@ def test_engines_augment_alike(folder: Path) -> None:
     assert np.abs(expected["images"] - found["images"]).mean() < 0.05
     assert (expected["labels"] != found["labels"]).mean() < 0.002
     assert expected["images"].std() > 10
+
+
+def test_weights_are_averaged_and_rates_are_taken(folder: Path) -> None:
+    check_course(np.load(folder / "course.npy"))
+    epochs = json.loads((folder / "history.json").read_text())["lr"]
+    assert len(epochs) >= 1 and max(epochs) <= 0.01
 
 
 def test_jax_writes_into_the_memory_of_its_state(folder: Path) -> None:

@@ -10,18 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from rich.console import Console
 
+from engine_jobs import check_course, course_of_weights
 from flexseg.config import load
 from flexseg.models.weights import read_weights
 from flexseg.training import clock as clock_module
-from flexseg.training.averaging import AveragedWeights
 from flexseg.training.checkpoint import read_progress
 from flexseg.training.clock import Clock, TimeLimit
-from flexseg.training.compiling import compile_model
 from flexseg.training.schedule import LearningRate
 from flexseg.training.trainer import Run, Training
 
@@ -223,73 +221,5 @@ def _kept(run: Run) -> list[np.ndarray]:
     return [array for _, array in read_weights(run.weights)]
 
 
-def _network() -> keras.Model:
-    from flexseg.config.schema import Experiment
-    from flexseg.models.build import build_model
-
-    keys = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,
-            "base_filters": 4, "num_classes": 2, "learning_rate": 0.1}  # fmt: skip
-    experiment = Experiment.model_validate({"model": keys})
-    model = build_model(experiment.model)
-    compile_model(model, experiment.model, ema=0.5)
-    return model
-
-
-def test_the_average_is_inside_only_between_enter_and_leave() -> None:
-    model = _network()
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (4, 16, 16, 3)).astype(np.float32)
-    y = (x[..., 0] > 127).astype(np.uint8)
-    averaged = AveragedWeights()
-    seen: list[list[np.ndarray]] = []
-
-    class Watch(keras.callbacks.Callback):
-        """Keeps the weights after each step, and at the end of the epoch."""
-
-        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-            if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()
-            seen.append(_values(model))
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            seen.append(_values(model))
-
-    model.fit(
-        np.repeat(x, 3, axis=0),
-        np.repeat(y, 3, axis=0),
-        batch_size=4,
-        epochs=1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[averaged, Watch(), averaged.after],
-    )
-    first, second, third, within = seen
-    for a, b, c, mean in zip(first, second, third, within, strict=True):
-        np.testing.assert_allclose(mean, 0.25 * a + 0.25 * b + 0.5 * c, rtol=1e-4, atol=1e-5)
-    for value, c in zip(_values(model), third, strict=True):
-        np.testing.assert_allclose(value, c, rtol=1e-6)
-
-
-def test_the_learning_rate_reaches_the_engine() -> None:
-    model = _network()
-    x = np.zeros((8, 16, 16, 3), np.float32)
-    y = np.zeros((8, 16, 16), np.uint8)
-    before: list[list[np.ndarray]] = []
-
-    class Keep(keras.callbacks.Callback):
-        """Keeps the weights before each step."""
-
-        def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-            if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()
-            before.append(_values(model))
-
-    # The rate is 0 from the second step on: the weights stay.
-    rate = LearningRate(0.1, lambda share: 0.0 if share else 1.0, float)
-    model.fit(x, y, batch_size=2, epochs=1, verbose=0, callbacks=[Keep(), rate])
-    assert any(not np.array_equal(a, b) for a, b in zip(before[0], before[1], strict=True))
-    assert all(np.array_equal(a, b) for a, b in zip(before[1], before[3], strict=True))
-
-
-def _values(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
+def test_the_average_is_inside_while_validated_and_kept_and_the_rate_is_taken() -> None:
+    check_course(course_of_weights())

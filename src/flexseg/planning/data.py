@@ -10,6 +10,7 @@ from typing import Any
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
+from flexseg.data.pairing import Case
 from flexseg.data.splits import SplitName, find_splits
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.planning.choice import Choice
@@ -192,12 +193,24 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         validation=len(cases.get("valid", ())),
         test=len(source.split[evaluated]),
         rarest=1.0,
-        flips=flips(LabelMap.from_experiment(experiment), cases["train"]),
+        flips=_flips_of_slices(source.axes, LabelMap.from_experiment(experiment), cases["train"]),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=_volume_facts(source),
         fingerprint=source.facts,
         findings=(*source.copies, *map(_note, (*source.notes, *slices.notes))),
     )
+
+
+def _flips_of_slices(
+    axes: Sequence[str], labels: LabelMap, cases: Sequence[Case]
+) -> dict[Flip, tuple[float, str]]:
+    """See `orientation.flips`: what the slices of one axis forbid, one network never does."""
+    if len(axes) == 1:
+        return flips(labels, cases)
+    found = [flips(labels, [case for case in cases if f"_{axis}_" in case.id]) for axis in axes]
+    return {
+        flip: min((own[flip] for own in found), key=lambda choice: choice[0]) for flip in found[0]
+    }
 
 
 def sections_of(

@@ -65,7 +65,7 @@ def class_places(labels: LabelMap, cases: Sequence[Case]) -> NDArray[np.float64]
     """How often a class is where: [classes, 48, 48], shares of the masks that have it, 0 to 1."""
     total = np.zeros((256, _SIDE, _SIDE))
     having = np.zeros(256)
-    for small in _small_masks(labels, cases):
+    for small in small_masks(labels, cases):
         for class_id in np.unique(small):
             total[class_id] += small == class_id
             having[class_id] += 1
@@ -73,7 +73,8 @@ def class_places(labels: LabelMap, cases: Sequence[Case]) -> NDArray[np.float64]
     return total[:count] / np.maximum(having[:count], 1)[:, None, None]
 
 
-def _small_masks(labels: LabelMap, cases: Sequence[Case]) -> Iterable[NDArray[np.uint8]]:
+def small_masks(labels: LabelMap, cases: Sequence[Case]) -> Iterable[NDArray[np.uint8]]:
+    """Class ids [48, 48] of some masks, evenly spread; those that cannot be read are left out."""
     for case in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
         try:
             ids = labels.encode(read_mask(case.mask), str(case.mask)).labels

@@ -26,11 +26,12 @@ logger = logging.getLogger(__name__)
 
 FINGERPRINT_FILE = "fingerprint.json"
 # How often the network is validated, and after how many seconds at the latest, if that takes no
-# more than this share of the time.
+# more than this share of the time; less often than the fewest where these would take too much.
 _VALIDATIONS = 25
 _FEWEST_VALIDATIONS = 5
 _BETWEEN_VALIDATIONS = 600.0
 _VALIDATION_SHARE = 0.06
+_LARGEST_VALIDATION_SHARE = 0.25
 # A training of fewer steps teaches a network next to nothing.
 _FEWEST_STEPS = 100
 Stage = Callable[[str], None]
@@ -163,6 +164,7 @@ def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
     times = int(_VALIDATION_SHARE * seconds / validation)
     most = max(_VALIDATIONS, int(seconds / _BETWEEN_VALIDATIONS))
     times = min(most, max(_FEWEST_VALIDATIONS, times))
+    times = max(1, min(times, int(_LARGEST_VALIDATION_SHARE * seconds / validation)))
     steps = max(1, int((seconds / times - validation) / step.seconds))
     return [
         Choice(
@@ -172,7 +174,7 @@ def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
         Choice(
             "train", "epoch_steps", steps,
             f"a step takes {1000 * step.seconds:.0f} ms here: the network is validated about "
-            f"{times} times",
+            f"{times} time{'s' if times > 1 else ''}",
         ),
     ]  # fmt: skip
 

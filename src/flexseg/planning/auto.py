@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 # What comes after the training, in seconds: starting (engines, tables, report), and per pixel of a
 # case or voxel of a volume for scores and pictures; predictions take Keras' time for a validation.
-_STARTING = 15.0
+_STARTING = 8.0
 _PER_PIXEL = 5e-7
 _PER_VOXEL = 2e-7
 # Views of test-time augmentation.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -61,24 +60,30 @@ def reused_state(package: ModelPackage, config: ModelConfig) -> float:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Keeps the weights after each step, and at the end of the epoch."""
+    """Keeps the weights of a network."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[NDArray] = []
 
-    def keep(self) -> None:
+    def keep(self, *_: object, **__: object) -> None:
         """Take the weights as they are now."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         arrays = [keras.ops.convert_to_numpy(v) for v in self.model.trainable_variables]
         self.seen.append(np.concatenate([np.array(array, np.float32).ravel() for array in arrays]))
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.keep()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.keep()
+class _Steps(_Watch):
+    """After each step, and at the end of the epoch."""
+
+    on_train_batch_end = on_epoch_end = _Watch.keep
+
+
+class _Validation(_Watch):
+    """At the end of a validation."""
+
+    on_test_end = _Watch.keep
 
 
 def course_of_weights() -> NDArray[np.float32]:
@@ -92,10 +97,7 @@ def course_of_weights() -> NDArray[np.float32]:
     compile_model(model, experiment.model, ema=0.5)
     x = np.random.default_rng(0).uniform(0, 255, (8, 16, 16, 3)).astype(np.float32)
     y = (x[..., 0] > 127).astype(np.uint8)
-    averaged, watch, validated = AveragedWeights(), _Watch(), _Watch()
-    validated.on_train_batch_end = lambda batch, logs=None: None  # type: ignore[method-assign]
-    validated.on_epoch_end = validated.on_train_batch_end  # type: ignore[method-assign,assignment]
-    validated.on_test_end = lambda logs=None: validated.keep()  # type: ignore[method-assign]
+    averaged, steps, validation = AveragedWeights(), _Steps(), _Validation()
     rate = LearningRate(0.1, lambda share: float(share < 2), float)
     model.fit(
         x,
@@ -104,10 +106,10 @@ def course_of_weights() -> NDArray[np.float32]:
         validation_data=(x[:2], y[:2]),
         shuffle=False,
         verbose=0,
-        callbacks=[rate, validated, averaged, watch, averaged.after],
+        callbacks=[rate, averaged, validation, steps, averaged.after],
     )
-    watch.keep()
-    return np.array([*watch.seen[:4], *validated.seen, *watch.seen[4:]])
+    steps.keep()
+    return np.array([*steps.seen[:4], *validation.seen, *steps.seen[4:]])
 
 
 def check_course(weights: NDArray[np.float32]) -> None:

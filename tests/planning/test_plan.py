@@ -133,6 +133,9 @@ def test_volumes_without_a_test_are_scored_on_the_validation(
     assert {case.id for case in volume_cases(e)} == set(test or ["c"])
     assert e.infer.images_dir == dataset / "images"
     assert not e.infer.tta
+    report = audit(load(plan.config, strict=True))
+    found = {f.code for f in report.findings if f.severity is not Severity.NOTE}
+    assert not found & {"no-infer-images"} and report.exit_code == 0
     known = json.loads((tmp_path / "out/fingerprint.json").read_text())
     assert bool(test) != any("no test volumes" in f["what"] for f in known["findings"])
 

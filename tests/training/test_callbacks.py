@@ -128,7 +128,9 @@ def test_a_state_that_is_not_finite_is_not_saved(
     clock: Clock, dataset: BatchDataset, tmp_path: Path
 ) -> None:
     guard = NanGuard(dataset)
-    saver = Checkpointer(tmp_path / "c.npz", dataset, checkpoint.Progress(), guard, {}, 0.001, float)
+    saver = Checkpointer(
+        tmp_path / "c.npz", dataset, checkpoint.Progress(), guard, {}, 0.001, float
+    )
     both = StepCallbacks([guard, saver])
     both.on_epoch_begin(0)
     clock.now += 0.5  # later than the saver's interval, earlier than the guard's

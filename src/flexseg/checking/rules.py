@@ -18,6 +18,7 @@ from flexseg.data.images import is_8bit
 from flexseg.data.labels import LabelMap
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.folder import images_of
+from flexseg.inference.infer3d import holds_volumes
 from flexseg.models.registry import COMMON_OPTIONS, MODELS
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
@@ -379,7 +380,7 @@ def _proposed_map(labels: LabelMap, found: list[Any], known: dict[int, int], leg
 def infer_findings(experiment: Experiment) -> list[Finding]:
     """Images to predict that are missing."""
     source = experiment.infer.images_dir
-    if source is None:
+    if source is None or holds_volumes(source):
         return []
     try:
         images_of(source)

@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.markup import escape
 
-from flexseg.cli import app, data  # noqa: F401
+from flexseg.cli import app, plan  # noqa: F401
 from flexseg.errors import FlexsegError
 
 # The order of these imports is that of the commands in `flexseg --help`.
 # isort: split
-from flexseg.cli import plan  # noqa: F401
+from flexseg.cli import data  # noqa: F401
 
 # isort: split
 from flexseg.cli import derive  # noqa: F401

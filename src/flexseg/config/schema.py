@@ -129,7 +129,7 @@ class TrainConfig(Section):
         0,
         ge=0,
         description="Steps per epoch, which goes on through the cases where the last one ended; "
-        "0: an epoch shows each case once.",
+        "0: an epoch shows each case once, with `generator` it has `steps_per_epoch`.",
     )
     oversample: Probability = Field(
         0.0,

@@ -25,6 +25,7 @@ from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan, warnings
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
+from flexseg.training.run import FILE_NAME as RUN_FILE
 from flexseg.training.run import RunManifest
 from flexseg.training.tracking import Tracker
 from flexseg.training.trainer import Training
@@ -130,18 +131,21 @@ class Auto:
         for finding in warnings(checked.findings):
             if finding.code not in self._told:
                 logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
+        run_dir = loaded.experiment.train.run_dir
+        again = resume and (run_dir / RUN_FILE).exists()
+        minutes = _minutes_of(run_dir / RUN_FILE) if again else None
         if self._after is not None:
-            seconds = self._training_seconds(self._after)
-            loaded = load(self.config, [f"train.minutes={seconds / 60:.4f}"])
+            minutes = self._training_seconds(self._after) / 60
+        if minutes is not None:
+            loaded = load(self.config, [f"train.minutes={minutes:.4f}"])
         e = loaded.experiment
         self._stage("Training")
         # Planning, checking and what comes afterwards have their own part of the time.
         began = time.monotonic()
-        again = resume and (e.train.run_dir / "run.json").exists()
         run = Training(loaded, self.console, started=began).run(resume=again)
         self._stage("Choosing the postprocessing on the validation set")
         tune(loaded, e.train.run_dir / "postprocessing", views=False)
-        self._stage("Evaluating on the test set")
+        self._stage(f"Evaluating on the {e.model.evaluation} split")
         folder = e.train.run_dir / "evaluation"
         summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
         Tracker(loaded, RunManifest(e.train.run_dir, loaded)).evaluation(folder, summary)
@@ -183,6 +187,14 @@ class Auto:
         """What is left for the training, if `after` seconds are needed for the rest."""
         left = self.seconds - (time.monotonic() - self.started) - after
         return max(left, _LEAST_TRAINING * self.seconds)
+
+
+def _minutes_of(manifest: Path) -> float | None:
+    """The time that an interrupted training was given; None if its manifest does not say."""
+    try:
+        return float(json.loads(manifest.read_text(encoding="utf-8"))["config"]["train"]["minutes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:

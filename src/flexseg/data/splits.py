@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import Experiment, SplitConfig, TrainConfig
+from flexseg.config.schema import Experiment, SplitConfig
+from flexseg.config.train import TrainConfig
 from flexseg.data.pairing import Case, Pairing, pair
 from flexseg.errors import ConfigError, DataError
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from flexseg import __version__
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import TrainConfig
+from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.inference.engines import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor

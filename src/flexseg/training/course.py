@@ -8,7 +8,8 @@ from functools import partial
 
 import keras
 
-from flexseg.config.schema import Experiment, TrainConfig
+from flexseg.config.schema import Experiment
+from flexseg.config.train import TrainConfig
 from flexseg.data.batches import BatchDataset
 from flexseg.training.averaging import AveragedWeights
 from flexseg.training.callbacks import Remembered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from flexseg.config.schema import TrainConfig
+from flexseg.config.train import TrainConfig
 from flexseg.training.callbacks import Remembered
 
 

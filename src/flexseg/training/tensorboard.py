@@ -6,7 +6,7 @@ import importlib.util
 
 import keras
 
-from flexseg.config.schema import TrainConfig
+from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError
 
 

@@ -92,7 +92,8 @@ def compare(earlier: Path, later: Path) -> None:
     """The paired difference of two runs on the same cases."""
     folders = [str(folder / "run") for folder in (earlier, later)]
     print(flush=True)
-    subprocess.run([sys.executable, "-m", "flexseg.cli", "compare", *folders], check=True)
+    command = ["compare", *folders, "-o", str(later / "comparison")]
+    subprocess.run([sys.executable, "-m", "flexseg.cli", *command], check=True)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from volume_models import (
-    ORIENTATIONS,
-    SIZE,
-    WINDOW,
-    copying,
-    noise,
-    oblique,
-    predict,
-    three_volumes,
-)
 
 import flexseg.cli.infer3d  # noqa: F401 - adds the command
 from flexseg.cli import main
@@ -41,6 +31,16 @@ from flexseg.inference.infer3d import (
     volume_cases,
 )
 from flexseg.inference.volume import VolumePredictor, reads_xyz
+from volume_models import (
+    ORIENTATIONS,
+    SIZE,
+    WINDOW,
+    copying,
+    noise,
+    oblique,
+    predict,
+    three_volumes,
+)
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_models import WINDOW, copying
 
 from flexseg.config.inference import Infer3dConfig
 from flexseg.data.volumes import read_labels, read_volume
 from flexseg.errors import ConfigError
 from flexseg.inference.infer3d import VolumeInference, VolumeRun, volume_cases
 from flexseg.inference.volume import VolumePredictor
+from volume_models import WINDOW, copying
 
 hd = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")

@@ -11,13 +11,13 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
-from volume_models import SIZE, copying, predict, three_volumes
 
 from flexseg.config.inference import Infer3dConfig, PostprocessConfig
 from flexseg.data.volumes import read_labels, read_volume
 from flexseg.inference.infer3d import VolumeRun, volume_cases
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.volume import VolumePredictor, to_own_range
+from volume_models import SIZE, copying, predict, three_volumes
 
 # The keys of the original systems.
 OLD: dict[str, Any] = {

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from volume_models import ORIENTATIONS, WINDOW, copying, noise, oblique
 
 from flexseg.config.inference import Infer3dConfig
 from flexseg.data.volume import Volume
 from flexseg.errors import DataError
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume import StoredAxis, VolumePredictor, reads_xyz, to_own_range
+from volume_models import ORIENTATIONS, WINDOW, copying, noise, oblique
 
 
 class TestGeometry:

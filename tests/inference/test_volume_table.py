@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from volume_models import ORIENTATIONS, oblique
 
 from flexseg.config import Experiment
 from flexseg.data.labels import LabelMap
 from flexseg.data.volume import Volume
 from flexseg.inference.volume_table import VOLUME_HEADER, volume_rows
+from volume_models import ORIENTATIONS, oblique
 
 LABELS = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 4}}))
 

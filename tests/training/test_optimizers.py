@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import keras
 import numpy as np
 import pytest
@@ -32,3 +34,16 @@ def test_steps_equal_those_of_keras(name: str) -> None:
 def test_sgd_has_the_momentum_of_nnunet() -> None:
     optimizer = make_optimizer(ModelConfig(optimizer="SGD"))
     assert (optimizer.momentum, optimizer.nesterov) == (0.99, True)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_every_optimizer_trains(name: Literal["Adam", "AdamW", "SGD"], ema: float) -> None:
+    """In a graph, where the optimizer's name is a scope."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    config = ModelConfig(optimizer=name, learning_rate=0.01)
+    model.compile(optimizer=make_optimizer(config, ema), loss="mse")
+    x = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    y = x.sum(axis=1, keepdims=True)
+    losses = [float(model.train_on_batch(x, y)) for _ in range(30)]
+    assert losses[-1] < losses[0]

@@ -77,6 +77,6 @@ def make_optimizer(config: ModelConfig, ema: float = 0.0) -> keras.optimizers.Op
     if ema:
         keys |= {"use_ema": True, "ema_momentum": ema}
     if config.optimizer == "SGD":
-        return _SGD(momentum=0.99, nesterov=True, **keys)
+        return _SGD(momentum=0.99, nesterov=True, name="sgd", **keys)
     kind = _FusedAdam if config.optimizer == "Adam" else _FusedAdamW
     return kind(name=config.optimizer.lower(), **keys)

@@ -34,12 +34,14 @@ def _course(data: PlannedData) -> list[Choice]:
     choices = [
         Choice("model", "loss", recipe.LOSS, "the overlap, and steady steps"),
         Choice("model", "metrics", ["dice_coef_foreground"], ""),
-        Choice("model", "optimizer", recipe.OPTIMIZER, f"measured, see {_STUDY}"),
+        Choice("model", "optimizer", recipe.OPTIMIZER, "in little time better than SGD"),
         Choice("model", "learning_rate", recipe.LEARNING_RATE, "the highest of the schedule"),
         Choice("train", "run_dir", "run", "all results; earlier ones move aside"),
         Choice("train", "schedule", recipe.SCHEDULE,
                "the learning rate follows the clock and is 0 when the time is over"),
         Choice("train", "warmup", recipe.WARMUP, "share of the time in which it rises"),
+        Choice("train", "ema", 0.0,
+               "weights are not averaged: beside a rate that falls to 0 it gained nothing"),
         Choice("train", "patience", 0, "the clock ends the training, nothing else"),
         Choice("train", "epoch_change_infer", False, "no pictures while the clock runs"),
     ]  # fmt: skip

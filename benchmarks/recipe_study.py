@@ -85,9 +85,7 @@ def run_study(base: Path, study: Path, seconds: float, output: Path) -> None:
 
 def run_variant(base: Path, overrides: list[str], seconds: float) -> dict[str, object]:
     """Measure, train and score one variant."""
-    measured = json.loads(
-        _python([__file__, str(base), "-", "--step", *overrides]).strip().splitlines()[-1]
-    )
+    measured = measured_step(base, overrides)
     steps = int(seconds / measured["seconds"])
     each = max(1, steps // VALIDATIONS)
     with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +107,12 @@ def run_variant(base: Path, overrides: list[str], seconds: float) -> dict[str, o
         "classes": " ".join(f"{c['dice']['mean']:.4f}" for c in summary["classes"]),
         "overrides": " ".join(overrides),
     }
+
+
+def measured_step(base: Path, overrides: list[str]) -> dict[str, float]:
+    """`step_time` in a fresh process, so that no variant is warm for another."""
+    printed = _python([__file__, str(base), "-", "--step", *overrides])
+    return json.loads(printed.strip().splitlines()[-1])
 
 
 def _python(arguments: list[str]) -> str:

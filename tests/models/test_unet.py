@@ -173,6 +173,16 @@ class TestInputScale:
         scaled = (x - x.mean()) / x.std()
         np.testing.assert_allclose(self._output(False, scaled), expected, atol=1e-5)
 
+    def test_standardized_channels_forget_a_tint(self) -> None:
+        x = np.random.default_rng(0).uniform(0, 120, (1, 16, 16, 3)).astype(np.float32)
+        mode = "standardize_channels"
+        expected = self._output(mode, x)
+        tinted = x * np.float32([0.5, 1, 2]) + np.float32([0, 10, 5])
+        np.testing.assert_allclose(self._output(mode, tinted), expected, atol=1e-5)
+        scaled = (x - x.mean((1, 2))) / x.std((1, 2))
+        np.testing.assert_allclose(self._output(False, scaled), expected, atol=1e-5)
+        assert np.abs(self._output("standardize", tinted) - expected).max() > 1e-3
+
     def test_standardize_is_per_image(self) -> None:
         x = np.random.default_rng(0).uniform(0, 120, (2, 16, 16, 3)).astype(np.float32)
         x[1] *= 2

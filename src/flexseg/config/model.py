@@ -17,6 +17,7 @@ from flexseg.config.base import (
     as_none,
 )
 
+InputScale = bool | Literal["auto", "standardize", "standardize_channels", "encoder"]
 Variant = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"]
 
 
@@ -43,12 +44,12 @@ class ModelConfig(Section):
         le=255,
         description="Classes with the background (softmax); 1 for one class (sigmoid).",
     )
-    input_normalize: bool | Literal["auto", "standardize", "encoder"] = Field(
+    input_normalize: InputScale = Field(
         "auto",
-        description="false: pixels as 0..255; true: divided by 255; "
-        "'standardize': each image to mean 0 and variance 1; 'encoder': as the pretrained encoder "
-        "was trained; 'auto': 'encoder' where there is one, else 'standardize'. Done inside the "
-        "network.",
+        description="false: pixels as 0..255; true: divided by 255; 'standardize': each image to "
+        "mean 0 and variance 1, 'standardize_channels': each channel of it by itself; 'encoder': "
+        "as the pretrained encoder was trained; 'auto': 'encoder' where there is one, else "
+        "'standardize'. Done inside the network.",
     )
     normalization: bool = Field(False, description="Batch normalisation after each convolution.")
     activation: str = Field(

@@ -32,20 +32,31 @@ def leaky_relu(x: Any) -> Any:
 
 @keras.saving.register_keras_serializable("flexseg")
 class Standardize(keras.layers.Layer):
-    """Each image to mean 0 and variance 1, over pixels and channels, in float32.
+    """Each image to mean 0 and variance 1, in float32.
 
-    A constant image becomes 0.
+    A constant image (channel) becomes 0.
+
+    Parameters
+    ----------
+    per_channel : each channel by itself, so that a tint of the whole image, as of a stain or a
+        lamp, is gone; else over pixels and channels.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, per_channel: bool = False, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32"} | kwargs))
+        self.per_channel = per_channel
 
     def call(self, x: Any) -> Any:
         """[B, H, W, C] to the same shape."""
+        axes = (1, 2) if self.per_channel else (1, 2, 3)
         x = ops.cast(x, "float32")
-        mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
-        variance = ops.mean(ops.square(x - mean), axis=(1, 2, 3), keepdims=True)
+        mean = ops.mean(x, axis=axes, keepdims=True)
+        variance = ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
         return (x - mean) / ops.sqrt(variance + 1e-6)
+
+    def get_config(self) -> dict[str, Any]:
+        """What builds the layer again."""
+        return super().get_config() | {"per_channel": self.per_channel}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
@@ -80,12 +91,15 @@ def network_input(config: ModelConfig, multiple: int = 1) -> tuple[Any, Any]:
 
 
 def scale_input(x: Any, mode: bool | str) -> Any:
-    """Pixels 0..255 as they are (False), as 0..1 (True), else standardised per image."""
+    """Pixels 0..255 as they are (False), as 0..1 (True), else standardised per image.
+
+    "standardize_channels" does it per channel too.
+    """
     if mode is False:
         return x
     if mode is True:
         return keras.layers.Rescaling(1.0 / 255, name="rescale", dtype="float32")(x)
-    return Standardize(name="standardize")(x)
+    return Standardize(mode == "standardize_channels", name="standardize")(x)
 
 
 def _margins(missing: int) -> tuple[int, int]:

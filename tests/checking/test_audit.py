@@ -564,3 +564,30 @@ def test_mirroring_that_swaps_classes_is_warned_of(
     found = [f for f in report.findings if f.code == "mirrored-sides"]
     assert len(found) == warned
     assert all(f.where.endswith("[augmentation] hflip") for f in found)
+
+
+@pytest.mark.parametrize("flip", ["hflip", "vflip"])
+def test_mirroring_that_the_masks_refuse_is_warned_of(
+    tmp_path: Path, check: Check, flip: str
+) -> None:
+    """Names tell nothing here, but one class lies left of (above) the other in all masks."""
+    for split in ("train", "valid", "test"):
+        for kind in ("images", "masks"):
+            (tmp_path / "dataset" / split / kind).mkdir(parents=True)
+        for i in range(4):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[8:24, 2:14], mask[8:24, 18:30] = 1, 2
+            mask = mask if flip == "hflip" else mask.T.copy()
+            image = np.random.default_rng(i).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+            write_png(tmp_path / "dataset" / split / "images" / f"{split}{i}.png", image)
+            write_png(tmp_path / "dataset" / split / "masks" / f"{split}{i}.png", mask)
+    classes = "".join(
+        f'[[mask.classes]]\nid = {i}\nname = "part {i}"\ncolor = [{i}, 0, 0]\nvalues = [{i}]\n'
+        for i in (1, 2)
+    )
+    text = CLEAN.replace("[model]", "[model]\nnum_classes = 3")
+    text += f"{classes}[augmentation]\nenabled = true\n"
+    found = [f for f in check(text).findings if f.code == "mirrored-sides"]
+    assert [f.where.rpartition(" ")[2] for f in found] == [flip]
+    assert "'part 1'" in found[0].what
+    assert "mirrored-sides" not in codes(check(f"{text}{flip} = 0\n"))

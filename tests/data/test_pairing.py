@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.data.pairing import group_of, images_by_stem, pair
+from flexseg.data.pairing import case_of_mask, group_of, images_by_stem, mask_stem, pair
 from flexseg.errors import DataError
 
 
@@ -115,3 +115,23 @@ def test_masks_in_the_folder_of_the_images_are_no_images(tmp_path: Path) -> None
     assert [(c.image.name, c.mask.name) for c in pairing.cases] == [("a.png", "a_mask.png")]
     assert [p.name for p in pairing.images_without_mask] == ["b.png"]
     assert [p.name for p in pairing.masks_without_image] == ["c_mask.png"]
+
+
+@pytest.mark.parametrize(
+    ("template", "case", "mask"),
+    [
+        ("{id}", "p1_s2", "p1_s2"),
+        ("{id}_mask", "p1_s2", "p1_s2_mask"),
+        ("label_{id:img=gt}_x", "img_07", "label_gt_07_x"),
+    ],
+)
+def test_names_of_masks_and_back(template: str, case: str, mask: str) -> None:
+    assert mask_stem(template, case) == mask
+    assert case_of_mask(template, mask) == case
+
+
+def test_masks_of_other_names_have_no_case() -> None:
+    assert case_of_mask("{id}_mask", "p1_seg") is None
+    assert case_of_mask("mask", "mask") is None
+    # What was left out cannot be known.
+    assert case_of_mask("{id:_0000=}", mask_stem("{id:_0000=}", "brain_0000")) == "brain"

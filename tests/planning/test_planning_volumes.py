@@ -224,7 +224,7 @@ class TestCopies:
         _copy(dataset, "p00", "copy", anew=anew)
         split = {"train": NAMES[:2], "valid": NAMES[2:3], "test": ["p03", "copy"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        (finding,) = _source(dataset).copies
+        (finding,) = _source(dataset).leaks
         assert finding.items == ("test copy = train p00",)
         assert finding.severity is Severity.WARNING
 
@@ -233,12 +233,21 @@ class TestCopies:
         for i, name in enumerate(NAMES[:4]):
             _copy(dataset, name, f"copy{i}", anew=False)
         source = _source(dataset)
-        assert source.copies == ()
+        assert source.leaks == ()
         for stems in source.split.values():
             assert {f"p0{s[-1]}" for s in stems if "copy" in s} == {s for s in stems if s[0] == "p"}
 
     def test_none_are_none(self, tmp_path: Path) -> None:
-        assert _source(_write(tmp_path / "d", NAMES[:4])).copies == ()
+        assert _source(_write(tmp_path / "d", NAMES[:4])).leaks == ()
+
+    def test_patients_across_given_splits_are_told(self, tmp_path: Path) -> None:
+        names = ["p1_a", "p1_b", "p2_a", "p2_b", "p3_a"]
+        dataset = _write(tmp_path / "d", names)
+        split = {"train": names[:3], "valid": names[3:4], "test": names[4:]}
+        (dataset / "split.json").write_text(json.dumps(split))
+        (finding,) = _source(dataset, group=r"^p\d").leaks
+        assert (finding.code, finding.items) == ("groups-across-splits", ("p2",))
+        assert _source(dataset).leaks == ()
 
 
 class TestSplit:

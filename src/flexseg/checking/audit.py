@@ -98,8 +98,11 @@ def audit(
         value = getattr(getattr(loaded.experiment, section), name)
         report.values.append((key, _short(value), source))
     report.findings += _check_names(loaded)
-    if with_data and report.exit_code == 0:
+    if report.exit_code == 0 and with_data:
         _check_data(loaded.experiment, report, on_case)
+    elif report.exit_code == 0:
+        labels = LabelMap.from_experiment(loaded.experiment)
+        report.findings += mirror_findings(loaded, labels, ())
     _worst_first(report.findings)
     return report
 
@@ -132,6 +135,7 @@ def audit_folds(
     report.splits.append(_split_summary(ALL_FOLDS, facts, labels))
     report.findings += split_findings(ALL_FOLDS, facts, labels)
     report.findings += fold_class_findings(trained, labels)
+    report.findings += mirror_findings(loaded, labels, division.cases)
     report.findings += _file_findings(report, facts, labels)
     report.findings += fold_leak_findings(loaded.experiment, held_out)
     _worst_first(report.findings)
@@ -174,7 +178,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
     attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
     attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
     if not findings:
-        findings += network_findings(loaded) + mirror_findings(loaded)
+        findings += network_findings(loaded)
     if loaded.experiment.train.tensorboard:
         attempt(require_tensorboard, "[train] tensorboard")
     return findings
@@ -220,6 +224,7 @@ def _check_data(
             report.splits.append(_split_summary(split, found, labels))
             report.findings += split_findings(split, found, labels)
     everything = [fact for found in facts.values() for fact in found]
+    report.findings += mirror_findings(report.loaded, labels, splits.cases.get("train", ()))
     report.findings += _file_findings(report, everything, labels)
     report.findings += leak_findings(experiment, facts)
     report.findings += infer_findings(experiment)

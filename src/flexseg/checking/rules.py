@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.data.images import is_8bit
 from flexseg.data.labels import LabelMap
+from flexseg.data.mirrors import Flip, mirror_twins
+from flexseg.data.pairing import Case
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.folder import images_of
 from flexseg.inference.infer3d import holds_volumes
@@ -78,25 +79,37 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
     return findings + _pretrained_findings(config)
 
 
-def mirror_findings(loaded: LoadedConfig) -> list[Finding]:
-    """Left-right mirroring where left and right are classes of their own."""
-    e = loaded.experiment
-    words = {word for c in e.mask.classes for word in re.split(r"[\W_]+", c.name.lower())}
-    if policy_of(e) is None or not {"left", "right"} <= words:
+_WORDS: dict[Flip, str] = {"hflip": "left-right", "vflip": "top-bottom"}
+
+
+def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case]) -> list[Finding]:
+    """Mirroring that turns classes into each other, as left and right organs are.
+
+    Parameters
+    ----------
+    cases : for training, whose masks may show it; without them only the classes' names do.
+    """
+    experiment = loaded.experiment
+    if policy_of(experiment) is None:
         return []
-    section = "augmentation" if e.augmentation.enabled else "augmentor"
-    if not getattr(e, section).hflip:
+    section = "augmentation" if experiment.augmentation.enabled else "augmentor"
+    used = [flip for flip in _WORDS if getattr(getattr(experiment, section), flip)]
+    if not used:
         return []
+    twins = mirror_twins(labels, cases)
     return [
         Finding(
             Severity.WARNING,
             "config",
             "mirrored-sides",
-            f"{loaded.source(section, 'hflip')}, [{section}] hflip",
-            "Images are mirrored left-right while training, but left and right are classes of "
-            "their own: a mirrored left one is labelled left and looks like a right one.",
-            f"Set {section}.hflip = {'0' if section == 'augmentation' else 'False'}.",
+            f"{loaded.source(section, flip)}, [{section}] {flip}",
+            f"Images are mirrored {_WORDS[flip]} while training, which lays {twins[flip][0]!r} "
+            f"where {twins[flip][1]!r} is, a class of its own: the network is taught the wrong "
+            "name for what it sees.",
+            f"Set {section}.{flip} = {'0' if section == 'augmentation' else 'False'}.",
         )
+        for flip in used
+        if flip in twins
     ]
 
 

@@ -60,6 +60,28 @@ def mask_stem(mask_name: str, stem: str) -> str:
     return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
 
 
+def case_of_mask(mask_name: str, stem: str) -> str | None:
+    """The stem of an image that a mask's stem belongs to, or None if it has another form.
+
+    Where `{id:old=}` leaves a part of the name out, the part is unknown and stays out.
+
+    Examples
+    --------
+    >>> case_of_mask("{id}_mask", "p01_slice3_mask")
+    'p01_slice3'
+    >>> case_of_mask("{id:img=gt}", "gt_07")
+    'img_07'
+    """
+    match = _NAME.search(mask_name)
+    if match is None:
+        return None
+    before, after = mask_name[: match.start()], mask_name[match.end() :]
+    if not (stem.startswith(before) and stem.endswith(after)):
+        return None
+    name = stem[len(before) : len(stem) - len(after)]
+    return name.replace(match[2], match[1], 1) if match[2] else name
+
+
 def _is_mask(mask_name: str, stem: str) -> bool:
     """Whether a file in a folder of images and masks has the name of a mask."""
     match = _NAME.search(mask_name)

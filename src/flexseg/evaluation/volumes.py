@@ -14,7 +14,7 @@ from flexseg.config.findings import examples
 from flexseg.data.geometry import same_grid, text
 from flexseg.data.images import MASK_SUFFIXES, MaskPixels, list_files
 from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case, group_of
+from flexseg.data.pairing import Case, group_of, mask_stem
 from flexseg.data.volume import Volume
 from flexseg.data.volumes import read_labels, volume_stem
 from flexseg.errors import DataError
@@ -166,7 +166,7 @@ def score_volume_folders(
     DataError : no pair at all, different grids, values in no class, or unreadable files.
     """
     predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
-    partner = {name: mask_name.replace("{id}", name) for name in predicted}
+    partner = {name: mask_stem(mask_name, name) for name in predicted}
     cases = [
         Case(name, path, reference[partner[name]], group_of(name, group))
         for name, path in predicted.items()

@@ -10,12 +10,12 @@ from typing import Any
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
+from flexseg.data.mirrors import Flip
 from flexseg.data.pairing import Case
 from flexseg.data.splits import SplitName, find_splits
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
-from flexseg.planning.mirrors import Flip
 from flexseg.planning.orientation import flips
 from flexseg.planning.sources import Source, read_source
 from flexseg.planning.volumes import (
@@ -197,7 +197,7 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=_volume_facts(source),
         fingerprint=source.facts,
-        findings=(*source.copies, *map(_note, (*source.notes, *slices.notes))),
+        findings=(*source.leaks, *map(_note, (*source.notes, *slices.notes))),
     )
 
 

@@ -9,10 +9,10 @@ from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
+from flexseg.data.mirrors import mirror_twins
 from flexseg.data.pairing import Case
 from flexseg.errors import DataError
 from flexseg.planning import recipe
-from flexseg.planning.mirrors import mirror_twins
 from flexseg.planning.repair_draft import Draft, from_shell
 
 _PIXELS_ALONE = "counts pixels one by one, so that small objects hardly weigh in it"

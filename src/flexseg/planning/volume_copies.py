@@ -1,4 +1,4 @@
-"""Volumes that are there twice, whatever their names are."""
+"""Volumes that are there twice, whatever their names are, and patients in several splits."""
 
 from __future__ import annotations
 
@@ -89,5 +89,35 @@ def copies_across(
             f"{len(across)} volumes are in more than one split: {examples(across)}.",
             "Keep each of them in one split only; a score on seen volumes is no score.",
             tuple(across),
+        )
+    ]
+
+
+def groups_across(
+    split: Mapping[SplitName, Sequence[str]], groups: Mapping[str, str]
+) -> list[Finding]:
+    """What tells of groups whose volumes lie in several splits.
+
+    Parameters
+    ----------
+    groups : the patient of each volume.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for name, stems in split.items():
+        for stem in stems:
+            places[groups[stem]].add(name)
+    parted = sorted(group for group, names in places.items() if len(names) > 1)
+    if not parted:
+        return []
+    return [
+        Finding(
+            Severity.WARNING,
+            "data",
+            "groups-across-splits",
+            "splits",
+            f"{len(parted)} groups (patients) have volumes in more than one split: "
+            f"{examples(parted)}.",
+            "Keep each patient in one split only: volumes of one patient resemble each other.",
+            tuple(parted),
         )
     ]

@@ -29,7 +29,12 @@ from flexseg.data.volume_paths import find_volumes
 from flexseg.errors import DataError
 from flexseg.outputs import refuse_overlap, write_json
 from flexseg.planning.choice import Choice
-from flexseg.planning.volume_copies import copies_across, equal_volumes, joined_groups
+from flexseg.planning.volume_copies import (
+    copies_across,
+    equal_volumes,
+    groups_across,
+    joined_groups,
+)
 from flexseg.planning.volume_split import split_volumes
 from flexseg.planning.volume_survey import Survey, survey_volumes
 
@@ -61,7 +66,7 @@ class VolumeSource:
     facts : sizes, spacing, classes and grey values, plain JSON types.
     reasons : why axes, intensity and channel are so, by the name of the attribute.
     notes : what a person should know, one sentence each.
-    copies : what tells of volumes that are in several splits under several names.
+    leaks : what tells of volumes or patients that are in several splits.
     """
 
     dataset: VolumeDataset
@@ -76,7 +81,7 @@ class VolumeSource:
     facts: dict[str, Any]
     reasons: dict[str, str]
     notes: tuple[str, ...]
-    copies: tuple[Finding, ...]
+    leaks: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def read_volumes_source(
         facts,
         reasons,
         (*notes, *about_split),
-        tuple(copies_across(split, equal)),
+        (*copies_across(split, equal), *groups_across(split, groups)),
     )
 
 

@@ -14,7 +14,7 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
-from flexseg.data.pairing import mask_stem
+from flexseg.data.pairing import case_of_mask, mask_stem
 from flexseg.data.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.volumes import volumes_by_name
@@ -141,13 +141,8 @@ class Source:
         masks = self._by_stem(self.masks, MASK_SUFFIXES, "reference masks of cases")
         names = set(images)
         if not images:
-            # The mask's name is the case's name with something around it.
-            before, _, after = pattern.partition("{id}")
-            names = {
-                stem[len(before) : len(stem) - len(after)]
-                for stem in masks
-                if stem.startswith(before) and stem.endswith(after)
-            }
+            found = (case_of_mask(pattern, stem) for stem in masks)
+            names = {name for name in found if name}
         return {
             name: CaseFiles(images.get(name), masks.get(mask_stem(pattern, name))) for name in names
         }

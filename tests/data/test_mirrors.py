@@ -10,8 +10,8 @@ import pytest
 from flexseg.config import Experiment
 from flexseg.data.images import write_png
 from flexseg.data.labels import LabelMap
+from flexseg.data.mirrors import class_places, mirror_twins
 from flexseg.data.pairing import Case
-from flexseg.planning.mirrors import class_places, mirror_twins
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
 

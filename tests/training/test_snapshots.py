@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -217,6 +218,20 @@ def test_resumed_training_has_the_same_snapshots(
     for one, other in zip(members, whole, strict=True):
         pairs = zip(weights(one), weights(other), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_an_end_that_was_interrupted_is_made_good(finished: Path, tmp_path: Path) -> None:
+    """All snapshots are there, but the process ended before it wrote their ensemble."""
+    folder = shutil.copytree(finished.parent, tmp_path / "copy")
+    (folder / "run/models/ensemble.json").rename(folder / "before.json")
+    manifest = json.loads((folder / "run/run.json").read_text(encoding="utf-8"))
+    del manifest["ensemble"]
+    (folder / "run/run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    train(folder / "a.toml", resume=True)
+    written = folder / "run/models/ensemble.json"
+    assert json.loads(written.read_text()) == json.loads((folder / "before.json").read_text())
+    manifest = json.loads((folder / "run/run.json").read_text(encoding="utf-8"))
+    assert Path(manifest["ensemble"]) == written
 
 
 def test_averaged_weights_are_saved_and_the_training_keeps_its_own(tmp_path: Path) -> None:

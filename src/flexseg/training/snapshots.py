@@ -61,10 +61,6 @@ class Snapshots(keras.callbacks.Callback):
         self.taken: int | None = None
         self._share = 0.0
 
-    def file(self, number: int) -> Path:
-        """The file of a snapshot, counted from 1."""
-        return self.folder / f"snapshot_{number}.h5"
-
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         if self.average is not None:
@@ -96,33 +92,42 @@ class Snapshots(keras.callbacks.Callback):
             self.model.jax_state_sync()
         if self.average is not None:
             self.average.enter()
-        self.save(self.file(number), {"snapshot": number, "cycles": self.cycles})
+        self.save(snapshot_file(self.folder, number), {"snapshot": number, "cycles": self.cycles})
         if self.average is not None:
             self.average.leave()
         self.taken = number
 
-    def write(self, trained: Iterable[Path], validated: Iterable[Path]) -> Path | None:
-        """Average the snapshots as one package; None with fewer than two.
 
-        Parameters
-        ----------
-        trained, validated : images that the network was trained on, and that chose its weights.
+def snapshot_file(folder: Path, number: int) -> Path:
+    """The file of a snapshot, counted from 1."""
+    return folder / f"snapshot_{number}.h5"
 
-        Raises
-        ------
-        ResourceError : the folder cannot be written to.
-        """
-        numbers = range(1, self.cycles + 1)
-        files = {f"snapshot_{n}": self.file(n) for n in numbers if self.file(n).is_file()}
-        if len(files) < self.cycles:
-            logger.warning(
-                "%d of %d snapshots were taken%s.",
-                len(files),
-                self.cycles,
-                "" if len(files) > 1 else ": there is no ensemble",
-            )
-        if len(files) < 2:
-            return None
-        path = self.folder / FILE_NAME
-        write_ensemble(path, files, SeenImages.of(trained, validated))
-        return path
+
+def write_snapshots(
+    folder: Path, cycles: int, trained: Iterable[Path], validated: Iterable[Path]
+) -> Path | None:
+    """Average the snapshots in a folder as one package; None with fewer than two.
+
+    Parameters
+    ----------
+    cycles : of the training, so many snapshots should be there.
+    trained, validated : images that the network was trained on, and that chose its weights.
+
+    Raises
+    ------
+    ResourceError : the folder cannot be written to.
+    """
+    expected = {f"snapshot_{n}": snapshot_file(folder, n) for n in range(1, cycles + 1)}
+    files = {name: path for name, path in expected.items() if path.is_file()}
+    if len(files) < cycles:
+        logger.warning(
+            "%d of %d snapshots were taken%s.",
+            len(files),
+            cycles,
+            "" if len(files) > 1 else ": there is no ensemble",
+        )
+    if len(files) < 2:
+        return None
+    path = folder / FILE_NAME
+    write_ensemble(path, files, SeenImages.of(trained, validated))
+    return path

@@ -20,6 +20,7 @@ from flexseg.data.batch_plan import Augment
 from flexseg.data.batches import BatchDataset
 from flexseg.data.splits import Splits, find_splits
 from flexseg.errors import Interrupted
+from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
@@ -49,7 +50,7 @@ from flexseg.training.progress import ProgressLine
 from flexseg.training.resuming import progress_of
 from flexseg.training.run import RunManifest
 from flexseg.training.signature import BATCH_SIZE
-from flexseg.training.snapshots import Snapshots
+from flexseg.training.snapshots import Snapshots, write_snapshots
 from flexseg.training.supervision import supervised
 from flexseg.training.tensorboard import tensorboard_callbacks
 from flexseg.training.tracking import Tracker
@@ -139,7 +140,7 @@ class Training:
         if resume:
             self.manifest.keep_start()
         if is_over(train, progress):
-            return self._finished(progress)
+            return self._finished(progress, splits)
         clock = clock_of(train, self.started, progress)
         package = ModelPackage.create(self.experiment, self.loaded.path.parent)
         fresh = progress.epoch == 0 and progress.batch == 0
@@ -174,6 +175,7 @@ class Training:
                 )
             images = self._images_per_step(package, network, feed, progress)
             run = self._fit_within_memory(package, network, feed, progress, images, clock)
+            self._average_snapshots(splits)
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
@@ -265,7 +267,7 @@ class Training:
             checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
             self.manifest.write(batch_size=images.as_dict())
 
-    def _finished(self, progress: checkpoint.Progress) -> Run:
+    def _finished(self, progress: checkpoint.Progress, splits: Splits) -> Run:
         self.console.print(
             f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
             "train.minutes or train.patience, if one of these has ended it) to go on."
@@ -274,7 +276,18 @@ class Training:
         epoch, loss = best["best_epoch"], best["best"]
         # It may have been interrupted in its very last validation.
         self.manifest.amend(**self._outcome(progress, epoch, loss))
+        if not (self.experiment.train.model_dir / ENSEMBLE_FILE).exists():
+            self._average_snapshots(splits)
         return Run(self.folder, self.weights_file, progress.history, epoch, loss)
+
+    def _average_snapshots(self, splits: Splits) -> None:
+        """Write the ensemble of a training with `[train] snapshots`."""
+        train = self.experiment.train
+        if train.snapshots > 1:
+            seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
+            ensemble = write_snapshots(train.model_dir, train.snapshots, *seen)
+            if ensemble is not None:
+                self.manifest.amend(ensemble=str(ensemble))
 
     def _outcome(self, progress: checkpoint.Progress, epoch: int, loss: float) -> dict[str, Any]:
         """What the manifest says of a finished training."""
@@ -377,15 +390,9 @@ class Training:
                     verbose=0,
                     callbacks=calls,
                 )
-        ensemble = None
         if train.snapshots > 1:
             snapshots.finish()
-            images = [[case.image for case in data.store.cases] for data in datasets]
-            ensemble = snapshots.write(images[0], images[1] if validation else ())
-        self.manifest.write(
-            **self._outcome(progress, best.best_epoch, best.best),
-            **({} if ensemble is None else {"ensemble": str(ensemble)}),
-        )
+        self.manifest.write(**self._outcome(progress, best.best_epoch, best.best))
         return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
 
     def _csv_metrics(self) -> list[str]:

@@ -24,7 +24,7 @@ from flexseg.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from flexseg.planning.search import Found
+    from flexseg.tuning.search import Found
 
 _SHOWN = 5
 
@@ -59,13 +59,13 @@ def tune(
     started = time.time()
     seconds = parse_duration(duration)
     loaded = load_config(config, overrides, strict)
-    from flexseg.planning.study import require_optuna
+    from flexseg.tuning.study import require_optuna
 
     require_optuna()
     select_backend(backend)
     import keras
 
-    from flexseg.planning.search import Search
+    from flexseg.tuning.search import Search
 
     search = Search(
         loaded,
@@ -136,7 +136,7 @@ def _print_keys(found: Found) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from flexseg.planning.space import as_text
+    from flexseg.tuning.space import as_text
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("key", overflow="fold")
@@ -169,8 +169,8 @@ def _print_trials(found: Found) -> None:
     from rich.table import Table
 
     from flexseg.planning.duration import format_duration
-    from flexseg.planning.space import as_text
-    from flexseg.planning.study import State
+    from flexseg.tuning.space import as_text
+    from flexseg.tuning.study import State
 
     sign = -1 if found.maximize else 1
     finished = [t for t in found.trials if t.state is State.FINISHED]

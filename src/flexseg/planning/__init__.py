@@ -1,1 +1,1 @@
-"""From a folder of images to a config for the time at hand, and the search for a better one."""
+"""From a folder of data to a config for the time at hand, and old configs repaired."""

@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
 from flexseg.outputs import make_folder
-from flexseg.planning.space import Parameter, override
-from flexseg.planning.study import (
-    STEPS,
+from flexseg.tuning.report import Flag, Report
+from flexseg.tuning.space import Parameter, override
+from flexseg.tuning.study import (
     State,
     TrialRecord,
     ask,
@@ -46,13 +46,6 @@ LOG_FILE = "training.log"
 _REPEATS = 50
 # A trial without a measured one before it is expected to take so much longer than its minutes.
 _OVERHEAD = 0.03
-
-
-class Flag(Protocol):
-    """Of an event between processes, what is asked here."""
-
-    def is_set(self) -> bool:
-        """Whether all shall stop."""
 
 
 @dataclass(frozen=True)
@@ -133,66 +126,6 @@ class Job:
         return len(tried) >= math.prod(p.count for p in self.parameters)
 
 
-class Report:
-    """Hears how a trial does, epoch by epoch, and says when it shall stop.
-
-    The score is that of the epoch with the lowest val_loss, whose weights a training keeps.
-
-    Attributes
-    ----------
-    pruned, interrupted : why it shall stop.
-    share : of its time that had gone when it was last compared with others.
-    """
-
-    def __init__(self, trial: Trial, job: Job, stop: Flag) -> None:
-        self.trial = trial
-        self.metric = job.metric
-        self.seconds = 60 * job.minutes
-        self.stop = stop
-        self.started = time.monotonic()
-        self.score: float | None = None
-        self.epochs = 0
-        self.pruned = False
-        self.interrupted = False
-        self.share = 0.0
-        self._loss = math.inf
-        self._step = 0
-
-    def elapsed(self) -> float:
-        """Seconds since the trial began."""
-        return time.monotonic() - self.started
-
-    def shall_stop(self) -> bool:
-        """Whether the whole search was asked to stop."""
-        self.interrupted = self.interrupted or self.stop.is_set()
-        return self.interrupted
-
-    def epoch(self, values: Mapping[str, float]) -> bool:
-        """Take the values of an epoch; True: the trial shall end.
-
-        Raises
-        ------
-        TrainingError : there is no score among them, or it is not finite.
-        """
-        self.epochs += 1
-        loss, score = values.get("val_loss"), values.get(self.metric)
-        if loss is None or score is None or not math.isfinite(score):
-            raise TrainingError(
-                f"{self.metric} became {score} in epoch {self.epochs}.",
-                "A lower learning_rate or precision = 'float32' usually help.",
-            )
-        if loss < self._loss:
-            self._loss, self.score = loss, score
-        step = min(STEPS, int(STEPS * self.elapsed() / self.seconds))
-        for passed in range(self._step + 1, step + 1):
-            self.trial.report(float(self.score or 0.0), passed)
-        if step > self._step and step < STEPS:
-            self.pruned = self.trial.should_prune()
-            self.share = self.elapsed() / self.seconds
-        self._step = max(step, self._step)
-        return self.pruned or self.shall_stop()
-
-
 Train = Callable[[LoadedConfig, Report], None]
 
 
@@ -206,9 +139,9 @@ def train(loaded: LoadedConfig, report: Report) -> None:
     import keras
     from rich.console import Console
 
-    from flexseg.planning.epoch_report import EpochReport
     from flexseg.training.memory import release
     from flexseg.training.trainer import Training
+    from flexseg.tuning.epoch_report import EpochReport
 
     with (loaded.experiment.train.run_dir / LOG_FILE).open("w", encoding="utf-8") as file:
         console = Console(file=file, width=200)
@@ -267,7 +200,7 @@ def _try(
     job: Job, study: Study, trial: Trial, values: Mapping[str, Any], stop: Flag, train: Train
 ) -> bool:
     """Train one trial and note how it went; False: there is no point in another one."""
-    report = Report(trial, job, stop)
+    report = Report(trial, job.metric, 60 * job.minutes, stop)
     state, reason = State.FINISHED, ""
     try:
         folder = make_folder(job.trial_folder(trial.number))

@@ -5,25 +5,47 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.errors import ConfigError, TrainingError
 from flexseg.outputs import write_csv
 from flexseg.planning.config_file import differences, write_config
 from flexseg.planning.duration import format_duration
-from flexseg.planning.space import as_text, override
-from flexseg.planning.study import State, TrialRecord
-
-if TYPE_CHECKING:
-    from flexseg.planning.search import Found
+from flexseg.tuning.space import Parameter, as_text, override
+from flexseg.tuning.study import State, TrialRecord
 
 logger = logging.getLogger(__name__)
 
 BEST_RUN = "best"
 # So many failed trials one after the other end the search.
 _FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes
+    ----------
+    best : the trial of the best score; None if none was finished.
+    start : that of the config as it is, once it is finished.
+    importance : share of each key in the differences between scores; empty if unknown.
+    config : `best.toml`.
+    """
+
+    folder: Path
+    metric: str
+    maximize: bool
+    minutes: float
+    parameters: tuple[Parameter, ...]
+    trials: list[TrialRecord]
+    best: TrialRecord | None
+    start: TrialRecord | None
+    importance: dict[str, float]
+    config: Path
+    table: Path
 
 
 def keep_small(folder: Path, ended: Sequence[TrialRecord], best: TrialRecord | None) -> None:

@@ -13,29 +13,27 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexseg.config.load import LoadedConfig
 from flexseg.data.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.outputs import make_folder, set_aside
-from flexseg.planning import trials as one
-from flexseg.planning.comparable import fixed_values
 from flexseg.planning.duration import format_duration
-from flexseg.planning.search_results import (
+from flexseg.tuning import trials as one
+from flexseg.tuning.comparable import fixed_values
+from flexseg.tuning.results import (
+    Found,
     keep_small,
     line_of,
     raise_if_hopeless,
     write_results,
 )
-from flexseg.planning.space import Parameter, metric_of, parameters_of
-from flexseg.planning.study import (
+from flexseg.tuning.space import metric_of, parameters_of
+from flexseg.tuning.study import (
     FILE_NAME,
     State,
-    TrialRecord,
     abandon,
     best_of,
     importances,
@@ -44,7 +42,7 @@ from flexseg.planning.study import (
     records,
     require_optuna,
 )
-from flexseg.planning.trials import Job, work_alone
+from flexseg.tuning.trials import Job, work_alone
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -65,31 +63,6 @@ _DEATHS = 3
 _SECONDS_TO_STOP = 20.0
 _SECONDS_TO_END = 5.0
 _OVERTIME = 0.03
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search has found.
-
-    Attributes
-    ----------
-    best : the trial of the best score; None if none was finished.
-    start : that of the config as it is, once it is finished.
-    importance : share of each key in the differences between scores; empty if unknown.
-    config : `best.toml`.
-    """
-
-    folder: Path
-    metric: str
-    maximize: bool
-    minutes: float
-    parameters: tuple[Parameter, ...]
-    trials: list[TrialRecord]
-    best: TrialRecord | None
-    start: TrialRecord | None
-    importance: dict[str, float]
-    config: Path
-    table: Path
 
 
 class Search:

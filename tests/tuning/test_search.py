@@ -20,14 +20,15 @@ from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import ConfigError, Interrupted, ResourceError, TrainingError
-from flexseg.planning import search as searching
-from flexseg.planning import study as studies
-from flexseg.planning import trials
 from flexseg.planning.config_file import differences, write_config
-from flexseg.planning.search import Found, Search
-from flexseg.planning.space import default_space, metric_of, parameters_of
-from flexseg.planning.study import State, best_of, locked, records
-from flexseg.planning.trials import Job, Report, work
+from flexseg.tuning import search as searching
+from flexseg.tuning import study as studies
+from flexseg.tuning import trials
+from flexseg.tuning.report import Report
+from flexseg.tuning.search import Found, Search
+from flexseg.tuning.space import default_space, metric_of, parameters_of
+from flexseg.tuning.study import State, best_of, locked, records
+from flexseg.tuning.trials import Job, work
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 

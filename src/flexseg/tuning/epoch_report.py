@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from flexseg.planning.trials import Report
+from flexseg.tuning.report import Report
 
 
 class EpochReport(keras.callbacks.Callback):

@@ -11,8 +11,8 @@ from typing import Any
 
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import TrainingError
-from flexseg.planning.study import ask, open_study
-from flexseg.planning.trials import Report
+from flexseg.tuning.report import Report
+from flexseg.tuning.study import ask, open_study
 
 METRIC = "val_dice_coef_foreground"
 _EPOCHS = 5

@@ -1,0 +1,1 @@
+"""`flexseg tune`: looking for better values of a config."""

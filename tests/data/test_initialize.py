@@ -257,6 +257,8 @@ def test_derived_dataset_describes_itself(
     assert experiment.model.num_classes == 3
     assert experiment.dataset.group == "^(.*)_\\d+$"
     assert experiment.augmentation.enabled
+    (dataset / "dataset.json").write_text('{"labels": {"liver": 1}}', encoding="utf-8")
+    load(initialize(dataset, tmp_path / "of another program")[0], strict=True)
     (dataset / "dataset.json").write_text('{"classes": 3}', encoding="utf-8")
     with pytest.raises(DataError, match="description of the dataset"):
         initialize(dataset, tmp_path / "other")

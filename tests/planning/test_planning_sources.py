@@ -355,6 +355,24 @@ class TestMasks:
             marked = int((read_mask(look.case.mask).pixels > 0).sum())
             assert look.facts.class_pixels[1] == marked
 
+    def test_organs_that_all_masks_show_are_classes(self, make_dataset: Make) -> None:
+        dataset = flat(make_dataset, size=(96, 96))
+        organs = np.zeros((96, 96), np.uint8)
+        for i in range(20):
+            y, x = divmod(i, 5)
+            organs[20 * y : 20 * y + 12, 18 * x : 18 * x + 12] = i + 1
+        change_masks(dataset, lambda ids: Image.fromarray(organs))
+        assert len(accepted(dataset).classes) == 20
+
+    def test_names_of_classes_from_nnunet(self, make_dataset: Make) -> None:
+        dataset = flat(make_dataset)
+        change_masks(dataset, lambda ids: Image.fromarray(2 * ids))
+        labels = {"background": 0, "liver": 1, "spleen": 2, "both": [1, 2]}
+        write_json(dataset / "dataset.json", {"labels": labels, "numTraining": 12})
+        assert [(c.name, c.values) for c in accepted(dataset).classes] == [("spleen", (2,))]
+        write_json(dataset / "dataset.json", {"name": "mine", "licence": "CC"})
+        assert [c.name for c in accepted(dataset).classes] == ["foreground"]
+
     def test_objects_in_random_colors_are_one_class(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, size=(96, 96))
         rng = np.random.default_rng(0)
@@ -581,8 +599,38 @@ class TestSplits:
         } == set()
         assert not [n for own in others for n in own if n.startswith("hflipped")]
         assert "augmented-training-cases" in codes(source)
+        (left,) = (f for f in source.findings if f.code == "copies-left-out")
+        assert len(left.items) == sum(map(len, others)) == 24 - sum(sizes(source))
 
-    def test_the_split_file_of_the_dataset(self, make_dataset: Make) -> None:
+    def test_empty_images_join_no_groups(self, make_dataset: Make) -> None:
+        """The first slice of each patient is black."""
+        dataset = flat(make_dataset, 20)
+        for i in range(20):
+            for kind in ("images", "masks"):
+                path = dataset / kind / f"case_{i:02d}.png"
+                if i % 4 == 0:
+                    Image.fromarray(np.zeros((40, 48), np.uint8)).save(path)
+                path.rename(path.with_name(f"pat{i // 4}_{i % 4}.png"))
+        source = accepted(dataset, group=r"^(pat\d)_")
+        assert sizes(source) == (12, 4, 4)
+        assert "duplicates" not in codes(source)
+
+    def test_the_only_marked_case_is_in_training(self, make_dataset: Make) -> None:
+        dataset = flat(make_dataset)
+        for i in range(1, 12):
+            Image.fromarray(np.zeros((40, 48), np.uint8)).save(
+                dataset / "masks" / f"case_{i:02d}.png"
+            )
+        source = accepted(dataset)
+        assert "case_00" in source.split["train"]
+        assert [f.severity for f in source.findings if f.code == "all-masks-empty"] == [
+            Severity.WARNING,
+            Severity.WARNING,
+        ]
+
+    def test_the_split_file_of_the_dataset(
+        self, make_dataset: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         dataset = flat(make_dataset)
         ids = [f"case_{i:02d}" for i in range(12)]
         content = {"train": ids[:6], "val": ids[6:8], "test": ids[8:11]}
@@ -591,6 +639,8 @@ class TestSplits:
         assert sizes(source) == (6, 2, 3)
         assert (source.split_file, source.needs_split_file) == (dataset / "split.json", False)
         assert "cases-in-no-split" in codes(source)
+        monkeypatch.chdir(dataset.parent)
+        assert read_source(Path(dataset.name)).split == source.split
         (dataset / "images" / "case_00.png").write_bytes(b"")
         source = accepted(dataset)
         assert sizes(source) == (5, 2, 3)
@@ -610,6 +660,10 @@ class TestSplits:
         assert "split-file-unread" in codes(accepted(dataset))
         with pytest.raises(DataError, match="no split"):
             read_source(dataset, split_file=dataset / "split.json")
+        (dataset / "split.json").write_text('{"train": ["case_00"], "test": ["case_00"]}')
+        with pytest.raises(DataError, match="stands in train and in test"):
+            read_source(dataset)
+        (dataset / "split.json").write_text('{"fold0": []}')
         with pytest.raises(DataError, match="no such split file"):
             read_source(dataset, split_file=dataset / "other.json")
 

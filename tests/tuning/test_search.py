@@ -27,7 +27,7 @@ from flexseg.tuning import trials
 from flexseg.tuning.report import Report
 from flexseg.tuning.search import Found, Search
 from flexseg.tuning.space import default_space, metric_of, parameters_of
-from flexseg.tuning.study import State, best_of, locked, records
+from flexseg.tuning.study import State, best_of, locked, open_study, records
 from flexseg.tuning.trials import Job, work
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
@@ -680,3 +680,12 @@ def test_a_real_training_is_searched(project: Path) -> None:
         kept = history["val_loss"].index(min(history["val_loss"]))
         assert history[METRIC][kept] == pytest.approx(trial.score)
         assert "Training TensorFlowFlexUNet" in (folder / "training.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["what?", "a%20b", "a#b {x} [ü]"])
+def test_any_name_of_a_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    open_study(folder, maximize=True, startup=1).ask()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(open_study(folder, maximize=True, startup=1).trials) == 1

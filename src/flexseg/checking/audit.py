@@ -24,6 +24,7 @@ from flexseg.checking.rules import (
     mirror_findings,
     network_findings,
     scale_findings,
+    shows_classes,
     split_findings,
     unknown_findings,
 )
@@ -222,7 +223,9 @@ def _check_data(
     for split, found in facts.items():
         if found:
             report.splits.append(_split_summary(split, found, labels))
-            report.findings += split_findings(split, found, labels)
+            report.findings += split_findings(
+                split, found, labels, marked=split != "train" and shows_classes(facts["train"])
+            )
     everything = [fact for found in facts.values() for fact in found]
     report.findings += mirror_findings(report.loaded, labels, splits.cases.get("train", ()))
     report.findings += _file_findings(report, everything, labels)

@@ -23,7 +23,13 @@ _TOP_UNKNOWN = 40
 
 @dataclass
 class CaseFacts:
-    """What reading one case told."""
+    """What reading one case told.
+
+    Attributes
+    ----------
+    digest : of the image's pixels; "" where they are all equal, as in the empty slices of many
+        volumes, which are no copies of each other.
+    """
 
     case: Case
     size: tuple[int, int] | None = None
@@ -50,10 +56,10 @@ def examine(case: Case, labels: LabelMap, preprocessing: Preprocessing) -> CaseF
         facts.mode = f"{image.shape[2]} x {image.dtype}"
         facts.values = (float(image.min()), float(image.max()))
         facts.constant = facts.values[0] == facts.values[1]
-        digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(image).data)
-        facts.digest = digest.hexdigest()
         if not facts.constant:
+            digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
+            digest.update(np.ascontiguousarray(image).data)
+            facts.digest = digest.hexdigest()
             facts.fingerprint = fingerprint(image)
         preprocessing.single.image(image[:2, :2], str(case.image))
         neighbour_files(case.image, preprocessing.neighbours)

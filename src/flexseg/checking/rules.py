@@ -169,13 +169,37 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
     return []
 
 
-def split_findings(split: str, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:
-    """What the masks of one split lack."""
+def shows_classes(facts: Sequence[CaseFacts]) -> bool:
+    """Whether a mask of these cases has more than background."""
+    return any(sum(f.class_pixels[1:]) > 0 for f in facts)
+
+
+def split_findings(
+    split: str, facts: list[CaseFacts], labels: LabelMap, *, marked: bool = False
+) -> list[Finding]:
+    """What the masks of one split lack.
+
+    Parameters
+    ----------
+    marked : masks of another split show that colours and classes fit.
+    """
     findings = []
     read = [f for f in facts if f.class_pixels]
     empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
     where = f"[{split}]"
-    if read and len(empty) == len(read):
+    if read and len(empty) == len(read) and marked and not any(f.unknown for f in read):
+        findings.append(
+            _data(
+                Severity.WARNING,
+                "all-masks-empty",
+                where,
+                f"All {len(read)} masks are empty (background only): they show what is marked "
+                "falsely, but not whether anything is found.",
+                "Add cases that show the classes.",
+                empty,
+            )
+        )
+    elif read and len(empty) == len(read):
         findings.append(
             _data(
                 Severity.ERROR,

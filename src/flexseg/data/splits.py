@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -222,7 +222,7 @@ def _split_name(key: str, path: Path) -> SplitName:
 
 def _read_split_file(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows mark it
     except FileNotFoundError:
         raise DataError("There is no such split file.", "Check the path.", str(path)) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -272,22 +272,26 @@ def _by_names(
         volumes: list[str] = []
         for name in map(str, ids):
             found = by_name.get(name, [])
-            for entry in (name, *(case.id for case in found if case.id != name)):
-                if entry in seen:
+            for entry in (name, *(case.id for case in found)):
+                if seen.setdefault(entry, key) != key:
                     raise DataError(
                         f"The case {entry!r} stands in {seen[entry]} and in {key}.",
                         "A case may be in one split only.",
                         str(path),
                     )
-                seen[entry] = key
             chosen += found
             if not found and name in whole:
                 volumes += whole[name]
             elif not found:
                 missing.append(name)
-        splits.cases[split] = tuple(chosen)
+        # A case may be named twice, or by its own name and by that of its group.
+        splits.cases[split] = tuple(dict.fromkeys(chosen))
         if volumes:
-            splits.volumes[split] = tuple(volumes)
+            splits.volumes[split] = tuple(dict.fromkeys(volumes))
+    used = {case for own in splits.cases.values() for case in own}
+    others = sorted(case.id for case in cases if case not in used)
+    if others:
+        splits.findings.append(cases_in_no_split(others, path))
     if missing:
         splits.findings.append(
             Finding(
@@ -301,6 +305,20 @@ def _by_names(
                 tuple(missing),
             )
         )
+
+
+def cases_in_no_split(names: Sequence[str], path: Path) -> Finding:
+    """Of cases that a split file does not name."""
+    return Finding(
+        Severity.NOTE,
+        "data",
+        "cases-in-no-split",
+        str(path),
+        f"{len(names)} case{'s are' if len(names) > 1 else ' is'} in no split and not used: "
+        f"{examples(list(names))}.",
+        "Add them to the split file, if they are to be used.",
+        tuple(names),
+    )
 
 
 def _by_share(

@@ -165,8 +165,23 @@ def classes_of_values(values: Sequence[int]) -> list[FoundClass]:
     ]
 
 
+def label_names(path: Path) -> dict[int, str]:
+    """Names of label values: of the Decathlon {"1": "liver"} or of nnU-Net {"liver": 1}.
+
+    None are known where there is no such file, or one of another kind.
+    """
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
+        return {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def description(dataset: Path) -> Description | None:
-    """What `dataset.json` says, None without one. Its masks hold class ids, or colours.
+    """What the `dataset.json` of `flexseg derive` says. Its masks hold class ids, or colours.
+
+    None without one; other programs, as nnU-Net, write files of this name and other content.
 
     Raises
     ------
@@ -175,6 +190,8 @@ def description(dataset: Path) -> Description | None:
     path = dataset / DATASET_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(content, dict) and "classes" in content):
+            return None
         classes = tuple(
             FoundClass(int(c["id"]), str(c["name"]), (int(red), int(green), int(blue)))
             for c in content["classes"]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from flexseg.checking.facts import CaseFacts
 from flexseg.checking.leaks import leak_findings
-from flexseg.checking.rules import file_findings, split_findings
+from flexseg.checking.rules import file_findings, shows_classes, split_findings
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment
 from flexseg.data.labels import LabelMap
 from flexseg.data.names import is_augmented
 from flexseg.data.pairing import Pairing
 from flexseg.data.splits import SPLITS
+from flexseg.errors import DataError
 from flexseg.planning.division import Parts
 from flexseg.planning.folders import Layout
 from flexseg.planning.reading import CaseLook
@@ -56,7 +57,8 @@ def data_findings(
     findings += _unpaired(pairings) + _left_out(left_out)
     findings += file_findings([f for own in facts.values() for f in own])
     for split in SPLITS:
-        findings += split_findings(split, facts[split], labels)
+        marked = split != "train" and shows_classes(facts["train"])
+        findings += split_findings(split, facts[split], labels, marked=marked)
     findings += leak_findings(experiment, facts)
     findings += _rare_classes(looks, labels) + _augmented(parts)
     return findings
@@ -140,3 +142,31 @@ def _augmented(parts: Parts) -> list[Finding]:
             names,
         )
     ]
+
+
+def copies_left_out(names: Sequence[str]) -> list[Finding]:
+    """Of augmented copies that are in no part of a division."""
+    if not names:
+        return []
+    return [
+        _finding(
+            Severity.NOTE,
+            "copies-left-out",
+            "splits",
+            f"{len(names)} augmented copies of validation and test images, as their names tell, "
+            f"are not used: {examples(list(names), 2)}.",
+            "Their originals are scored; copies would only count them several times.",
+            names,
+        )
+    ]
+
+
+def unread_split(error: DataError, path: Path) -> Finding:
+    """Of a split file of the dataset that is of another form."""
+    return _finding(
+        Severity.WARNING,
+        "split-file-unread",
+        str(path),
+        f"The dataset's split file is not used: {error.problem}",
+        f"{error.fix} Or name another one with --split.",
+    )

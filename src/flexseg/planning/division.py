@@ -37,7 +37,7 @@ def divide_cases(
     Parameters
     ----------
     presence : [cases, classes], whether a case shows a class.
-    digests : of the pixels of each image, by case id.
+    digests : of the pixels of each image, by case id; "" for an image that shows nothing.
     shares : of the splits that are to be made, training among them.
 
     Raises
@@ -81,6 +81,8 @@ def _joined(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
         return name
 
     for case in cases:
+        if not digests[case.id]:
+            continue
         other = first.setdefault(digests[case.id], case.group)
         one, two = sorted((root(case.group), root(other)))
         parent[two] = one

@@ -160,12 +160,17 @@ def _distance(first: int, second: int, by_color: bool) -> int:
 
 
 def _are_numbers(solid: list[int], sets: list[set[int]], by_color: bool) -> bool:
-    """Whether values number objects: too many, or 1 to the number of objects in each mask."""
+    """Whether values number objects: too many, or 1 to the number of objects in each mask.
+
+    Where every mask has the same values, these are organs rather than objects.
+    """
     if len(solid) > _MAX_CLASSES:
         return True
     if by_color or len(solid) <= _MAX_UNORDERED:
         return False
     marked = [s for s in sets if s]
+    if len({len(s) for s in marked}) < 2:
+        return False
     return sum(s == set(range(1, len(s) + 1)) for s in marked) > 0.9 * len(marked)
 
 

@@ -11,15 +11,21 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, examples
 from flexseg.config.schema import Experiment
 from flexseg.data.derive import DATASET_FILE, part_of
 from flexseg.data.labels import LabelMap
 from flexseg.data.pairing import Case, Pairing, group_of, pair
-from flexseg.data.splits import SPLITS, SplitName, find_splits
-from flexseg.data.survey import Description, FoundClass, VolumeCut, description
+from flexseg.data.splits import SPLITS, SplitName, cases_in_no_split, find_splits, read_split_file
+from flexseg.data.survey import (
+    Description,
+    FoundClass,
+    VolumeCut,
+    description,
+    label_names,
+)
 from flexseg.errors import ConfigError, DataError
-from flexseg.planning.data_findings import data_findings
+from flexseg.planning.data_findings import copies_left_out, data_findings, unread_split
 from flexseg.planning.division import SHARES, Parts, divide_cases
 from flexseg.planning.folders import Folders, Layout, find_layout
 from flexseg.planning.grouping import guess_group
@@ -53,7 +59,6 @@ class Source:
     needs_split_file : `split` has to be written to a file, as neither folders nor `split_file`
         say it.
     classes : foreground classes by id.
-    named : the classes have their names from `dataset.json`; else these are made up.
     unknown_colors, threshold : see `[mask]`.
     channels : of the images as stored; gray ones among coloured ones are read as coloured.
     gray : all channels of all images are equal, so one channel says as much.
@@ -74,7 +79,6 @@ class Source:
     split_file: Path | None
     needs_split_file: bool
     classes: tuple[FoundClass, ...]
-    named: bool
     unknown_colors: Literal["nearest", "error"]
     threshold: float | None
     channels: int
@@ -158,6 +162,7 @@ def read_source(
     DataError : there are no images with masks, fewer than three usable cases, or the split file
         is wrong.
     """
+    dataset = dataset.absolute()
     layout = find_layout(dataset)
     described = description(dataset)
     pairings, group, group_reason = _paired(layout, group, described)
@@ -169,7 +174,7 @@ def read_source(
     left_out = tuple(bad.values())
     _need_cases(usable, left_out, dataset)
     everything = [look for own in usable.values() for look in own]
-    meaning = _meaning(everything, described)
+    meaning = _meaning(everything, described, label_names(dataset / DATASET_FILE))
     source = Source(
         dataset=dataset,
         layout=layout,
@@ -178,7 +183,6 @@ def read_source(
         split_file=None,
         needs_split_file=False,
         classes=meaning.classes,
-        named=bool(described and described.classes),
         unknown_colors=meaning.unknown,
         threshold=meaning.threshold,
         channels=channels,
@@ -276,10 +280,18 @@ def _need_cases(
         )
 
 
-def _meaning(looks: Sequence[CaseLook], described: Description | None) -> MaskMeaning:
+def _meaning(
+    looks: Sequence[CaseLook], described: Description | None, names: Mapping[int, str]
+) -> MaskMeaning:
+    """What the masks hold; `names` are those of some values."""
     if described is not None and described.classes:
         return MaskMeaning(described.classes)
-    return find_meaning([look.mask for look in looks if look.mask is not None])
+    found = find_meaning([look.mask for look in looks if look.mask is not None])
+    classes = tuple(
+        replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
+        for c in found.classes
+    )
+    return replace(found, classes=classes)
 
 
 def _divided(
@@ -292,17 +304,15 @@ def _divided(
     findings: list[Finding] = []
     parts: Parts = {}
     reason, exact = "", True
-    if given is not None:
+    if given is not None and split_file is None:
         try:
-            parts, exact, findings = _parts_by_file(source, given, looks)
-            reason = (
-                f"as {given.name} says" if split_file else f"as the dataset's {given.name} says"
-            )
-        except DataError as error:
-            if split_file is not None:
-                raise
-            findings.append(_unread_split(error, given))
+            read_split_file(given)
+        except DataError as error:  # a file of another program may have this name
+            findings.append(unread_split(error, given))
             given = None
+    if given is not None:
+        parts, exact, findings = _parts_by_file(source, given, looks)
+        reason = f"as {given.name} says" if split_file else f"as the dataset's {given.name} says"
     if not parts and "" not in usable:
         parts = {s: tuple(k.case for k in usable[s]) for s in SPLITS if usable.get(s)}
         exact = not source.left_out
@@ -316,8 +326,9 @@ def _divided(
         )
     missing = [split for split in SPLITS if not parts.get(split)]
     if missing:
-        parts, made = _held_out(parts, missing, looks)
+        parts, made, copies = _held_out(parts, missing, looks)
         reason, exact = f"{reason}; {made}" if reason else made, False
+        findings += copies
     return replace(
         source,
         parts={split: parts[split] for split in SPLITS},
@@ -344,24 +355,14 @@ def _parts_by_file(
     named = {case.image for own in cases.values() for case in own}
     others = sorted(look.case.id for image, look in looks.items() if image not in named)
     if others:
-        findings.append(
-            Finding(
-                Severity.NOTE,
-                "data",
-                "cases-in-no-split",
-                str(path),
-                f"{len(others)} usable cases are in no split and are not used: {examples(others)}.",
-                "Add them to the split file.",
-                tuple(others),
-            )
-        )
+        findings.append(cases_in_no_split(others, path))
     return parts, exact, findings
 
 
 def _held_out(
     parts: Parts, missing: Sequence[SplitName], looks: Mapping[Path, CaseLook]
-) -> tuple[Parts, str]:
-    """Cases of training for the splits that have none, and the reason in words."""
+) -> tuple[Parts, str, list[Finding]]:
+    """Cases of training for the splits that have none, the reason in words, what is left out."""
     cases = parts["train"]
     known = [looks[case.image].facts for case in cases]
     presence = np.array([np.array(f.class_pixels[1:]) > 0 for f in known])
@@ -369,26 +370,16 @@ def _held_out(
     wanted = {split: shares[split] for split in missing}
     wanted["train"] = 1 - sum(wanted.values())
     made = divide_cases(cases, presence, {f.case.id: f.digest for f in known}, wanted)
+    used = {case.id for own in made.values() for case in own}
+    findings = copies_left_out([case.id for case in cases if case.id not in used])
     groups = len({case.group for case in cases})
     by = f" in {groups} groups, each of which stays together," if groups < len(cases) else ""
     every = ", every class in its share" if presence.shape[1] > 1 else ""
     if len(missing) == len(SPLITS) - 1:
         numbers = " / ".join(str(len(made[split])) for split in SPLITS)
-        return parts | made, f"{len(cases)} cases{by} are divided now: {numbers}{every}"
+        reason = f"{len(cases)} cases{by} are divided now: {numbers}{every}"
+        return parts | made, reason, findings
     names = " and ".join(_SPLIT_NAMES[split] for split in missing)
     held = sum(len(made[split]) for split in missing)
-    return (
-        parts | made,
-        f"{held} of {len(cases)} training cases{by} are held out for {names}{every}",
-    )
-
-
-def _unread_split(error: DataError, path: Path) -> Finding:
-    return Finding(
-        Severity.WARNING,
-        "data",
-        "split-file-unread",
-        str(path),
-        f"The dataset's split file is not used: {error.problem}",
-        f"{error.fix} Or name another one with --split.",
-    )
+    reason = f"{held} of {len(cases)} training cases{by} are held out for {names}{every}"
+    return parts | made, reason, findings

@@ -1,4 +1,4 @@
-"""The average of weights over the last steps, which scores better than the last weights.
+"""The average of weights over the last steps, which is steadier than the last weights.
 
 References
 ----------

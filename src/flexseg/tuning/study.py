@@ -137,11 +137,13 @@ def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution
 def _storage(folder: Path) -> RDBStorage:
     from optuna.storages import RDBStorage
 
-    # Optuna fills in what stands in braces.
-    path = (folder / FILE_NAME).as_posix().replace("{", "{{").replace("}", "}}")
-    return RDBStorage(
-        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": _SECONDS_TO_WRITE}}
-    )
+    # The folder's name may hold what has another meaning in an address: ? % # and braces.
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            folder / FILE_NAME, timeout=_SECONDS_TO_WRITE, check_same_thread=False
+        )
+
+    return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
 
 
 def open_study(

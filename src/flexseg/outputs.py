@@ -73,6 +73,8 @@ def make_folder(path: Path) -> Path:
     ------
     ResourceError : the place cannot be written to.
     """
+    if path.is_file():
+        raise ResourceError("This is a file.", "Give the name of a folder.", str(path))
     with explain_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from flexseg.evaluation.aggregate import HARDLY_ANYTHING
+
 if TYPE_CHECKING:
     from flexseg.checking.audit import CheckReport
     from flexseg.inspecting import Inspection
@@ -20,10 +22,13 @@ _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def print_scores(console: Console, summary: dict[str, Any]) -> None:
     """The table of an evaluation: means with intervals, and what stands apart from them."""
+    cases, groups = summary["cases"], summary["groups"]
+    count = f"{cases} case{'s' if cases != 1 else ''}"
+    of_groups = f" of {groups} group{'s' if groups != 1 else ''}" if groups != cases else ""
+    interval = "; below each its 95 % interval" if groups > 1 else ""
     console.print(
-        f"[bold]{summary['cases']} cases ({summary['groups']} groups), scored at native "
-        "resolution.[/] Means over the cases in whose reference the class is; below each its 95 % "
-        "interval."
+        f"[bold]{count}{of_groups}, scored at native resolution.[/] Means over the cases in whose "
+        f"reference the class is{interval}."
     )
     console.print(_score_table(summary, _columns(summary, console.width), "cases"))
     if by_group := summary.get("by_group"):
@@ -43,6 +48,13 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
         )
     for note in summary["notes"][1:]:
         console.print(f"Note: {note}", markup=False)
+    mean = summary["macro"]["dice"]["mean"]
+    if mean is not None and mean < HARDLY_ANYTHING:
+        console.print(
+            f"[yellow]A mean Dice of {mean:.3f}: this network has hardly learned anything.[/] It "
+            "needs more training; if that does not help, look whether images and masks belong "
+            "together (flexseg check)."
+        )
     if legacy := summary.get("not_comparable_with_the_above"):
         values = ", ".join(f"{k} {v:.4f}" for k, v in legacy.items() if k != "what")
         console.print(f"The original systems' figures (soft, at network size): {values}")

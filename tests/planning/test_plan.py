@@ -105,6 +105,8 @@ def test_from_a_folder_to_a_report_whatever_interrupts(
     manifest = json.loads((out / "run/run.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["config"]["train"]["minutes"] <= 8 / 60
+    assert flexseg("auto", dataset, "-o", out, "--resume") == 2  # it is finished
+    assert len(list(out.glob("report*.html*"))) == 1
 
 
 def _volumes(dataset: Path, split: dict[str, list[str]]) -> Path:

@@ -17,14 +17,19 @@ from flexseg.config.schema import Experiment
 from flexseg.data.images import read_image, read_mask
 from flexseg.data.labels import LabelMap
 from flexseg.data.neighbours import neighbour_files
+from flexseg.data.pairing import group_of
 from flexseg.data.slices import ANATOMICAL_AXES
 from flexseg.data.splits import find_splits
 from flexseg.data.volume import Volume
+from flexseg.data.volume_dataset import volume_of
 from flexseg.data.volumes import write_volume
 from flexseg.errors import ConfigError, DataError
+from flexseg.planning.data import read_data, sections_of
+from flexseg.planning.network import natural_shape
+from flexseg.planning.training import recipe_choices
+from flexseg.planning.volume_slices import cut
 from flexseg.planning.volumes import (
     VolumeSource,
-    cut,
     read_volumes_source,
     volume_choices,
     volume_folders,
@@ -206,6 +211,37 @@ class TestDecisions:
         assert sum(axial["labelled"].values()) == 4 * 4
 
 
+class TestTrainingAlone:
+    """What other volumes show decides nothing."""
+
+    @pytest.mark.parametrize("sampled", [40, 2])
+    def test_grey_values_and_labels(
+        self, tmp_path: Path, sampled: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flexseg.planning.volume_survey._SAMPLED", sampled)
+        # Every second volume is for the test, as a sample of every second one would be.
+        split = {"train": NAMES[1:8:2], "valid": NAMES[9:], "test": NAMES[:9:2]}
+        made = []
+        for name in ("one", "other"):
+            dataset = _write(tmp_path / name, NAMES, ct=True)
+            (dataset / "split.json").write_text(json.dumps(split))
+            if name == "other":
+                for stem in split["valid"] + split["test"]:
+                    truth = _block((16, 18, 20), 1)
+                    truth[:, :4] = 1
+                    grey = np.full(truth.shape, 700, np.int16)
+                    write_volume(dataset / "masks" / f"{stem}.nii.gz", Volume(truth))
+                    write_volume(dataset / "images" / f"{stem}.nii.gz", Volume(grey))
+            made.append(_source(dataset))
+        one, other = made
+        assert other.facts["modality"] == "CT"
+        assert other.intensity == one.intensity != "zscore"
+        for key in ("values", "classes", "labelled_slices"):
+            assert other.facts[key] == one.facts[key]
+        assert one.facts["classes"][0]["volumes"] == 4
+        assert one.facts["classes"][0]["intensity"] is not None
+
+
 def _copy(dataset: Path, name: str, copy: str, *, anew: bool) -> None:
     """A volume and its labels under another name, the image's file compressed `anew`."""
     for folder in ("images", "masks"):
@@ -224,7 +260,7 @@ class TestCopies:
         _copy(dataset, "p00", "copy", anew=anew)
         split = {"train": NAMES[:2], "valid": NAMES[2:3], "test": ["p03", "copy"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        (finding,) = _source(dataset).leaks
+        (finding,) = _source(dataset).findings
         assert finding.items == ("test copy = train p00",)
         assert finding.severity is Severity.WARNING
 
@@ -233,21 +269,21 @@ class TestCopies:
         for i, name in enumerate(NAMES[:4]):
             _copy(dataset, name, f"copy{i}", anew=False)
         source = _source(dataset)
-        assert source.leaks == ()
+        assert source.findings == ()
         for stems in source.split.values():
             assert {f"p0{s[-1]}" for s in stems if "copy" in s} == {s for s in stems if s[0] == "p"}
 
     def test_none_are_none(self, tmp_path: Path) -> None:
-        assert _source(_write(tmp_path / "d", NAMES[:4])).leaks == ()
+        assert _source(_write(tmp_path / "d", NAMES[:4])).findings == ()
 
     def test_patients_across_given_splits_are_told(self, tmp_path: Path) -> None:
         names = ["p1_a", "p1_b", "p2_a", "p2_b", "p3_a"]
         dataset = _write(tmp_path / "d", names)
         split = {"train": names[:3], "valid": names[3:4], "test": names[4:]}
         (dataset / "split.json").write_text(json.dumps(split))
-        (finding,) = _source(dataset, group=r"^p\d").leaks
+        (finding,) = _source(dataset, group=r"^p\d").findings
         assert (finding.code, finding.items) == ("groups-across-splits", ("p2",))
-        assert _source(dataset).leaks == ()
+        assert _source(dataset).findings == ()
 
 
 class TestSplit:
@@ -276,6 +312,41 @@ class TestSplit:
         dataset = _write(tmp_path / "d", NAMES[:3])
         (dataset / "split.json").write_text(json.dumps({"train": NAMES[:2], "valid": NAMES[1:3]}))
         with pytest.raises(DataError, match="in train and in valid"):
+            _source(dataset)
+
+    def test_a_volume_may_be_named_twice_in_one_split(self, tmp_path: Path) -> None:
+        dataset = _write(tmp_path / "d", ["p0_a", "p0_b", "p1_a"])
+        split = {"train": ["p0", "p0_a", "p0_b", "p0_b"], "valid": ["p1_a"]}
+        (dataset / "split.json").write_text(json.dumps(split))
+        found = _source(dataset, group=r"^(p\d)_").split
+        assert found == {"train": ("p0_a", "p0_b"), "valid": ("p1_a",), "test": ()}
+
+    @pytest.mark.parametrize("labelled", [3, 2])
+    def test_every_part_shows_the_class_or_it_is_told(self, tmp_path: Path, labelled: int) -> None:
+        dataset = _write(tmp_path / "d", NAMES[:6])
+        for name in NAMES[labelled:6]:
+            empty = Volume(np.zeros((16, 18, 20), np.uint8))
+            write_volume(dataset / "masks" / f"{name}.nii.gz", empty)
+        source = _source(dataset)
+        assert [len(stems) for stems in source.split.values()] == [4, 1, 1]
+        lacking = [
+            f"[{name}]"
+            for name, stems in source.split.items()
+            if not {*stems} & {*NAMES[:labelled]}
+        ]
+        assert len(lacking) == 3 - labelled
+        assert "[train]" not in lacking
+        assert [f.where for f in source.findings] == lacking
+        assert all(f.code == "class-absent" and "label 1" in f.what for f in source.findings)
+        assert _source(dataset).split == source.split
+
+    def test_training_without_a_label_is_refused(self, tmp_path: Path) -> None:
+        dataset = _write(tmp_path / "d", NAMES[:3])
+        empty = Volume(np.zeros((16, 18, 20), np.uint8))
+        write_volume(dataset / "masks" / "p00.nii.gz", empty)
+        split = {"train": ["p00"], "valid": ["p01"], "test": ["p02"]}
+        (dataset / "split.json").write_text(json.dumps(split))
+        with pytest.raises(DataError, match="No training volume has any label: p00"):
             _source(dataset)
 
     def test_one_is_made(self, tmp_path: Path) -> None:
@@ -315,6 +386,47 @@ class TestSplit:
             _source(_write(tmp_path / "d", NAMES[:1]))
 
 
+SCANS = [f"p{i}_{scan}" for i in range(4) for scan in "ab"]
+
+
+class TestGroup:
+    @pytest.mark.parametrize("shape", [(16, 18, 20), (40, 18, 6)])
+    @pytest.mark.parametrize(
+        "pattern", [r"^(p\d+)_", r"^p\d", r"(p\d+)_[ab]$", r"^(.+)_", r"^(.+)_.$"]
+    )
+    def test_slices_have_that_of_their_volume(
+        self, tmp_path: Path, shape: tuple[int, int, int], pattern: str
+    ) -> None:
+        source = _source(_write(tmp_path / "d", SCANS, shape=shape), group=pattern)
+        assert source.facts["groups"] == 4
+        for stems in source.split.values():
+            assert {f"{stem[:2]}_{scan}" for stem in stems for scan in "ab"} == {*stems}
+        axes = [f"_{axis}" for axis in source.axes] if len(source.axes) > 1 else [""]
+        for stem in SCANS:
+            for axis in axes:
+                for number in (0, 7, 19):
+                    assert group_of(f"{stem}{axis}_{number:04d}", source.group) == stem[:2]
+
+    def test_that_is_no_expression_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no regular expression"):
+            _source(_write(tmp_path / "d", SCANS), group="(")
+
+    @pytest.mark.parametrize(
+        ("pattern", "message"),
+        [
+            ("zzz", "found in no name of a volume"),
+            # Of slices' names only.
+            (r"(p\d+)_._axial", "found in no name of a volume"),
+            (r"^(p[0-2])_", "finds nothing in 2 of 8 names of volumes: p3_a, p3_b"),
+            (r"p\d(?=_[ab]$)", "finds other patients in the names of slices: 'p0' in 'p0_a', "),
+        ],
+    )
+    def test_that_does_not_fit_is_refused(self, tmp_path: Path, pattern: str, message: str) -> None:
+        with pytest.raises(DataError, match=message) as caught:
+            _source(_write(tmp_path / "d", SCANS), group=pattern)
+        assert caught.value.where == "--group"
+
+
 class TestCut:
     def _experiment(self, source: VolumeSource, folder: Path) -> Experiment:
         made = cut(source, folder)
@@ -347,6 +459,39 @@ class TestCut:
         assert splits.volumes == {"test": source.split["test"]}
         groups = {case.group for case in splits.cases["train"]}
         assert groups == set(source.split["train"])
+
+    @pytest.mark.parametrize("size", [1, 8])
+    def test_slices_of_groups_are_in_the_split_of_their_volume(
+        self, tmp_path: Path, size: int
+    ) -> None:
+        """Whether slices without label are many, and thinned, or few."""
+        labels = np.zeros((16, 18, 20), np.uint8)
+        labels[:size, 2 : 2 + size, 2 : 2 + 2 * size] = 1
+        source = _source(_write(tmp_path / "d", SCANS, labels=labels), group=r"^(p\d+)_")
+        splits = find_splits(self._experiment(source, tmp_path / "plan"))
+        for name in ("train", "valid"):
+            cases = splits.cases[name]
+            assert {volume_of(case.id, SCANS) for case in cases} == {*source.split[name]}
+            assert {case.group for case in cases} == {stem[:2] for stem in source.split[name]}
+        assert len(splits.cases["valid"]) == 54 * len(source.split["valid"])
+        assert splits.volumes == {"test": source.split["test"]}
+
+    def test_the_share_of_the_rarest_class(self, tmp_path: Path) -> None:
+        """2 is in one slice of 16, 1 in two more; as many slices without label train."""
+        labels = np.zeros((16, 18, 20), np.uint8)
+        labels[4:6, 2:4], labels[8, 2:4] = 1, 2
+        dataset = _write(tmp_path / "d", NAMES[:4], labels=labels, spacing=(1, 1, 5))
+        data = read_data(
+            dataset, tmp_path / "plan", split_file=None, group=None, stage=lambda text: None
+        )
+        experiment = Experiment.model_validate(sections_of(data.choices, data.classes))
+        assert experiment.volume.axis == "axial"
+        trained = find_splits(experiment).cases["train"]
+        volumes = {volume_of(case.id, NAMES) for case in trained}
+        assert data.rarest == pytest.approx(len(volumes) / len(trained))
+        assert data.rarest < 0.3
+        chosen = {choice.key for choice in recipe_choices(data, natural_shape(*data.size, 10))}
+        assert "oversample" in chosen
 
     def test_masks_have_the_ids_of_the_classes(self, tmp_path: Path) -> None:
         """Label values 3 are class 1, in slices and in volumes alike."""

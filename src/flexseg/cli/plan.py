@@ -106,7 +106,7 @@ def auto(
     given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"
     say(
         f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
-        f"Took {took} {given}."
+        f"Took {took} {given}.\nNext: flexseg {result.predict} -i FOLDER -o RESULT"
     )
 
 
@@ -150,7 +150,7 @@ def _print(made: Plan) -> None:
     table.add_row(
         "training",
         f"{format_duration(made.seconds)}, about {made.seconds / made.step.seconds:,.0f} steps of "
-        f"{made.step.batch} images, each training image {images / made.training:.0f} times",
+        f"{made.step.batch} images, each training image about {images / made.training:.3g} times",
     )
     console.print(table)
     for finding in warnings(made.findings):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexseg.cli.app import JsonOption, app, progress, say
+from flexseg.cli.app import JsonOption, app, progress, say, select_backend
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _audit(source: Source) -> dict[str, Any] | None:
 
     if source.run_dir is None or source.loaded is None:
         return None
+    select_backend(None)  # the audit asks Keras which losses and networks there are
     from flexseg.checking.audit import audit, audit_folds
     from flexseg.training.folds import recorded_division
 

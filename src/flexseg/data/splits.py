@@ -290,7 +290,7 @@ def _by_names(
             splits.volumes[split] = tuple(dict.fromkeys(volumes))
     used = {case for own in splits.cases.values() for case in own}
     others = sorted(case.id for case in cases if case not in used)
-    if others:
+    if others and not whole:  # of volumes only some slices may have been chosen
         splits.findings.append(cases_in_no_split(others, path))
     if missing:
         splits.findings.append(

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SMALL_SAMPLE = 50
+# Below such a mean Dice a network has hardly learned anything, whatever else the figures say.
+HARDLY_ANYTHING = 0.2
 WORST_CASES = 5
 DECIMALS = 6
 

@@ -143,11 +143,14 @@ def chosen_for(loaded: LoadedConfig, labels: LabelMap, *, tuned: bool = True) ->
     if found.tta and "infer.tta" not in given:
         choice = replace(choice, tta=found.tta)
         used.append(f"tta {', '.join(found.tta)}")
-    if any(p.steps for p in found.postprocessing.values()) and "postprocess" not in given:
+    chosen = any(p.steps for p in found.postprocessing.values())
+    if chosen and "postprocess" not in given:
         choice = replace(choice, postprocessing=found.postprocessing)
         used.append("postprocessing")
     if used:
         choice = replace(choice, evidence=found.evidence)
+    if not (chosen or found.tta or found.threshold is not None):
+        return choice
     overruled = sorted(given & {"infer.threshold", "infer.tta", "postprocess"})
     split = "folds" if found.evidence.get("split") == "folds" else "validation set"
     logger.info(

@@ -50,11 +50,13 @@ class AutoResult:
     Attributes
     ----------
     summary : of the evaluation.
+    predict : the command for new images or volumes, without these.
     """
 
     summary: dict[str, Any]
     report: Path
     model: Path
+    predict: str
 
 
 class Auto:
@@ -70,6 +72,7 @@ class Auto:
     def __init__(self, output: Path, seconds: float, started: float, console: Console) -> None:
         self.output = output
         self.config = output / CONFIG_NAME
+        self.report = output / "report.html"
         self.seconds = seconds
         self.started = started
         self.console = console
@@ -104,7 +107,7 @@ class Auto:
         return made
 
     def reopen(self) -> None:
-        """Go on with the config that is there.
+        """Go on with the config that is there, unless its report, which comes last, is there too.
 
         Raises
         ------
@@ -113,6 +116,9 @@ class Auto:
         if not self.config.exists():
             raise ConfigError("There is nothing to go on with.", "Leave --resume out.",
                               str(self.config))  # fmt: skip
+        if self.report.exists():
+            raise ConfigError("This run is finished.", "Look at the report, or give another "
+                              "--output folder.", str(self.report))  # fmt: skip
 
     def run(self, *, resume: bool = False) -> AutoResult:
         """Check the data, train, choose the postprocessing, evaluate and report.
@@ -151,20 +157,26 @@ class Auto:
         Tracker(loaded, RunManifest(e.train.run_dir, loaded)).evaluation(folder, summary)
         make_folder(self.output)
         report, _, _ = write_report(
-            find_source(e.train.run_dir), self.output / "report.html", self._findings(checked)
+            find_source(e.train.run_dir), self.report, self._findings(checked)
         )
-        return AutoResult(summary, report, run.weights)
+        command = "infer" if e.volume.images_dir is None else "infer3d"
+        return AutoResult(summary, report, run.weights, f"{command} {self.config}")
 
     def _findings(self, checked: CheckReport) -> dict[str, Any] | None:
-        """What the report says of the data: the audit's words, of volumes those of the plan."""
+        """What the report says of the data: the audit's words, and what only the plan has seen.
+
+        The plan has read files that it has left out, and whole volumes, which are not audited.
+        """
         content = checked.as_dict()
-        if checked.loaded.experiment.volume.images_dir is None:
-            return content
+        known = {finding["code"] for finding in content["findings"]}
         try:
             text = (self.output / FINGERPRINT_FILE).read_text(encoding="utf-8")
-            return content | {"findings": [*content["findings"], *json.loads(text)["findings"]]}
+            planned = [f for f in json.loads(text)["findings"] if f["code"] not in known]
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            planned = []
+            if checked.loaded.experiment.volume.images_dir is not None:
+                return None
+        return content | {"findings": [*content["findings"], *planned]}
 
     def _stage(self, text: str) -> None:
         minutes = (time.monotonic() - self.started) / 60

@@ -18,10 +18,9 @@ from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.sources import Source, read_source
+from flexseg.planning.volume_slices import CutSlices, cut
 from flexseg.planning.volumes import (
-    CutSlices,
     VolumeSource,
-    cut,
     read_volumes_source,
     volume_choices,
     volume_folders,
@@ -169,7 +168,7 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         Choice("dataset", "images_dir", slices.images_dir, "slices of the volumes"),
         Choice("dataset", "masks_dir", slices.masks_dir, ""),
         Choice("dataset", "split_file", slices.split_file, "divided by volume, never by slice"),
-        Choice("dataset", "group", source.group, "the volume that a slice is of"),
+        Choice("dataset", "group", source.group, source.reasons["group"]),
         Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
     ]  # fmt: skip
     evaluated: SplitName = "test" if source.split["test"] else "valid"
@@ -192,12 +191,12 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         training=len(cases["train"]),
         validation=len(cases.get("valid", ())),
         test=len(source.split[evaluated]),
-        rarest=1.0,
+        rarest=slices.rarest,
         flips=_flips_of_slices(source.axes, LabelMap.from_experiment(experiment), cases["train"]),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=_volume_facts(source),
         fingerprint=source.facts,
-        findings=(*source.leaks, *map(_note, (*source.notes, *slices.notes))),
+        findings=(*source.findings, *map(_note, (*source.notes, *slices.notes))),
     )
 
 
@@ -241,7 +240,7 @@ def _volume_facts(source: VolumeSource) -> list[tuple[str, str]]:
             (
                 f"class {c['id']} ({c['name']})",
                 f"{100 * c['voxel_share']:.3g} % of the voxels, in {c['volumes']} of "
-                f"{facts['volumes']} volumes{ml} (median)",
+                f"{counts['train']} training volumes{ml} (median)",
             )
         )
     return lines

@@ -13,6 +13,7 @@ from flexseg.data.pairing import Case
 from flexseg.data.partition import partition
 from flexseg.data.splits import SPLITS, SplitName
 from flexseg.errors import DataError
+from flexseg.planning.exchange import exchange_groups
 
 SHARES = (0.7, 0.15, 0.15)
 SEED = 137
@@ -62,6 +63,7 @@ def divide_cases(
         key=lambda part_of: _lacking(part_of, presence, len(names)),
     )
     _give_training_every_class(best, groups, presence)
+    best = exchange_groups(best, groups, presence)
     parts = {
         split: tuple(cases[i] for i in np.flatnonzero(best == number).tolist())
         for number, split in enumerate(names)

@@ -344,7 +344,8 @@ def _channels(f: Fingerprint) -> str:
 def _values(channels: Sequence[Intensities], gray: bool) -> str:
     shown = channels[:1] if gray else channels
     ranges = [f"{c.low:.4g} to {c.high:.4g} (mean {c.mean:.4g})" for c in shown]
-    return "99 % of them from " + ", ".join(ranges)
+    each = " by channel" if len(ranges) > 1 else ""
+    return f"99 % of them{each} from " + ", ".join(ranges)
 
 
 def _class_text(c: ClassFigures, f: Fingerprint) -> str:

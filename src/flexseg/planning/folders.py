@@ -38,8 +38,8 @@ _MASK_WORD = re.compile(
 _MIN_SAMPLE, _MAX_SAMPLE, _COMPARISONS = 8, 40, 200_000
 _EXPECTED = (
     "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
-    "x_mask.png in one folder. For other layouts: `flexseg derive folders`, for volumes: "
-    "`flexseg derive volumes`, for COCO: `flexseg derive coco`."
+    "x_mask.png in one folder. A folder of masks with another name: call it masks. Other layouts: "
+    "`flexseg derive folders`, volumes: `flexseg derive volumes`, COCO: `flexseg derive coco`."
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from flexseg.config.findings import examples
 from flexseg.data.names import base_name
 from flexseg.data.pairing import group_of
+from flexseg.errors import ConfigError, DataError
 
 # What names the patient or volume. A field is a number at the end, with or without a word.
 _FIELD = r"[-_ .](?:[A-Za-z]{1,8}[-_ ]?)?\d+"
@@ -20,6 +21,33 @@ PATTERNS = (
     r"^\d+[-_ ](.*\d.*)$",
 )
 MIN_GROUPS = 3
+
+
+def names_found(group: str, names: Sequence[str], what: str = "case") -> list[str]:
+    """The names in which the group that was given, a regular expression, finds something.
+
+    Parameters
+    ----------
+    what : the names are of, in words.
+
+    Raises
+    ------
+    ConfigError : it is no regular expression.
+    DataError : it finds nothing in any name.
+    """
+    try:
+        found = [name for name in names if re.search(group, name)]
+    except re.error as error:
+        raise ConfigError(
+            f"{group!r} is no regular expression: {error}.", "Correct it.", "--group"
+        ) from None
+    if not found:
+        raise DataError(
+            f"The group {group!r} is found in no name of a {what}: {examples(list(names))}.",
+            "It must find patient or volume in the file names, e.g. '^(p[0-9]+)_'.",
+            "--group",
+        )
+    return found
 
 
 def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:

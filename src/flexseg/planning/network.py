@@ -92,12 +92,12 @@ def fit_to_time(
         wider = replace(natural, filters=2 * natural.filters)
         return (
             wider,
-            "the images' own size (the median)",
+            "about the images' own size (the median)",
             f"the time suffices for {images:,.0f} images, so for a network twice as wide",
         )
     filters = "narrow: many images in little time teach more than a wide network"
     if images >= ENOUGH_IMAGES:
-        return natural, "the images' own size (the median)", filters
+        return natural, "about the images' own size (the median)", filters
     scale = math.sqrt(images / ENOUGH_IMAGES)
     limits = [_SMALLEST / min(natural.width, natural.height)]
     if breadth:

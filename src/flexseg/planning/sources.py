@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +23,11 @@ from flexseg.data.survey import (
     description,
     label_names,
 )
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import DataError
 from flexseg.planning.data_findings import copies_left_out, data_findings, unread_split
 from flexseg.planning.division import SHARES, Parts, divide_cases
 from flexseg.planning.folders import Folders, Layout, find_layout
-from flexseg.planning.grouping import guess_group
+from flexseg.planning.grouping import guess_group, names_found
 from flexseg.planning.keys import folder_keys, mask_keys, volume_keys
 from flexseg.planning.masks import MaskMeaning, find_meaning
 from flexseg.planning.reading import (
@@ -217,12 +216,6 @@ def _paired(
     layout: Layout, group: str | None, described: Description | None
 ) -> tuple[dict[str, Pairing], str | None, str]:
     """The cases of each folder, and the group with its reason."""
-    try:
-        re.compile(group or "")
-    except re.error as error:
-        raise ConfigError(
-            f"{group!r} is no regular expression: {error}.", "Correct it.", "--group"
-        ) from None
     pairings = {
         name: pair(
             folders.images,
@@ -235,13 +228,7 @@ def _paired(
     }
     ids = [case.id for pairing in pairings.values() for case in pairing.cases]
     if group is not None:
-        matched = sum(re.search(group, case_id) is not None for case_id in ids)
-        if not matched:
-            raise DataError(
-                f"The group {group!r} is found in no name of a case: {examples(ids)}.",
-                "It must find patient or volume in the file names, e.g. '^(p[0-9]+)_'.",
-                "--group",
-            )
+        matched = len(names_found(group, ids))
         some = f", found in {matched} of {len(ids)} names" if matched < len(ids) else ""
         reason = f"as given{some}"
     elif described is not None and described.group is not None:

@@ -7,7 +7,6 @@ from flexseg.planning.choice import Choice
 from flexseg.planning.data import PlannedData
 from flexseg.planning.network import Shape
 
-_STUDY = "docs/explanation/recipe.md"
 # A class in fewer of the images than this is shown more often than it comes.
 _RARE = 0.3
 _OVERSAMPLE = 0.33
@@ -52,7 +51,8 @@ def _course(data: PlannedData) -> list[Choice]:
 
 
 def _augmentation(data: PlannedData) -> list[Choice]:
-    choices = [Choice("augmentation", "enabled", True, f"measured, see {_STUDY}")]
+    why = "in many minutes it pays, in few it costs nothing"
+    choices = [Choice("augmentation", "enabled", True, why)]
     choices += [
         Choice("augmentation", flip, probability, reason)
         for flip, (probability, reason) in data.flips.items()

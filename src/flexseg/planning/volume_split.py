@@ -8,82 +8,120 @@ from pathlib import Path
 
 import numpy as np
 
-from flexseg.config.findings import examples
-from flexseg.data.partition import partition
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.data.labels import LabelClass
+from flexseg.data.pairing import Case
 from flexseg.data.splits import SPLITS, SplitName, read_split_file
 from flexseg.errors import DataError
+from flexseg.planning.division import SHARES, divide_cases
 from flexseg.planning.volume_survey import Survey
 
-_SHARES = (0.7, 0.15, 0.15)
 _VALIDATION = 0.2
+
+VolumeSplit = dict[SplitName, tuple[str, ...]]
 
 
 def split_volumes(
-    survey: Survey, joined: Mapping[str, str], names: Mapping[str, str], path: Path | None
-) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
+    survey: Survey, cases: Sequence[Case], names: Mapping[str, str], path: Path | None
+) -> tuple[VolumeSplit, list[str]]:
     """The volumes of each split, and notes.
 
     Parameters
     ----------
-    joined : the groups that stay together, by volume.
+    cases : the volumes, in groups that stay together.
     names : the groups as a split file calls them, by volume.
     path : the split file.
 
     Raises
     ------
-    DataError : the file does not fit, or there are too few volumes.
+    DataError : the file does not fit, there are too few volumes, or none for training is labelled.
     """
     notes: list[str] = []
     if path is None:
-        split = _made_split(survey, joined, list(survey.scans), _SHARES)
+        split = _made_split(survey, cases, SHARES)
         notes.append("No split is given: volumes are divided by group, classes evenly.")
     else:
         split, notes = _given_split(path, names)
     if not split.get("valid"):
-        shares = (1 - _VALIDATION, _VALIDATION)
-        split |= _made_split(survey, joined, list(split.get("train", ())), shares)
+        known = [case for case in cases if case.id in split.get("train", ())]
+        split |= _made_split(survey, known, (1 - _VALIDATION, _VALIDATION))
         notes.append(
             "No validation volumes are named: a fifth of the training volumes is held out."
         )
     empty = [name for name in ("train", "valid") if not split.get(name)]
     if empty:
         raise DataError(
-            f"{len(survey.scans)} volumes of {len(set(joined.values()))} group(s) cannot fill the "
-            f"{' and '.join(empty)} split.",
+            f"{len(cases)} volumes of {len({case.group for case in cases})} group(s) cannot fill "
+            f"the {' and '.join(empty)} split.",
             "Give more volumes, at least two of different patients; equal ones count as one.",
+            str(path or ""),
+        )
+    if not survey.only(split["train"]).values:
+        raise DataError(
+            f"No training volume has any label: {examples(list(split['train']))}.",
+            "Put volumes with labels into train.",
             str(path or ""),
         )
     if not split.get("test"):
         notes.append("There are no test volumes: scores can only be of the validation set.")
+    used = {stem for stems in split.values() for stem in stems}
+    if unused := [case.id for case in cases if case.id not in used]:
+        notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
     return {name: split.get(name, ()) for name in SPLITS}, notes
 
 
-def _made_split(
-    survey: Survey, groups: Mapping[str, str], stems: Sequence[str], shares: Sequence[float]
-) -> dict[SplitName, tuple[str, ...]]:
+def _made_split(survey: Survey, cases: Sequence[Case], shares: Sequence[float]) -> VolumeSplit:
     """Volumes by group into as many splits as there are shares; every class in its share."""
-    if not stems:
-        return {}
-    presence = np.array(
-        [[value in survey.scans[stem].counts for value in survey.values] for stem in stems], bool
-    )
-    count = len({groups[stem] for stem in stems})
-    wanted = list(shares[: max(2, count)])
-    part_of = partition([groups[stem] for stem in stems], presence, wanted, seed=0)
-    return {
-        name: tuple(stem for stem, p in zip(stems, part_of, strict=True) if p == part)
-        for part, name in enumerate(SPLITS[: len(wanted)])
-    }
+    count = len({case.group for case in cases})
+    if count < 2:
+        return {"train": tuple(case.id for case in cases)}
+    values = survey.values
+    presence = np.array([[v in survey.scans[c.id].counts for v in values] for c in cases])
+    wanted = dict(zip(SPLITS[:count], shares, strict=False))
+    # Equal volumes are of one group already.
+    digests = {case.id: case.id for case in cases}
+    made = divide_cases(cases, presence, digests, wanted)
+    return {name: tuple(case.id for case in own) for name, own in made.items()}
 
 
-def _given_split(
-    path: Path, groups: Mapping[str, str]
-) -> tuple[dict[SplitName, tuple[str, ...]], list[str]]:
+def absent_classes(
+    split: VolumeSplit, survey: Survey, classes: Sequence[LabelClass]
+) -> list[Finding]:
+    """What tells of classes that no volume of a split shows.
+
+    Parameters
+    ----------
+    classes : background first.
+    """
+    findings = []
+    for name, stems in split.items():
+        shown = survey.only(stems).values
+        absent = [f"{c.id} ({c.name})" for c in classes[1:] if not {*c.values} & {*shown}]
+        if stems and absent:
+            findings.append(
+                Finding(
+                    Severity.WARNING,
+                    "data",
+                    "class-absent",
+                    f"[{name}]",
+                    f"No volume of this split shows the class{'es' if len(absent) > 1 else ''} "
+                    f"{examples(absent)}.",
+                    "What is in no training volume cannot be learned."
+                    if name == "train"
+                    else "Add volumes that do, or divide otherwise: nothing tells here whether it "
+                    "is found.",
+                    tuple(absent),
+                )
+            )
+    return findings
+
+
+def _given_split(path: Path, groups: Mapping[str, str]) -> tuple[VolumeSplit, list[str]]:
     by_name: dict[str, list[str]] = defaultdict(list)
     for stem, group in groups.items():
         by_name[group].append(stem)
     by_name |= {stem: [stem] for stem in groups}
-    split: dict[SplitName, tuple[str, ...]] = {}
+    split: VolumeSplit = {}
     seen: dict[str, str] = {}
     missing = []
     for name, entries in read_split_file(path).items():
@@ -94,19 +132,14 @@ def _given_split(
             if not found:
                 missing.append(entry)
         for stem in chosen:
-            if stem in seen:
+            if seen.setdefault(stem, name) != name:
                 raise DataError(
                     f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
                     "A volume may be in one split only.",
                     str(path),
                 )
-            seen[stem] = name
-        split[name] = tuple(chosen)
-    notes = []
-    if missing:
-        notes.append(
-            f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."
-        )
-    if unused := [stem for stem in groups if stem not in seen]:
-        notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
-    return split, notes
+        # A volume may be named twice, or by its own name and by that of its group.
+        split[name] = tuple(dict.fromkeys(chosen))
+    if not missing:
+        return split, []
+    return split, [f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."]

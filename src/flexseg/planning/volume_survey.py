@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from flexseg.data.derive_volumes import VolumePair
 from flexseg.data.geometry import GeometryRule, match_label
 from flexseg.data.labels import LabelClass
 from flexseg.data.slices import to_lps
-from flexseg.data.volume import Volume
 from flexseg.data.volumes import read_labels, read_volume
 
 Progress = Callable[[int, int], None]
@@ -91,6 +90,10 @@ class Survey:
         ct = [s for s in read if s.limits[0] <= _AIR_HU and s.limits[1] >= _TISSUE_HU]
         return 2 * len(ct) > len(read)
 
+    def only(self, stems: Iterable[str]) -> Survey:
+        """What is known of some of the volumes."""
+        return Survey({stem: self.scans[stem] for stem in stems})
+
     def foreground(self, values: Sequence[int] | None = None) -> NDArray:
         """Grey values of a sample of labelled voxels, of all label values or of some."""
         found = [
@@ -101,17 +104,23 @@ class Survey:
         ]
         return np.concatenate(found) if found else np.zeros(0)
 
-    def facts(self, classes: Sequence[LabelClass]) -> dict[str, Any]:
+    def size_facts(self) -> dict[str, Any]:
         """Plain JSON types; sizes are z, y, x in LPS order."""
+        scans = list(self.scans.values())
+        return {
+            "volumes": len(scans),
+            "channels": self.channels,
+            "shape": _range([scan.shape for scan in scans]),
+            "spacing_mm": _range([scan.spacing for scan in scans]),
+        }
+
+    def content_facts(self, classes: Sequence[LabelClass]) -> dict[str, Any]:
+        """What grey values and labels tell, plain JSON types."""
         scans = list(self.scans.values())
         voxels = sum(int(np.prod(scan.shape)) for scan in scans)
         read = [scan for scan in scans if scan.channels]
         return {
-            "volumes": len(scans),
             "modality": "CT" if self.is_ct else "MRI or other",
-            "channels": self.channels,
-            "shape": _range([scan.shape for scan in scans]),
-            "spacing_mm": _range([scan.spacing for scan in scans]),
             "values": {
                 "min": min((scan.limits[0] for scan in read), default=None),
                 "max": max((scan.limits[1] for scan in read), default=None),
@@ -172,8 +181,8 @@ def _intensity(grey: NDArray[np.float64]) -> dict[str, float] | None:
     }
 
 
-def survey_volumes(pairs: dict[str, VolumePair], on_case: Progress | None = None) -> Survey:
-    """Read all label volumes, and the images of some.
+def survey_labels(pairs: Mapping[str, VolumePair], on_case: Progress | None = None) -> Survey:
+    """Read all label volumes.
 
     Parameters
     ----------
@@ -182,20 +191,39 @@ def survey_volumes(pairs: dict[str, VolumePair], on_case: Progress | None = None
 
     Raises
     ------
-    DataError : a file cannot be read, or labels lie on another grid than their image.
+    DataError : a file cannot be read.
     """
-    step = max(1, -(-len(pairs) // _SAMPLED))
-    items = [(stem, pair, i % step == 0) for i, (stem, pair) in enumerate(pairs.items())]
-    scans = run_parallel(_scan, items, None, on_case)
+    scans = run_parallel(_scan, list(pairs.items()), None, on_case)
     return Survey({scan.stem: scan for scan in scans})
 
 
-def _scan(item: tuple[str, VolumePair, bool]) -> Scan:
-    stem, pair, thorough = item
+def survey_images(
+    survey: Survey, pairs: Mapping[str, VolumePair], training: Collection[str]
+) -> Survey:
+    """The survey with the grey values of some volumes, of training and of others.
+
+    Parameters
+    ----------
+    training : the volumes of the training, whose sample does not depend on the others.
+
+    Raises
+    ------
+    DataError : a file cannot be read, or labels lie on another grid than their image.
+    """
+    learned = [stem for stem in pairs if stem in training]
+    others = [stem for stem in pairs if stem not in training]
+    sampled = [
+        *learned[:: max(1, -(-len(learned) // _SAMPLED))],
+        *others[:: max(1, -(-len(pairs) // _SAMPLED))],
+    ]
+    items = [(survey.scans[stem], pairs[stem]) for stem in sampled]
+    known = {scan.stem: scan for scan in run_parallel(_with_image, items, None, None)}
+    return Survey(survey.scans | known)
+
+
+def _scan(item: tuple[str, VolumePair]) -> Scan:
+    stem, pair = item
     label = read_labels(pair.label)
-    image = read_volume(pair.image) if thorough else None
-    if image is not None:
-        label, _ = match_label(label, image.channel(0), GeometryRule.STRICT, pair.label)
     array = to_lps(label.array, label.orientation)
     counts: Counter[int] = Counter()
     for plane in array:  # counting makes 64-bit copies, so not of the whole volume
@@ -205,11 +233,16 @@ def _scan(item: tuple[str, VolumePair, bool]) -> Scan:
     labelled = tuple(
         int(present.any(axis=tuple(a for a in range(3) if a != axis)).sum()) for axis in range(3)
     )
-    basic = Scan(stem, array.shape, label.oriented("LPS").voxel_size, dict(counts), labelled)
-    return basic if image is None else _with_image(basic, image, array)
+    return Scan(stem, array.shape, label.oriented("LPS").voxel_size, dict(counts), labelled)
 
 
-def _with_image(scan: Scan, image: Volume, labels: NDArray) -> Scan:
+def _with_image(item: tuple[Scan, VolumePair]) -> Scan:
+    scan, pair = item
+    image = read_volume(pair.image)
+    label, _ = match_label(
+        read_labels(pair.label), image.channel(0), GeometryRule.STRICT, pair.label
+    )
+    labels = to_lps(label.array, label.orientation)
     grey = to_lps(image.channel(0).array, image.orientation)
     sample, objects = {}, {}
     for value in scan.counts:
@@ -220,14 +253,10 @@ def _with_image(scan: Scan, image: Volume, labels: NDArray) -> Scan:
             found = found[:: max(1, len(found) // _FOREGROUND)]
             sample[value] = found[np.isfinite(found)]
     lowest, highest = float(np.nanmin(grey)), float(np.nanmax(grey))
-    return Scan(
-        scan.stem,
-        scan.shape,
-        scan.spacing,
-        scan.counts,
-        scan.labelled,
-        objects,
-        sample,
-        (lowest, highest),
-        image.channels,
+    return replace(
+        scan,
+        objects=objects,
+        sample=sample,
+        limits=(lowest, highest),
+        channels=image.channels,
     )

@@ -1,10 +1,8 @@
-"""A dataset of volumes and labels: how its slices are cut, divided and evaluated."""
+"""A dataset of volumes and labels: what is known of it, how it is divided and evaluated."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +10,18 @@ from typing import Any
 import numpy as np
 
 from flexseg.config.findings import Finding, examples
-from flexseg.data.derive import MAX_FOUND, ClassSpec, Derived, classes_of_values
-from flexseg.data.derive_volumes import (
-    GROUP,
-    GROUP_OF_AXES,
-    VolumeOptions,
-    derive_volumes,
-)
+from flexseg.data.derive import DATASET_FILE, MAX_FOUND, ClassSpec, classes_of_values
 from flexseg.data.images import IMAGE_SUFFIXES, list_files
 from flexseg.data.intensity import Intensity
 from flexseg.data.labels import LabelClass
-from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.data.pairing import Case
+from flexseg.data.slices import ANATOMICAL_AXES
 from flexseg.data.splits import SplitName
-from flexseg.data.volume_dataset import VolumeDataset, find_dataset, group_of_volume
+from flexseg.data.survey import label_names
+from flexseg.data.volume_dataset import VolumeDataset, find_dataset
 from flexseg.data.volume_paths import find_volumes
 from flexseg.errors import DataError
-from flexseg.outputs import refuse_overlap, write_json
+from flexseg.outputs import refuse_overlap
 from flexseg.planning.choice import Choice
 from flexseg.planning.volume_copies import (
     copies_across,
@@ -35,8 +29,9 @@ from flexseg.planning.volume_copies import (
     groups_across,
     joined_groups,
 )
-from flexseg.planning.volume_split import split_volumes
-from flexseg.planning.volume_survey import Survey, survey_volumes
+from flexseg.planning.volume_groups import volume_groups
+from flexseg.planning.volume_split import absent_classes, split_volumes
+from flexseg.planning.volume_survey import Survey, survey_images, survey_labels
 
 Progress = Callable[[int, int], None]
 # Images and labels, as people and the Medical Segmentation Decathlon call them.
@@ -46,7 +41,6 @@ _ANISOTROPIC = 2.5
 _FEWEST_VOXELS = 16
 # Cutting so many slices of training and validation takes about half a minute.
 _MOST_SLICES = 50_000
-_SLICES = "slices"
 
 
 @dataclass(frozen=True)
@@ -63,10 +57,12 @@ class VolumeSource:
     neighbours : slices on each side that the network sees as channels.
     channel : which channel of volumes of several; None where they have one.
     group : regular expression that finds the group of a slice.
-    facts : sizes, spacing, classes and grey values, plain JSON types.
-    reasons : why axes, intensity and channel are so, by the name of the attribute.
+    facts : sizes and spacing of all volumes, classes and grey values of those of training; plain
+        JSON types.
+    reasons : why axes, intensity, channel and group are so, by the name of the attribute.
     notes : what a person should know, one sentence each.
-    leaks : what tells of volumes or patients that are in several splits.
+    findings : what tells of volumes or patients that are in several splits, and of classes that
+        are not in all.
     """
 
     dataset: VolumeDataset
@@ -81,24 +77,7 @@ class VolumeSource:
     facts: dict[str, Any]
     reasons: dict[str, str]
     notes: tuple[str, ...]
-    leaks: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class CutSlices:
-    """The slices of a source's training and validation volumes as a dataset.
-
-    Attributes
-    ----------
-    split_file : names slices or volumes; those of the test split have no slices.
-    notes : what was left out, one sentence each.
-    """
-
-    images_dir: Path
-    masks_dir: Path
-    split_file: Path
-    derived: Derived
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def volume_folders(dataset: Path) -> tuple[Path, Path] | None:
@@ -138,13 +117,13 @@ def read_volumes_source(
         is made.
     group : regular expression that finds the patient in a volume's name; without it every volume
         is a patient.
-    on_case : called with (done, total).
+    on_case : called with (done, total) while labels are read.
 
     Raises
     ------
-    ConfigError : `output` lies on the data.
+    ConfigError : `output` lies on the data, or `group` is no regular expression.
     DataError : no volumes, files that cannot be read, labels on another grid than their image, a
-        split that does not fit, or too few volumes.
+        group or a split that does not fit, or too few volumes.
     """
     folders = volume_folders(dataset)
     if folders is None:
@@ -155,24 +134,38 @@ def read_volumes_source(
         )
     refuse_overlap({"--output": output}, [*folders])
     found = find_dataset(*folders)
-    survey = survey_volumes(found.by_stem, on_case)
+    survey = survey_labels(found.by_stem, on_case)
     specs = _specs(survey, dataset)
     classes = classes_of_values(specs, ())
     axes, why_axes = _axes(survey)
-    several = len(axes) > 1
-    groups = {stem: group_of_volume(stem, group, several_axes=several) for stem in survey.scans}
+    groups, pattern = volume_groups(list(survey.scans), group, axes)
     notes = _left_out(found)
     equal = equal_volumes(found.by_stem, survey)
+    joined = joined_groups(groups, equal)
+    cases = [Case(s, pair.image, pair.label, joined[s]) for s, pair in found.by_stem.items()]
     given = split_file or _own_split_file(dataset)
-    split, about_split = split_volumes(survey, joined_groups(groups, equal), groups, given)
-    intensity, why_intensity = _intensity(survey)
-    facts = survey.facts(classes) | {
-        "groups": len(set(groups.values())),
-        "split": {name: len(names) for name, names in split.items()},
-        "slices": {axis: _slices(survey, split, axis) for axis in axes},
-    }
+    split, about_split = split_volumes(survey, cases, groups, given)
+    survey = survey_images(survey, found.by_stem, split["train"])
+    # What is learned with must not depend on what other volumes show.
+    training = survey.only(split["train"])
+    intensity, why_intensity = _intensity(training)
+    facts = (
+        survey.size_facts()
+        | training.content_facts(classes)
+        | {
+            "groups": len(set(groups.values())),
+            "split": {name: len(names) for name, names in split.items()},
+            "slices": {axis: _slices(survey, split, axis) for axis in axes},
+        }
+    )
     channel = 0 if survey.channels > 1 else None
-    reasons = {"axes": why_axes, "intensity": why_intensity}
+    reasons = {
+        "axes": why_axes,
+        "intensity": why_intensity,
+        "group": "the patient that a slice is of, as given"
+        if group
+        else "the volume that a slice is of",
+    }
     if channel is not None:
         reasons["channel"] = f"of {survey.channels} channels the first"
         notes.append(f"The volumes have {survey.channels} channels; the first is taken.")
@@ -185,11 +178,15 @@ def read_volumes_source(
         intensity.spec,
         1,
         channel,
-        group or (GROUP_OF_AXES if several else GROUP),
+        pattern,
         facts,
         reasons,
         (*notes, *about_split),
-        (*copies_across(split, equal), *groups_across(split, groups)),
+        (
+            *copies_across(split, equal),
+            *groups_across(split, groups),
+            *absent_classes(split, survey, classes),
+        ),
     )
 
 
@@ -227,62 +224,6 @@ def volume_choices(source: VolumeSource) -> list[Choice]:
     return choices
 
 
-def cut(source: VolumeSource, output: Path, on_case: Progress | None = None) -> CutSlices:
-    """Cut the training and validation volumes into `output`/slices, and write a split file there.
-
-    Test volumes need no slices, as they are evaluated whole. Slices without any label train only
-    as far as they are not more than those with labels; all are cut, as neighbours are seen.
-
-    Raises
-    ------
-    DataError, ConfigError, ResourceError : see `derive_volumes`.
-    """
-    dataset = source.dataset
-    wanted = {stem for name in ("train", "valid") for stem in source.split.get(name, ())}
-    options = VolumeOptions(
-        axes=tuple(SliceAxis(axis) for axis in source.axes),
-        intensity=Intensity.parse(source.intensity),
-        labels=tuple(ClassSpec(c.name, c.values) for c in source.classes[1:]),
-        channel=source.channel,
-    )
-    by_stem = dataset.by_stem
-    derived = derive_volumes(
-        dataset.images,
-        dataset.labels,
-        output / _SLICES,
-        options,
-        image_name=dataset.image_name,
-        label_name=dataset.label_name,
-        only={by_stem[stem].id for stem in wanted},
-        on_done=on_case,
-    )
-    train, notes = _training_slices(source, derived.output)
-    split_file = derived.output / "split.json"
-    write_json(split_file, {**source.split, "train": train})
-    return CutSlices(
-        derived.output / "images", derived.output / "masks", split_file, derived, tuple(notes)
-    )
-
-
-def _training_slices(source: VolumeSource, folder: Path) -> tuple[Sequence[str], list[str]]:
-    """The training volumes, or their slices where most of these are without label."""
-    train = source.split["train"]
-    own = set(train)
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["volume"] in own]
-    labelled = [Path(row["image"]).stem for row in rows if row["classes"]]
-    empty = [Path(row["image"]).stem for row in rows if not row["classes"]]
-    if len(empty) <= len(labelled):
-        return train, []
-    every = -(-len(empty) // max(len(labelled), 1))
-    kept = empty[::every]
-    note = (
-        f"{len(empty) - len(kept)} of {len(rows)} training slices are without label and left out: "
-        "they would be the most."
-    )
-    return sorted([*labelled, *kept]), [note]
-
-
 def _specs(survey: Survey, dataset: Path) -> tuple[ClassSpec, ...]:
     """The classes, with the names that the dataset gives them."""
     values = survey.values
@@ -296,21 +237,11 @@ def _specs(survey: Survey, dataset: Path) -> tuple[ClassSpec, ...]:
             "Check which folder is which.",
             str(dataset),
         )
-    names = _names(dataset / "dataset.json")
+    names = label_names(dataset / DATASET_FILE)
     named = [names.get(value, f"label {value}") for value in values]
     if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:
         named = [f"label {value}" for value in values]
     return tuple(ClassSpec(name, (value,)) for name, value in zip(named, values, strict=True))
-
-
-def _names(path: Path) -> dict[int, str]:
-    """Names of label values: of the Decathlon {"1": "liver"} or of nnU-Net {"liver": 1}."""
-    try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
-        return {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
 
 
 def _axes(survey: Survey) -> tuple[tuple[str, ...], str]:
@@ -330,9 +261,9 @@ def _axes(survey: Survey) -> tuple[tuple[str, ...], str]:
     return ANATOMICAL_AXES, f"voxels of {mm} mm are nearly cubes: slices of all three axes"
 
 
-def _intensity(survey: Survey) -> tuple[Intensity, str]:
-    foreground = survey.foreground()
-    if survey.is_ct and foreground.size:
+def _intensity(training: Survey) -> tuple[Intensity, str]:
+    foreground = training.foreground()
+    if training.is_ct and foreground.size:
         low, high = (float(v) for v in np.percentile(foreground, (0.5, 99.5)))
         low, high = np.floor(low), np.ceil(max(high, low + 1))
         why = f"CT: {low:g} to {high:g} HU, the 0.5th to 99.5th percentile of the classes"

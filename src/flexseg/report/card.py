@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flexseg.config.schema import Experiment
-from flexseg.evaluation.aggregate import SMALL_SAMPLE, classes_with_few
+from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, classes_with_few
 from flexseg.report.structure import CardSection, Evaluation, Report, Statistic
 from flexseg.training.folds import ALL_FOLDS
 
 _POOR_CALIBRATION = 0.05
 _WIDE = 0.1
+_SPLITS = {"valid": "validation", "train": "training"}
 _LEAKS = (
     "groups-across-splits",
     "siblings-across-splits",
@@ -37,7 +41,9 @@ def headline(report: Report, experiment: Experiment | None) -> str:
         text += f" A class was missed altogether {_times(missed)}."
     if invented:
         text += f" A class was marked {_times(invented)} where there is none."
-    if not missed and not invented:
+    if dice.mean < HARDLY_ANYTHING:  # "no class was missed" would be true, and mislead
+        text += " This network has hardly learned anything: it needs more training, or other data."
+    elif not missed and not invented:
         text += " No class was missed altogether, and none marked where it is absent."
     if e.out_of_fold:
         text += " Each was scored by the network of a fold that has not seen it."
@@ -119,7 +125,36 @@ def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
         f"absent from {c.cases_with_empty_reference} cases."
         for c in e.classes
     ]
-    return points
+    return points + _prediction(e.inference)
+
+
+def _prediction(inference: Mapping[str, Any]) -> list[str]:
+    """What was done with the network's probabilities, and what it was chosen by."""
+    views, threshold = inference.get("tta") or (), inference.get("threshold")
+    steps = inference.get("postprocess") or {}
+    done = [f"the mean over {len(views) + 1} views"] if views else []
+    done += [f"marked from a probability of {threshold:g} on"] if threshold is not None else []
+    done += [f"postprocessed ({_steps(steps)})"] if steps else []
+    if not done:
+        return []
+    chosen = inference.get("chosen_on") or {}
+    split = str(chosen.get("split"))
+    cases = _count(chosen.get("cases", 0), "case")
+    by = f", as chosen on {cases} ({_SPLITS.get(split, split)})" if chosen else ""
+    return [f"Predictions are {', '.join(done)}{by}."]
+
+
+def _steps(steps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The steps of `[postprocess]` by class; those of slices and volumes as one."""
+    by_class: dict[str, dict[str, Any]] = {}
+    for own in steps.values():
+        for name, taken in own.items():
+            by_class.setdefault(name, {}).update(taken)
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(key if value is True else f"{key} {value}" for key, value in taken.items())
+        for name, taken in by_class.items()
+    )
 
 
 def _use(report: Report, experiment: Experiment | None) -> list[str]:

@@ -51,6 +51,7 @@ def read_evaluation(source: Source) -> Evaluation | None:
         out_of_fold="crossval" in summary,
         # Older evaluations do not say so, but volumes alone have millilitres.
         volumes=bool(summary.get("volumes")) or any("reference_ml" in row for row in rows),
+        inference=dict(summary.get("inference") or {}),
     )
     lacking = {
         "confusion between classes": evaluation.confusion,

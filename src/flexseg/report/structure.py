@@ -110,6 +110,8 @@ class Evaluation:
     ----------
     out_of_fold : the cases of a cross-validation, each scored by a network that has not seen it.
     volumes : the cases are volumes: pixels are voxels, and sizes are in ml.
+    inference : how the masks were predicted: threshold, views, postprocessing, and by which cases
+        these were chosen; empty for masks of unknown origin.
     """
 
     cases: int
@@ -126,6 +128,7 @@ class Evaluation:
     original_figures: dict[str, Any]
     out_of_fold: bool = False
     volumes: bool = False
+    inference: dict[str, Any] = field(default_factory=dict)
 
     @property
     def elements(self) -> str:

@@ -21,6 +21,8 @@ from flexseg.training.schedule import LearningRate, factor
 _ENDLESS = 1_000_000
 # A training that has used this much of its time is over.
 _NEARLY = 0.97
+# Shorter times are told in seconds.
+_MINUTES_FROM = 120.0
 
 
 def is_over(train: TrainConfig, progress: Progress) -> bool:
@@ -101,7 +103,10 @@ class Course:
         if self.limit is None:
             return f"{epoch}/{self.epochs}"
         clock = self.limit.clock
-        return f"{epoch} ({clock.elapsed() / 60:.1f} of {clock.seconds / 60:.1f} min)"
+        passed, given = clock.elapsed(), clock.seconds
+        if given < _MINUTES_FROM:
+            return f"{epoch} ({passed:.0f} of {given:.0f} s)"
+        return f"{epoch} ({passed / 60:.1f} of {given / 60:.1f} min)"
 
 
 def averaging(

@@ -170,8 +170,8 @@ class Search:
             raise ConfigError(
                 f"A trial takes {format_duration(60 * minutes)}, the time is "
                 f"{format_duration(self.seconds)}.",
-                "Give more --time; trials can be shortened in a new search (--fresh) alone, by "
-                "[tune] trial_minutes.",
+                "Give more --time. Shorter trials ([tune] trial_minutes) are possible only in a "
+                "new search (--fresh).",
                 "--time",
             )
         return minutes

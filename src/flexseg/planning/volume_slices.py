@@ -1,0 +1,122 @@
+"""The slices that are cut from the volumes of training and validation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg.data.derive import ClassSpec, Derived
+from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
+from flexseg.data.intensity import Intensity
+from flexseg.data.slices import SliceAxis
+from flexseg.errors import DataError
+from flexseg.outputs import write_json
+from flexseg.planning.volumes import Progress, VolumeSource
+
+_SLICES = "slices"
+
+
+@dataclass(frozen=True)
+class CutSlices:
+    """The slices of a source's training and validation volumes as a dataset.
+
+    Attributes
+    ----------
+    split_file : names slices, and the volumes of the test split, which have none.
+    rarest : share of the training slices that show the rarest class.
+    notes : what was left out, one sentence each.
+    """
+
+    images_dir: Path
+    masks_dir: Path
+    split_file: Path
+    derived: Derived
+    rarest: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A slice as the manifest lists it: `name` is its id, `classes` those that it shows."""
+
+    name: str
+    volume: str
+    classes: frozenset[int]
+
+
+def cut(source: VolumeSource, output: Path, on_case: Progress | None = None) -> CutSlices:
+    """Cut the training and validation volumes into `output`/slices, and write a split file there.
+
+    Test volumes need no slices, as they are evaluated whole. Slices without any label train only
+    as far as they are not more than those with labels; all are cut, as neighbours are seen.
+
+    Raises
+    ------
+    DataError : training or validation volumes have no slices.
+    DataError, ConfigError, ResourceError : see `derive_volumes`.
+    """
+    dataset = source.dataset
+    wanted = {stem for name in ("train", "valid") for stem in source.split.get(name, ())}
+    options = VolumeOptions(
+        axes=tuple(SliceAxis(axis) for axis in source.axes),
+        intensity=Intensity.parse(source.intensity),
+        labels=tuple(ClassSpec(c.name, c.values) for c in source.classes[1:]),
+        channel=source.channel,
+    )
+    by_stem = dataset.by_stem
+    derived = derive_volumes(
+        dataset.images,
+        dataset.labels,
+        output / _SLICES,
+        options,
+        image_name=dataset.image_name,
+        label_name=dataset.label_name,
+        only={by_stem[stem].id for stem in wanted},
+        on_done=on_case,
+    )
+    slices = _slices(derived.output / "manifest.csv")
+    train, notes = _thinned([s for s in slices if s.volume in source.split["train"]])
+    valid = [s for s in slices if s.volume in source.split["valid"]]
+    for name, own in (("training", train), ("validation", valid)):
+        if not own:
+            raise DataError(
+                f"The {name} volumes have no slices.", "Give other volumes.", str(dataset.images)
+            )
+    split_file = derived.output / "split.json"
+    ids = {"train": [s.name for s in train], "valid": [s.name for s in valid]}
+    write_json(split_file, {**source.split, **ids})
+    shares = [sum(c.id in s.classes for s in train) / len(train) for c in source.classes[1:]]
+    return CutSlices(
+        derived.output / "images",
+        derived.output / "masks",
+        split_file,
+        derived,
+        min(shares, default=1.0),
+        tuple(notes),
+    )
+
+
+def _slices(manifest: Path) -> list[_Slice]:
+    with manifest.open(encoding="utf-8", newline="") as file:
+        return [
+            _Slice(
+                Path(row["image"]).stem, row["volume"], frozenset(map(int, row["classes"].split()))
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _thinned(train: Sequence[_Slice]) -> tuple[list[_Slice], list[str]]:
+    """The training slices without some of those without label where these are most, and a note."""
+    labelled = [s for s in train if s.classes]
+    empty = [s for s in train if not s.classes]
+    if len(empty) <= len(labelled):
+        return list(train), []
+    kept = empty[:: -(-len(empty) // max(len(labelled), 1))]
+    note = (
+        f"{len(empty) - len(kept)} of {len(train)} training slices are without label and left out: "
+        "they would be the most."
+    )
+    return sorted([*labelled, *kept], key=lambda s: s.name), [note]

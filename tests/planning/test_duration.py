@@ -21,7 +21,9 @@ def test_durations_as_people_write_them(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["10", "", "m", "1m1h", "-5m", "0s", "soon", "1h 30", "nan s"])
+@pytest.mark.parametrize(
+    "text", ["10", "", "m", "1m1h", "-5m", "0s", "0.5s", "soon", "1h 30", "nan s"]
+)
 def test_anything_else_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="1h30m"):
         parse_duration(text)

@@ -23,6 +23,7 @@ from flexseg.planning.network import (
         ((256, 256), 300, (256, 256, 6, 2)),
         ((256, 192), 300, (256, 192, 6, 2)),
         ((2000, 1000), 300, (512, 256, 6, 2)),
+        ((5000, 20), 300, (512, 32, 3, 8)),
         ((20, 20), 300, (32, 32, 3, 32)),
         ((64, 64), 12, (64, 64, 4, 3)),
     ],
@@ -41,6 +42,7 @@ def test_any_size_can_be_halved_to_the_deepest_level(width: int, height: int, ca
     for side in (shape.width, shape.height):
         assert side % 2 ** (shape.levels - 1) == 0
     assert min(shape.width, shape.height) // 2 ** (shape.levels - 1) >= 4
+    assert max(shape.width, shape.height) <= 512
     assert 2 <= shape.batch <= 32
 
 

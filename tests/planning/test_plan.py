@@ -62,6 +62,9 @@ def test_a_plan_overwrites_nothing(tmp_path: Path) -> None:
     make_plan(dataset, tmp_path / "out", 60.0)
     with pytest.raises(ConfigError, match="already"):
         make_plan(dataset, tmp_path / "out", 60.0)
+    with pytest.raises(ConfigError, match="which is read"):
+        make_plan(dataset, dataset / "train/images/out", 60.0)
+    assert not (dataset / "train/images/out").exists()
 
 
 @pytest.mark.usefixtures("quick")

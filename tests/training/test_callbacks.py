@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,14 @@ from flexseg.data.preprocess import Preprocessing
 from flexseg.data.store import CaseReader, open_store
 from flexseg.errors import TrainingError
 from flexseg.training import callbacks, checkpoint, progress
-from flexseg.training.callbacks import Checkpointer, EpochSetter, NanGuard, StepCallbacks, StopFile
+from flexseg.training.callbacks import (
+    Checkpointer,
+    EpochSetter,
+    NanGuard,
+    StepCallbacks,
+    StopFile,
+    warn_of_standstill,
+)
 from flexseg.training.progress import ProgressLine
 
 STEPS = 500
@@ -155,3 +163,18 @@ def test_keras_hands_values_on_as_they_are() -> None:
     assert len(kinds) == 2
     assert float not in kinds
     assert isinstance(history.history["loss"][0], float)
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [([1.04] * 3, True), ([1.04] * 2, False), ([1.04, 1.04, 1.0], False), ([], False)],
+)
+def test_a_validation_that_never_changes_is_told(
+    losses: list[float],
+    told: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("flexseg"), "propagate", True)
+    warn_of_standstill({"val_loss": losses} if losses else {"loss": [1.0] * 5})
+    assert ("val_loss was 1.0400 after each of 3 epochs" in caplog.text) is told

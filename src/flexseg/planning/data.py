@@ -13,6 +13,7 @@ from flexseg.data.labels import LabelMap
 from flexseg.data.mirrors import Flip
 from flexseg.data.pairing import Case
 from flexseg.data.splits import SplitName, find_splits
+from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
@@ -83,10 +84,24 @@ def read_data(
     """
     if volume_folders(dataset) is None:
         source = read_source(dataset, split_file=split_file, group=group)
+        _refuse_among(source, output)
         return _of_images(source, output)
     volumes = read_volumes_source(dataset, output, split_file=split_file, group=group)
     stage("Cutting the volumes into slices")
     return _of_volumes(volumes, cut(volumes, output), output)
+
+
+def _refuse_among(source: Source, output: Path) -> None:
+    """Results among the images would be taken for images by whoever reads the folder next."""
+    target = output.resolve()
+    for own in source.folders.values():
+        for folder in (own.images.resolve(), own.masks.resolve()):
+            if target == folder or folder in target.parents:
+                raise ConfigError(
+                    f"The output folder {target} lies in {folder}, which is read.",
+                    "Choose an output folder of its own.",
+                    "--output",
+                )
 
 
 def _of_images(source: Source, output: Path) -> PlannedData:

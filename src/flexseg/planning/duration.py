@@ -20,7 +20,7 @@ def parse_duration(text: str) -> float:
 
     Raises
     ------
-    ConfigError : the text is something else, or no time at all.
+    ConfigError : the text is something else, or less than a second.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def parse_duration(text: str) -> float:
     seconds = 0.0
     if match:
         seconds = sum(float(match[unit] or 0) * size for unit, size in _UNITS.items())
-    if not seconds:
+    if seconds < 1:
         unit = " A number needs its unit." if re.fullmatch(r"\s*[\d.]+\s*", text) else ""
         raise ConfigError(
             f"{text!r} is no duration.{unit}", "Write for example 90s, 10m, 2h or 1h30m.", "--time"

@@ -69,9 +69,10 @@ def natural_shape(width: float, height: float, cases: int) -> Shape:
     ----------
     width, height : median of the images in pixels.
     """
-    scale = min(1.0, _LARGEST / max(width, height))
-    scale = max(scale, _SMALLEST / min(width, height))
-    return shape_of(width * scale, height * scale, cases)
+    largest = _LARGEST / max(width, height)
+    scale = min(largest, max(1.0, _SMALLEST / min(width, height)))
+    # Strips that are much longer than wide are stretched.
+    return shape_of(max(width * scale, _SMALLEST), max(height * scale, _SMALLEST), cases)
 
 
 def fit_to_time(

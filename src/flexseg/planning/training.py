@@ -21,7 +21,7 @@ def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
         *_course(data),
         *_augmentation(data),
         *_prediction(data, shape),
-        *_search(),
+        *_search(shape),
     ]
 
 
@@ -81,11 +81,11 @@ def _prediction(data: PlannedData, shape: Shape) -> list[Choice]:
     return choices
 
 
-def _search() -> list[Choice]:
+def _search(shape: Shape) -> list[Choice]:
     space = {
         "model.learning_rate": {"low": 0.0003, "high": 0.01, "log": True},
         "model.base_filters": [16, 32],
-        "train.batch_size": [4, 8, 16, 32],
+        "train.batch_size": [shape.batch // 2, shape.batch, 2 * shape.batch],
         "augmentation.rotation": {"low": 0.0, "high": 0.6},
         "augmentation.scaling": {"low": 0.0, "high": 0.6},
     }

@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 STOP_FILE = "break_training"
 # Between two looks at the values of steps.
 SECONDS = 1.0
+# After so many epochs without any change in the validation it is no coincidence.
+_STANDSTILL = 3
 # Name -> a callback, and its attributes that belong to the state of a training.
 Remembered = dict[str, tuple[keras.callbacks.Callback, tuple[str, ...]]]
 
@@ -331,3 +333,21 @@ class Checkpointer(keras.callbacks.Callback):
 
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
+
+
+def warn_of_standstill(history: Mapping[str, Sequence[float]]) -> None:
+    """Tell that nothing was learned: the validation was the same after every epoch.
+
+    Parameters
+    ----------
+    history : values of each epoch by name.
+    """
+    losses = history.get("val_loss", ())
+    if len(losses) >= _STANDSTILL and max(losses) - min(losses) < 1e-5:
+        logger.warning(
+            "val_loss was %.4f after each of %d epochs: the network marks the same (nothing, or "
+            "everything) in all images. More steps, another learning_rate, or [model] "
+            'input_normalize = "standardize" usually help.',
+            losses[0],
+            len(losses),
+        )

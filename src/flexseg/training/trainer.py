@@ -38,6 +38,7 @@ from flexseg.training.callbacks import (
     SampleLog,
     StepCallbacks,
     StopFile,
+    warn_of_standstill,
 )
 from flexseg.training.clock import Clock
 from flexseg.training.compiling import compile_model
@@ -392,6 +393,7 @@ class Training:
                 )
         if train.snapshots > 1:
             snapshots.finish()
+        warn_of_standstill(progress.history)
         self.manifest.write(**self._outcome(progress, best.best_epoch, best.best))
         return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
 

@@ -91,6 +91,8 @@ def test_from_a_folder_to_a_report_whatever_interrupts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = write_dataset(tmp_path / "data", {"train": 5, "valid": 1, "test": 2}, classes=3)
+    for kind in ("images", "masks"):
+        (dataset / "train" / kind / "broken.png").write_bytes(b"no image")
     out = tmp_path / "out"
 
     def interrupted(*_: object) -> None:
@@ -105,6 +107,8 @@ def test_from_a_folder_to_a_report_whatever_interrupts(
     assert (out / "run/models/best_model.h5").stat().st_mtime_ns == trained
     assert json.loads((out / "run/evaluation/summary.json").read_text())["cases"] == 2
     assert (out / "report.html").stat().st_size > 10_000
+    told = json.loads((out / "report.json").read_text())["findings"]
+    assert [f["items"][0][:10] for f in told if f["code"] == "unusable-cases"] == ["broken.png"]
     manifest = json.loads((out / "run/run.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["config"]["train"]["minutes"] <= 8 / 60

@@ -370,6 +370,8 @@ class TestMasks:
         labels = {"background": 0, "liver": 1, "spleen": 2, "both": [1, 2]}
         write_json(dataset / "dataset.json", {"labels": labels, "numTraining": 12})
         assert [(c.name, c.values) for c in accepted(dataset).classes] == [("spleen", (2,))]
+        write_json(dataset / "dataset.json", {"labels": {"liver": 1, "Liver": 2}})
+        assert [c.name for c in accepted(dataset).classes] == ["foreground"]
         write_json(dataset / "dataset.json", {"name": "mine", "licence": "CC"})
         assert [c.name for c in accepted(dataset).classes] == ["foreground"]
 

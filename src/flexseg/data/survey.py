@@ -168,12 +168,15 @@ def classes_of_values(values: Sequence[int]) -> list[FoundClass]:
 def label_names(path: Path) -> dict[int, str]:
     """Names of label values: of the Decathlon {"1": "liver"} or of nnU-Net {"liver": 1}.
 
-    None are known where there is no such file, or one of another kind.
+    None are known where there is no such file, one of another kind, or one with equal names.
     """
     try:
         labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
         pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
-        return {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
+        names = {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
+        foreground = [name.casefold() for value, name in names.items() if value]
+        unclear = len({*foreground}) < len(foreground) or "background" in foreground
+        return {} if unclear else names
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

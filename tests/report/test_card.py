@@ -1,0 +1,59 @@
+"""What a report says in words."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flexseg.report.content import gather
+from flexseg.report.sources import find_source
+from flexseg.report.structure import Report
+from flexseg.reporting import print_scores
+from sample_run import write_sample_evaluation
+
+
+def _report(folder: Path, **changes: Any) -> tuple[Report, dict[str, Any]]:
+    """The report of an evaluation whose summary was changed, and the summary."""
+    evaluation = write_sample_evaluation(folder)
+    file = evaluation / "summary.json"
+    summary = json.loads(file.read_text(encoding="utf-8")) | changes
+    if "dice" in changes:
+        summary["macro"]["dice"] |= {"mean": changes["dice"], "ci95": [0.0, 0.01]}
+    file.write_text(json.dumps(summary), encoding="utf-8")
+    return gather(find_source(evaluation)), summary
+
+
+@pytest.mark.parametrize(("dice", "told"), [(0.007, True), (0.9, False)])
+def test_a_network_that_learned_nothing_is_told(tmp_path: Path, dice: float, told: bool) -> None:
+    report, summary = _report(tmp_path, dice=dice)
+    assert ("hardly learned anything" in report.headline) is told
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_scores(console, summary)
+    assert ("hardly learned anything" in console.export_text()) is told
+
+
+def test_how_masks_were_predicted_is_told(tmp_path: Path) -> None:
+    report, _ = _report(
+        tmp_path,
+        inference={
+            "threshold": 0.9,
+            "tta": ["hflip", "vflip", "rot180"],
+            "postprocess": {"2d": {"nuclei": {"keep_largest": True, "min_size": 20}}},
+            "chosen_on": {"split": "valid", "cases": 9, "groups": 9},
+        },
+    )
+    (text,) = (p for s in report.card for p in s.points if p.startswith("Predictions"))
+    assert text == (
+        "Predictions are the mean over 4 views, marked from a probability of 0.9 on, "
+        "postprocessed (nuclei: keep_largest, min_size 20), as chosen on 9 cases (validation)."
+    )
+
+
+def test_predictions_as_they_are_need_no_words(tmp_path: Path) -> None:
+    report, _ = _report(tmp_path, inference={"threshold": None, "tta": [], "postprocess": {}})
+    assert not [p for s in report.card for p in s.points if p.startswith("Predictions")]

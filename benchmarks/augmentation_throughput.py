@@ -30,13 +30,13 @@ from flexseg.backend import select
 select()
 
 from flexseg.augment.policy import Augmenter, policy_of  # noqa: E402
+from flexseg.batches.batch_plan import BatchPlan  # noqa: E402
+from flexseg.batches.batches import BatchDataset  # noqa: E402
+from flexseg.batches.store import CaseReader, open_store  # noqa: E402
 from flexseg.config.schema import Experiment  # noqa: E402
-from flexseg.data.batch_plan import BatchPlan  # noqa: E402
-from flexseg.data.batches import BatchDataset  # noqa: E402
-from flexseg.data.labels import LabelMap  # noqa: E402
-from flexseg.data.pairing import pair  # noqa: E402
-from flexseg.data.preprocess import Preprocessing  # noqa: E402
-from flexseg.data.store import CaseReader, open_store  # noqa: E402
+from flexseg.dataset.cases import pair  # noqa: E402
+from flexseg.dataset.labels import LabelMap  # noqa: E402
+from flexseg.files.preprocess import Preprocessing  # noqa: E402
 
 SIZE, BATCH = 512, 4
 SPLEEN = {

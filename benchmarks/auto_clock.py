@@ -40,7 +40,7 @@ def main() -> None:
 
 def run(dataset: Path, duration: str, folder: Path, options: list[str]) -> dict[str, Any]:
     """One run, with what it took."""
-    from flexseg.planning.duration import parse_duration
+    from flexseg.config.durations import parse_duration
 
     noted = folder / "wall.json"
     if not noted.exists():

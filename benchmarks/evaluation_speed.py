@@ -23,8 +23,8 @@ import numpy as np
 from _common import run
 from numpy.typing import NDArray
 
-from flexseg.data.images import write_png
 from flexseg.evaluation.scoring import Measures, score_case
+from flexseg.files.images import write_png
 
 CONFIG = """
 [model]

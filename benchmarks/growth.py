@@ -151,14 +151,14 @@ def measure_pipeline(path: Path) -> Row:
     from flexseg import backend
 
     backend.select()
+    from flexseg.batches.batch_plan import BatchPlan
+    from flexseg.batches.batches import BatchDataset
+    from flexseg.batches.store import CaseReader, open_store
     from flexseg.config import load
-    from flexseg.data.batch_plan import BatchPlan
-    from flexseg.data.batches import BatchDataset
-    from flexseg.data.labels import LabelMap
-    from flexseg.data.preprocess import Preprocessing
-    from flexseg.data.splits import find_splits
-    from flexseg.data.store import CaseReader, open_store
-    from flexseg.training.run import data_fingerprint
+    from flexseg.dataset.labels import LabelMap
+    from flexseg.dataset.splits import find_splits
+    from flexseg.files.preprocess import Preprocessing
+    from flexseg.runs.manifest import data_fingerprint
 
     experiment = load(path).experiment
     row: Row = {}

@@ -186,11 +186,11 @@ def checking(rounds: int) -> float:
     import numpy as np
     from PIL import Image
 
-    from flexseg.checking.facts import examine
     from flexseg.config import load
-    from flexseg.data.labels import LabelMap
-    from flexseg.data.preprocess import Preprocessing
-    from flexseg.data.splits import find_splits
+    from flexseg.dataset.case_facts import examine
+    from flexseg.dataset.labels import LabelMap
+    from flexseg.dataset.splits import find_splits
+    from flexseg.files.preprocess import Preprocessing
 
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name) / "data", 90, 512)

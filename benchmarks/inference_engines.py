@@ -75,9 +75,9 @@ def main() -> None:
 def measure(a: Any, folder: Path) -> None:
     """All engines in turn."""
     from flexseg import backend
-    from flexseg.data.images import read_image
-    from flexseg.inference import folder as folders
-    from flexseg.inference.engines import KerasEngine, installed, open_engine
+    from flexseg.files.images import read_image
+    from flexseg.inference import image_folder as folders
+    from flexseg.inference.engines.opening import KerasEngine, installed, open_engine
     from flexseg.inference.predictor import Predictor
     from flexseg.models.package import ModelPackage
 
@@ -147,7 +147,7 @@ def in_turn(engines: dict[str, Any], x: Any, rounds: int) -> tuple[Any, Any]:
 
 def compare_command(engine: Any, package: Any, source: Path, x: Any, folder: Path) -> None:
     """The time of reading, predicting and writing all images, against predicting alone."""
-    from flexseg.inference import folder as folders
+    from flexseg.inference import image_folder as folders
     from flexseg.inference.predictor import Predictor
 
     predictor = Predictor(package, BATCH, engine=engine)

@@ -28,9 +28,9 @@ from flexseg.augment.offline import Multiplication, read_scaled, reader_of
 from flexseg.augment.writing import mask_palette, write_image, write_mask
 from flexseg.checking.audit import audit
 from flexseg.config import Experiment, load
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import pair
-from flexseg.data.splitting import divide, read_folder
+from flexseg.dataset.cases import pair
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splitting import divide, read_folder
 
 CONFIG = """
 [model]

@@ -66,8 +66,8 @@ def make_image(path: Path, size: int) -> None:
 
 def make_volume(path: Path, shape: tuple[int, ...]) -> None:
     """Write a NIfTI volume [z, y, x] of int16 with a sphere in it."""
-    from flexseg.data.volume import Volume
-    from flexseg.data.volumes import write_volume
+    from flexseg.files.volumes.read import write_volume
+    from flexseg.files.volumes.volume import Volume
 
     z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
     array = np.empty(shape, np.int16)

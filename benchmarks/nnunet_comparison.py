@@ -38,11 +38,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config import load
-from flexseg.data.images import IMAGE_SUFFIXES, list_files, read_image, read_mask, write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.volume_paths import find_volumes, volume_stem, volume_suffix
-from flexseg.data.volumes import read_labels, read_volume, write_volume
-from flexseg.evaluation.volumes import class_ids
+from flexseg.dataset.labels import LabelMap
+from flexseg.evaluation.label_volumes import class_ids
+from flexseg.files.images import IMAGE_SUFFIXES, list_files, read_image, read_mask, write_png
+from flexseg.files.volumes.paths import find_volumes, volume_stem, volume_suffix
+from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 
 HERE = Path(__file__).parent
 DATASET_ID = 1

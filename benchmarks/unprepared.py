@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.planning.duration import parse_duration
+from flexseg.config.durations import parse_duration
 
 TOLERANCE = 1.05
 # Colours of the cells' cytoplasm and nucleus (128 and 255 in the data).

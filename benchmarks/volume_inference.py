@@ -59,8 +59,8 @@ def make_predictor(size: int, filters: int, layers: int, batch: int) -> Predicto
 
 def compare_time(slices: int, rounds: int, filters: int) -> None:
     """Print seconds per slice of both ways, and their ratio."""
-    from flexseg.data.volume import Volume
-    from flexseg.inference.volume import VolumePredictor
+    from flexseg.files.volumes.volume import Volume
+    from flexseg.inference.volume_predictor import VolumePredictor
 
     predictor = make_predictor(SIDE, filters, 8, 2)
     volume = Volume(make_volume(slices))
@@ -86,8 +86,8 @@ def compare_time(slices: int, rounds: int, filters: int) -> None:
 def measure_memory(depth: int, average: bool) -> None:
     """Print what inference adds to the memory that network and volume take."""
     from flexseg.config.inference import Infer3dConfig
-    from flexseg.data.volume import Volume
-    from flexseg.inference.volume import VolumePredictor
+    from flexseg.files.volumes.volume import Volume
+    from flexseg.inference.volume_predictor import VolumePredictor
 
     predictor = make_predictor(256, 8, 3, 4)
     before = psutil.Process().memory_info().rss

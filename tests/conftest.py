@@ -31,7 +31,7 @@ LONG = (
     "test_backends.py",
     "test_trainer.py",
     "test_inspection.py",
-    "test_cli.py",
+    "test_commands.py",
     "test_resume.py",
     "test_encoders.py",
     "test_efficientnet_b7_unet.py",
@@ -84,8 +84,11 @@ def engines_on() -> None:
 @pytest.fixture(autouse=True)
 def keras_predicts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `engines_on` no other engine is there: to convert a network outlasts a few images."""
-    if "engines_on" not in request.fixturenames and "flexseg.inference.engines" in sys.modules:
-        engines = sys.modules["flexseg.inference.engines"]
+    if (
+        "engines_on" not in request.fixturenames
+        and "flexseg.inference.engines.opening" in sys.modules
+    ):
+        engines = sys.modules["flexseg.inference.engines.opening"]
         monkeypatch.setattr(engines, "installed", lambda name: name == "keras")
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from flexseg.config import load
 from flexseg.config.findings import Finding, Severity
-from flexseg.data.images import read_mask, write_png
-from flexseg.data.splits import find_splits
+from flexseg.dataset.splits import find_splits
 from flexseg.evaluation.evaluate import score_folders, write_evaluation
+from flexseg.files.images import read_mask, write_png
 from flexseg.outputs import write_json
-from flexseg.training.run import RunManifest
+from flexseg.runs.manifest import RunManifest
 from synthetic import write_dataset
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]

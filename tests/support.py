@@ -12,6 +12,42 @@ import pytest
 
 from flexseg.cli import main
 
+# Of a dataset of three classes as `write_dataset` makes it.
+CONFIG = """
+[model]
+image_width = 48
+image_height = 40
+num_classes = 3
+num_layers = 3
+base_filters = 8
+normalization = true
+learning_rate = 0.01
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+epochs = 12
+batch_size = 4
+epoch_change_infer = false
+precision = "float32"
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[test]
+images_dir = "dataset/test/images"
+masks_dir = "dataset/test/masks"
+[infer]
+images_dir = "dataset/test/images"
+probabilities = true
+[[mask.classes]]
+id = 1
+name = "disc"
+color = "#00ff00"
+[[mask.classes]]
+id = 2
+name = "square"
+color = "#ff0000"
+"""
+
 
 def flexseg(*arguments: str | Path) -> int:
     """Run a command in this process; returns its exit code."""
@@ -31,7 +67,9 @@ def run_script(script: Path, engine: str, *arguments: str | Path) -> None:
         **os.environ,
         "KERAS_BACKEND": engine,
         "OMP_NUM_THREADS": "1",  # threads that wait for each other do so busily
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        ),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flexseg.data.images import write_png
+from flexseg.files.images import write_png
 
 
 def write_dataset(

@@ -7,10 +7,11 @@ from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from flexseg.data.volume import Volume
+from flexseg.files.volumes.volume import Volume
 
 ORDERS = [
     "".join(("LR", "PA", "SI")[axis][end] for axis, end in zip(axes, ends, strict=True))
@@ -67,3 +68,32 @@ def write_series(
         writer.SetFileName(str(paths[-1]))
         writer.Execute(image)
     return paths
+
+
+def enhanced(path: Path, array: NDArray, places: list[tuple[float, float, float]]) -> None:
+    """A multi-frame file, frames as given."""
+    pydicom = pytest.importorskip("pydicom")
+    (slice_path,) = write_series(path.parent / "one", array[:1])
+    dataset = pydicom.dcmread(slice_path)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, name)
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    shared, measures = pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 3
+    plane, transform = pydicom.Dataset(), pydicom.Dataset()
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    transform.RescaleSlope, transform.RescaleIntercept = 2, -10
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    shared.PixelValueTransformationSequence = [transform]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for place in places:
+        frame, position = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = list(place)
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.NumberOfFrames = len(array)
+    dataset.PixelData = array.astype(np.int16).tobytes()
+    dataset.save_as(path)

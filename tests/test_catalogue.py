@@ -13,7 +13,7 @@ from flexseg.catalogue import CATALOGUE
 from flexseg.cli import main
 from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
 from flexseg.losses import LOSSES, METRICS
-from flexseg.models.registry import MODELS
+from flexseg.models.architecture import MODELS
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from engine_jobs import augmented_batch, check_course, probabilities
 from flexseg.config import load
 from flexseg.models.package import ModelPackage
-from support import run_script
+from support import CONFIG, run_script
 from synthetic import write_dataset
-from test_cli import CONFIG
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import write_volume
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
 from support import flexseg
 
 ROOT = Path(__file__).resolve().parents[1]

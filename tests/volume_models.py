@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from flexseg.config.inference import Infer3dConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import write_volume
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.preprocess import Preprocessing
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.infer3d import VolumeInference, VolumeRun, volume_cases
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.volume import VolumePredictor
+from flexseg.inference.volume_predictor import VolumePredictor
 from flexseg.models.package import ModelPackage
 
 ORIENTATIONS = [

@@ -12,7 +12,7 @@ from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
 from flexseg.config.model import ModelConfig
 from flexseg.losses import LOSSES, METRICS, Score
 from flexseg.models import build  # noqa: F401 - fills the registry
-from flexseg.models.registry import MODELS
+from flexseg.models.architecture import MODELS
 from flexseg.registry import Registry
 
 Entry = dict[str, Any]

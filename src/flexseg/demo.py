@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from flexseg.config import load
-from flexseg.data.images import write_png
-from flexseg.data.statistics import draw_statistics
+from flexseg.dataset.statistics import draw_statistics
 from flexseg.errors import ConfigError
+from flexseg.files.images import write_png
 from flexseg.outputs import make_folder, set_aside, write_text
 
 _BLOCK = 12  # neighbouring slices resemble each other, so they are split by blocks
@@ -79,9 +79,9 @@ def run_demo(folder: Path, console: Console) -> None:
     ------
     ConfigError : nilearn is not installed.
     """
-    from flexseg.evaluation.run import evaluate
-    from flexseg.inference.run import infer
-    from flexseg.reporting import print_scores
+    from flexseg.cli.printing import print_scores
+    from flexseg.evaluation.trained_images import evaluate
+    from flexseg.inference.loading import infer
     from flexseg.training.trainer import Training
 
     folder = folder.absolute()

@@ -12,10 +12,10 @@ from flexseg import backend
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import InspectConfig
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
 from flexseg.models.inspection import ModelFacts, draw_graph, inspect_model, summary_text
 from flexseg.models.package import ModelPackage
-from flexseg.models.registry import MODELS
 from flexseg.outputs import make_folder, set_aside, write_text
 
 

@@ -17,7 +17,7 @@ from flexseg.augment.photometric import PHOTOMETRIC, Adjustment
 from flexseg.augment.policy import Augmenter, Draw, Policy, RecipePolicy, VariantPolicy, variants_of
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 
 SIZE = (60, 44)
 EVERYTHING = {

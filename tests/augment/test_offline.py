@@ -24,10 +24,10 @@ from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.images import read_image, read_mask, write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.files.images import read_image, read_mask, write_png
 
 CONFIG = """
 [model]

@@ -25,10 +25,10 @@ from flexseg.augment.policy import (
     refuse_unscaled,
     variants_of,
 )
+from flexseg.batches.batch_plan import BatchPlan
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
-from flexseg.data.batch_plan import BatchPlan
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
 
 TRANSFORMS = (

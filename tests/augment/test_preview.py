@@ -15,8 +15,8 @@ from flexseg.augment.pairs import ScaledPair
 from flexseg.config import load
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
 
 CONFIG = """
 [model]

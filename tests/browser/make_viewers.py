@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import SimpleITK as sitk
 
-from flexseg.data.labels import LabelClass, LabelMap
-from flexseg.data.volume import Volume
-from flexseg.inference import viewer
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.files.volumes.volume import Volume
+from flexseg.inference.pictures import viewer
 from flexseg.outputs import make_folder
 from synthetic_volumes import OBLIQUE
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Finding, Severity, load
-from flexseg.data.images import read_image, read_mask, write_png
+from flexseg.files.images import read_image, read_mask, write_png
 
 MODEL = """
 [model]
@@ -439,9 +439,9 @@ def test_floats_without_a_window(dataset: Path, check: Check) -> None:
 
 def test_seen_test_cases_are_refused(tmp_path: Path) -> None:
     """A split by share that has changed since the training must not be scored."""
-    from flexseg.data.pairing import Case
+    from flexseg.dataset.cases import Case
     from flexseg.errors import DataError
-    from flexseg.evaluation.run import _refuse_seen_cases
+    from flexseg.evaluation.trained_images import _refuse_seen_cases
 
     manifest = tmp_path / "run.json"
     manifest.write_text(json.dumps({"data": {"train": {"ids": ["a", "b"]}}}))

@@ -14,9 +14,9 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.aggregate import bootstrap_means, interval
 from flexseg.evaluation.compare import MACRO, Comparison, compare
 from flexseg.evaluation.compare_files import write_comparison
-from flexseg.evaluation.paired import signed_rank_p
-from flexseg.evaluation.results import Results, names_of, read_results
+from flexseg.evaluation.paired_tests import signed_rank_p
 from flexseg.outputs import write_csv, write_json
+from flexseg.runs.evaluations import Results, names_of, read_results
 
 NAN = float("nan")
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from flexseg.batches.store import CaseReader
+from flexseg.cli.printing import print_scores
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
-from flexseg.data.images import write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case, pair
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case, pair
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.evaluate import (
     CASE_COLUMNS,
@@ -33,12 +32,13 @@ from flexseg.evaluation.evaluate import (
     write_evaluation,
     write_legacy_csv,
 )
-from flexseg.evaluation.run import evaluate
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.trained_images import evaluate
+from flexseg.files.images import write_png
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_metric, weighted_mean
 from flexseg.models.package import ModelPackage
-from flexseg.reporting import print_scores
 
 CLASSES = [
     {"id": 0, "name": "background", "color": (0, 0, 0)},

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
-from flexseg.data.images import write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case, pair
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case, pair
+from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.evaluate import CaseScores, evaluate_model
+from flexseg.files.images import write_png
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from flexseg.config.load import load
-from flexseg.data.images import write_png
 from flexseg.evaluation.quantize import quantize
-from flexseg.inference.quantized import files_of
-from flexseg.inference.run import make_predictor
+from flexseg.files.images import write_png
+from flexseg.inference.engines.quantized import files_of
+from flexseg.inference.loading import make_predictor
 from flexseg.models.package import ModelPackage
 from support import flexseg
 

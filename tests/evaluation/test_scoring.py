@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.config.schema import EvalConfig
-from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.surface import surface_scores
 from flexseg.evaluation.scoring import METRICS, ClassScores, Measures, averaged, score_case
-from flexseg.evaluation.surface import surface_scores
 
 SHAPE = (30, 40)
 NOTHING = np.zeros(SHAPE, np.uint8)

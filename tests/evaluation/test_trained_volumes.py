@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from flexseg.cli import main
 from flexseg.config.load import LoadedConfig, load
-from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
-from flexseg.data.intensity import Intensity
-from flexseg.data.labels import LabelMap
-from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import read_labels, read_volume, write_volume
+from flexseg.dataset.labels import LabelMap
+from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation import trained_volumes
-from flexseg.evaluation.results import read_results
-from flexseg.evaluation.run import evaluate
+from flexseg.evaluation.trained_images import evaluate
 from flexseg.evaluation.trained_volumes import evaluate_volumes, volume_cases
+from flexseg.files.intensity import Intensity
+from flexseg.files.volumes.read import read_labels, read_volume, write_volume
+from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.ensemble import SeenImages, write_ensemble
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
+from flexseg.runs.evaluations import read_results
 from volume_models import WINDOW, copying, oblique
 
 SIDE = 6

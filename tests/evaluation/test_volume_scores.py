@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 
 from flexseg.cli import main
 from flexseg.config.schema import Experiment
-from flexseg.data.images import write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import write_volume
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.compare import compare
 from flexseg.evaluation.evaluate import CASE_COLUMNS, VOLUME_COLUMNS, CaseScores, write_evaluation
-from flexseg.evaluation.results import read_results
-from flexseg.evaluation.scoring import ClassScores, Measures
-from flexseg.evaluation.volumes import (
+from flexseg.evaluation.label_volumes import (
     hold_volumes,
     on_grid_of,
     score_volume,
     score_volume_folders,
     volumes_by_name,
 )
+from flexseg.evaluation.scoring import ClassScores, Measures
+from flexseg.files.images import write_png
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
+from flexseg.runs.evaluations import read_results
 
 CLASSES = [
     {"id": 0, "name": "background", "color": (0, 0, 0)},

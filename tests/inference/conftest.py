@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.preprocess import Preprocessing
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
 

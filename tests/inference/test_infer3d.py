@@ -17,20 +17,20 @@ import flexseg.cli.infer3d  # noqa: F401 - adds the command
 from flexseg.cli import main
 from flexseg.config.inference import Infer3dConfig
 from flexseg.config.load import load
-from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
-from flexseg.data.images import read_image
-from flexseg.data.intensity import Intensity
-from flexseg.data.slices import SliceAxis
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import read_labels, read_volume, write_volume
+from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import read_image
+from flexseg.files.intensity import Intensity
+from flexseg.files.volumes.read import read_labels, read_volume, write_volume
+from flexseg.files.volumes.slices import SliceAxis
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.infer3d import (
     holds_volumes,
     infer3d,
     looks_like_labels,
     volume_cases,
 )
-from flexseg.inference.volume import VolumePredictor, reads_xyz
+from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
 from volume_models import (
     ORIENTATIONS,
     SIZE,

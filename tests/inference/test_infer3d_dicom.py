@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from flexseg.config.inference import Infer3dConfig
-from flexseg.data.volumes import read_labels, read_volume
 from flexseg.errors import ConfigError
+from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.infer3d import VolumeInference, VolumeRun, volume_cases
-from flexseg.inference.volume import VolumePredictor
+from flexseg.inference.volume_predictor import VolumePredictor
 from volume_models import WINDOW, copying
 
 hd = pytest.importorskip("highdicom")

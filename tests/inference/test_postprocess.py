@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from flexseg.config.inference import PostprocessConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.inference.postprocess import Postprocessing, Steps, fill_holes
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from flexseg.config.inference import TiledInferConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.preprocess import Preprocessing
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, gaussian_weight, windows
 from flexseg.models.package import ModelPackage

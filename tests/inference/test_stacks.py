@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexseg.data.images import write_png
-from flexseg.data.pairing import pair
-from flexseg.data.store import CaseReader
+from flexseg.batches.store import CaseReader
+from flexseg.dataset.cases import pair
 from flexseg.evaluation.evaluate import evaluate_model
-from flexseg.inference.folder import Targets, infer
+from flexseg.files.images import write_png
+from flexseg.inference.image_folder import Targets, infer
 from flexseg.inference.predictor import Predictor
 from flexseg.training.epoch_change import EpochChangeInference
 

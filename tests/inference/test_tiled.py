@@ -15,11 +15,11 @@ from PIL import Image
 
 import flexseg.cli.tiled_infer
 from flexseg.config import LoadedConfig, load
-from flexseg.data.images import read_image
 from flexseg.errors import ConfigError
-from flexseg.inference.folder import Targets, infer
+from flexseg.files.images import read_image
+from flexseg.inference.image_folder import Targets, infer
+from flexseg.inference.image_outputs import picture_factor
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.results import picture_factor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.tiled import tiled_infer
 from flexseg.models.package import ModelPackage
@@ -161,9 +161,9 @@ class TestPictures:
         monkeypatch: pytest.MonkeyPatch,
         dtype: Any,
     ) -> None:
-        monkeypatch.setattr("flexseg.inference.results._WHOLE_PICTURE", 1000)
-        monkeypatch.setattr("flexseg.inference.results._REDUCED_PICTURE", 75 * 110 / 9)
-        monkeypatch.setattr("flexseg.inference.results._BLOCK_ROWS", 10)
+        monkeypatch.setattr("flexseg.inference.image_outputs._WHOLE_PICTURE", 1000)
+        monkeypatch.setattr("flexseg.inference.image_outputs._REDUCED_PICTURE", 75 * 110 / 9)
+        monkeypatch.setattr("flexseg.inference.image_outputs._BLOCK_ROWS", 10)
         image, labels = _blocks(*SIZE)
         np.save(tmp_path / "a.npy", image.astype(dtype))
         targets = Targets(tmp_path / "m", tmp_path / "o", tmp_path / "c")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flexseg.config.load import LoadedConfig, load
-from flexseg.data.labels import LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
+from flexseg.inference.loading import chosen_for
 from flexseg.inference.postprocess import Postprocessing, Steps
-from flexseg.inference.run import chosen_for
 from flexseg.inference.tuned import Choice, place_of, read_choice, write_choice
 
 CONFIG = """

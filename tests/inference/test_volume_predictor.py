@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from flexseg.config.inference import Infer3dConfig
-from flexseg.data.volume import Volume
 from flexseg.errors import DataError
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.volume import StoredAxis, VolumePredictor, reads_xyz, to_own_range
+from flexseg.inference.volume_predictor import StoredAxis, VolumePredictor, reads_xyz, to_own_range
 from volume_models import ORIENTATIONS, WINDOW, copying, noise, oblique
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flexseg.config import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.volume import Volume
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.volume_table import VOLUME_HEADER, volume_rows
 from volume_models import ORIENTATIONS, oblique
 

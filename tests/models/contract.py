@@ -17,8 +17,8 @@ from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.losses import LabelLoss, get_loss
 from flexseg.models import encoders
+from flexseg.models.architecture import COMMON_OPTIONS, MODELS
 from flexseg.models.build import build_model, check_architecture
-from flexseg.models.registry import COMMON_OPTIONS, MODELS
 from flexseg.models.weights import load_weights, save_weights
 
 # The pattern of an encoder, which is costly to make; its weights are not used.

@@ -15,8 +15,8 @@ from small import SMALL
 
 from flexseg.config.model import ModelConfig
 from flexseg.models import efficientnet_b7_unet
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
-from flexseg.models.registry import MODELS
 from support import run_script
 
 SIZE = {"SwinUNet": 16}

@@ -11,9 +11,9 @@ from contract import EncoderContract
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
 from flexseg.models.encoders import load_pretrained
-from flexseg.models.registry import MODELS
 from flexseg.models.weights import save_weights
 
 

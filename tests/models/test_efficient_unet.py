@@ -11,8 +11,8 @@ from contract import EncoderContract
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
-from flexseg.models.registry import MODELS
 
 
 class TestEfficientUNet(EncoderContract):

@@ -9,8 +9,8 @@ from contract import EncoderContract, application
 
 from flexseg.config.model import ModelConfig
 from flexseg.models import efficientnet_b7_unet, encoders
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
-from flexseg.models.registry import MODELS
 
 
 class TestEfficientNetB7UNet(EncoderContract):

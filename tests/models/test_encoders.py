@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models import encoders
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import check_architecture
 from flexseg.models.encoders import (
     ENCODERS,
@@ -31,7 +32,6 @@ from flexseg.models.encoders import (
     family_of,
     load_pretrained,
 )
-from flexseg.models.registry import MODELS
 from flexseg.models.weights import save_weights
 
 # One encoder of each kind, with the taps that segmentation networks customarily use.

@@ -11,9 +11,9 @@ from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.layers import PatchEmbedding
-from flexseg.models.registry import MODELS
 
 
 class TestTransUNet(ModelContract):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from flexseg.data.images import read_image, read_mask, write_png
+from flexseg.dataset.reading import Source, read_source
+from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.outputs import write_csv, write_json
 from flexseg.planning.fingerprint import Fingerprint, Spread, describe, take_fingerprint
-from flexseg.planning.sources import Source, read_source
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexseg.data.images import write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.images import write_png
 from flexseg.planning.orientation import flips
 
 LABELS = LabelMap.from_dict(

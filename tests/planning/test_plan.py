@@ -16,16 +16,16 @@ from rich.console import Console
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import write_volume
 from flexseg.errors import ConfigError, Interrupted
 from flexseg.evaluation.trained_volumes import volume_cases
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
 from flexseg.planning import auto as auto_module
 from flexseg.planning import plan as plan_module
 from flexseg.planning.auto import Auto
 from flexseg.planning.plan import make_plan
 from flexseg.planning.timing import StepTime
-from flexseg.training.run import RunManifest
+from flexseg.runs.manifest import RunManifest
 from support import flexseg
 from synthetic import write_dataset
 

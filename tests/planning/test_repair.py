@@ -16,13 +16,13 @@ import pytest
 from flexseg.config import LoadedConfig, load
 from flexseg.config.load import output_folders, path_fields, section_models
 from flexseg.config.schema import Experiment
-from flexseg.data.images import write_png
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import write_png
 from flexseg.models.build import MODELS
 from flexseg.planning import recipe
-from flexseg.planning.beside import beside
 from flexseg.planning.repair import Repaired, recorded, repair
 from flexseg.planning.repair_rules import is_plain
+from flexseg.planning.variant import beside
 from support import flexseg
 
 OLD = """

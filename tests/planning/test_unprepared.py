@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexseg.planning.sources import read_source
+from flexseg.dataset.reading import read_source
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from flexseg.cli.printing import print_scores
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.report.structure import Report
-from flexseg.reporting import print_scores
 from sample_run import write_sample_evaluation
 
 

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.data.images import read_mask, write_png
 from flexseg.errors import DataError
-from flexseg.report.cases import (
+from flexseg.files.images import read_mask, write_png
+from flexseg.report.case_pictures import (
     CLASS_COLORS,
     CONFUSED,
     FALSE,

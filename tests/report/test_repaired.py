@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexseg.evaluation.results import read_results
 from flexseg.report.html import write_report
-from flexseg.report.repair import compare_with_original
+from flexseg.report.repaired import compare_with_original
 from flexseg.report.sources import find_source
+from flexseg.runs.evaluations import read_results
 from sample_run import write_repaired_run, write_sample_run
 from support import flexseg
 
@@ -119,7 +119,7 @@ def test_one_class_has_no_row_for_the_mean(run: Path, monkeypatch: pytest.Monkey
         columns = {key: values[:, :1] for key, values in found.columns.items()}
         return replace(found, classes={1: "disc"}, status=found.status[:, :1], columns=columns)
 
-    monkeypatch.setattr("flexseg.report.repair.read_results", one_class)
+    monkeypatch.setattr("flexseg.report.repaired.read_results", one_class)
     comparison = compare_with_original(run, run / "evaluation")
     assert [s.class_name for s in comparison.scores] == ["disc", "disc"]
     assert ": Dice 0." in comparison.verdict

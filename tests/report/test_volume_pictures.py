@@ -10,15 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.volume import Volume
-from flexseg.data.volumes import write_volume
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.evaluate import FILES_TABLE, write_evaluation
+from flexseg.evaluation.label_volumes import score_volume_folders
 from flexseg.evaluation.scoring import Measures
-from flexseg.evaluation.volumes import score_volume_folders
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
 from flexseg.outputs import write_csv
-from flexseg.report.cases import draw_cases
+from flexseg.report.case_pictures import draw_cases
 from flexseg.report.content import gather
 from flexseg.report.html import render
 from flexseg.report.sources import find_source

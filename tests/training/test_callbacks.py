@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flexseg.batches.batch_plan import BatchPlan
+from flexseg.batches.batches import BatchDataset
+from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.schema import Experiment
-from flexseg.data.batch_plan import BatchPlan
-from flexseg.data.batches import BatchDataset
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import pair
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.store import CaseReader, open_store
+from flexseg.dataset.cases import pair
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import TrainingError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.training import callbacks, checkpoint, progress
 from flexseg.training.callbacks import (
     Checkpointer,

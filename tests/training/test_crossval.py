@@ -19,9 +19,9 @@ from rich.console import Console
 
 from flexseg.cli import main
 from flexseg.config import load
-from flexseg.data.images import read_image, write_png
 from flexseg.errors import ConfigError, DataError, Interrupted
-from flexseg.evaluation.run import evaluate
+from flexseg.evaluation.trained_images import evaluate
+from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
     SeenImages,
@@ -30,7 +30,7 @@ from flexseg.inference.ensemble import (
     read_seen_images,
     write_ensemble,
 )
-from flexseg.inference.run import make_predictor
+from flexseg.inference.loading import make_predictor
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.training import crossval
@@ -280,7 +280,9 @@ class TestSeenCases:
         folders = str(tmp_path / "images"), str(tmp_path / "masks")
         self.score(finished, tmp_path, *folders)
         assert "1 test cases have names of cases" in caplog.text
-        monkeypatch.setattr("flexseg.evaluation.run.read_seen_images", lambda _: SeenImages())
+        monkeypatch.setattr(
+            "flexseg.evaluation.trained_images.read_seen_images", lambda _: SeenImages()
+        )
         with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
             self.score(finished, tmp_path, *folders)
 

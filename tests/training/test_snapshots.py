@@ -20,7 +20,7 @@ from rich.console import Console
 from flexseg.config import load
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
-from flexseg.evaluation.run import evaluate
+from flexseg.evaluation.trained_images import evaluate
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
     SeenImages,
@@ -28,13 +28,13 @@ from flexseg.inference.ensemble import (
     read_members,
     read_seen_images,
 )
-from flexseg.inference.run import make_predictor
+from flexseg.inference.loading import make_predictor
 from flexseg.models.build import build_model
 from flexseg.models.weights import read_weights
+from flexseg.runs.members import find_source
 from flexseg.training.callbacks import StopFile
 from flexseg.training.compiling import compile_model
 from flexseg.training.crossval import CrossValidation
-from flexseg.training.members import find_source
 from flexseg.training.snapshots import Snapshots
 from flexseg.training.trainer import Run, Training
 from synthetic import write_dataset

@@ -27,8 +27,8 @@ from flexseg.augment.fields import (
 )
 from flexseg.augment.photometric import BLUR_REACH, PHOTOMETRIC, kept_neighbours
 from flexseg.augment.policy import Augmenter, Draw, Policy
-from flexseg.data.batch_plan import Pair
-from flexseg.data.pairing import Case
+from flexseg.batches.batch_plan import Pair
+from flexseg.dataset.cases import Case
 
 Arrays = dict[str, Any]
 

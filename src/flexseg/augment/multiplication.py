@@ -18,7 +18,7 @@ from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, VariantPolicy, variants_of
 from flexseg.config.findings import examples
 from flexseg.config.schema import Experiment
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)

@@ -24,14 +24,14 @@ from flexseg.augment.multiplication import ORIGINAL, Multiplication
 from flexseg.augment.pairs import read_scaled, reader_of
 from flexseg.augment.policy import refuse_unscaled
 from flexseg.augment.writing import mask_palette, write_image, write_mask, write_whole
+from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case, mask_stem
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.splits import SPLITS, SplitName, Splits, find_splits
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case, mask_stem
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, write_csv, write_json
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.preprocess import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from flexseg.augment.fields import Border, Interpolation, Size, warp
 from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import Adjustment, adjust
+from flexseg.batches.batch_plan import Pair
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.batch_plan import Pair
-from flexseg.data.images import stored_dtype
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
+from flexseg.files.images import stored_dtype
 
 Range = tuple[float, float]
 

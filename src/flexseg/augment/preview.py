@@ -18,13 +18,13 @@ from flexseg.augment.multiplication import Multiplication, changing_draw, rng_fo
 from flexseg.augment.pairs import ScaledPair, read_scaled, reader_of
 from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, RecipePolicy
+from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.load import LoadedConfig
-from flexseg.data.display import distinct_color
-from flexseg.data.labels import LabelClass, LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.splits import find_splits
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.splits import find_splits
+from flexseg.files.display import distinct_color
 from flexseg.outputs import explain_os_errors, make_folder, set_aside
 
 FILE_NAME = "augmentation_preview.png"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.schema import Experiment
-from flexseg.data.images import MaskPixels
-from flexseg.data.labels import LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
+from flexseg.files.images import MaskPixels
 from flexseg.outputs import explain_os_errors, make_folder, set_aside
 
 _BLACK_WHITE = [0, 0, 0, 255, 255, 255]

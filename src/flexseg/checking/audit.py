@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from flexseg.augment.policy import policy_of, refuse_unscaled
-from flexseg.checking.facts import CaseFacts, examine
-from flexseg.checking.leaks import fold_leak_findings, leak_findings
 from flexseg.checking.rules import (
     error_finding,
     file_findings,
@@ -31,14 +29,16 @@ from flexseg.checking.rules import (
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.splits import SPLITS, find_splits
+from flexseg.dataset.case_facts import CaseFacts, examine
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.leaks import fold_leak_findings, leak_findings
+from flexseg.dataset.splits import SPLITS, find_splits
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
-from flexseg.training.folds import ALL_FOLDS, Division
+from flexseg.runs.folds import ALL_FOLDS, Division
 from flexseg.training.supervision import wants_supervision
 from flexseg.training.tensorboard import require_tensorboard
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.augment.policy import policy_of
-from flexseg.checking.facts import CaseFacts
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.images import is_8bit
-from flexseg.data.labels import LabelMap
-from flexseg.data.mirrors import Flip, mirror_twins
-from flexseg.data.pairing import Case
+from flexseg.dataset.case_facts import CaseFacts
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.mirrors import Flip, mirror_twins
 from flexseg.errors import DataError, FlexsegError
-from flexseg.inference.folder import images_of
+from flexseg.files.images import is_8bit
+from flexseg.inference.image_folder import images_of
 from flexseg.inference.infer3d import holds_volumes
-from flexseg.models.registry import COMMON_OPTIONS, MODELS
+from flexseg.models.architecture import COMMON_OPTIONS, MODELS
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
 # this share of all mask pixels probably is.

@@ -6,16 +6,29 @@ Heavy modules are imported inside the commands, so that `flexseg --help` answers
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
 
-from flexseg.cli import app, plan  # noqa: F401
+from flexseg.cli import app
 from flexseg.errors import FlexsegError
 
 # The order of these imports is that of the commands in `flexseg --help`.
 # isort: split
-from flexseg.cli import data  # noqa: F401
+from flexseg.cli import plan  # noqa: F401
+
+# isort: split
+from flexseg.cli import init  # noqa: F401
+
+# isort: split
+from flexseg.cli import check  # noqa: F401
+
+# isort: split
+from flexseg.cli import stats  # noqa: F401
+
+# isort: split
+from flexseg.cli import schema  # noqa: F401
 
 # isort: split
 from flexseg.cli import derive  # noqa: F401
@@ -27,7 +40,16 @@ from flexseg.cli import split  # noqa: F401
 from flexseg.cli import augment  # noqa: F401
 
 # isort: split
-from flexseg.cli import runs  # noqa: F401
+from flexseg.cli import train  # noqa: F401
+
+# isort: split
+from flexseg.cli import evaluate  # noqa: F401
+
+# isort: split
+from flexseg.cli import infer  # noqa: F401
+
+# isort: split
+from flexseg.cli import demo  # noqa: F401
 
 # isort: split
 from flexseg.cli import tiled_infer  # noqa: F401
@@ -36,10 +58,10 @@ from flexseg.cli import tiled_infer  # noqa: F401
 from flexseg.cli import infer3d  # noqa: F401
 
 # isort: split
-from flexseg.cli import tune  # noqa: F401
+from flexseg.cli import tune_postprocessing  # noqa: F401
 
 # isort: split
-from flexseg.cli import search  # noqa: F401
+from flexseg.cli import tune  # noqa: F401
 
 # isort: split
 from flexseg.cli import quantize  # noqa: F401
@@ -57,16 +79,25 @@ from flexseg.cli import crossval  # noqa: F401
 from flexseg.cli import ensemble  # noqa: F401
 
 # isort: split
-from flexseg.cli import runs_list  # noqa: F401
+from flexseg.cli import runs  # noqa: F401
 
 # isort: split
-from flexseg.cli import models  # noqa: F401
+from flexseg.cli import inspect  # noqa: F401
+
+# isort: split
+from flexseg.cli import import_weights  # noqa: F401
+
+# isort: split
+from flexseg.cli import export_weights  # noqa: F401
+
+# isort: split
+from flexseg.cli import list as list
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: Sequence[str] | None = None) -> Any:
     """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
     try:
-        app.app(args=arguments, standalone_mode=True)
+        app.app(args=None if arguments is None else [*arguments], standalone_mode=True)
     except FlexsegError as error:
         if app.state["debug"]:
             app.errors.print_exception()

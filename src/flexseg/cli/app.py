@@ -140,7 +140,7 @@ def with_time(overrides: list[str] | None, duration: str | None) -> list[str]:
     """The overrides with the time that a training may take."""
     if duration is None:
         return list(overrides or ())
-    from flexseg.planning.duration import parse_duration
+    from flexseg.config.durations import parse_duration
 
     return [*(overrides or ()), f"train.minutes={parse_duration(duration) / 60!r}"]
 

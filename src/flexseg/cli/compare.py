@@ -32,7 +32,7 @@ def compare(
     """Compare evaluated runs case by case: differences with intervals, p, and a ranking."""
     from flexseg.evaluation.compare import compare as compare_runs
     from flexseg.evaluation.compare_files import as_dict, write_comparison
-    from flexseg.evaluation.results import names_of, read_results
+    from flexseg.runs.evaluations import names_of, read_results
 
     places = [path.resolve() for path in runs]
     if double := [str(path) for path in runs if places.count(path.resolve()) > 1]:

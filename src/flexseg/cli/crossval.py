@@ -41,9 +41,9 @@ def crossval(
     """Train K networks, score each on the fold it has not seen, and keep them as an ensemble."""
     select_backend(backend)
     from flexseg.checking.audit import audit_folds
+    from flexseg.cli.printing import print_scores
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
-    from flexseg.reporting import print_scores
     from flexseg.training.crossval import CrossValidation
 
     loaded = load_config(config, overrides, strict)

@@ -13,7 +13,7 @@ from flexseg.cli.app import app, progress, say
 from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from flexseg.data.derive import Derived
+    from flexseg.derive.dataset_writer import Derived
 
 derive_app = typer.Typer(
     help="Make a dataset (images/, masks/, manifest) from volumes and other layouts.",
@@ -140,11 +140,11 @@ def volumes(
     Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
     from the feet to the head.
     """
-    from flexseg.data.derive import parse_labels
-    from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
-    from flexseg.data.geometry import GeometryRule
-    from flexseg.data.intensity import Intensity
-    from flexseg.data.slices import SliceAxis, parse_axes
+    from flexseg.derive.dataset_writer import parse_labels
+    from flexseg.derive.volumes import VolumeOptions, derive_volumes
+    from flexseg.files.intensity import Intensity
+    from flexseg.files.volumes.geometry import GeometryRule
+    from flexseg.files.volumes.slices import SliceAxis, parse_axes
 
     _one_of(rotate, (0, 90, 180, 270), "--rotate")
     _one_of(bits, (8, 16), "--bits")
@@ -234,10 +234,10 @@ def folders(
     Without --class, --color, --label or --threshold every value or colour of the masks is a
     class.
     """
-    from flexseg.data.derive import parse_labels
-    from flexseg.data.derive_folders import FolderOptions, derive_folders, parse_class_names
-    from flexseg.data.intensity import Intensity
-    from flexseg.data.mask_codes import Unknown, parse_colors
+    from flexseg.dataset.mask_codes import Unknown, parse_colors
+    from flexseg.derive.dataset_writer import parse_labels
+    from flexseg.derive.folders import FolderOptions, derive_folders, parse_class_names
+    from flexseg.files.intensity import Intensity
 
     _one_of(unknown, tuple(map(str, Unknown)), "--unknown")
     _one_of(bits, (None, 8, 16), "--bits")
@@ -282,8 +282,8 @@ def coco(
     Categories become classes 1, 2, ... in the order of their ids. Images without annotation
     are background.
     """
-    from flexseg.data.coco import CocoOptions, derive_coco
-    from flexseg.data.intensity import Intensity
+    from flexseg.derive.coco import CocoOptions, derive_coco
+    from flexseg.files.intensity import Intensity
 
     _one_of(bits, (None, 8, 16), "--bits")
     options = CocoOptions(
@@ -324,7 +324,7 @@ def tiles(
     Names are <image>_y<top>_x<left>.png. Tiles at the border are moved inwards, so that all
     have one size.
     """
-    from flexseg.data.derive_tiles import TileOptions, derive_tiles
+    from flexseg.derive.tiles import TileOptions, derive_tiles
 
     width, _, height = size.lower().partition("x")
     if not width.isdigit() or not (height or width).isdigit():

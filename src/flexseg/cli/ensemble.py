@@ -28,7 +28,7 @@ def ensemble(
 ) -> None:
     """Average the predictions of trained models of one task: write them as one package."""
     select_backend(None)
-    from flexseg.training.members import make_ensemble
+    from flexseg.runs.members import make_ensemble
 
     made = make_ensemble(models, output)
     for source in made.sources:

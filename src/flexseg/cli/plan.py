@@ -54,7 +54,7 @@ def plan(
 ) -> None:
     """Look at a dataset and write a config for the time at hand, each value with its reason."""
     _select(device, backend)
-    from flexseg.planning.duration import parse_duration
+    from flexseg.config.durations import parse_duration
     from flexseg.planning.plan import make_plan
 
     seconds = parse_duration(duration)
@@ -91,9 +91,9 @@ def auto(
     """Check, plan, train, tune the postprocessing, evaluate and report, in the given time."""
     started = time.monotonic()
     _select(device, backend)
+    from flexseg.cli.printing import print_scores
+    from flexseg.config.durations import format_duration, parse_duration
     from flexseg.planning.auto import Auto
-    from flexseg.planning.duration import format_duration, parse_duration
-    from flexseg.reporting import print_scores
 
     pipeline = Auto(_folder(dataset, output), parse_duration(duration), started, console)
     if resume:
@@ -130,7 +130,7 @@ def _print(made: Plan) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from flexseg.planning.duration import format_duration
+    from flexseg.config.durations import format_duration
     from flexseg.planning.plan import warnings
 
     table = Table(box=SIMPLE_HEAD, show_header=False, padding=(0, 1))

@@ -86,7 +86,7 @@ def _audit(source: Source) -> dict[str, Any] | None:
         return None
     select_backend(None)  # the audit asks Keras which losses and networks there are
     from flexseg.checking.audit import audit, audit_folds
-    from flexseg.training.folds import recorded_division
+    from flexseg.runs.folds import recorded_division
 
     try:
         with progress("Reading the data") as on_case:

@@ -1,195 +1,84 @@
-"""Commands that train and use networks."""
+"""`flexseg runs`: the trainings below a folder."""
 
 from __future__ import annotations
 
-import logging
-import time
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from flexseg.cli.app import (
-    BackendOption,
-    ConfigArgument,
-    RepairOption,
-    SetOption,
-    StrictOption,
-    TimeOption,
-    TrainedRepairOption,
-    app,
-    console,
-    errors,
-    load_config,
-    progress,
-    say,
-    select_backend,
-    with_time,
-)
-from flexseg.errors import ConfigError
+from flexseg.cli.app import JsonOption, app, console, say
 
 if TYPE_CHECKING:
-    from flexseg.config.schema import Experiment
-    from flexseg.evaluation.evaluate import CaseScores
+    from flexseg.runs.listing import RunInfo
 
-logger = logging.getLogger(__name__)
+_STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow"}
 
 
-@app.command()
-def train(
-    config: ConfigArgument,
-    overrides: SetOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training.")
-    ] = False,
-    duration: TimeOption = None,
-    repair: RepairOption = False,
-    strict: StrictOption = False,
-    backend: BackendOption = None,
+@app.command("runs")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder to search, with all below it.")] = Path(),
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="started, dice, val_loss, name, model, data, status, epochs or seconds: newest or "
+            "best first."
+        ),
+    ] = "started",
+    as_json: JsonOption = False,
 ) -> None:
-    """Train the network of a config."""
-    started = time.monotonic()
-    select_backend(backend)
-    from flexseg.training.trainer import Training
+    """List the runs of a folder with their scores."""
+    from flexseg.runs.listing import find_runs, sort_runs
 
-    loaded = load_config(config, with_time(overrides, duration), strict)
-    if repair:
-        from flexseg.cli.repairs import repaired_training
-
-        training = repaired_training(loaded, resume=resume, started=started)
+    runs = sort_runs(find_runs(folder), sort)
+    if as_json:
+        typer.echo(json.dumps([run.as_dict() for run in runs], indent=2))
+    elif runs:
+        _print(runs)
     else:
-        training = Training(loaded, console, started=started)
-    run = training.run(resume=resume)
-    say(f"Best epoch {run.best_epoch + 1}: val_loss {run.best_loss:.4f}\nWeights: {run.weights}")
+        say(f"No run (folder with a run.json) in {folder.resolve()} or below.")
 
 
-@app.command()
-def evaluate(
-    config: ConfigArgument,
-    overrides: SetOption = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Score this folder of masks or label volumes instead of the model."),
-    ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Reference masks or volumes for --predictions.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the results.")
-    ] = None,
-    repair: TrainedRepairOption = False,
-    strict: StrictOption = False,
-    backend: BackendOption = None,
-) -> None:
-    """Score the trained model, or any folder of masks, per case and class."""
-    from flexseg.reporting import print_scores
+def _print(runs: list[RunInfo]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
 
-    if repair and predictions is not None:
-        raise ConfigError(
-            "--repair is of a trained model, --predictions of any masks.", "Leave one of them out."
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("started", no_wrap=True)
+    table.add_column("network, data", overflow="fold")
+    for name in ("epochs", "best loss", "Dice"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        style = _STYLES.get(run.status, "red")
+        started = (run.started or "-")[:16].replace("T", " ")
+        table.add_row(
+            f"{escape(run.name)}\n[{style}]{escape(run.status)}[/]",
+            f"{started}\n[dim]{_duration(run.seconds)}[/]",
+            f"{escape(run.model or '-')}\n[dim]{escape(run.data or '')}[/]",
+            "-" if run.epochs is None else str(run.epochs),
+            "-" if run.val_loss is None else f"{run.val_loss:.4f}",
+            _dice(run),
         )
-    loaded = load_config(config, overrides, strict, repair)
-    if (predictions is None) != (masks is None):
-        raise ConfigError(
-            "--predictions and --masks belong together.", "Give both, or none of them."
-        )
-    if predictions is not None and masks is not None:
-        from flexseg.evaluation.evaluate import write_evaluation
-
-        scores, lonely = _score(predictions, masks, loaded.experiment)
-        name = f"evaluation_{predictions.resolve().name}"
-        folder = output or loaded.experiment.train.run_dir / name
-        summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
-        if lonely:
-            logger.warning("%d file(s) without partner: %s", len(lonely), ", ".join(lonely))
-    else:
-        select_backend(backend)
-        from flexseg.evaluation.run import evaluate as evaluate_trained
-        from flexseg.training.run import RunManifest
-        from flexseg.training.tracking import Tracker
-
-        run_dir = loaded.experiment.train.run_dir
-        folder = output or run_dir / "evaluation"
-        legacy_csv = (output or run_dir) / "evaluation.csv"
-        with progress("Evaluating") as on_case:
-            summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
-        Tracker(loaded, RunManifest(run_dir, loaded)).evaluation(folder, summary)
-    print_scores(console, summary)
-    if repair:
-        from flexseg.cli.repairs import tell_gain
-
-        tell_gain(loaded.experiment.train.run_dir, folder)
-    say(f"Results: {folder}")
+    console.print(table)
+    for run in runs:
+        if run.problem:
+            console.print(f"{run.name}: {run.problem}", markup=False, soft_wrap=True)
 
 
-def _score(predictions: Path, masks: Path, experiment: Experiment) -> tuple[CaseScores, list[str]]:
-    """Score two folders of masks, or of label volumes."""
-    from flexseg.data.labels import LabelMap
-    from flexseg.evaluation.evaluate import score_folders
-    from flexseg.evaluation.scoring import Measures
-    from flexseg.evaluation.volumes import hold_volumes, score_volume_folders
-
-    if not hold_volumes(predictions, masks):
-        return score_folders(predictions, masks, experiment)
-    with progress("Scoring volumes") as on_case:
-        return score_volume_folders(
-            predictions,
-            masks,
-            LabelMap.from_experiment(experiment),
-            Measures.from_config(experiment.eval),
-            mask_name=experiment.dataset.mask_name,
-            group=experiment.dataset.group,
-            on_case=on_case,
-        )
+def _dice(run: RunInfo) -> str:
+    if run.dice is None:
+        return "-"
+    ends = f"\n[dim]{run.ci95[0]:.3f}-{run.ci95[1]:.3f}[/]" if run.ci95 else ""
+    return f"{run.dice:.3f}{ends}"
 
 
-@app.command()
-def infer(
-    config: ConfigArgument,
-    overrides: SetOption = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--input", "-i", help="Folder or file (default: \\[infer] images_dir)."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
-    ] = None,
-    repair: TrainedRepairOption = False,
-    strict: StrictOption = False,
-    backend: BackendOption = None,
-) -> None:
-    """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
-    select_backend(backend)
-    from flexseg.inference.infer3d import holds_volumes
-    from flexseg.inference.run import infer as infer_trained
-
-    loaded = load_config(config, overrides, strict, repair)
-    place = source or loaded.experiment.infer.images_dir
-    if place is not None and holds_volumes(place):
-        from flexseg.cli.infer3d import predict_volumes
-
-        predict_volumes(loaded, place, output)
-        return
-    with progress("Predicting") as on_image:
-        result = infer_trained(loaded, source, output, on_image)
-    say(f"{len(result.areas)} image(s) predicted.")
-    for folder in result.targets.folders():
-        say(f"  {folder}")
-    if result.failed:
-        for reason in result.failed.values():
-            errors.print(f"[red]not predicted:[/] {escape(reason)}")
-        raise typer.Exit(3)
-
-
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the demo.")] = Path(
-        "demo"
-    ),
-) -> None:
-    """Train, evaluate and infer on brain MRI that the package nilearn ships (extra `demo`)."""
-    select_backend(None)
-    from flexseg.demo import run_demo
-
-    run_demo(output, console)
+def _duration(seconds: float | None) -> str:
+    """Hours, minutes and seconds; empty where they are not known."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -22,7 +22,7 @@ from flexseg.cli.app import (
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexseg.data.splitting import Division, SplitSource
+    from flexseg.dataset.splitting import Division, SplitSource
 
 DEFAULT_RATIOS = "0.7,0.15,0.15"
 
@@ -65,7 +65,7 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Divide cases by group, with every class in each part."""
-    from flexseg.data import splitting
+    from flexseg.dataset import splitting
 
     _refuse_contradictions(ratios, folds, test, group, manifest, copy)
     found = _read(source, overrides, group)
@@ -128,7 +128,7 @@ def _refuse_contradictions(
 
 
 def _read(source: Path, overrides: list[str] | None, group: str | None) -> SplitSource:
-    from flexseg.data import splitting
+    from flexseg.dataset import splitting
 
     if source.is_dir():
         if overrides:
@@ -154,7 +154,7 @@ def _print_table(source: SplitSource, divisions: list[Division]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from flexseg.data.splitting import summary
+    from flexseg.dataset.splitting import summary
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     fold_column = ("fold",) if len(divisions) > 1 else ()

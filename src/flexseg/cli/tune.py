@@ -1,11 +1,10 @@
-"""`flexseg tune-postprocessing`: what to do with predictions, chosen on the validation set."""
+"""`flexseg tune`: a search for better values of a config."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +14,9 @@ from flexseg.cli.app import (
     JsonOption,
     SetOption,
     StrictOption,
-    TrainedRepairOption,
     app,
     console,
+    errors,
     load_config,
     progress,
     say,
@@ -25,112 +24,167 @@ from flexseg.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from flexseg.config.schema import Experiment
-    from flexseg.data.pairing import Case
-    from flexseg.evaluation.gains import Trial
-    from flexseg.evaluation.tune import Tuned
+    from flexseg.search.search import Found
+
+_SHOWN = 5
 
 
-@app.command("tune-postprocessing")
-def tune_postprocessing(
+@app.command("tune")
+def tune(
     config: ConfigArgument,
+    duration: Annotated[
+        str,
+        typer.Option(
+            "--time", metavar="DURATION", help="For the whole search, e.g. 90s, 10m, 2h, 1h30m."
+        ),
+    ],
     overrides: SetOption = None,
-    tta: Annotated[
-        bool,
-        typer.Option("--tta", help="Also try test-time flips (predictions take four times)."),
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Trials at a time, which share the processors; on 2 cores 1 is best.",
+        ),
+    ] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew; an earlier search moves aside.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of the tables (default: in the run's)."),
-    ] = None,
     as_json: JsonOption = False,
-    repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Choose threshold and postprocessing on the validation set; keep only what helps there."""
+    """Search for better values by many short trainings; the same command again goes on."""
+    from flexseg.config.durations import parse_duration
+
+    started = time.time()
+    seconds = parse_duration(duration)
+    loaded = load_config(config, overrides, strict)
+    from flexseg.search.study import require_optuna
+
+    require_optuna()
     select_backend(backend)
-    from flexseg.evaluation.tune import tune
+    import keras
 
-    loaded = load_config(config, overrides, strict, repair)
-    folder = output or loaded.experiment.train.run_dir / "postprocessing"
-    folds = _folds(loaded.experiment)
-    with progress("Predicting") as on_case:
-        tuned = tune(loaded, folder, views=tta, folds=folds, on_case=on_case)
+    from flexseg.search.search import Search
+
+    search = Search(
+        loaded,
+        overrides or (),
+        seconds,
+        backend=keras.backend.backend(),
+        processes=processes,
+        say=_tell if as_json else say,
+        started=started,
+    )
+    with progress("Searching") as on_time:
+        found = search.run(fresh=fresh, on_time=on_time)
     if as_json:
-        typer.echo(json.dumps([trial.as_dict() for trial in tuned.trials], indent=2))
+        typer.echo(json.dumps(_as_dict(found), indent=2))
         return
-    _print(tuned)
-    say(f"All trials: {tuned.folder}\nThe choice, which evaluate and infer use: {tuned.file}")
+    _print(found)
 
 
-def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
-    """Of a cross-validation, the cases that each member of its ensemble has not seen."""
-    from flexseg.inference.ensemble import is_ensemble
-    from flexseg.training.folds import FILE_NAME, recorded_division
-
-    train = experiment.train
-    if not is_ensemble(train.model_dir / train.best_model_file):
-        return None
-    if not (train.run_dir / FILE_NAME).exists():
-        return None
-    return [fold.held_out for fold in recorded_division(experiment, train.run_dir).folds]
+def _tell(text: str) -> None:
+    """Beside JSON, which has the standard output for itself."""
+    errors.print(text, markup=False, soft_wrap=True)
 
 
-def _print(tuned: Tuned) -> None:
+def _as_dict(found: Found) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "trials": [
+            {
+                "trial": t.number,
+                "state": str(t.state),
+                "score": t.score,
+                "seconds": t.seconds,
+                "values": t.values,
+                "reason": t.reason,
+            }
+            for t in found.trials
+        ],
+        "best": found.best.number if found.best else None,
+        "importance": found.importance,
+        "config": str(found.config) if found.best else None,
+        "table": str(found.table),
+    }
+
+
+def _print(found: Found) -> None:
+    states = [str(t.state) for t in found.trials]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    console.print(f"\n[bold]{len(states)} trials[/] ({counts}).")
+    if found.best is None:
+        say(f"None was finished. All trials: {found.table}")
+        return
+    _print_keys(found)
+    _print_trials(found)
+    if found.start is not None and found.start.score is not None:
+        say(
+            f"{found.metric}: {found.best.score:.4f} of trial {found.best.number}, "
+            f"{found.start.score:.4f} of the config as it is. The best of many is better by luck, "
+            "too: the test set tells what it is worth."
+        )
+    say(
+        f"Best config: {found.config}\nAll trials:  {found.table}\n"
+        f"Next: flexseg train {found.config}    trains it for as long as the config says"
+    )
+
+
+def _print_keys(found: Found) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    pooled = tuned.choice.evidence.get("split") == "folds"
-    where = (
-        "folds, each predicted by the member that has not seen it" if pooled else "validation set"
-    )
-    for kind, title in (("2d", "images"), ("3d", "volumes")):
-        trials = [trial for trial in tuned.trials if trial.kind == kind]
-        if not trials:
-            continue
-        console.print(
-            f"[bold]{trials[0].cases} {title} of the {where} "
-            f"({trials[0].groups} groups).[/] Gain: of the mean score."
+    from flexseg.search.space import as_text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("key", overflow="fold")
+    for name in ("as it was", "best"):
+        table.add_column(name, justify="right", overflow="fold")
+    if found.importance:
+        table.add_column("importance", justify="right", no_wrap=True)
+    table.add_column("searched", overflow="fold")
+    order = sorted(found.parameters, key=lambda p: -found.importance.get(p.name, 0.0))
+    for p in order:
+        best = found.best.values[p.name] if found.best else p.start
+        share = [f"{found.importance.get(p.name, 0.0):.0%}"] if found.importance else []
+        changed = repr(best) != repr(p.start)
+        table.add_row(
+            escape(p.name),
+            escape(as_text(p.start)),
+            escape(as_text(best)),
+            *share,
+            escape(str(p)),
+            style="green" if changed else None,
         )
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-        for name in ("class", "step"):
-            table.add_column(name, overflow="fold")
-        table.add_column("gain", justify="right", no_wrap=True)
-        table.add_column("", overflow="fold")
-        for trial in _shown(trials):
-            style = "green" if trial.kept else None
-            word = "kept" if trial.kept else escape(trial.reason)
-            step = trial.step if trial.value is True else f"{trial.step} = {trial.value}"
-            table.add_row(escape(trial.class_name), escape(step), _gain(trial), word, style=style)
-        console.print(table)
-        for name, scores in tuned.scores.get(kind, {}).items():
-            before, after = scores["dice_before"], scores["dice_after"]
-            if before is not None and after is not None:
-                line = f"{name}: Dice {before:.4f}, with all that is kept {after:.4f}"
-                console.print(line, markup=False)
-    console.print(
-        "The score is the Dice of a case; 1 or 0 where the class is not in its reference. The "
-        "scores of the chosen steps are too good on the cases that chose them: the test set "
-        "tells what they are worth."
-    )
+    console.print(table)
+    if not found.importance:
+        console.print("[dim]Importances are told from 8 finished trials on.[/]")
 
 
-def _shown(trials: Sequence[Trial]) -> list[Trial]:
-    """Of each step of a class the value that is kept, or the best one."""
-    best: dict[tuple[str, str], Trial] = {}
-    for trial in trials:
-        key = (trial.class_name, trial.step)
-        if key not in best or (trial.kept, trial.gain) > (best[key].kept, best[key].gain):
-            best[key] = trial
-    return list(best.values())
+def _print_trials(found: Found) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
 
+    from flexseg.config.durations import format_duration
+    from flexseg.search.space import as_text
+    from flexseg.search.study import State
 
-def _gain(trial: Trial) -> str:
-    if not trial.changed:
-        return "0"
-    text = f"{trial.gain:+.4f}"
-    if trial.low is None or trial.high is None:
-        return text
-    return f"{text}\n[dim]{trial.low:+.4f} to {trial.high:+.4f}[/]"
+    sign = -1 if found.maximize else 1
+    finished = [t for t in found.trials if t.state is State.FINISHED]
+    ranked = sorted(finished, key=lambda t: (sign * (t.score or 0.0), t.number))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("trial", justify="right")
+    table.add_column(found.metric, justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("values", overflow="fold")
+    for trial in ranked[:_SHOWN]:
+        values = ", ".join(
+            f"{name.partition('.')[2]} {as_text(value)}" for name, value in trial.values.items()
+        )
+        what = "as it is" if trial.is_start else values
+        score = "-" if trial.score is None else f"{trial.score:.4f}"
+        table.add_row(str(trial.number), score, format_duration(trial.seconds), escape(what))
+    console.print(table)

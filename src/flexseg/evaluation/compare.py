@@ -25,8 +25,14 @@ from flexseg.evaluation.aggregate import (
     mean_or_none,
     small_sample_note,
 )
-from flexseg.evaluation.paired import DECIMALS, contributions, holm, sign_flip_p, signed_rank_p
-from flexseg.evaluation.results import Results
+from flexseg.evaluation.paired_tests import (
+    DECIMALS,
+    contributions,
+    holm,
+    sign_flip_p,
+    signed_rank_p,
+)
+from flexseg.runs.evaluations import Results
 
 # 1: more is better; -1: less is better.
 DIRECTIONS = {

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.store import CaseReader, check_same_aspect
 from flexseg.config.schema import Experiment
-from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case, pair
-from flexseg.data.preprocess import Preprocessing
-from flexseg.data.store import CaseReader, check_same_aspect
+from flexseg.dataset.cases import Case, pair
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import rounded
-from flexseg.evaluation.calibration import Reliability, of_decisions, with_background
-from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.overlap import Overlap, overlaps
+from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
+from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.overlap import Overlap, overlaps
 from flexseg.evaluation.scoring import CaseResult, ClassScores, Measures, score_case
 from flexseg.evaluation.summary import group_summary, summarize
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
+from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,

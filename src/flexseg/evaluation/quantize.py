@@ -12,24 +12,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig
-from flexseg.data.pairing import Case
-from flexseg.data.splits import find_splits
-from flexseg.data.store import CaseReader
+from flexseg.dataset.cases import Case
+from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.evaluation.compare import Comparison, compare
 from flexseg.evaluation.compare_files import write_comparison
 from flexseg.evaluation.evaluate import evaluate_model, write_evaluation
-from flexseg.evaluation.results import read_results
-from flexseg.inference import quantization
-from flexseg.inference.conversion import reason
-from flexseg.inference.engine_cache import file_hash
-from flexseg.inference.engine_openvino import OpenVinoEngine
-from flexseg.inference.engines import Engine, choose, open_engine, openvino_precision
+from flexseg.inference.engines import quantization
+from flexseg.inference.engines.conversion import reason
+from flexseg.inference.engines.converted_cache import file_hash
+from flexseg.inference.engines.opening import (
+    Engine,
+    choose,
+    open_engine,
+    openvino_precision,
+)
+from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 from flexseg.inference.ensemble import is_ensemble, model_file
+from flexseg.inference.loading import load_trained
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.run import load_trained
 from flexseg.outputs import make_folder, set_aside
+from flexseg.runs.evaluations import read_results
 
 PLAIN, INT8 = "plain", "int8"
 

@@ -8,11 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import EvalConfig
-from flexseg.evaluation.calibration import Reliability, of_class, of_decisions, with_background
-from flexseg.evaluation.lesions import Lesions, find_lesions
-from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.overlap import Overlap, confusion, overlaps
-from flexseg.evaluation.surface import SurfaceScores, diagonal, surface_scores
+from flexseg.evaluation.metrics.calibration import (
+    Reliability,
+    of_class,
+    of_decisions,
+    with_background,
+)
+from flexseg.evaluation.metrics.lesions import Lesions, find_lesions
+from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.overlap import Overlap, confusion, overlaps
+from flexseg.evaluation.metrics.surface import SurfaceScores, diagonal, surface_scores
 
 METRICS = (
     *OVERLAP_METRICS,

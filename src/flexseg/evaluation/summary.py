@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.data.labels import LabelClass, LabelMap
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
-from flexseg.evaluation.lesions import totals
-from flexseg.evaluation.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.overlap import Overlap, overlaps
+from flexseg.evaluation.metrics.lesions import totals
+from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.overlap import Overlap, overlaps
 from flexseg.evaluation.scoring import METRICS, CaseResult, Measures, averaged
 
 POOLED_METRICS = (*OVERLAP_METRICS, "area_error")

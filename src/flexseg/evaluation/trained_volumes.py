@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.geometry import GeometryRule, match_label
-from flexseg.data.pairing import Case
-from flexseg.data.splits import find_splits
-from flexseg.data.volume import Volume
-from flexseg.data.volume_dataset import find_dataset, group_of_volume, volume_of
-from flexseg.data.volume_writing import write_volume
-from flexseg.data.volumes import read_labels, read_volume
+from flexseg.dataset.cases import Case
+from flexseg.dataset.splits import find_splits
+from flexseg.dataset.volume_dataset import find_dataset, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.evaluate import (
     FILES_TABLE,
@@ -33,19 +29,23 @@ from flexseg.evaluation.evaluate import (
     KeptPredictions,
     write_evaluation,
 )
+from flexseg.evaluation.label_volumes import class_ids, score_on_grid, warn_of_sheared
 from flexseg.evaluation.scoring import Measures
-from flexseg.evaluation.seen_volumes import (
+from flexseg.files.volumes.geometry import GeometryRule, match_label
+from flexseg.files.volumes.read import read_labels, read_volume
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+from flexseg.inference.infer3d import explained_memory
+from flexseg.inference.loading import make_predictor
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.volume_outputs import label_suffix
+from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
+from flexseg.outputs import explain_os_errors, make_folder, write_csv
+from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
     refuse_trained_names,
 )
-from flexseg.evaluation.volumes import class_ids, score_on_grid, warn_of_sheared
-from flexseg.inference.infer3d import explained_memory
-from flexseg.inference.run import make_predictor
-from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.volume import VolumePredictor, cut_names, reads_xyz
-from flexseg.inference.volume_results import label_suffix
-from flexseg.outputs import explain_os_errors, make_folder, write_csv
 
 logger = logging.getLogger(__name__)
 

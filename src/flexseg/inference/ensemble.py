@@ -18,7 +18,7 @@ from flexseg import __version__
 from flexseg.config.load import LoadedConfig
 from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.engines import Engine, KerasEngine
+from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import explain_os_errors, make_folder, set_aside, write_json

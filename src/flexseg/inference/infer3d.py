@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.config.inference import Infer3dConfig
 from flexseg.config.load import LoadedConfig, input_paths
-from flexseg.data.dicom import dicom_files, is_dicom, is_series_folder
-from flexseg.data.dicom_seg import require_highdicom, write_segmentation
-from flexseg.data.images import IMAGE_SUFFIXES, list_files
-from flexseg.data.volume import Volume
-from flexseg.data.volume_paths import find_volumes, other_files, volume_stem, volume_suffix
-from flexseg.data.volumes import read_volume, write_volume
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.run import make_predictor
+from flexseg.files.dicom.series import dicom_files, is_dicom, is_series_folder
+from flexseg.files.images import IMAGE_SUFFIXES, list_files
+from flexseg.files.volumes.paths import find_volumes, other_files, volume_stem, volume_suffix
+from flexseg.files.volumes.read import read_volume, write_volume
+from flexseg.files.volumes.volume import Volume
+from flexseg.inference.dicom_seg import require_highdicom, write_segmentation
+from flexseg.inference.loading import make_predictor
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.volume import VolumePredictor, cut_names, reads_xyz
-from flexseg.inference.volume_results import VolumeTargets, write_previews, write_slices
+from flexseg.inference.volume_outputs import VolumeTargets, write_previews, write_slices
+from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.inference.volume_table import VOLUME_HEADER, volume_rows
 from flexseg.outputs import refuse_overlap, write_csv, write_json
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from flexseg.config.inference import PostprocessConfig
-from flexseg.data.labels import LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 
 Box = tuple[slice, ...]

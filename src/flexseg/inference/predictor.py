@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.data.preprocess import resize
 from flexseg.errors import ConfigError
+from flexseg.files.preprocess import resize
 from flexseg.inference import tta as test_time
-from flexseg.inference.engines import Engine, KerasEngine
+from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.models.package import ModelPackage
 

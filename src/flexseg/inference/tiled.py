@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.errors import ConfigError
-from flexseg.inference import folder
-from flexseg.inference.run import make_predictor
+from flexseg.inference import image_folder as folder
+from flexseg.inference.loading import make_predictor
 from flexseg.inference.sliding_window import TiledPredictor
 
 logger = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.data.preprocess import resize
 from flexseg.errors import ConfigError
+from flexseg.files.preprocess import resize
 
 Network = Callable[[NDArray], NDArray[np.float32]]
 

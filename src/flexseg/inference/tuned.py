@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg import __version__
-from flexseg.data.labels import LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.inference.ensemble import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing

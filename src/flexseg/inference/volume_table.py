@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flexseg.data.labels import LabelMap
-from flexseg.data.volume import Volume
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.volumes.volume import Volume
 
 _CUTS = {
     "S": "axial",

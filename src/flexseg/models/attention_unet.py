@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.layers import (
     conv_block,
     network_input,
@@ -19,7 +20,6 @@ from flexseg.models.layers import (
     segmentation_head,
     upsample,
 )
-from flexseg.models.registry import register_model
 from flexseg.models.unet import unet_multiple
 
 

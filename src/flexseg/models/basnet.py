@@ -12,8 +12,8 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.layers import class_probabilities, conv_block, network_input, upsample
-from flexseg.models.registry import register_model
 
 # Residual blocks of the six encoder stages; the first four are those of ResNet-34.
 STAGES = (3, 4, 6, 3, 3, 3)

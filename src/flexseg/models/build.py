@@ -31,9 +31,9 @@ from flexseg.models import (  # noqa: F401
     unet_plus_plus,
     xception_unet,
 )
+from flexseg.models.architecture import MODELS, Architecture
 from flexseg.models.encoders import check_encoder
 from flexseg.models.layers import activation
-from flexseg.models.registry import MODELS, Architecture
 
 PROBABILITIES = ("sigmoid", "hard_sigmoid")
 

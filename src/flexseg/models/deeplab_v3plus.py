@@ -8,9 +8,9 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.encoders import build_encoder, encoder_input
 from flexseg.models.layers import conv_block, segmentation_head, upsample
-from flexseg.models.registry import register_model
 
 BACKBONE = "ResNet50"
 MULTIPLE = 16  # where the pyramid works

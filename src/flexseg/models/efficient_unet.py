@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
@@ -15,7 +16,6 @@ from flexseg.models.encoders import (
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
-from flexseg.models.registry import register_model
 
 BRIDGE = "block7a_project_bn"
 SKIPS = ("block5c_drop", "block3b_drop", "block2b_drop", "block1a_project_bn")

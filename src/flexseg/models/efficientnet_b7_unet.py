@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.encoders import (
     MULTIPLE,
@@ -14,7 +15,6 @@ from flexseg.models.encoders import (
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head
-from flexseg.models.registry import register_model
 
 BACKBONE = "EfficientNetB7"
 # The last stage: with the head of the classifier, the 61 layers that the originals train.

@@ -9,13 +9,13 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
     encoder_input,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
-from flexseg.models.registry import register_model
 
 DEFAULT_BACKBONE = "EfficientNetV2B0"
 HALVINGS = 5

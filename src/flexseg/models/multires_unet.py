@@ -9,9 +9,9 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head
-from flexseg.models.registry import register_model
 from flexseg.models.unet import unet_multiple
 
 

@@ -15,12 +15,12 @@ import keras
 from flexseg import __version__
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.preprocess import Preprocessing
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
+from flexseg.files.preprocess import Preprocessing
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
 from flexseg.models.encoders import load_pretrained
-from flexseg.models.registry import MODELS
 from flexseg.models.weights import load_weights, read_metadata, save_weights
 
 

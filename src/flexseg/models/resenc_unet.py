@@ -11,6 +11,7 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import (
     conv_block,
@@ -19,7 +20,6 @@ from flexseg.models.layers import (
     normalize,
     segmentation_head,
 )
-from flexseg.models.registry import register_model
 
 T = TypeVar("T")
 Norm = Literal["instance", "batch"]

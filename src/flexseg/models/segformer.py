@@ -12,8 +12,8 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
-from flexseg.models.registry import register_model
 
 MULTIPLE = 32
 HEADS = (1, 2, 5, 8)  # per stage; the channels are these multiples of the width

@@ -12,9 +12,9 @@ import numpy as np
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
-from flexseg.models.registry import register_model
 
 # Eight times the centre minus its neighbours: the paper's sharpening kernel.
 SHARPEN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], "float32")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.layers import PatchEmbedding, network_input, segmentation_head
-from flexseg.models.registry import register_model
 
 MASKED = -100.0
 HEADS = [4, 8]  # of the first level, of the deeper ones

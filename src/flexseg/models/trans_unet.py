@@ -13,6 +13,7 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
     MULTIPLE,
     build_encoder,
@@ -27,7 +28,6 @@ from flexseg.models.layers import (
     segmentation_head,
     upsample,
 )
-from flexseg.models.registry import register_model
 
 MIN_LEVELS = 3  # with an encoder
 HEADS, MLP = 12, 3072  # of the paper

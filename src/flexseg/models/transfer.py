@@ -11,8 +11,8 @@ from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError
+from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
-from flexseg.models.registry import MODELS
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
 from flexseg.outputs import explain_os_errors, make_folder, set_aside
 

@@ -12,8 +12,8 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
-from flexseg.models.registry import register_model
 
 
 def _conv(x: Any, filters: int, dilation: int = 1) -> Any:

@@ -13,10 +13,10 @@ from keras import layers
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2D, Conv2DTranspose
 from flexseg.models.dropout import Dropout
 from flexseg.models.layers import activation, network_input, normalize, segmentation_head
-from flexseg.models.registry import register_model
 
 DROPOUT_SEED = 137
 

@@ -8,9 +8,9 @@ import keras
 from keras import layers
 
 from flexseg.config.model import ModelConfig
+from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
-from flexseg.models.registry import register_model
 from flexseg.models.unet import check_dropout, unet_multiple
 
 

@@ -14,20 +14,20 @@ from rich.console import Console
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config.findings import Severity
 from flexseg.config.load import load
-from flexseg.data.initialize import CONFIG_NAME
 from flexseg.errors import ConfigError, DataError
-from flexseg.evaluation.run import evaluate
-from flexseg.evaluation.tune import tune
+from flexseg.evaluation.postprocessing.tuning import tune
+from flexseg.evaluation.trained_images import evaluate
 from flexseg.outputs import make_folder
-from flexseg.planning.data import PlannedData
+from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan, warnings
+from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from flexseg.training.run import FILE_NAME as RUN_FILE
-from flexseg.training.run import RunManifest
-from flexseg.training.tracking import Tracker
+from flexseg.runs.manifest import FILE_NAME as RUN_FILE
+from flexseg.runs.manifest import RunManifest
+from flexseg.runs.tracking import Tracker
 from flexseg.training.trainer import Training
 
 logger = logging.getLogger(__name__)

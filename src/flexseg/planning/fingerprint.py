@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.data.images import read_image, read_mask
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.splits import SPLITS
-from flexseg.planning.reading import Progress
-from flexseg.planning.sources import Source
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.looks import Progress
+from flexseg.dataset.reading import Source
+from flexseg.dataset.splits import SPLITS
+from flexseg.files.images import read_image, read_mask
 
 MANIFEST = "manifest.csv"
 LIMIT = 200

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flexseg.data.labels import LabelMap
-from flexseg.data.mirrors import Flip, mirror_twins, small_masks
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.mirrors import Flip, mirror_twins, small_masks
 
 # A class whose larger part is in the same half of so many of the masks that show it, is always
 # there; fewer masks than this may show it by chance.

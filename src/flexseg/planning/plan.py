@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg import backend
+from flexseg.config.durations import format_duration
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
-from flexseg.data.initialize import CONFIG_NAME
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.planning.choice import Choice
-from flexseg.planning.data import PlannedData, read_data, sections_of
-from flexseg.planning.duration import format_duration
+from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.plan_file import plan_text
+from flexseg.planning.planned_data import PlannedData, read_data, sections_of
+from flexseg.planning.recipe_choices import recipe_choices
 from flexseg.planning.timing import StepTime, time_step
-from flexseg.planning.training import recipe_choices
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.config.schema import Experiment
+from flexseg.config.text import relative_path, toml_key, toml_value
 from flexseg.planning.choice import Choice
-from flexseg.planning.config_file import relative_path, toml_key, toml_value
 
 _WIDTH = 98
 

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from flexseg.config.load import LoadedConfig, input_paths, output_folders
 from flexseg.config.schema import Experiment
-from flexseg.data.pairing import Case
-from flexseg.data.splits import find_splits
+from flexseg.dataset.cases import Case
+from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.outputs import refuse_overlap
 from flexseg.planning import repair_rules as rules
-from flexseg.planning.beside import beside
 from flexseg.planning.repair_draft import Change, Draft, from_shell
-from flexseg.training.run import FILE_NAME
+from flexseg.planning.variant import beside
+from flexseg.runs.manifest import FILE_NAME
 
 FOLDER = "repaired"
 SOURCE = "repair"

@@ -8,9 +8,9 @@ from flexseg.augment.policy import RecipePolicy, refuse_unscaled
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.mirrors import mirror_twins
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.mirrors import mirror_twins
 from flexseg.errors import DataError
 from flexseg.planning import recipe
 from flexseg.planning.repair_draft import Draft, from_shell
@@ -111,8 +111,8 @@ def _learning_rate(model: ModelConfig) -> tuple[float, str]:
 
 def _network(model: ModelConfig) -> str:
     """The network's short name; empty for a builder of the user's own."""
+    from flexseg.models.architecture import MODELS
     from flexseg.models.build import architecture_of
-    from flexseg.models.registry import MODELS
 
     if ":" in model.model:
         return ""
@@ -139,7 +139,7 @@ def is_saturated(model: ModelConfig) -> bool:
 
 
 def _is_pretrained(model: ModelConfig) -> bool:
-    from flexseg.models.registry import MODELS
+    from flexseg.models.architecture import MODELS
 
     name = _network(model)
     return bool(name and model.weights and MODELS.get(name).backbone(model))

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.data.derive import ClassSpec, Derived
-from flexseg.data.derive_volumes import VolumeOptions, derive_volumes
-from flexseg.data.intensity import Intensity
-from flexseg.data.slices import SliceAxis
+from flexseg.dataset.volumes.source import Progress, VolumeSource
+from flexseg.derive.dataset_writer import ClassSpec, Derived
+from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import DataError
+from flexseg.files.intensity import Intensity
+from flexseg.files.volumes.slices import SliceAxis
 from flexseg.outputs import write_json
-from flexseg.planning.volumes import Progress, VolumeSource
 
 _SLICES = "slices"
 

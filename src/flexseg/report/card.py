@@ -8,7 +8,7 @@ from typing import Any
 from flexseg.config.schema import Experiment
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, classes_with_few
 from flexseg.report.structure import CardSection, Evaluation, Report, Statistic
-from flexseg.training.folds import ALL_FOLDS
+from flexseg.runs.folds import ALL_FOLDS
 
 _POOR_CALIBRATION = 0.05
 _WIDE = 0.1

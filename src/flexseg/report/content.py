@@ -10,11 +10,11 @@ from typing import Any
 
 from flexseg import __version__
 from flexseg.report.card import headline, model_card
-from flexseg.report.repair import read_repair
-from flexseg.report.scores import choose_cases, find_failures, read_evaluation
+from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
+from flexseg.report.repaired import read_repair
 from flexseg.report.sources import Missing, Source
 from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
-from flexseg.training.folds import ALL_FOLDS
+from flexseg.runs.folds import ALL_FOLDS
 
 _EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)
 _STRIPS = 3

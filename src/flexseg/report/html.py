@@ -13,7 +13,7 @@ from markupsafe import Markup
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.report import plots
-from flexseg.report.cases import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
+from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
 from flexseg.report.sources import Source
 from flexseg.report.structure import (

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
-from flexseg.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
-from flexseg.data.pairing import case_of_mask, mask_stem
-from flexseg.data.splits import find_splits
+from flexseg.dataset.cases import case_of_mask, mask_stem
+from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
-from flexseg.evaluation.volumes import volumes_by_name
+from flexseg.evaluation.label_volumes import volumes_by_name
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
 
 MANIFEST = "run.json"
 SUMMARY = "summary.json"

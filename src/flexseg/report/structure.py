@@ -274,7 +274,7 @@ class Repair:
 
 @dataclass
 class Report:
-    """Everything a report says. Pictures are made from it, see `flexseg.report.cases`."""
+    """Everything a report says. Pictures are made from it, see `flexseg.report.case_pictures`."""
 
     title: str
     created: str

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
-from flexseg.data.images import IMAGE_SUFFIXES
-from flexseg.data.intensity import GreyValues, Intensity
-from flexseg.data.labels import LabelMap
-from flexseg.data.slices import ANATOMICAL_AXES, SliceAxis
-from flexseg.data.volume import Volume
-from flexseg.data.volume_paths import volume_suffix
-from flexseg.data.volumes import read_labels, read_volume
-from flexseg.evaluation.volumes import class_ids, on_grid_of
+from flexseg.dataset.labels import LabelMap
+from flexseg.evaluation.label_volumes import class_ids, on_grid_of
+from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.files.intensity import GreyValues, Intensity
+from flexseg.files.volumes.paths import volume_suffix
+from flexseg.files.volumes.read import read_labels, read_volume
+from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.files.volumes.volume import Volume
 
 _PERCENTILES = Intensity("percentile", 0.5, 99.5)
 

@@ -15,9 +15,9 @@ from flexseg.augment.device import DeviceAugmenter, Slots, slots_of
 from flexseg.augment.device_ops import augment
 from flexseg.augment.policy import Augmenter, policy_of
 from flexseg.augment.writing import PairWriter
+from flexseg.batches.batch_plan import Augment, Pair
 from flexseg.config.schema import Experiment
-from flexseg.data.batch_plan import Augment, Pair
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 from flexseg.training.supervision import DeeplySupervised
 
 Place = Literal["workers", "device"]

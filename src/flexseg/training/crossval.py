@@ -21,11 +21,11 @@ import keras
 from rich.console import Console
 
 from flexseg import backend
+from flexseg.batches.store import CaseReader
 from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
-from flexseg.data.labels import LabelMap
-from flexseg.data.splits import Splits
-from flexseg.data.store import CaseReader
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted
 from flexseg.evaluation.evaluate import (
     FILES_TABLE,
@@ -37,13 +37,13 @@ from flexseg.evaluation.evaluate import (
 from flexseg.evaluation.scoring import Measures
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, write_ensemble
-from flexseg.inference.run import make_predictor
+from flexseg.inference.loading import make_predictor
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json
-from flexseg.training.folds import FILE_NAME as FOLDS_FILE
-from flexseg.training.folds import Division, Fold, divide, read_folds
-from flexseg.training.run import FILE_NAME as MANIFEST
-from flexseg.training.run import RunManifest
-from flexseg.training.tracking import RUN_FILE, Tracker
+from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
+from flexseg.runs.folds import Division, Fold, divide, read_folds
+from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.manifest import RunManifest
+from flexseg.runs.tracking import RUN_FILE, Tracker
 from flexseg.training.trainer import Run, Training
 
 logger = logging.getLogger(__name__)

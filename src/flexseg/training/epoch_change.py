@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 
+from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.config.legacy import family_of_network
 from flexseg.config.load import LoadedConfig
-from flexseg.data.images import write_png
-from flexseg.data.neighbours import read_with_neighbours
 from flexseg.errors import DataError
-from flexseg.inference.folder import images_of
+from flexseg.files.images import write_png
+from flexseg.inference.image_folder import images_of
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.models.package import ModelPackage

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from flexseg.config.schema import Experiment
-from flexseg.data.pairing import Case
+from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError
 from flexseg.training import checkpoint
 from flexseg.training.signature import BATCH_SIZE, changes, signature_of

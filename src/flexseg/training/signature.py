@@ -10,10 +10,10 @@ import keras
 from flexseg.augment.policy import policy_of
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.schema import Experiment
-from flexseg.data.labels import LabelMap
-from flexseg.data.pairing import Case
-from flexseg.data.preprocess import Preprocessing
-from flexseg.training.run import data_fingerprint
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.files.preprocess import Preprocessing
+from flexseg.runs.manifest import data_fingerprint
 
 # Key of the number of images per step, which `batch_size = "auto"` leaves to the run.
 BATCH_SIZE = "train.batch_size"

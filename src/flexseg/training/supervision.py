@@ -9,8 +9,8 @@ import keras
 
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
+from flexseg.models.architecture import MODELS
 from flexseg.models.layers import segmentation_head
-from flexseg.models.registry import MODELS
 
 
 class DeeplySupervised(keras.Model):

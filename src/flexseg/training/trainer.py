@@ -14,17 +14,19 @@ from rich.console import Console
 
 from flexseg import backend
 from flexseg.augment.policy import policy_of, refuse_unscaled
+from flexseg.batches.batch_plan import Augment
+from flexseg.batches.batches import BatchDataset
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.data.batch_plan import Augment
-from flexseg.data.batches import BatchDataset
-from flexseg.data.splits import Splits, find_splits
+from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import Interrupted
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
+from flexseg.runs.manifest import RunManifest
+from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import WritingAugmenter, augmenter_of, augmenting
 from flexseg.training.batch_size import BatchSize, choose
@@ -42,19 +44,17 @@ from flexseg.training.callbacks import (
 )
 from flexseg.training.clock import Clock
 from flexseg.training.compiling import compile_model
-from flexseg.training.course import Course, averaging, clock_of, is_over
+from flexseg.training.duration import Course, averaging, clock_of, is_over
 from flexseg.training.epoch_change import epoch_change
-from flexseg.training.feed import Feed
+from flexseg.training.inputs import Feed
 from flexseg.training.memory import explained, out_of_memory, release
 from flexseg.training.plateau import plateau_callbacks
 from flexseg.training.progress import ProgressLine
 from flexseg.training.resuming import progress_of
-from flexseg.training.run import RunManifest
 from flexseg.training.signature import BATCH_SIZE
 from flexseg.training.snapshots import Snapshots, write_snapshots
 from flexseg.training.supervision import supervised
 from flexseg.training.tensorboard import tensorboard_callbacks
-from flexseg.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""From cases to the batches of a training."""

@@ -1,0 +1,73 @@
+"""`flexseg check`: a config and its data, before any training."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    StrictOption,
+    app,
+    console,
+    progress,
+    select_backend,
+)
+from flexseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flexseg.config import LoadedConfig
+
+
+@app.command()
+def check(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Check the config alone.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Show what `train --repair` would change, and check it."),
+    ] = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a config and the data it points to, before any training.
+
+    Exit code 0: it can run. 2: the config is wrong. 3: the data is wrong.
+    """
+    select_backend(None)
+    from flexseg.checking.audit import audit
+    from flexseg.cli.printing import print_check
+    from flexseg.config import load
+
+    try:
+        loaded = load(config, overrides or (), strict=strict)
+    except ConfigError as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, **error.as_dict()}, indent=2))
+            raise typer.Exit(error.exit_code) from None
+        raise
+    if repair:
+        loaded = _repaired(loaded, look=not no_data, quiet=as_json)
+    with progress("Checking the data") as on_case:
+        report = audit(loaded, with_data=not no_data, on_case=on_case)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2, default=str))
+    else:
+        print_check(console, report)
+    raise typer.Exit(report.exit_code)
+
+
+def _repaired(loaded: LoadedConfig, *, look: bool, quiet: bool) -> LoadedConfig:
+    """The config as `train --repair` would train it; prints what changes."""
+    from flexseg.cli.repair import print_repair
+    from flexseg.planning.repair import repair
+
+    repaired = repair(loaded, look=look)
+    if not quiet:
+        print_repair(repaired)
+    return repaired.loaded

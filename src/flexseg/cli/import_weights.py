@@ -1,0 +1,40 @@
+"""`flexseg import-weights`: weights of an original system as a model package."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    ConfigArgument,
+    SetOption,
+    StrictOption,
+    app,
+    load_config,
+    say,
+    select_backend,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@app.command("import-weights")
+def import_weights(
+    source: Annotated[Path, typer.Argument(help="best_model.h5 of an original system (Keras 2).")],
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Package to write (default: the config's model)."),
+    ] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Make a model package of weights that an original system has trained."""
+    select_backend(None)
+    from flexseg.models.transfer import import_weights as make_package
+
+    target = make_package(source, load_config(config, overrides, strict), output)
+    say(f"written: {target}")

@@ -1,0 +1,66 @@
+"""`flexseg inspect`: a network's layers, parameters, cost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    JsonOption,
+    SetOption,
+    StrictOption,
+    app,
+    console,
+    load_config,
+    select_backend,
+)
+from flexseg.errors import ConfigError, ResourceError
+
+logger = logging.getLogger(__name__)
+
+
+@app.command()
+def inspect(
+    source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
+    overrides: SetOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of summary.txt and model.png.")
+    ] = None,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
+    select_backend(None)
+    from flexseg.inspecting import inspect_config, inspect_package
+
+    if is_package(source, overrides):
+        inspection = inspect_package(source, output)
+    else:
+        inspection = inspect_config(load_config(source, overrides, strict), output)
+    if as_json:
+        typer.echo(json.dumps(inspection.as_dict(), indent=2))
+    else:
+        from flexseg.cli.printing import print_inspection
+
+        print_inspection(console, inspection)
+    logger.info("written: %s", inspection.write_summary())
+    try:
+        logger.info("written: %s", inspection.draw())
+    except ResourceError as error:
+        logger.warning("%s %s", error.problem, error.fix)
+
+
+def is_package(source: Path, overrides: list[str] | None) -> bool:
+    """Whether `source` is a model package, which needs no config and takes no overrides."""
+    is_package = source.suffix.lower() in (".h5", ".hdf5")
+    if is_package and overrides:
+        raise ConfigError(
+            "A model package describes itself; --set changes nothing in it.",
+            "Leave --set out, or give a config.",
+            "--set",
+        )
+    return is_package

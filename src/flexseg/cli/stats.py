@@ -1,0 +1,30 @@
+"""`flexseg stats`: how many images a dataset has, and what they look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    app,
+    say,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def stats(
+    dataset: Annotated[Path, typer.Argument(help="Folder with train/, valid/, test/ or images/.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the pictures.")
+    ] = None,
+) -> None:
+    """Draw how many images a dataset has, and contact sheets of images and masks."""
+    from flexseg.dataset.statistics import draw_statistics
+
+    for path in draw_statistics(dataset, output or Path()):
+        say(f"written: {path}")

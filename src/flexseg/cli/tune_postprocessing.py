@@ -1,0 +1,136 @@
+"""`flexseg tune-postprocessing`: what to do with predictions, chosen on the validation set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    BackendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    StrictOption,
+    TrainedRepairOption,
+    app,
+    console,
+    load_config,
+    progress,
+    say,
+    select_backend,
+)
+
+if TYPE_CHECKING:
+    from flexseg.config.schema import Experiment
+    from flexseg.dataset.cases import Case
+    from flexseg.evaluation.postprocessing.improvement import Trial
+    from flexseg.evaluation.postprocessing.tuning import Tuned
+
+
+@app.command("tune-postprocessing")
+def tune_postprocessing(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    tta: Annotated[
+        bool,
+        typer.Option("--tta", help="Also try test-time flips (predictions take four times)."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the tables (default: in the run's)."),
+    ] = None,
+    as_json: JsonOption = False,
+    repair: TrainedRepairOption = False,
+    strict: StrictOption = False,
+    backend: BackendOption = None,
+) -> None:
+    """Choose threshold and postprocessing on the validation set; keep only what helps there."""
+    select_backend(backend)
+    from flexseg.evaluation.postprocessing.tuning import tune
+
+    loaded = load_config(config, overrides, strict, repair)
+    folder = output or loaded.experiment.train.run_dir / "postprocessing"
+    folds = _folds(loaded.experiment)
+    with progress("Predicting") as on_case:
+        tuned = tune(loaded, folder, views=tta, folds=folds, on_case=on_case)
+    if as_json:
+        typer.echo(json.dumps([trial.as_dict() for trial in tuned.trials], indent=2))
+        return
+    _print(tuned)
+    say(f"All trials: {tuned.folder}\nThe choice, which evaluate and infer use: {tuned.file}")
+
+
+def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
+    """Of a cross-validation, the cases that each member of its ensemble has not seen."""
+    from flexseg.inference.ensemble import is_ensemble
+    from flexseg.runs.folds import FILE_NAME, recorded_division
+
+    train = experiment.train
+    if not is_ensemble(train.model_dir / train.best_model_file):
+        return None
+    if not (train.run_dir / FILE_NAME).exists():
+        return None
+    return [fold.held_out for fold in recorded_division(experiment, train.run_dir).folds]
+
+
+def _print(tuned: Tuned) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    pooled = tuned.choice.evidence.get("split") == "folds"
+    where = (
+        "folds, each predicted by the member that has not seen it" if pooled else "validation set"
+    )
+    for kind, title in (("2d", "images"), ("3d", "volumes")):
+        trials = [trial for trial in tuned.trials if trial.kind == kind]
+        if not trials:
+            continue
+        console.print(
+            f"[bold]{trials[0].cases} {title} of the {where} "
+            f"({trials[0].groups} groups).[/] Gain: of the mean score."
+        )
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+        for name in ("class", "step"):
+            table.add_column(name, overflow="fold")
+        table.add_column("gain", justify="right", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for trial in _shown(trials):
+            style = "green" if trial.kept else None
+            word = "kept" if trial.kept else escape(trial.reason)
+            step = trial.step if trial.value is True else f"{trial.step} = {trial.value}"
+            table.add_row(escape(trial.class_name), escape(step), _gain(trial), word, style=style)
+        console.print(table)
+        for name, scores in tuned.scores.get(kind, {}).items():
+            before, after = scores["dice_before"], scores["dice_after"]
+            if before is not None and after is not None:
+                line = f"{name}: Dice {before:.4f}, with all that is kept {after:.4f}"
+                console.print(line, markup=False)
+    console.print(
+        "The score is the Dice of a case; 1 or 0 where the class is not in its reference. The "
+        "scores of the chosen steps are too good on the cases that chose them: the test set "
+        "tells what they are worth."
+    )
+
+
+def _shown(trials: Sequence[Trial]) -> list[Trial]:
+    """Of each step of a class the value that is kept, or the best one."""
+    best: dict[tuple[str, str], Trial] = {}
+    for trial in trials:
+        key = (trial.class_name, trial.step)
+        if key not in best or (trial.kept, trial.gain) > (best[key].kept, best[key].gain):
+            best[key] = trial
+    return list(best.values())
+
+
+def _gain(trial: Trial) -> str:
+    if not trial.changed:
+        return "0"
+    text = f"{trial.gain:+.4f}"
+    if trial.low is None or trial.high is None:
+        return text
+    return f"{text}\n[dim]{trial.low:+.4f} to {trial.high:+.4f}[/]"

@@ -1,0 +1,186 @@
+"""Cases: one image, its mask, and the group that both belong to."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg.dataset.names import base_name
+from flexseg.errors import DataError
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its mask.
+
+    Attributes
+    ----------
+    id : the image's file name without suffix.
+    group : patient, volume or source image; cases of one group are not independent.
+    """
+
+    id: str
+    image: Path
+    mask: Path
+    group: str
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The cases of a folder pair, and what stayed without a partner."""
+
+    cases: tuple[Case, ...]
+    images_without_mask: tuple[Path, ...]
+    masks_without_image: tuple[Path, ...]
+
+
+_NAME = re.compile(r"\{id(?::([^{}=]+)=([^{}=]*))?\}")
+
+
+def mask_stem(mask_name: str, stem: str) -> str:
+    """The stem of the mask that belongs to an image's stem.
+
+    Parameters
+    ----------
+    mask_name : a template in which `{id}` stands for the image's stem, and `{id:old=new}` for
+        the stem with the first `old` replaced by `new`.
+
+    Examples
+    --------
+    >>> mask_stem("{id}_mask", "p01_slice3")
+    'p01_slice3_mask'
+    >>> mask_stem("{id:img=gt}", "img_07")
+    'gt_07'
+    >>> mask_stem("{id:_0000=}", "brain_0000")
+    'brain'
+    """
+    return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
+
+
+def case_of_mask(mask_name: str, stem: str) -> str | None:
+    """The stem of an image that a mask's stem belongs to, or None if it has another form.
+
+    Where `{id:old=}` leaves a part of the name out, the part is unknown and stays out.
+
+    Examples
+    --------
+    >>> case_of_mask("{id}_mask", "p01_slice3_mask")
+    'p01_slice3'
+    >>> case_of_mask("{id:img=gt}", "gt_07")
+    'img_07'
+    """
+    match = _NAME.search(mask_name)
+    if match is None:
+        return None
+    before, after = mask_name[: match.start()], mask_name[match.end() :]
+    if not (stem.startswith(before) and stem.endswith(after)):
+        return None
+    name = stem[len(before) : len(stem) - len(after)]
+    return name.replace(match[2], match[1], 1) if match[2] else name
+
+
+def _is_mask(mask_name: str, stem: str) -> bool:
+    """Whether a file in a folder of images and masks has the name of a mask."""
+    match = _NAME.search(mask_name)
+    if match is None:
+        return stem == mask_name
+    before, after = mask_name[: match.start()], mask_name[match.end() :]
+    around = len(before) + len(after)
+    if not (stem.startswith(before) and stem.endswith(after) and len(stem) > around):
+        return False
+    return not match[1] or (bool(match[2]) and match[2] in stem)
+
+
+def group_of(case_id: str, pattern: str | None) -> str:
+    """The group of a case: what `pattern` finds in its id, else the name of its original.
+
+    Prefixes of augmented copies ("hfliped_", see `flexseg.dataset.names`) are taken off first, so
+    that copies are in the group of their original.
+    """
+    base = base_name(case_id)
+    match = (re.search(pattern, base) or re.search(pattern, case_id)) if pattern else None
+    if match is None:
+        return base
+    # An optional group of the pattern may have found nothing.
+    return (match.group(1) if match.groups() else None) or match.group(0)
+
+
+def pair(
+    images_dir: Path,
+    masks_dir: Path,
+    *,
+    mask_name: str = "{id}",
+    group: str | None = None,
+    image_format: str = "auto",
+    mask_format: str = "auto",
+    image_suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+) -> Pairing:
+    """Pair images and masks by the stem of their file names.
+
+    Parameters
+    ----------
+    mask_name : stem of the mask, see `mask_stem`. Where both folders are one, files of such
+        names are masks, the others images.
+    group : regular expression for `Case.group`.
+    image_format, mask_format : a suffix that all files have, or "auto" for any.
+    image_suffixes : what "auto" means for images.
+
+    Raises
+    ------
+    DataError : a folder is missing or empty, or two files have the same stem.
+    """
+    images = images_by_stem(images_dir, _suffixes(image_format, image_suffixes))
+    masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
+    if mask_name != "{id}" and images_dir.resolve() == masks_dir.resolve():
+        images = {stem: path for stem, path in images.items() if not _is_mask(mask_name, stem)}
+        masks = {stem: path for stem, path in masks.items() if _is_mask(mask_name, stem)}
+    cases_list, lonely = [], []
+    used: set[str] = set()
+    for stem, image in images.items():
+        wanted = mask_stem(mask_name, stem)
+        if wanted in masks:
+            cases_list.append(Case(stem, image, masks[wanted], group_of(stem, group)))
+            used.add(wanted)
+        else:
+            lonely.append(image)
+    extra = tuple(path for stem, path in masks.items() if stem not in used)
+    return Pairing(tuple(cases_list), tuple(lonely), extra)
+
+
+def images_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The images of a folder by file name without suffix, sorted.
+
+    Raises
+    ------
+    DataError : the folder is missing or has no images, or two of them have the same stem.
+    """
+    images = _by_stem(folder, suffixes, "image")
+    if not images:
+        raise DataError(
+            "The folder has no images.", f"Looked for: {', '.join(suffixes)}.", str(folder)
+        )
+    return images
+
+
+def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if name.lower() == "auto":
+        return default
+    return ("." + name.lower().lstrip("."),)
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in list_files(folder, suffixes):
+        found[path.stem].append(path)
+    double = [paths for paths in found.values() if len(paths) > 1]
+    if double:
+        names = " and ".join(p.name for p in double[0])
+        raise DataError(
+            f"{len(double)} {what} name(s) occur with more than one suffix, e.g. {names}.",
+            f"Keep one file per {what}.",
+            str(folder),
+        )
+    return {stem: paths[0] for stem, paths in found.items()}

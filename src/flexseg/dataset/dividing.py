@@ -1,0 +1,145 @@
+"""Training, validation and test cases of a dataset that does not say which they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.cases import Case
+from flexseg.dataset.names import base_name, is_augmented
+from flexseg.dataset.partition import partition
+from flexseg.dataset.splits import SPLITS, SplitName
+from flexseg.dataset.swapping import exchange_groups
+from flexseg.errors import DataError
+
+SHARES = (0.7, 0.15, 0.15)
+SEED = 137
+# With more groups than this, one order is as good as another.
+_MANY, _TRIES = 200, 60
+
+Parts = dict[SplitName, tuple[Case, ...]]
+
+
+def divide_cases(
+    cases: Sequence[Case],
+    presence: NDArray[np.bool_],
+    digests: Mapping[str, str],
+    shares: Mapping[SplitName, float],
+) -> Parts:
+    """Divide by group, with every class in each part as far as there are enough cases.
+
+    Training comes first: a class that is in few cases is there. Exact copies of an image stay
+    together. Copies that an augmenter made, as their names tell, stay with their original, and
+    are left out of validation and test where the original is there.
+
+    Parameters
+    ----------
+    presence : [cases, classes], whether a case shows a class.
+    digests : of the pixels of each image, by case id; "" for an image that shows nothing.
+    shares : of the splits that are to be made, training among them.
+
+    Raises
+    ------
+    DataError : there are fewer groups than splits.
+    """
+    groups = _joined(cases, digests)
+    names = [split for split in SPLITS if shares.get(split, 0) > 0]
+    count = len(set(groups))
+    if count < len(names):
+        what = ", ".join(names[:-1]) + f" and {names[-1]}"
+        few = f"{len(cases)} cases" + (f" of {count} group(s)" if count < len(cases) else "")
+        raise DataError(
+            f"{few} cannot be divided into {what}: a group (patient, volume, image with its "
+            "copies) stays together.",
+            f"Give at least {len(names)} cases that are independent, or another --group.",
+        )
+    ratios = [shares[split] for split in names]
+    tries = _TRIES if count <= _MANY else 1
+    best = min(
+        (partition(groups, presence, ratios, SEED + i) for i in range(tries)),
+        key=lambda part_of: _lacking(part_of, presence, len(names)),
+    )
+    _give_training_every_class(best, groups, presence)
+    best = exchange_groups(best, groups, presence)
+    parts = {
+        split: tuple(cases[i] for i in np.flatnonzero(best == number).tolist())
+        for number, split in enumerate(names)
+    }
+    return {s: own if s == "train" else _without_copies(own) for s, own in parts.items()}
+
+
+def _joined(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
+    """The group of each case, where groups that share an image are one."""
+    first: dict[str, str] = {}
+    parent: dict[str, str] = {case.group: case.group for case in cases}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for case in cases:
+        if not digests[case.id]:
+            continue
+        other = first.setdefault(digests[case.id], case.group)
+        one, two = sorted((root(case.group), root(other)))
+        parent[two] = one
+    return [root(case.group) for case in cases]
+
+
+def _lacking(
+    part_of: NDArray[np.intp], presence: NDArray[np.bool_], parts: int
+) -> tuple[int, int, int]:
+    """Classes that training lacks, parts without any, and classes that the other parts lack."""
+    shown = [presence[part_of == part].any(axis=0) for part in range(parts)]
+    lacks = [int((~own).sum()) for own in shown]
+    return lacks[0], sum(not own.any() for own in shown), sum(lacks[1:])
+
+
+def _give_training_every_class(
+    part_of: NDArray[np.intp], groups: Sequence[str], presence: NDArray[np.bool_]
+) -> None:
+    """Move groups with classes that training (part 0) lacks there; no part gets empty by it."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[group].append(i)
+    for column in np.flatnonzero(presence.any(axis=0)):
+        if presence[part_of == 0, column].any():
+            continue
+        having = [g for g, m in members.items() if presence[m, column].any()]
+        for group in sorted(having, key=lambda g: len(members[g])):
+            source = part_of[members[group][0]]
+            part_of[members[group]] = 0
+            if (part_of == source).any() or _refill(part_of, int(source), members, presence):
+                break
+            part_of[members[group]] = source
+
+
+def _refill(
+    part_of: NDArray[np.intp],
+    part: int,
+    members: Mapping[str, list[int]],
+    presence: NDArray[np.bool_],
+) -> bool:
+    """Give an empty part the smallest group that training can spare; whether there is one."""
+    seen = presence[part_of == 0].any(axis=0)
+    own = [g for g, m in members.items() if part_of[m[0]] == 0]
+    for group in sorted(own, key=lambda g: len(members[g])):
+        part_of[members[group]] = part
+        left = presence[part_of == 0]
+        if len(left) and (left.any(axis=0) == seen).all():
+            return True
+        part_of[members[group]] = 0
+    return False
+
+
+def _without_copies(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """Without augmented copies of images that are there themselves."""
+    originals = {case.id for case in cases if not is_augmented(case.id)}
+    return tuple(
+        case for case in cases if not is_augmented(case.id) or base_name(case.id) not in originals
+    )

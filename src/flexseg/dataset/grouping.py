@@ -1,0 +1,101 @@
+"""Which images belong together by their names: slices of a volume, images of a patient."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.names import base_name
+from flexseg.errors import ConfigError, DataError
+
+# What names the patient or volume. A field is a number at the end, with or without a word.
+_FIELD = r"[-_ .](?:[A-Za-z]{1,8}[-_ ]?)?\d+"
+PATTERNS = (
+    r"(?i)(?<![a-z])((?:patient|subject|subj|sub|pat|pt|p)[-_ ]?\d+)",
+    rf"^(.+?)(?:{_FIELD}){{3}}$",
+    rf"^(.+?)(?:{_FIELD}){{2}}$",
+    rf"^(.+?){_FIELD}$",
+    r"^\d+[-_ ](.*\d.*)$",
+)
+MIN_GROUPS = 3
+
+
+def names_found(group: str, names: Sequence[str], what: str = "case") -> list[str]:
+    """The names in which the group that was given, a regular expression, finds something.
+
+    Parameters
+    ----------
+    what : the names are of, in words.
+
+    Raises
+    ------
+    ConfigError : it is no regular expression.
+    DataError : it finds nothing in any name.
+    """
+    try:
+        found = [name for name in names if re.search(group, name)]
+    except re.error as error:
+        raise ConfigError(
+            f"{group!r} is no regular expression: {error}.", "Correct it.", "--group"
+        ) from None
+    if not found:
+        raise DataError(
+            f"The group {group!r} is found in no name of a {what}: {examples(list(names))}.",
+            "It must find patient or volume in the file names, e.g. '^(p[0-9]+)_'.",
+            "--group",
+        )
+    return found
+
+
+def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:
+    """A regular expression that finds patient or volume in the names of cases, and why.
+
+    Of all that fit, the one with the fewest groups is taken: too large groups cost some variety
+    in training, too small ones let copies of a patient into the test. A pattern fits if it finds
+    something with a number in every name, at least three groups, and several cases in some.
+
+    Parameters
+    ----------
+    ids : names of image files without suffix.
+    """
+    names = sorted({base_name(case_id) for case_id in ids})
+    best: tuple[int, str, Counter[str]] | None = None
+    few = 0
+    for pattern in PATTERNS:
+        groups = _groups(names, pattern)
+        if groups is None or len(groups) > 0.95 * len(names):
+            continue
+        if len(groups) < MIN_GROUPS:
+            few = max(few, len(groups))
+        elif best is None or len(groups) < best[0]:
+            best = (len(groups), pattern, groups)
+    if best is None:
+        reason = "no patient or volume shows in the names: each image stands for itself"
+        if few:
+            reason = (
+                f"the names suggest {few} patient(s) or volume(s), too few to divide: each image "
+                "stands for itself, and the score may be too good"
+            )
+        return None, reason
+    _, pattern, groups = best
+    low, high = min(groups.values()), max(groups.values())
+    shown = examples([f"{name} ({n})" for name, n in groups.most_common()], 2)
+    return pattern, (
+        f"the names tell of {len(groups)} patients or volumes with "
+        f"{low if low == high else f'{low} to {high}'} images: {shown}"
+    )
+
+
+def _groups(names: Sequence[str], pattern: str) -> Counter[str] | None:
+    """The cases per group; None if the pattern does not fit every name."""
+    expression = re.compile(pattern)
+    found: Counter[str] = Counter()
+    for name in names:
+        match = expression.search(name)
+        if match is None or not re.search(r"\d", match[1]):
+            return None
+        found[group_of(name, pattern)] += 1
+    return found

@@ -1,0 +1,337 @@
+"""Where the images and masks of a folder lie that nobody has prepared."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import mask_stem
+from flexseg.dataset.splits import SplitName
+from flexseg.errors import DataError
+from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, list_files
+
+# Names of folders in lower case, letters only; the first ones are preferred.
+IMAGE_FOLDERS = (
+    "images", "image", "imgs", "img", "inputs", "input", "scans", "scan", "photos", "pictures",
+    "jpegimages", "originals", "original", "raw", "imagestr",
+)  # fmt: skip
+MASK_FOLDERS = (
+    "masks", "mask", "labels", "label", "annotations", "annotation", "groundtruth",
+    "groundtruths", "gt", "segmentations", "segmentation", "segs", "seg", "targets", "target",
+    "segmentationclass", "manual", "labelstr",
+)  # fmt: skip
+_SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train", "training", "tr"),
+    "valid": ("valid", "val", "validation", "dev"),
+    "test": ("test", "testing", "ts"),
+}
+_MASK_WORD = re.compile(
+    r"(?i)(?<![a-z])(masks?|labels?|seg|segmentation|annotations?|annot|gt|ground[-_ ]?truth"
+    r"|target|manual)(?![a-z])"
+)
+# Images whose names are looked for in those of masks: fewer where there are many.
+_MIN_SAMPLE, _MAX_SAMPLE, _COMPARISONS = 8, 40, 200_000
+_EXPECTED = (
+    "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
+    "x_mask.png in one folder. A folder of masks with another name: call it masks. Other layouts: "
+    "`flexseg derive folders`, volumes: `flexseg derive volumes`, COCO: `flexseg derive coco`."
+)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Folders of images and masks that belong together; both may be one."""
+
+    images: Path
+    masks: Path
+
+    @property
+    def mixed(self) -> bool:
+        """Images and masks lie in one folder."""
+        return self.images == self.masks
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where images and masks lie, and how they pair.
+
+    Attributes
+    ----------
+    folders : of the splits, or of the whole dataset under the name "".
+    mask_name : stem of the mask of the image stem `{id}`.
+    image_format, mask_format : the suffix that files have to have, or "auto".
+    unlabeled : folders of images that have no masks.
+    notes : what was decided where others might have decided otherwise, one sentence each.
+    """
+
+    folders: dict[str, Folders]
+    mask_name: str
+    image_format: str
+    mask_format: str
+    unlabeled: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def find_layout(dataset: Path) -> Layout:
+    """Look for images and masks.
+
+    Raises
+    ------
+    DataError : there are none, or none that pair; says what there is instead.
+    """
+    if not dataset.is_dir():
+        raise DataError("There is no such folder.", "Check the path.", str(dataset))
+    notes: list[str] = []
+    found, unlabeled = _folders_of(dataset, notes)
+    inner = _folders(dataset)
+    if not found and len(inner) == 1 and not list_files(dataset, MASK_SUFFIXES):
+        # What archives unpack to: a folder within a folder.
+        found, unlabeled = _folders_of(inner[0], notes)
+        if found:
+            notes.append(f"The dataset is taken to be the folder {inner[0].name}/ in it.")
+    if not found:
+        raise DataError(f"{_described(dataset)}, no images with masks.", _EXPECTED, str(dataset))
+    image_format, mask_format = _formats(found, notes)
+    mask_name = _mask_name(found, image_format, mask_format)
+    if mask_name != "{id}":
+        notes.append(f"Masks are named {mask_name}, where {{id}} is the image's name.")
+    return Layout(
+        found, mask_name, image_format, mask_format, tuple(unlabeled.values()), tuple(notes)
+    )
+
+
+def _folders_of(root: Path, notes: list[str]) -> tuple[dict[str, Folders], dict[str, Path]]:
+    """Split (or "") -> folders, and split -> folder of images without masks."""
+    images = _named(root, IMAGE_FOLDERS, notes)
+    masks = _named(root, MASK_FOLDERS, notes)
+    unlabeled: dict[str, Path] = {}
+    if images and masks:
+        found = _splits_inside(images, masks, notes, unlabeled)
+        if not found and list_files(images, IMAGE_SUFFIXES):
+            found = {"": Folders(images, masks)}
+        return _with_training(found, notes), unlabeled
+    found = _splits_of(root, notes, unlabeled)
+    for folder in (root, images):
+        if not found and folder and _is_mixed(folder):
+            found = {"": Folders(folder, folder)}
+    return _with_training(found, notes), unlabeled
+
+
+def _splits_inside(
+    images: Path, masks: Path, notes: list[str], unlabeled: dict[str, Path]
+) -> dict[str, Folders]:
+    """images/train with masks/train, and so on."""
+    found: dict[str, Folders] = {}
+    for split, names in _SPLIT_FOLDERS.items():
+        inside, partner = _named(images, names, notes), _named(masks, names, notes)
+        if inside and list_files(inside, IMAGE_SUFFIXES):
+            if partner and list_files(partner, MASK_SUFFIXES):
+                found[split] = Folders(inside, partner)
+            else:
+                unlabeled[split] = inside
+    return found
+
+
+def _splits_of(root: Path, notes: list[str], unlabeled: dict[str, Path]) -> dict[str, Folders]:
+    """train/images with train/masks, and so on, or both kinds of files in train/."""
+    found: dict[str, Folders] = {}
+    for split, names in _SPLIT_FOLDERS.items():
+        folder = _named(root, names, notes)
+        if folder is None:
+            continue
+        images, masks = _named(folder, IMAGE_FOLDERS, notes), _named(folder, MASK_FOLDERS, notes)
+        if images and masks and list_files(masks, MASK_SUFFIXES):
+            found[split] = Folders(images, masks)
+        elif not images and _is_mixed(folder):
+            found[split] = Folders(folder, folder)
+        elif list_files(images or folder, IMAGE_SUFFIXES):
+            unlabeled[split] = images or folder
+    return found
+
+
+def _with_training(found: dict[str, Folders], notes: list[str]) -> dict[str, Folders]:
+    """A lone folder of another split than training is the whole dataset."""
+    if found and "train" not in found and "" not in found:
+        first = next(iter(found))
+        notes.append(f"There is no folder for training: all cases are taken from {first}/.")
+        return {"": found[first]}
+    return found
+
+
+def _named(root: Path, names: Sequence[str], notes: list[str]) -> Path | None:
+    """The folder in `root` of the first of some names, whatever its letter case."""
+    order = {name: i for i, name in enumerate(names)}
+    known = [(order[plain], p) for p in _folders(root) if (plain := _plain(p.name)) in order]
+    known.sort()
+    # An empty folder is no choice where there is another one.
+    chosen = next((p for _, p in known if any(p.iterdir())), known[0][1] if known else None)
+    if chosen is not None and len(known) > 1:
+        others = [f"{p.name}/" for _, p in known if p != chosen]
+        note = f"Of {chosen.name}/ and {', '.join(others)} the first one is taken."
+        if note not in notes:
+            notes.append(note)
+    return chosen
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _is_mixed(folder: Path) -> bool:
+    """Whether a folder holds images and their masks, told by names or by suffixes."""
+    files = list_files(folder, MASK_SUFFIXES)
+    if len(files) < 2:
+        return False
+    masks = [p for p in files if _MASK_WORD.search(p.stem)]
+    return 0 < len(masks) < len(files) or _photos_with_masks(files)
+
+
+def _photos_with_masks(files: Sequence[Path]) -> bool:
+    """x.jpg with x.png: the photograph and its mask."""
+    photos = {p.stem for p in files if p.suffix.lower() in LOSSY_SUFFIXES}
+    masks = {p.stem for p in files if p.suffix.lower() not in LOSSY_SUFFIXES}
+    return bool(photos) and 2 * len(photos & masks) > max(len(photos), len(masks))
+
+
+def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
+    """The suffixes of images and masks, where the names do not tell them apart alone."""
+    pairs = list(found.values())
+    files = [p for f in pairs if f.mixed for p in list_files(f.images, MASK_SUFFIXES)]
+    if files and not any(_MASK_WORD.search(p.stem) for p in files):
+        lossy, others = (
+            Counter(p.suffix.lower() for p in files if (p.suffix.lower() in LOSSY_SUFFIXES) == is_)
+            for is_ in (True, False)
+        )
+        image, mask = lossy.most_common(1)[0][0], others.most_common(1)[0][0]
+        notes.append(f"Images are the {image} files, masks the {mask} files of the same folder.")
+        return image.lstrip("."), mask.lstrip(".")
+    return (
+        _one_format([list_files(f.images, IMAGE_SUFFIXES) for f in pairs], "images", notes),
+        _one_format([list_files(f.masks, MASK_SUFFIXES) for f in pairs], "masks", notes),
+    )
+
+
+def _one_format(folders: Sequence[Sequence[Path]], what: str, notes: list[str]) -> str:
+    """ "auto", or the most frequent suffix where one name occurs with several."""
+    if all(len({p.stem for p in files}) == len(files) for files in folders):
+        return "auto"
+    counts = Counter(p.suffix.lower() for files in folders for p in files)
+    suffix, count = counts.most_common(1)[0]
+    notes.append(
+        f"Some {what} are there in several formats: the {count} {suffix} files are taken, "
+        f"{counts.total() - count} others are not."
+    )
+    return suffix.lstrip(".")
+
+
+def _mask_name(found: dict[str, Folders], image_format: str, mask_format: str) -> str:
+    """The template that pairs most masks with an image.
+
+    Raises
+    ------
+    DataError : none pairs any.
+    """
+    images, masks = [], []
+    for folders in found.values():
+        image_stems = _stems(folders.images, IMAGE_SUFFIXES, image_format)
+        mask_stems = _stems(folders.masks, MASK_SUFFIXES, mask_format)
+        if folders.mixed and mask_format == "auto":
+            mask_stems = {s for s in mask_stems if _MASK_WORD.search(s)}
+            image_stems -= mask_stems
+        images.append(image_stems)
+        masks.append(mask_stems)
+    candidates = _templates(images, masks)
+    best = max(candidates, key=lambda template: _pairs(template, images, masks))
+    if not _pairs(best, images, masks):
+        first = next(iter(found.values()))
+        shown = examples(sorted(images[0]), 3), examples(sorted(masks[0]), 3)
+        raise DataError(
+            f"No mask is named after an image: {sum(map(len, images))} images ({shown[0]}), "
+            f"{sum(map(len, masks))} masks ({shown[1]}).",
+            "Name a mask as its image, or with something before or behind it (x_mask).",
+            str(first.masks),
+        )
+    return best
+
+
+def _stems(folder: Path, suffixes: Iterable[str], only: str) -> set[str]:
+    wanted = suffixes if only == "auto" else (f".{only}",)
+    return {p.stem for p in list_files(folder, wanted)}
+
+
+def _pairs(template: str, images: Sequence[set[str]], masks: Sequence[set[str]]) -> int:
+    return sum(
+        mask_stem(template, stem) in names
+        for stems, names in zip(images, masks, strict=True)
+        for stem in stems
+    )
+
+
+def _templates(images: Sequence[set[str]], masks: Sequence[set[str]]) -> list[str]:
+    """`{id}`, then what stands around the names of some images in those of the masks."""
+    counts: Counter[str] = Counter()
+    for stems, names in zip(images, masks, strict=True):
+        ordered = sorted(stems)
+        sample = max(_MIN_SAMPLE, min(_MAX_SAMPLE, _COMPARISONS // max(len(names), 1)))
+        for stem in ordered[:: max(1, len(ordered) // sample)]:
+            for name in names:
+                head, found, tail = name.partition(stem)
+                if found and name != stem:
+                    counts[f"{head}{{id}}{tail}"] += 1
+                counts.update(_replacements(stem, name))
+    # Of a number alone, chance finds much: 1 in 11. The right one is found for every image.
+    return ["{id}", *(template for template, _ in counts.most_common(20))]
+
+
+def _replacements(stem: str, name: str) -> Iterable[str]:
+    """Templates by which a word for images in `stem` makes way for another one, or for none."""
+    start = _equal_letters(stem, name)
+    end = _equal_letters(stem[start:][::-1], name[start:][::-1])
+    while start and stem[start - 1].isalpha():  # whole words
+        start -= 1
+    while end and stem[-end].isalpha():
+        end -= 1
+    old, new = stem[start : len(stem) - end], name[start : len(name) - end]
+    # Numbers tell cases apart: what is replaced must be words. Where nothing stays, any image
+    # would go with any mask.
+    are_words = old not in ("", stem) and not re.search(r"[\d{}=]", old + new)
+    if are_words and stem.replace(old, new, 1) == name:
+        yield f"{{id:{old}={new}}}"
+    elif re.fullmatch(r"[-_ .]0+", old) and not new and not end:
+        yield f"{{id:{old}=}}"  # the channel of nnU-Net's images
+
+
+def _equal_letters(first: str, second: str) -> int:
+    """How many letters two texts begin with alike."""
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _described(folder: Path) -> str:
+    """What a folder holds, for people."""
+    folders = []
+    for inner in _folders(folder):
+        kinds = _kinds(inner)
+        most = f"{kinds[0][1]} {kinds[0][0]}" if kinds else "no files"
+        folders.append(f"{inner.name}/ ({most})")
+    files = [f"{n} {kind}" for kind, n in _kinds(folder)]
+    return f"The folder holds {examples([*folders, *files], 8) or 'nothing'}"
+
+
+def _kinds(folder: Path) -> list[tuple[str, int]]:
+    """The suffixes of the files in a folder, the most frequent first, with their numbers."""
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    kinds = Counter(
+        "".join(s for s in p.suffixes[-2:] if not s[1:].isdigit()) or "without suffix"
+        for p in files
+    )
+    return kinds.most_common(4)

@@ -1,0 +1,230 @@
+"""What training has seen of validation or test: scores on it say too much."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.schema import Experiment
+from flexseg.dataset.case_facts import CaseFacts
+from flexseg.dataset.duplicates import Fingerprint, NearDuplicate, find_near_duplicates
+from flexseg.dataset.names import is_augmented
+
+# The cases of each part by its name, in order: of the splits, or of the folds.
+Facts = Mapping[str, Sequence[CaseFacts]]
+
+_GROUP = {
+    "split": "`flexseg split` divides by group and keeps copies together.",
+    "fold": "Name the group in [dataset] group: folds never divide one.",
+}
+
+
+def leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
+    """Cases, copies of them, or groups that are in more than one split."""
+    valid, test = experiment.valid.images_dir, experiment.test.images_dir
+    # If two splits are one folder, that is said once; the third still counts.
+    one_folder = valid is not None and valid == test
+    same = {"valid", "test"} if one_folder else set()
+    return [
+        *(_validation_is_test() if one_folder else []),
+        *_across_parts(facts, same, experiment, "split"),
+        *_augmented({name: facts[name] for name in ("valid", "test") if name in facts}),
+    ]
+
+
+def fold_leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
+    """What the network of a fold may have seen of the cases that it is scored on.
+
+    Two cases of different folds are on both sides of the boundary in both folds: either is held
+    out while the other one trains or validates. One look at all pairs is a look at every fold.
+
+    Parameters
+    ----------
+    facts : the cases that each fold holds out.
+    """
+    everything = [f for part in facts.values() for f in part]
+    return [*_across_parts(facts, set(), experiment, "fold"), *_augmented({"folds": everything})]
+
+
+def _across_parts(facts: Facts, same: set[str], experiment: Experiment, unit: str) -> list[Finding]:
+    """Cases, copies or groups in several parts; the parts `same` are one, `unit` is their kind."""
+    named = experiment.dataset.group is not None
+    return [
+        *_exact_duplicates(facts, same, unit),
+        *_near_duplicates(facts, same, named, unit),
+        *_shared_groups(facts, same, named, unit),
+    ]
+
+
+def _finding(
+    severity: Severity, code: str, unit: str, what: str, fix: str, items: list[str]
+) -> Finding:
+    return Finding(severity, "data", code, f"{unit}s", what, fix, tuple(items))
+
+
+def _validation_is_test() -> list[Finding]:
+    return [
+        Finding(
+            Severity.WARNING,
+            "data",
+            "validation-is-test",
+            "[valid] and [test]",
+            "The validation set is the test set: the best epoch is chosen on the images that "
+            "it is then scored on, so the score is too good.",
+            "Take validation images from the training set.",
+        )
+    ]
+
+
+def _exact_duplicates(facts: Facts, same: set[str], unit: str) -> list[Finding]:
+    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for part, cases in facts.items():
+        for f in cases:
+            if f.digest:
+                seen[f.digest][part].append(f.case.id)
+    across, within = [], []
+    for places in seen.values():
+        names = " = ".join(f"{part} {name}" for part, ids in places.items() for name in ids)
+        if len(places) > 1 and set(places) != same:
+            across.append(names)
+        elif any(len(ids) > 1 for ids in places.values()):
+            within.append(names)
+    findings = []
+    if across:
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "duplicates-across-splits",
+                unit,
+                f"{len(across)} images are in more than one {unit}, pixel for pixel: "
+                f"{examples(across)}.",
+                f"Keep each of them in one {unit} only; a score on seen images is no score.",
+                across,
+            )
+        )
+    if within:
+        findings.append(
+            _finding(
+                Severity.NOTE,
+                "duplicates",
+                unit,
+                f"{len(within)} images occur twice within a {unit}: {examples(within)}.",
+                "",
+                within,
+            )
+        )
+    return findings
+
+
+def _near_duplicates(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
+    """Copies that are flipped, rotated, resized or mildly warped, whatever their names say."""
+    parts = list(facts)
+    listed = [(p, f) for p in parts for f in facts[p] if f.fingerprint is not None]
+
+    def known(first: int, second: int) -> bool:
+        """Whether another finding tells of this pair."""
+        (part_a, a), (part_b, b) = listed[first], listed[second]
+        told = named or is_augmented(a.case.id) or is_augmented(b.case.id)
+        return (
+            a.digest == b.digest
+            or {part_a, part_b} == same
+            or (told and a.case.group == b.case.group)
+        )
+
+    prints: list[Fingerprint] = [f.fingerprint for _, f in listed if f.fingerprint is not None]
+    pairs = find_near_duplicates(prints, [parts.index(p) for p, _ in listed], skip=known)
+    if not pairs:
+        return []
+    items = [_described(pair, listed) for pair in pairs]
+    images = {index for pair in pairs for index in (pair.first, pair.second)}
+    return [
+        _finding(
+            Severity.WARNING,
+            "near-duplicates-across-splits",
+            unit,
+            f"{len(items)} pair(s) from different {unit}s, {len(images)} images in all, look like "
+            f"copies of one image or neighbouring slices: {examples(items)}.",
+            f"Look at them. Copies belong in one {unit}: name a group for them ([dataset] group) "
+            "or remove them.",
+            items,
+        )
+    ]
+
+
+def _described(pair: NearDuplicate, listed: list[tuple[str, CaseFacts]]) -> str:
+    (part_a, a), (part_b, b) = listed[pair.first], listed[pair.second]
+    moved = ["mirrored"] if pair.flipped else []
+    # The angle is known to some 6 degrees; that of a mirrored copy depends on the axis.
+    if pair.angle > 6:
+        moved.append(f"rotated by about {pair.angle:.0f} degrees")
+    hint = f" ({', '.join(moved)})" if moved else ""
+    return f"{part_a} {a.case.id} ~ {part_b} {b.case.id}{hint}"
+
+
+def _shared_groups(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
+    places: dict[str, dict[str, list[CaseFacts]]] = defaultdict(lambda: defaultdict(list))
+    for part, cases in facts.items():
+        for f in cases:
+            places[f.case.group][part].append(f)
+    shared = {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
+    if named:
+        if not shared:
+            return []
+        return [
+            _finding(
+                Severity.WARNING,
+                "groups-across-splits",
+                unit,
+                f"{len(shared)} groups (patients, volumes) have cases in more than one {unit}: "
+                f"{examples(sorted(shared))}.",
+                f"Divide by group: cases of one patient resemble each other. {_GROUP[unit]}",
+                sorted(shared),
+            )
+        ]
+    # Without a pattern a group is one image with its augmented copies. Equal plain names say
+    # nothing: each folder may count from 1.
+    copies = {
+        group: found
+        for group, found in shared.items()
+        if any(is_augmented(f.case.id) for part in found.values() for f in part)
+    }
+    if not copies:
+        return []
+    items = [
+        " ~ ".join(f"{name} {examples([f.case.id for f in part], 2)}" for name, part in
+                   copies[group].items())
+        for group in sorted(copies)
+    ]  # fmt: skip
+    return [
+        _finding(
+            Severity.WARNING,
+            "siblings-across-splits",
+            unit,
+            f"{len(items)} images have augmented copies in another {unit}, as their names tell: "
+            f"{examples(items, 2)}.",
+            f"Divide first, then augment the training cases. {_GROUP[unit]}",
+            items,
+        )
+    ]
+
+
+def _augmented(facts: Facts) -> list[Finding]:
+    findings = []
+    for part, cases in facts.items():
+        names = [f.case.id for f in cases if is_augmented(f.case.id)]
+        if names:
+            findings.append(
+                Finding(
+                    Severity.WARNING,
+                    "data",
+                    "augmented-cases",
+                    f"[{part}]",
+                    f"{len(names)} of {len(cases)} images are augmented copies, as their "
+                    f"names tell: {examples(names)}.",
+                    "A score on distorted images says little about real ones: keep the originals "
+                    "only, and augment training images alone.",
+                    tuple(names),
+                )
+            )
+    return findings

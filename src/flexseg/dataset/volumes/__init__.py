@@ -1,0 +1,1 @@
+"""Datasets of volumes and label volumes."""

@@ -1,0 +1,1 @@
+"""`flexseg derive`: datasets from other data."""

@@ -1,0 +1,403 @@
+"""Deriving datasets: what volumes, folders, COCO files and tiles have in common.
+
+A derived dataset is a folder with `images/`, `masks/` (PNG), `manifest.csv` (one row per
+image: where it comes from) and `dataset.json` (classes, and how it was made).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg import __version__
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.labels import LabelClass
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.display import distinct_color
+from flexseg.files.images import encode_png
+from flexseg.outputs import (
+    explain_os_errors,
+    make_folder,
+    set_own_aside,
+    write_csv,
+    write_json,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+DATASET_FILE = "dataset.json"
+LEFT_OUT = "slices_left_out"
+MAX_CLASSES = 255
+# Atlases of the whole body have somewhat over 100 structures, images many more values.
+MAX_FOUND = 128
+_MAX_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """A class that the user asked for: its name and the values of the source that mean it."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+def parse_labels(texts: Iterable[str]) -> tuple[ClassSpec, ...]:
+    """`1=spleen` and `2,3=lung` as classes, in the order given.
+
+    Raises
+    ------
+    ConfigError : a text is not of that form, or a value occurs twice.
+    """
+    specs: dict[str, list[int]] = {}
+    seen: set[int] = set()
+    for text in texts:
+        left, _, name = text.partition("=")
+        if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", left) or not name.strip():
+            raise ConfigError(
+                f"{text!r} names no class.",
+                "Write VALUE=NAME or VALUE,VALUE=NAME, e.g. '1=spleen'.",
+                "--label",
+            )
+        for value in map(int, left.split(",")):
+            if value in seen:
+                raise ConfigError(f"The value {value} occurs twice.", "Keep one.", "--label")
+            seen.add(value)
+            specs.setdefault(name.strip(), []).append(value)
+    return tuple(ClassSpec(name, tuple(values)) for name, values in specs.items())
+
+
+def without_background(
+    specs: Sequence[ClassSpec],
+) -> tuple[tuple[int, ...], tuple[ClassSpec, ...]]:
+    """The values that are background, and the other classes.
+
+    That is the class named "background", without one that of the value 0.
+    """
+    named = [s for s in specs if s.name.casefold() == "background"]
+    chosen = next(iter(named or [s for s in specs if 0 in s.values]), ClassSpec("", (0,)))
+    rest = tuple(s for s in specs if s is not chosen)
+    missed = named and not any(0 in s.values for s in specs)
+    return (*chosen.values, *((0,) if missed else ())), rest
+
+
+def classes_of_values(specs: Sequence[ClassSpec], found: Iterable[int]) -> tuple[LabelClass, ...]:
+    """Classes with consecutive ids: those of `specs`, else one per value found but 0.
+
+    Raises
+    ------
+    DataError : there are none, or so many that these are no labels.
+    """
+    if specs:
+        return make_classes([(s.name, s.values) for s in without_background(specs)[1]])
+    values = sorted(value for value in found if value != 0)
+    if len(values) > MAX_FOUND:
+        raise DataError(
+            f"The labels have {len(values)} different values: are they images?",
+            "Check the order of the arguments and the name patterns. If they are labels, name "
+            "the classes: --label VALUE=NAME.",
+        )
+    return make_classes([(f"label {value}", (value,)) for value in values])
+
+
+def make_classes(foreground: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[LabelClass, ...]:
+    """Background and named classes, with colours that ascend with the ids.
+
+    Programs that number the colours of a mask themselves, as `flexseg init` does, then give
+    the same ids.
+
+    Raises
+    ------
+    DataError : there are none, or more than 255.
+    """
+    count = len(foreground)
+    if not 0 < count <= MAX_CLASSES:
+        raise DataError(
+            f"{count} classes were found in the masks, expected 1 to {MAX_CLASSES}."
+            if count
+            else "No mask has any labelled pixel.",
+            "Check that these are the label files; --label VALUE=NAME chooses values.",
+        )
+    colors = sorted(distinct_color(i, count) for i in range(count))
+    background = LabelClass(0, "background", ((0, 0, 0),), (0,))
+    return (
+        background,
+        *(
+            LabelClass(i, name, (color,), values)
+            for i, ((name, values), color) in enumerate(
+                zip(foreground, colors, strict=True), start=1
+            )
+        ),
+    )
+
+
+def value_table(classes: Sequence[LabelClass], highest: int) -> NDArray[np.uint8]:
+    """Class id for each value from 0 to `highest`; values of no class are background."""
+    table = np.zeros(highest + 1, np.uint8)
+    for c in classes[1:]:
+        for value in c.values:
+            if value <= highest:
+                table[value] = c.id
+    return table
+
+
+@dataclass
+class Derived:
+    """What a derivation made, for the closing message.
+
+    Attributes
+    ----------
+    output : the dataset's folder.
+    cases, empty : images written, and how many of them have no labelled pixel.
+    classes : background first; empty if masks were taken over unchanged.
+    group : regular expression that finds patient, volume or base image in a file name.
+    notes : what was left out or decided, one sentence each.
+    """
+
+    output: Path
+    cases: int
+    empty: int
+    classes: tuple[LabelClass, ...]
+    group: str | None
+    notes: list[str] = field(default_factory=list)
+
+
+class DatasetWriter:
+    """Writes a dataset beside its final place, and moves it there when it is complete.
+
+    Raises
+    ------
+    ResourceError : it cannot be written.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        *,
+        classes: Sequence[LabelClass] = (),
+        mask_colors: bool = False,
+        splits: Iterable[str] = ("",),
+    ) -> None:
+        self.output = output.absolute()
+        self._part = self.output.with_name(f".{self.output.name}.part{os.getpid()}")
+        self._classes = tuple(classes)
+        self._mask_colors = mask_colors
+        self._splits = tuple(splits)
+
+    def __enter__(self) -> DatasetWriter:
+        for split in self._splits:
+            for kind in ("images", "masks"):
+                make_folder(self._part / split / kind)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self._part, ignore_errors=True)  # after `finish` nothing is there
+
+    def write_image(self, name: str, pixels: NDArray, split: str = "") -> str:
+        """Write 8 or 16 bits, [H, W] or RGB [H, W, 3]; returns the path in the dataset."""
+        relative = Path(split, "images", name)
+        with explain_os_errors(self.output):
+            (self._part / relative).write_bytes(encode_png(pixels))
+        return relative.as_posix()
+
+    def write_mask(self, name: str, labels: NDArray[np.uint8]) -> str:
+        """Write class ids [H, W]; returns the path in the dataset."""
+        colors = np.array([c.colors[0] for c in self._classes], np.uint8)
+        if self._mask_colors:
+            return self.write_stored_mask(name, colors[labels])
+        palette = [int(v) for v in colors.reshape(-1)]
+        return self.write_stored_mask(name, np.ascontiguousarray(labels), palette)
+
+    def write_stored_mask(
+        self, name: str, pixels: NDArray, palette: list[int] | None = None, split: str = ""
+    ) -> str:
+        """Write a mask as it is to be stored; returns the path in the dataset."""
+        relative = Path(split, "masks", name)
+        with explain_os_errors(self.output):
+            (self._part / relative).write_bytes(encode_png(pixels, palette))
+        return relative.as_posix()
+
+    def thin_out(self, rows: Sequence[Sequence[Any]], every: int) -> set[str]:
+        """Keep every n-th of some rows (0: none); removes the files of the others.
+
+        Returns the images removed, by their path in the dataset, the first column.
+        """
+        dropped = [row for i, row in enumerate(rows) if not every or i % every]
+        for image, mask, *_ in dropped:
+            (self._part / image).unlink()
+            (self._part / mask).unlink()
+        return {row[0] for row in dropped}
+
+    def finish(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        kind: str,
+        parameters: dict[str, Any],
+        empty: int,
+        group: str | None,
+        notes: list[str],
+    ) -> Derived:
+        """Write manifest and description, and move the dataset to its place.
+
+        Raises
+        ------
+        DataError : there are no rows.
+        """
+        if not rows:
+            raise DataError(
+                "Nothing is left to write.",
+                "Give --empty-every 1 to keep what has no label.",
+                str(self.output),
+            )
+        write_csv(self._part / "manifest.csv", header, rows)
+        write_json(
+            self._part / DATASET_FILE,
+            {
+                "made_by": f"flexseg {__version__} derive {kind}",
+                "parameters": parameters,
+                "cases": len(rows),
+                "empty_cases": empty,
+                "group": group,
+                "classes": [
+                    {"id": c.id, "name": c.name, "color": c.colors[0], "source_values": c.values}
+                    for c in self._classes
+                ],
+                "notes": notes,
+            },
+        )
+        set_own_aside(self.output, DATASET_FILE)
+        with explain_os_errors(self.output):
+            if self.output.exists():
+                self.output.rmdir()  # it is empty: `set_own_aside` leaves such folders
+            self._part.rename(self.output)
+        return Derived(self.output, len(rows), empty, self._classes, group, notes)
+
+
+def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
+    """The progress of one pass over the data as a part of the whole."""
+    return (lambda done, _: on_done(start + done, total)) if on_done else None
+
+
+def run_parallel(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None,
+    on_done: Progress | None,
+) -> list[Result]:
+    """`function` of every item, in order. At most `workers` items are in memory at once.
+
+    Threads, because decoding and encoding run outside of Python's lock.
+
+    Raises
+    ------
+    DataError : that of an item; where several fail, they are told together.
+    """
+    workers = workers or min(4, os.cpu_count() or 1)
+    results: list[Result] = []
+    failed: list[DataError] = []
+    pool = ThreadPoolExecutor(workers)
+    try:
+        futures = [pool.submit(function, item) for item in items]
+        for i, future in enumerate(futures, start=1):
+            try:
+                results.append(future.result())
+            except DataError as error:
+                failed.append(error)
+                if len(failed) == _MAX_ERRORS:
+                    break
+            if on_done:
+                on_done(i, len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failed:
+        raise _together(failed)
+    return results
+
+
+def _together(failed: list[DataError]) -> DataError:
+    if len(failed) == 1:
+        return failed[0]
+    more = " or more" if len(failed) == _MAX_ERRORS else ""
+    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
+    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)
+
+
+def file_name(case_id: str) -> str:
+    """A case's id as (part of) a file name: parts of paths are joined by "_"."""
+    return case_id.replace("/", "_")
+
+
+def refuse_equal_names(names: Iterable[str], where: Path) -> None:
+    """Refuse names that fall together, also where letter case does not count (Windows, macOS).
+
+    Raises
+    ------
+    DataError : two names are equal.
+    """
+    seen: dict[str, str] = {}
+    double = []
+    for name in names:
+        key = name.casefold()
+        if key in seen:
+            double.append(f"{seen[key]} and {name}")
+        seen[key] = name
+    if double:
+        raise DataError(
+            f"{len(double)} cases would get the same file name: {examples(double)}.",
+            "Rename the sources.",
+            str(where),
+        )
+
+
+def check_group(pattern: str | None, names: Sequence[str], option: str = "--patient") -> None:
+    """Refuse a regular expression that finds no patient in some of the names.
+
+    Raises
+    ------
+    ConfigError : it is no regular expression, or does not match.
+    """
+    if pattern is None:
+        return
+    try:
+        missed = [name for name in names if not re.search(pattern, name)]
+    except re.error as error:
+        raise ConfigError(
+            f"{pattern!r} is no regular expression: {error}.",
+            "It must find the patient in a file name, e.g. '^(p\\d+)_'.",
+            option,
+        ) from None
+    if missed:
+        raise ConfigError(
+            f"{pattern!r} finds nothing in {len(missed)} of {len(names)} names: "
+            f"{examples(missed)}.",
+            "It must find the patient in the names of the files written.",
+            option,
+        )
+
+
+def patient_of(name: str, pattern: str | None, default: str) -> str:
+    """The patient that `pattern` finds in a file's name, or `default` without a pattern."""
+    return group_of(name, pattern) if pattern else default
+
+
+def left_out(what: str, names: Sequence[str]) -> list[str]:
+    """A note on what was left out: none, or one sentence with the first names."""
+    return [f"{len(names)} {what}: {examples(list(names))}."] if names else []

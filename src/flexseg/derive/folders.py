@@ -1,0 +1,333 @@
+"""A dataset from folders of images and masks in another layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.mask_codes import (
+    ColorClass,
+    MaskCode,
+    Unknown,
+    code_of_colors,
+    code_of_labels,
+    code_of_marks,
+    find_code,
+)
+from flexseg.dataset.name_patterns import NamePattern
+from flexseg.derive.dataset_writer import (
+    ClassSpec,
+    DatasetWriter,
+    Derived,
+    Progress,
+    check_group,
+    file_name,
+    left_out,
+    make_classes,
+    part_of,
+    patient_of,
+    refuse_equal_names,
+    run_parallel,
+)
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, read_image
+from flexseg.files.intensity import Intensity
+from flexseg.outputs import refuse_overlap
+
+HEADER = ("image", "mask", "patient", "classes", "source_image", "source_mask")
+_AS_STORED = Intensity("none")
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How images and masks are found, and what the masks mean.
+
+    Attributes
+    ----------
+    image_name, mask_name : patterns, see `NamePattern`. A mask pattern with `*` may fit several
+        files of a case: one per instance, all of one class.
+    class_names : (class name, mask pattern) where each class has masks of its own; later classes
+        are painted over earlier ones.
+    colors : (class name, colours) of colour masks.
+    labels : classes by the values of grey or indexed masks.
+    threshold : from this grey value on a pixel is foreground: makes one class.
+    unknown : what becomes of colours and values of no class.
+    intensity, bits : how intensities become grey values; None keeps 8 or 16 bits.
+    empty_every : keep every n-th image without label; 0 none, 1 all.
+    patient : regular expression that finds the patient in a file's name.
+    mask_colors : RGB masks instead of indexed ones.
+    workers : images in memory at once, at most.
+    """
+
+    image_name: str = "{id}"
+    mask_name: str = "{id}"
+    class_names: tuple[tuple[str, str], ...] = ()
+    colors: tuple[ColorClass, ...] = ()
+    labels: tuple[ClassSpec, ...] = ()
+    threshold: float | None = None
+    unknown: Unknown = Unknown.ERROR
+    intensity: Intensity = _AS_STORED
+    bits: int | None = None
+    empty_every: int = 1
+    patient: str | None = None
+    mask_colors: bool = False
+    workers: int | None = None
+
+
+def parse_class_names(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`liver={id}_liver` as (class name, mask pattern). Raises ConfigError if it is not so."""
+    classes = []
+    for text in texts:
+        name, _, pattern = (part.strip() for part in text.partition("="))
+        if not name or not pattern:
+            raise ConfigError(
+                f"{text!r} names no class.",
+                "Write NAME=PATTERN, e.g. 'liver={id}_liver'.",
+                "--class",
+            )
+        classes.append((name, pattern))
+    if len({name for name, _ in classes}) < len(classes):
+        raise ConfigError(
+            "A class is named twice.", "One pattern per class; * fits several files.", "--class"
+        )
+    return tuple(classes)
+
+
+@dataclass(frozen=True)
+class FolderCase:
+    """An image and its mask files, each with the class that it shows (0: read from the mask)."""
+
+    id: str
+    image: Path
+    masks: tuple[tuple[int, Path], ...]
+
+
+@dataclass(frozen=True)
+class FolderCases:
+    """The cases found, and the names of what has no partner."""
+
+    cases: tuple[FolderCase, ...]
+    images_without_mask: tuple[str, ...]
+    masks_without_image: tuple[str, ...]
+
+    @property
+    def has_lossy_masks(self) -> bool:
+        """Whether some masks are JPEG."""
+        masks = (path for case in self.cases for _, path in case.masks)
+        return any(path.suffix.lower() in LOSSY_SUFFIXES for path in masks)
+
+
+def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases:
+    """Images with their masks, by the name patterns of `options`.
+
+    Raises
+    ------
+    DataError : nothing is found or fits together, or names are ambiguous.
+    """
+    image_pattern = NamePattern.parse(options.image_name, IMAGE_SUFFIXES, "--image-name")
+    patterns = [
+        (i, NamePattern.parse(text, MASK_SUFFIXES, "--class"))
+        for i, (_, text) in enumerate(options.class_names, start=1)
+    ] or [(0, NamePattern.parse(options.mask_name, MASK_SUFFIXES, "--mask-name"))]
+    ids = image_pattern.ids(image_pattern.find(images))
+    partners: dict[str, list[tuple[int, Path]]] = {case_id: [] for case_id in ids}
+    all_masks: set[Path] = set()
+    for class_id, pattern in patterns:
+        found = pattern.find(masks)
+        all_masks |= set(found.values())
+        names = sorted(found)
+        for case_id, image in ids.items():
+            fitting = [found[name] for name in pattern.of_case(case_id, names)]
+            partners[case_id] += [(class_id, path) for path in fitting if path != image]
+    used = {path for of_case in partners.values() for _, path in of_case}
+    # Where both lie in one folder, the pattern of the images may fit the masks as well.
+    own = {case_id: image for case_id, image in ids.items() if image not in used}
+    cases = [FolderCase(i, image, tuple(partners[i])) for i, image in own.items() if partners[i]]
+    if not cases:
+        raise DataError(
+            f"No image has a mask: {len(ids)} images and {len(all_masks)} masks were found, "
+            "and no names fit together.",
+            "Give --image-name, and --mask-name or --class, e.g. --mask-name '{id}_mask'.",
+            str(masks),
+        )
+    lonely = [image.name for i, image in own.items() if not partners[i]]
+    rest = sorted(p.name for p in all_masks - used - set(ids.values()))
+    return FolderCases(tuple(cases), tuple(lonely), tuple(rest))
+
+
+def mask_code(
+    found: FolderCases, options: FolderOptions, on_done: Progress | None = None
+) -> MaskCode:
+    """What the masks mean: as the options say, else found out from all masks.
+
+    Raises
+    ------
+    ConfigError : the options contradict each other.
+    DataError : the masks cannot be told without options.
+    """
+    given = {
+        "--class": options.class_names,
+        "--color": options.colors,
+        "--label": options.labels,
+        "--threshold": options.threshold is not None and not options.class_names,
+    }
+    chosen = [name for name, value in given.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(
+            f"{' and '.join(chosen)} say different things about the masks.", "Keep one of them."
+        )
+    if options.class_names:
+        return code_of_marks([name for name, _ in options.class_names], options.threshold)
+    if options.colors:
+        return code_of_colors(options.colors, options.unknown)
+    if options.labels:
+        return code_of_labels(options.labels, options.unknown)
+    if options.threshold is not None or "*" in options.mask_name:
+        return code_of_marks(["foreground"], options.threshold)
+    paths = [path for case in found.cases for _, path in case.masks]
+    return find_code(paths, options.workers, part_of(on_done, 0, len(paths) + len(found.cases)))
+
+
+def image_pixels(path: Path, intensity: Intensity, bits: int | None) -> NDArray:
+    """An image [H, W] or RGB [H, W, 3] as it is to be stored, uint8 or uint16.
+
+    Raises
+    ------
+    DataError : it cannot be read, or its values do not fit into the bits.
+    """
+    pixels = read_image(path)
+    if pixels.shape[2] not in (1, 3, 4):
+        raise DataError(
+            f"The image has {pixels.shape[2]} channels, expected 1 or 3.",
+            "Save it as grey or RGB.",
+            str(path),
+        )
+    pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3]
+    bits = bits or (16 if pixels.dtype == np.uint16 else 8)
+    limits = intensity.limits(pixels)
+    return intensity.apply(np.ascontiguousarray(pixels), limits, bits, str(path))
+
+
+@dataclass(frozen=True)
+class _Written:
+    row: tuple[Any, ...]
+    empty: bool
+    overlap: int
+    unknown: Counter[str]
+
+
+def derive_folders(
+    images: Path,
+    masks: Path,
+    output: Path,
+    options: FolderOptions | None = None,
+    *,
+    on_done: Progress | None = None,
+) -> Derived:
+    """Write images and masks of another layout as a dataset.
+
+    Parameters
+    ----------
+    on_done : told (done, total), of the masks that have to be surveyed and of the images.
+
+    Raises
+    ------
+    DataError : something cannot be read or does not fit; nothing is written then.
+    ConfigError : an option is wrong, or the output folder holds an input.
+    """
+    refuse_overlap({"--output": output}, [images, masks])
+    options = options or FolderOptions()
+    found = find_cases(images, masks, options)
+    stems = [file_name(case.id) for case in found.cases]
+    refuse_equal_names(stems, images)
+    check_group(options.patient, stems)
+    code = mask_code(found, options, on_done)
+    classes = make_classes([(c.name, c.values) for c in code.classes[1:]])
+    writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
+    with writer:
+        write = partial(_write_case, writer, code, options, (images, masks))
+        written = run_parallel(write, found.cases, options.workers, on_done)
+        removed = writer.thin_out([one.row for one in written if one.empty], options.empty_every)
+        rows = [one.row for one in written if one.row[0] not in removed]
+        parameters = {
+            "images": images,
+            "masks": masks,
+            "image_name": options.image_name,
+            "mask_name": options.mask_name,
+            "class_names": dict(options.class_names),
+            "colors": {name: list(colors) for name, colors in options.colors},
+            "labels": {spec.name: spec.values for spec in options.labels},
+            "threshold": options.threshold,
+            "unknown": str(options.unknown),
+            "intensity": str(options.intensity),
+            "bits": options.bits,
+            "empty_every": options.empty_every,
+            "patient": options.patient,
+            "mask_colors": options.mask_colors,
+        }
+        return writer.finish(
+            HEADER,
+            rows,
+            kind="folders",
+            parameters=parameters,
+            empty=sum(one.empty for one in written) - len(removed),
+            group=options.patient,
+            notes=_notes(found, code, written, len(removed)),
+        )
+
+
+def _write_case(
+    writer: DatasetWriter,
+    code: MaskCode,
+    options: FolderOptions,
+    roots: tuple[Path, Path],
+    case: FolderCase,
+) -> _Written:
+    pixels = image_pixels(case.image, options.intensity, options.bits)
+    labels = np.zeros(pixels.shape[:2], np.uint8)
+    overlap, unknown = 0, Counter[str]()
+    for class_id, path in case.masks:
+        ids, unclear = code.read(path, pixels.shape)
+        ids *= class_id or 1
+        overlap += int(((labels != 0) & (ids != 0) & (labels != ids)).sum())
+        labels = np.where(ids != 0, ids, labels)
+        unknown += unclear
+    stem = file_name(case.id)
+    present = np.unique(labels[labels != 0])
+    row = (
+        writer.write_image(f"{stem}.png", pixels),
+        writer.write_mask(f"{stem}.png", labels),
+        patient_of(stem, options.patient, stem),
+        " ".join(map(str, present)),
+        case.image.relative_to(roots[0]).as_posix(),
+        ";".join(path.relative_to(roots[1]).as_posix() for _, path in case.masks),
+    )
+    return _Written(row, not len(present), overlap, unknown)
+
+
+def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed: int) -> list[str]:
+    overlap = sum(one.overlap for one in written)
+    unknown = sum((one.unknown for one in written), Counter[str]())
+    notes = []
+    if removed:
+        notes.append(f"{removed} images without label left out (--empty-every).")
+    if overlap:
+        notes.append(f"{overlap} pixels are in several classes; the last one given has them.")
+    goes_to = "the nearest class" if code.unknown is Unknown.NEAREST else "background"
+    what = "colours" if code.kind == "colors" else "values"
+    notes += left_out(
+        f"{what} of no class ({unknown.total()} pixels) became {goes_to}",
+        [f"{key} ({n} pixels)" for key, n in unknown.most_common()],
+    )
+    notes += left_out("images without mask left out", found.images_without_mask)
+    notes += left_out("masks without image left out", found.masks_without_image)
+    if code.kind == "mark" and code.threshold is None and found.has_lossy_masks:
+        notes.append("JPEG masks: foreground is what has a grey value of 128 or more.")
+    return notes

@@ -1,0 +1,262 @@
+"""Label volumes against each other: surfaces and lesions in 3-D, in mm and ml."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import Case, group_of, mask_stem
+from flexseg.dataset.labels import LabelMap
+from flexseg.errors import DataError
+from flexseg.evaluation.evaluate import CaseScores
+from flexseg.evaluation.scoring import CaseResult, Measures, score_case
+from flexseg.files.images import MASK_SUFFIXES, MaskPixels, list_files
+from flexseg.files.volumes.geometry import same_grid, text
+from flexseg.files.volumes.read import read_labels, volume_stem
+from flexseg.files.volumes.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5")
+VolumeReader = Callable[[Path], Volume]
+
+
+def score_volume(
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    spacing: tuple[float, float, float],
+    labels: LabelMap,
+    measures: Measures,
+) -> CaseResult:
+    """Compare a predicted volume with its reference.
+
+    Parameters
+    ----------
+    predicted, reference : class ids [Z, Y, X].
+    spacing : distances of voxels along z, y, x in mm; that of `measures` does not count.
+    labels : the classes.
+    measures : tolerance of the NSD in mm.
+
+    Raises
+    ------
+    DataError : the shapes differ, or a class id is in no class.
+    ValueError : the arrays are no volumes, or the spacing is not positive.
+    """
+    if reference.ndim != 3 or len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
+        raise ValueError(f"shape {reference.shape} with spacing {spacing}; expected [Z, Y, X], mm")
+    if predicted.shape != reference.shape:
+        raise DataError(
+            f"The prediction has {text(predicted.shape)} voxels (z, y, x), its reference "
+            f"{text(reference.shape)}.",
+            "Predict at the reference's size.",
+        )
+    highest = max(int(array.max(initial=0)) for array in (predicted, reference))
+    if highest >= len(labels.classes):
+        raise DataError(
+            f"A volume has the class {highest}, the classes end at {len(labels.classes) - 1}.",
+            "Set model.num_classes, or correct the labels.",
+        )
+    own = replace(measures, spacing=spacing, volumes=True)
+    result = score_case(reference, predicted, len(labels.classes), own)
+    return replace(result, voxel_ml=float(np.prod(spacing)) / 1000)
+
+
+def score_on_grid(
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    grid: Volume,
+    labels: LabelMap,
+    measures: Measures,
+) -> CaseResult:
+    """`score_volume` with the spacing of a volume, and the true ml where its axes are oblique."""
+    result = score_volume(predicted, reference, grid.voxel_size, labels, measures)
+    return replace(result, voxel_ml=grid.voxel_ml) if grid.sheared else result
+
+
+def warn_of_sheared(names: list[str]) -> None:
+    """Tell of volumes whose axes are not at right angles."""
+    if names:
+        logger.warning(
+            "Distances are inexact in %d volume(s), as their axes are not at right angles: %s",
+            len(names),
+            examples(names),
+        )
+
+
+def hold_volumes(predictions: Path, references: Path) -> bool:
+    """Whether two folders are to be scored as volumes, not as images.
+
+    They are if both have volumes; images beside them, such as previews, do not count.
+
+    Raises
+    ------
+    DataError : a folder is missing, or one has volumes only and the other images only.
+    """
+    volumes = [bool(volumes_by_name(folder)) for folder in (predictions, references)]
+    images = [bool(list_files(folder, MASK_SUFFIXES)) for folder in (predictions, references)]
+    if all(volumes):
+        return True
+    if any(volumes) and not all(images):
+        one, other = (references, predictions) if volumes[1] else (predictions, references)
+        raise DataError(
+            f"It has no volume ({', '.join(LABEL_SUFFIXES)}), but there are some in {one}.",
+            "Give two folders of volumes, or two of masks.",
+            str(other),
+        )
+    return False
+
+
+def volumes_by_name(folder: Path) -> dict[str, Path]:
+    """The label volumes of a folder by file name without suffix, sorted.
+
+    Raises
+    ------
+    DataError : there is no such folder, or two files have the same name.
+    """
+    if not folder.is_dir():
+        raise DataError("There is no such folder.", "Check the path.", str(folder))
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") or not path.is_file()
+        if hidden or not path.name.lower().endswith(LABEL_SUFFIXES):
+            continue
+        name = volume_stem(path)
+        if name in found:
+            raise DataError(
+                f"{found[name].name} and {path.name} have the same name but for the suffix.",
+                "Keep one file per volume.",
+                str(folder),
+            )
+        found[name] = path
+    return found
+
+
+def score_volume_folders(
+    predictions: Path,
+    references: Path,
+    labels: LabelMap,
+    measures: Measures,
+    *,
+    mask_name: str = "{id}",
+    group: str | None = None,
+    read: VolumeReader = read_labels,
+    on_case: Callable[[int, int], None] | None = None,
+) -> tuple[CaseScores, list[str]]:
+    """Score a folder of predicted label volumes against a folder of reference volumes.
+
+    Volumes pair by file name, whatever their format; two of them are in memory at a time.
+    Spacing comes from the reference. Returns the scores and the names without a partner.
+
+    Parameters
+    ----------
+    measures : tolerance of the NSD in mm; its spacing does not count.
+    mask_name : name of the reference that belongs to the prediction `{id}`.
+    group : regular expression for `Case.group`.
+    read : gives the voxels [Z, Y, X] of a file as whole numbers, and their geometry.
+    on_case : called with (done, total).
+
+    Raises
+    ------
+    DataError : no pair at all, different grids, values in no class, or unreadable files.
+    """
+    predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
+    partner = {name: mask_stem(mask_name, name) for name in predicted}
+    cases = [
+        Case(name, path, reference[partner[name]], group_of(name, group))
+        for name, path in predicted.items()
+        if partner[name] in reference
+    ]
+    if not cases:
+        raise DataError(
+            "No predicted volume has a reference of the same name.",
+            f"Compare the file names with those in {references}.",
+            str(predictions),
+        )
+    if measures.spacing is not None:
+        logger.warning("[eval] spacing is not used: each volume has its own.")
+    _warn_of_images(predictions, references)
+    scores = CaseScores(labels, replace(measures, spacing=None, volumes=True))
+    sheared: list[str] = []
+    for done, case in enumerate(cases, start=1):
+        truth = read(case.mask)
+        found = on_grid_of(truth, read(case.image), case.image)
+        pair = (
+            class_ids(found.array, labels, case.image),
+            class_ids(truth.array, labels, case.mask),
+        )
+        scores.put(case, score_on_grid(*pair, truth, labels, measures))
+        if truth.sheared:
+            sheared.append(case.id)
+        if on_case is not None:
+            on_case(done, len(cases))
+    warn_of_sheared(sheared)
+    scores.folders = {
+        "masks_dir": str(references.absolute()),
+        "predictions_dir": str(predictions.absolute()),
+    }
+    used = {case.mask for case in cases}
+    lonely = [path.name for name, path in predicted.items() if partner[name] not in reference]
+    return scores, [*lonely, *(path.name for path in reference.values() if path not in used)]
+
+
+def _warn_of_images(*folders: Path) -> None:
+    images = [path.name for folder in folders for path in list_files(folder, MASK_SUFFIXES)]
+    if images:
+        logger.warning(
+            "%d image(s) beside the volumes are not scored: %s", len(images), examples(images)
+        )
+
+
+def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
+    """Class ids [Z, Y, X] of label values, read as those of grey masks are.
+
+    Values in no class are an error: unlike the blended edges of images, they are no accident.
+    """
+    flat = voxels.reshape(-1, voxels.shape[-1])
+    encoded = labels.encode(MaskPixels(flat, None, lossy=False, one_hot=False, mode="volume"))
+    if encoded.unknown:
+        values = examples([f"{value:g}" for value in sorted(encoded.unknown)])
+        raise DataError(
+            f"{sum(encoded.unknown.values())} voxels have values in no class: {values}.",
+            "Give these values to classes in [mask] classes, or set model.num_classes.",
+            str(path),
+        )
+    return encoded.labels.reshape(voxels.shape)
+
+
+def on_grid_of(reference: Volume, prediction: Volume, path: Path) -> Volume:
+    """The prediction in the voxel order of its reference.
+
+    A prediction that covers the same grid in another voxel order (say RAS and LPS) is reordered.
+
+    Raises
+    ------
+    DataError : the grids differ in size, spacing, position or direction.
+    """
+    if same_grid(prediction, reference):
+        return prediction
+    matched = prediction.oriented(reference.orientation)
+    if same_grid(matched, reference):
+        return matched
+    differences = [
+        f"{name} {text(found)} (reference: {text(wanted)})"
+        for name, found, wanted in (
+            ("size", matched.shape[::-1], reference.shape[::-1]),
+            ("spacing", matched.spacing, reference.spacing),
+            ("origin", matched.origin, reference.origin),
+            ("direction", matched.direction, reference.direction),
+        )
+        if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    ]
+    raise DataError(
+        f"The prediction lies on another grid than its reference: {', '.join(differences)}.",
+        "Check that they belong together; bring the prediction to the grid of its reference "
+        "(nearest neighbour) before it is scored.",
+        str(path),
+    )

@@ -1,0 +1,130 @@
+"""Whether probabilities mean what they say: Brier score, calibration error, reliability.
+
+Counts of pixels by probability are kept, not the probabilities: memory does not grow with the
+number of cases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.evaluation.aggregate import rounded
+from flexseg.evaluation.metrics.overlap import ratio
+
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Pixels by the probability that was claimed of something, and how often it was true.
+
+    Attributes
+    ----------
+    pixels : number of pixels [BINS]; bin i holds probabilities from i / BINS to (i + 1) / BINS.
+    claimed : sum of the probabilities [BINS].
+    true : number of pixels where it was true [BINS].
+    squared_error : sum over pixels of what makes up the Brier score.
+    """
+
+    pixels: NDArray[np.int64]
+    claimed: NDArray[np.float64]
+    true: NDArray[np.int64]
+    squared_error: float
+
+    @classmethod
+    def of(
+        cls, probability: NDArray[np.float32], true: NDArray[np.bool_], squared_error: float
+    ) -> Reliability:
+        """Count pixels of any shape."""
+        p = probability.ravel()
+        bins = np.clip((p * BINS).astype(np.int64), 0, BINS - 1)
+        return cls(
+            np.bincount(bins, minlength=BINS),
+            np.bincount(bins, weights=p, minlength=BINS).astype(np.float64),
+            np.bincount(bins[true.ravel()], minlength=BINS),
+            squared_error,
+        )
+
+    def __add__(self, other: Reliability) -> Reliability:
+        return Reliability(
+            self.pixels + other.pixels,
+            self.claimed + other.claimed,
+            self.true + other.true,
+            self.squared_error + other.squared_error,
+        )
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: sum over bins of |true - claimed| / all pixels (Naeini
+        et al. 2015; Guo et al. 2017)."""
+        return ratio(float(np.abs(self.true - self.claimed).sum()), int(self.pixels.sum()))
+
+    @property
+    def brier(self) -> float:
+        """Mean squared error of the probabilities (Brier 1950), 0 to 1."""
+        return ratio(self.squared_error, int(self.pixels.sum()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Both scores and the bins of the reliability diagram."""
+        bins = [
+            {
+                "from": i / BINS,
+                "to": (i + 1) / BINS,
+                "confidence": rounded(ratio(float(claimed), int(pixels))),
+                "accuracy": rounded(ratio(int(true), int(pixels))),
+                "pixels": int(pixels),
+            }
+            for i, (pixels, claimed, true) in enumerate(
+                zip(self.pixels, self.claimed, self.true, strict=True)
+            )
+        ]
+        return {"ece": rounded(self.ece), "brier": rounded(self.brier), "bins": bins}
+
+
+def of_class(probability: NDArray[np.float32], reference: NDArray[np.bool_]) -> Reliability:
+    """Calibration of one class against all others.
+
+    Parameters
+    ----------
+    probability : of the class, [H, W] float32.
+    reference : whether it is the class, [H, W].
+    """
+    error = probability - reference
+    return Reliability.of(probability, reference, float(np.vdot(error, error)))
+
+
+def of_decisions(
+    probabilities: NDArray[np.float32],
+    reference: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+) -> Reliability:
+    """Calibration of the predicted classes: how often the prediction is right, by the
+    probability of the predicted class.
+
+    The Brier score is half of the squared distance between the probabilities of all classes
+    and the one-hot reference, so that with two classes it is the mean of (p - y)^2.
+
+    Parameters
+    ----------
+    probabilities : [H, W, classes] float32, the background included.
+    reference, prediction : class ids [H, W].
+    """
+    confidence = np.take_along_axis(probabilities, prediction[..., None].astype(np.intp), axis=-1)
+    # The error first, and sums in float64: it is far smaller than what it is the difference of.
+    error = probabilities.copy()
+    truth = reference[..., None].astype(np.intp)
+    of_truth = np.take_along_axis(error, truth, axis=-1)
+    np.put_along_axis(error, truth, of_truth - 1, axis=-1)
+    squares = float(np.einsum("...c,...c->...", error, error).sum(dtype=np.float64))
+    return Reliability.of(confidence, prediction == reference, squares / 2)
+
+
+def with_background(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities [H, W, classes], also where the network has one sigmoid channel."""
+    if probabilities.shape[-1] > 1:
+        return probabilities
+    return np.concatenate([1 - probabilities, probabilities], axis=-1)

@@ -1,0 +1,1 @@
+"""`flexseg tune-postprocessing`: which treatment of predictions helps."""

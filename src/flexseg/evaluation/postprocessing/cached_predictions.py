@@ -1,0 +1,125 @@
+"""Predictions kept on the disk, so that many ways to treat them can be tried."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.batches.store import CaseReader
+from flexseg.dataset.cases import Case
+from flexseg.inference.predictor import Predictor
+
+# Fewer slices are hardly a volume.
+FEWEST_SLICES = 4
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is scored as one: an image, or the slices of a volume in their order."""
+
+    group: str
+    cases: tuple[int, ...]
+    is_volume: bool
+
+
+class KeptCases:
+    """Predicted and true class ids of cases, one file each.
+
+    Parameters
+    ----------
+    thresholds : of a network of one class, rising; instead of its class a pixel has the number
+        of thresholds that its probability exceeds. Empty for several classes.
+    """
+
+    def __init__(self, folder: Path, thresholds: Sequence[float]) -> None:
+        self.folder = folder
+        self.thresholds = tuple(thresholds)
+        self.cases: list[Case] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def predict(
+        self,
+        sources: Sequence[tuple[Predictor, Sequence[Case]]],
+        reader: CaseReader,
+        on_case: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Predict and keep the cases of each predictor; `on_case` gets (done, total)."""
+        total = sum(len(cases) for _, cases in sources)
+        for predictor, cases in sources:
+            for case, predicted, truth in self._predicted(predictor, cases, reader):
+                np.save(self._file(len(self.cases)), np.stack([predicted, truth]))
+                self.cases.append(case)
+                self.shapes.append(predicted.shape)
+                if on_case is not None:
+                    on_case(len(self.cases), total)
+
+    def _predicted(
+        self, predictor: Predictor, cases: Sequence[Case], reader: CaseReader
+    ) -> Iterator[tuple[Case, NDArray[np.uint8], NDArray[np.uint8]]]:
+        references: deque[NDArray[np.uint8]] = deque()
+
+        def images() -> Iterator[tuple[str, NDArray]]:
+            for case in cases:
+                image, labels = reader.native(case)
+                references.append(labels)
+                yield str(case.image), image
+
+        limits = np.array(self.thresholds, np.float32)
+        for case, (_, _, p) in zip(cases, predictor.probabilities(images()), strict=True):
+            if self.thresholds:
+                # side="left" counts the thresholds below p, as `Predictor.labels` compares.
+                predicted = np.searchsorted(limits, p[..., 0], side="left").astype(np.uint8)
+            else:
+                predicted = predictor.labels(p)
+            yield case, predicted, references.popleft()
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number}.npy"
+
+    def load(self, unit: Unit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Prediction (class ids, or thresholds exceeded) and true class ids of a unit,
+        [H, W] or [z, y, x]."""
+        arrays = [np.load(self._file(number)) for number in unit.cases]
+        both = np.stack(arrays, axis=1) if unit.is_volume else arrays[0]
+        return both[0], both[1]
+
+    def labels(self, prediction: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
+        """Class ids of a kept prediction; `threshold` is one of `thresholds`, if there are any."""
+        if not self.thresholds:
+            return prediction
+        return (prediction > self.thresholds.index(threshold)).astype(np.uint8)
+
+    def images(self) -> list[Unit]:
+        """Each case as a unit."""
+        return [Unit(case.group, (i,), is_volume=False) for i, case in enumerate(self.cases)]
+
+    def volumes(self) -> list[Unit]:
+        """The volumes that the cases are slices of; empty if not all of them are.
+
+        Cases of one group are slices of one volume if their names end in consecutive numbers,
+        have the same beginning, and the images one size, as `flexseg derive volumes` writes them.
+        """
+        series: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for i, case in enumerate(self.cases):
+            match = re.fullmatch(r"(.*?)(\d+)", case.id)
+            if match is None:
+                return []
+            series[case.group, match[1]].append((int(match[2]), i))
+        units = []
+        for (group, _), slices in series.items():
+            slices.sort()
+            numbers = [number for number, _ in slices]
+            members = tuple(i for _, i in slices)
+            whole = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            if len(slices) < FEWEST_SLICES or not whole:
+                return []
+            if len({self.shapes[i] for i in members}) > 1:
+                return []
+            units.append(Unit(group, members, is_volume=True))
+        return units

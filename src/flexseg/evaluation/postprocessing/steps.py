@@ -1,0 +1,162 @@
+"""Which steps of postprocessing help, on kept predictions of one kind of units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.labels import LabelMap
+from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
+from flexseg.evaluation.postprocessing.improvement import Counts, Trial, best_of, judge
+from flexseg.inference.postprocess import Postprocessing, Steps, fill_holes, parts
+
+# Of the 5 % quantile of the sizes of reference parts.
+_SHARES = (0.1, 0.25, 0.5, 1)
+
+
+def counts_of(
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], classes: int
+) -> list[Counts]:
+    """`Counts` of each foreground class from (predicted, true) class ids of units."""
+    common, predicted, reference = [], [], []
+    for prediction, truth in pairs:
+        common.append(np.bincount(truth[prediction == truth], minlength=classes))
+        predicted.append(np.bincount(prediction.ravel(), minlength=classes))
+        reference.append(np.bincount(truth.ravel(), minlength=classes))
+    tables = np.array(common), np.array(predicted), np.array(reference)
+    return [Counts(*(table[:, c] for table in tables)) for c in range(1, classes)]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of one class in one unit: pixels, those of them that are right, and the
+    class's pixels in the reference."""
+
+    sizes: NDArray[np.int64]
+    right: NDArray[np.int64]
+    reference: int
+
+
+class StepSearch:
+    """The steps of all classes on one kind of units.
+
+    Attributes
+    ----------
+    final : counts of each class after all that is kept.
+    """
+
+    def __init__(
+        self,
+        labels: LabelMap,
+        kept: KeptCases,
+        kind: str,
+        units: Sequence[Unit],
+        threshold: float,
+    ) -> None:
+        self.labels = labels
+        self.kept = kept
+        self.kind = kind
+        self.units = units
+        self.threshold = threshold
+        self.groups = [unit.group for unit in units]
+        self.trials: list[Trial] = []
+        self.final: list[Counts] = []
+
+    def run(self) -> Postprocessing:
+        """Try the steps of every class."""
+        tables: dict[int, list[_Parts]] = {c.id: [] for c in self.labels.foreground}
+        truths: dict[int, list[NDArray[np.int64]]] = {c.id: [] for c in self.labels.foreground}
+        for unit in self.units:
+            prediction, truth = self._load(unit)
+            for c in self.labels.foreground:
+                tables[c.id].append(_parts_of(prediction, truth, c.id))
+                true_parts = parts(truth, c.id)
+                if true_parts is not None:
+                    truths[c.id].append(true_parts[2])
+        steps: dict[int, Steps] = {}
+        for c in self.labels.foreground:
+            steps[c.id] = self._choose_drops(c.name, tables[c.id], smallest_sizes(truths[c.id]))
+        return self._choose_fills(steps)
+
+    def _load(self, unit: Unit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        prediction, truth = self.kept.load(unit)
+        return self.kept.labels(prediction, self.threshold), truth
+
+    def _choose_drops(self, name: str, table: list[_Parts], sizes: Sequence[int]) -> Steps:
+        steps = Steps()
+        for key, values in (("largest_component", [True]), ("min_size", list(sizes))):
+            before = [_after_drops(table, steps)]
+            trials = [
+                judge(
+                    (self.kind, name, key, value),
+                    before,
+                    [_after_drops(table, _with(steps, key, value))],
+                    self.groups,
+                    len(values),
+                )
+                for value in values
+            ]
+            trials, best = best_of(trials)
+            self.trials += trials
+            if best is not None:
+                steps = _with(steps, key, best.value)
+        return steps
+
+    def _choose_fills(self, steps: dict[int, Steps]) -> Postprocessing:
+        """Holes of one class touch no other: one look at all classes is enough."""
+        drops = Postprocessing({c: s for c, s in steps.items() if s.drops})
+        classes = len(self.labels.classes)
+        dropped = counts_of(((drops(p), t) for p, t in map(self._load, self.units)), classes)
+        ids = [c.id for c in self.labels.foreground]
+        filled = counts_of(
+            ((fill_holes(drops(p), ids), t) for p, t in map(self._load, self.units)), classes
+        )
+        for c, before, after in zip(self.labels.foreground, dropped, filled, strict=True):
+            what = (self.kind, c.name, "fill_holes", True)
+            trial = judge(what, [before], [after], self.groups)
+            self.trials.append(trial)
+            if trial.kept:
+                steps[c.id] = replace(steps[c.id], fill_holes=True)
+            self.final.append(after if trial.kept else before)
+        return Postprocessing({c: s for c, s in steps.items() if s != Steps()})
+
+
+def _with(steps: Steps, key: str, value: Any) -> Steps:
+    return replace(steps, **{key: value})
+
+
+def _parts_of(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], class_id: int) -> _Parts:
+    right = truth == class_id
+    reference = int(right.sum())
+    found = parts(prediction, class_id)
+    if found is None:
+        return _Parts(np.zeros(0, np.int64), np.zeros(0, np.int64), reference)
+    box, numbers, sizes = found
+    hits = np.bincount(numbers[right[box]], minlength=len(sizes) + 1)[1:]
+    return _Parts(sizes, hits, reference)
+
+
+def _after_drops(table: Sequence[_Parts], steps: Steps) -> Counts:
+    keep = [steps.kept(entry.sizes) for entry in table]
+    return Counts(
+        np.array([entry.right[k].sum() for entry, k in zip(table, keep, strict=True)]),
+        np.array([entry.sizes[k].sum() for entry, k in zip(table, keep, strict=True)]),
+        np.array([entry.reference for entry in table]),
+    )
+
+
+def smallest_sizes(reference: Sequence[NDArray[np.int64]]) -> list[int]:
+    """Sizes to try as the smallest, from those of all parts of the reference, rising.
+
+    Shares of the 5 % quantile, which few true parts are below, and the 25 % quantile, where many
+    small parts are false.
+    """
+    if not reference:
+        return []
+    few, many = np.quantile(np.concatenate(reference), (0.05, 0.25))
+    values = {round(float(value)) for value in (*(few * np.array(_SHARES)), many)}
+    return sorted(values - {0, 1})

@@ -1,0 +1,334 @@
+"""The choice of threshold, test-time views and postprocessing on the validation set.
+
+Steps are tried in the order in which they are taken, each on top of those that were kept: views,
+threshold, then for each class largest part, smallest size, holes. `evaluation.gains` says when one
+is kept. Images and volumes get a choice of their own: what helps in a volume may harm a slice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from flexseg.batches.store import CaseReader
+from flexseg.config.load import LoadedConfig
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import find_splits
+from flexseg.errors import DataError
+from flexseg.evaluation.aggregate import mean_or_none, rounded
+from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
+from flexseg.evaluation.postprocessing.improvement import (
+    COLUMNS,
+    FEWEST,
+    Counts,
+    Trial,
+    best_of,
+    judge,
+    without_harm,
+)
+from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
+from flexseg.inference.ensemble import EnsemblePredictor, chosen_by, is_ensemble, model_file
+from flexseg.inference.loading import make_predictor
+from flexseg.inference.postprocess import Postprocessing
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.tuned import Choice, write_choice
+from flexseg.outputs import make_folder, set_aside, write_csv, write_json
+
+logger = logging.getLogger(__name__)
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+VIEWS = ("flips",)
+TABLE, SUMMARY = "trials.csv", "postprocessing.json"
+ALL_CLASSES = "all"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was chosen.
+
+    Attributes
+    ----------
+    trials : everything that was tried, in its order.
+    file : where inference finds the choice.
+    folder : where the table of the trials is.
+    scores : kind -> class name -> mean score and Dice before and after all that is kept.
+    """
+
+    choice: Choice
+    trials: list[Trial]
+    file: Path
+    folder: Path
+    scores: dict[str, dict[str, dict[str, float | None]]]
+
+
+def tune(
+    loaded: LoadedConfig,
+    folder: Path,
+    *,
+    views: bool = False,
+    folds: Sequence[Sequence[Case]] | None = None,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Tuned:
+    """Choose on the validation split of a config, and write the choice beside its model.
+
+    Parameters
+    ----------
+    folder : receives the table of the trials and a summary.
+    views : also try test-time flips, which then make every prediction four times as long.
+    folds : of an ensemble, the cases that each member has not seen; they take the place of the
+        validation split, which the other members were trained on.
+    on_case : called with (done, total) while predicting.
+
+    Raises
+    ------
+    DataError : no weights or cases, an ensemble without folds, or cases that the model was
+        trained on.
+    """
+    e = loaded.experiment
+    model = model_file(loaded)
+    folded = is_ensemble(model) and (folds is not None or not _is_validated(loaded, model))
+    sources = _of_folds(loaded, folds) if folded else _of_validation(loaded)
+    split = "folds" if folded else "valid"
+    cases = [case for _, part in sources for case in part]
+    predictor = sources[0][0]
+    package = predictor.package
+    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+    thresholds: tuple[float, ...] = ()
+    if package.labels.binary:
+        tried = () if "infer.threshold" in loaded.sources else THRESHOLDS
+        thresholds = tuple(sorted({package.threshold, *tried}))
+    ways = [tuple(e.infer.tta)]
+    if views and not e.infer.tta:
+        ways.append(VIEWS)
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".predictions-", dir=folder) as temporary:
+        kept = []
+        for number, names in enumerate(ways):
+            place = make_folder(Path(temporary) / str(number))
+            way = KeptCases(place, thresholds)
+            done, total = number * len(cases), len(ways) * len(cases)
+            report = _shifted(on_case, done, total)
+            way.predict([(one.treated(names), part) for one, part in sources], reader, report)
+            kept.append(way)
+        search = _Search(package.labels, kept, ways, package.threshold)
+        choice = search.run()
+    groups = len({case.group for case in cases})
+    evidence = {"split": split, "cases": len(cases), "groups": groups}
+    choice = replace(choice, evidence=evidence)
+    if groups < FEWEST:
+        logger.warning(
+            "The validation set has %d independent groups; nothing can be shown with fewer than "
+            "%d.",
+            groups,
+            FEWEST,
+        )
+    for name in (TABLE, SUMMARY):
+        set_aside(folder / name)
+    write_csv(folder / TABLE, COLUMNS, (list(trial.as_dict().values()) for trial in search.trials))
+    content = choice.as_dict(package.labels) | {"scores": search.scores}
+    write_json(folder / SUMMARY, content)
+    file = write_choice(model, choice, package.labels)
+    return Tuned(choice, search.trials, file, folder, search.scores)
+
+
+Source = tuple[Predictor, Sequence[Case]]
+
+
+def _of_validation(loaded: LoadedConfig) -> list[Source]:
+    e = loaded.experiment
+    splits = find_splits(e, only=("valid",))
+    splits.raise_errors()
+    splits.log()
+    cases = splits.need("valid")
+    if e.dataset.images_dir is not None or e.valid.images_dir is None:
+        _refuse_other_splits(e.train.run_dir / "run.json", cases)
+    return [(make_predictor(loaded, tuned=False), cases)]
+
+
+def _is_validated(loaded: LoadedConfig, ensemble: Path) -> bool:
+    """Whether the validation split is new to the weights of all members, as of one training."""
+    splits = find_splits(loaded.experiment, only=("valid",))
+    splits.raise_errors()
+    return chosen_by(ensemble, (case.image for case in splits.need("valid")))
+
+
+def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> list[Source]:
+    """Each member with the cases that it has not seen."""
+    if folds is None:
+        raise DataError(
+            "The members of the ensemble were trained on the validation cases, and who has not "
+            "seen which is not known.",
+            "Give the run_dir of the cross-validation, which has a folds.json.",
+            "[train] run_dir",
+        )
+    predictor = make_predictor(loaded, tuned=False)
+    members, engines = (
+        (predictor.members, predictor.engines)
+        if isinstance(predictor, EnsemblePredictor)
+        else ((), ())
+    )
+    if len(members) != len(folds):
+        raise DataError(
+            f"The ensemble has {len(members)} members, the cross-validation {len(folds)} folds.",
+            "Give the run_dir and the ensemble of the same cross-validation.",
+            "[train] run_dir",
+        )
+    size, blur = predictor.batch_size, predictor.blur
+    return [
+        (Predictor(member, size, blur, engine), tuple(held_out))
+        for member, engine, held_out in zip(members, engines, folds, strict=True)
+    ]
+
+
+def _shifted(
+    on_case: Callable[[int, int], None] | None, done: int, total: int
+) -> Callable[[int, int], None] | None:
+    return None if on_case is None else lambda count, _: on_case(done + count, total)
+
+
+def _refuse_other_splits(manifest: Path, cases: Sequence[Case]) -> None:
+    """Where one folder holds all splits, another seed or new files may divide it otherwise."""
+    if not manifest.exists():
+        logger.info("Without %s it cannot be told what the model was trained on.", manifest.name)
+        return
+    try:
+        data = json.loads(manifest.read_text(encoding="utf-8")).get("data", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"What the model was trained on cannot be read ({error}).",
+            "Restore the manifest of the run.",
+            str(manifest),
+        ) from None
+    for split in ("train", "test"):
+        known = set(data.get(split, {}).get("ids", ()))
+        if found := [case.id for case in cases if case.id in known]:
+            raise DataError(
+                f"{len(found)} of the validation cases were in the {split} set of this run, e.g. "
+                f"{found[0]}: the split has changed since.",
+                "Give the same train.seed and files as for the training, or train again.",
+                str(manifest),
+            )
+
+
+class _Search:
+    """The steps on the kept predictions of each way to predict."""
+
+    def __init__(
+        self,
+        labels: LabelMap,
+        kept: Sequence[KeptCases],
+        ways: Sequence[tuple[str, ...]],
+        threshold: float,
+    ) -> None:
+        self.labels = labels
+        self.kept = kept
+        self.ways = ways
+        self.threshold = threshold
+        self.trials: list[Trial] = []
+        self.scores: dict[str, dict[str, dict[str, float | None]]] = {}
+
+    def run(self) -> Choice:
+        """Try everything."""
+        first = self.kept[0]
+        volumes = first.volumes()
+        if not volumes and len({case.group for case in first.cases}) < len(first.cases):
+            logger.info("The cases are no whole volumes: nothing is chosen for volumes.")
+        # Views and threshold hold for volumes and images alike; where there are volumes, they
+        # decide, because slices with a few pixels of a class weigh too much.
+        kinds = ({"3d": volumes} if volumes else {}) | {"2d": first.images()}
+        way = self._choose_views(kinds)
+        kept = self.kept[way]
+        threshold = self._choose_threshold(kinds, kept)
+        found: dict[int, Postprocessing] = {}
+        for kind, units in kinds.items():
+            steps = StepSearch(self.labels, kept, kind, units, threshold)
+            found[int(kind[0])] = steps.run()
+            self.trials += steps.trials
+            before = self._counts(self.kept[0], units)
+            self.scores[kind] = self._compare(before, steps.final)
+        changed = kept.thresholds and threshold != self.threshold
+        return Choice(threshold if changed else None, self.ways[way], found)
+
+    def _choose_views(self, kinds: Mapping[str, Sequence[Unit]]) -> int:
+        """The index of the way to predict."""
+        if len(self.kept) == 1:
+            return 0
+        trials = []
+        for kind, units in kinds.items():
+            plain, seen = (self._counts(kept, units) for kept in self.kept)
+            what = (kind, ALL_CLASSES, "tta", ", ".join(self.ways[1]))
+            trials.append(judge(what, plain, seen, [unit.group for unit in units]))
+        first = self._note_shared(trials)
+        return int(first.kept)
+
+    def _choose_threshold(self, kinds: Mapping[str, Sequence[Unit]], kept: KeptCases) -> float:
+        others = [t for t in kept.thresholds if t != self.threshold]
+        if not others:
+            return self.threshold
+        name = self.labels.foreground[0].name
+        by_value: dict[float, list[Trial]] = {t: [] for t in others}
+        for kind, units in kinds.items():
+            groups = [unit.group for unit in units]
+            counts = self._threshold_counts(kept, units)
+            for t in others:
+                what = (kind, name, "threshold", t)
+                pair = [counts[self.threshold]], [counts[t]]
+                by_value[t].append(judge(what, *pair, groups, len(others)))
+        first, best = best_of([without_harm(trials[0], trials[1:]) for trials in by_value.values()])
+        for trials, judged in zip(by_value.values(), first, strict=True):
+            self._note_shared([judged, *trials[1:]])
+        return self.threshold if best is None else float(best.value)
+
+    def _note_shared(self, trials: Sequence[Trial]) -> Trial:
+        """Note the trials of one step in all kinds, of which the first decides; returns it."""
+        first = without_harm(trials[0], trials[1:])
+        reason = f"as in {first.kind}"
+        self.trials += [first, *(replace(t, kept=first.kept, reason=reason) for t in trials[1:])]
+        return first
+
+    @staticmethod
+    def _threshold_counts(kept: KeptCases, units: Sequence[Unit]) -> dict[float, Counts]:
+        """Of the one class, for every threshold, from one look at each unit."""
+        count = len(kept.thresholds) + 1
+        common, predicted, reference = [], [], []
+        for unit in units:
+            levels, truth = kept.load(unit)
+            of_all = np.bincount(levels.ravel(), minlength=count)
+            of_class = np.bincount(levels[truth > 0], minlength=count)
+            # Pixels whose probability exceeds at least 1, 2, ... thresholds.
+            predicted.append(of_all[::-1].cumsum()[::-1][1:])
+            common.append(of_class[::-1].cumsum()[::-1][1:])
+            reference.append(of_class.sum())
+        tables = np.array(common), np.array(predicted)
+        return {
+            t: Counts(tables[0][:, i], tables[1][:, i], np.array(reference))
+            for i, t in enumerate(kept.thresholds)
+        }
+
+    def _counts(self, kept: KeptCases, units: Sequence[Unit]) -> list[Counts]:
+        """Of each foreground class, of the predictions as they are."""
+        pairs = (
+            (kept.labels(prediction, self.threshold), truth)
+            for prediction, truth in map(kept.load, units)
+        )
+        return counts_of(pairs, len(self.labels.classes))
+
+    def _compare(
+        self, before: Sequence[Counts], after: Sequence[Counts]
+    ) -> dict[str, dict[str, float | None]]:
+        return {
+            c.name: {
+                "score_before": rounded(float(b.score.mean())),
+                "score_after": rounded(float(a.score.mean())),
+                "dice_before": rounded(mean_or_none(b.dice)),
+                "dice_after": rounded(mean_or_none(a.dice)),
+            }
+            for c, b, a in zip(self.labels.foreground, before, after, strict=True)
+        }

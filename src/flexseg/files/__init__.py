@@ -1,0 +1,1 @@
+"""Pixels and voxels of any format; nothing here knows of datasets."""

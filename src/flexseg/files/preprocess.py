@@ -1,0 +1,240 @@
+"""The one way from an image file's pixels to what the network sees.
+
+Training, evaluation and inference all use a `Preprocessing`, and it travels with the
+trained weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.schema import Experiment
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.intensity import Intensity
+
+# What OpenCV resizes.
+_RESIZABLE = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
+_INTERPOLATION = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images become network input: [height, width, channels], values on a 0..255 scale.
+
+    Attributes mirror the keys of `[model]`, `[image]`, `[dataset]` and `[volume]`. Those of
+    `[volume]` say how slices become the pixels that `image` takes, see `files.volumes.slices`;
+    with `neighbours` these are stacks [H, W, 2 n + 1] of grey slices, the middle one is
+    predicted.
+    """
+
+    width: int
+    height: int
+    channels: int
+    color_order: str = "RGB"
+    interpolation: str = "auto"
+    window: tuple[float, float] | None = None
+    color_converter: str | None = None
+    gamma: float = 0
+    sharpening: float = 0
+    axis: str = "axial"
+    axes: tuple[str, ...] = ()
+    rotate: int = 0
+    intensity: str | None = None
+    bits: int = 8
+    neighbours: int = 0
+
+    @classmethod
+    def from_experiment(cls, experiment: Experiment) -> Preprocessing:
+        """The preprocessing that a config describes.
+
+        Raises
+        ------
+        ConfigError : a bad colour converter or intensity.
+        """
+        image, volume = experiment.image, experiment.volume
+        if image.color_converter is not None:
+            _conversion_code(image.color_converter)
+        if volume.intensity is not None:
+            Intensity.parse(volume.intensity, "[volume] intensity")
+        return cls(
+            experiment.model.image_width,
+            experiment.model.image_height,
+            experiment.model.image_channels,
+            image.color_order,
+            experiment.dataset.resize_interpolation,
+            image.window,
+            image.color_converter,
+            image.gamma,
+            image.sharpening,
+            volume.axis,
+            tuple(volume.axes),
+            volume.rotate,
+            volume.intensity,
+            volume.bits,
+            volume.neighbours,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types, see `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
+        """The inverse of `as_dict`; what an older package does not say has its default."""
+        window = data.get("window")
+        sequences = {
+            "window": tuple(window) if window else None,
+            "axes": tuple(data.get("axes", ())),
+        }
+        return cls(**(data | sequences))
+
+    @property
+    def single(self) -> Preprocessing:
+        """The preprocessing of one slice of a stack; that of a stack is made of it."""
+        return replace(self, channels=1, neighbours=0) if self.neighbours else self
+
+    def shown(self, pixels: NDArray) -> NDArray:
+        """What people see of pixels [H, W, C]: of a stack [H, W, 2 n + 1] the middle slice."""
+        n = self.neighbours
+        return pixels[..., n : n + 1] if n else pixels
+
+    def image(self, pixels: NDArray, where: str = "image") -> NDArray:
+        """Pixels [H, W, C] as read (or stacked), to network input [height, width, channels].
+
+        Returns uint8 for 8-bit images, float32 on the same 0..255 scale for all others.
+
+        Raises
+        ------
+        DataError : the channels do not fit.
+        """
+        if self.neighbours:
+            return self._stack(pixels, where)
+        pixels = self._channels(self._scale(pixels), where)
+        pixels = self._resize(pixels)
+        if self.gamma > 0:
+            pixels = _gamma(pixels, self.gamma)
+        if self.sharpening > 0:
+            pixels = _sharpen(pixels, self.sharpening)
+        return pixels
+
+    def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids [H, W] at the network's size, by nearest neighbour."""
+        if labels.shape == (self.height, self.width):
+            return labels
+        return cv2.resize(labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def _stack(self, pixels: NDArray, where: str) -> NDArray:
+        found = pixels.shape[2]
+        if found != 2 * self.neighbours + 1:
+            raise DataError(
+                f"The image has {found} channels, the network takes a slice and {self.neighbours} "
+                "neighbours on each side.",
+                "Give slices of one volume; their names end in _0000, _0001, ...",
+                where,
+            )
+        # One by one, so that stacks of prepared slices are the same bit for bit.
+        one = self.single
+        return np.concatenate(
+            [one.image(pixels[..., i : i + 1], where) for i in range(found)], axis=-1
+        )
+
+    def _scale(self, pixels: NDArray) -> NDArray:
+        if self.window is not None:
+            low, high = self.window
+            scaled = (pixels.astype(np.float32) - low) * (255.0 / (high - low))
+            return np.clip(scaled, 0, 255)
+        if pixels.dtype == np.uint8:
+            return pixels
+        if pixels.dtype == bool:
+            return pixels.astype(np.uint8) * 255
+        if np.issubdtype(pixels.dtype, np.unsignedinteger):
+            return pixels.astype(np.float32) * (255.0 / np.iinfo(pixels.dtype).max)
+        return pixels.astype(np.float32)
+
+    def _channels(self, pixels: NDArray, where: str) -> NDArray:
+        found = pixels.shape[2]
+        if found == 3 and self.channels in (1, 3):
+            pixels = self._color(np.ascontiguousarray(pixels))
+            found = pixels.shape[2]
+        if found == 1 and self.channels == 3:
+            pixels = np.repeat(pixels, 3, axis=2)
+        elif found != self.channels:
+            raise DataError(
+                f"The image has {found} channels, the network takes {self.channels}.",
+                f"Set model.image_channels = {found}, or convert the images.",
+                where,
+            )
+        return pixels
+
+    def _color(self, rgb: NDArray) -> NDArray:
+        if self.channels == 1:
+            return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None]
+        if self.color_converter is not None:
+            bgr = np.ascontiguousarray(rgb[..., ::-1])
+            converted = cv2.cvtColor(bgr, _conversion_code(self.color_converter))
+            return converted if converted.ndim == 3 else converted[..., None]
+        return rgb if self.color_order == "RGB" else np.ascontiguousarray(rgb[..., ::-1])
+
+    def _resize(self, pixels: NDArray) -> NDArray:
+        height, width = pixels.shape[:2]
+        if (height, width) == (self.height, self.width):
+            return np.ascontiguousarray(pixels)
+        name = self.interpolation
+        if name == "auto":
+            name = "area" if height * width > self.height * self.width else "bilinear"
+        return resize(pixels, (self.height, self.width), name)
+
+
+def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArray:
+    """Pixels [h, w, C] of any number of channels at `size` (height, width).
+
+    `interpolation` is nearest, bilinear, cubic, area or lanczos. The type stays.
+    """
+    if pixels.dtype not in _RESIZABLE:
+        found = resize(pixels.astype(np.float64), size, interpolation)
+        return (np.rint(found) if pixels.dtype.kind in "biu" else found).astype(pixels.dtype)
+    # OpenCV shrinks by area at most 4 channels at once, and drops an axis of length one.
+    parts = [
+        cv2.resize(
+            pixels[..., i : i + 4], (size[1], size[0]), interpolation=_INTERPOLATION[interpolation]
+        ).reshape(size[0], size[1], -1)
+        for i in range(0, pixels.shape[-1], 4)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _conversion_code(name: str) -> int:
+    attribute = name.removeprefix("cv2.")
+    code = getattr(cv2, attribute, None) if attribute.startswith("COLOR_BGR2") else None
+    if not isinstance(code, int):
+        raise ConfigError(
+            f"{name!r} is no OpenCV conversion from BGR.",
+            "Use for example 'cv2.COLOR_BGR2HSV_FULL', or None.",
+            "[image] color_converter",
+        )
+    return code
+
+
+def _gamma(pixels: NDArray, gamma: float) -> NDArray:
+    if pixels.dtype == np.uint8:
+        table = (np.linspace(0, 1, 256) ** gamma * 255).round().astype(np.uint8)
+        return table[pixels]
+    return (np.clip(pixels / 255.0, 0, None) ** gamma * 255.0).astype(np.float32)
+
+
+def _sharpen(pixels: NDArray, k: float) -> NDArray:
+    kernel = np.full((3, 3), -k, np.float32)
+    kernel[1, 1] = 1 + 8 * k
+    result = cv2.filter2D(pixels, -1, kernel)
+    return result if result.ndim == 3 else result[..., None]

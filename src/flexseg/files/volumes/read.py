@@ -1,0 +1,193 @@
+"""Volumes in: NIfTI, MHA, NRRD, DICOM, NPY and HDF5, and label volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from flexseg.errors import DataError
+from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder, read_series
+from flexseg.files.volumes.arrays import HDF5_SUFFIXES, read_hdf5, read_npy
+from flexseg.files.volumes.geometry import text
+from flexseg.files.volumes.nifti import read_nifti
+from flexseg.files.volumes.paths import VOLUME_SUFFIXES, find_volumes, volume_stem, volume_suffix
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+
+__all__ = [
+    "MAX_LABEL",
+    "VOLUME_SUFFIXES",
+    "Volume",
+    "dicom_files",
+    "find_volumes",
+    "is_series_folder",
+    "label_array",
+    "one_channel",
+    "read_labels",
+    "read_volume",
+    "volume_stem",
+    "write_volume",
+]
+
+MAX_LABEL = 65535
+
+# ITK prints to the terminal by itself; what matters of that is checked and logged here.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+def read_volume(
+    path: Path, *, channel: int | None = None, series: str | None = None, key: str = "image"
+) -> Volume:
+    """A volume of numbers, as stored (DICOM: after slope and intercept).
+
+    Parameters
+    ----------
+    path : a file, or a folder with a DICOM series.
+    channel : which volume of a 4-D file, or component of a vector image, counted from 0.
+        Without it all come, [z, y, x, channels].
+    series : in a folder of several DICOM series: a part of the UID or of the description of
+        the one to take. Without it the one of most files is taken, with a warning.
+    key : which dataset of an HDF5 file.
+
+    Returns
+    -------
+    Its array is read-only, and no second copy of the voxels is made. A 2-D file becomes a
+    volume of one slice.
+
+    Raises
+    ------
+    DataError : missing, damaged, no volume, no such channel.
+    """
+    if not path.exists():
+        raise DataError("There is no such file.", "Check the path.", str(path))
+    suffix = volume_suffix(path)
+    if path.is_dir() or suffix == ".dcm" or (not suffix and has_preamble(path)):
+        volume = read_series(path, series)
+    elif suffix in (".nii", ".nii.gz"):
+        volume = read_nifti(path)
+    elif suffix == ".npy":
+        volume = read_npy(path)
+    elif suffix in HDF5_SUFFIXES:
+        volume = read_hdf5(path, key)
+    elif suffix:
+        volume = _read_image(path)
+    else:
+        raise DataError(
+            "By its name this is no volume.",
+            f"Volumes are {', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
+            str(path),
+        )
+    if channel is None:
+        return volume
+    if not 0 <= channel < volume.channels:
+        raise DataError(
+            f"Channel {channel} does not exist: the volume has {volume.channels}, counted from 0.",
+            "Choose another --channel.",
+            str(path),
+        )
+    return volume.channel(channel)
+
+
+def one_channel(volume: Volume, path: Path) -> Volume:
+    """The volume, if it has one value per voxel.
+
+    Raises
+    ------
+    DataError : it has several.
+    """
+    if volume.channels > 1:
+        size = text((*volume.shape[::-1], volume.channels))
+        raise DataError(
+            f"The volume has {volume.channels} channels (size {size}).",
+            f"Choose one of 0 to {volume.channels - 1} with --channel (images only: a label volume "
+            "must have one value per voxel).",
+            str(path),
+        )
+    return volume
+
+
+def read_labels(
+    path: Path, *, channel: int | None = None, series: str | None = None, key: str = "image"
+) -> Volume:
+    """A label volume, [z, y, x] of whole numbers from 0; the parameters are those of `read_volume`.
+
+    Labels stored as floats, as many programs do, are taken if they are whole numbers.
+
+    Raises
+    ------
+    DataError : as `read_volume`; several channels; values that are no class numbers.
+    """
+    volume = one_channel(read_volume(path, channel=channel, series=series, key=key), path)
+    return volume.with_array(label_array(volume.array, path))
+
+
+def _read_image(path: Path) -> Volume:
+    try:
+        return Volume.from_image(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise DataError(
+            f"The file has {error}.", "Save one 3-D volume per file.", str(path)
+        ) from None
+
+
+def _unreadable(where: Path, error: RuntimeError) -> DataError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason"]
+    line = next((line for line in lines if line.startswith("ITK ERROR: ")), lines[-1])
+    reason = line.rsplit("): ", 1)[-1].removeprefix("ITK ERROR: ")
+    if where.is_file() and where.stat().st_size == 0:
+        reason = "the file is empty"
+    return DataError(
+        f"It cannot be read as a volume ({reason.rstrip('.')}).",
+        "It is damaged, or of another format than its name says: copy or export it again.",
+        str(where),
+    )
+
+
+def label_array(array: NDArray, path: Path) -> NDArray[np.integer]:
+    """The voxels of a label volume as whole numbers.
+
+    Labels stored as floats, as many programs do, are taken if they are whole numbers.
+
+    Raises
+    ------
+    DataError : values are fractions, negative, not finite, or too large for class numbers.
+    """
+    if np.issubdtype(array.dtype, np.floating):
+        array = _whole(array, path)
+    if array.min() < 0 or array.max() > MAX_LABEL:
+        raise DataError(
+            f"The labels have values from {array.min()} to {array.max()}.",
+            f"Labels are class numbers from 0 (background) to {MAX_LABEL}. Is this the image?",
+            str(path),
+        )
+    return array
+
+
+def _whole(array: NDArray, path: Path) -> NDArray[np.int32]:
+    """Floats as whole numbers, slice by slice to save memory."""
+    result = np.empty(array.shape, np.int32)
+    wrong, example = 0, 0.0
+    for target, values in zip(result, array, strict=True):
+        rounded = np.rint(values)
+        # Header scales such as 0.0039 leave an error of rounding. NaN fails this as well, and
+        # what a class number cannot be must not overflow.
+        with np.errstate(invalid="ignore"):
+            fits = (np.abs(values - rounded) < 1e-3) & (np.abs(values) < np.iinfo(np.int32).max)
+        if not fits.all():
+            example = example if wrong else float(values[~fits][0])
+            wrong += int(fits.size - fits.sum())
+        else:
+            target[...] = rounded
+    if wrong:
+        raise DataError(
+            f"{wrong} voxels of the labels are no whole numbers, e.g. {example:g}.",
+            "Labels are class numbers. If they were resampled, do it again with nearest "
+            "neighbour; if this is an image or a probability, give the label volume.",
+            str(path),
+        )
+    return result

@@ -1,0 +1,95 @@
+"""Post-training quantisation: the network in 8-bit integers, for OpenVINO.
+
+The ranges of weights and activations are measured on images; nothing is trained (Jacob et al.
+2018, "Quantization and training of neural networks for efficient integer-arithmetic-only
+inference"; NNCF's implementation).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.errors import ResourceError
+from flexseg.inference.engines import openvino_cpu as engine_openvino
+from flexseg.inference.engines.conversion import ConversionError, convert
+from flexseg.inference.engines.quantized import files_of
+from flexseg.models.package import ModelPackage
+from flexseg.outputs import explain_os_errors, set_aside, write_json
+
+IMAGES = 100
+
+
+def quantize(package: ModelPackage, images: Iterable[NDArray[np.float32]], target: Path) -> None:
+    """Write the int8 network of a package.
+
+    Parameters
+    ----------
+    images : prepared images [1, h, w, C] by which the ranges are set.
+    target : the file `*.xml`; the weights go beside it.
+
+    Raises
+    ------
+    ResourceError : the network cannot be converted or quantised.
+    """
+    with tempfile.TemporaryDirectory(prefix=".conversion-", dir=target.parent) as temporary:
+        try:
+            convert(package, "openvino", Path(temporary))
+        except ConversionError as error:
+            raise ResourceError(
+                f"OpenVINO cannot compute this network ({error}).",
+                "Predict it with Keras, or choose another network.",
+            ) from error
+        calibrated = _calibrate(Path(temporary) / engine_openvino.MODEL, list(images))
+        engine_openvino.save(calibrated, target)
+
+
+def _calibrate(model: Path, images: list[NDArray[np.float32]]) -> Any:
+    engine_openvino.silence()
+    import nncf
+    import openvino
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    network = openvino.Core().read_model(model)
+    try:
+        # MIXED: activations that are also negative (ELU, GELU, ...) get ranges of both signs.
+        with redirect_stdout(io.StringIO()):  # its progress bars
+            return nncf.quantize(
+                network,
+                nncf.Dataset(images),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(images),
+            )
+    except Exception as error:  # NNCF raises whatever it stumbles on
+        raise ResourceError(
+            f"NNCF cannot quantise this network ({type(error).__name__}: {error}).",
+            "Predict it without int8: bfloat16 is nearly as fast on recent processors.",
+        ) from error
+
+
+def keep(model: Path, file: Path, digest: str, evidence: dict[str, Any]) -> Path:
+    """Put an int8 network beside its package, where `[infer] int8` finds it; returns the place.
+
+    Parameters
+    ----------
+    model : as `quantize` wrote it.
+    digest : hash of the package's file.
+    evidence : what is known of its accuracy, JSON types.
+    """
+    places = files_of(file)
+    for place in places:
+        set_aside(place)
+    with explain_os_errors(places[0]):
+        shutil.copyfile(model, places[0])
+        shutil.copyfile(model.with_suffix(".bin"), places[1])
+    write_json(places[2], {"sha256": digest, **evidence})
+    return places[0]

@@ -1,0 +1,1 @@
+"""Overlays, montages, videos and viewer pages of what was predicted."""

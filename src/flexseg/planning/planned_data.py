@@ -1,0 +1,269 @@
+"""What a plan needs to know of a dataset, be it images or volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexseg.config.findings import Finding, Severity
+from flexseg.config.schema import Experiment
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.mirrors import Flip
+from flexseg.dataset.reading import Source, read_source
+from flexseg.dataset.splits import SplitName, find_splits
+from flexseg.dataset.volumes.source import (
+    VolumeSource,
+    read_volumes_source,
+    volume_choices,
+    volume_folders,
+)
+from flexseg.errors import ConfigError
+from flexseg.outputs import make_folder, set_aside, write_json
+from flexseg.planning.choice import Choice
+from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
+from flexseg.planning.orientation import flips
+from flexseg.planning.volume_slices import CutSlices, cut
+
+SPLIT_FILE = "split.json"
+# Slices are seen at a size that is a multiple of this, so that a network can halve them.
+_SLICE_MULTIPLE = 16
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """A dataset as a plan sees it.
+
+    Attributes
+    ----------
+    output : folder of the plan.
+    choices : what a config says of the data.
+    classes : the tables `[[mask.classes]]`.
+    size : median width and height of the images (slices) in pixels.
+    breadth : shorter side of small objects in pixels, if there are objects.
+    training, validation, test : number of images or slices; of volumes `test` is the number of
+        those that are evaluated.
+    rarest : share of the training images that show the rarest class.
+    flips : see `orientation.flips`.
+    volumes : slices of all volumes that are evaluated; 0 for images.
+    facts : (name, value) in words, fingerprint : the same as plain JSON.
+    """
+
+    output: Path
+    choices: list[Choice]
+    classes: list[dict[str, Any]]
+    channels: int
+    size: tuple[float, float]
+    breadth: float | None
+    training: int
+    validation: int
+    test: int
+    rarest: float
+    flips: dict[Flip, tuple[float, str]]
+    volumes: int
+    facts: list[tuple[str, str]]
+    fingerprint: dict[str, Any]
+    findings: tuple[Finding, ...]
+
+
+def read_data(
+    dataset: Path,
+    output: Path,
+    *,
+    split_file: Path | None,
+    group: str | None,
+    stage: Callable[[str], None],
+) -> PlannedData:
+    """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
+
+    Raises
+    ------
+    ConfigError, DataError : see `read_source` and `read_volumes_source`.
+    """
+    if volume_folders(dataset) is None:
+        source = read_source(dataset, split_file=split_file, group=group)
+        _refuse_among(source, output)
+        return _of_images(source, output)
+    volumes = read_volumes_source(dataset, output, split_file=split_file, group=group)
+    stage("Cutting the volumes into slices")
+    return _of_volumes(volumes, cut(volumes, output), output)
+
+
+def _refuse_among(source: Source, output: Path) -> None:
+    """Results among the images would be taken for images by whoever reads the folder next."""
+    target = output.resolve()
+    for own in source.folders.values():
+        for folder in (own.images.resolve(), own.masks.resolve()):
+            if target == folder or folder in target.parents:
+                raise ConfigError(
+                    f"The output folder {target} lies in {folder}, which is read.",
+                    "Choose an output folder of its own.",
+                    "--output",
+                )
+
+
+def _of_images(source: Source, output: Path) -> PlannedData:
+    written = None
+    if source.needs_split_file:
+        make_folder(output)
+        written = output / SPLIT_FILE
+        set_aside(written)
+        write_json(written, source.split)
+    sections = source.sections(written)
+    if (images := _to_predict(source)) is not None:
+        sections["infer"] = {"images_dir": images}
+    reasons = {
+        "dataset.split_file": source.split_reason,
+        "dataset.group": source.group_reason,
+        "model.num_classes": "with the background" if len(source.classes) > 1 else "one class",
+        "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
+        "image.window": "the values that become black and white, of all training images",
+        "mask.unknown_colors": "blended or compressed masks: the nearest class"
+        if source.unknown_colors == "nearest"
+        else "a mask value in no class is an error",
+    }
+    fingerprint = take_fingerprint(source)
+    labels = LabelMap.from_experiment(source.experiment(written))
+    train = source.parts.get("train", ())
+    return PlannedData(
+        output=output,
+        choices=_choices(sections, reasons),
+        classes=sections["mask"]["classes"],
+        channels=source.channels,
+        size=(fingerprint.widths.median, fingerprint.heights.median),
+        breadth=_breadth(fingerprint),
+        training=len(train),
+        validation=len(source.parts.get("valid", ())),
+        test=len(source.parts.get("test", ())),
+        rarest=min((c.case_share for c in fingerprint.classes), default=1.0),
+        flips=flips(labels, train),
+        volumes=0,
+        facts=describe(fingerprint),
+        fingerprint=fingerprint.as_dict(),
+        findings=source.findings,
+    )
+
+
+def _to_predict(source: Source) -> Path | None:
+    """The test images, else all; None where other files than images lie among them."""
+    if "test" not in source.folders and source.layout.unlabeled:
+        return source.layout.unlabeled[-1].absolute()  # the last split is that for the test
+    folders = source.folders.get("test") or source.folders.get("") or source.folders["train"]
+    # Of an image that is there in several formats, only the config says which one to take.
+    unclear = folders.mixed or source.layout.image_format != "auto"
+    return None if unclear else folders.images.absolute()
+
+
+def _choices(sections: dict[str, dict[str, Any]], reasons: dict[str, str]) -> list[Choice]:
+    return [
+        Choice(section, key, value, reasons.get(f"{section}.{key}", ""))
+        for section, keys in sections.items()
+        for key, value in keys.items()
+        if (section, key) != ("mask", "classes")
+    ]
+
+
+def _breadth(fingerprint: Fingerprint) -> float | None:
+    """The breadth that nineteen of twenty objects of the class with the smallest ones exceed."""
+    found = [c.object_breadth.low for c in fingerprint.classes if c.object_breadth]
+    return min(found, default=None)
+
+
+def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> PlannedData:
+    classes = [
+        {"id": c.id, "name": c.name, "color": list(c.colors[0]), "values": list(c.values)}
+        for c in source.classes[1:]
+    ]
+    choices = [
+        *volume_choices(source),
+        Choice("model", "num_classes", len(classes) + 1 if len(classes) > 1 else 1,
+               "with the background" if len(classes) > 1 else "one class"),
+        Choice("dataset", "images_dir", slices.images_dir, "slices of the volumes"),
+        Choice("dataset", "masks_dir", slices.masks_dir, ""),
+        Choice("dataset", "split_file", slices.split_file, "divided by volume, never by slice"),
+        Choice("dataset", "group", source.group, source.reasons["group"]),
+        Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
+    ]  # fmt: skip
+    evaluated: SplitName = "test" if source.split["test"] else "valid"
+    if evaluated == "valid":
+        why = "there are no test volumes, so these scores are too good"
+        choices.append(Choice("model", "evaluation", evaluated, why))
+    sizes = source.facts["slices"].values()
+    # Slices of several axes share one network, so it is square.
+    side = max(length for axis in sizes for length in axis["median_size"])
+    side = -(-side // _SLICE_MULTIPLE) * _SLICE_MULTIPLE
+    experiment = Experiment.model_validate(sections_of(choices, classes))
+    cases = find_splits(experiment, only=("train", "valid")).cases
+    return PlannedData(
+        output=output,
+        choices=choices,
+        classes=classes,
+        channels=2 * source.neighbours + 1,
+        size=(side, side),
+        breadth=None,
+        training=len(cases["train"]),
+        validation=len(cases.get("valid", ())),
+        test=len(source.split[evaluated]),
+        rarest=slices.rarest,
+        flips=_flips_of_slices(source.axes, LabelMap.from_experiment(experiment), cases["train"]),
+        volumes=sum(axis["number"][evaluated] for axis in sizes),
+        facts=_volume_facts(source),
+        fingerprint=source.facts,
+        findings=(*source.findings, *map(_note, (*source.notes, *slices.notes))),
+    )
+
+
+def _flips_of_slices(
+    axes: Sequence[str], labels: LabelMap, cases: Sequence[Case]
+) -> dict[Flip, tuple[float, str]]:
+    """See `orientation.flips`: what the slices of one axis forbid, one network never does."""
+    if len(axes) == 1:
+        return flips(labels, cases)
+    found = [flips(labels, [case for case in cases if f"_{axis}_" in case.id]) for axis in axes]
+    return {
+        flip: min((own[flip] for own in found), key=lambda choice: choice[0]) for flip in found[0]
+    }
+
+
+def sections_of(
+    choices: Sequence[Choice], classes: Sequence[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The content of a config: section -> key -> value."""
+    sections: dict[str, dict[str, Any]] = {}
+    for choice in choices:
+        sections.setdefault(choice.section, {})[choice.key] = choice.value
+    sections.setdefault("mask", {})["classes"] = list(classes)
+    return sections
+
+
+def _volume_facts(source: VolumeSource) -> list[tuple[str, str]]:
+    """The figures of volumes in words."""
+    facts = source.facts
+    counts = {name: len(volumes) for name, volumes in source.split.items()}
+    shape, spacing = facts["shape"]["median"], facts["spacing_mm"]["median"]
+    lines = [
+        ("volumes", ", ".join(f"{count} {name}" for name, count in counts.items())),
+        ("size", f"{_product(shape[::-1], 'd')} voxels (x, y, z; median)"),
+        ("spacing", f"{_product(spacing[::-1], 'g')} mm"),
+        ("modality", facts["modality"]),
+    ]
+    for c in facts["classes"]:
+        ml = "" if c["median_ml"] is None else f", {c['median_ml']:.3g} ml"
+        lines.append(
+            (
+                f"class {c['id']} ({c['name']})",
+                f"{100 * c['voxel_share']:.3g} % of the voxels, in {c['volumes']} of "
+                f"{counts['train']} training volumes{ml} (median)",
+            )
+        )
+    return lines
+
+
+def _product(values: Sequence[float], kind: str) -> str:
+    return " x ".join(f"{round(v) if kind == 'd' else v:{kind}}" for v in values)
+
+
+def _note(text: str) -> Finding:
+    return Finding(Severity.NOTE, "data", "volumes", "dataset", text, "")

@@ -1,0 +1,357 @@
+"""Pictures of cases: image, reference, prediction and difference, small enough to embed.
+
+The image is embedded once per case; what is drawn over it are images with transparency, so that
+four panels cost little more than one.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.label_volumes import volumes_by_name
+from flexseg.files.display import CLASS_COLORS, displayable
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_image, read_mask
+from flexseg.files.preprocess import Preprocessing
+from flexseg.report.content import epoch_change_folder
+from flexseg.report.plots import color_number
+from flexseg.report.sources import CaseFiles, Missing, Source
+from flexseg.report.structure import EpochStrip, Report, ShownCase
+from flexseg.report.volume_pictures import is_volume, volume_slice
+
+Rgb = tuple[int, int, int]
+
+HIT, MISSED, FALSE, CONFUSED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (204, 121, 167)
+LARGEST = 512
+_LOSSY_SHARE = 0.02
+_SMALLEST = 384
+_LARGEST_IN_STRIP = 256
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One view of a case: a name, and what lies over the image (data URI, None: nothing)."""
+
+    name: str
+    overlay: str | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The views of one image, all of `width` x `height` pixels."""
+
+    case: str
+    width: int
+    height: int
+    photo: str
+    panels: tuple[Panel, ...]
+
+
+def draw_cases(source: Source, report: Report) -> dict[str, Pictures]:
+    """Pictures of the shown cases by name. What cannot be drawn is added to `report.missing`."""
+    if not report.shown_cases:
+        return {}
+    files = source.case_files()
+    labels = _label_map(source, report)
+    foreign = _foreign_predictions(source)
+    drawn: dict[str, Pictures] = {}
+    problems: list[str] = []
+    for shown in report.shown_cases:
+        try:
+            pictures = _case(shown, files.get(shown.case), labels, source, foreign)
+        except (DataError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if pictures is not None:
+            drawn[shown.case] = pictures
+    if problems:
+        report.missing.append(Missing("pictures of some cases", "; ".join(problems[:3])))
+    if drawn and not any(f.image for f in files.values()):
+        report.missing.append(
+            Missing("images of cases", "their folder is not known; give --images")
+        )
+    if drawn and all(panel.name != "Prediction" for d in drawn.values() for panel in d.panels):
+        why = "the evaluation has kept none (older versions did not); run `flexseg evaluate` again"
+        report.missing.append(Missing("predicted masks of cases", why))
+    if not drawn and not any("pictures" in m.what for m in report.missing):
+        why = (
+            f"neither images nor masks of the cases are known, and {source.evaluation} has no "
+            "folder predictions; give --images, --masks and --config"
+        )
+        report.missing.append(Missing("pictures of cases", why))
+    return drawn
+
+
+def _label_map(source: Source, report: Report) -> LabelMap | None:
+    """The classes of the masks: of the config, else by the names and colours of the evaluation."""
+    if source.loaded is not None:
+        try:
+            return LabelMap.from_experiment(source.loaded.experiment)
+        except ConfigError as error:
+            report.missing.append(Missing("reference masks of cases", str(error)))
+            return None
+    classes = [
+        LabelClass(c["id"], str(c.get("name")), ((r, g, b),))
+        for c in source.summary.get("classes") or ()
+        for r, g, b in [c.get("color") or (0, 0, 0)]
+    ]
+    background = LabelClass(0, "background", ((0, 0, 0),))
+    if not classes or any(c.colors == background.colors for c in classes):
+        return None
+    return LabelMap((background, *classes), binary=len(classes) == 1)
+
+
+def _foreign_predictions(source: Source) -> dict[str, Path]:
+    """Masks that another program predicted, by case; the evaluation's own copies need no look."""
+    folder = source.predictions
+    if folder is None or folder == source.evaluation / "predictions":
+        return {}
+    found = {path.stem: path for path in list_files(folder, MASK_SUFFIXES)}
+    return found or volumes_by_name(folder)
+
+
+def _case(
+    shown: ShownCase,
+    files: CaseFiles | None,
+    labels: LabelMap | None,
+    source: Source,
+    foreign: Mapping[str, Path],
+) -> Pictures | None:
+    if _of_volumes(files, foreign.get(shown.case), source):
+        return _volume_case(shown, files, labels, source, foreign)
+    reference = prediction = image = None
+    lossy = False
+    own = source.evaluation / "predictions" / f"{shown.case}.png"
+    if labels is not None and shown.case in foreign:
+        path = foreign[shown.case]
+        prediction = labels.encode(read_mask(path), str(path)).labels
+    elif own.is_file() and not foreign:
+        prediction = read_mask(own).pixels
+    if files is not None and files.image is not None:
+        image = displayable(read_image(files.image))
+    if files is not None and files.mask is not None and labels is not None:
+        stored = read_mask(files.mask)
+        reference, lossy = labels.encode(stored, str(files.mask)).labels, stored.lossy
+    known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
+    if not known:
+        return None
+    size = (known[0].shape[0], known[0].shape[1])
+    fitted = {
+        name: _fitted(mask, size)
+        for name, mask in (("Reference", reference), ("Prediction", prediction))
+        if mask is not None
+    }
+    if files is not None and files.mask is not None and reference is not None:
+        _require_same(shown, (reference, fitted["Reference"]), files.mask, lossy=lossy)
+    return _pictures(shown.case, size, image, fitted)
+
+
+def _pictures(
+    case: str,
+    size: tuple[int, int],
+    image: NDArray[np.uint8] | None,
+    masks: Mapping[str, NDArray[np.uint8]],
+    title: str = "Image",
+) -> Pictures:
+    """The views of an image [h, w, 3] of `size` and of class ids [h, w]."""
+    picture = display_size(size)
+    panels = [] if image is None else [Panel(title, None)]
+    for name, mask in masks.items():
+        panels.append(Panel(name, data_uri(class_overlay(mask, picture))))
+    if len(masks) == 2:
+        overlay = difference_overlay(masks["Reference"], masks["Prediction"], picture)
+        panels.append(Panel("Difference", data_uri(overlay)))
+    photo = np.full((*size, 3), 40, np.uint8) if image is None else image
+    return Pictures(case, *picture[::-1], data_uri(_photo(photo, picture)), tuple(panels))
+
+
+def _of_volumes(files: CaseFiles | None, foreign: Path | None, source: Source) -> bool:
+    """Whether a case is a volume, by any of its files."""
+    known = (foreign, files.image if files else None, files.mask if files else None)
+    return bool(source.summary.get("volumes")) or any(map(is_volume, known))
+
+
+def _volume_case(
+    shown: ShownCase,
+    files: CaseFiles | None,
+    labels: LabelMap | None,
+    source: Source,
+    foreign: Mapping[str, Path],
+) -> Pictures | None:
+    """The views of the slice that shows most of a volume."""
+    own = not foreign
+    folder = source.evaluation / "predictions"
+    predictions = foreign or (volumes_by_name(folder) if folder.is_dir() else {})
+    found = volume_slice(
+        files.image if files else None,
+        files.mask if files else None,
+        predictions.get(shown.case),
+        labels,
+        source.loaded.experiment if source.loaded else None,
+        own=own,
+    )
+    if found is None:
+        return None
+    if files is not None and files.mask is not None and found.all_reference is not None:
+        _require_same(shown, (found.all_reference,), files.mask, lossy=False)
+    pairs = (("Reference", found.reference), ("Prediction", found.prediction))
+    masks = {name: mask for name, mask in pairs if mask is not None}
+    arrays = [array for array in (found.image, *masks.values()) if array is not None]
+    size = (arrays[0].shape[0], arrays[0].shape[1])
+    return _pictures(shown.case, size, found.image, masks, f"Image, {found.title}")
+
+
+def _require_same(
+    shown: ShownCase, references: Sequence[NDArray[np.uint8]], path: Path, *, lossy: bool
+) -> None:
+    """Refuse a mask that is not the one that was scored, as its pixels of a class tell.
+
+    Parameters
+    ----------
+    references : class ids at the mask's and at the image's size; one of them was scored.
+    lossy : the file is a JPEG, which two decoders may read as edges of slightly other width.
+    """
+    for s in shown.scores:
+        expected = s.values.get("reference_px")
+        found = [int((r == s.class_id).sum()) for r in references]
+        if expected is None:
+            continue
+        tolerance = _LOSSY_SHARE * expected if lossy else 0
+        if all(abs(n - expected) > tolerance for n in found):
+            raise DataError(
+                f"The mask has {found[0]} pixels of {s.class_name}, it had {expected:.0f} when it "
+                "was scored.",
+                "Give the masks that were evaluated (--masks) and their classes (--config).",
+                str(path),
+            )
+
+
+def draw_epochs(source: Source, strips: list[EpochStrip]) -> list[Pictures]:
+    """The epoch-change predictions of a few images, over the image where it can be found."""
+    folder = epoch_change_folder(source)
+    experiment = source.loaded.experiment if source.loaded else None
+    images = experiment.infer.images_dir if experiment else None
+    drawn = []
+    for strip in strips:
+        try:
+            masks = {
+                epoch: read_mask((folder or Path()) / name).pixels
+                for epoch, name in strip.files.items()
+            }
+            image = _image_named(images, strip.image)
+        except DataError as error:
+            source.missing.append(Missing(f"epochs of {strip.image}", str(error)))
+            continue
+        first = next(iter(masks.values()))
+        size = image.shape[:2] if image is not None else first.shape[:2]
+        photo = image if image is not None else np.full((*size, 3), 40, np.uint8)
+        shown = display_size((size[0], size[1]), _LARGEST_IN_STRIP, 192)
+        panels = [Panel("Image", None)] if image is not None else []
+        for epoch, mask in masks.items():
+            overlay = class_overlay(_fitted(mask, (size[0], size[1])), shown)
+            panels.append(Panel(f"Epoch {epoch}", data_uri(overlay)))
+        uri = data_uri(_photo(photo, shown))
+        drawn.append(Pictures(strip.image, shown[1], shown[0], uri, tuple(panels)))
+    return drawn
+
+
+def _image_named(folder: Path | None, stem: str) -> NDArray[np.uint8] | None:
+    if folder is None or not folder.is_dir():
+        return None
+    path = next((p for p in list_files(folder, IMAGE_SUFFIXES) if p.stem == stem), None)
+    return None if path is None else displayable(read_image(path))
+
+
+def _fitted(labels: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Class ids at the image's size; colour masks of other programs count as one class."""
+    if labels.ndim == 3:
+        labels = labels.max(axis=-1) > 127
+    labels = labels.astype(np.uint8)
+    return labels if labels.shape == size else Preprocessing(size[1], size[0], 1).labels(labels)
+
+
+def display_size(
+    size: tuple[int, int], largest: int = LARGEST, smallest: int = _SMALLEST
+) -> tuple[int, int]:
+    """Height and width to show an image at: no side above `largest`, small ones enlarged by
+    whole numbers until the long side is about `smallest`."""
+    long = max(size)
+    scale = largest / long if long > largest else float(max(1, smallest // long))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _photo(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    method = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_CUBIC
+    return cv2.resize(image, size[::-1], interpolation=method)
+
+
+def _nearest(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def class_overlay(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Outlines of the classes, faintly filled, [height, width, 4] with transparency."""
+    shown = _nearest(labels, size)
+    result = np.zeros((*size, 4), np.uint8)
+    width = 2 if max(size) > _LARGEST_IN_STRIP else 1
+    for c in np.unique(shown[shown > 0]).tolist():
+        region = (shown == c).astype(np.uint8)
+        color = CLASS_COLORS[color_number(c) - 1]
+        result[region == 1] = (*color, 70)
+        result[_rim(region, width)] = (*color, 255)
+    return result
+
+
+def _rim(region: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
+    """The outermost pixels of a region; the picture's edge is no outline."""
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    inner = cv2.erode(region, kernel, borderType=cv2.BORDER_REPLICATE)
+    return (region == 1) & (inner == 0)
+
+
+def difference_overlay(
+    reference: NDArray[np.uint8], prediction: NDArray[np.uint8], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Hits, missed, falsely marked and confused pixels, [height, width, 4] with transparency.
+
+    Missed pixels are hatched, so that they differ from the others in more than their colour.
+    """
+    r, p = _nearest(reference, size), _nearest(prediction, size)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    hatch = (rows + columns) % 6 < 3
+    result = np.zeros((*size, 4), np.uint8)
+    result[(r == p) & (r > 0)] = (*HIT, 130)
+    missed = (r > 0) & (p == 0)
+    result[missed] = (*MISSED, 130)
+    result[missed & hatch] = (*MISSED, 255)
+    result[(r == 0) & (p > 0)] = (*FALSE, 225)
+    result[(r > 0) & (p > 0) & (r != p)] = (*CONFUSED, 235)
+    return result
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """RGB as lossy, RGBA as lossless WebP, in a `data:` address."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if pixels.shape[-1] == 4:
+        image.save(buffer, "WEBP", lossless=True, quality=80)
+    else:
+        image.save(buffer, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def css_colors() -> Mapping[str, str]:
+    """The class and difference colours by the names of their CSS variables."""
+    names = {f"class-{i}": rgb for i, rgb in enumerate(CLASS_COLORS, start=1)}
+    names |= {"hit": HIT, "missed": MISSED, "false": FALSE, "confused": CONFUSED}
+    return {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in names.items()}

@@ -1,0 +1,192 @@
+"""What the repair of an old config has changed, and whether its network scores better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flexseg.errors import FlexsegError
+from flexseg.evaluation.compare import MACRO, Comparison, compare
+from flexseg.report.sources import MANIFEST, Source
+from flexseg.report.structure import (
+    OldAndRepaired,
+    Repair,
+    RepairChange,
+    RepairedScore,
+    Statistic,
+)
+from flexseg.runs.evaluations import CASES_FILE, read_results
+
+OLD, REPAIRED = "old config", "repaired"
+# The first decides which is better.
+METRICS = ("dice", "nsd")
+
+
+def read_repair(source: Source) -> Repair | None:
+    """The repair of a run's config; None where it is no repaired one."""
+    entries = source.manifest.get("repair")
+    if not entries or source.run_dir is None:
+        return None
+    changes = [
+        RepairChange(
+            ".".join(str(entry.get(key) or "") for key in ("section", "key")),
+            _text(entry.get("before")),
+            _text(entry.get("after")),
+            str(entry.get("reason") or ""),
+        )
+        for entry in entries
+    ]
+    notes = [str(note) for note in source.manifest.get("repair_notes") or ()]
+    return Repair(changes, notes, compare_with_original(source.run_dir, source.evaluation))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
+    """The scores of a repaired run and of the one beside it, on the same cases.
+
+    Parameters
+    ----------
+    run_dir : of the repaired run; the old config's is the folder around it.
+    evaluation : of the repaired run.
+    """
+    old = run_dir.parent / "evaluation"
+    manifest = _manifest(run_dir)
+    config = Path(str(manifest.get("config_file") or "CONFIG")).name
+    lacking = {
+        "repaired config": (evaluation, f"`flexseg evaluate {config} --repair`"),
+        "old config": (
+            old,
+            f"`flexseg train {config}` (if its weights are not there) and "
+            f"`flexseg evaluate {config}`",
+        ),
+    }
+    for which, (folder, command) in lacking.items():
+        if not (folder / CASES_FILE).is_file():
+            why = f"the {which} is not evaluated ({folder} has no {CASES_FILE}); run {command}"
+            return OldAndRepaired(str(old), why_not=f"Not compared: {why}.")
+    try:
+        runs = [read_results(old, OLD), read_results(evaluation, REPAIRED)]
+        found = {
+            metric: compare(runs, metric)
+            for metric in METRICS
+            if metric == METRICS[0] or all(metric in run.columns for run in runs)
+        }
+    except FlexsegError as error:
+        return OldAndRepaired(str(old), why_not=f"Not compared: {error.problem} {error.fix}")
+    first = found[METRICS[0]]
+    scores = [score for comparison in found.values() for score in _scores(comparison)]
+    return OldAndRepaired(
+        str(old), scores, _verdict(first), _effort(_manifest(run_dir.parent), manifest)
+    )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _scores(comparison: Comparison) -> Iterator[RepairedScore]:
+    """One row per class, and one for their mean where there are several."""
+    runs = comparison.runs
+    standings = {standing.name: standing for standing in comparison.standings}
+    for class_id, name in runs[0].classes.items():
+        old, repaired = (
+            Statistic(
+                standings[run.name].classes[name],
+                _interval(_class(run.summary, class_id), comparison.metric),
+            )
+            for run in runs
+        )
+        yield _score(comparison, class_id, name, old, repaired)
+    if len(runs[0].classes) > 1:
+        old, repaired = (
+            Statistic(
+                standings[run.name].mean,
+                _interval(run.summary.get("macro") or {}, comparison.metric),
+            )
+            for run in runs
+        )
+        yield _score(comparison, None, MACRO, old, repaired)
+
+
+def _score(
+    comparison: Comparison, class_id: int | None, name: str, old: Statistic, repaired: Statistic
+) -> RepairedScore:
+    d = comparison.difference(OLD, REPAIRED, name)
+    return RepairedScore(
+        comparison.metric,
+        class_id,
+        name,
+        old,
+        repaired,
+        d.cases,
+        d.groups,
+        d.mean,
+        d.ci95,
+        d.better,
+        d.worse,
+        d.equal,
+    )
+
+
+def _class(summary: Mapping[str, Any], class_id: int) -> Mapping[str, Any]:
+    """The entry of a class in a summary."""
+    entries = (entry for entry in summary.get("classes") or () if entry.get("id") == class_id)
+    return next(entries, {})
+
+
+def _interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """The interval of a mean, as its evaluation has noted it."""
+    ci = (entry.get(metric) or {}).get("ci95")
+    return (float(ci[0]), float(ci[1])) if ci else None
+
+
+def _verdict(comparison: Comparison) -> str:
+    """Which of the two is better, in a sentence."""
+    standings = {standing.name: standing for standing in comparison.standings}
+    old, repaired = standings[OLD].mean, standings[REPAIRED].mean
+    d = comparison.difference(OLD, REPAIRED)
+    if old is None or repaired is None or d.mean is None:
+        return "No class is in the reference of any case, so that nothing can be compared."
+    groups = f" of {d.groups} groups" if d.groups != d.cases else ""
+    mean = "mean " if len(comparison.runs[0].classes) > 1 else ""
+    figures = (
+        f"{mean}Dice {repaired:.3f} instead of {old:.3f} on the same {d.cases} cases{groups}, "
+        f"{d.mean:+.3f}"
+    )
+    if d.ci95 is None:
+        return (
+            f"{figures[0].upper()}{figures[1:]}; too few groups for an interval, so that nothing "
+            "can be said of which is better."
+        )
+    low, high = d.ci95
+    figures += f" (95 % interval {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return f"The repaired config is better: {figures}."
+    if high < 0:
+        return f"The old config is better: {figures}."
+    return f"The difference is within chance: {figures}."
+
+
+def _effort(old: Mapping[str, Any], repaired: Mapping[str, Any]) -> str:
+    """How long both were trained; empty where that is not known of both."""
+    texts = []
+    for manifest in (repaired, old):
+        seconds, epochs = manifest.get("seconds"), manifest.get("epochs")
+        if not isinstance(seconds, int | float) or not isinstance(epochs, int):
+            return ""
+        time = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+        texts.append(f"{epochs} epochs in {time}")
+    return f"The repaired config was trained for {texts[0]}, the old one for {texts[1]}."

@@ -1,0 +1,1 @@
+"""The papers of a training: its manifest, what it has seen, its folds, and listings of runs."""

@@ -1,0 +1,315 @@
+"""Trained models of one task as one package, and what each of them has seen.
+
+A model is a weights file, the run folder of a training or a cross-validation, or another
+ensemble, which stands for its members.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from flexseg.config.schema import Experiment
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import SplitName, find_splits
+from flexseg.errors import ConfigError, DataError, FlexsegError
+from flexseg.files.preprocess import Preprocessing
+from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
+from flexseg.inference.ensemble import (
+    MEMBERS,
+    SeenImages,
+    image_digest,
+    is_ensemble,
+    read_members,
+    read_seen_images,
+    write_ensemble,
+)
+from flexseg.models.weights import read_metadata, read_weights
+from flexseg.outputs import make_folder
+from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.manifest import data_fingerprint
+
+_EXPECTED = "Give the folder of a finished run, a weights file (*.h5), or an ensemble.json."
+_LEARNT_FROM: tuple[SplitName, ...] = ("train", "valid")
+# A weights file is in its run's folder, or in a folder or two below.
+_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as it was given.
+
+    Attributes
+    ----------
+    given : the path.
+    files : model packages; several of an ensemble.
+    seen : images that they were trained on and chosen by.
+    unknown : why `seen` is not all of them; empty if it is.
+    """
+
+    given: Path
+    files: tuple[Path, ...]
+    seen: SeenImages = field(default_factory=SeenImages)
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class MadeEnsemble:
+    """An ensemble that was written.
+
+    Attributes
+    ----------
+    file : its `ensemble.json`.
+    members : name in the ensemble -> file that was copied.
+    sources : what the members came from.
+    """
+
+    file: Path
+    members: dict[str, Path]
+    sources: tuple[Source, ...]
+
+
+def make_ensemble(models: Sequence[Path], folder: Path) -> MadeEnsemble:
+    """Write `folder/ensemble.json` with copies of models in `folder/members`.
+
+    Everything is checked before anything is written; an earlier ensemble moves aside.
+
+    Parameters
+    ----------
+    models : weights files of flexseg, run folders, or files `ensemble.json`.
+
+    Raises
+    ------
+    ConfigError : fewer than two models, or one is given twice.
+    DataError : a model is missing, damaged, or of another task than the first.
+    ResourceError : the folder cannot be written to.
+    """
+    sources = tuple(find_source(model) for model in models)
+    files = [(source.given, file) for source in sources for file in source.files]
+    if len(files) < 2:
+        raise ConfigError(
+            "One model is no ensemble.", "Give two trained models or more.", str(files[0][0])
+        )
+    _refuse_copies(files)
+    _refuse_other_tasks(files)
+    seen = SeenImages()
+    for source in sources:
+        seen |= source.seen
+    if any(source.unknown for source in sources):
+        # Who knows whether these images were trained on.
+        seen = SeenImages(seen.all)
+    members = dict(zip(_names(sources), (file for _, file in files), strict=True))
+    make_folder(folder)
+    write_ensemble(folder / ENSEMBLE_FILE, members, seen)
+    return MadeEnsemble(folder / ENSEMBLE_FILE, members, sources)
+
+
+def find_source(model: Path) -> Source:
+    """The packages that a path stands for, and what they have seen.
+
+    Raises
+    ------
+    DataError : there is no model, or a file is damaged.
+    """
+    if not model.exists():
+        raise DataError("There is no such file or folder.", _EXPECTED, str(model))
+    if model.is_dir():
+        return replace(find_source(_model_in(model)), given=model)
+    if is_ensemble(model):
+        seen = read_seen_images(model)
+        why = "" if seen.all else "it does not say what its members were trained on"
+        return Source(model, tuple(read_members(model)), seen, why)
+    if read_metadata(model) is None:
+        raise DataError(
+            "The file holds weights, but not what network they are of.",
+            "Make a package of it with `flexseg import-weights FILE CONFIG`.",
+            str(model),
+        )
+    read_weights(model)  # refuses damaged ones
+    seen, unknown = _seen_by(model)
+    return Source(model, (model,), seen, unknown)
+
+
+def _model_in(folder: Path) -> Path:
+    """The best model, or the ensemble, that a run has left in its folder."""
+    for place in (folder / MANIFEST, folder / ENSEMBLE_FILE):
+        if place.is_file():
+            break
+    else:
+        raise DataError(
+            f"There is neither a {MANIFEST} nor an {ENSEMBLE_FILE} in this folder.",
+            _EXPECTED,
+            str(folder),
+        )
+    if place.name == ENSEMBLE_FILE:
+        return place
+    manifest = _read_manifest(place)
+    models = _model_dir(manifest, folder)
+    name = manifest.get("ensemble") or manifest.get("weights")
+    if name is None:
+        raise DataError(
+            f"The run is not finished (its status is {manifest.get('status')!r}).",
+            "Finish it with `flexseg train CONFIG --resume`, or give its weights file.",
+            str(folder),
+        )
+    return models / _portable(str(name)).name
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        _portable(content["config"]["train"]["run_dir"])
+        _portable(content["config"]["train"]["model_dir"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"The manifest of the run cannot be read ({type(error).__name__}: {error}).",
+            "Restore it, or give the weights file of the run.",
+            str(path),
+        ) from None
+    return dict(content)
+
+
+def _portable(text: str) -> PurePath:
+    """A path of the system that wrote the manifest, which may have been another one."""
+    return PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
+
+
+def _model_dir(manifest: Mapping[str, Any], folder: Path) -> Path:
+    """Where the weights of a run are whose folder may have been moved."""
+    train = manifest["config"]["train"]
+    models, run = _portable(train["model_dir"]), _portable(train["run_dir"])
+    return folder / (models.relative_to(run) if models.is_relative_to(run) else models)
+
+
+def _seen_by(weights: Path) -> tuple[SeenImages, str]:
+    """What a network was trained on, from the files around it, and why that is not all."""
+    around = weights.parent.parent / ENSEMBLE_FILE
+    if weights.parent.name == MEMBERS and around.is_file():
+        seen = read_seen_images(around)
+        if weights.name in {member.name for member in read_members(around)} and seen.all:
+            return seen, ""
+    for folder in weights.absolute().parents[:_DEPTH]:
+        if (folder / MANIFEST).is_file():
+            manifest = _read_manifest(folder / MANIFEST)
+            if _model_dir(manifest, folder).resolve() == weights.parent.resolve():
+                return _seen_in_run(manifest)
+    return SeenImages(), f"there is no {MANIFEST} of its training around it"
+
+
+def _seen_in_run(manifest: Mapping[str, Any]) -> tuple[SeenImages, str]:
+    """The images of the cases that a run names, as its config finds them today."""
+    try:
+        experiment = Experiment.model_validate(manifest["config"])
+        data = {s: manifest["data"][s] for s in _LEARNT_FROM if s in manifest["data"]}
+        ids: dict[SplitName, list[str]] = {s: list(part["ids"]) for s, part in data.items()}
+        prints: dict[SplitName, str] = {s: part["fingerprint"] for s, part in data.items()}
+    except (ValidationError, KeyError, TypeError):
+        return SeenImages(), f"its {MANIFEST} is of another version of flexseg"
+    try:
+        found = find_splits(experiment, only=_LEARNT_FROM).cases
+    except FlexsegError as error:
+        return SeenImages(), f"its data are not where they were: {error.problem}"
+    # A fold of a cross-validation takes cases of both splits.
+    every = {case.id: case for cases in found.values() for case in cases}
+    images: dict[SplitName, list[Path]] = {}
+    unknown = []
+    for split, named in ids.items():
+        known = every | {case.id: case for case in found.get(split, ())}
+        cases = [known[i] for i in named if i in known]
+        images[split] = [case.image for case in cases]
+        if missing := len(named) - len(cases):
+            unknown.append(f"{missing} of its {len(named)} {split} cases are not there any more")
+        elif data_fingerprint(cases) != prints[split]:
+            unknown.append(f"files of its {split} cases have changed since")
+    seen = SeenImages.of(images.get("train", ()), images.get("valid", ()))
+    return seen, " and ".join(unknown)
+
+
+def _refuse_copies(files: Sequence[tuple[Path, Path]]) -> None:
+    """The same network twice counts twice, which nobody means."""
+    known: dict[str, Path] = {}
+    for given, file in files:
+        digest = image_digest(file)
+        if digest in known:
+            raise ConfigError(
+                f"It holds the very same network as {known[digest]}.",
+                "Give each model once.",
+                str(given if given == file else file),
+            )
+        known[digest] = file
+
+
+def _refuse_other_tasks(files: Sequence[tuple[Path, Path]]) -> None:
+    first, *others = (_Task.read(file) for _, file in files)
+    for (_, file), task in zip(files[1:], others, strict=True):
+        if differ := list(first.differences(task)):
+            raise DataError(
+                f"It differs from {files[0][1]} in: {'; '.join(differ)}.",
+                "Only models of one task can be averaged: with the same classes, preprocessing "
+                "and threshold.",
+                str(file),
+            )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the members of an ensemble have in common."""
+
+    labels: LabelMap
+    preprocessing: Preprocessing
+    threshold: float
+
+    @classmethod
+    def read(cls, file: Path) -> _Task:
+        metadata = read_metadata(file) or {}
+        try:
+            labels = LabelMap.from_dict(metadata["labels"])
+            plain = tuple(replace(c, code=None, category=None) for c in labels.classes)
+            preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
+            return cls(replace(labels, classes=plain), preprocessing, float(metadata["threshold"]))
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"The description beside the weights is of flexseg {metadata.get('flexseg')}, "
+                "which this version does not understand.",
+                "Use that version, or train again.",
+                str(file),
+            ) from None
+
+    def differences(self, other: _Task) -> Iterator[str]:
+        """What is different in `other`, for people: "here / there"."""
+        names = [[c.name for c in task.labels.classes] for task in (self, other)]
+        if names[0] != names[1] or self.labels.binary != other.labels.binary:
+            yield f"classes {' / '.join(', '.join(part) for part in names)}"
+        elif self.labels != other.labels:
+            yield "how masks are read (colours, values or threshold of [mask])"
+        here, there = self.preprocessing.as_dict(), other.preprocessing.as_dict()
+        for key in here:
+            if here[key] != there[key]:
+                yield f"{key} {here[key]} / {there[key]}"
+        if self.threshold != other.threshold:
+            yield f"threshold {self.threshold:g} / {other.threshold:g}"
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """A file name without suffix for each member, by what was given."""
+    names: list[str] = []
+    for source in sources:
+        given = source.given.resolve()
+        own = given.name if given.is_dir() else given.stem
+        several = len(source.files) > 1
+        for file in source.files:
+            name = f"{own}_{file.stem}" if several else own
+            names.append(name if name not in names else _numbered(name, names))
+    return names
+
+
+def _numbered(name: str, taken: Sequence[str]) -> str:
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"

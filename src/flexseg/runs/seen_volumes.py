@@ -1,0 +1,127 @@
+"""Volumes that a network, or a member of an ensemble, was trained on: no test of it.
+
+Networks are trained on slices. Runs note the names of these, which tell their volume; ensembles
+note hashes of their files, by which a volume is known under another name too, as slices cut again
+are the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.config.findings import examples
+from flexseg.config.load import LoadedConfig
+from flexseg.dataset.cases import Case
+from flexseg.dataset.volume_dataset import volume_of
+from flexseg.errors import DataError
+from flexseg.files.images import encode_png
+from flexseg.files.preprocess import Preprocessing
+from flexseg.files.volumes.slices import slice_axes, volume_intensity
+from flexseg.files.volumes.volume import Volume
+from flexseg.inference.ensemble import is_ensemble, model_file, read_seen_images
+
+# Slices of each axis that are compared; more would show nothing else.
+_COMPARED = 5
+
+
+def refuse_trained_names(loaded: LoadedConfig, cases: Sequence[Case]) -> None:
+    """Refuse volumes of the evaluated split whose slices another split of the run has.
+
+    Raises
+    ------
+    DataError : there are such volumes, or the files of the run are damaged.
+    """
+    e = loaded.experiment
+    run, split = e.train.run_dir, e.model.evaluation
+    manifest = run / "run.json"
+    data = _read(manifest).get("data", {})
+    others = {"test": ("train", "valid"), "valid": ("train",)}.get(split, ())
+    for other in others:
+        names = _volumes_of(data.get(other, {}).get("ids", ()), cases)
+        if names:
+            raise DataError(
+                f"{len(names)} of the {split} volumes were in the {other} set of this run: "
+                f"{examples(names)}; the split has changed since.",
+                "Give the same train.seed and files as for the training, or train again.",
+                str(manifest),
+            )
+    if split == "test" and is_ensemble(model_file(loaded)):
+        folds = _read(run / "folds.json") or ()
+        held = (name for fold in folds for name in fold.get("held_out", ()))
+        if names := _volumes_of(held, cases):
+            raise DataError(
+                f"{len(names)} of the {len(cases)} test volumes were in the folds of the "
+                f"cross-validation: {examples(names)}.",
+                "Give test volumes that took no part in it.",
+                str(run / "folds.json"),
+            )
+
+
+def _read(path: Path) -> Any:
+    """The content of a file of the run; empty without one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"What the model was trained on cannot be read ({error}).",
+            "Restore the file of the run.",
+            str(path),
+        ) from None
+
+
+def _volumes_of(slices: Iterable[str], cases: Sequence[Case]) -> list[str]:
+    stems = {case.id for case in cases}
+    return sorted({stem for name in slices if (stem := volume_of(str(name), stems))})
+
+
+def images_seen(loaded: LoadedConfig) -> frozenset[str]:
+    """Hashes of the slices that tell a volume which must not be evaluated; empty without any.
+
+    Images that only chose the members of an ensemble may be evaluated as what they are, the
+    validation set.
+    """
+    model = model_file(loaded)
+    if not is_ensemble(model):
+        return frozenset()
+    seen = read_seen_images(model)
+    return seen.all if loaded.experiment.model.evaluation == "test" else seen.trained
+
+
+def refuse_trained_content(
+    volume: Volume, preprocessing: Preprocessing, seen: frozenset[str], where: Path
+) -> None:
+    """Refuse a volume that slices of `seen` were cut from, whatever its name is.
+
+    Raises
+    ------
+    DataError : it is one.
+    """
+    if seen and any(d in seen for d in _digests(volume, preprocessing, str(where))):
+        raise DataError(
+            "Members of the ensemble were trained on slices of this very volume.",
+            "Give volumes that took no part in the training; of a cross-validation the pooled "
+            "scores of the folds are in the run's evaluation folder.",
+            str(where),
+        )
+
+
+def _digests(volume: Volume, preprocessing: Preprocessing, where: str) -> Iterable[str]:
+    """Hashes of the PNGs of some slices of a volume, those of one grey left out."""
+    if volume.channels > 1:
+        return
+    grey = volume_intensity(volume, preprocessing, where)
+    for axis in slice_axes(preprocessing):
+        view = axis.slice_view(volume.array, volume.orientation)
+        for i in np.linspace(0, len(view) - 1, min(_COMPARED, len(view))).round().astype(int):
+            pixels: NDArray = grey(view[i])
+            if pixels.dtype in (np.uint8, np.uint16) and pixels.min() < pixels.max():
+                yield hashlib.sha256(encode_png(pixels)).hexdigest()

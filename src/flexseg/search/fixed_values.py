@@ -1,0 +1,41 @@
+"""What the trials of a search must have in common for their scores to compare."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flexseg.config.augmentation import AUGMENTOR_SECTIONS
+from flexseg.config.schema import Experiment
+from flexseg.dataset.splits import Splits
+
+_SECTIONS = ("model", "train", "dataset", "image", "mask", "volume", "generator", "augmentation")
+# Keys of [train] that may change between a search and its continuation.
+_FREE_OF_TRAIN = {
+    "epochs", "minutes", "checkpoint_minutes", "tensorboard", "mlflow", "metrics", "run_dir",
+    "model_dir", "eval_dir", "best_model_file", "epoch_change_infer", "epoch_change_infer_dir",
+    "epoch_change_tiled_infer", "epoch_change_tiled_infer_dir", "num_infer_images",
+}  # fmt: skip
+# Of other sections: how fast batches come, not what is in them.
+_FREE = {
+    "augmentation.augment_on", "generator.debug", "dataset.cache", "dataset.cache_gb",
+    "dataset.workers", "dataset.worker_type",
+}  # fmt: skip
+
+
+def fixed_values(experiment: Experiment, splits: Splits) -> dict[str, Any]:
+    """Name -> value in plain JSON: the keys that scores depend on, and a hash of the cases."""
+    from flexseg.runs.manifest import data_fingerprint
+
+    values = {
+        f"{section}.{key}": value
+        for section in (*_SECTIONS, *AUGMENTOR_SECTIONS)
+        for key, value in getattr(experiment, section).model_dump(mode="json").items()
+        if not (section == "train" and key in _FREE_OF_TRAIN)
+    }
+    values = {name: value for name, value in values.items() if name not in _FREE}
+    for name in ("train", "valid"):
+        values[f"{name} cases"] = data_fingerprint(splits.need(name))
+    # Through JSON and back, as a stored one went: tuples become lists.
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain

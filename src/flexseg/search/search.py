@@ -1,0 +1,353 @@
+"""Search for better values of a config: many short trainings, chosen by what the last ones told.
+
+Every trial trains on the same cases for the same time, and is measured on the validation set. The
+test set takes no part. The first trial is the config as it is, so that what is found is never worse
+than it by that measure.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flexseg.config.durations import format_duration
+from flexseg.config.load import LoadedConfig
+from flexseg.dataset.splits import Splits, find_splits
+from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
+from flexseg.outputs import make_folder, set_aside
+from flexseg.search import trials as one
+from flexseg.search.fixed_values import fixed_values
+from flexseg.search.outcome import (
+    Found,
+    keep_small,
+    line_of,
+    raise_if_hopeless,
+    write_results,
+)
+from flexseg.search.space import metric_of, parameters_of
+from flexseg.search.study import (
+    FILE_NAME,
+    State,
+    abandon,
+    best_of,
+    importances,
+    locked,
+    open_study,
+    records,
+    require_optuna,
+)
+from flexseg.search.trials import Job, work_alone
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+logger = logging.getLogger(__name__)
+
+FOLDER_NAME = "tune"
+# A trial's share of the whole time where the config says nothing, and what it should not fall
+# below unless fewer than so many trials would be left.
+_SHARE = 1 / 12
+_SHORTEST = 60.0
+_FEWEST = 5
+_LOOK = 0.5
+# So often a process may end before it has a trial.
+_DEATHS = 3
+# How long trials may take to stop when asked to, or when the time is over, which they may
+# outlast by this share.
+_SECONDS_TO_STOP = 20.0
+_SECONDS_TO_END = 5.0
+_OVERTIME = 0.03
+
+
+class Search:
+    """One search, from its config to its files in `<run_dir>/tune`.
+
+    Parameters
+    ----------
+    loaded : the config, read with `overrides`.
+    seconds : for this command, all included.
+    processes : trials at a time, each with its share of the processors.
+    say : shows a line.
+    train : trains one trial; by default `trials.train`.
+    started : `time.time()` of when `seconds` begin; without it now.
+
+    Raises
+    ------
+    ConfigError : Optuna is missing, or `[tune]` is wrong.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        overrides: Sequence[str],
+        seconds: float,
+        *,
+        backend: str,
+        processes: int = 1,
+        say: Callable[[str], None] = logger.info,
+        train: one.Train | None = None,
+        started: float | None = None,
+    ) -> None:
+        self.deadline = (time.time() if started is None else started) + seconds
+        require_optuna()
+        self.loaded = loaded
+        self.overrides = tuple(overrides)
+        self.seconds = seconds
+        self.backend = backend
+        self.processes = processes
+        self.say = say
+        self.train = train or one.train
+        self.folder = loaded.experiment.train.run_dir / FOLDER_NAME
+        self.metric, self.maximize = metric_of(loaded.experiment)
+        self.parameters = parameters_of(loaded, overrides, self.metric)
+        self._known: set[int] = set()
+        self._deaths = 0
+
+    def run(
+        self, *, fresh: bool = False, on_time: Callable[[float, int], None] | None = None
+    ) -> Found:
+        """Search until the time is over; an earlier search of the folder goes on.
+
+        Parameters
+        ----------
+        fresh : move an earlier search aside.
+        on_time : called with (seconds so far, seconds in all).
+
+        Raises
+        ------
+        FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
+        """
+        splits = self._splits()
+        make_folder(self.folder)
+        if fresh:
+            with locked(self.folder):
+                pass
+            set_aside(self.folder)
+            make_folder(self.folder)
+        with locked(self.folder):
+            study = self._open()
+            minutes = self._minutes(study)
+            self._compare(study, splits, minutes)
+            self._prepare(study, minutes)
+            try:
+                self._watch(study, self._job(minutes), on_time)
+            finally:
+                found = self._found(study, minutes)
+                write_results(found, self.loaded, self.overrides)
+        if not found.trials:
+            raise ConfigError(
+                "The time sufficed for no trial.",
+                "Give more --time, or shorter trials: [tune] trial_minutes.",
+                "--time",
+            )
+        return found
+
+    def _splits(self) -> Splits:
+        splits = find_splits(self.loaded.experiment, only=("train", "valid"))
+        splits.raise_errors()
+        splits.need("train")
+        splits.need("valid")
+        splits.log()
+        return splits
+
+    def _open(self) -> Study:
+        return open_study(
+            self.folder, maximize=self.maximize, startup=self.loaded.experiment.tune.startup
+        )
+
+    def _minutes(self, study: Study) -> float:
+        """Of each trial: as configured, as before, or a share of the time."""
+        given, known = self.loaded.experiment.tune.trial_minutes, study.user_attrs.get("minutes")
+        share = max(_SHARE * self.seconds, min(_SHORTEST, self.seconds / _FEWEST))
+        minutes = float(given or known or round(share / 60, 3))
+        if self.seconds < 60 * minutes:
+            raise ConfigError(
+                f"A trial takes {format_duration(60 * minutes)}, the time is "
+                f"{format_duration(self.seconds)}.",
+                "Give more --time. Shorter trials ([tune] trial_minutes) are possible only in a "
+                "new search (--fresh).",
+                "--time",
+            )
+        return minutes
+
+    def _compare(self, study: Study, splits: Splits, minutes: float) -> None:
+        """Note what the trials have in common, or compare it with what an earlier search noted.
+
+        Raises
+        ------
+        ConfigError : the scores would not compare.
+        """
+        now = {
+            **fixed_values(self.loaded.experiment, splits),
+            "tune.space": {p.name: str(p) for p in self.parameters},
+            "tune.metric": self.metric,
+            "tune.trial_minutes": minutes,
+            "--backend": self.backend,
+        }
+        before = study.user_attrs.get("common")
+        if before is None:
+            study.set_user_attr("common", now)
+            study.set_user_attr("minutes", minutes)
+            return
+        changed = sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+        if changed:
+            raise ConfigError(
+                f"The search here had other values of: {', '.join(changed)}.",
+                "Restore them, or start anew with --fresh: the old search moves aside.",
+                str(self.folder / FILE_NAME),
+            )
+
+    def _prepare(self, study: Study, minutes: float) -> None:
+        """Settle what an earlier search left open, and let the config as it is come first."""
+        for trial in records(study):
+            if trial.state is State.RUNNING:
+                abandon(study, trial, State.INTERRUPTED, "its process was ended")
+        trials = records(study)
+        self._known = {t.number for t in trials}
+        self.say(
+            f"{len(self.parameters)} keys, trials of {format_duration(60 * minutes)}, "
+            f"{self.metric} decides ({'higher' if self.maximize else 'lower'} is better)."
+        )
+        if self.processes > 1:
+            self.say(f"{self.processes} trials at a time share {os.cpu_count()} processors.")
+        if trials:
+            best = best_of(trials, maximize=self.maximize)
+            score = f", the best {self.metric} is {best.score:.4f}" if best else ""
+            self.say(f"The search goes on: {len(trials)} trial(s) so far{score}.")
+        started = any(t.is_start and t.state in (State.FINISHED, State.PRUNED) for t in trials)
+        if not started and not _start_is_waiting(study):
+            values = {p.name: p.stored(p.start) for p in self.parameters}
+            study.enqueue_trial(values, user_attrs={"start": True})
+
+    def _job(self, minutes: float) -> Job:
+        tune = self.loaded.experiment.tune
+        return Job(
+            config=self.loaded.path,
+            overrides=self.overrides,
+            folder=self.folder,
+            backend=self.backend if self.train is one.train else None,
+            parameters=self.parameters,
+            metric=self.metric,
+            maximize=self.maximize,
+            minutes=minutes,
+            deadline=self.deadline,
+            limit=tune.trials,
+            startup=tune.startup,
+            prune=tune.prune,
+            seed=self.loaded.experiment.train.seed,
+            processes=self.processes,
+        )
+
+    def _watch(self, study: Study, job: Job, on_time: Callable[[float, int], None] | None) -> None:
+        """Run the processes, start a dead one again, and tell of each trial that is done."""
+        context = multiprocessing.get_context("spawn")
+        stop, failures = context.Event(), context.SimpleQueue()
+        start = partial(_start, context, job, stop=stop, failures=failures, train=self.train)
+        workers = {number: start(number) for number in range(self.processes)}
+        patience = _SECONDS_TO_STOP
+        hard_stop = self.deadline + _OVERTIME * self.seconds
+        try:
+            while workers and time.time() < hard_stop:
+                time.sleep(_LOOK)
+                if on_time is not None:
+                    left = max(0.0, self.deadline - time.time())
+                    on_time(self.seconds - left, round(self.seconds))
+                for number, worker in list(workers.items()):
+                    if worker.is_alive():
+                        continue
+                    del workers[number]
+                    if not failures.empty():
+                        raise FlexsegError(*failures.get())
+                    if worker.exitcode:
+                        self._bury(study, number, worker.exitcode)
+                        workers[number] = start(number)
+                self._tell(study)
+            if workers:
+                patience = _SECONDS_TO_END
+                logger.warning("The time is over: the trials that still run are ended.")
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "The search was stopped; its trials are kept.", "The same command goes on."
+            ) from None
+        finally:
+            self._stop(study, list(workers.values()), stop, patience)
+
+    def _stop(self, study: Study, workers: list[Any], stop: Any, patience: float) -> None:
+        stop.set()
+        until = time.monotonic() + patience
+        for worker in workers:
+            with suppress(KeyboardInterrupt):
+                worker.join(max(0.0, until - time.monotonic()))
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
+        for trial in records(study):
+            if trial.state is State.RUNNING:
+                abandon(study, trial, State.INTERRUPTED, "the search was stopped")
+        self._tell(study, strict=False)
+
+    def _bury(self, study: Study, number: int, exit_code: int) -> None:
+        """Note what the trial of a dead process died of."""
+        reason = f"its process ended with code {exit_code}"
+        if exit_code < 0:
+            reason = f"its process was killed by signal {-exit_code}: often for want of memory"
+        died = [t for t in records(study) if t.state is State.RUNNING and t.worker == number]
+        for trial in died:
+            abandon(study, trial, State.FAILED, reason)
+        self._deaths = 0 if died else self._deaths + 1
+        if self._deaths > _DEATHS:
+            raise TrainingError(
+                f"The processes of the search cannot begin: {reason}.",
+                "Run `flexseg train` with this config to see why.",
+            )
+
+    def _tell(self, study: Study, *, strict: bool = True) -> None:
+        """Show the trials that have ended since, and drop the weights that are not the best."""
+        trials = records(study)
+        new = [t for t in trials if t.number not in self._known and t.state is not State.RUNNING]
+        if not new:
+            return
+        best = best_of(trials, maximize=self.maximize)
+        for trial in new:
+            self._known.add(trial.number)
+            self.say(line_of(trial, best, self.metric))
+        keep_small(self.folder, [t for t in trials if t.state is not State.RUNNING], best)
+        if strict:
+            raise_if_hopeless(trials)
+
+    def _found(self, study: Study, minutes: float) -> Found:
+        trials = records(study)
+        return Found(
+            folder=self.folder,
+            metric=self.metric,
+            maximize=self.maximize,
+            minutes=minutes,
+            parameters=self.parameters,
+            trials=trials,
+            best=best_of(trials, maximize=self.maximize),
+            start=next((t for t in trials if t.is_start and t.state is State.FINISHED), None),
+            importance=importances(study),
+            config=self.folder / "best.toml",
+            table=self.folder / "trials.csv",
+        )
+
+
+def _start(
+    context: Any, job: Job, number: int, *, stop: Any, failures: Any, train: one.Train
+) -> Any:
+    worker = context.Process(target=work_alone, args=(job, number, stop, failures, train))
+    worker.start()
+    return worker
+
+
+def _start_is_waiting(study: Study) -> bool:
+    from optuna.trial import TrialState
+
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return any(trial.user_attrs.get("start") for trial in waiting)

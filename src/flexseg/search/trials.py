@@ -1,0 +1,304 @@
+"""The trials of a search: one process that draws values, trains with them, and notes the score.
+
+Several of these work on one study. None of them knows of the others; `search` starts them and
+watches over them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexseg.config.load import LoadedConfig, load
+from flexseg.errors import FlexsegError, Interrupted, TrainingError
+from flexseg.outputs import make_folder
+from flexseg.search.space import Parameter, override
+from flexseg.search.study import (
+    State,
+    TrialRecord,
+    ask,
+    note,
+    open_study,
+    records,
+    tell,
+    try_again,
+)
+from flexseg.search.trial_report import Flag, Report
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import Trial
+
+logger = logging.getLogger(__name__)
+
+LOG_FILE = "training.log"
+# So often may values come up again that were tried before the space counts as exhausted.
+_REPEATS = 50
+# A trial without a measured one before it is expected to take so much longer than its minutes.
+_OVERHEAD = 0.03
+
+
+@dataclass(frozen=True)
+class Job:
+    """What each process of a search must know.
+
+    Attributes
+    ----------
+    folder : of the study and its trials.
+    backend : engine that a process loads before its first trial; None: none.
+    metric : name of the score among the values of an epoch.
+    minutes : of each trial.
+    deadline : `time.time()` at which the last trial must be done.
+    limit : trials at most; 0: any number.
+    processes : how many share this machine.
+    """
+
+    config: Path
+    overrides: tuple[str, ...]
+    folder: Path
+    backend: str | None
+    parameters: tuple[Parameter, ...]
+    metric: str
+    maximize: bool
+    minutes: float
+    deadline: float
+    limit: int
+    startup: int
+    prune: bool
+    seed: int
+    processes: int
+
+    def open(self, worker: int = 0) -> Study:
+        """The study; each process draws values of its own."""
+        return open_study(
+            self.folder,
+            maximize=self.maximize,
+            startup=self.startup,
+            prune=self.prune,
+            seed=self.seed + worker,
+        )
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's run is."""
+        return self.folder / f"trial_{number}"
+
+    def load(self, values: Mapping[str, Any], folder: Path, minutes: float) -> LoadedConfig:
+        """The config of a trial: all its files in a folder, as few as possible."""
+        return load(
+            self.config,
+            [
+                *self.overrides,
+                *(override(name, value) for name, value in values.items()),
+                f"train.run_dir={folder}",
+                f"train.model_dir={folder / 'models'}",
+                f"train.eval_dir={folder / 'eval'}",
+                f"train.minutes={minutes}",
+                "train.epoch_change_infer=False",
+                "train.epoch_change_tiled_infer=False",
+                "generator.debug=False",
+                "model.show_summary=False",
+            ],
+        )
+
+    def may_begin(self, trials: list[TrialRecord]) -> bool:
+        """Whether there is time for another trial, and it is wanted."""
+        counted = [t for t in trials if t.state is not State.INTERRUPTED]
+        if self.limit and len(counted) >= self.limit:
+            return False
+        seconds = 60 * self.minutes
+        known = [t.seconds - seconds for t in trials if t.state is State.FINISHED]
+        overhead = max([0.0, *known]) if known else _OVERHEAD * seconds
+        return time.time() + seconds + overhead <= self.deadline
+
+    def is_exhausted(self, trials: list[TrialRecord]) -> bool:
+        """Every combination of values was tried."""
+        tried = {_text(t.values) for t in trials if t.state is not State.INTERRUPTED}
+        return len(tried) >= math.prod(p.count for p in self.parameters)
+
+
+Train = Callable[[LoadedConfig, Report], None]
+
+
+def train(loaded: LoadedConfig, report: Report) -> None:
+    """Train one trial; what it prints is in `training.log` of its folder.
+
+    Raises
+    ------
+    FlexsegError : anything that the user can act on.
+    """
+    import keras
+    from rich.console import Console
+
+    from flexseg.search.epoch_report import EpochReport
+    from flexseg.training.memory import release
+    from flexseg.training.trainer import Training
+
+    with (loaded.experiment.train.run_dir / LOG_FILE).open("w", encoding="utf-8") as file:
+        console = Console(file=file, width=200)
+        handler = logging.StreamHandler(file)
+        log = logging.getLogger("flexseg")
+        kept, log.handlers[:] = log.handlers[:], [handler]
+        try:
+            training = Training(loaded, console, started=report.started)
+            training.callbacks.append(EpochReport(report))
+            training.run()
+        finally:
+            log.handlers[:] = kept
+            keras.utils.clear_session()  # the graphs of all trials would stay otherwise
+            release()
+
+
+def work(job: Job, worker: int, stop: Flag, train: Train) -> None:
+    """Run trials until the time is over, enough are done, or it is asked to stop.
+
+    Parameters
+    ----------
+    worker : number of this process among those of the search, from 0.
+    train : trains one trial.
+    """
+    study = job.open(worker)
+    if records(study):
+        study.sampler.reseed_rng()  # the draws of the beginning were tried already
+    distributions = {p.name: p.distribution() for p in job.parameters}
+    repeated = 0
+    while not stop.is_set():
+        earlier = records(study)
+        if not job.may_begin(earlier) or job.is_exhausted(earlier) or repeated > _REPEATS:
+            break
+        trial = ask(study, job.folder, distributions)
+        values = {p.name: p.value(trial.params[p.name]) for p in job.parameters}
+        note(trial, worker=worker, values=_text(values))
+        same = next((t for t in earlier[::-1] if _decided(t) and t.values == values), None)
+        if same is not None and "start" not in trial.user_attrs:
+            repeated += 1
+            _finish(study, trial, same.state, same.score, f"the same values as trial {same.number}")
+            continue
+        repeated = 0
+        if not _try(job, study, trial, values, stop, train):
+            break
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _decided(trial: TrialRecord) -> bool:
+    return trial.state in (State.FINISHED, State.PRUNED, State.FAILED)
+
+
+def _try(
+    job: Job, study: Study, trial: Trial, values: Mapping[str, Any], stop: Flag, train: Train
+) -> bool:
+    """Train one trial and note how it went; False: there is no point in another one."""
+    report = Report(trial, job.metric, 60 * job.minutes, stop)
+    state, reason = State.FINISHED, ""
+    try:
+        folder = make_folder(job.trial_folder(trial.number))
+        train(job.load(values, folder, job.minutes), report)
+        if report.interrupted:
+            raise Interrupted("The search was stopped.", "The same command goes on.")
+        if report.pruned:
+            when = f"after {report.share:.0%} of the time"
+            state, reason = State.PRUNED, f"below the median of the others {when}"
+        elif report.score is None:
+            raise TrainingError(
+                "The time sufficed for no epoch.", "Give trials more time: [tune] trial_minutes."
+            )
+    except (Interrupted, KeyboardInterrupt):
+        state, reason = State.INTERRUPTED, "the search was stopped"
+    except FlexsegError as error:
+        state, reason = State.FAILED, error.problem
+    except MemoryError:
+        state, reason = State.FAILED, "the memory did not suffice"
+    except Exception as error:  # a combination of values may fail in the engine itself
+        logger.debug("trial %d", trial.number, exc_info=True)
+        first = (str(error).strip().splitlines() or [""])[0]
+        state, reason = State.FAILED, f"{type(error).__name__}: {first}"[:300]
+    note(trial, seconds=round(report.elapsed(), 1), epochs=report.epochs)
+    _finish(study, trial, state, report.score, reason)
+    hopeless = state is State.FAILED and "start" in trial.user_attrs
+    return state is not State.INTERRUPTED and not hopeless
+
+
+def _finish(study: Study, trial: Trial, state: State, score: float | None, reason: str) -> None:
+    """Note how a trial ended; an interrupted one is tried again."""
+    note(trial, state=state, reason=reason)
+    if score is not None:
+        note(trial, score=score)
+    tell(study, trial, state, score)
+    if state is State.INTERRUPTED:
+        try_again(study, next(t for t in records(study) if t.number == trial.number))
+
+
+def work_alone(job: Job, worker: int, stop: Any, failures: Any, train: Train) -> None:
+    """`work` as a process of its own.
+
+    Parameters
+    ----------
+    stop : event by which the search ends.
+    failures : queue for the error that keeps this process from working at all.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search hears it, and tells us
+    _end_with_parent()
+    _share_machine(worker, job.processes)
+    try:
+        if job.backend is not None:
+            _load_engine(job.backend)
+        work(job, worker, stop, train)
+    except FlexsegError as error:
+        failures.put((error.problem, error.fix, error.where))
+        sys.exit(error.exit_code)
+
+
+def _load_engine(backend: str) -> None:
+    """Seconds that are not to be those of the first trial."""
+    from flexseg.backend import select
+
+    select(backend)
+    import flexseg.training.trainer  # noqa: F401
+
+    # It warns of graphs that are made anew, as they must be for each trial.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _end_with_parent() -> None:
+    """A search that was killed leaves no trainings behind."""
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _share_machine(worker: int, processes: int) -> None:
+    """Take this process' share of the processors and of a GPU's memory, before an engine starts."""
+    if processes == 1:
+        return
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_setaffinity"):
+        own = sorted(os.sched_getaffinity(0))
+        count = len(own)
+        if count >= processes:
+            os.sched_setaffinity(0, own[worker % processes :: processes])
+    threads = str(max(1, count // processes))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -1,0 +1,119 @@
+"""How a training runs its course: by epochs or by the clock, with which learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import keras
+
+from flexseg.batches.batches import BatchDataset
+from flexseg.config.schema import Experiment
+from flexseg.config.train import TrainConfig
+from flexseg.training.averaging import AveragedWeights
+from flexseg.training.callbacks import Remembered
+from flexseg.training.checkpoint import Progress
+from flexseg.training.clock import Clock, TimeLimit
+from flexseg.training.schedule import LearningRate, factor
+
+# More epochs than any time suffices for.
+_ENDLESS = 1_000_000
+# A training that has used this much of its time is over.
+_NEARLY = 0.97
+# Shorter times are told in seconds.
+_MINUTES_FROM = 120.0
+
+
+def is_over(train: TrainConfig, progress: Progress) -> bool:
+    """All epochs or minutes are over, or early stopping has ended the training."""
+    waited = progress.callbacks.get("stopper", {}).get("wait", 0)
+    if 0 < train.patience <= waited:
+        return True
+    if not train.minutes:
+        return progress.epoch >= train.epochs
+    finished = progress.callbacks.get("clock", {}).get("minutes", 0.0)
+    used = max(60 * finished, progress.seconds)
+    # Without a validation there is nothing to keep.
+    return progress.epoch > 0 and used >= _NEARLY * 60 * train.minutes
+
+
+def clock_of(train: TrainConfig, started: float, progress: Progress) -> Clock:
+    """The clock of a training; without `[train] minutes` its time is endless.
+
+    Parameters
+    ----------
+    started : `time.monotonic()` of when the time of `[train] minutes` begins.
+    """
+    return Clock(60 * train.minutes or math.inf, started, progress.seconds)
+
+
+class Course:
+    """When a training ends, and what its learning rate is until then.
+
+    Parameters
+    ----------
+    batches : of the training.
+    clock : see `clock_of`.
+
+    Attributes
+    ----------
+    epochs : epochs at most.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        batches: BatchDataset,
+        validation: BatchDataset | None,
+        clock: Clock,
+    ) -> None:
+        self.train = experiment.train
+        self.rate = experiment.model.learning_rate
+        self.batches = batches
+        self.limit: TimeLimit | None = None
+        self.epochs = self.train.epochs
+        if self.train.minutes:
+            self.limit = TimeLimit(clock, len(validation.plan) if validation else 0)
+            self.epochs = _ENDLESS
+
+    def callbacks(self, remember: Remembered) -> list[keras.callbacks.Callback]:
+        """They set the learning rate and stop in time; what they remember goes to `remember`."""
+        train = self.train
+        callbacks: list[keras.callbacks.Callback] = []
+        if train.schedule != "constant" or train.warmup:
+            course = partial(factor, train.schedule, warmup=train.warmup, cycles=train.snapshots)
+            # After the warm-up a constant rate is the reducer's to change.
+            until = train.warmup if train.schedule == "constant" else math.inf
+            callbacks.append(LearningRate(self.rate, course, self.done, until))
+        if self.limit is not None:
+            remember["clock"] = (self.limit, ("minutes",))
+            callbacks.append(self.limit)
+        return callbacks
+
+    def done(self, batch: int) -> float:
+        """Share of the training that is done before batch `batch` of the present epoch."""
+        if self.limit is not None:
+            return self.limit.share()
+        done = (self.batches.start + batch) / len(self.batches.plan)
+        return (self.batches.epoch + done) / self.epochs
+
+    def ends(self, epoch: int) -> str:
+        """How far the training is in epoch number `epoch`, counted from 1, for people."""
+        if self.limit is None:
+            return f"{epoch}/{self.epochs}"
+        clock = self.limit.clock
+        passed, given = clock.elapsed(), clock.seconds
+        if given < _MINUTES_FROM:
+            return f"{epoch} ({passed:.0f} of {given:.0f} s)"
+        return f"{epoch} ({passed / 60:.1f} of {given / 60:.1f} min)"
+
+
+def averaging(
+    ema: float, callbacks: Sequence[keras.callbacks.Callback]
+) -> list[keras.callbacks.Callback]:
+    """The callbacks, with averaged weights in the network while they act at an epoch's end."""
+    if not ema:
+        return list(callbacks)
+    averaged = AveragedWeights()
+    return [averaged, *callbacks, averaged.after]

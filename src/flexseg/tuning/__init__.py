@@ -1,1 +1,0 @@
-"""`flexseg tune`: looking for better values of a config."""

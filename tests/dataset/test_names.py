@@ -1,0 +1,126 @@
+"""Names of augmented copies lead back to their original; other names stay what they are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexseg.config import Experiment
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.names import base_name, is_augmented
+
+# As the originals and their tools write them (original-systems: transforms, offline generators).
+PREFIXES = [
+    "hfliped_",
+    "vfliped_",
+    "hflipped_",
+    "rotated_90_",
+    "rotated_-15_",
+    "rotated_22.5_",
+    "shrinked_0_8_",
+    "sheared_0_1_",
+    "hflipped_sheared_0_1_",
+    "vflipped_sheared_0_1_",
+    "hvflipped_sheared_0_1_",
+    "deformed_alpha_1300_sigmoid_8_",
+    "deformed_alpha_1300_sigmoid_8.0_",
+    "distorted_0.02_rsigma0.5_sigma40_",
+    "barrdistorted_101_0.3_0.3_",
+    "barrdistorted_1001_0.3_0.3_",
+    "pincdistorted_1005_0.3_-0.3_",
+    "sharpened_1_",
+    "sharpened_1.0_",
+    "brightened_1.2_10",
+    "hflip_rotation_2_",
+    "contrast_gamma_1_",
+    "brightness_12_",
+]
+STEMS = ["30", "10003_spleen_26", "scan", "100123", "p01-slice 7", "a.b"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("stem", STEMS)
+def test_prefix_is_taken_off(prefix: str, stem: str) -> None:
+    assert base_name(prefix + stem) == stem
+    assert is_augmented(prefix + stem)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PREFIXES), max_size=4), st.sampled_from(STEMS))
+def test_stacked_prefixes(prefixes: list[str], stem: str) -> None:
+    name = "".join(prefixes) + stem
+    assert base_name(name) == stem
+    assert is_augmented(name) is bool(prefixes)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "rotated_scan",
+        "rotated_",
+        "rotated",
+        "flipped_left_1",
+        "mirrored_x",
+        "hfliped_",
+        "sharpened_image",
+        "barrdistorted_1001_0.3_0.3_",
+        "barrdistorted_1_0.3_0.3_5",
+        "distorted_1_2",
+        "deformed_alpha_x_sigmoid_8_1",
+        "shrinked_2_5_a",
+        "brightened_scan",
+        "contrast_01_003",
+        "crop_1_2",
+        "noise_3_x",
+        "scan_hfliped_1",
+        "12_34",
+        "",
+    ],
+)
+def test_other_names_stay(stem: str) -> None:
+    assert base_name(stem) == stem
+    assert not is_augmented(stem)
+
+
+@pytest.mark.parametrize("word", ["rotated", "flipped", "mirrored"])
+def test_bare_words_before_a_number(word: str) -> None:
+    assert base_name(f"{word}_123") == "123"
+
+
+@pytest.mark.parametrize(
+    ("case_id", "pattern", "group"),
+    [
+        ("hfliped_p1_3", None, "p1_3"),
+        ("barrdistorted_1001_0.3_0.3_p1_3", r"^(p\d+)_", "p1"),
+        ("rotated_90_p1_3_x", r"_(\d+)_", "3"),
+        ("hfliped_p1_3", r"^(hfliped)", "hfliped"),
+    ],
+    ids=["original", "pattern", "not-the-angle", "asked-for-the-prefix"],
+)
+def test_copies_are_in_the_group_of_their_original(
+    case_id: str, pattern: str | None, group: str
+) -> None:
+    assert group_of(case_id, pattern) == group
+
+
+def test_every_name_of_our_own_augmenter_is_known() -> None:
+    from flexseg.augment.policy import variants_of
+
+    augmentor = dict.fromkeys(
+        ("deformation", "distortion", "barrdistortion", "pincdistortion", "sharpening",
+         "brightening"),
+        True,
+    )  # fmt: skip
+    experiment = Experiment.model_validate({"augmentor": augmentor | {"shears": [0.1, 0.25]}})
+    variants = variants_of(experiment)
+    assert len(variants) > 15
+    assert {base_name(f"{v.prefix}10003_spleen_26") for v in variants} == {"10003_spleen_26"}
+
+
+def test_every_transform_of_a_recipe_is_known() -> None:
+    from flexseg.augment.geometric import GEOMETRIC
+    from flexseg.augment.photometric import PHOTOMETRIC
+
+    for name in (*GEOMETRIC, *PHOTOMETRIC):
+        assert base_name(f"hflip_{name}_3_scan") == "scan", name

@@ -1,0 +1,140 @@
+"""Overlap of shapes whose areas are known in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from flexseg.evaluation.metrics.overlap import Overlap, confusion, overlaps
+
+
+def _box(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+    labels = np.zeros((60, 80), np.uint8)
+    labels[top : top + height, left : left + width] = 1
+    return labels
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    y, x = np.mgrid[-200:201, -200:201]
+    return (x**2 + y**2 <= radius**2).astype(np.uint8)
+
+
+def _score(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Overlap:
+    return overlaps(confusion(reference, prediction, 2))[1]
+
+
+class TestShiftedBox:
+    @pytest.mark.parametrize("shift", [0, 1, 7, 19, 20, 30])
+    def test_scores_follow_from_the_common_width(self, shift: int) -> None:
+        o = _score(_box(10, 5, 30, 20), _box(10, 5 + shift, 30, 20))
+        common = 30 * max(0, 20 - shift)
+        assert (o.true_positive, o.false_positive, o.false_negative) == (
+            common,
+            600 - common,
+            600 - common,
+        )
+        assert o.dice == pytest.approx(common / 600)
+        assert o.iou == pytest.approx(common / (1200 - common))
+        assert o.precision == o.recall == pytest.approx(common / 600)
+
+    def test_box_inside_of_a_larger_one(self) -> None:
+        o = _score(_box(0, 0, 40, 40), _box(10, 10, 20, 20))
+        assert o.precision == 1
+        assert o.recall == pytest.approx(400 / 1600)
+        assert o.dice == pytest.approx(2 * 400 / 2000)
+        assert o.iou == pytest.approx(400 / 1600)
+
+    def test_prediction_too_large(self) -> None:
+        o = _score(_box(10, 10, 20, 20), _box(0, 0, 40, 40))
+        assert (o.precision, o.recall) == (pytest.approx(0.25), 1)
+
+
+def test_concentric_discs() -> None:
+    """Dice 2 r^2 / (r^2 + R^2), up to the pixels of the rim."""
+    for inner, outer in ((50, 100), (120, 150), (190, 195)):
+        o = _score(_disc(outer), _disc(inner))
+        assert o.dice == pytest.approx(2 * inner**2 / (inner**2 + outer**2), abs=2e-3)
+        assert o.iou == pytest.approx(inner**2 / outer**2, abs=2e-3)
+        assert o.recall == pytest.approx(inner**2 / outer**2, abs=2e-3)
+        assert o.precision == 1
+
+
+class TestStatus:
+    nothing = np.zeros((60, 80), np.uint8)
+    box = _box(1, 2, 3, 4)
+
+    def test_scored(self) -> None:
+        o = _score(self.box, _box(40, 40, 3, 4))
+        assert o.status == "scored"
+        assert o.dice == o.iou == o.precision == o.recall == 0
+
+    def test_missed(self) -> None:
+        o = _score(self.box, self.nothing)
+        assert o.status == "missed"
+        assert o.dice == o.iou == o.recall == 0
+        assert math.isnan(o.precision)
+        assert (o.reference, o.prediction) == (12, 0)
+
+    def test_false_positive(self) -> None:
+        o = _score(self.nothing, self.box)
+        assert o.status == "false positive"
+        assert o.dice == o.iou == o.precision == 0
+        assert math.isnan(o.recall)
+        assert (o.reference, o.prediction) == (0, 12)
+
+    def test_absent(self) -> None:
+        o = _score(self.nothing, self.nothing)
+        assert o.status == "absent"
+        assert all(math.isnan(v) for v in (o.dice, o.iou, o.precision, o.recall))
+
+
+def test_specificity_and_area_error() -> None:
+    o = _score(_box(0, 0, 40, 40), _box(10, 10, 20, 20))
+    assert (o.specificity, o.area_error) == (1, pytest.approx(400 / 1600 - 1))
+    o = _score(_box(10, 10, 20, 20), _box(0, 0, 40, 40))
+    assert o.specificity == pytest.approx(1 - 1200 / (60 * 80 - 400))
+    assert o.area_error == pytest.approx(3)
+    full = np.ones((60, 80), np.uint8)
+    assert math.isnan(_score(full, full).specificity)
+    assert math.isnan(_score(1 - full, full).area_error)
+
+
+class TestConfusion:
+    def test_rows_are_the_reference(self) -> None:
+        reference = np.array([[0, 0, 1, 2]], np.uint8)
+        prediction = np.array([[0, 2, 1, 1]], np.uint8)
+        expected = [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
+        np.testing.assert_array_equal(confusion(reference, prediction, 3), expected)
+
+    def test_many_classes_do_not_overflow(self) -> None:
+        reference = np.full((1, 5), 254, np.uint8)
+        matrix = confusion(reference, reference, 255)
+        assert matrix[254, 254] == 5 and matrix.sum() == 5
+
+    @given(
+        classes=st.integers(2, 6),
+        height=st.integers(1, 9),
+        width=st.integers(1, 9),
+        seed=st.integers(0, 1000),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_scores_equal_those_of_sets(
+        self, classes: int, height: int, width: int, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        a, b = rng.integers(0, classes, (2, height, width)).astype(np.uint8)
+        for c, o in enumerate(overlaps(confusion(a, b, classes))):
+            u, v = set(np.flatnonzero(a == c)), set(np.flatnonzero(b == c))
+            assert (o.reference, o.prediction) == (len(u), len(v))
+            assert o.true_negative == a.size - len(u | v)
+            if u or v:
+                assert o.dice == pytest.approx(2 * len(u & v) / (len(u) + len(v)))
+                assert o.iou == pytest.approx(len(u & v) / len(u | v))
+                assert o.dice == pytest.approx(2 * o.iou / (1 + o.iou))
+            else:
+                assert o.status == "absent"

@@ -1,0 +1,352 @@
+"""Folders of images to folders of masks: what is written, and what never is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from flexseg.config.inference import InferConfig
+from flexseg.config.load import load
+from flexseg.errors import ConfigError, DataError
+from flexseg.inference.image_folder import Targets, images_of, infer, targets_for
+from flexseg.inference.loading import infer as infer_config
+from flexseg.inference.predictor import Predictor
+from flexseg.models.package import ModelPackage
+
+Make = Callable[..., Predictor]
+PALETTE = [10, 20, 30, 0, 0, 255, 255, 128, 0]
+
+
+def _stripes(height: int, width: int) -> NDArray[np.uint8]:
+    """Class ids: three vertical stripes."""
+    columns = np.arange(width) * 3 // width
+    return np.tile(columns.astype(np.uint8), (height, 1))
+
+
+def _painted(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image whose brightest channel is the class."""
+    return (np.eye(3)[labels] * 200 + 20).astype(np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, size in (("a.png", (8, 9)), ("b.png", (24, 27)), ("c.png", (13, 30))):
+        Image.fromarray(_painted(_stripes(*size))).save(folder / name)
+    return folder
+
+
+class TestMasks:
+    def test_indexed_png_of_the_native_size(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        result = infer(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
+        assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == [
+            "a.png",
+            "b.png",
+            "c.png",
+        ]
+        for name, size in (("a.png", (8, 9)), ("b.png", (24, 27))):
+            with Image.open(tmp_path / "out" / name) as mask:
+                assert mask.mode == "P"
+                assert mask.getpalette()[:9] == PALETTE
+                np.testing.assert_array_equal(np.asarray(mask), _stripes(*size))
+                shown = np.asarray(mask.convert("RGB"))
+            assert tuple(shown[0, -1]) == (255, 128, 0)
+        with Image.open(tmp_path / "out" / "c.png") as mask:
+            assert mask.size == (30, 13)
+            agreement = (np.asarray(mask) == _stripes(13, 30)).mean()
+        assert agreement > 0.9
+        assert result.failed == {}
+
+    def test_areas_are_counted_and_written(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        result = infer(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
+        expected = {"background": 24, "class 1": 24, "class 2": 24}
+        assert result.areas["a.png"] == expected
+        summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert summary["pixels_per_class"]["a.png"] == expected
+        assert sum(summary["pixels_per_class"]["c.png"].values()) == 13 * 30
+        assert summary["failed"] == {}
+
+    def test_all_outputs(self, brightest_channel: Make, images: Path, tmp_path: Path) -> None:
+        targets = Targets(
+            tmp_path / "m", tmp_path / "over", tmp_path / "color", tmp_path / "probabilities"
+        )
+        infer(brightest_channel((8, 9)), images, targets, alpha=0.5)
+        with Image.open(tmp_path / "over" / "b.png") as merged:
+            assert merged.mode == "RGB"
+            pixels = np.asarray(merged)
+        image = _painted(_stripes(24, 27))
+        np.testing.assert_array_equal(pixels[:, :9], image[:, :9])
+        middle = 0.5 * image[12, 13] + 0.5 * np.array([0, 0, 255])
+        assert np.abs(pixels[12, 13] - middle).max() <= 0.5
+        with Image.open(tmp_path / "color" / "b.png") as color:
+            colors = np.array(PALETTE, np.uint8).reshape(3, 3)
+            np.testing.assert_array_equal(np.asarray(color), colors[_stripes(24, 27)])
+        with np.load(tmp_path / "probabilities" / "b.npz") as archive:
+            p = archive["probabilities"]
+        assert p.shape == (24, 27, 3) and p.dtype == np.float16
+        np.testing.assert_array_equal(p.argmax(axis=-1), _stripes(24, 27))
+
+    def test_binary_mask_and_its_colors(self, brightness: Make, tmp_path: Path) -> None:
+        pixels = np.zeros((10, 20, 3), np.uint8)
+        pixels[:, 10:] = 255
+        source = tmp_path / "bright.png"
+        Image.fromarray(pixels).save(source)
+        targets = Targets(tmp_path / "m", colorized=tmp_path / "color")
+        result = infer(brightness((10, 20)), source, targets)
+        assert result.areas == {"bright.png": {"background": 100, "class 1": 100}}
+        with Image.open(tmp_path / "m" / "bright.png") as mask:
+            assert set(np.unique(np.asarray(mask))) == {0, 1}
+        with Image.open(tmp_path / "color" / "bright.png") as color:
+            shown = np.asarray(color)
+        assert (shown[:, :10] == (10, 20, 30)).all()
+        assert (shown[:, 10:] == (0, 0, 255)).all()
+
+
+class TestSources:
+    def test_single_file(self, brightest_channel: Make, images: Path, tmp_path: Path) -> None:
+        steps: list[tuple[int, int]] = []
+        result = infer(
+            brightest_channel((8, 9)),
+            images / "b.png",
+            Targets(tmp_path / "out"),
+            on_image=lambda *step: steps.append(step),
+        )
+        assert list(result.areas) == ["b.png"]
+        assert [p.name for p in (tmp_path / "out").glob("*.png")] == ["b.png"]
+        assert steps == [(1, 1)]
+
+    def test_unreadable_files_are_listed_and_the_others_predicted(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        whole = (images / "b.png").read_bytes()
+        (images / "b.png").write_bytes(whole[: len(whole) // 2])
+        (images / "empty.png").write_bytes(b"")
+        np.save(images / "five.npy", np.zeros((8, 8, 5), np.uint8))
+        steps: list[tuple[int, int]] = []
+        result = infer(
+            brightest_channel((8, 9)),
+            images,
+            Targets(tmp_path / "out"),
+            on_image=lambda *step: steps.append(step),
+        )
+        assert sorted(result.areas) == ["a.png", "c.png"]
+        assert sorted(result.failed) == ["b.png", "empty.png", "five.npy"]
+        assert "the file is empty" in result.failed["empty.png"]
+        assert "5 channels" in result.failed["five.npy"]
+        assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["a.png", "c.png"]
+        summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert sorted(summary["failed"]) == ["b.png", "empty.png", "five.npy"]
+        assert [done for done, _ in steps] == [1, 2, 3, 4, 5]
+        assert {total for _, total in steps} == {5}
+
+    def test_16_bit_grey_and_rgba(self, brightness: Make, tmp_path: Path) -> None:
+        source = tmp_path / "images"
+        source.mkdir()
+        deep = np.full((12, 10), 20_000, np.uint16)
+        deep[:, 5:] = 50_000
+        cv2.imwrite(str(source / "deep.png"), deep)
+        rgba = np.zeros((12, 10, 4), np.uint8)
+        rgba[:, 5:, :3] = 200
+        rgba[..., 3] = np.random.default_rng(0).integers(0, 256, (12, 10))
+        Image.fromarray(rgba).save(source / "rgba.png")
+        targets = Targets(tmp_path / "m", tmp_path / "over")
+        result = infer(brightness((12, 10)), source, targets)
+        assert result.failed == {}
+        for name in ("deep.png", "rgba.png"):
+            with Image.open(tmp_path / "m" / name) as mask:
+                expected = np.repeat([[0] * 5 + [1] * 5], 12, axis=0)
+                np.testing.assert_array_equal(np.asarray(mask), expected)
+            with Image.open(tmp_path / "over" / name) as merged:
+                assert merged.mode == "RGB" and merged.size == (10, 12)
+
+    @pytest.mark.parametrize(("size", "said"), [((33, 37), True), ((32, 37), False)])
+    def test_images_much_larger_than_the_network(
+        self,
+        brightest_channel: Make,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        size: tuple[int, int],
+        said: bool,
+    ) -> None:
+        Image.fromarray(_painted(_stripes(*size))).save(tmp_path / "a.png")
+        with caplog.at_level("INFO", logger="flexseg"):
+            infer(brightest_channel((8, 9)), tmp_path / "a.png", Targets(tmp_path / "out"))
+        assert ("1 image(s) are more than 4 times" in caplog.text) == said
+
+    def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("hello")
+        with pytest.raises(DataError, match=r"\.txt is no image format"):
+            images_of(tmp_path / "notes.txt")
+
+    def test_a_folder_without_images(self, brightest_channel: Make, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(DataError, match="no images"):
+            infer(brightest_channel(), tmp_path / "empty", Targets(tmp_path / "out"))
+        assert not (tmp_path / "out").exists()
+
+    def test_two_images_of_one_name(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        Image.fromarray(_painted(_stripes(8, 9))).save(images / "a.jpg")
+        with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
+            infer(brightest_channel(), images, Targets(tmp_path / "out"))
+
+
+class TestNothingIsLost:
+    @staticmethod
+    def _targets(folder: Path) -> Targets:
+        return Targets(folder / "m", folder / "over", None, folder / "p")
+
+    def test_earlier_results_move_aside(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        targets = self._targets(tmp_path)
+        infer(brightest_channel((8, 9)), images, targets)
+        for folder in targets.folders():
+            (folder / "a.txt").write_text(f"a note on {folder.name}")
+        before = {p: p.read_bytes() for f in targets.folders() for p in f.iterdir()}
+        infer(brightest_channel((8, 9)), images / "a.png", targets)
+        for folder in targets.folders():
+            (backup,) = tmp_path.glob(f"{folder.name}_*_bak")
+            old = {p: content for p, content in before.items() if p.parent == folder}
+            assert {p.name for p in backup.iterdir()} == {p.name for p in old}
+            for path, content in old.items():
+                assert (backup / path.name).read_bytes() == content
+            assert {p.stem for p in folder.iterdir()} <= {"a", "predictions"}
+
+    def test_probabilities_alone_move_aside_too(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "p").mkdir()
+        (tmp_path / "p" / "a.npz").write_bytes(b"earlier")
+        infer(brightest_channel((8, 9)), images, self._targets(tmp_path))
+        (backup,) = tmp_path.glob("p_*_bak")
+        assert (backup / "a.npz").read_bytes() == b"earlier"
+
+    def test_results_of_other_images_stay_with_their_summary(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        targets = Targets(tmp_path / "m")
+        infer(brightest_channel((8, 9)), images / "a.png", targets)
+        infer(brightest_channel((8, 9)), images / "b.png", targets)
+        assert {p.name for p in (tmp_path / "m").glob("*.png")} == {"a.png", "b.png"}
+        (backup,) = (tmp_path / "m").glob("predictions.json_*_bak")
+        assert list(json.loads(backup.read_text())["pixels_per_class"]) == ["a.png"]
+
+    @pytest.mark.parametrize("field", ["masks", "merged", "colorized", "probabilities"])
+    @pytest.mark.parametrize("level", ["same", "above"])
+    def test_output_that_contains_the_input_is_refused(
+        self, brightest_channel: Make, images: Path, tmp_path: Path, field: str, level: str
+    ) -> None:
+        before = sorted(p.name for p in images.iterdir())
+        output = images if level == "same" else images.parent
+        targets = Targets(**{"masks": tmp_path / "m", field: output})
+        with pytest.raises(ConfigError, match="contains the input"):
+            infer(brightest_channel((8, 9)), images, targets)
+        assert sorted(p.name for p in images.iterdir()) == before
+
+    def test_single_file_into_its_own_folder_is_refused(
+        self, brightest_channel: Make, images: Path
+    ) -> None:
+        with pytest.raises(ConfigError, match="contains the input"):
+            infer(brightest_channel((8, 9)), images / "a.png", Targets(images))
+
+    def test_two_kinds_of_results_in_one_folder_are_refused(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        targets = Targets(tmp_path / "m", merged=tmp_path / "x" / ".." / "m")
+        with pytest.raises(ConfigError, match=r"output_dir and \[infer\] merged_dir"):
+            infer(brightest_channel((8, 9)), images, targets)
+        assert not (tmp_path / "m").exists()
+
+
+class TestTargets:
+    def test_names_follow_the_masks(self, tmp_path: Path) -> None:
+        config = InferConfig(output_dir=tmp_path / "out", probabilities=True)
+        targets = targets_for(config, binary=True, colorize=True)
+        names = [folder.name for folder in targets.folders()]
+        assert names == ["out", "out_merged", "out_colorized", "out_probabilities"]
+
+    @pytest.mark.parametrize(
+        ("keys", "binary", "colorize", "expected"),
+        [
+            ({}, True, False, ["out", "out_merged"]),
+            ({"mask_colorize": True}, True, False, ["out", "out_merged", "out_colorized"]),
+            ({"mask_colorize": True}, False, True, ["out", "out_merged"]),
+            ({"merged_dir": "elsewhere"}, False, False, ["out", "elsewhere"]),
+        ],
+    )
+    def test_what_is_asked_for(
+        self,
+        tmp_path: Path,
+        keys: dict[str, Any],
+        binary: bool,
+        colorize: bool,
+        expected: list[str],
+    ) -> None:
+        config = InferConfig(output_dir=tmp_path / "out", **keys)
+        targets = targets_for(config, binary=binary, colorize=colorize)
+        assert [folder.name for folder in targets.folders()] == expected
+
+
+CONFIG = """
+[model]
+model = "UNet"
+image_width = 16
+image_height = 16
+num_classes = 3
+num_layers = 2
+base_filters = 4
+
+[train]
+precision = "float32"
+
+[infer]
+output_dir = "out"
+"""
+
+
+class TestFromConfig:
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_text(CONFIG, encoding="utf-8")
+        return path
+
+    def test_predicts_with_the_trained_weights(self, config: Path, images: Path) -> None:
+        loaded = load(config)
+        weights = loaded.experiment.train.model_dir / "best_model.h5"
+        weights.parent.mkdir()
+        package = ModelPackage.create(loaded.experiment)
+        package.save(weights, {})
+        result = infer_config(loaded, images)
+        assert result.targets.masks == config.parent / "out"
+        named = [("a.png", np.asarray(Image.open(images / "a.png")))]
+        predictor = Predictor(package)
+        ((_, _, p),) = predictor.probabilities(named)
+        with Image.open(config.parent / "out" / "a.png") as mask:
+            np.testing.assert_array_equal(np.asarray(mask), predictor.labels(p))
+
+    def test_without_weights(self, config: Path, images: Path) -> None:
+        with pytest.raises(DataError, match="no such weight file"):
+            infer_config(load(config), images)
+        assert not (config.parent / "out").exists()
+
+    def test_without_images(self, config: Path) -> None:
+        with pytest.raises(ConfigError, match="nothing to predict"):
+            infer_config(load(config))
+        with pytest.raises(ConfigError, match="no such file or folder"):
+            infer_config(load(config), config.parent / "absent")

@@ -41,7 +41,7 @@ def keras_step(size: int, count: int, steps: int, *, plain: bool) -> float:
 
     if plain:
         # Keras as it stands: its own layers and optimizer under the names of ours.
-        from flexseg.models import unet
+        from flexseg.models.networks import unet
 
         for name in ("Conv2D", "Conv2DTranspose", "Dropout"):
             setattr(unet, name, getattr(keras.layers, name))

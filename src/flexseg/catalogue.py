@@ -11,7 +11,6 @@ from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
 from flexseg.config.model import ModelConfig
 from flexseg.losses import LOSSES, METRICS, Score
-from flexseg.models import build  # noqa: F401 - fills the registry
 from flexseg.models.architecture import MODELS
 from flexseg.registry import Registry
 

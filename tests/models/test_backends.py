@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from small import SMALL
 
 from flexseg.config.model import ModelConfig
-from flexseg.models import efficientnet_b7_unet
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
+from flexseg.models.networks import efficientnet_b7_unet
 from support import run_script
 
 SIZE = {"SwinUNet": 16}

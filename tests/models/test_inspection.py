@@ -16,9 +16,10 @@ from small import SMALL
 
 from flexseg.config.load import load
 from flexseg.config.model import ModelConfig
-from flexseg.models import convolution, efficientnet_b7_unet, encoders
+from flexseg.models import convolution, encoders
 from flexseg.models.build import build_model
 from flexseg.models.inspection import inspect_model, layer_flop, summary_text
+from flexseg.models.networks import efficientnet_b7_unet
 from flexseg.models.package import ModelPackage
 from support import flexseg
 

@@ -137,7 +137,9 @@ class TestDistrust:
     ) -> None:
         _, path = saved
         own = path.with_name("trusted_module_of_test_package.py")
-        own.write_text("from flexseg.models.unet import build_unet as build\n", encoding="utf-8")
+        own.write_text(
+            "from flexseg.models.networks.unet import build_unet as build\n", encoding="utf-8"
+        )
         monkeypatch.syspath_prepend(path.parent)
         name = f"{own.stem}:build"
         _rewrite(path, lambda m: m["model"].update(model=name))

@@ -1,4 +1,4 @@
-"""Networks by name. `models.build` fills the registry."""
+"""The registry of the networks, which the modules of `flexseg.models.networks` fill."""
 
 from __future__ import annotations
 

@@ -10,27 +10,6 @@ import keras
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
-
-# Importing a network's module enters it into the registry.
-from flexseg.models import (  # noqa: F401
-    attention_unet,
-    basnet,
-    deeplab_v3plus,
-    efficient_unet,
-    efficientnet_b7_unet,
-    encoder_unet,
-    multires_unet,
-    resenc_unet,
-    segformer,
-    sharp_unet,
-    swin_unet,
-    trans_unet,
-    u2net,
-    unet,
-    unet3plus,
-    unet_plus_plus,
-    xception_unet,
-)
 from flexseg.models.architecture import MODELS, Architecture
 from flexseg.models.encoders import check_encoder
 from flexseg.models.layers import activation

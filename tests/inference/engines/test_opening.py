@@ -21,8 +21,8 @@ from flexseg.inference.engines.conversion import ConversionError
 from flexseg.inference.engines.opening import KerasEngine, choose, installed, open_engine
 from flexseg.inference.engines.quantized import files_of
 from flexseg.inference.ensemble import EnsemblePredictor
-from flexseg.models import efficientnet_b7_unet
 from flexseg.models.architecture import MODELS
+from flexseg.models.networks import efficientnet_b7_unet
 from flexseg.models.package import ModelPackage
 from support import run_script
 

@@ -11,7 +11,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
-from flexseg.models.unet import check_dropout, unet_multiple
+from flexseg.models.networks.unet import check_dropout, unet_multiple
 
 
 def _node(x: Any, config: ModelConfig, level: int) -> Any:

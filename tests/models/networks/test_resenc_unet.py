@@ -13,7 +13,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.layers import leaky_relu
-from flexseg.models.resenc_unet import per_stage, resenc_multiple
+from flexseg.models.networks.resenc_unet import per_stage, resenc_multiple
 
 
 class TestResEncUNet(ModelContract):

@@ -10,9 +10,9 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
-from flexseg.models import segformer
 from flexseg.models.build import build_model
-from flexseg.models.segformer import SIZES, Size
+from flexseg.models.networks import segformer
+from flexseg.models.networks.segformer import SIZES, Size
 
 
 class TestSegFormer(ModelContract):

@@ -12,7 +12,7 @@ from contract import ModelContract
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
-from flexseg.models.unet import dilation_schedule, kernel_schedule
+from flexseg.models.networks.unet import dilation_schedule, kernel_schedule
 
 SMALL = {"num_layers": 3, "base_filters": 4}
 

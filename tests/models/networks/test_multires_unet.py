@@ -10,7 +10,7 @@ from contract import ModelContract
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
-from flexseg.models.multires_unet import multires_filters
+from flexseg.models.networks.multires_unet import multires_filters
 
 
 class TestMultiResUNet(ModelContract):

@@ -16,8 +16,7 @@ from flexseg.config.load import load
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
-from flexseg.models.package import ModelPackage
-from flexseg.models.swin_unet import (
+from flexseg.models.networks.swin_unet import (
     SwinTransformerBlock,
     fits,
     nearest_sizes,
@@ -25,6 +24,7 @@ from flexseg.models.swin_unet import (
     shift_mask,
     window_and_shift,
 )
+from flexseg.models.package import ModelPackage
 from flexseg.models.weights import save_weights
 
 

@@ -12,7 +12,7 @@ from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head
-from flexseg.models.unet import unet_multiple
+from flexseg.models.networks.unet import unet_multiple
 
 
 def multires_filters(filters: int) -> tuple[int, int, int]:

@@ -8,9 +8,10 @@ import pytest
 from contract import EncoderContract, application
 
 from flexseg.config.model import ModelConfig
-from flexseg.models import efficientnet_b7_unet, encoders
+from flexseg.models import encoders
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
+from flexseg.models.networks import efficientnet_b7_unet
 
 
 class TestEfficientNetB7UNet(EncoderContract):

@@ -20,7 +20,7 @@ from flexseg.models.layers import (
     segmentation_head,
     upsample,
 )
-from flexseg.models.unet import unet_multiple
+from flexseg.models.networks.unet import unet_multiple
 
 
 def _double_conv(x: Any, filters: int, dropout: float) -> Any:

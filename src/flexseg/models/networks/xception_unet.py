@@ -12,7 +12,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head, upsample
-from flexseg.models.unet import dilation_schedule
+from flexseg.models.networks.unet import dilation_schedule
 
 
 def _pair(x: Any, layer: Callable[[], keras.layers.Layer]) -> Any:

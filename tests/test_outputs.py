@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from flexseg.outputs import (
     refuse_overlap,
     set_aside,
     set_own_aside,
+    whole,
+    whole_folder,
     write_csv,
     write_json,
     write_text,
@@ -120,6 +123,111 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(path, {"dice": object()})
     assert json.loads(path.read_text()) == {"dice": 0.9}
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole(path) as part:
+        part.write_text("ha")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with whole(path) as part:
+        assert part.name == path.name  # many libraries choose the format by it
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_file_comes_along(tmp_path: Path) -> None:
+    """The header of some formats names a file with the voxels, which must be there first."""
+    path = tmp_path / "a.mhd"
+    with whole(path) as part:
+        part.write_text("header")
+        part.with_name("a.raw").write_text("voxels")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mhd", "a.raw"]
+
+
+def test_what_a_killed_program_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".part-a.txt"
+    left.mkdir()
+    (left / "b.txt").write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_writers_of_the_same_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole(path, concurrent=True) as first, whole(path, concurrent=True) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # the outer block ends last
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("refusals", "written"), [(4, True), (5, False)])
+def test_a_file_that_is_open_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, written: bool
+) -> None:
+    """As Windows refuses to replace a file that a virus scanner or another writer has open."""
+    answers = iter([PermissionError(13, "in use")] * refusals)
+    replace = Path.replace
+
+    def refuse(part: Path, path: Path) -> Path:
+        for error in answers:
+            raise error
+        return replace(part, path)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    path = tmp_path / "a.txt"
+    if written:
+        write_text(path, "new")
+        assert path.read_text() == "new"
+    else:
+        with pytest.raises(ResourceError, match="in use"):
+            write_text(path, "new")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_file_that_is_to_be(tmp_path: Path) -> None:
+    """Also within a folder that is written whole."""
+    with (
+        pytest.raises(ResourceError, match="No space left") as caught,
+        whole_folder(tmp_path / "out") as folder,
+        whole(folder / "a.png"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert caught.value.where == str(tmp_path / "out" / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_stays_empty_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"a\.txt"), whole(tmp_path / "a.txt"):
+        pass
+
+
+def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "masks"
+    with pytest.raises(ValueError, match="bad"), whole_folder(path) as folder:
+        (folder / "a.png").write_text("a")
+        raise ValueError("bad")
+    assert list(path.parent.iterdir()) == []
+    for content in ("first", "second"):
+        with whole_folder(path) as folder:
+            (folder / "a.png").write_text(content)
+    aside = next(p for p in path.parent.iterdir() if p != path)
+    assert re.fullmatch(r"masks_.*_bak", aside.name)
+    assert (aside / "a.png").read_text() == "first"
+    assert (path / "a.png").read_text() == "second"
+
+
+def test_an_empty_folder_in_the_way_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    with whole_folder(tmp_path / "masks") as folder:
+        (folder / "a.png").write_text("a")
+    assert [p.name for p in tmp_path.rglob("*")] == ["masks", "a.png"]
 
 
 def test_json_is_strict_and_takes_numpy_paths_and_nan(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ import json
 import logging
 import math
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +21,9 @@ from typing import Any
 from flexseg.errors import ConfigError, ResourceError
 
 logger = logging.getLogger(__name__)
+
+_PART = ".part-"
+_ATTEMPTS = 5
 
 
 def set_aside(path: Path) -> Path | None:
@@ -54,7 +60,10 @@ def set_own_aside(path: Path, marker: str) -> Path | None:
 
 @contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn what the system refuses (full disk, open or protected file) into a ResourceError."""
+    """Turn what the system refuses (full disk, open or protected file) into a ResourceError.
+
+    It names the place that a file within `whole` or `whole_folder` is to get.
+    """
     try:
         yield
     except OSError as error:
@@ -62,8 +71,86 @@ def explain_os_errors(path: Path) -> Iterator[None]:
             f"It cannot be written ({error.strerror or error}).",
             "Close programs that have it open, check permissions and free space, or choose "
             "another folder with --set train.run_dir=FOLDER or --output FOLDER.",
-            str(path),
+            str(Path(*(p for p in path.parts if not p.startswith(_PART)))),
         ) from None
+
+
+@contextmanager
+def whole(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
+    """Write a file whole or not at all: an error leaves an earlier file as it was.
+
+    Gives the path to write to, of the same name in a hidden folder next to `path`. When the block
+    ends without an error it takes the place of `path`; other files written next to it (the voxels
+    of an .mhd file) take theirs before.
+
+    Parameters
+    ----------
+    concurrent : other threads or processes may write the same file; the last one wins.
+
+    Raises
+    ------
+    ResourceError : the system refuses.
+    """
+    with _hidden_folder(path, unique=concurrent) as folder, explain_os_errors(path):
+        part = folder / path.name
+        yield part
+        for file in [*(f for f in folder.iterdir() if f != part), part]:
+            _replace(file, path.with_name(file.name))
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder whole or not at all; results that are in the way move aside at the end.
+
+    Gives a new folder to write to, which takes the place of `path` when the block ends without
+    an error.
+
+    Raises
+    ------
+    ResourceError : the system refuses.
+    """
+    make_folder(path.parent)
+    with _hidden_folder(path) as folder:
+        part = folder / path.name
+        with explain_os_errors(path):
+            part.mkdir()
+        yield part
+        set_aside(path)
+        with explain_os_errors(path):
+            if path.exists():
+                path.rmdir()  # it is empty: `set_aside` leaves such folders
+            _replace(part, path)
+
+
+@contextmanager
+def _hidden_folder(path: Path, *, unique: bool = False) -> Iterator[Path]:
+    """A folder on the same disk as `path`, removed at the end.
+
+    Its name is the same for one path, unless it must be unique, so that the next program removes
+    what one that was killed has left.
+    """
+    with explain_os_errors(path):
+        if unique:
+            folder = Path(tempfile.mkdtemp(prefix=f"{_PART}{path.name}-", dir=path.parent))
+        else:
+            folder = path.with_name(f"{_PART}{path.name}")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(part: Path, path: Path) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            part.replace(path)
+            return
+        except PermissionError:  # Windows, while another program has one of the files open
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.02 * attempt)
 
 
 def make_folder(path: Path) -> Path:
@@ -103,10 +190,8 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
 
 def write_text(path: Path, text: str, newline: str = "\n") -> None:
     """Write a UTF-8 text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    with explain_os_errors(path):
-        temporary.write_text(text, encoding="utf-8", newline=newline)
-        temporary.replace(path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline=newline)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -166,7 +166,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(config: Path, tmp_path: Pa
     manifest = broken / MANIFEST
     lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
     manifest.write_text("".join(lines[:-1]) + lines[-1][:20], encoding="utf-8", newline="")
-    (broken / "train/images/.0123.part").write_bytes(b"half")
+    half = broken / f"train/images/.part-{Path(lines[-1].split(',')[0]).name}/half.png"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
     (broken / lines[1].split(",")[0]).unlink()
     assert files_of(broken) != files_of(whole)
 

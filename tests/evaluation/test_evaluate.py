@@ -581,4 +581,4 @@ def test_predictions_are_kept_as_they_were_scored(
     evaluate(loaded, folder, tmp_path / "evaluation.csv")
     assert len(list(folder.glob("predictions_*_bak"))) == 1
     assert len(list((folder / "predictions").iterdir())) == 5
-    assert not (folder / ".predictions.part").exists()
+    assert not list(folder.glob(".*"))

@@ -23,7 +23,7 @@ from flexseg import __version__
 from flexseg.augment.multiplication import ORIGINAL, Multiplication
 from flexseg.augment.pairs import read_scaled, reader_of
 from flexseg.augment.policy import refuse_unscaled
-from flexseg.augment.writing import mask_palette, write_image, write_mask, write_whole
+from flexseg.augment.writing import mask_palette, write_image, write_mask
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import Experiment
@@ -32,7 +32,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.preprocess import Preprocessing
-from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, write_csv, write_json
+from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -122,9 +122,7 @@ def multiply(
         result.set_aside = set_own_aside(output, STATE)
     for name in splits:
         for kind in ("images", "masks"):
-            folder = make_folder(output / name / kind)
-            for left_over in folder.glob(".*.part"):
-                left_over.unlink()
+            make_folder(output / name / kind)
     write_json(output / STATE, state)
     write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
     todo = [job for job in jobs if (job[0], job[1].id) not in done]
@@ -245,7 +243,8 @@ class _CaseWriter:
         files = []
         for kind, source in (("images", case.image), ("masks", case.mask)):
             target = self.output / split / kind / source.name
-            write_whole(target, source.read_bytes())
+            with whole(target) as part:
+                part.write_bytes(source.read_bytes())
             files.append(target)
         return self._row(split, case, ORIGINAL, *files)
 

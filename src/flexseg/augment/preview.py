@@ -25,7 +25,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.files.display import distinct_color
-from flexseg.outputs import explain_os_errors, make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, whole
 
 FILE_NAME = "augmentation_preview.png"
 DEFAULT_CASES = 3
@@ -108,10 +108,8 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     sheet = _sheet(blocks, LabelMap.from_experiment(experiment))
     path = make_folder(folder) / FILE_NAME
     set_aside(path)
-    temporary = path.with_name(f".{path.name}.part")
-    with explain_os_errors(path):
-        sheet.save(temporary, format="PNG")
-        temporary.replace(path)
+    with whole(path) as part:
+        sheet.save(part, format="PNG")
     return path
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,10 +16,9 @@ from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.files.images import MaskPixels
-from flexseg.outputs import explain_os_errors, make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, whole
 
 _BLACK_WHITE = [0, 0, 0, 255, 255, 255]
-_ATTEMPTS = 5
 
 
 def mask_palette(labels: LabelMap) -> list[int]:
@@ -66,59 +62,38 @@ def image_suffix(pixels: NDArray) -> str:
     return ".png" if fits else ".npy"
 
 
-def write_image(folder: Path, stem: str, pixels: NDArray) -> Path:
-    """Write an image [H, W, C] (grey or RGB) without loss, whole or not at all.
+def write_image(folder: Path, stem: str, pixels: NDArray, *, concurrent: bool = False) -> Path:
+    """Write an image [H, W, C] (grey or RGB) without loss, see `outputs.whole`.
 
     Returns the file: a PNG of 8 or 16 bits, or an array, see `image_suffix`.
     """
     path = folder / f"{stem}{image_suffix(pixels)}"
     if path.suffix == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, pixels, allow_pickle=False)
-        write_whole(path, buffer.getvalue())
+        with whole(path, concurrent=concurrent) as part, part.open("wb") as file:
+            np.save(file, pixels, allow_pickle=False)
     else:
         # OpenCV encodes several times faster than Pillow, and colours of 16 bits.
         bgr = np.ascontiguousarray(pixels[..., ::-1])
-        write_whole(path, cv2.imencode(".png", bgr)[1].tobytes())
+        with whole(path, concurrent=concurrent) as part:
+            part.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
     return path
 
 
-def write_mask(folder: Path, stem: str, labels: NDArray[np.uint8], palette: list[int]) -> Path:
-    """Write class ids [H, W] as an indexed PNG, whole or not at all."""
+def write_mask(
+    folder: Path,
+    stem: str,
+    labels: NDArray[np.uint8],
+    palette: list[int],
+    *,
+    concurrent: bool = False,
+) -> Path:
+    """Write class ids [H, W] as an indexed PNG, see `outputs.whole`."""
     image = Image.fromarray(labels)
     image.putpalette(palette)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
     path = folder / f"{stem}.png"
-    write_whole(path, buffer.getvalue())
+    with whole(path, concurrent=concurrent) as part:
+        image.save(part, format="PNG")
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a name that no other writer uses, then rename it.
-
-    Raises
-    ------
-    ResourceError : the system refuses.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    with explain_os_errors(path):
-        try:
-            temporary.write_bytes(content)
-            _rename(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            temporary.replace(path)
-            return
-        except PermissionError:  # Windows, while another writer replaces the same file
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(0.02 * attempt)
 
 
 @dataclass(frozen=True)
@@ -181,5 +156,6 @@ class PairWriter:
             image = np.rint(image.astype(np.float32) * 257).astype(np.uint16)
         if self.color_order == "BGR" and image.shape[2] == 3:
             image = image[..., ::-1]
-        write_image(self.images_dir, name, image)
-        write_mask(self.masks_dir, name, np.ascontiguousarray(labels), list(self.palette))
+        write_image(self.images_dir, name, image, concurrent=True)
+        labels = np.ascontiguousarray(labels)
+        write_mask(self.masks_dir, name, labels, list(self.palette), concurrent=True)

@@ -24,7 +24,14 @@ from flexseg.dataset.partition import folds, partition
 from flexseg.dataset.splits import SPLITS
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import MaskPixels, read_mask
-from flexseg.outputs import explain_os_errors, make_folder, refuse_overlap, set_aside, write_json
+from flexseg.outputs import (
+    explain_os_errors,
+    make_folder,
+    refuse_overlap,
+    set_aside,
+    whole_folder,
+    write_json,
+)
 
 Progress = Callable[[int, int], None]
 # More values than this are no classes but shades, of JPEG or of blended edges.
@@ -359,11 +366,8 @@ def copy_division(
             "Choose a folder of its own.",
             "--copy",
         )
-    part = folder.with_name(f".{folder.name}.part")
     done = 0
-    with explain_os_errors(folder):
-        if part.exists():
-            shutil.rmtree(part)  # left by a run that was stopped
+    with whole_folder(folder) as part, explain_os_errors(folder):
         for number, name in enumerate(division.names):
             for kind in ("images", "masks"):
                 (part / name / kind).mkdir(parents=True)
@@ -373,11 +377,6 @@ def copy_division(
                 done += 1
                 if on_case is not None:
                     on_case(done, len(source.cases))
-    set_aside(folder)
-    with explain_os_errors(folder):
-        if folder.exists():
-            folder.rmdir()  # it is empty: `set_aside` leaves such folders
-        part.rename(folder)
 
 
 def group_sizes(source: SplitSource) -> str:

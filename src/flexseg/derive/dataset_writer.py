@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from flexseg.outputs import (
     explain_os_errors,
     make_folder,
     set_own_aside,
+    whole_folder,
     write_csv,
     write_json,
 )
@@ -190,12 +190,14 @@ class DatasetWriter:
         splits: Iterable[str] = ("",),
     ) -> None:
         self.output = output.absolute()
-        self._part = self.output.with_name(f".{self.output.name}.part{os.getpid()}")
+        self._whole = whole_folder(self.output)
+        self._part = self.output
         self._classes = tuple(classes)
         self._mask_colors = mask_colors
         self._splits = tuple(splits)
 
     def __enter__(self) -> DatasetWriter:
+        self._part = self._whole.__enter__()
         for split in self._splits:
             for kind in ("images", "masks"):
                 make_folder(self._part / split / kind)
@@ -207,7 +209,7 @@ class DatasetWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        shutil.rmtree(self._part, ignore_errors=True)  # after `finish` nothing is there
+        self._whole.__exit__(kind, error, traceback)
 
     def write_image(self, name: str, pixels: NDArray, split: str = "") -> str:
         """Write 8 or 16 bits, [H, W] or RGB [H, W, 3]; returns the path in the dataset."""
@@ -255,7 +257,7 @@ class DatasetWriter:
         group: str | None,
         notes: list[str],
     ) -> Derived:
-        """Write manifest and description, and move the dataset to its place.
+        """Write manifest and description, and clear the place that the dataset gets on leaving.
 
         Raises
         ------
@@ -284,10 +286,6 @@ class DatasetWriter:
             },
         )
         set_own_aside(self.output, DATASET_FILE)
-        with explain_os_errors(self.output):
-            if self.output.exists():
-                self.output.rmdir()  # it is empty: `set_own_aside` leaves such folders
-            self._part.rename(self.output)
         return Derived(self.output, len(rows), empty, self._classes, group, notes)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.compare import Comparison, Difference
-from flexseg.outputs import explain_os_errors, make_folder, set_aside, write_csv, write_json
+from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
 
 FILES = ("comparison.json", "comparison.csv", "comparison_cases.csv", "comparison.png")
 # Blue and orange differ for every kind of colour vision (Okabe & Ito).
@@ -130,10 +130,8 @@ def _draw(comparison: Comparison, path: Path) -> None:
         f"{len(first.cases)} cases, each a dot: blue is better than {first.name}, orange worse",
         fontsize="medium",
     )
-    temporary = path.with_name(f".{path.name}.part")
-    with explain_os_errors(path):
-        figure.savefig(temporary, format="png", dpi=150)
-        temporary.replace(path)
+    with whole(path) as part:
+        figure.savefig(part, format="png", dpi=150)
 
 
 def _draw_row(

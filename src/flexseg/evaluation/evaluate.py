@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,6 @@ from flexseg.evaluation.summary import group_summary, summarize
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import (
-    explain_os_errors,
     make_folder,
     set_aside,
     write_csv,
@@ -327,39 +325,16 @@ def _images_of(experiment: Experiment, cases: Iterable[Case]) -> str | None:
     return None
 
 
-class KeptPredictions:
-    """The predicted masks of an evaluation, which become visible when all are written.
+def prediction_writer(folder: Path, labels: LabelMap) -> Callable[[Case, NDArray[np.uint8]], None]:
+    """What writes the predicted class ids [H, W] of a case into a folder.
 
-    Indexed PNGs at the image's own size: pixel value = class id, palette = the classes'
-    colours.
-
-    Attributes
-    ----------
-    part : where they are until then.
+    Indexed PNGs at the image's own size: pixel value = class id, palette = the classes' colours.
     """
 
-    def __init__(self, folder: Path, labels: LabelMap) -> None:
-        self.folder = folder / PREDICTIONS
-        self.part = folder / f".{PREDICTIONS}.part"
-        self._palette = labels.palette
-        with explain_os_errors(self.part):
-            if self.part.exists():
-                shutil.rmtree(self.part)
-        make_folder(self.part)
+    def write(case: Case, predicted: NDArray[np.uint8]) -> None:
+        write_png(folder / f"{case.id}.png", predicted, labels.palette)
 
-    def write(self, case: Case, labels: NDArray[np.uint8]) -> None:
-        """Write the predicted class ids [H, W] of a case."""
-        path = self.part / f"{case.id}.png"
-        with explain_os_errors(path):
-            write_png(path, labels, self._palette)
-
-    def finish(self) -> None:
-        """Put them in their place; earlier ones move aside."""
-        set_aside(self.folder)
-        with explain_os_errors(self.folder):
-            if self.folder.exists():
-                self.folder.rmdir()
-            self.part.rename(self.folder)
+    return write
 
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.evaluation.evaluate import (
     PREDICTIONS,
-    KeptPredictions,
     evaluate_model,
+    prediction_writer,
     write_evaluation,
     write_legacy_csv,
 )
@@ -33,7 +33,7 @@ from flexseg.inference.ensemble import (
 )
 from flexseg.inference.loading import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -96,22 +96,21 @@ def evaluate(
         figures[name] = partial(weighted_mean, get_metric(name, channels))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     make_folder(folder)
-    predictions = KeptPredictions(folder, package.labels)
-    scores = evaluate_model(
-        predictor,
-        cases,
-        reader,
-        figures,
-        on_case,
-        measures=Measures.from_config(e.eval),
-        keep=predictions.write,
-    )
+    with whole_folder(folder / PREDICTIONS) as predictions:
+        scores = evaluate_model(
+            predictor,
+            cases,
+            reader,
+            figures,
+            on_case,
+            measures=Measures.from_config(e.eval),
+            keep=prediction_writer(predictions, package.labels),
+        )
     scores.folders = {
         "images_dir": _folder_of(case.image for case in cases),
         "masks_dir": _folder_of(case.mask for case in cases),
         "predictions_dir": PREDICTIONS,
     }
-    predictions.finish()
     make_folder(legacy_csv.parent)
     write_legacy_csv(legacy_csv, scores.legacy)
     return write_evaluation(scores, folder, e.eval.bootstrap)

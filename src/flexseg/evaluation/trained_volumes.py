@@ -26,7 +26,6 @@ from flexseg.evaluation.evaluate import (
     FILES_TABLE,
     PREDICTIONS,
     CaseScores,
-    KeptPredictions,
     write_evaluation,
 )
 from flexseg.evaluation.label_volumes import class_ids, score_on_grid, warn_of_sheared
@@ -40,7 +39,7 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume_outputs import label_suffix
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
-from flexseg.outputs import explain_os_errors, make_folder, write_csv
+from flexseg.outputs import make_folder, whole_folder, write_csv
 from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
@@ -139,13 +138,14 @@ def evaluate_volumes(
             " and ".join(untrained),
         )
     make_folder(folder)
-    kept = KeptVolumes(folder, predictor.package.labels)
-    for done, case in enumerate(cases):
-        with explained_memory(case.image):
-            labels = evaluation.add(case, folder, _within(on_volume, done, len(cases)))
-            kept.write_volume(case, labels, c.label_format)
-        if on_volume is not None:
-            on_volume(done + 1, len(cases))
+    with whole_folder(folder / PREDICTIONS) as predictions:
+        for done, case in enumerate(cases):
+            with explained_memory(case.image):
+                labels = evaluation.add(case, folder, _within(on_volume, done, len(cases)))
+                suffix = label_suffix(case.image, c.label_format)
+                write_volume(predictions / f"{case.id}{suffix}", labels)
+            if on_volume is not None:
+                on_volume(done + 1, len(cases))
     warn_of_sheared(evaluation.sheared)
     scores = evaluation.scores
     scores.folders = {
@@ -155,7 +155,6 @@ def evaluate_volumes(
     }
     cuts = cut_names(evaluation.predictor.cuts(reads_xyz(cases[0].image)))
     scores.inference = predictor.describe() | {"slices": cuts}
-    kept.finish()
     summary = write_evaluation(scores, folder, e.eval.bootstrap)
     files = [(case.id, case.image.absolute(), case.mask.absolute()) for case in cases]
     write_csv(folder / FILES_TABLE, ("case", "image", "mask"), files)
@@ -165,16 +164,6 @@ def evaluate_volumes(
 def _within(on_volume: OnVolume | None, done: int, total: int) -> Callable[[int, int], None] | None:
     """The progress of one volume as a part of the whole."""
     return None if on_volume is None else lambda i, n: on_volume(done + i / n, total)
-
-
-class KeptVolumes(KeptPredictions):
-    """The predicted label volumes of an evaluation, which become visible when all are written."""
-
-    def write_volume(self, case: Case, labels: Volume, label_format: str) -> None:
-        """Write the predicted class ids [z, y, x] of a case."""
-        path = self.part / f"{case.id}{label_suffix(case.image, label_format)}"
-        with explain_os_errors(path):
-            write_volume(path, labels)
 
 
 class _Evaluation:

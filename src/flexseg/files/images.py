@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from flexseg.errors import DataError
+from flexseg.outputs import whole
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
@@ -249,10 +250,13 @@ def write_png(path: Path, pixels: NDArray[np.uint8], palette: list[int] | None =
     Parameters
     ----------
     palette : flat RGB list; makes [H, W] class ids an indexed image.
+
+    Raises
+    ------
+    ResourceError : the place cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(encode_png(pixels, palette))
-    temporary.replace(path)
+    with whole(path) as part:
+        part.write_bytes(encode_png(pixels, palette))
 
 
 def encode_png(pixels: NDArray, palette: list[int] | None = None) -> bytes:

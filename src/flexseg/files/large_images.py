@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import read_image, write_png
+from flexseg.outputs import whole
 
 # From here on images are read by rows, and label maps are kept and written as files of tiles.
 LARGE_PIXELS = 100_000_000
@@ -276,15 +277,14 @@ def write_label_image(
     target = path.with_name(f"{path.name}.tif")
     colors = np.zeros((256, 3), np.uint16)
     colors[: len(palette) // 3] = np.array(palette, np.uint16).reshape(-1, 3) * 257
-    temporary = path.with_name(f".{target.name}.part")
-    tifffile.imwrite(
-        temporary,
-        labels,
-        photometric="palette",
-        colormap=colors.T,
-        tile=(_TILE, _TILE),
-        compression="zlib",
-        metadata=None,
-    )
-    temporary.replace(target)
+    with whole(target) as part:
+        tifffile.imwrite(
+            part,
+            labels,
+            photometric="palette",
+            colormap=colors.T,
+            tile=(_TILE, _TILE),
+            compression="zlib",
+            metadata=None,
+        )
     return target

@@ -23,7 +23,7 @@ from flexseg.files.dicom.frames import frame_places
 from flexseg.files.dicom.stack import stack
 from flexseg.files.volumes.geometry import same_grid, text
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import explain_os_errors
+from flexseg.outputs import whole
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +112,8 @@ def write_segmentation(
         warnings.simplefilter("ignore")
         headers, frames = _matched(labels, sources, path)
         segmentation = _segmentation(headers, _numbered(frames, classes), classes, model_name)
-        part = path.with_name(f".{path.name}.part")
-        with explain_os_errors(path):
-            try:
-                segmentation.save_as(part)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        with whole(path) as part:
+            segmentation.save_as(part)
     return tuple(c.name for c in classes)
 
 

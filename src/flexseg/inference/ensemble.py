@@ -21,7 +21,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import explain_os_errors, make_folder, set_aside, write_json
+from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
 
 FILE_NAME = "ensemble.json"
 MEMBERS = "members"
@@ -121,7 +121,6 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
     ------
     ResourceError : the place cannot be written to.
     """
-    folder = path.parent / MEMBERS
     names = {f"{name}{member.suffix}": member for name, member in members.items()}
     seen = seen or SeenImages()
     content = {
@@ -133,20 +132,11 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
     }
     if _is_written(path, content, names):
         return
-    part = path.parent / f".{MEMBERS}.part"
-    with explain_os_errors(part):
-        if part.exists():
-            shutil.rmtree(part)
-    make_folder(part)
-    for name, member in names.items():
-        with explain_os_errors(part / name):
-            shutil.copyfile(member, part / name)
-    for earlier in (folder, path):
-        set_aside(earlier)
-    with explain_os_errors(folder):
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+    with whole_folder(path.parent / MEMBERS) as folder:
+        for name, member in names.items():
+            with explain_os_errors(folder / name):
+                shutil.copyfile(member, folder / name)
+    set_aside(path)
     write_json(path, content)
 
 

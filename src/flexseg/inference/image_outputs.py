@@ -21,6 +21,7 @@ from flexseg.inference.pictures.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.models.package import ModelPackage
+from flexseg.outputs import whole
 
 # Pictures for the eye: whole up to this, and reduced to about so many pixels above.
 _WHOLE_PICTURE = 25_000_000
@@ -166,25 +167,20 @@ def _probability_file(
     if folder is None:
         yield lambda p: None
         return
-    target = folder / f"{stem}.npz"
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        with (
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
-            archive.open("probabilities.npy", "w", force_zip64=True) as file,
-        ):
-            empty = True
+    with (
+        whole(folder / f"{stem}.npz") as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("probabilities.npy", "w", force_zip64=True) as file,
+    ):
+        empty = True
 
-            def append(p: NDArray[np.float32]) -> None:
-                nonlocal empty
-                if empty:
-                    shape = (*size, p.shape[-1])
-                    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(file, header)
-                    empty = False
-                file.write(np.ascontiguousarray(p, "<f2").tobytes())
+        def append(p: NDArray[np.float32]) -> None:
+            nonlocal empty
+            if empty:
+                shape = (*size, p.shape[-1])
+                header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                empty = False
+            file.write(np.ascontiguousarray(p, "<f2").tobytes())
 
-            yield append
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield append

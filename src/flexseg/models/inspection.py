@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from flexseg.errors import ResourceError
-from flexseg.outputs import explain_os_errors, set_aside
+from flexseg.outputs import set_aside, whole
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,10 @@ def draw_graph(model: keras.Model, path: Path) -> None:
     ------
     ResourceError : pydot or the program graphviz is not installed.
     """
-    temporary = path.with_name(f".{path.stem}.part.png")
     try:
-        with explain_os_errors(path):
-            keras.utils.plot_model(model, str(temporary), show_shapes=True, dpi=72)
+        with whole(path) as part:
+            keras.utils.plot_model(model, str(part), show_shapes=True, dpi=72)
             set_aside(path)
-            temporary.replace(path)
     except ImportError:
         raise ResourceError(
             "The graph was not drawn: that takes the program graphviz and the package pydot.",

@@ -14,7 +14,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
-from flexseg.outputs import explain_os_errors, make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -125,5 +125,4 @@ def _write(target: Path, write: Callable[[], None]) -> None:
         )
     make_folder(target.absolute().parent)
     set_aside(target)
-    with explain_os_errors(target):
-        write()
+    write()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.outputs import whole
 
 METADATA = "flexseg"
 
@@ -131,9 +132,12 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any] | None
     Parameters
     ----------
     metadata : JSON types, stored beside the weights (see `read_metadata`), or None.
+
+    Raises
+    ------
+    ResourceError : the place cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    with h5py.File(temporary, "w") as file:
+    with whole(path) as part, h5py.File(part, "w") as file:
         file.attrs["keras_version"] = b"2.10.0"
         file.attrs["backend"] = b"tensorflow"
         names = [layer.name for layer in model.layers]
@@ -146,8 +150,6 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any] | None
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
         if metadata is not None:
             file.create_dataset(METADATA, data=json.dumps(metadata))
-        file.flush()
-    temporary.replace(path)
 
 
 def _weight_names(layer: keras.layers.Layer) -> list[str]:

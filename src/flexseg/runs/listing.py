@@ -80,7 +80,7 @@ def find_runs(folder: Path) -> list[RunInfo]:
         raise DataError("There is no such folder.", "Check the path.", str(folder))
     found = []
     for place, folders, files in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         if FILE_NAME in files:
             found.append(read_run(Path(place), folder))
     return found

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.outputs import whole
 
 FILE_NAME = "checkpoint.npz"
 
@@ -53,9 +54,8 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
     """Write model, optimizer, random state and progress, whole or not at all."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
-    temporary = path.with_name(f".{path.name}.part")
     # Array by array, so that memory holds one at a time; the result is an ordinary npz.
-    with temporary.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         with zipfile.ZipFile(file, "w") as archive:
             _write_array(archive, "progress", np.array(json.dumps(asdict(progress))))
             for name, variables in _groups(model, metrics=progress.batch > 0).items():
@@ -64,7 +64,6 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
                     _write_array(archive, f"{name}/{i}", np.asarray(array))
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray) -> None:

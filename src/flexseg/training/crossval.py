@@ -29,16 +29,17 @@ from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted
 from flexseg.evaluation.evaluate import (
     FILES_TABLE,
+    PREDICTIONS,
     CaseScores,
-    KeptPredictions,
     evaluate_model,
+    prediction_writer,
     write_evaluation,
 )
 from flexseg.evaluation.scoring import Measures
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
-from flexseg.outputs import make_folder, set_aside, write_csv, write_json
+from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Division, Fold, divide, read_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -267,47 +268,47 @@ class CrossValidation:
         measures = Measures.from_config(self.experiment.eval)
         labels = LabelMap.from_experiment(self.experiment)
         make_folder(self.evaluation)
-        kept = KeptPredictions(self.evaluation, labels)
         pooled = CaseScores(labels, measures)
         total = len(self.division.cases)
         rows: list[dict[str, Any]] = []
-        for k, (fold, run) in enumerate(zip(self.division.folds, runs, strict=True)):
-            done = len(pooled.cases)
+        with whole_folder(self.evaluation / PREDICTIONS) as predictions:
+            write = prediction_writer(predictions, labels)
+            for k, (fold, run) in enumerate(zip(self.division.folds, runs, strict=True)):
+                done = len(pooled.cases)
 
-            def report(count: int, _: int, done: int = done) -> None:
-                if on_case is not None:
-                    on_case(done + count, total)
+                def report(count: int, _: int, done: int = done) -> None:
+                    if on_case is not None:
+                        on_case(done + count, total)
 
-            predictor = make_predictor(self._configs[k])
-            package = predictor.package
-            reader = CaseReader(
-                package.preprocessing, package.labels, self.experiment.mask.unknown_colors
-            )
-            scores = evaluate_model(
-                predictor, fold.held_out, reader, {}, report, measures=measures, keep=kept.write
-            )
-            for case, result in zip(scores.cases, scores.results, strict=True):
-                pooled.put(case, result)
-            pooled.inference = scores.inference
-            macro = scores.summary(resamples=0)["macro"]["dice"]["mean"]
-            rows.append(
-                {
-                    "fold": k,
-                    "cases": len(fold.held_out),
-                    "dice": macro,
-                    "best_epoch": run.best_epoch,
-                    "val_loss": run.best_loss,
-                }
-            )
-            keras.utils.clear_session()
-        kept.finish()
+                predictor = make_predictor(self._configs[k])
+                package = predictor.package
+                reader = CaseReader(
+                    package.preprocessing, package.labels, self.experiment.mask.unknown_colors
+                )
+                scores = evaluate_model(
+                    predictor, fold.held_out, reader, {}, report, measures=measures, keep=write
+                )
+                for case, result in zip(scores.cases, scores.results, strict=True):
+                    pooled.put(case, result)
+                pooled.inference = scores.inference
+                macro = scores.summary(resamples=0)["macro"]["dice"]["mean"]
+                rows.append(
+                    {
+                        "fold": k,
+                        "cases": len(fold.held_out),
+                        "dice": macro,
+                        "best_epoch": run.best_epoch,
+                        "val_loss": run.best_loss,
+                    }
+                )
+                keras.utils.clear_session()
         folders = {
             name: {getattr(case, kind).parent for case in pooled.cases}
             for name, kind in (("images_dir", "image"), ("masks_dir", "mask"))
         }
         pooled.folders = {
             name: str(found.pop()) if len(found) == 1 else None for name, found in folders.items()
-        } | {"predictions_dir": kept.folder.name}
+        } | {"predictions_dir": PREDICTIONS}
         return pooled, rows
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from flexseg.outputs import whole
+
 
 def draw_curves(path: Path, series: dict[str, Sequence[float]]) -> None:
     """Curves over the epochs as the original systems draw them: green, then red, dashed.
@@ -25,6 +27,5 @@ def draw_curves(path: Path, series: dict[str, Sequence[float]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(True)
     axes.legend(loc="upper left")
-    temporary = path.with_name(f".{path.name}.part")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    with whole(path) as part:
+        figure.savefig(part, format="png")

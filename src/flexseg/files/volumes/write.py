@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -12,7 +11,7 @@ from flexseg.files.volumes.arrays import HDF5_SUFFIXES, write_hdf5, write_npy
 from flexseg.files.volumes.nifti import write_sform
 from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import explain_os_errors
+from flexseg.outputs import make_folder, whole
 
 WRITABLE_SUFFIXES = (
     ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".h5", ".hdf5",
@@ -39,18 +38,9 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
             f"Choose {', '.join(WRITABLE_SUFFIXES)}.",
             str(path),
         )
-    # The header of some formats names a second file with the voxels: both get their final
-    # names in a folder of their own.
-    part = path.with_name(f".{path.name}.part")
-    with explain_os_errors(path):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
-            _write(part / path.name, suffix, volume, key)
-            for file in sorted(part.iterdir(), key=lambda p: p.name == path.name):
-                file.replace(path.with_name(file.name))
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    make_folder(path.parent)
+    with whole(path) as part:
+        _write(part, suffix, volume, key)
 
 
 def _write(path: Path, suffix: str, volume: Volume, key: str) -> None:

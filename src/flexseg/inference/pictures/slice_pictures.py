@@ -14,7 +14,7 @@ from flexseg.config.inference import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.images import list_files, read_image, write_png
 from flexseg.files.preprocess import resize
-from flexseg.outputs import explain_os_errors, make_folder
+from flexseg.outputs import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +100,7 @@ class SlicePictures:
     def _write(
         self, kind: str, i: int, pixels: NDArray[np.uint8], palette: list[int] | None = None
     ) -> None:
-        path = self._path(kind, i)
-        with explain_os_errors(path):
-            write_png(path, np.ascontiguousarray(pixels), palette)
+        write_png(self._path(kind, i), np.ascontiguousarray(pixels), palette)
 
 
 def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

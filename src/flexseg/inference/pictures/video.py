@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
 from flexseg.errors import ConfigError, DataError, ResourceError
-from flexseg.outputs import explain_os_errors
+from flexseg.outputs import whole
 
 _BITS = 7  # of each colour when the palette of a GIF is sought
 # Many viewers show frames shorter than 20 ms much longer.
@@ -43,19 +43,15 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
         raise ConfigError(
             f"{path.suffix!r} is no format for videos.", "Take .mp4 or .gif.", str(path)
         )
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        with explain_os_errors(path):
-            writer(temporary, _alike(frames, path), fps)
-            temporary.replace(path)
+        with whole(path) as part:
+            writer(part, _alike(frames, path), fps)
     except _EncoderError as error:
         raise ResourceError(
             f"The video cannot be encoded ({error}).",
             "Check free space and permissions, or take .gif instead of .mp4.",
             str(path),
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _EncoderError(Exception):

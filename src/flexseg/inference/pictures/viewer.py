@@ -31,7 +31,7 @@ from flexseg.inference.pictures.volume_preview import (
     preview_volume,
     voxels_per_slice,
 )
-from flexseg.outputs import explain_os_errors
+from flexseg.outputs import whole
 
 # Of voxels before compression.
 LARGEST_BYTES = 64 << 20
@@ -78,13 +78,8 @@ def write_viewer(
     image = shrunk(ordered, factors, lambda slab, f: _means(as_stored(slab), f, kind))
     shown = shrunk(masks, factors, _majorities)
     page = _page(title or path.stem, volume, labels, label_map, grey, factors)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with explain_os_errors(path):
-            _write(temporary, page, {"image": image, "labels": shown})
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as part:
+        _write(part, page, {"image": image, "labels": shown})
 
 
 def shrink_factors(volume: Volume, bytes_per_voxel: int) -> tuple[int, int, int]:

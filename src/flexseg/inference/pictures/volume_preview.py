@@ -17,7 +17,7 @@ from flexseg.files.display import CLASS_COLORS
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis, contiguous
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import explain_os_errors
+from flexseg.outputs import whole
 
 Rgb = tuple[int, int, int]
 
@@ -207,10 +207,8 @@ def montage(
         image = Image.fromarray(picture)
         _annotate(image, str(panels.numbers[i]), bool(counts[i, 1:].any()), letters)
         page.paste(image, corner)
-    temporary = path.with_name(f".{path.name}.part")
-    with explain_os_errors(path):
-        page.save(temporary, "PNG")
-        temporary.replace(path)
+    with whole(path) as part:
+        page.save(part, "PNG")
 
 
 def overlay_frames(

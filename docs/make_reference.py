@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from flexseg.backend import select
@@ -60,6 +63,48 @@ def score_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metric_reference() -> str:
+    """The page of metrics with its tables made anew; the text around them stays."""
+    text = (FOLDER / "metrics.md").read_text(encoding="utf-8")
+    return re.sub(
+        r"(<!-- metrics of (\w+) -->\n\n)(?:\|.*\n)*",
+        lambda found: found[1] + "".join(f"{line}\n" for line in _metric_table(found[2])),
+        text,
+    )
+
+
+def _metric_table(family: str) -> Iterator[str]:
+    from flexseg.evaluation.metrics.metric import all_metrics
+
+    yield "| name | formula | unit | better | missed | false positive | absent |"
+    yield "|---|---|---|---|---|---|---|"
+    for metric in all_metrics():
+        if metric.family == family:
+            unit = {"share": "0 to 1", "distance": "`units`", "signed share": "-1 and up"}
+            missed = _where_empty(metric.missed)
+            if metric.missed_in_mean is not None:
+                missed += f", {metric.missed_in_mean:g} in means"
+            cells = (
+                f"`{metric.name}` ({metric.label_of(volumes=False)})",
+                metric.formula,
+                unit[metric.unit],
+                metric.better,
+                missed,
+                _where_empty(metric.false_positive),
+                _where_empty(metric.absent),
+            )
+            yield f"| {' | '.join(cells)} |"
+
+
+def _where_empty(value: float | str | None) -> str:
+    """What a metric is where a mask is empty."""
+    if value is None:
+        return "by formula"
+    if isinstance(value, str):
+        return value
+    return "undefined" if math.isnan(value) else f"{value:g}"
+
+
 def model_reference() -> str:
     """All networks with their source and options."""
     from flexseg.catalogue import as_config, models
@@ -114,6 +159,7 @@ def main() -> None:
     for name, make in (
         ("config.md", config_reference),
         ("losses.md", score_reference),
+        ("metrics.md", metric_reference),
         ("models.md", model_reference),
         ("augmentations.md", augmentation_reference),
     ):

@@ -71,5 +71,6 @@ def test_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (folder / "config.md").read_text(encoding="utf-8") == make_reference.config_reference()
     assert (folder / "losses.md").read_text(encoding="utf-8") == make_reference.score_reference()
     assert (folder / "models.md").read_text(encoding="utf-8") == make_reference.model_reference()
+    assert (folder / "metrics.md").read_text(encoding="utf-8") == make_reference.metric_reference()
     augmentations = (folder / "augmentations.md").read_text(encoding="utf-8")
     assert augmentations == make_reference.augmentation_reference()

@@ -25,8 +25,8 @@ from flexseg.dataset.cases import Case, pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.evaluate import (
-    CASE_COLUMNS,
     CaseScores,
+    case_columns,
     evaluate_model,
     score_folders,
     write_evaluation,
@@ -260,7 +260,7 @@ class TestFiles:
         write_evaluation(scores, tmp_path / "evaluation", 100)
         with (tmp_path / "evaluation" / "cases.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        assert tuple(rows[0]) == CASE_COLUMNS
+        assert tuple(rows[0]) == case_columns()
         assert len(rows) == 4 * 2
         by_key = {(row["case"], row["class"]): row for row in rows}
         a = by_key["a", "disc"]
@@ -349,8 +349,8 @@ class TestTerminal:
         shown = self._shown(scores.summary(100), width)
         assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
         (head,) = (line for line in shown.splitlines() if "Dice" in line)
-        assert "HD95, px" in head and "NSD 2 px" in head and "recall" in head
-        assert ("precision" in head) == (width == 100)
+        assert "HD95, px" in head and "NSD 2 px" in head and "Recall" in head
+        assert ("Precision" in head) == (width == 100)
         (disc,) = (line for line in shown.splitlines() if line.strip().startswith("disc  "))
         assert "0.500" in disc
 

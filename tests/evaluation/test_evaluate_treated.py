@@ -74,10 +74,10 @@ DROPS = Postprocessing({1: Steps(largest_component=True)})
 
 def test_labels_are_scored_after_postprocessing(evaluate: Evaluate) -> None:
     plain, kept = evaluate()
-    assert plain.results[0].classes[0].overlap.dice == pytest.approx(200 / 204)
+    assert plain.results[0].classes[0].values["dice"] == pytest.approx(200 / 204)
     assert kept["a"].sum() == 104
     clean, kept = evaluate(postprocessing={2: DROPS})
-    assert clean.results[0].classes[0].overlap.dice == 1
+    assert clean.results[0].classes[0].values["dice"] == 1
     assert kept["a"].sum() == 100
     assert clean.results[0].classes[0].lesions.false == 0
 
@@ -85,17 +85,16 @@ def test_labels_are_scored_after_postprocessing(evaluate: Evaluate) -> None:
 def test_calibration_is_that_of_the_network(evaluate: Evaluate) -> None:
     plain, _ = evaluate()
     clean, _ = evaluate(postprocessing={2: DROPS})
-    for a, b in (
-        (plain.calibration, clean.calibration),
-        (plain.results[0].classes[0].calibration, clean.results[0].classes[0].calibration),
-    ):
-        assert a is not None and b is not None
-        assert (a.ece, a.brier) == (b.ece, b.brier)
+    a, b = plain.calibration, clean.calibration
+    assert a is not None and b is not None
+    assert (a.ece, a.brier) == (b.ece, b.brier)
+    of_class, of_clean = (scores.results[0].classes[0].values for scores in (plain, clean))
+    assert (of_class["ece"], of_class["brier"]) == (of_clean["ece"], of_clean["brier"])
 
 
 def test_what_is_for_volumes_does_not_touch_images(evaluate: Evaluate) -> None:
     scores, _ = evaluate(postprocessing={3: DROPS})
-    assert scores.results[0].classes[0].overlap.dice < 1
+    assert scores.results[0].classes[0].values["dice"] < 1
 
 
 def test_the_summary_says_what_was_done(evaluate: Evaluate) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.config.schema import EvalConfig
-from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
+from flexseg.evaluation.metrics.metric import all_metrics
 from flexseg.evaluation.metrics.surface import surface_scores
-from flexseg.evaluation.scoring import METRICS, ClassScores, Measures, averaged, score_case
+from flexseg.evaluation.scoring import ClassScores, Measures, score_case
 
 SHAPE = (30, 40)
 NOTHING = np.zeros(SHAPE, np.uint8)
@@ -32,23 +32,31 @@ def _score(
     return score_case(reference, prediction, 2, Measures(**measures)).classes[0]
 
 
+def _in_means(scores: ClassScores) -> dict[str, float]:
+    status = np.array([scores.counts.status])
+    return {
+        metric.name: float(metric.counted(np.array([scores.values[metric.name]]), status)[0])
+        for metric in all_metrics()
+    }
+
+
 class TestEmptyCells:
     def test_missed_object_is_as_far_as_can_be(self) -> None:
         scores = _score(_box(3, 3), NOTHING)
-        values = scores.values()
+        values = scores.values
         assert (values["dice"], values["nsd"], values["lesion_f1"]) == (0, 0, 0)
         assert values["hd95"] == values["assd"] == 50
         assert values["area_error"] == -1
-        in_mm = _score(_box(3, 3), NOTHING, spacing=(2.0, 0.5)).values()
+        in_mm = _score(_box(3, 3), NOTHING, spacing=(2.0, 0.5)).values
         assert in_mm["hd95"] == pytest.approx(math.hypot(60, 20))
         assert math.isnan(values["precision"])
-        means = averaged(scores.overlap, values)
+        means = _in_means(scores)
         assert (means["precision"], means["lesion_precision"], means["hd95"]) == (0, 0, 50)
 
     def test_false_positive_has_no_distance(self) -> None:
         scores = _score(NOTHING, _box(3, 3))
-        values = scores.values()
-        assert (scores.overlap.status, values["dice"], values["lesion_f1"]) == (
+        values = scores.values
+        assert (scores.counts.status, values["dice"], values["lesion_f1"]) == (
             "false positive",
             0,
             0,
@@ -56,41 +64,40 @@ class TestEmptyCells:
         undefined = ("hd95", "assd", "nsd", "recall", "area_error", "lesion_recall")
         assert all(math.isnan(values[name]) for name in undefined)
         assert values["specificity"] == pytest.approx(1 - 100 / 1200)
-        assert all(math.isnan(v) for v in averaged(scores.overlap, values).values())
+        assert all(math.isnan(v) for v in _in_means(scores).values())
 
     def test_absent_is_undefined_but_for_specificity(self) -> None:
-        values = _score(NOTHING, NOTHING).values()
+        values = dict(_score(NOTHING, NOTHING).values)
         assert values.pop("specificity") == 1
         assert all(math.isnan(v) for v in values.values())
 
     def test_whole_image(self) -> None:
         full = np.ones(SHAPE, np.uint8)
-        values = _score(full, full).values()
+        values = _score(full, full).values
         assert (values["dice"], values["hd95"], values["nsd"]) == (1, 0, 1)
         assert math.isnan(values["specificity"])
 
 
 def test_values_have_the_names_of_the_metrics() -> None:
-    assert tuple(_score(NOTHING, NOTHING).values()) == METRICS
-    assert METRICS[: len(OVERLAP_METRICS)] == OVERLAP_METRICS
+    assert tuple(_score(NOTHING, NOTHING).values) == tuple(m.name for m in all_metrics())
 
 
 def test_classes_do_not_see_each_other() -> None:
     reference = np.maximum(_box(0, 0, 1), _box(15, 20, 2))
     prediction = np.maximum(_box(0, 2, 1), _box(15, 20, 2))
     one, two = score_case(reference, prediction, 3, Measures()).classes
-    assert one.values()["hd95"] == 2
-    assert two.values()["dice"] == two.values()["nsd"] == 1
+    assert one.values["hd95"] == 2
+    assert two.values["dice"] == two.values["nsd"] == 1
     result = score_case(reference, prediction, 3, Measures())
     assert result.matrix.tolist() == [[980, 20, 0], [20, 80, 0], [0, 0, 100]]
 
 
 def test_spacing_and_tolerance() -> None:
     a, b = _box(5, 5), _box(5, 8)
-    assert _score(a, b, tolerance=2.9).surface.nsd < 1
-    assert _score(a, b, tolerance=3.0).surface.nsd == 1
-    in_mm = _score(a, b, spacing=(1.0, 0.5), tolerance=1.5).surface
-    assert (in_mm.hd95, in_mm.nsd) == (1.5, 1)
+    assert _score(a, b, tolerance=2.9).values["nsd"] < 1
+    assert _score(a, b, tolerance=3.0).values["nsd"] == 1
+    in_mm = _score(a, b, spacing=(1.0, 0.5), tolerance=1.5).values
+    assert (in_mm["hd95"], in_mm["nsd"]) == (1.5, 1)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -103,9 +110,9 @@ def test_the_box_around_an_object_changes_nothing(seed: int) -> None:
         labels[top : top + 10, left : left + 10] = rng.random((10, 10)) < 0.4
     if not (reference.any() and prediction.any()):
         return
-    found = _score(reference, prediction).surface
+    found = _score(reference, prediction).values
     whole = surface_scores(reference == 1, prediction == 1, (1.0, 1.0), 2.0)
-    assert found == whole
+    assert (found["hd95"], found["assd"], found["nsd"]) == (whole.hd95, whole.assd, whole.nsd)
 
 
 def test_volumes() -> None:
@@ -113,8 +120,8 @@ def test_volumes() -> None:
     reference[1:4, 5:15, 5:15] = 1
     prediction = np.roll(reference, 1, axis=0)
     scores = _score(reference, prediction, spacing=(3.0, 1.0, 1.0), tolerance=3.0)
-    assert scores.surface.hd95 == 3
-    assert scores.overlap.dice == pytest.approx(2 / 3)
+    assert scores.values["hd95"] == 3
+    assert scores.values["dice"] == pytest.approx(2 / 3)
     assert scores.lesions.reference == 1
 
 
@@ -122,7 +129,7 @@ def test_probabilities() -> None:
     reference = _box(5, 5)
     p = np.where(reference == 1, 0.9, 0.1).astype(np.float32)[..., None]
     result = score_case(reference, reference, 2, Measures(), p)
-    values = result.classes[0].values()
+    values = result.classes[0].values
     assert values["brier"] == pytest.approx(0.01, abs=1e-6)
     assert values["ece"] == pytest.approx(0.1, abs=1e-6)
     assert result.calibration is not None
@@ -130,7 +137,7 @@ def test_probabilities() -> None:
     assert int(result.calibration.pixels.sum()) == reference.size
     both = np.concatenate([1 - p, p], axis=-1)
     again = score_case(reference, reference, 2, Measures(), both)
-    assert again.classes[0].values() == pytest.approx(values, nan_ok=True)
+    assert again.classes[0].values == pytest.approx(values, nan_ok=True)
 
 
 def test_measures_of_a_config() -> None:

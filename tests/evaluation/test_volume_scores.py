@@ -22,7 +22,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.compare import compare
-from flexseg.evaluation.evaluate import CASE_COLUMNS, VOLUME_COLUMNS, CaseScores, write_evaluation
+from flexseg.evaluation.evaluate import CaseScores, case_columns, write_evaluation
 from flexseg.evaluation.label_volumes import (
     hold_volumes,
     on_grid_of,
@@ -95,14 +95,14 @@ class TestSpheres:
         reference = np.pad(inner, [(m, m) for m in margin])
         scores = _score(predicted, reference, spacing, tolerance=1.0)
         step = max(spacing)
-        assert scores.surface.hd95 == pytest.approx(3, abs=step)
+        assert scores.values["hd95"] == pytest.approx(3, abs=step)
         # The other surface is rough, and the nearest of its elements stand out.
-        assert 3 - 0.65 <= scores.surface.assd <= 3
-        assert scores.surface.nsd < 0.2
-        assert _score(predicted, reference, spacing, tolerance=3 + step).surface.nsd == 1
+        assert 3 - 0.65 <= scores.values["assd"] <= 3
+        assert scores.values["nsd"] < 0.2
+        assert _score(predicted, reference, spacing, tolerance=3 + step).values["nsd"] == 1
         expected = 2 * small**3 / (small**3 + large**3)
-        assert scores.overlap.dice == pytest.approx(expected, abs=0.01)
-        assert scores.overlap.area_error == pytest.approx((large / small) ** 3 - 1, rel=0.02)
+        assert scores.values["dice"] == pytest.approx(expected, abs=0.01)
+        assert scores.values["area_error"] == pytest.approx((large / small) ** 3 - 1, rel=0.02)
 
     @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 0.8, 0.8)])
     def test_volume_in_ml(self, spacing: tuple[float, float, float]) -> None:
@@ -110,7 +110,7 @@ class TestSpheres:
         scores = CaseScores(_labels(), Measures(volumes=True))
         result = score_volume(ball, ball, spacing, scores.labels, scores.measures)
         assert result.voxel_ml == pytest.approx(math.prod(spacing) / 1000)
-        ml = result.classes[0].overlap.reference * (result.voxel_ml or 0)
+        ml = result.classes[0].counts.reference * (result.voxel_ml or 0)
         assert ml == pytest.approx(4 / 3 * math.pi * 1.5**3, rel=0.02)
 
 
@@ -122,18 +122,18 @@ class TestShiftedBoxes:
         self, shift: tuple[int, int, int], distance: float
     ) -> None:
         scores = _score(_box(*(2 + s for s in shift)), _box(2, 2, 2))
-        assert scores.surface.hd95 == pytest.approx(distance)
+        assert scores.values["hd95"] == pytest.approx(distance)
 
     def test_tolerance_is_in_mm(self) -> None:
         """The front and back face are off by one slice of 3 mm; the sides lie on each other."""
         reference, predicted = _box(2, 2, 2), _box(3, 2, 2)
-        assert _score(predicted, reference, tolerance=3.0).surface.nsd == 1
-        assert _score(predicted, reference, tolerance=2.9).surface.nsd < 0.75
+        assert _score(predicted, reference, tolerance=3.0).values["nsd"] == 1
+        assert _score(predicted, reference, tolerance=2.9).values["nsd"] < 0.75
 
     def test_missed_object_is_as_far_as_the_diagonal(self) -> None:
         scores = _score(np.zeros(SHAPE, np.uint8), _box(2, 2, 2))
-        assert scores.overlap.status == "missed"
-        assert scores.surface.hd95 == pytest.approx(math.hypot(36, 30, 20))
+        assert scores.counts.status == "missed"
+        assert scores.values["hd95"] == pytest.approx(math.hypot(36, 30, 20))
 
     @settings(max_examples=15)
     @given(st.permutations([0, 1, 2]), st.integers(0, 1000))
@@ -141,8 +141,8 @@ class TestShiftedBoxes:
         rng = np.random.default_rng(seed)
         a, b = (rng.random((2, 5, 6, 7)) < 0.3).astype(np.uint8)
         turned = tuple(SPACING[axis] for axis in axes)
-        one = _score(a, b).values()
-        two = _score(a.transpose(axes), b.transpose(axes), turned).values()  # type: ignore[arg-type]
+        one = _score(a, b).values
+        two = _score(a.transpose(axes), b.transpose(axes), turned).values  # type: ignore[arg-type]
         assert two == pytest.approx(one, nan_ok=True)
 
 
@@ -247,8 +247,8 @@ class TestFolders:
             ("p1_a", "p1"), ("p1_b", "p1"), ("p2", "p2"),
         ]  # fmt: skip
         ball = [result.classes[0] for result in scores.results]
-        assert [s.overlap.dice for s in ball] == pytest.approx([0.75, 1, 0])
-        assert [s.surface.hd95 for s in ball] == pytest.approx([3, 0, math.hypot(36, 30, 20)])
+        assert [s.values["dice"] for s in ball] == pytest.approx([0.75, 1, 0])
+        assert [s.values["hd95"] for s in ball] == pytest.approx([3, 0, math.hypot(36, 30, 20)])
 
     def test_hdf5(self, tmp_path: Path) -> None:
         for kind in ("predicted", "reference"):
@@ -256,7 +256,7 @@ class TestFolders:
         scores, _ = score_volume_folders(
             tmp_path / "predicted", tmp_path / "reference", _labels(), Measures()
         )
-        assert scores.results[0].classes[0].overlap.dice == 1
+        assert scores.results[0].classes[0].values["dice"] == 1
 
     def test_files(self, tmp_path: Path) -> None:
         predictions, references = self._folders(tmp_path)
@@ -270,7 +270,7 @@ class TestFolders:
         assert "by_group" not in summary and not (tmp_path / "out/groups.csv").exists()
         with (tmp_path / "out/cases.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        assert tuple(rows[0]) == (*CASE_COLUMNS, *VOLUME_COLUMNS)
+        assert tuple(rows[0]) == case_columns(volumes=True)
         # 4 x 10 x 20 voxels of 1.5 mm^3.
         assert (rows[0]["reference_ml"], rows[0]["predicted_ml"]) == ("1.2", "1.2")
         assert (rows[4]["reference_ml"], rows[4]["predicted_ml"]) == ("1.2", "0.0")
@@ -301,7 +301,7 @@ class TestFolders:
         (tmp_path / "p").mkdir()
         sitk.WriteImage(sitk.DICOMOrient(image, "SAR"), str(tmp_path / "p" / "v.nrrd"))
         scores, _ = score_volume_folders(tmp_path / "p", tmp_path / "r", _labels(), Measures())
-        assert scores.results[0].classes[0].overlap.dice == 1
+        assert scores.results[0].classes[0].values["dice"] == 1
 
     def test_other_grid_names_the_file(self, tmp_path: Path) -> None:
         _write(tmp_path / "r" / "v.nii.gz", _box(2, 2, 2))
@@ -325,7 +325,7 @@ class TestFolders:
         scores, _ = score_volume_folders(
             tmp_path / "p", tmp_path / "r", _labels(values), Measures()
         )
-        assert [c.overlap.reference for c in scores.results[0].classes] == [800, 800]
+        assert [c.counts.reference for c in scores.results[0].classes] == [800, 800]
 
     @pytest.mark.parametrize("value", [1, 255])
     def test_one_class(self, tmp_path: Path, value: int) -> None:
@@ -333,7 +333,7 @@ class TestFolders:
         _write(tmp_path / "r" / "v.nii.gz", _box(2, 2, 2, label=value))
         labels = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 1}}))
         scores, _ = score_volume_folders(tmp_path / "p", tmp_path / "r", labels, Measures())
-        assert scores.results[0].classes[0].overlap.dice == 1
+        assert scores.results[0].classes[0].values["dice"] == 1
 
     def test_own_reader(self, tmp_path: Path) -> None:
         _write(tmp_path / "v.nii.gz", _box(2, 2, 2))
@@ -377,7 +377,7 @@ class TestFolders:
             scores, _ = score_volume_folders(
                 predictions, references, _labels(), Measures(spacing=(9.0, 9.0))
             )
-        assert scores.results[0].classes[0].surface.hd95 == pytest.approx(3)
+        assert scores.results[0].classes[0].values["hd95"] == pytest.approx(3)
         assert "[eval] spacing is not used" in caplog.text
         assert "1 image(s) beside the volumes are not scored: preview.png" in caplog.text
 
@@ -464,5 +464,5 @@ def test_published_volumes_score_as_the_library(shared: Path) -> None:
         distances = library.compute_surface_distances(truth == c, moved == c, SPACING)
         hd95 = library.compute_robust_hausdorff(distances, 95)
         nsd = library.compute_surface_dice_at_tolerance(distances, 1.0)
-        assert scores.surface.hd95 == pytest.approx(hd95, abs=1e-6)
-        assert scores.surface.nsd == pytest.approx(nsd, abs=1e-6)
+        assert scores.values["hd95"] == pytest.approx(hd95, abs=1e-6)
+        assert scores.values["nsd"] == pytest.approx(nsd, abs=1e-6)

@@ -15,6 +15,7 @@ from flexseg.evaluation.aggregate import HARDLY_ANYTHING
 
 if TYPE_CHECKING:
     from flexseg.checking.audit import CheckReport
+    from flexseg.evaluation.metrics.metric import Metric
     from flexseg.inspecting import Inspection
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -36,8 +37,7 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
             "[bold]Each group as one[/] (a volume's slices, an image's tiles): the overlap of all "
             "its pixels together."
         )
-        columns = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
-        console.print(_score_table(by_group, columns, "groups"))
+        console.print(_score_table(by_group, _group_columns(), "groups"))
     for c in summary["classes"]:
         for line in _about_class(c):
             console.print(f"{escape(c['name'])}: {line}")
@@ -62,15 +62,27 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
 
 def _columns(summary: dict[str, Any], width: int) -> dict[str, str]:
     """The metrics that fit on a terminal of `width`; the files have all of them."""
-    units, tolerance = summary["units"], summary["tolerance"]
-    precision = {"precision": "precision"} if width >= 96 else {}
-    return {
-        "dice": "Dice",
-        "hd95": f"HD95, {units}",
-        "nsd": f"NSD {tolerance:g} {units}",
-        **precision,
-        "recall": "recall",
-    }
+    from flexseg.evaluation.metrics.metric import all_metrics
+
+    shown = [m for m in all_metrics() if m.terminal is not None and m.terminal <= width]
+    return {metric.name: _heading(metric, summary) for metric in shown}
+
+
+def _group_columns() -> dict[str, str]:
+    """The metrics of groups."""
+    from flexseg.evaluation.metrics.metric import count_metrics
+
+    shown = [metric for metric in count_metrics() if metric.terminal is not None]
+    return {metric.name: metric.short or metric.label for metric in shown}
+
+
+def _heading(metric: Metric, summary: dict[str, Any]) -> str:
+    name, units = metric.short or metric.label, summary["units"]
+    if metric.unit == "distance":
+        return f"{name}, {units}"
+    if "tolerance" in metric.settings:
+        return f"{name} {summary['tolerance']:g} {units}"
+    return name
 
 
 def _about_class(c: dict[str, Any]) -> Iterator[str]:

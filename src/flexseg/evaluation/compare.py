@@ -2,8 +2,8 @@
 
 Differences are taken within each case, because cases differ far more from each other than
 networks do. Intervals are bootstrapped over groups (`evaluation.aggregate`). Tests are on what
-each group contributes to the mean difference (`evaluation.paired`): Wilcoxon's signed-rank test in
-a class; in the mean of several classes, where ranks would lose the weight of rare ones, a
+each group contributes to the mean difference (`evaluation.paired_tests`): Wilcoxon's signed-rank
+test in a class; in the mean of several classes, where ranks would lose the weight of rare ones, a
 sign-flip test of that mean. Holm's method adjusts p where more than two runs are compared.
 """
 
@@ -25,6 +25,7 @@ from flexseg.evaluation.aggregate import (
     mean_or_none,
     small_sample_note,
 )
+from flexseg.evaluation.metrics.metric import METRICS, all_metrics
 from flexseg.evaluation.paired_tests import (
     DECIMALS,
     contributions,
@@ -34,29 +35,6 @@ from flexseg.evaluation.paired_tests import (
 )
 from flexseg.runs.evaluations import Results
 
-# 1: more is better; -1: less is better.
-DIRECTIONS = {
-    "dice": 1,
-    "iou": 1,
-    "precision": 1,
-    "recall": 1,
-    "specificity": 1,
-    "nsd": 1,
-    "lesion_precision": 1,
-    "lesion_recall": 1,
-    "lesion_f1": 1,
-    "hd95": -1,
-    "assd": -1,
-    "area_error": -1,
-    "brier": -1,
-    "ece": -1,
-}
-# What a metric is measured with must be equal in all runs.
-_SETTINGS = {
-    "hd95": ("units", "spacing"),
-    "assd": ("units", "spacing"),
-    "nsd": ("units", "spacing", "tolerance"),
-}
 MACRO = "mean of classes"
 # The signed-rank test cannot give p < 0.05 below this number of differences.
 _FEWEST = 6
@@ -140,7 +118,7 @@ class Comparison:
     @property
     def direction(self) -> int:
         """1 if more of the metric is better, else -1."""
-        return DIRECTIONS[self.metric]
+        return METRICS.get(self.metric).sign
 
     def difference(self, first: str, second: str, class_name: str = MACRO) -> Difference:
         """The difference of a pair in the order in which the runs were given."""
@@ -161,13 +139,13 @@ def compare(runs: Sequence[Results], metric: str = "dice", resamples: int = 2000
     """
     if len(runs) < 2:
         raise ConfigError("One run cannot be compared.", "Give two or more.", "RUN")
-    if metric not in DIRECTIONS:
-        raise ConfigError(
-            f"{metric!r} is no metric to compare.", f"Metrics: {', '.join(DIRECTIONS)}.", "--metric"
-        )
+    if metric not in METRICS:
+        names = ", ".join(known.name for known in all_metrics())
+        raise ConfigError(f"{metric!r} is no metric to compare.", f"Metrics: {names}.", "--metric")
+    metric = METRICS.canonical(metric)
     for run in runs:
         if metric not in run.columns:
-            known = ", ".join(m for m in DIRECTIONS if m in run.columns)
+            known = ", ".join(m.name for m in all_metrics() if m.name in run.columns)
             raise ConfigError(
                 f"{run.name} has no {metric}; it has {known or 'no metric at all'}.",
                 "Evaluate it again with this version, or choose another --metric.",
@@ -220,7 +198,7 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
                 fix,
                 run.name,
             )
-    for key in _SETTINGS.get(metric, ()):
+    for key in METRICS.get(metric).settings:
         here, there = run.summary.get(key), first.summary.get(key)
         if here != there:
             raise DataError(
@@ -237,13 +215,10 @@ def _listed(classes: dict[int, str]) -> str:
 
 def _values(run: Results, metric: str) -> NDArray[np.float64]:
     """The metric [cases, classes] where the class is in the reference, else NaN."""
-    values = run.columns[metric]
-    if metric == "area_error":
+    values, facts = run.columns[metric], METRICS.get(metric)
+    if facts.better == "near 0":
         values = np.abs(values)
-    if metric in ("precision", "lesion_precision"):
-        # Nothing that should have been found was, as in the means of an evaluation.
-        values = np.where(run.status == "missed", 0.0, values)
-    return np.where(np.isin(run.status, ("scored", "missed")), values, np.nan)
+    return facts.counted(values, run.status)
 
 
 def _mean_by_case(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -283,7 +258,7 @@ def _differences(
             by_case = np.round(_mean_by_case(change[:, columns]), DECIMALS)
             defined = ~np.isnan(by_case)
             test = signed_rank_p if len(columns) == 1 else sign_flip_p
-            gain = DIRECTIONS[metric] * by_case[defined]
+            gain = METRICS.get(metric).sign * by_case[defined]
             found.append(
                 Difference(
                     runs[a].name,
@@ -313,7 +288,7 @@ def _standings(
     metric: str,
     resamples: int,
 ) -> list[Standing]:
-    direction = DIRECTIONS[metric]
+    direction = METRICS.get(metric).sign
     better: dict[str, set[str]] = {run.name: set() for run in runs}
     tied: dict[str, list[str]] = {run.name: [] for run in runs}
     unknown: dict[str, list[str]] = {run.name: [] for run in runs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +18,11 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import rounded
 from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
-from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.metrics.overlap import Overlap, overlaps
-from flexseg.evaluation.scoring import CaseResult, ClassScores, Measures, score_case
-from flexseg.evaluation.summary import group_summary, summarize
+from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
+from flexseg.evaluation.metrics.lesions import Lesions
+from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
+from flexseg.evaluation.scoring import CaseResult, Measures, score_case
+from flexseg.evaluation.summary import group_summary, summarize, values_of_counts
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import (
@@ -36,31 +37,15 @@ if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
 
 _CLASS = ("group", "class_id", "class", "status")
-_AREA = ("area_error", "reference_px", "predicted_px")
+_SIZES = ("reference_px", "predicted_px")
 _LESIONS = (
     "reference_lesions",
     "predicted_lesions",
     "lesions_found",
     "lesions_missed",
     "false_lesions",
-    "lesion_precision",
-    "lesion_recall",
-    "lesion_f1",
-)
-CASE_COLUMNS = (
-    "case",
-    *_CLASS,
-    *OVERLAP_METRICS,
-    "hd95",
-    "assd",
-    "nsd",
-    *_AREA,
-    *_LESIONS,
-    "brier",
-    "ece",
 )
 VOLUME_COLUMNS = ("reference_ml", "predicted_ml")
-GROUP_COLUMNS = (*_CLASS, *OVERLAP_METRICS, *_AREA)
 PREDICTIONS = "predictions"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
@@ -97,7 +82,7 @@ class CaseScores:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of `rows`."""
-        return CASE_COLUMNS + (VOLUME_COLUMNS if self.measures.volumes else ())
+        return case_columns(volumes=self.measures.volumes)
 
     def add(
         self,
@@ -129,11 +114,11 @@ class CaseScores:
                     "class_id": c.id,
                     "class": c.name,
                 }
-                cells |= _cells(scores.overlap) | _lesion_cells(scores)
-                cells |= {name: rounded(value) for name, value in scores.values().items()}
+                cells |= _count_cells(scores.counts) | _lesion_cells(scores.lesions)
+                cells |= {name: rounded(value) for name, value in scores.values.items()}
                 if result.voxel_ml is not None:
-                    cells["reference_ml"] = rounded(scores.overlap.reference * result.voxel_ml)
-                    cells["predicted_ml"] = rounded(scores.overlap.prediction * result.voxel_ml)
+                    cells["reference_ml"] = rounded(scores.counts.reference * result.voxel_ml)
+                    cells["predicted_ml"] = rounded(scores.counts.prediction * result.voxel_ml)
                 table.append(tuple(cells[name] for name in self.columns))
         return table
 
@@ -148,11 +133,12 @@ class CaseScores:
         """The table of `evaluation/groups.csv`."""
         table: list[tuple[Any, ...]] = []
         for group, matrix in self.group_matrices().items():
-            of_all = overlaps(matrix)
+            counts = counts_by_class(matrix)
             for c in self.labels.foreground:
-                o = of_all[c.id]
-                cells = {"group": group, "class_id": c.id, "class": c.name} | _cells(o)
-                table.append(tuple(cells[name] for name in GROUP_COLUMNS))
+                cells: dict[str, Any] = {"group": group, "class_id": c.id, "class": c.name}
+                values = values_of_counts(counts[c.id]).items()
+                cells |= _count_cells(counts[c.id]) | {name: rounded(v) for name, v in values}
+                table.append(tuple(cells[name] for name in group_columns()))
         return table
 
     def summary(self, resamples: int = 2000) -> dict[str, Any]:
@@ -183,15 +169,30 @@ class CaseScores:
         )
 
 
-def _cells(o: Overlap) -> dict[str, Any]:
-    """What both tables say of the pixels of a class."""
-    metrics = {name: rounded(getattr(o, name)) for name in (*OVERLAP_METRICS, "area_error")}
-    counts = {"reference_px": o.reference, "predicted_px": o.prediction}
-    return {"status": o.status, **metrics, **counts}
+def case_columns(*, volumes: bool = False) -> tuple[str, ...]:
+    """The columns of `cases.csv`."""
+    columns = ("case", *_CLASS, *_columns_of(all_metrics(), _LESIONS))
+    return columns + (VOLUME_COLUMNS if volumes else ())
 
 
-def _lesion_cells(scores: ClassScores) -> dict[str, Any]:
-    found = scores.lesions
+def group_columns() -> tuple[str, ...]:
+    """The columns of `groups.csv`."""
+    return (*_CLASS, *_columns_of(count_metrics(), ()))
+
+
+def _columns_of(metrics: Sequence[Metric], lesions: Sequence[str]) -> Iterator[str]:
+    """Metrics, and the sizes and numbers of objects that some of them are made of."""
+    families = [metric.family for metric in metrics]
+    sizes_from = sum(family in ("overlap", "surface", "size") for family in families)
+    names = [metric.name for metric in metrics]
+    yield from (*names[:sizes_from], *_SIZES, *lesions, *names[sizes_from:])
+
+
+def _count_cells(c: PixelCounts) -> dict[str, Any]:
+    return {"status": c.status, "reference_px": c.reference, "predicted_px": c.prediction}
+
+
+def _lesion_cells(found: Lesions) -> dict[str, Any]:
     return {
         "reference_lesions": found.reference,
         "predicted_lesions": found.predicted,
@@ -349,7 +350,7 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[s
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", scores.columns, scores.rows())
     if "by_group" in summary:
-        write_csv(folder / "groups.csv", GROUP_COLUMNS, scores.group_rows())
+        write_csv(folder / "groups.csv", group_columns(), scores.group_rows())
     write_json(folder / "summary.json", summary)
     return summary
 

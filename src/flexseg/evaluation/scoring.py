@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import EvalConfig
-from flexseg.evaluation.metrics.calibration import (
-    Reliability,
-    of_class,
-    of_decisions,
-    with_background,
-)
-from flexseg.evaluation.metrics.lesions import Lesions, find_lesions
-from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.metrics.overlap import Overlap, confusion, overlaps
-from flexseg.evaluation.metrics.surface import SurfaceScores, diagonal, surface_scores
-
-METRICS = (
-    *OVERLAP_METRICS,
-    "hd95",
-    "assd",
-    "nsd",
-    "area_error",
-    "lesion_precision",
-    "lesion_recall",
-    "lesion_f1",
-    "brier",
-    "ece",
-)
-_NAN = float("nan")
+from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
+from flexseg.evaluation.metrics.counts import PixelCounts, confusion, counts_by_class
+from flexseg.evaluation.metrics.lesions import Lesions, lesions_of
+from flexseg.evaluation.metrics.masks import MaskPair
+from flexseg.evaluation.metrics.metric import all_metrics
 
 
 @dataclass(frozen=True)
@@ -72,39 +54,12 @@ class ClassScores:
 
     Attributes
     ----------
-    surface : distances; NaN where the class is not in the reference.
-    calibration : of the probability of the class; None without probabilities.
+    values : of all metrics by name; NaN where one is undefined.
     """
 
-    overlap: Overlap
-    surface: SurfaceScores
+    counts: PixelCounts
     lesions: Lesions
-    calibration: Reliability | None = None
-
-    def values(self) -> dict[str, float]:
-        """All `METRICS`; NaN where a metric is undefined."""
-        o, s, n, c = self.overlap, self.surface, self.lesions, self.calibration
-        return {name: getattr(o, name) for name in OVERLAP_METRICS} | {
-            "hd95": s.hd95,
-            "assd": s.assd,
-            "nsd": s.nsd,
-            "area_error": o.area_error,
-            "lesion_precision": n.precision,
-            "lesion_recall": n.recall,
-            "lesion_f1": n.f1,
-            "brier": c.brier if c else _NAN,
-            "ece": c.ece if c else _NAN,
-        }
-
-
-def averaged(overlap: Overlap, values: dict[str, float]) -> dict[str, float]:
-    """Values as they go into means: only of cases that have the class, and with precision 0
-    for a missed object, because nothing that should have been found was."""
-    if overlap.reference == 0:
-        return dict.fromkeys(values, _NAN)
-    if overlap.prediction:
-        return values
-    return {n: 0.0 if n in ("precision", "lesion_precision") else v for n, v in values.items()}
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -144,46 +99,18 @@ def score_case(
     slices = (-1, *reference.shape[-2:])
     pairs = zip(reference.reshape(slices), prediction.reshape(slices), strict=True)
     matrix = np.sum([confusion(r, p, classes) for r, p in pairs], axis=0)
-    of_all = overlaps(matrix)
+    counts = counts_by_class(matrix)
     if probabilities is not None:
         probabilities = with_background(probabilities)
+    spacing = measures.steps(reference.ndim)
     scores = []
     for c in range(1, classes):
-        true, found = reference == c, prediction == c
-        calibration = None if probabilities is None else of_class(probabilities[..., c], true)
-        # What is outside of the box around both changes no distance and no lesion.
-        box = _bounding_box(true | found)
-        surface = _surface(true[box], found[box], of_all[c], reference.shape, measures)
-        lesions = find_lesions(true[box], found[box])
-        scores.append(ClassScores(of_all[c], surface, lesions, calibration))
+        probability = None if probabilities is None else probabilities[..., c]
+        masks = (reference == c, prediction == c)
+        pair = MaskPair(*masks, counts[c], spacing, measures.tolerance, probability)
+        values = {metric.name: metric.of(pair) for metric in all_metrics()}
+        scores.append(ClassScores(counts[c], lesions_of(pair), values))
     decisions = (
         None if probabilities is None else of_decisions(probabilities, reference, prediction)
     )
     return CaseResult(matrix, tuple(scores), decisions)
-
-
-def _surface(
-    reference: NDArray[np.bool_],
-    prediction: NDArray[np.bool_],
-    overlap: Overlap,
-    image: tuple[int, ...],
-    measures: Measures,
-) -> SurfaceScores:
-    """The distances; of a missed object the diagonal of the image, the worst that can be."""
-    spacing = measures.steps(len(image))
-    if overlap.reference == 0:
-        return SurfaceScores(_NAN, _NAN, _NAN)
-    if overlap.prediction == 0:
-        worst = diagonal(image, spacing)
-        return SurfaceScores(worst, worst, 0.0)
-    return surface_scores(reference, prediction, spacing, measures.tolerance)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box around a mask, empty if the mask is."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        used = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0))
-    return tuple(box)

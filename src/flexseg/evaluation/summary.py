@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
+from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
 from flexseg.evaluation.metrics.lesions import totals
-from flexseg.evaluation.metrics.overlap import METRICS as OVERLAP_METRICS
-from flexseg.evaluation.metrics.overlap import Overlap, overlaps
-from flexseg.evaluation.scoring import METRICS, CaseResult, Measures, averaged
-
-POOLED_METRICS = (*OVERLAP_METRICS, "area_error")
+from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
+from flexseg.evaluation.scoring import CaseResult, Measures
 
 
 def summarize(
@@ -28,19 +26,18 @@ def summarize(
 ) -> dict[str, Any]:
     """What `summary.json` says of the cases, see docs/reference/metrics.md."""
     foreground = labels.foreground
-    values = [
-        [averaged(scores.overlap, scores.values()) for scores in result.classes]
-        for result in results
-    ]
+    metrics = all_metrics()
+    values = [[scores.values for scores in result.classes] for result in results]
+    counts = [[scores.counts for scores in result.classes] for result in results]
     groups = [case.group for case in cases]
-    sample = _sample(values, METRICS, groups, resamples)
+    sample = _sample(values, counts, metrics, groups, resamples)
     matrix = np.sum([result.matrix for result in results], axis=0)
     classes = []
     for column, c in enumerate(foreground):
         of_class = [result.classes[column] for result in results]
-        by_case = [scores.overlap for scores in of_class]
-        entry = _class_entry(c, by_case, groups, overlaps(matrix)[c.id])
-        entry |= {metric: sample.statistics(metric, column) for metric in METRICS}
+        by_case = [scores.counts for scores in of_class]
+        entry = _class_entry(c, by_case, groups, counts_by_class(matrix)[c.id])
+        entry |= {metric.name: sample.statistics(metric.name, column) for metric in metrics}
         entry["worst"] = sample.worst("dice", column, [case.id for case in cases])
         lesions = totals([scores.lesions for scores in of_class], measures.lesion_sizes)
         entry["lesions"] = lesions | {"false_per_case": rounded(lesions["false_per_case"])}
@@ -54,7 +51,7 @@ def summarize(
         "spacing": list(measures.spacing) if measures.spacing else None,
         "tolerance": measures.tolerance,
         "classes": classes,
-        "macro": {metric: sample.macro(metric) for metric in METRICS},
+        "macro": {metric.name: sample.macro(metric.name) for metric in metrics},
         "confusion": matrix.tolist(),
         "confusion_names": [c.name for c in labels.classes],
         "notes": _notes(classes, resamples, measures.volumes),
@@ -70,41 +67,52 @@ def group_summary(
     ----------
     matrices : group -> pixel counts [classes, classes], rows are the reference.
     """
-    of_groups = [overlaps(matrix) for matrix in matrices.values()]
-    pooled = overlaps(np.sum(list(matrices.values()), axis=0))
-    values = [
-        [averaged(row[c.id], _overlap_values(row[c.id])) for c in labels.foreground]
-        for row in of_groups
-    ]
-    sample = _sample(values, POOLED_METRICS, list(matrices), resamples)
+    metrics = count_metrics()
+    of_groups = [counts_by_class(matrix) for matrix in matrices.values()]
+    pooled = counts_by_class(np.sum(list(matrices.values()), axis=0))
+    counts = [[row[c.id] for c in labels.foreground] for row in of_groups]
+    values = [[values_of_counts(own) for own in row] for row in counts]
+    sample = _sample(values, counts, metrics, list(matrices), resamples)
     classes = []
     for column, c in enumerate(labels.foreground):
         by_group = [row[c.id] for row in of_groups]
         entry = _class_entry(c, by_group, list(matrices), pooled[c.id])
-        entry |= {metric: sample.statistics(metric, column) for metric in POOLED_METRICS}
+        entry |= {metric.name: sample.statistics(metric.name, column) for metric in metrics}
         entry["worst"] = sample.worst("dice", column, list(matrices))
         classes.append(entry)
-    return {"classes": classes, "macro": {m: sample.macro(m) for m in POOLED_METRICS}}
+    return {
+        "classes": classes,
+        "macro": {metric.name: sample.macro(metric.name) for metric in metrics},
+    }
+
+
+def values_of_counts(counts: PixelCounts) -> dict[str, float]:
+    """The metrics that pixel counts are enough for."""
+    return {metric.name: metric.of_counts(counts) for metric in count_metrics()}
 
 
 def _sample(
-    values: list[list[dict[str, float]]],
-    metrics: Sequence[str],
+    values: Sequence[Sequence[Mapping[str, float]]],
+    counts: Sequence[Sequence[PixelCounts]],
+    metrics: Sequence[Metric],
     groups: Sequence[str],
     resamples: int,
 ) -> Sample:
-    tables = {m: np.array([[v[m] for v in row] for row in values], float) for m in metrics}
+    """Values of each case and class as they go into means."""
+    status = np.array([[own.status for own in row] for row in counts])
+    tables = {
+        metric.name: metric.counted(
+            np.array([[own[metric.name] for own in row] for row in values], float), status
+        )
+        for metric in metrics
+    }
     return Sample(tables, groups, resamples)
 
 
-def _overlap_values(overlap: Overlap) -> dict[str, float]:
-    return {metric: getattr(overlap, metric) for metric in POOLED_METRICS}
-
-
 def _class_entry(
-    c: LabelClass, by_case: Sequence[Overlap], groups: Sequence[str], pooled: Overlap
+    c: LabelClass, by_case: Sequence[PixelCounts], groups: Sequence[str], pooled: PixelCounts
 ) -> dict[str, Any]:
-    statuses = [overlap.status for overlap in by_case]
+    statuses = [counts.status for counts in by_case]
     return {
         "id": c.id,
         "name": c.name,
@@ -112,11 +120,11 @@ def _class_entry(
         "cases_with_reference": statuses.count("scored") + statuses.count("missed"),
         "cases_with_empty_reference": statuses.count("absent") + statuses.count("false positive"),
         "groups_with_reference": len(
-            {group for group, overlap in zip(groups, by_case, strict=True) if overlap.reference}
+            {group for group, counts in zip(groups, by_case, strict=True) if counts.reference}
         ),
         "missed": statuses.count("missed"),
         "false_positive": statuses.count("false positive"),
-        "pooled_pixels": {m: rounded(v) for m, v in _overlap_values(pooled).items()},
+        "pooled_pixels": {m: rounded(v) for m, v in values_of_counts(pooled).items()},
     }
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flexseg.evaluation.metrics.metric import all_metrics
+from flexseg.report.formats import millilitres
 from flexseg.report.sources import CASES, Missing, Source
 from flexseg.report.structure import (
     Calibration,
@@ -20,7 +22,6 @@ from flexseg.report.structure import (
     SizeBin,
     Statistic,
 )
-from flexseg.report.terms import TERMS, millilitres
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
 _WEAK_DICE = 0.5
@@ -92,7 +93,7 @@ def _statistics(entry: Mapping[str, Any]) -> dict[str, Statistic]:
                 (low, high) if low is not None and high is not None else None,
                 *(_number(value.get(key)) for key in ("median", "p5", "min", "max")),
             )
-    order = list(TERMS)
+    order = [metric.name for metric in all_metrics()]
     names = sorted(found, key=lambda n: order.index(n) if n in order else len(order))
     return {name: found[name] for name in names if found[name].mean is not None}
 

@@ -15,6 +15,7 @@ from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
+from flexseg.report.formats import formatted, metric_of, millilitres
 from flexseg.report.sources import Source
 from flexseg.report.structure import (
     Evaluation,
@@ -24,7 +25,6 @@ from flexseg.report.structure import (
     Setting,
     Statistic,
 )
-from flexseg.report.terms import formatted, millilitres, term
 
 _FAILURES_SHOWN = 12
 _BETTER = {"higher": "Higher is better.", "lower": "Lower is better.", "near 0": "0 is best."}
@@ -103,7 +103,7 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
         spreads=_metric_rows(e, _spread_cell, with_mean=False) if e else [],
         interval_chart=_interval_chart(e),
         gain_chart=_gain_chart(report.repair),
-        metric_label=lambda name: term(name).label,
+        metric_label=lambda name: metric_of(name).label_of(volumes=e is not None and e.volumes),
         distributions=_distributions(e),
         failures=_failures(report),
         failures_shown=_FAILURES_SHOWN,
@@ -127,7 +127,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
                 continue
             tiles.append(
                 (
-                    formatted(statistic.mean, term(name).kind),
+                    formatted(statistic.mean, metric_of(name).unit),
                     _label(name, e),
                     _interval(name, statistic),
                 )
@@ -145,29 +145,29 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _label(name: str, e: Evaluation) -> str:
-    t = term(name, volumes=e.volumes)
-    unit = f" ({e.units})" if t.kind == "distance" else ""
+    metric = metric_of(name)
+    unit = f" ({e.units})" if metric.unit == "distance" else ""
     mean = "mean " if len(e.classes) > 1 else ""
-    return f"{mean}{t.label}{unit}"
+    return f"{mean}{metric.label_of(volumes=e.volumes)}{unit}"
 
 
 def _interval(name: str, statistic: Statistic) -> str:
     if statistic.ci95 is None:
         return "no interval"
-    kind = term(name).kind
-    low, high = (formatted(v, kind) for v in statistic.ci95)
+    unit = metric_of(name).unit
+    low, high = (formatted(v, unit) for v in statistic.ci95)
     return f"{low} to {high}"
 
 
 def _mean_cell(name: str, statistic: Statistic) -> _Cell:
-    return _Cell(formatted(statistic.mean, term(name).kind), _interval(name, statistic))
+    return _Cell(formatted(statistic.mean, metric_of(name).unit), _interval(name, statistic))
 
 
 def _spread_cell(name: str, statistic: Statistic) -> _Cell:
-    kind = term(name).kind
-    low, high = formatted(statistic.min, kind), formatted(statistic.max, kind)
-    tail = f"5th percentile {formatted(statistic.p5, kind)}, " if statistic.p5 is not None else ""
-    return _Cell(formatted(statistic.median, kind), f"{tail}{low} to {high}")
+    unit = metric_of(name).unit
+    low, high = formatted(statistic.min, unit), formatted(statistic.max, unit)
+    tail = f"5th percentile {formatted(statistic.p5, unit)}, " if statistic.p5 is not None else ""
+    return _Cell(formatted(statistic.median, unit), f"{tail}{low} to {high}")
 
 
 def _metric_rows(
@@ -177,19 +177,19 @@ def _metric_rows(
     names = list(dict.fromkeys(name for c in e.classes for name in c.statistics))
     rows = []
     for name in names:
-        t = term(name, volumes=e.volumes)
+        metric, meaning = metric_of(name), metric_of(name).meaning_of(volumes=e.volumes)
         found = [c.statistics.get(name) for c in e.classes]
         if with_mean and len(e.classes) > 1:
             found.append(e.macro.get(name))
-        unit = e.units if t.kind == "distance" else ""
-        if name == "nsd" and e.tolerance is not None:
+        unit = e.units if metric.unit == "distance" else ""
+        if "tolerance" in metric.settings and e.tolerance is not None:
             unit = f"within {e.tolerance:g} {e.units}"
         cells = [cell(name, s) if s is not None else _Cell("\N{EN DASH}", "") for s in found]
         rows.append(
             {
-                "label": t.label,
+                "label": metric.label_of(volumes=e.volumes),
                 "unit": unit,
-                "meaning": f"{t.meaning} {_BETTER[t.better]}" if t.meaning else "",
+                "meaning": f"{meaning} {_BETTER[metric.better]}" if meaning else "",
                 "cells": cells,
             }
         )

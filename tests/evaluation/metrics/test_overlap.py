@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flexseg.evaluation.metrics.overlap import Overlap, confusion, overlaps
+from flexseg.evaluation.metrics.counts import PixelCounts, confusion, counts_by_class
+from flexseg.evaluation.metrics.overlap import dice, iou, precision, recall, specificity
+from flexseg.evaluation.metrics.size import area_error
 
 
 def _box(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -24,8 +26,8 @@ def _disc(radius: float) -> NDArray[np.uint8]:
     return (x**2 + y**2 <= radius**2).astype(np.uint8)
 
 
-def _score(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> Overlap:
-    return overlaps(confusion(reference, prediction, 2))[1]
+def _score(reference: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> PixelCounts:
+    return counts_by_class(confusion(reference, prediction, 2))[1]
 
 
 class TestShiftedBox:
@@ -38,30 +40,30 @@ class TestShiftedBox:
             600 - common,
             600 - common,
         )
-        assert o.dice == pytest.approx(common / 600)
-        assert o.iou == pytest.approx(common / (1200 - common))
-        assert o.precision == o.recall == pytest.approx(common / 600)
+        assert dice(o) == pytest.approx(common / 600)
+        assert iou(o) == pytest.approx(common / (1200 - common))
+        assert precision(o) == recall(o) == pytest.approx(common / 600)
 
     def test_box_inside_of_a_larger_one(self) -> None:
         o = _score(_box(0, 0, 40, 40), _box(10, 10, 20, 20))
-        assert o.precision == 1
-        assert o.recall == pytest.approx(400 / 1600)
-        assert o.dice == pytest.approx(2 * 400 / 2000)
-        assert o.iou == pytest.approx(400 / 1600)
+        assert precision(o) == 1
+        assert recall(o) == pytest.approx(400 / 1600)
+        assert dice(o) == pytest.approx(2 * 400 / 2000)
+        assert iou(o) == pytest.approx(400 / 1600)
 
     def test_prediction_too_large(self) -> None:
         o = _score(_box(10, 10, 20, 20), _box(0, 0, 40, 40))
-        assert (o.precision, o.recall) == (pytest.approx(0.25), 1)
+        assert (precision(o), recall(o)) == (pytest.approx(0.25), 1)
 
 
 def test_concentric_discs() -> None:
     """Dice 2 r^2 / (r^2 + R^2), up to the pixels of the rim."""
     for inner, outer in ((50, 100), (120, 150), (190, 195)):
         o = _score(_disc(outer), _disc(inner))
-        assert o.dice == pytest.approx(2 * inner**2 / (inner**2 + outer**2), abs=2e-3)
-        assert o.iou == pytest.approx(inner**2 / outer**2, abs=2e-3)
-        assert o.recall == pytest.approx(inner**2 / outer**2, abs=2e-3)
-        assert o.precision == 1
+        assert dice(o) == pytest.approx(2 * inner**2 / (inner**2 + outer**2), abs=2e-3)
+        assert iou(o) == pytest.approx(inner**2 / outer**2, abs=2e-3)
+        assert recall(o) == pytest.approx(inner**2 / outer**2, abs=2e-3)
+        assert precision(o) == 1
 
 
 class TestStatus:
@@ -71,37 +73,37 @@ class TestStatus:
     def test_scored(self) -> None:
         o = _score(self.box, _box(40, 40, 3, 4))
         assert o.status == "scored"
-        assert o.dice == o.iou == o.precision == o.recall == 0
+        assert dice(o) == iou(o) == precision(o) == recall(o) == 0
 
     def test_missed(self) -> None:
         o = _score(self.box, self.nothing)
         assert o.status == "missed"
-        assert o.dice == o.iou == o.recall == 0
-        assert math.isnan(o.precision)
+        assert dice(o) == iou(o) == recall(o) == 0
+        assert math.isnan(precision(o))
         assert (o.reference, o.prediction) == (12, 0)
 
     def test_false_positive(self) -> None:
         o = _score(self.nothing, self.box)
         assert o.status == "false positive"
-        assert o.dice == o.iou == o.precision == 0
-        assert math.isnan(o.recall)
+        assert dice(o) == iou(o) == precision(o) == 0
+        assert math.isnan(recall(o))
         assert (o.reference, o.prediction) == (0, 12)
 
     def test_absent(self) -> None:
         o = _score(self.nothing, self.nothing)
         assert o.status == "absent"
-        assert all(math.isnan(v) for v in (o.dice, o.iou, o.precision, o.recall))
+        assert all(math.isnan(v) for v in (dice(o), iou(o), precision(o), recall(o)))
 
 
 def test_specificity_and_area_error() -> None:
     o = _score(_box(0, 0, 40, 40), _box(10, 10, 20, 20))
-    assert (o.specificity, o.area_error) == (1, pytest.approx(400 / 1600 - 1))
+    assert (specificity(o), area_error(o)) == (1, pytest.approx(400 / 1600 - 1))
     o = _score(_box(10, 10, 20, 20), _box(0, 0, 40, 40))
-    assert o.specificity == pytest.approx(1 - 1200 / (60 * 80 - 400))
-    assert o.area_error == pytest.approx(3)
+    assert specificity(o) == pytest.approx(1 - 1200 / (60 * 80 - 400))
+    assert area_error(o) == pytest.approx(3)
     full = np.ones((60, 80), np.uint8)
-    assert math.isnan(_score(full, full).specificity)
-    assert math.isnan(_score(1 - full, full).area_error)
+    assert math.isnan(specificity(_score(full, full)))
+    assert math.isnan(area_error(_score(1 - full, full)))
 
 
 class TestConfusion:
@@ -128,13 +130,13 @@ class TestConfusion:
     ) -> None:
         rng = np.random.default_rng(seed)
         a, b = rng.integers(0, classes, (2, height, width)).astype(np.uint8)
-        for c, o in enumerate(overlaps(confusion(a, b, classes))):
+        for c, o in enumerate(counts_by_class(confusion(a, b, classes))):
             u, v = set(np.flatnonzero(a == c)), set(np.flatnonzero(b == c))
             assert (o.reference, o.prediction) == (len(u), len(v))
             assert o.true_negative == a.size - len(u | v)
             if u or v:
-                assert o.dice == pytest.approx(2 * len(u & v) / (len(u) + len(v)))
-                assert o.iou == pytest.approx(len(u & v) / len(u | v))
-                assert o.dice == pytest.approx(2 * o.iou / (1 + o.iou))
+                assert dice(o) == pytest.approx(2 * len(u & v) / (len(u) + len(v)))
+                assert iou(o) == pytest.approx(len(u & v) / len(u | v))
+                assert dice(o) == pytest.approx(2 * iou(o) / (1 + iou(o)))
             else:
                 assert o.status == "absent"

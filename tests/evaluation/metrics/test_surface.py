@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from flexseg.evaluation.metrics.surface import (
     SurfaceScores,
-    diagonal,
     element_sizes,
     surface_elements,
     surface_scores,
@@ -236,11 +235,6 @@ def test_equal_steps_have_equal_lengths_wherever_they_are() -> None:
 def test_identical() -> None:
     mask = _box(3, 4, 5, 6)
     assert surface_scores(mask, mask, (1, 1), 0.0) == SurfaceScores(0, 0, 1)
-
-
-def test_diagonal() -> None:
-    assert diagonal((30, 40), (1, 1)) == 50
-    assert diagonal((30, 40), (2.0, 1.5)) == pytest.approx(math.hypot(60, 60))
 
 
 def test_what_has_no_surface_is_refused() -> None:

@@ -22,7 +22,7 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.cases import Case, pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
-from flexseg.evaluation.metrics.overlap import confusion, overlaps
+from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.postprocessing import tuning
 from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
 from flexseg.evaluation.postprocessing.steps import (
@@ -426,7 +426,7 @@ class TestCounts:
         steps = Steps(largest, size)
         counts = _after_drops([_parts_of(prediction, truth, 1)], steps)
         after = Postprocessing({1: steps})(prediction)
-        o = overlaps(confusion(truth, after, 3))[1]
+        o = counts_by_class(confusion(truth, after, 3))[1]
         found = (counts.common[0], counts.predicted[0], counts.reference[0])
         assert found == (o.true_positive, o.prediction, o.reference)
         (one, _) = counts_of([(after, truth)], 3)

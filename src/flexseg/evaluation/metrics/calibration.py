@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.aggregate import rounded
-from flexseg.evaluation.metrics.overlap import ratio
+from flexseg.evaluation.metrics.counts import ratio
+from flexseg.evaluation.metrics.masks import MaskPair
+from flexseg.evaluation.metrics.metric import UNDEFINED, Metric, register
 
 BINS = 15
 
@@ -128,3 +130,49 @@ def with_background(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     if probabilities.shape[-1] > 1:
         return probabilities
     return np.concatenate([1 - probabilities, probabilities], axis=-1)
+
+
+def _of_pair(pair: MaskPair) -> Reliability | None:
+    return None if pair.probability is None else of_class(pair.probability, pair.reference)
+
+
+def brier(pair: MaskPair) -> float:
+    """Mean over the pixels of a case of (p - y)^2, p the probability of the class, y whether it is
+    there (Brier 1950)."""
+    found = pair.shared(_of_pair)
+    return found.brier if found else UNDEFINED
+
+
+def ece(pair: MaskPair) -> float:
+    """Expected calibration error of the same p: sum over bins of share of pixels x abs(mean p -
+    share of y) (Naeini et al. 2015)."""
+    found = pair.shared(_of_pair)
+    return found.ece if found else UNDEFINED
+
+
+register(
+    Metric(
+        "brier",
+        "Brier score",
+        family="probabilities",
+        unit="share",
+        better="lower",
+        meaning="Mean squared error of the probabilities.",
+        from_masks=brier,
+        false_positive=None,
+        absent=None,
+    )
+)
+register(
+    Metric(
+        "ece",
+        "Calibration error",
+        family="probabilities",
+        unit="share",
+        better="lower",
+        meaning="Mean gap between confidence and accuracy.",
+        from_masks=ece,
+        false_positive=None,
+        absent=None,
+    )
+)

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flexseg.evaluation.metrics.overlap import ratio
+from flexseg.evaluation.metrics.counts import ratio
+from flexseg.evaluation.metrics.masks import MaskPair
+from flexseg.evaluation.metrics.metric import UNDEFINED, Metric, register
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ def find_lesions(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) ->
     return Lesions(sizes, found, count_p, count_p - int(right.sum()))
 
 
+def lesions_of(pair: MaskPair) -> Lesions:
+    """The lesions of two masks, for all that count them."""
+    return pair.shared(_of_pair)
+
+
+def _of_pair(pair: MaskPair) -> Lesions:
+    return find_lesions(*pair.cropped)
+
+
 def totals(cases: Sequence[Lesions], bounds: Iterable[int]) -> dict[str, Any]:
     """The lesions of all cases together, also by size.
 
@@ -111,3 +122,59 @@ def totals(cases: Sequence[Lesions], bounds: Iterable[int]) -> dict[str, Any]:
         "false_per_case": false / len(cases) if cases else None,
         "by_size": by_size,
     }
+
+
+def lesion_precision(pair: MaskPair) -> float:
+    """Predicted that are not false / predicted."""
+    return lesions_of(pair).precision
+
+
+def lesion_recall(pair: MaskPair) -> float:
+    """Found / reference."""
+    return lesions_of(pair).recall
+
+
+def lesion_f1(pair: MaskPair) -> float:
+    """Harmonic mean of both."""
+    return lesions_of(pair).f1
+
+
+register(
+    Metric(
+        "lesion_precision",
+        "Objects right",
+        family="objects",
+        unit="share",
+        better="higher",
+        meaning="Share of the predicted connected objects that hit one.",
+        from_masks=lesion_precision,
+        missed=UNDEFINED,
+        false_positive=0.0,
+        missed_in_mean=0.0,
+    )
+)
+register(
+    Metric(
+        "lesion_recall",
+        "Objects found",
+        family="objects",
+        unit="share",
+        better="higher",
+        meaning="Share of the connected objects (lesions) of the reference that were hit.",
+        from_masks=lesion_recall,
+        missed=0.0,
+    )
+)
+register(
+    Metric(
+        "lesion_f1",
+        "Object F1",
+        family="objects",
+        unit="share",
+        better="higher",
+        meaning="Harmonic mean of objects found and objects right.",
+        from_masks=lesion_f1,
+        missed=0.0,
+        false_positive=0.0,
+    )
+)

@@ -1,103 +1,105 @@
-"""Overlap of a predicted with a reference segmentation, per case and class, on hard labels.
+"""Overlap of a predicted with a reference segmentation, from pixel counts.
 
 Definitions follow Metrics Reloaded (Maier-Hein et al. 2024, Nature Methods 21).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
-
-Status = Literal["scored", "missed", "false positive", "absent"]
-METRICS = ("dice", "iou", "precision", "recall", "specificity")
+from flexseg.evaluation.metrics.counts import PixelCounts, ratio
+from flexseg.evaluation.metrics.metric import UNDEFINED, Metric, register
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """Pixel counts of one class in one case.
-
-    Attributes
-    ----------
-    true_positive, false_positive, false_negative, true_negative : pixels.
-    """
-
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
-
-    @property
-    def reference(self) -> int:
-        """Pixels of the class in the reference."""
-        return self.true_positive + self.false_negative
-
-    @property
-    def prediction(self) -> int:
-        """Pixels of the class in the prediction."""
-        return self.true_positive + self.false_positive
-
-    @property
-    def status(self) -> Status:
-        """`absent` in both, `false positive` (only predicted), `missed` (not predicted at
-        all), or `scored`."""
-        if self.reference == 0:
-            return "false positive" if self.prediction else "absent"
-        return "scored" if self.prediction else "missed"
-
-    @property
-    def dice(self) -> float:
-        """2 TP / (2 TP + FP + FN); NaN if the class is absent in both."""
-        return ratio(2 * self.true_positive, self.reference + self.prediction)
-
-    @property
-    def iou(self) -> float:
-        """TP / (TP + FP + FN); NaN if the class is absent in both."""
-        total = self.true_positive + self.false_positive + self.false_negative
-        return ratio(self.true_positive, total)
-
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); NaN if nothing was predicted."""
-        return ratio(self.true_positive, self.prediction)
-
-    @property
-    def recall(self) -> float:
-        """TP / (TP + FN); NaN if the class is not in the reference."""
-        return ratio(self.true_positive, self.reference)
-
-    @property
-    def specificity(self) -> float:
-        """TN / (TN + FP); NaN if the class is everywhere in the reference."""
-        return ratio(self.true_negative, self.true_negative + self.false_positive)
-
-    @property
-    def area_error(self) -> float:
-        """Predicted / reference pixels - 1 (relative difference of area or volume): negative
-        where too little is predicted; NaN if the class is not in the reference."""
-        return ratio(self.prediction, self.reference) - 1
+def dice(c: PixelCounts) -> float:
+    """2 TP / (2 TP + FP + FN); Dice 1945."""
+    return ratio(2 * c.true_positive, c.reference + c.prediction)
 
 
-def ratio(part: float, whole: float) -> float:
-    """part / whole, NaN without a whole."""
-    return part / whole if whole else float("nan")
+def iou(c: PixelCounts) -> float:
+    """TP / (TP + FP + FN); Jaccard 1912."""
+    return ratio(c.true_positive, c.true_positive + c.false_positive + c.false_negative)
 
 
-def confusion(
-    reference: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int
-) -> NDArray[np.int64]:
-    """Pixel counts [classes, classes]: rows are reference, columns prediction."""
-    joint = reference.astype(np.int64).ravel() * classes + prediction.ravel()
-    return np.bincount(joint, minlength=classes * classes).reshape(classes, classes)
+def precision(c: PixelCounts) -> float:
+    """TP / (TP + FP)."""
+    return ratio(c.true_positive, c.prediction)
 
 
-def overlaps(matrix: NDArray[np.int64]) -> list[Overlap]:
-    """The overlap of each class, the background included, from a confusion matrix."""
-    true = np.diag(matrix)
-    total = int(matrix.sum())
-    return [
-        Overlap(int(t), int(p - t), int(r - t), total - int(p + r - t))
-        for t, r, p in zip(true, matrix.sum(axis=1), matrix.sum(axis=0), strict=True)
-    ]
+def recall(c: PixelCounts) -> float:
+    """TP / (TP + FN), also called sensitivity."""
+    return ratio(c.true_positive, c.reference)
+
+
+def specificity(c: PixelCounts) -> float:
+    """TN / (TN + FP); undefined where the class is everywhere in the reference."""
+    return ratio(c.true_negative, c.true_negative + c.false_positive)
+
+
+register(
+    Metric(
+        "dice",
+        "Dice",
+        family="overlap",
+        unit="share",
+        better="higher",
+        meaning="Overlap of prediction and reference: twice the common {area} by the sum of both.",
+        from_counts=dice,
+        missed=0.0,
+        false_positive=0.0,
+        terminal=0,
+    )
+)
+register(
+    Metric(
+        "iou",
+        "IoU",
+        family="overlap",
+        unit="share",
+        better="higher",
+        meaning="Overlap as common {area} by united {area}; always lower than Dice.",
+        from_counts=iou,
+        missed=0.0,
+        false_positive=0.0,
+        terminal=112,
+    )
+)
+register(
+    Metric(
+        "precision",
+        "Precision",
+        family="overlap",
+        unit="share",
+        better="higher",
+        meaning="How much of what was marked is right.",
+        from_counts=precision,
+        missed=UNDEFINED,
+        false_positive=0.0,
+        missed_in_mean=0.0,
+        terminal=96,
+    )
+)
+register(
+    Metric(
+        "recall",
+        "Recall",
+        family="overlap",
+        unit="share",
+        better="higher",
+        meaning="How much of what is there was marked (sensitivity).",
+        from_counts=recall,
+        missed=0.0,
+        terminal=0,
+    )
+)
+register(
+    Metric(
+        "specificity",
+        "Specificity",
+        family="overlap",
+        unit="share",
+        better="higher",
+        meaning="How much of the rest was left unmarked; near 1 wherever objects are small.",
+        from_counts=specificity,
+        false_positive=None,
+        absent=None,
+    )
+)

@@ -19,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from flexseg.evaluation.metrics.masks import MaskPair
+from flexseg.evaluation.metrics.metric import Metric, register
+
 Corner = tuple[int, ...]
 
 
@@ -76,11 +79,6 @@ def surface_scores(
         float((to_prediction @ sizes_r + to_reference @ sizes_p) / total),
         float(near / total),
     )
-
-
-def diagonal(shape: tuple[int, ...], spacing: tuple[float, ...]) -> float:
-    """Length of an image's diagonal, the worst distance that there can be."""
-    return math.hypot(*(n * s for n, s in zip(shape, spacing, strict=True)))
 
 
 def surface_elements(
@@ -199,3 +197,68 @@ def _edges(corner: Corner, part: list[Corner]) -> list[int]:
     """The axes along which `corner` has neighbours in `part`."""
     steps = [_differing(corner, other) for other in part]
     return [axes[0] for axes in steps if len(axes) == 1]
+
+
+def _of_pair(pair: MaskPair) -> SurfaceScores:
+    return surface_scores(*pair.cropped, pair.spacing, pair.tolerance)
+
+
+def hd95(pair: MaskPair) -> float:
+    """The distance within which 95 % of a surface lie from the other one, the larger one of both
+    directions (Huttenlocher et al. 1993)."""
+    return pair.shared(_of_pair).hd95
+
+
+def assd(pair: MaskPair) -> float:
+    """Mean of d over the elements of both surfaces."""
+    return pair.shared(_of_pair).assd
+
+
+def nsd(pair: MaskPair) -> float:
+    """Share of both surfaces with d <= tolerance (normalized surface distance, surface Dice;
+    Nikolov et al. 2021)."""
+    return pair.shared(_of_pair).nsd
+
+
+register(
+    Metric(
+        "hd95",
+        "HD95",
+        family="surface",
+        unit="distance",
+        better="lower",
+        meaning="Distance between the {outlines} that 95 % of their points stay below.",
+        from_masks=hd95,
+        missed="diagonal",
+        settings=("units", "spacing"),
+        terminal=0,
+    )
+)
+register(
+    Metric(
+        "assd",
+        "ASSD",
+        family="surface",
+        unit="distance",
+        better="lower",
+        meaning="Mean distance between the {outlines}.",
+        from_masks=assd,
+        missed="diagonal",
+        settings=("units", "spacing"),
+    )
+)
+register(
+    Metric(
+        "nsd",
+        "Surface Dice",
+        family="surface",
+        unit="share",
+        better="higher",
+        meaning="Share of both {outlines} that agree within the tolerance.",
+        from_masks=nsd,
+        missed=0.0,
+        settings=("units", "spacing", "tolerance"),
+        terminal=0,
+        short="NSD",
+    )
+)

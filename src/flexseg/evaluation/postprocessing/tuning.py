@@ -1,7 +1,7 @@
 """The choice of threshold, test-time views and postprocessing on the validation set.
 
 Steps are tried in the order in which they are taken, each on top of those that were kept: views,
-threshold, then for each class largest part, smallest size, holes. `evaluation.gains` says when one
+threshold, then for each class largest part, smallest size, holes. `improvement` says when one
 is kept. Images and volumes get a choice of their own: what helps in a volume may harm a slice.
 """
 

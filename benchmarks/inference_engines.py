@@ -76,7 +76,7 @@ def measure(a: Any, folder: Path) -> None:
     """All engines in turn."""
     from flexseg import backend
     from flexseg.files.images import read_image
-    from flexseg.inference import image_folder as folders
+    from flexseg.inference import image_files as folders
     from flexseg.inference.engines.opening import KerasEngine, installed, open_engine
     from flexseg.inference.predictor import Predictor
     from flexseg.models.package import ModelPackage
@@ -147,20 +147,21 @@ def in_turn(engines: dict[str, Any], x: Any, rounds: int) -> tuple[Any, Any]:
 
 def compare_command(engine: Any, package: Any, source: Path, x: Any, folder: Path) -> None:
     """The time of reading, predicting and writing all images, against predicting alone."""
-    from flexseg.inference import image_folder as folders
+    from flexseg.inference import image_files as folders
     from flexseg.inference.predictor import Predictor
+    from flexseg.inference.results.image_outputs import Targets
 
     predictor = Predictor(package, BATCH, engine=engine)
     ratios = []
     for turn in range(3):
-        targets = folders.Targets(folder / f"masks{turn}", folder / f"merged{turn}")
+        targets = Targets(folder / f"masks{turn}", folder / f"merged{turn}")
 
         def alone() -> None:
             for i in range(0, len(x), BATCH):
                 engine.predict(x[i : i + BATCH])
 
         network_alone = seconds(alone)
-        whole = seconds(lambda targets=targets: folders.infer(predictor, source, targets))
+        whole = seconds(lambda targets=targets: folders.infer_images(predictor, source, targets))
         ratios.append(whole / len(folders.images_of(source)) * len(x) / network_alone)
     print(
         f"infer of {len(x)} images by {engine.name} {engine.precision}: "

@@ -16,9 +16,11 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.infer3d import VolumeInference, VolumeRun, volume_cases
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.program import Outcome
+from flexseg.inference.volume_files import Description, infer_volumes
 from flexseg.inference.volume_predictor import VolumePredictor
+from flexseg.inference.volume_sources import volume_cases
 from flexseg.models.package import ModelPackage
 
 ORIENTATIONS = [
@@ -77,14 +79,14 @@ WINDOW = "0.5/2001"
 
 def predict(
     source: Path, output: Path, size: tuple[int, int] = SIZE, **keys: Any
-) -> VolumeInference:
+) -> Outcome[Description]:
     """A run of the network that copies voxels above 0."""
     trained = {k: keys.pop(k) for k in ("axis", "neighbours", "intensity") if k in keys}
     channels = 2 * trained.get("neighbours", 0) + 1
     config = Infer3dConfig(output_dir=output, **({"previews": []} | keys))
     predictor = copying(size, channels, **({"intensity": WINDOW} | trained))
-    run = VolumeRun(VolumePredictor(predictor, config), [source])
-    return run.run(volume_cases(source, output))
+    volumes = VolumePredictor(predictor, config)
+    return infer_volumes(volumes, volume_cases(source, output), protected=[source])
 
 
 def three_volumes(folder: Path) -> Path:

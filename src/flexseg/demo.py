@@ -81,7 +81,7 @@ def run_demo(folder: Path, console: Console) -> None:
     """
     from flexseg.cli.printing import print_scores
     from flexseg.evaluation.trained_images import evaluate
-    from flexseg.inference.loading import infer
+    from flexseg.inference.commands import infer
     from flexseg.training.trainer import Training
 
     folder = folder.absolute()

@@ -15,8 +15,9 @@ from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import pair
 from flexseg.evaluation.evaluate import evaluate_model
 from flexseg.files.images import write_png
-from flexseg.inference.image_folder import Targets, infer
+from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.image_outputs import Targets
 from flexseg.training.epoch_change import EpochChangeInference
 
 GREYS = [0, 30, 60, 240, 240, 60]
@@ -53,7 +54,7 @@ EXPECTED = {f"v_{i:04d}": i >= 2 for i in range(6)}
 
 def test_a_folder(predictor: Predictor, images: Path, tmp_path: Path) -> None:
     targets = Targets(tmp_path / "out", tmp_path / "merged", probabilities=tmp_path / "p")
-    result = infer(predictor, images, targets)
+    result = infer_images(predictor, images, targets)
     assert result.failed == {}
     assert foreground(tmp_path / "out") == EXPECTED
     with np.load(tmp_path / "p" / "v_0002.npz") as archive:
@@ -64,7 +65,7 @@ def test_a_folder(predictor: Predictor, images: Path, tmp_path: Path) -> None:
 
 
 def test_one_file_among_its_neighbours(predictor: Predictor, images: Path, tmp_path: Path) -> None:
-    infer(predictor, images / "v_0002.png", Targets(tmp_path / "out"))
+    infer_images(predictor, images / "v_0002.png", Targets(tmp_path / "out"))
     assert foreground(tmp_path / "out") == {"v_0002": True}
 
 
@@ -73,7 +74,7 @@ def test_a_lone_file_repeats_itself(
 ) -> None:
     alone = tmp_path / "alone.png"
     alone.write_bytes((images / "v_0002.png").read_bytes())
-    infer(predictor, alone, Targets(tmp_path / "out"))
+    infer_images(predictor, alone, Targets(tmp_path / "out"))
     assert foreground(tmp_path / "out") == {"alone": False}
     assert "1 of 1 images have no neighbouring slices" in caplog.text
 
@@ -82,7 +83,7 @@ def test_slices_beside_a_gap_have_no_result(
     predictor: Predictor, images: Path, tmp_path: Path
 ) -> None:
     (images / "v_0003.png").unlink()
-    result = infer(predictor, images, Targets(tmp_path / "out"))
+    result = infer_images(predictor, images, Targets(tmp_path / "out"))
     assert set(result.failed) == {"v_0002.png", "v_0004.png"}
     assert "Slice 3 of the volume is missing" in result.failed["v_0002.png"]
     assert set(foreground(tmp_path / "out")) == {"v_0000", "v_0001", "v_0005"}

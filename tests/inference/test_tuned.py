@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.loading import chosen_for
+from flexseg.inference.loading import chosen_for, settings_of
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.tuned import Choice, place_of, read_choice, write_choice
 
@@ -56,6 +57,11 @@ def _model(loaded: LoadedConfig) -> Path:
     return train.model_dir / train.best_model_file
 
 
+def _chosen(loaded: LoadedConfig, *, tuned: bool = True) -> Choice:
+    settings = replace(settings_of(loaded), tuned=tuned)
+    return chosen_for(_model(loaded), _labels(loaded), settings)
+
+
 def _labels(loaded: LoadedConfig) -> LabelMap:
     return LabelMap.from_experiment(loaded.experiment)
 
@@ -79,21 +85,21 @@ def test_an_earlier_choice_moves_aside(loaded: LoadedConfig) -> None:
 
 
 def test_it_is_used_and_said(loaded: LoadedConfig, caplog: pytest.LogCaptureFixture) -> None:
-    assert chosen_for(loaded, _labels(loaded)) == Choice()
+    assert _chosen(loaded) == Choice()
     write_choice(_model(loaded), CHOICE, _labels(loaded))
-    assert chosen_for(loaded, _labels(loaded)) == CHOICE
+    assert _chosen(loaded) == CHOICE
     assert caplog.messages[-1] == (
         "best_model.postprocess.json: threshold 0.3, tta flips, postprocessing chosen on the "
         "validation set."
     )
-    assert chosen_for(loaded, _labels(loaded), tuned=False) == Choice()
+    assert _chosen(loaded, tuned=False) == Choice()
 
 
 def test_the_config_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     own = ("postprocess.fill_holes=true", "infer.threshold=204")
     loaded = _loaded(tmp_path, *own)
     write_choice(_model(loaded), CHOICE, _labels(loaded))
-    choice = chosen_for(loaded, _labels(loaded))
+    choice = _chosen(loaded)
     filled = Postprocessing({1: Steps(fill_holes=True)})
     assert choice.postprocessing == {2: filled, 3: filled}
     assert choice.threshold is None and choice.tta == ("flips",)
@@ -103,7 +109,7 @@ def test_the_config_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_off_is_a_setting_too(tmp_path: Path) -> None:
     loaded = _loaded(tmp_path, "postprocess.min_size=0", "infer.tta=[]")
     write_choice(_model(loaded), CHOICE, _labels(loaded))
-    choice = chosen_for(loaded, _labels(loaded))
+    choice = _chosen(loaded)
     assert (choice.threshold, choice.tta, choice.postprocessing) == (0.3, (), {})
 
 
@@ -112,7 +118,7 @@ def test_another_model_does_not_get_it(
 ) -> None:
     write_choice(_model(loaded), CHOICE, _labels(loaded))
     _model(loaded).write_bytes(b"trained again")
-    assert chosen_for(loaded, _labels(loaded)) == Choice()
+    assert _chosen(loaded) == Choice()
     assert "was chosen for another model than best_model.h5" in caplog.messages[-1]
 
 
@@ -141,10 +147,10 @@ def test_members_belong_to_an_ensemble(tmp_path: Path) -> None:
 def test_damaged_files(loaded: LoadedConfig, content: str) -> None:
     place_of(_model(loaded)).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=r"tune-postprocessing CONFIG` again"):
-        chosen_for(loaded, _labels(loaded))
+        _chosen(loaded)
 
 
 def test_unknown_class_in_the_config(tmp_path: Path) -> None:
     loaded = _loaded(tmp_path, "postprocess.fill_holes=['kidney']")
     with pytest.raises(ConfigError, match=r"'kidney' is no class\. The classes are: 'lesion'"):
-        chosen_for(loaded, _labels(loaded))
+        _chosen(loaded)

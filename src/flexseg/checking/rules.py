@@ -18,8 +18,8 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.mirrors import Flip, mirror_twins
 from flexseg.errors import DataError, FlexsegError
 from flexseg.files.images import is_8bit
-from flexseg.inference.image_folder import images_of
-from flexseg.inference.infer3d import holds_volumes
+from flexseg.inference.image_files import images_of
+from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import COMMON_OPTIONS, MODELS
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up

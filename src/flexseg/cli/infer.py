@@ -1,10 +1,9 @@
-"""`flexseg infer`: masks of images, or of volumes."""
+"""The command that predicts images, and what all commands of prediction share."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -24,8 +23,9 @@ from flexseg.cli.app import (
 )
 
 if TYPE_CHECKING:
-    pass
-logger = logging.getLogger(__name__)
+    from flexseg.inference.program import Outcome
+
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the masks.")]
 
 
 @app.command()
@@ -36,31 +36,40 @@ def infer(
         Path | None,
         typer.Option("--input", "-i", help="Folder or file (default: \\[infer] images_dir)."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
-    ] = None,
+    output: OutputOption = None,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
     select_backend(backend)
-    from flexseg.inference.infer3d import holds_volumes
-    from flexseg.inference.loading import infer as infer_trained
+    from flexseg.inference import commands
+    from flexseg.inference.volume_sources import holds_volumes
 
     loaded = load_config(config, overrides, strict, repair)
     place = source or loaded.experiment.infer.images_dir
-    if place is not None and holds_volumes(place):
-        from flexseg.cli.infer3d import predict_volumes
+    volumes = place is not None and holds_volumes(place)
+    with progress("Predicting") as on_file:
+        outcome = (
+            commands.infer3d(loaded, place, output, on_volume=on_file)
+            if volumes
+            else commands.infer(loaded, source, output, on_file)
+        )
+    report(outcome, "volume" if volumes else "image")
 
-        predict_volumes(loaded, place, output)
-        return
-    with progress("Predicting") as on_image:
-        result = infer_trained(loaded, source, output, on_image)
-    say(f"{len(result.areas)} image(s) predicted.")
-    for folder in result.targets.folders():
+
+def report(outcome: Outcome[Any], what: str) -> None:
+    """Say what became of the files; exit 3 if one could not be predicted.
+
+    Parameters
+    ----------
+    what : the files are.
+    """
+    say(f"{len(outcome.files)} {what}(s) predicted.")
+    for folder in outcome.folders:
         say(f"  {folder}")
-    if result.failed:
-        for reason in result.failed.values():
-            errors.print(f"[red]not predicted:[/] {escape(reason)}")
+    for file, reason in outcome.failed.items():
+        problem = "not complete" if file in outcome.files else "not predicted"
+        errors.print(f"[red]{problem}:[/] {escape(reason)}", soft_wrap=True)
+    if outcome.failed:
         raise typer.Exit(3)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from flexseg.cli.app import (
     BackendOption,
@@ -15,15 +14,11 @@ from flexseg.cli.app import (
     StrictOption,
     TrainedRepairOption,
     app,
-    errors,
     load_config,
     progress,
-    say,
     select_backend,
 )
-
-if TYPE_CHECKING:
-    from flexseg.config.load import LoadedConfig
+from flexseg.cli.infer import report
 
 
 @app.command()
@@ -56,29 +51,11 @@ def infer3d(
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
     select_backend(backend)
+    from flexseg.inference import commands
+
     loaded = load_config(config, overrides, strict, repair)
-    predict_volumes(loaded, source, output, series=series, channel=channel)
-
-
-def predict_volumes(
-    loaded: LoadedConfig,
-    source: Path | None,
-    output: Path | None,
-    *,
-    series: str | None = None,
-    channel: int | None = None,
-) -> None:
-    """Predict volumes and say what became of them; exit 3 if one could not be predicted."""
-    from flexseg.inference.infer3d import infer3d as infer_volumes
-
-    with progress("Predicting") as on_slice:
-        result = infer_volumes(
-            loaded, source, output, series=series, channel=channel, on_slice=on_slice
+    with progress("Predicting") as on_volume:
+        outcome = commands.infer3d(
+            loaded, source, output, series=series, channel=channel, on_volume=on_volume
         )
-    say(f"{len(result.volumes)} volume(s) predicted.")
-    say(f"  {result.output}")
-    if result.failed:
-        for file, reason in result.failed.items():
-            what = "not complete" if file in result.volumes else "not predicted"
-            errors.print(f"[red]{what}:[/] {escape(reason)}", soft_wrap=True)
-        raise typer.Exit(3)
+    report(outcome, "volume")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from flexseg.cli.app import (
     BackendOption,
@@ -15,12 +14,11 @@ from flexseg.cli.app import (
     StrictOption,
     TrainedRepairOption,
     app,
-    errors,
     load_config,
     progress,
-    say,
     select_backend,
 )
+from flexseg.cli.infer import OutputOption, report
 
 
 @app.command("tiled-infer")
@@ -31,24 +29,16 @@ def tiled_infer(
         Path | None,
         typer.Option("--input", "-i", help="Folder or file; without it that of the config."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the masks.")
-    ] = None,
+    output: OutputOption = None,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Predict images larger than the network by overlapping windows, at full resolution."""
     select_backend(backend)
-    from flexseg.inference.tiled import tiled_infer as infer_trained
+    from flexseg.inference import commands
 
     loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_image:
-        result = infer_trained(loaded, source, output, on_image)
-    say(f"{len(result.areas)} image(s) predicted.")
-    for folder in result.targets.folders():
-        say(f"  {folder}")
-    if result.failed:
-        for reason in result.failed.values():
-            errors.print(f"[red]not predicted:[/] {escape(reason)}")
-        raise typer.Exit(3)
+        outcome = commands.tiled_infer(loaded, source, output, on_image)
+    report(outcome, "image")

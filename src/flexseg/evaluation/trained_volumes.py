@@ -34,10 +34,10 @@ from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
-from flexseg.inference.infer3d import explained_memory
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.volume_outputs import label_suffix
+from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.outputs import make_folder, whole_folder, write_csv
 from flexseg.runs.seen_volumes import (

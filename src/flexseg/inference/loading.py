@@ -1,18 +1,18 @@
-"""Inference with the trained model of a config."""
+"""The trained model of a config, or of a file alone, ready to predict."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from flexseg import backend
-from flexseg.config.load import LoadedConfig, input_paths
+from flexseg.config.inference import PostprocessConfig
+from flexseg.config.load import LoadedConfig
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import ConfigError
 from flexseg.files.preprocess import Preprocessing
-from flexseg.inference import image_folder as folder
 from flexseg.inference.engines.opening import open_engine
 from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
@@ -74,42 +74,97 @@ def _warn_of_differences(loaded: LoadedConfig, package: ModelPackage) -> None:
         )
 
 
-def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
-    """A predictor for the trained model of a config, or for its ensemble.
+@dataclass(frozen=True)
+class Settings:
+    """How a trained model is applied.
 
-    What `flexseg tune-postprocessing` has chosen for the model counts, unless the config sets
-    the same itself.
+    Attributes
+    ----------
+    tta : names of views to average over, see `[infer] tta`.
+    postprocess : what is done with predicted labels.
+    explicit : what the user has set himself, of "infer.threshold", "infer.tta" and "postprocess";
+        of the others counts what `flexseg tune-postprocessing` has chosen for the model.
+    tuned : False: nothing of that counts.
+    blur : size (w, h) of a Gaussian blur of the probabilities, or None.
+    engine : see `[infer] engine`.
+    int8 : predict with the network of `flexseg quantize --keep`.
+    precision : see `[train] precision`.
+    batch_size : images per step.
+    """
+
+    tta: tuple[str, ...] = ()
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    explicit: frozenset[str] = frozenset()
+    tuned: bool = True
+    blur: tuple[int, int] | None = None
+    engine: str = "auto"
+    int8: bool = False
+    precision: str = "auto"
+    batch_size: int = 4
+
+
+def settings_of(loaded: LoadedConfig) -> Settings:
+    """How a config applies its model."""
+    e = loaded.experiment
+    given = {
+        key.partition(".")[0] if key.startswith("postprocess.") else key for key in loaded.sources
+    }
+    return Settings(
+        tta=tuple(e.infer.tta),
+        postprocess=e.postprocess,
+        explicit=frozenset(given & {"infer.threshold", "infer.tta", "postprocess"}),
+        blur=e.infer.ksize if e.infer.blur else None,
+        engine=e.infer.engine,
+        int8=e.infer.int8,
+        precision=e.train.precision,
+        batch_size=e.eval.batch_size,
+    )
+
+
+def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
+    """A predictor for the trained model of a config, or for its ensemble, see `open_predictor`.
 
     Parameters
     ----------
     tuned : False: only what the config says.
+    """
+    settings = replace(settings_of(loaded), tuned=tuned)
+    return open_predictor(model_file(loaded), partial(load_trained, loaded), settings)
+
+
+def open_predictor(
+    file: Path, load: Callable[[Path], ModelPackage], settings: Settings = Settings()
+) -> Predictor:
+    """A predictor for a trained model, or for an ensemble.
+
+    Parameters
+    ----------
+    file : a model package, or the file that names the members of an ensemble.
+    load : reads a package.
 
     Raises
     ------
-    ConfigError : a view of [infer] tta or a class of [postprocess] does not fit the model, or the
-        engine is not installed.
+    ConfigError : a view of test-time augmentation or a class of `[postprocess]` does not fit the
+        model, or the engine is not installed.
     DataError : there are no weights, or files are damaged.
     """
-    e = loaded.experiment
-    blur = e.infer.ksize if e.infer.blur else None
-    file = model_file(loaded)
     ensemble = is_ensemble(file)
     files = read_members(file) if ensemble else [file]
-    packages = [load_trained(loaded, f) for f in files]
-    choice = chosen_for(loaded, packages[0].labels, tuned=tuned)
+    packages = [load(f) for f in files]
+    choice = chosen_for(file, packages[0].labels, settings)
     if choice.threshold is not None:
         packages = [replace(package, threshold=choice.threshold) for package in packages]
-    size = e.eval.batch_size
     engines = [
         open_engine(
             package,
             f,
-            setting=e.infer.engine,
-            precision=e.train.precision,
-            int8=e.infer.int8,
+            setting=settings.engine,
+            precision=settings.precision,
+            int8=settings.int8,
         )
         for package, f in zip(packages, files, strict=True)
     ]
+    size, blur = settings.batch_size, settings.blur
     predictor = (
         EnsemblePredictor(packages, size, blur, engines)
         if ensemble
@@ -118,40 +173,35 @@ def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
     return predictor.treated(choice.tta, choice.postprocessing, choice.evidence)
 
 
-def chosen_for(loaded: LoadedConfig, labels: LabelMap, *, tuned: bool = True) -> Choice:
-    """Threshold, views and postprocessing of the trained model, and a line in the log on them.
+def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> Choice:
+    """Threshold, views and postprocessing of a trained model, and a line in the log on them.
 
     Raises
     ------
-    ConfigError : [postprocess] names a class that does not exist.
+    ConfigError : `[postprocess]` names a class that does not exist.
     DataError : the file of the tuned choice is damaged.
     """
-    e = loaded.experiment
-    file = model_file(loaded)
-    own = Postprocessing.from_config(e.postprocess, labels)
-    choice = Choice(None, tuple(e.infer.tta), {2: own, 3: own} if own.steps else {})
-    found = read_choice(file, labels) if tuned else None
+    own = Postprocessing.from_config(settings.postprocess, labels)
+    choice = Choice(None, settings.tta, {2: own, 3: own} if own.steps else {})
+    found = read_choice(file, labels) if settings.tuned else None
     if found is None:
         return choice
-    given = {
-        key.partition(".")[0] if key.startswith("postprocess.") else key for key in loaded.sources
-    }
     used = []
-    if found.threshold is not None and "infer.threshold" not in given:
+    if found.threshold is not None and "infer.threshold" not in settings.explicit:
         choice = replace(choice, threshold=found.threshold)
         used.append(f"threshold {found.threshold:g}")
-    if found.tta and "infer.tta" not in given:
+    if found.tta and "infer.tta" not in settings.explicit:
         choice = replace(choice, tta=found.tta)
         used.append(f"tta {', '.join(found.tta)}")
     chosen = any(p.steps for p in found.postprocessing.values())
-    if chosen and "postprocess" not in given:
+    if chosen and "postprocess" not in settings.explicit:
         choice = replace(choice, postprocessing=found.postprocessing)
         used.append("postprocessing")
     if used:
         choice = replace(choice, evidence=found.evidence)
     if not (chosen or found.tta or found.threshold is not None):
         return choice
-    overruled = sorted(given & {"infer.threshold", "infer.tta", "postprocess"})
+    overruled = sorted(settings.explicit)
     split = "folds" if found.evidence.get("split") == "folds" else "validation set"
     logger.info(
         "%s: %s%s.",
@@ -160,40 +210,3 @@ def chosen_for(loaded: LoadedConfig, labels: LabelMap, *, tuned: bool = True) ->
         f"; the config sets {', '.join(overruled)} itself" if overruled else "",
     )
     return choice
-
-
-def infer(
-    loaded: LoadedConfig,
-    source: Path | None = None,
-    output: Path | None = None,
-    on_image: Callable[[float, int], None] | None = None,
-) -> folder.Inference:
-    """Predict `source` (default: [infer] images_dir) into `output` (default: output_dir).
-
-    Raises
-    ------
-    ConfigError : the config names no images and none are given.
-    """
-    e = loaded.experiment
-    source = source or e.infer.images_dir
-    if source is None:
-        raise ConfigError(
-            "There is nothing to predict.", "Give --input PATH, or set [infer] images_dir."
-        )
-    if not source.exists():
-        raise ConfigError("There is no such file or folder.", "Check the path.", str(source))
-    config = e.infer
-    if output is not None:
-        config = config.model_copy(update={"output_dir": output.absolute(), "merged_dir": None})
-    predictor = make_predictor(loaded)
-    targets = folder.targets_for(
-        config, binary=predictor.package.labels.binary, colorize=e.segmentation.colorize
-    )
-    return folder.infer(
-        predictor,
-        source,
-        targets,
-        alpha=config.overlay_alpha,
-        protected=input_paths(e, loaded.path),
-        on_image=on_image,
-    )

@@ -13,7 +13,7 @@ from flexseg.config.legacy import family_of_network
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
-from flexseg.inference.image_folder import images_of
+from flexseg.inference.image_files import images_of
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.models.package import ModelPackage

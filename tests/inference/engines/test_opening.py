@@ -180,7 +180,7 @@ class TestFailure:
         found = open_engine(*saved, setting="openvino")
         assert found.name == "keras"
         assert "No conversion rule for FancyOp" in caplog.text
-        assert not list(saved[1].parent.glob(".converted_cache/*"))
+        assert not list(saved[1].parent.glob(".engine_cache/*"))
 
     def test_a_network_that_answers_differently_is_refused(
         self, saved: tuple[ModelPackage, Path], monkeypatch: pytest.MonkeyPatch
@@ -217,14 +217,14 @@ class TestCache:
         after = open_engine(package, file, setting="onnx").predict(images(package))
         assert np.abs(after - before).max() > 1e-3
         assert len(conversions) == 2
-        assert len(list(file.parent.glob(".converted_cache/*"))) == 1
+        assert len(list(file.parent.glob(".engine_cache/*"))) == 1
 
     def test_damaged_entry_is_made_anew(
         self, saved: tuple[ModelPackage, Path], conversions: list[str]
     ) -> None:
         need("onnx")
         open_engine(*saved, setting="onnx")
-        (entry,) = saved[1].parent.glob(".converted_cache/*/model.onnx")
+        (entry,) = saved[1].parent.glob(".engine_cache/*/model.onnx")
         entry.write_bytes(entry.read_bytes()[:100])
         assert open_engine(*saved, setting="onnx").name == "onnx"
         assert len(conversions) == 2
@@ -233,7 +233,7 @@ class TestCache:
         self, saved: tuple[ModelPackage, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         need("onnx")
-        (saved[1].parent / ".converted_cache").write_text("a file is in the way")
+        (saved[1].parent / ".engine_cache").write_text("a file is in the way")
         monkeypatch.setattr(converted_cache, "_user_folder", lambda: tmp_path / "user")
         assert open_engine(*saved, setting="onnx").name == "onnx"
         assert len(list((tmp_path / "user").glob("*/best_model-onnx-*"))) == 1

@@ -14,9 +14,10 @@ from PIL import Image
 
 from flexseg.config.inference import Infer3dConfig, PostprocessConfig
 from flexseg.files.volumes.read import read_labels, read_volume
-from flexseg.inference.infer3d import VolumeRun, volume_cases
 from flexseg.inference.postprocess import Postprocessing
+from flexseg.inference.volume_files import infer_volumes
 from flexseg.inference.volume_predictor import VolumePredictor, to_own_range
+from flexseg.inference.volume_sources import volume_cases
 from volume_models import SIZE, copying, predict, three_volumes
 
 # The keys of the original systems.
@@ -94,7 +95,7 @@ class TestOldWay:
             PostprocessConfig(min_size=1000), predictor.package.labels
         )
         cases = volume_cases(volumes / "a.nii.gz", tmp_path / "out")
-        VolumeRun(VolumePredictor(predictor, config)).run(cases)
+        infer_volumes(VolumePredictor(predictor, config), cases)
         with Image.open(tmp_path / "out" / "a.nii.gz" / "masks" / "10001.png") as image:
             assert not np.asarray(image).any()
 

@@ -17,7 +17,7 @@ from flexseg.inference.pictures.volume_preview import (
     slice_numbers,
     voxels_per_slice,
 )
-from flexseg.inference.volume_table import volume_rows
+from flexseg.inference.results.volume_table import volume_rows
 from synthetic_volumes import ORDERS
 
 LABELS = LabelMap(

@@ -16,9 +16,10 @@ from PIL import Image
 from flexseg.config.inference import InferConfig
 from flexseg.config.load import load
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.image_folder import Targets, images_of, infer, targets_for
-from flexseg.inference.loading import infer as infer_config
+from flexseg.inference.commands import infer as infer_config
+from flexseg.inference.image_files import images_of, infer_images, targets_for
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.image_outputs import Targets
 from flexseg.models.package import ModelPackage
 
 Make = Callable[..., Predictor]
@@ -49,7 +50,7 @@ class TestMasks:
     def test_indexed_png_of_the_native_size(
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
-        result = infer(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
+        result = infer_images(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
         assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == [
             "a.png",
             "b.png",
@@ -71,9 +72,9 @@ class TestMasks:
     def test_areas_are_counted_and_written(
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
-        result = infer(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
+        result = infer_images(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
         expected = {"background": 24, "class 1": 24, "class 2": 24}
-        assert result.areas["a.png"] == expected
+        assert result.files["a.png"] == expected
         summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert summary["pixels_per_class"]["a.png"] == expected
         assert sum(summary["pixels_per_class"]["c.png"].values()) == 13 * 30
@@ -83,7 +84,7 @@ class TestMasks:
         targets = Targets(
             tmp_path / "m", tmp_path / "over", tmp_path / "color", tmp_path / "probabilities"
         )
-        infer(brightest_channel((8, 9)), images, targets, alpha=0.5)
+        infer_images(brightest_channel((8, 9)), images, targets, alpha=0.5)
         with Image.open(tmp_path / "over" / "b.png") as merged:
             assert merged.mode == "RGB"
             pixels = np.asarray(merged)
@@ -105,8 +106,8 @@ class TestMasks:
         source = tmp_path / "bright.png"
         Image.fromarray(pixels).save(source)
         targets = Targets(tmp_path / "m", colorized=tmp_path / "color")
-        result = infer(brightness((10, 20)), source, targets)
-        assert result.areas == {"bright.png": {"background": 100, "class 1": 100}}
+        result = infer_images(brightness((10, 20)), source, targets)
+        assert result.files == {"bright.png": {"background": 100, "class 1": 100}}
         with Image.open(tmp_path / "m" / "bright.png") as mask:
             assert set(np.unique(np.asarray(mask))) == {0, 1}
         with Image.open(tmp_path / "color" / "bright.png") as color:
@@ -118,13 +119,13 @@ class TestMasks:
 class TestSources:
     def test_single_file(self, brightest_channel: Make, images: Path, tmp_path: Path) -> None:
         steps: list[tuple[int, int]] = []
-        result = infer(
+        result = infer_images(
             brightest_channel((8, 9)),
             images / "b.png",
             Targets(tmp_path / "out"),
             on_image=lambda *step: steps.append(step),
         )
-        assert list(result.areas) == ["b.png"]
+        assert list(result.files) == ["b.png"]
         assert [p.name for p in (tmp_path / "out").glob("*.png")] == ["b.png"]
         assert steps == [(1, 1)]
 
@@ -136,13 +137,13 @@ class TestSources:
         (images / "empty.png").write_bytes(b"")
         np.save(images / "five.npy", np.zeros((8, 8, 5), np.uint8))
         steps: list[tuple[int, int]] = []
-        result = infer(
+        result = infer_images(
             brightest_channel((8, 9)),
             images,
             Targets(tmp_path / "out"),
             on_image=lambda *step: steps.append(step),
         )
-        assert sorted(result.areas) == ["a.png", "c.png"]
+        assert sorted(result.files) == ["a.png", "c.png"]
         assert sorted(result.failed) == ["b.png", "empty.png", "five.npy"]
         assert "the file is empty" in result.failed["empty.png"]
         assert "5 channels" in result.failed["five.npy"]
@@ -163,7 +164,7 @@ class TestSources:
         rgba[..., 3] = np.random.default_rng(0).integers(0, 256, (12, 10))
         Image.fromarray(rgba).save(source / "rgba.png")
         targets = Targets(tmp_path / "m", tmp_path / "over")
-        result = infer(brightness((12, 10)), source, targets)
+        result = infer_images(brightness((12, 10)), source, targets)
         assert result.failed == {}
         for name in ("deep.png", "rgba.png"):
             with Image.open(tmp_path / "m" / name) as mask:
@@ -183,7 +184,7 @@ class TestSources:
     ) -> None:
         Image.fromarray(_painted(_stripes(*size))).save(tmp_path / "a.png")
         with caplog.at_level("INFO", logger="flexseg"):
-            infer(brightest_channel((8, 9)), tmp_path / "a.png", Targets(tmp_path / "out"))
+            infer_images(brightest_channel((8, 9)), tmp_path / "a.png", Targets(tmp_path / "out"))
         assert ("1 image(s) are more than 4 times" in caplog.text) == said
 
     def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ class TestSources:
     def test_a_folder_without_images(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(DataError, match="no images"):
-            infer(brightest_channel(), tmp_path / "empty", Targets(tmp_path / "out"))
+            infer_images(brightest_channel(), tmp_path / "empty", Targets(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
 
     def test_two_images_of_one_name(
@@ -202,7 +203,7 @@ class TestSources:
     ) -> None:
         Image.fromarray(_painted(_stripes(8, 9))).save(images / "a.jpg")
         with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
-            infer(brightest_channel(), images, Targets(tmp_path / "out"))
+            infer_images(brightest_channel(), images, Targets(tmp_path / "out"))
 
 
 class TestNothingIsLost:
@@ -214,11 +215,11 @@ class TestNothingIsLost:
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
         targets = self._targets(tmp_path)
-        infer(brightest_channel((8, 9)), images, targets)
+        infer_images(brightest_channel((8, 9)), images, targets)
         for folder in targets.folders():
             (folder / "a.txt").write_text(f"a note on {folder.name}")
         before = {p: p.read_bytes() for f in targets.folders() for p in f.iterdir()}
-        infer(brightest_channel((8, 9)), images / "a.png", targets)
+        infer_images(brightest_channel((8, 9)), images / "a.png", targets)
         for folder in targets.folders():
             (backup,) = tmp_path.glob(f"{folder.name}_*_bak")
             old = {p: content for p, content in before.items() if p.parent == folder}
@@ -232,7 +233,7 @@ class TestNothingIsLost:
     ) -> None:
         (tmp_path / "p").mkdir()
         (tmp_path / "p" / "a.npz").write_bytes(b"earlier")
-        infer(brightest_channel((8, 9)), images, self._targets(tmp_path))
+        infer_images(brightest_channel((8, 9)), images, self._targets(tmp_path))
         (backup,) = tmp_path.glob("p_*_bak")
         assert (backup / "a.npz").read_bytes() == b"earlier"
 
@@ -240,8 +241,8 @@ class TestNothingIsLost:
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
         targets = Targets(tmp_path / "m")
-        infer(brightest_channel((8, 9)), images / "a.png", targets)
-        infer(brightest_channel((8, 9)), images / "b.png", targets)
+        infer_images(brightest_channel((8, 9)), images / "a.png", targets)
+        infer_images(brightest_channel((8, 9)), images / "b.png", targets)
         assert {p.name for p in (tmp_path / "m").glob("*.png")} == {"a.png", "b.png"}
         (backup,) = (tmp_path / "m").glob("predictions.json_*_bak")
         assert list(json.loads(backup.read_text())["pixels_per_class"]) == ["a.png"]
@@ -255,21 +256,21 @@ class TestNothingIsLost:
         output = images if level == "same" else images.parent
         targets = Targets(**{"masks": tmp_path / "m", field: output})
         with pytest.raises(ConfigError, match="contains the input"):
-            infer(brightest_channel((8, 9)), images, targets)
+            infer_images(brightest_channel((8, 9)), images, targets)
         assert sorted(p.name for p in images.iterdir()) == before
 
     def test_single_file_into_its_own_folder_is_refused(
         self, brightest_channel: Make, images: Path
     ) -> None:
         with pytest.raises(ConfigError, match="contains the input"):
-            infer(brightest_channel((8, 9)), images / "a.png", Targets(images))
+            infer_images(brightest_channel((8, 9)), images / "a.png", Targets(images))
 
     def test_two_kinds_of_results_in_one_folder_are_refused(
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
         targets = Targets(tmp_path / "m", merged=tmp_path / "x" / ".." / "m")
         with pytest.raises(ConfigError, match=r"output_dir and \[infer\] merged_dir"):
-            infer(brightest_channel((8, 9)), images, targets)
+            infer_images(brightest_channel((8, 9)), images, targets)
         assert not (tmp_path / "m").exists()
 
 
@@ -333,7 +334,7 @@ class TestFromConfig:
         package = ModelPackage.create(loaded.experiment)
         package.save(weights, {})
         result = infer_config(loaded, images)
-        assert result.targets.masks == config.parent / "out"
+        assert result.folders[0] == config.parent / "out"
         named = [("a.png", np.asarray(Image.open(images / "a.png")))]
         predictor = Predictor(package)
         ((_, _, p),) = predictor.probabilities(named)

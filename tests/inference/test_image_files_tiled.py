@@ -17,11 +17,11 @@ import flexseg.cli.tiled_infer
 from flexseg.config import LoadedConfig, load
 from flexseg.errors import ConfigError
 from flexseg.files.images import read_image
-from flexseg.inference.image_folder import Targets, infer
-from flexseg.inference.image_outputs import picture_factor
+from flexseg.inference.commands import tiled_infer
+from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.image_outputs import Targets, picture_factor
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.tiled import tiled_infer
 from flexseg.models.package import ModelPackage
 from support import flexseg
 
@@ -64,7 +64,7 @@ class TestFiles:
     ) -> None:
         targets = Targets(tmp_path / "m", tmp_path / "o", tmp_path / "c", tmp_path / "p")
         steps: list[tuple[float, int]] = []
-        result = infer(tiled, images, targets, on_image=lambda *step: steps.append(step))
+        result = infer_images(tiled, images, targets, on_image=lambda *step: steps.append(step))
         assert result.failed == {}
         for name, size in (("a", SIZE), ("b", (90, 64))):
             image, labels = _blocks(*size)
@@ -79,7 +79,7 @@ class TestFiles:
             np.testing.assert_array_equal(p.argmax(axis=-1), labels)
             np.testing.assert_allclose(p.sum(axis=-1, dtype=np.float32), 1, atol=2e-3)
         counts = np.bincount(_blocks(*SIZE)[1].ravel(), minlength=3)
-        assert list(result.areas["a.png"].values()) == counts.tolist()
+        assert list(result.files["a.png"].values()) == counts.tolist()
         summary = json.loads((tmp_path / "m" / "predictions.json").read_text())
         assert summary["windows"] == {"width": 24, "height": 16, "overlap": 6}
         # Between the images the bar moves too, and never back.
@@ -90,7 +90,7 @@ class TestFiles:
         self, tiled: TiledPredictor, images: Path, tmp_path: Path
     ) -> None:
         targets = Targets(tmp_path / "m", tmp_path / "o", tmp_path / "c")
-        infer(tiled, images, targets, large=1)
+        infer_images(tiled, images, targets, large=1)
         names = ["a.tif", "b.tif", "predictions.json"]
         assert sorted(p.name for p in (tmp_path / "m").iterdir()) == names
         for name, size in (("a", SIZE), ("b", (90, 64))):
@@ -101,7 +101,7 @@ class TestFiles:
     ) -> None:
         (tmp_path / "m").mkdir()
         (tmp_path / "m" / "b.tif").write_bytes(b"earlier")
-        infer(tiled, images, Targets(tmp_path / "m"))
+        infer_images(tiled, images, Targets(tmp_path / "m"))
         (backup,) = tmp_path.glob("m_*_bak")
         assert (backup / "b.tif").read_bytes() == b"earlier"
 
@@ -111,8 +111,8 @@ class TestFiles:
         whole = (images / "b.tif").read_bytes()
         (images / "b.tif").write_bytes(whole[:-200])
         targets = Targets(tmp_path / "m", tmp_path / "o", None, tmp_path / "p")
-        result = infer(tiled, images, targets, large=1)
-        assert list(result.areas) == ["a.png"] and list(result.failed) == ["b.tif"]
+        result = infer_images(tiled, images, targets, large=1)
+        assert list(result.files) == ["a.png"] and list(result.failed) == ["b.tif"]
         for folder in targets.folders():
             assert {p.stem for p in folder.iterdir()} <= {"a", "predictions"}
 
@@ -120,9 +120,9 @@ class TestFiles:
         self, tiled: TiledPredictor, images: Path, tmp_path: Path
     ) -> None:
         np.save(images / "five.npy", np.zeros((40, 50, 5), np.uint8))
-        result = infer(tiled, images, Targets(tmp_path / "m"), large=1)
+        result = infer_images(tiled, images, Targets(tmp_path / "m"), large=1)
         assert "5 channels" in result.failed["five.npy"]
-        assert sorted(result.areas) == ["a.png", "b.tif"]
+        assert sorted(result.files) == ["a.png", "b.tif"]
 
     def test_labels_are_cleaned_as_a_whole(
         self, brightness: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,9 +141,9 @@ class TestFiles:
             return cleaned
 
         monkeypatch.setattr(tiled.predictor, "postprocess", postprocess)
-        result = infer(tiled, tmp_path / "a.png", Targets(tmp_path / "m"))
+        result = infer_images(tiled, tmp_path / "a.png", Targets(tmp_path / "m"))
         assert seen == [(40, 60)]
-        assert result.areas["a.png"]["class 1"] == 30 * 37
+        assert result.files["a.png"]["class 1"] == 30 * 37
 
 
 class TestPictures:
@@ -161,13 +161,15 @@ class TestPictures:
         monkeypatch: pytest.MonkeyPatch,
         dtype: Any,
     ) -> None:
-        monkeypatch.setattr("flexseg.inference.image_outputs._WHOLE_PICTURE", 1000)
-        monkeypatch.setattr("flexseg.inference.image_outputs._REDUCED_PICTURE", 75 * 110 / 9)
-        monkeypatch.setattr("flexseg.inference.image_outputs._BLOCK_ROWS", 10)
+        monkeypatch.setattr("flexseg.inference.results.image_outputs._WHOLE_PICTURE", 1000)
+        monkeypatch.setattr(
+            "flexseg.inference.results.image_outputs._REDUCED_PICTURE", 75 * 110 / 9
+        )
+        monkeypatch.setattr("flexseg.inference.results.image_outputs._BLOCK_ROWS", 10)
         image, labels = _blocks(*SIZE)
         np.save(tmp_path / "a.npy", image.astype(dtype))
         targets = Targets(tmp_path / "m", tmp_path / "o", tmp_path / "c")
-        infer(tiled, tmp_path / "a.npy", targets, large=1)
+        infer_images(tiled, tmp_path / "a.npy", targets, large=1)
         overlay = read_image(tmp_path / "o" / "a.png")
         assert overlay.shape == (25, 36, 3)
         # The blocks of 9 become blocks of 3.
@@ -224,16 +226,16 @@ class TestFromConfig:
         config = loaded("tiledinfer.probabilities=True", "tiledinfer.split_size=40")
         result = tiled_infer(config)
         names = ["predictions_tiled", "predictions_tiled_merged", "predictions_tiled_probabilities"]
-        assert [folder.name for folder in result.targets.folders()] == names
+        assert [folder.name for folder in result.folders] == names
         summary = json.loads((tmp_path / names[0] / "predictions.json").read_text())
         assert summary["windows"] == {"width": 40, "height": 20, "overlap": 4}
-        assert sorted(result.areas) == ["a.png", "b.tif"]
+        assert sorted(result.files) == ["a.png", "b.tif"]
 
     def test_threshold_of_its_own(self, loaded: Callable[..., LoadedConfig]) -> None:
         low = tiled_infer(loaded("tiledinfer.threshold=0", classes=1))
         high = tiled_infer(loaded("tiledinfer.threshold=255", classes=1))
-        assert list(low.areas["a.png"].values()) == [0, SIZE[0] * SIZE[1]]
-        assert list(high.areas["a.png"].values()) == [SIZE[0] * SIZE[1], 0]
+        assert list(low.files["a.png"].values()) == [0, SIZE[0] * SIZE[1]]
+        assert list(high.files["a.png"].values()) == [SIZE[0] * SIZE[1], 0]
 
     def test_errors(self, loaded: Callable[..., LoadedConfig], tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="would share 16 pixels"):
@@ -274,5 +276,5 @@ class TestFromConfig:
         with caplog.at_level("INFO", logger="flexseg"):
             result = tiled_infer(config)
         assert "The originals squeeze" in caplog.text
-        assert result.targets.masks == tmp_path / "tiles"
+        assert result.folders[0] == tmp_path / "tiles"
         assert _read(tmp_path / "tiles" / "a.png").shape == SIZE

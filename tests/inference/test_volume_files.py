@@ -24,13 +24,10 @@ from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.infer3d import (
-    holds_volumes,
-    infer3d,
-    looks_like_labels,
-    volume_cases,
-)
+from flexseg.inference.commands import infer3d
+from flexseg.inference.volume_files import looks_like_labels
 from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
+from flexseg.inference.volume_sources import holds_volumes, volume_cases
 from volume_models import (
     ORIENTATIONS,
     SIZE,
@@ -58,7 +55,7 @@ class TestLabelVolumes:
             image = oblique((4, 5, 6), orientation).image()
             sitk.WriteImage(image, str(folder / f"{orientation}{suffix}"))
         result = predict(folder, tmp_path / "out")
-        assert len(result.volumes) == 48
+        assert len(result.files) == 48
         for path in folder.iterdir():
             image = sitk.ReadImage(str(path))
             labels = sitk.ReadImage(str(tmp_path / "out" / "labels" / path.name))
@@ -201,7 +198,7 @@ class TestWhatFails:
         (volumes / "aa.nii.gz").write_bytes(b"no volume")
         write_volume(volumes / "zz.mha", Volume(np.zeros((2, 3, 3, 2), np.uint8)))
         result = predict(volumes, tmp_path / "out")
-        assert sorted(result.volumes) == ["a.nii.gz", "b.mha", "c.nrrd"]
+        assert sorted(result.files) == ["a.nii.gz", "b.mha", "c.nrrd"]
         assert sorted(result.failed) == ["aa.nii.gz", "zz.mha"]
         summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert summary["failed"] == result.failed
@@ -395,16 +392,16 @@ class TestConfig:
 
     def test_run_of_a_config(self, write: Any, volumes: Path, monkeypatch: Any) -> None:
         predictor = copying(SIZE, intensity=WINDOW)
-        monkeypatch.setattr("flexseg.inference.infer3d.make_predictor", lambda loaded: predictor)
+        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
         path = write('[infer3d]\nimages_dir = "volumes"\n', "c.toml")
         result = infer3d(load(path))
-        assert result.output == path.parent / "predictions_3d"
-        assert sorted(p.name for p in (result.output / "previews").iterdir()) == [
+        assert result.folders[0] == path.parent / "predictions_3d"
+        assert sorted(p.name for p in (result.folders[0] / "previews").iterdir()) == [
             "a.html", "a.png", "b.html", "b.png", "c.html", "c.png",
         ]  # fmt: skip
         seen: list[tuple[float, int]] = []
         infer3d(
-            load(path), volumes / "a.nii.gz", path.parent / "o", on_slice=lambda *x: seen.append(x)
+            load(path), volumes / "a.nii.gz", path.parent / "o", on_volume=lambda *x: seen.append(x)
         )
         assert seen == [(0.25, 1), (0.5, 1), (0.75, 1), (1, 1), (1, 1)]
         assert (path.parent / "o" / "labels" / "a.nii.gz").exists()
@@ -424,7 +421,7 @@ class TestCommands:
     @pytest.fixture
     def config(self, tmp_path: Path, monkeypatch: Any) -> Path:
         predictor = copying(SIZE, intensity=WINDOW)
-        monkeypatch.setattr("flexseg.inference.infer3d.make_predictor", lambda loaded: predictor)
+        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
         path = tmp_path / "c.toml"
         path.write_text('[infer3d]\nimages_dir = "volumes"\npreviews = []\n')
         return path

@@ -8,7 +8,7 @@ import pytest
 from flexseg.config import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.volume_table import VOLUME_HEADER, volume_rows
+from flexseg.inference.results.volume_table import VOLUME_HEADER, volume_rows
 from volume_models import ORIENTATIONS, oblique
 
 LABELS = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 4}}))

@@ -11,18 +11,20 @@ import pytest
 from flexseg.config.inference import Infer3dConfig
 from flexseg.errors import ConfigError
 from flexseg.files.volumes.read import read_labels, read_volume
-from flexseg.inference.infer3d import VolumeInference, VolumeRun, volume_cases
+from flexseg.inference.program import Outcome
+from flexseg.inference.volume_files import Description, infer_volumes
 from flexseg.inference.volume_predictor import VolumePredictor
+from flexseg.inference.volume_sources import volume_cases
 from volume_models import WINDOW, copying
 
 hd = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
 
-def predict(source: Path, output: Path, **keys: bool) -> VolumeInference:
+def predict(source: Path, output: Path, **keys: bool) -> Outcome[Description]:
     config = Infer3dConfig(output_dir=output, previews=[], **keys)  # type: ignore[arg-type]
     predictor = copying(read_volume(source).shape[1:], intensity=WINDOW)  # type: ignore[arg-type]
-    return VolumeRun(VolumePredictor(predictor, config)).run(volume_cases(source, output))
+    return infer_volumes(VolumePredictor(predictor, config), volume_cases(source, output))
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_segmentation_and_labels_agree(shared: Path, tmp_path: Path) -> None:
 def test_headers_that_do_not_suffice_spoil_nothing_else(series: Path, tmp_path: Path) -> None:
     result = predict(series, tmp_path / "out")
     assert "lacks: FrameOfReferenceUID" in result.failed["series"]
-    assert result.volumes["series"]["voxels_per_class"]["foreground"] > 1000
+    assert result.files["series"]["voxels_per_class"]["foreground"] > 1000
     assert [p.name for p in (tmp_path / "out" / "labels").iterdir()] == ["series.nii.gz"]
     assert not predict(series, tmp_path / "other", dicom_seg=False).failed
 

@@ -23,7 +23,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.volumes.read import dicom_files, read_volume
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.dicom_seg import write_segmentation
+from flexseg.inference.results.dicom_seg import write_segmentation
 from synthetic_volumes import enhanced
 
 hd = pytest.importorskip("highdicom")

@@ -1,0 +1,150 @@
+"""The three doors of the program: images, tiles and volumes as a config says."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flexseg.config.inference import Infer3dConfig, InferConfig, TiledInferConfig
+from flexseg.config.load import LoadedConfig, input_paths
+from flexseg.inference.image_files import Areas, infer_images, targets_for
+from flexseg.inference.loading import make_predictor
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.program import OnFile, Outcome, existing
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.volume_files import Description, infer_volumes
+from flexseg.inference.volume_predictor import VolumePredictor
+from flexseg.inference.volume_sources import volume_cases
+
+logger = logging.getLogger(__name__)
+
+Config = TypeVar("Config", InferConfig, TiledInferConfig)
+_OLD_WAY = (
+    "Slices are cut, turned and scaled as the original systems do (defaults of [infer3d] in old "
+    "configs); slice_shape_order = None takes those that [volume] says."
+)
+
+
+def infer(
+    loaded: LoadedConfig,
+    source: Path | None = None,
+    output: Path | None = None,
+    on_image: OnFile | None = None,
+) -> Outcome[Areas]:
+    """Predict images (default: [infer] images_dir) into `output` (default: output_dir).
+
+    Raises
+    ------
+    ConfigError : the config names no images and none are given.
+    """
+    e = loaded.experiment
+    place = existing((source, e.infer.images_dir), "infer")
+    return _images(loaded, make_predictor(loaded), place, _moved(e.infer, output), on_image)
+
+
+def tiled_infer(
+    loaded: LoadedConfig,
+    source: Path | None = None,
+    output: Path | None = None,
+    on_image: OnFile | None = None,
+) -> Outcome[Areas]:
+    """Predict images (default: images_dir of [tiledinfer] or [infer]) by windows.
+
+    Raises
+    ------
+    ConfigError : the config names no images and none are given, or windows and overlap do not fit.
+    """
+    e, config = loaded.experiment, loaded.experiment.tiledinfer
+    place = existing((source, config.images_dir, e.infer.images_dir), "tiledinfer")
+    for note in _notes(loaded, "tiledinfer-changes"):
+        logger.info("%s", note)
+    predictor = make_predictor(loaded)
+    if config.threshold is not None:
+        predictor.package = replace(predictor.package, threshold=config.threshold / 255)
+    tiled = TiledPredictor.from_config(predictor, config)
+    height, width = tiled.window
+    logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)
+    return _images(loaded, tiled, place, _moved(config, output), on_image)
+
+
+def infer3d(
+    loaded: LoadedConfig,
+    source: Path | None = None,
+    output: Path | None = None,
+    *,
+    channel: int | None = None,
+    series: str | None = None,
+    on_volume: OnFile | None = None,
+) -> Outcome[Description]:
+    """Predict volumes (default: [infer3d] images_dir) into `output`, see `infer_volumes`.
+
+    Parameters
+    ----------
+    channel, series : see `read_volume`; default: those of the config.
+
+    Raises
+    ------
+    ConfigError : there is nothing to predict, or outputs would lie on inputs.
+    DataError : there is no volume at all, or no trained model.
+    """
+    e = loaded.experiment
+    config = _of_volumes(e.infer3d, output, channel, series)
+    place = existing((source, config.images_dir, e.infer.images_dir), "infer3d")
+    if config.slice_shape_order is not None:
+        logger.info("%s", next(iter(_notes(loaded, "infer3d-changes")), _OLD_WAY))
+    cases = volume_cases(place, config.output_dir)
+    predictor = make_predictor(loaded)
+    tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if config.tiled else None
+    return infer_volumes(
+        VolumePredictor(predictor, config, tiles),
+        cases,
+        protected=[place, *input_paths(e, loaded.path)],
+        on_volume=on_volume,
+    )
+
+
+def _images(
+    loaded: LoadedConfig,
+    predictor: Predictor | TiledPredictor,
+    source: Path,
+    config: InferConfig | TiledInferConfig,
+    on_image: OnFile | None,
+) -> Outcome[Areas]:
+    binary, colorize = predictor.package.labels.binary, loaded.experiment.segmentation.colorize
+    return infer_images(
+        predictor,
+        source,
+        targets_for(config, binary=binary, colorize=colorize),
+        alpha=config.overlay_alpha,
+        protected=input_paths(loaded.experiment, loaded.path),
+        on_image=on_image,
+    )
+
+
+def _notes(loaded: LoadedConfig, code: str) -> list[str]:
+    """What loading an old config noted about a section."""
+    return [f"{f.where} {f.what}" for f in loaded.findings if f.code == code]
+
+
+def _moved(config: Config, output: Path | None) -> Config:
+    if output is None:
+        return config
+    elsewhere = {"output_dir": output.absolute(), "merged_dir": None, "colorized_dir": None}
+    return config.model_copy(update=elsewhere)
+
+
+def _of_volumes(
+    config: Infer3dConfig, output: Path | None, channel: int | None, series: str | None
+) -> Infer3dConfig:
+    changes: dict[str, Any] = {}
+    if output is not None:
+        changes["output_dir"] = output.absolute()
+        if config.video_dir is not None:
+            changes["video_dir"] = output.absolute() / config.video_dir.name
+    if channel is not None:
+        changes["channel"] = channel
+    if series is not None:
+        changes["series"] = series
+    return config.model_copy(update=changes)

@@ -1,0 +1,340 @@
+"""Image files in, masks and overlays out: whole images, or images window by window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.batches.neighbours import read_with_neighbours, warn_of_lone
+from flexseg.config.inference import InferConfig, TiledInferConfig
+from flexseg.dataset.cases import images_by_stem
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions, open_regions
+from flexseg.inference.pipeline import ahead
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
+from flexseg.inference.results.image_outputs import Slabs, Targets, write_result
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Areas = dict[str, int]
+
+# So many times the network's size an image may have, in both directions, without a word.
+_MUCH_LARGER = 4
+
+
+@dataclass(frozen=True)
+class PredictedImage(Generic[Item]):
+    """An image and its probabilities.
+
+    Attributes
+    ----------
+    slabs : first row and probabilities [rows, W, classes] of successive parts of the image,
+        computed as they are asked for.
+    """
+
+    item: Item
+    image: Regions
+    slabs: Slabs
+
+
+@dataclass(frozen=True)
+class UnreadableImage(Generic[Item]):
+    """An image that could not be read, or does not fit the network."""
+
+    item: Item
+    error: DataError
+
+
+Predicted = Iterator[PredictedImage[Item] | UnreadableImage[Item]]
+
+
+@dataclass(frozen=True)
+class _PreparedImage(Generic[Item]):
+    """An image as it was read, [H, W, C], and as the network takes it, [h, w, C]."""
+
+    item: Item
+    pixels: NDArray
+    network_input: NDArray[np.float32]
+
+
+def whole_images(
+    predictor: Predictor,
+    items: Iterable[Item],
+    read: Callable[[Item], NDArray],
+    name: Callable[[Item], str] = str,
+) -> Predicted[Item]:
+    """Predict images in order, each shrunk or enlarged to the network, several at once.
+
+    Memory: about two batches of images, whose reading is ahead of the network.
+
+    Parameters
+    ----------
+    read : gives the pixels [H, W, C] of an item, as `Preprocessing.image` takes them; called by
+        threads.
+    name : names an item in errors.
+    """
+    preprocessing = predictor.package.preprocessing
+    shrunk = 0
+
+    def prepare(item: Item) -> _PreparedImage[Item] | UnreadableImage[Item]:
+        try:
+            pixels = read(item)
+            prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
+            return _PreparedImage(item, pixels, prepared)
+        except DataError as error:
+            return UnreadableImage(item, error)
+
+    for batch in _batches(ahead(prepare, items, predictor.batch_size), predictor.batch_size):
+        readable = [found for found in batch if not isinstance(found, UnreadableImage)]
+        if readable:
+            together = np.stack([image.network_input for image in readable])
+            answers = iter(predictor.at_model_size(together))
+        for found in batch:
+            if isinstance(found, UnreadableImage):
+                yield found
+                continue
+            height, width = found.pixels.shape[:2]
+            shrunk += (
+                height > _MUCH_LARGER * preprocessing.height
+                and width > _MUCH_LARGER * preprocessing.width
+            )
+            slabs = _resized(predictor, next(answers), (height, width))
+            yield PredictedImage(found.item, ArrayRows(found.pixels), slabs)
+    if shrunk:
+        logger.info(
+            "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
+            "to it; if it was trained on pieces of images, use `flexseg tiled-infer`.",
+            shrunk,
+            _MUCH_LARGER,
+        )
+
+
+def _batches(
+    items: Iterator[_PreparedImage[Item] | UnreadableImage[Item]], size: int
+) -> Iterator[list[_PreparedImage[Item] | UnreadableImage[Item]]]:
+    """Items in groups with `size` readable ones, the last with fewer."""
+    batch: list[_PreparedImage[Item] | UnreadableImage[Item]] = []
+    readable = 0
+    for item in items:
+        batch.append(item)
+        readable += not isinstance(item, UnreadableImage)
+        if readable == size:
+            yield batch
+            batch, readable = [], 0
+    if batch:
+        yield batch
+
+
+def _resized(predictor: Predictor, p: NDArray[np.float32], size: tuple[int, int]) -> Slabs:
+    """The probabilities of a whole image, enlarged only where and when they are written."""
+    yield 0, predictor.resize(p, size)
+
+
+def images_by_windows(
+    predictor: TiledPredictor,
+    items: Iterable[Item],
+    opened: Callable[[Item], AbstractContextManager[Regions]],
+    name: Callable[[Item], str] = str,
+) -> Predicted[Item]:
+    """Predict images in order at their own scale, window by window.
+
+    Each is open, and its probabilities can be computed, until the next is asked for.
+
+    Parameters
+    ----------
+    opened : gives the rows of an item.
+    name : names an item in errors.
+    """
+    preprocessing = predictor.package.preprocessing
+    for item in items:
+        try:
+            with opened(item) as image:
+                height, width, _ = image.shape
+                where = name(item)
+                preprocessing.image(image.rows(slice(0, min(2, height)))[:, :2], where)
+                slabs = predictor.slabs(image.rows, height, width, where=where)
+                yield PredictedImage(item, image, slabs)
+        except DataError as error:
+            yield UnreadableImage(item, error)
+
+
+def opened_file(path: Path, neighbours: int, large: int) -> AbstractContextManager[Regions]:
+    """An image file whose rows can be read, with its neighbouring slices if the network sees some.
+
+    Parameters
+    ----------
+    large : pixels from which on only the rows that are asked for are decoded.
+    """
+    if neighbours:
+        return nullcontext(ArrayRows(read_with_neighbours(path, neighbours)))
+    return open_regions(path, large)
+
+
+def images_of(source: Path) -> list[Path]:
+    """The images of a folder, or the one file.
+
+    Raises
+    ------
+    DataError : nothing there, no image, or two images would give the same output name.
+    """
+    if source.is_file():
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(
+                f"{source.suffix or 'A file without suffix'} is no image format.",
+                f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
+                str(source),
+            )
+        return [source]
+    return list(images_by_stem(source).values())
+
+
+def targets_for(config: InferConfig | TiledInferConfig, *, binary: bool, colorize: bool) -> Targets:
+    """The output folders that a config means."""
+    masks = config.output_dir
+    return Targets(
+        masks,
+        config.merged_dir or masks.with_name(f"{masks.name}_merged"),
+        (config.colorized_dir or masks.with_name(f"{masks.name}_colorized"))
+        if binary and (colorize or config.mask_colorize)
+        else None,
+        masks.with_name(f"{masks.name}_probabilities") if config.probabilities else None,
+        "tiledinfer" if isinstance(config, TiledInferConfig) else "infer",
+    )
+
+
+def infer_images(
+    predictor: Predictor | TiledPredictor,
+    source: Path,
+    targets: Targets,
+    *,
+    alpha: float = 0.5,
+    protected: Iterable[Path] = (),
+    on_image: OnFile | None = None,
+    large: int = LARGE_PIXELS,
+) -> Outcome[Areas]:
+    """Predict all images of `source` (folder or file) and write the results.
+
+    Masks are indexed PNGs of the image's size: pixel value = class id, palette = the classes'
+    colours. Files that cannot be read are listed in the result; the others are predicted.
+
+    Parameters
+    ----------
+    alpha : opacity of the class colours in the overlay.
+    protected : what the output folders must not contain, beside `source`.
+    on_image : called with (done, total) after each image; also within one that is tiled.
+    large : pixels from which on an image is read by rows, if it is tiled, and its mask is a TIFF.
+
+    Raises
+    ------
+    DataError : there is no image at all.
+    ConfigError : an output folder contains the input, or two outputs are one folder.
+    """
+    job = ImageJob(predictor, images_of(source), targets, alpha, [source, *protected], large)
+    return run(job, on_image)
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """Image files and where their results go, see `infer_images`."""
+
+    predictor: Predictor | TiledPredictor
+    paths: list[Path]
+    targets: Targets
+    alpha: float
+    protected: list[Path]
+    large: int
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.paths)
+
+    @property
+    def folders(self) -> list[Path]:
+        """All folders that are written to."""
+        return self.targets.folders()
+
+    def prepare(self) -> None:
+        """Refuse to write on inputs, and move earlier results aside."""
+        refuse_overlap(self.targets.by_key(), self.protected)
+        _refuse_one_folder_for_two(self.targets)
+        warn_of_lone(self.paths, self.predictor.package.preprocessing.neighbours)
+        stems = {path.stem for path in self.paths}
+        for folder in self.folders:
+            if folder.is_dir() and any(earlier.stem in stems for earlier in folder.iterdir()):
+                set_aside(folder)
+            make_folder(folder)
+        set_aside(self._summary)
+
+    def tasks(self) -> Iterator[Task[Areas]]:
+        """One per image; those of whole images may be done by threads."""
+        predictor, tiled = self.predictor, isinstance(self.predictor, TiledPredictor)
+        neighbours = predictor.package.preprocessing.neighbours
+        found = (
+            images_by_windows(
+                predictor, self.paths, lambda path: opened_file(path, neighbours, self.large)
+            )
+            if isinstance(predictor, TiledPredictor)
+            else whole_images(
+                predictor, self.paths, lambda path: read_with_neighbours(path, neighbours)
+            )
+        )
+        for image in found:
+            if isinstance(image, UnreadableImage):
+                yield unreadable(image.item.name, image.error)
+            else:
+                height, width, _ = image.image.shape
+                pixels = None if tiled else height * width
+                yield Task(image.item.name, partial(self._write, image), pixels)
+
+    def finish(self, outcome: Outcome[Areas]) -> None:
+        """Write what was predicted as JSON."""
+        summary: dict[str, Any] = {"pixels_per_class": outcome.files, "failed": outcome.failed}
+        if isinstance(self.predictor, TiledPredictor):
+            height, width = self.predictor.window
+            overlap = self.predictor.overlap
+            summary["windows"] = {"width": width, "height": height, "overlap": overlap}
+        write_json(self._summary, summary)
+
+    @property
+    def _summary(self) -> Path:
+        return self.targets.masks / "predictions.json"
+
+    def _write(self, predicted: PredictedImage[Path], on_share: OnShare) -> Result[Areas]:
+        height = predicted.image.shape[0]
+        areas = write_result(
+            self.predictor,
+            predicted.image,
+            predicted.slabs,
+            predicted.item.stem,
+            self.targets,
+            alpha=self.alpha,
+            large=self.large,
+            on_rows=lambda rows: on_share(rows / height) if rows < height else None,
+        )
+        return Result(areas)
+
+
+def _refuse_one_folder_for_two(targets: Targets) -> None:
+    keys: dict[Path, str] = {}
+    for key, folder in targets.by_key().items():
+        other = keys.setdefault(folder.resolve(), key)
+        if other != key:
+            raise ConfigError(
+                f"The files of {other} and {key} have the same names and the same folder.",
+                "Give each a folder of its own.",
+                str(folder),
+            )

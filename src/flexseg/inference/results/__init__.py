@@ -1,0 +1,1 @@
+"""What is written of predictions: masks, label volumes, tables, DICOM segmentations."""

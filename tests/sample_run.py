@@ -14,7 +14,7 @@ from flexseg.dataset.splits import find_splits
 from flexseg.evaluation.evaluate import score_folders, write_evaluation
 from flexseg.files.images import read_mask, write_png
 from flexseg.outputs import write_json
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from synthetic import write_dataset
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
@@ -65,7 +65,7 @@ def write_sample_run(folder: Path, cases: int = 12) -> Path:
     loaded = load(config)
     run = folder / "run"
     run.mkdir()
-    manifest = RunManifest(run, loaded)
+    manifest = Manifest.start(run, loaded)
     note = Finding(Severity.WARNING, "data", "tiny", "data", "Only 8 <cases> to train on.", "More.")
     manifest.add_data(find_splits(loaded.experiment).cases, [note])
     manifest.write(

@@ -269,7 +269,11 @@ class TestSeenVolumes:
     def test_a_volume_of_the_training(self, tmp_path: Path, slice_id: str, split: str) -> None:
         loaded = _project(tmp_path)
         (tmp_path / "run").mkdir()
-        manifest = {"data": {split: {"ids": ["a_axial_0000", slice_id]}}}
+        manifest = {
+            "status": "finished",
+            "config": {},
+            "data": {split: {"ids": ["a_axial_0000", slice_id]}},
+        }
         (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
         with pytest.raises(DataError, match=f"1 of the test volumes were in the {split} set.*c"):
             _run(loaded, tmp_path)
@@ -277,7 +281,11 @@ class TestSeenVolumes:
     def test_other_volumes_of_the_training_do_not_matter(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)
         (tmp_path / "run").mkdir()
-        manifest = {"data": {"train": {"ids": ["a_axial_0000"]}, "test": {"ids": ["c_0000"]}}}
+        manifest = {
+            "status": "finished",
+            "config": {},
+            "data": {"train": {"ids": ["a_axial_0000"]}, "test": {"ids": ["c_0000"]}},
+        }
         (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
         assert _run(loaded, tmp_path)["cases"] == 2
 
@@ -299,7 +307,8 @@ class TestSeenVolumes:
     def test_a_volume_of_the_folds(self, tmp_path: Path) -> None:
         _project(tmp_path)
         loaded = self._ensemble(tmp_path, SeenImages())
-        folds = [{"held_out": ["a_axial_0001"]}, {"held_out": ["d_coronal_0001"]}]
+        held_out = (["a_axial_0001"], ["d_coronal_0001"])
+        folds = [{"train": [], "valid": [], "held_out": names} for names in held_out]
         (tmp_path / "run" / "folds.json").write_text(json.dumps(folds))
         with pytest.raises(DataError, match=r"1 of the 2 test volumes were in the folds.*d"):
             _run(loaded, tmp_path)

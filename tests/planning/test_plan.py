@@ -25,7 +25,7 @@ from flexseg.planning import plan as plan_module
 from flexseg.planning.auto import Auto
 from flexseg.planning.plan import make_plan
 from flexseg.planning.timing import StepTime
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from support import flexseg
 from synthetic import write_dataset
 
@@ -233,7 +233,7 @@ def test_an_interrupted_run_goes_on(
             self.calls.append(resume)
             folder = tmp_path / "out" / "run"
             folder.mkdir(exist_ok=True)
-            RunManifest(folder, self.loaded).write()  # type: ignore[arg-type]
+            Manifest.start(folder, self.loaded).write()  # type: ignore[arg-type]
             raise Interrupted("stopped", "go on")
 
     monkeypatch.setattr(auto_module, "Training", Stopped)

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flexseg.config import LoadedConfig, load
+from flexseg.config import load
 from flexseg.config.load import output_folders, path_fields, section_models
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import write_png
 from flexseg.models.build import MODELS
+from flexseg.outputs import write_json
 from flexseg.planning import recipe
 from flexseg.planning.repair import Repaired, recorded, repair
 from flexseg.planning.repair_rules import is_plain
 from flexseg.planning.variant import beside
+from flexseg.runs.manifest import Manifest
 from support import flexseg
 
 OLD = """
@@ -374,15 +376,20 @@ class TestPlaces:
 
 class TestRecorded:
     @staticmethod
-    def write_run(loaded: LoadedConfig, content: Any) -> None:
-        folder = loaded.experiment.train.run_dir / "repaired"
+    def write_run(repaired: Repaired, **content: Any) -> Path:
+        """The manifest of the run that is trained with a repair; returns its file."""
+        folder = repaired.original.experiment.train.run_dir / "repaired"
         folder.mkdir()
-        (folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+        manifest = Manifest.start(folder, repaired.loaded)
+        repaired.note_in(manifest)
+        manifest.write()
+        write_json(manifest.path, json.loads(manifest.path.read_text(encoding="utf-8")) | content)
+        return manifest.path
 
     def test_as_it_was_trained(self, write: Write) -> None:
         loaded = load(write())
         first = repair(loaded)
-        self.write_run(loaded, first.as_manifest())
+        self.write_run(first)
         again = recorded(loaded)
         assert again.changes == first.changes and again.notes == first.notes
         assert again.loaded.experiment == first.loaded.experiment
@@ -391,30 +398,33 @@ class TestRecorded:
 
     def test_values_of_an_earlier_recipe_stay(self, write: Write) -> None:
         loaded = load(write())
-        content = repair(loaded).as_manifest()
-        content["repair"] = [
-            entry | {"after": 0.5} if entry["key"] == "warmup" else entry
-            for entry in content["repair"]
+        first = repair(loaded)
+        changes = [
+            c.model_copy(update={"after": 0.5} if c.key == "warmup" else {}) for c in first.changes
         ]
-        self.write_run(loaded, content)
+        self.write_run(replace(first, changes=tuple(changes)))
         assert recorded(loaded).loaded.experiment.train.warmup == 0.5
 
     @pytest.mark.parametrize(
-        "content",
+        "changes",
         [
-            {},
-            [],
-            {"repair": [{"key": "tta"}]},
-            {"repair": [{"section": "none", "key": "x", "before": 1, "after": 2, "reason": ""}]},
-            {"repair": [{"section": "train", "key": "ema", "before": 0, "after": 7, "reason": ""}]},
+            None,
+            [{"section": "none", "key": "x", "before": 1, "after": 2, "reason": ""}],
+            [{"section": "train", "key": "ema", "before": 0, "after": 7, "reason": ""}],
         ],
     )
-    def test_other_manifests_are_refused(self, write: Write, content: Any) -> None:
+    def test_other_manifests_are_refused(self, write: Write, changes: Any) -> None:
         loaded = load(write())
-        self.write_run(loaded, content)
+        self.write_run(repair(loaded), repair=changes)
         with pytest.raises(DataError) as caught:
             recorded(loaded)
         assert "flexseg train a.config --repair" in caught.value.fix
+
+    def test_a_damaged_manifest_is_refused(self, write: Write) -> None:
+        loaded = load(write())
+        self.write_run(repair(loaded), repair=[{"key": "tta"}])
+        with pytest.raises(DataError, match=r"cannot be read: .*repair\.0\.section"):
+            recorded(loaded)
 
     def test_untrained(self, write: Write) -> None:
         with pytest.raises(DataError, match="not been trained") as caught:

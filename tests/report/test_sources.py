@@ -34,7 +34,7 @@ class TestFindSource:
     def test_evaluation_folder_has_no_training(self, run: Path) -> None:
         source = find_source(run / "evaluation")
         assert source.run_dir is None
-        assert source.manifest == {}
+        assert source.manifest is None
 
     def test_cases_are_found_with_images_and_masks(self, run: Path) -> None:
         files = find_source(run).case_files()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flexseg.config import load
 from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, DataError
-from flexseg.runs.folds import FILE_NAME, divide, make_folds, recorded_division
+from flexseg.runs.folds import FILE_NAME, divide, make_folds, recorded_division, write_folds
 
 CONFIG = """
 [train]
@@ -78,7 +78,7 @@ class TestRecordedDivision:
         make_dataset({"train": 5, "valid": 2})
         (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
         division = divide(load(tmp_path / "a.toml").experiment, 2)
-        (tmp_path / FILE_NAME).write_text(json.dumps(division.as_list()), encoding="utf-8")
+        write_folds(tmp_path, division.ids())
         return tmp_path
 
     def test_as_it_was_made(self, folder: Path) -> None:

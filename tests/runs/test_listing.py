@@ -86,10 +86,10 @@ def test_unknown_key(folder: Path) -> None:
     [
         (b"{", "no JSON"),
         (b"\xff\xfe\x00", "no text"),
-        (b"[1, 2]", "no object"),
-        (b'{"name": "of another program"}', "no manifest"),
-        (b'{"status": 3, "config": {"model": {}}}', "no manifest"),
-        (b"", "no JSON"),
+        (b"[1, 2]", "did not write it"),
+        (b'{"name": "of another program"}', "status: field required"),
+        (b'{"status": 3, "config": {"model": {}}}', "status: input should be a valid string"),
+        (b"", "it is empty"),
     ],
 )
 def test_foreign_and_damaged_manifests_are_said(folder: Path, content: bytes, problem: str) -> None:
@@ -115,7 +115,8 @@ def test_other_types_than_expected(folder: Path, value: Any) -> None:
     content = {"status": "finished", "config": {"model": value, "train": value, "dataset": value}}
     write_json(folder / "b/run.json", content | {"best": value, "data": value, "epochs": value})
     by_name = {run.name: run for run in find_runs(folder)}
-    assert by_name["a"].dice is None and by_name["b"].status == "finished"
+    assert by_name["a"].dice is None
+    assert by_name["b"].status == "damaged" and "did not write it" in str(by_name["b"].problem)
 
 
 def test_no_such_folder(tmp_path: Path) -> None:

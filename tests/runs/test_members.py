@@ -19,7 +19,7 @@ from flexseg.inference.ensemble import chosen_by, image_digest, read_members, re
 from flexseg.inference.loading import make_predictor
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import save_weights
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from flexseg.runs.members import find_source, make_ensemble
 from support import flexseg
 
@@ -64,7 +64,7 @@ def make_run(tmp_path: Path, make_dataset: Callable[..., Path]) -> MakeRun:
         weights.parent.mkdir(parents=True)
         keras.utils.set_random_seed(len(name))
         ModelPackage.create(loaded.experiment).save(weights, {})
-        manifest = RunManifest(run, loaded)
+        manifest = Manifest.start(run, loaded)
         manifest.add_data(find_splits(loaded.experiment, only=("train", "valid")).cases, [])
         known = {"weights": str(weights)} if status == "finished" else {}
         manifest.write(status=status, **known)

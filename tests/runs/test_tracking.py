@@ -15,7 +15,7 @@ from rich.console import Console
 
 from flexseg.config import load
 from flexseg.runs import tracking
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training.trainer import Run, Training
 
@@ -147,17 +147,17 @@ def test_fold_is_named_after_its_crossvalidation(
     monkeypatch.setattr(Tracker, "_log_parameters", lambda _: None)
     (project / "run/fold_0").mkdir(parents=True)
     loaded = load(project / "a.toml")
-    whole = Tracker(loaded, RunManifest(project / "run", loaded))
+    whole = Tracker(Manifest.start(project / "run", loaded), loaded.experiment.train.mlflow)
     whole.start(resumed=False)
     config = load(project / "a.toml", [f"train.run_dir={project / 'run/fold_0'}"])
-    fold = Tracker(config, RunManifest(project / "run/fold_0", config))
+    fold = Tracker(Manifest.start(project / "run/fold_0", config), config.experiment.train.mlflow)
     fold.become_part_of(whole)
     fold.start()
     assert client.begun == [
         ("run", {}),
         ("run/fold_0", {"mlflow.parentRunId": "id of run"}),
     ]
-    again = Tracker(loaded, RunManifest(project / "run", loaded))
+    again = Tracker(Manifest.start(project / "run", loaded), loaded.experiment.train.mlflow)
     again.start(resumed=True)
     assert client.updated == ["id of run"] and len(client.begun) == 2
 

@@ -71,7 +71,7 @@ def evaluate(
     else:
         select_backend(backend)
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
-        from flexseg.runs.manifest import RunManifest
+        from flexseg.runs.manifest import Manifest
         from flexseg.runs.tracking import Tracker
 
         run_dir = loaded.experiment.train.run_dir
@@ -79,7 +79,8 @@ def evaluate(
         legacy_csv = (output or run_dir) / "evaluation.csv"
         with progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
-        Tracker(loaded, RunManifest(run_dir, loaded)).evaluation(folder, summary)
+        manifest = Manifest.start(run_dir, loaded)
+        Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary)
     print_scores(console, summary)
     if repair:
         from flexseg.cli.repair import tell_gain

@@ -34,7 +34,7 @@ def repaired_training(loaded: LoadedConfig, *, resume: bool, started: float) -> 
         )
     print_repair(repaired)
     training = Training(repaired.loaded, console, started=started)
-    training.manifest.content.update(repaired.as_manifest())
+    repaired.note_in(training.manifest)
     folder = repaired.loaded.experiment.train.run_dir
     training.tracker.name = f"{folder.parent.name or loaded.path.stem}/{folder.name}"
     return training

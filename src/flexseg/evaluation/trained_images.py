@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -34,6 +33,8 @@ from flexseg.inference.ensemble import (
 from flexseg.inference.loading import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder, set_aside, whole_folder
+from flexseg.runs.folds import read_folds
+from flexseg.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,9 @@ def evaluate(
             "[model] evaluation",
         )
     if split == "test" and e.dataset.images_dir is not None:
-        _refuse_seen_cases(e.train.run_dir / "run.json", cases)
+        _refuse_seen_cases(e.train.run_dir, cases)
     if split == "test" and is_ensemble(model):
-        _refuse_cases_of_members(model, e.train.run_dir / "folds.json", cases)
+        _refuse_cases_of_members(model, e.train.run_dir, cases)
     predictor = make_predictor(loaded)
     if predictor.chosen_on.get("split") == split:
         logger.warning(
@@ -122,7 +123,7 @@ def _folder_of(files: Iterable[Path]) -> str | None:
     return str(folders.pop()) if len(folders) == 1 else None
 
 
-def _refuse_cases_of_members(ensemble: Path, folds: Path, cases: Sequence[Case]) -> None:
+def _refuse_cases_of_members(ensemble: Path, run_dir: Path, cases: Sequence[Case]) -> None:
     """What a member of an ensemble has seen is no test of it, wherever it lies.
 
     Images are known by their content. A name alone tells nothing of a folder that counts from 1
@@ -130,7 +131,10 @@ def _refuse_cases_of_members(ensemble: Path, folds: Path, cases: Sequence[Case])
     """
     known = read_seen_images(ensemble).all
     seen = [case.id for case in cases if known and image_digest(case.image) in known]
-    named = sorted({case.id for case in cases} & _ids_of_folds(folds))
+    named = sorted(
+        {case.id for case in cases}
+        & {i for fold in read_folds(run_dir) or () for i in fold.held_out}
+    )
     if seen or (named and not known):
         raise DataError(
             f"{len(seen or named)} of the {len(cases)} test cases were seen in the training of "
@@ -148,33 +152,18 @@ def _refuse_cases_of_members(ensemble: Path, folds: Path, cases: Sequence[Case])
         )
 
 
-def _ids_of_folds(path: Path) -> set[str]:
-    """The cases of a cross-validation; none where there was none."""
-    if not path.exists():
-        return set()
-    try:
-        folds = json.loads(path.read_text(encoding="utf-8"))
-        return {case for fold in folds for case in fold["held_out"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"Who was trained on what cannot be read ({error}).",
-            "Restore the file of the cross-validation.",
-            str(path),
-        ) from None
-
-
-def _refuse_seen_cases(manifest: Path, cases: Iterable[Case]) -> None:
+def _refuse_seen_cases(run_dir: Path, cases: Iterable[Case]) -> None:
     """Where one folder holds all splits, another seed or new files may divide it otherwise."""
-    if not manifest.exists():
+    manifest = Manifest.find(run_dir)
+    if manifest is None:
         return
-    data = json.loads(manifest.read_text(encoding="utf-8")).get("data", {})
     for split in ("train", "valid"):
-        known = set(data.get(split, {}).get("ids", ()))
+        known = set(manifest.data[split].ids) if split in manifest.data else set()
         seen = [case.id for case in cases if case.id in known]
         if seen:
             raise DataError(
                 f"{len(seen)} of the test cases were in the {split} set of this run, e.g. "
                 f"{seen[0]}: the split has changed since.",
                 "Give the same train.seed and files as for the training, or train again.",
-                str(manifest),
+                str(manifest.path),
             )

@@ -25,8 +25,7 @@ from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from flexseg.runs.manifest import FILE_NAME as RUN_FILE
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training.trainer import Training
 
@@ -140,8 +139,8 @@ class Auto:
             if finding.code not in self._told:
                 logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
         run_dir = loaded.experiment.train.run_dir
-        again = resume and (run_dir / RUN_FILE).exists()
-        minutes = _minutes_of(run_dir / RUN_FILE) if again else None
+        earlier = Manifest.find(run_dir) if resume else None
+        minutes = _minutes_of(earlier) if earlier else None
         if self._after is not None:
             minutes = self._training_seconds(self._after) / 60
         if minutes is not None:
@@ -150,13 +149,13 @@ class Auto:
         self._stage("Training")
         # Planning, checking and what comes afterwards have their own part of the time.
         began = time.monotonic()
-        run = Training(loaded, self.console, started=began).run(resume=again)
+        run = Training(loaded, self.console, started=began).run(resume=earlier is not None)
         self._stage("Choosing the postprocessing on the validation set")
         tune(loaded, e.train.run_dir / "postprocessing", views=False)
         self._stage(f"Evaluating on the {e.model.evaluation} split")
         folder = e.train.run_dir / "evaluation"
         summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
-        Tracker(loaded, RunManifest(e.train.run_dir, loaded)).evaluation(folder, summary)
+        Tracker(Manifest.start(e.train.run_dir, loaded), e.train.mlflow).evaluation(folder, summary)
         make_folder(self.output)
         report, _, _ = write_report(
             find_source(e.train.run_dir), self.report, self._findings(checked)
@@ -203,12 +202,10 @@ class Auto:
         return max(left, _LEAST_TRAINING * self.seconds)
 
 
-def _minutes_of(manifest: Path) -> float | None:
+def _minutes_of(earlier: Manifest) -> float | None:
     """The time that an interrupted training was given; None if its manifest does not say."""
-    try:
-        return float(json.loads(manifest.read_text(encoding="utf-8"))["config"]["train"]["minutes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    minutes = earlier.config.get("train", {}).get("minutes")
+    return float(minutes) if isinstance(minutes, int | float) else None
 
 
 def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:

@@ -7,10 +7,8 @@ is trained (`flexseg.planning.recipe`). The results lie beside those of the old 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,9 +19,9 @@ from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.outputs import refuse_overlap
 from flexseg.planning import repair_rules as rules
-from flexseg.planning.repair_draft import Change, Draft, from_shell
+from flexseg.planning.repair_draft import Draft, from_shell
 from flexseg.planning.variant import beside
-from flexseg.runs.manifest import FILE_NAME
+from flexseg.runs.manifest import FILE_NAME, Change, Manifest
 
 FOLDER = "repaired"
 SOURCE = "repair"
@@ -44,10 +42,10 @@ class Repaired:
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
 
-    def as_manifest(self) -> dict[str, Any]:
-        """What `run.json` holds of it."""
-        changes = [change.as_dict() for change in self.changes]
-        return {"repair": changes, "repair_notes": list(self.notes)}
+    def note_in(self, manifest: Manifest) -> None:
+        """Note the repair in the manifest of the run that it is trained in."""
+        manifest.repair = list(self.changes)
+        manifest.repair_notes = list(self.notes)
 
 
 def repair(loaded: LoadedConfig, *, look: bool = True) -> Repaired:
@@ -85,19 +83,25 @@ def recorded(loaded: LoadedConfig) -> Repaired:
     ------
     DataError : there is no such run, or its manifest is damaged.
     """
-    path = loaded.experiment.train.run_dir / FOLDER / FILE_NAME
+    folder = loaded.experiment.train.run_dir / FOLDER
     command = f"flexseg train {loaded.path.name} --repair"
-    if not path.is_file():
+    path = folder / FILE_NAME
+    manifest = Manifest.find(folder)
+    if manifest is None:
         raise DataError(
             "The repaired config has not been trained yet.", f"Run `{command}` first.", str(path)
         )
+    if manifest.repair is None:
+        raise DataError(
+            "This run was not trained with --repair.",
+            f"Run `{command}` again; the earlier results move aside.",
+            str(path),
+        )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        changes = [Change(**entry) for entry in content["repair"]]
-        notes = tuple(map(str, content.get("repair_notes", ())))
-        kept = [c for c in changes if not from_shell(loaded, c.section, c.key)]
-        return Repaired(loaded, _applied(loaded, kept), tuple(changes), notes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        kept = [c for c in manifest.repair if not from_shell(loaded, c.section, c.key)]
+        changes, notes = tuple(manifest.repair), tuple(manifest.repair_notes)
+        return Repaired(loaded, _applied(loaded, kept), changes, notes)
+    except (ValueError, KeyError) as error:
         problem = type(error).__name__ if isinstance(error, ValidationError) else error
         raise DataError(
             f"This is no manifest of a repaired run of this version ({problem}).",

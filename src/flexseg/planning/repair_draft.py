@@ -3,36 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from flexseg.config.legacy_keys import COMMAND_LINE, ORIGINAL
 from flexseg.config.load import LoadedConfig
-
-
-@dataclass(frozen=True)
-class Change:
-    """One value that the repair gives a config.
-
-    Attributes
-    ----------
-    before, after : JSON types.
-    """
-
-    section: str
-    key: str
-    before: Any
-    after: Any
-    reason: str
-
-    @property
-    def name(self) -> str:
-        """The key with its section."""
-        return f"{self.section}.{self.key}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+from flexseg.runs.manifest import Change
 
 
 def from_shell(loaded: LoadedConfig, section: str, key: str) -> bool:
@@ -56,7 +31,8 @@ class Draft:
         model = getattr(self.result, section).model_copy(update={key: after})
         self.result = self.result.model_copy(update={section: model})
         old, new = (json.loads(json.dumps(value)) for value in (before, after))
-        self.changes.append(Change(section, key, old, new, reason))
+        change = Change(section=section, key=key, before=old, after=new, reason=reason)
+        self.changes.append(change)
         return True
 
     def given(self, section: str, key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from flexseg.report.repaired import read_repair
 from flexseg.report.sources import Missing, Source
 from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
 from flexseg.runs.folds import ALL_FOLDS
+from flexseg.runs.manifest import BestEpoch, Manifest, SplitRecord
 
 _EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)
 _STRIPS = 3
@@ -40,12 +41,14 @@ def gather(
         flexseg_version=__version__,
         source=str(source.run_dir or source.evaluation),
         headline="",
-        training=_training(m) if m else None,
+        training=None if m is None else _training(m),
         curves=_curves(source),
         epoch_changes=_epoch_changes(source),
-        data=_data(source, m.get("data") or {}, audit),
-        audited=audit is not None or bool(m.get("audited")),
-        findings=_findings(m if audit is None else audit),
+        data=_data(source, {} if m is None else m.data, audit),
+        audited=audit is not None or (m is not None and m.audited),
+        findings=_findings(
+            (m.findings if m else ()) if audit is None else audit.get("findings") or ()
+        ),
         evaluation=evaluation,
         repair=read_repair(source),
         failures=find_failures(scores),
@@ -61,30 +64,29 @@ def gather(
     return report
 
 
-def _training(m: Mapping[str, Any]) -> Training:
-    best = m.get("best") or {}
-    epoch = best.get("epoch")
+def _training(m: Manifest) -> Training:
+    best = m.best or BestEpoch()
     return Training(
-        status=str(m.get("status") or "unknown"),
-        started=str(m.get("started") or ""),
-        seconds=m.get("seconds"),
-        epochs=m.get("epochs"),
-        best_epoch=None if epoch is None else int(epoch) + 1,
-        best_loss=best.get("loss"),
-        parameters=m.get("parameters"),
-        precision=str(m.get("precision") or ""),
-        seed=m.get("seed"),
-        versions={str(k): str(v) for k, v in (m.get("versions") or {}).items()},
+        status=m.status,
+        started=m.started or "",
+        seconds=m.seconds,
+        epochs=m.epochs,
+        best_epoch=None if best.epoch is None else best.epoch + 1,
+        best_loss=best.loss,
+        parameters=m.parameters,
+        precision=m.precision or "",
+        seed=m.seed,
+        versions={k: str(v) for k, v in m.versions.items()},
     )
 
 
-def _findings(known: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _findings(known: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Findings of a check or manifest, with all keys; what a program of another version wrote
     may lack some."""
     keys = ("severity", "scope", "code", "where", "what", "fix")
     return [
         {key: str(entry.get(key) or "") for key in keys} | {"items": list(entry.get("items") or ())}
-        for entry in known.get("findings") or ()
+        for entry in known
     ]
 
 
@@ -95,14 +97,7 @@ def _curves(source: Source) -> dict[str, list[float | None]]:
         why = f"each fold has a report of its own, e.g. flexseg report {source.run_dir / 'fold_0'}"
         source.missing.append(Missing("curves of the trainings", why))
         return {}
-    history = source.json(source.run_dir / "history.json", "curves of the training")
-    if not isinstance(history, dict):
-        return {}
-    return {
-        str(name): [v if isinstance(v, int | float) else None for v in values]
-        for name, values in history.items()
-        if isinstance(values, list) and values
-    }
+    return {name: values for name, values in source.history(source.run_dir).items() if values}
 
 
 def epoch_change_folder(source: Source) -> Path | None:
@@ -138,7 +133,7 @@ def _epoch_changes(source: Source) -> list[EpochStrip]:
 
 
 def _data(
-    source: Source, known: Mapping[str, Any], audit: Mapping[str, Any] | None
+    source: Source, known: Mapping[str, SplitRecord], audit: Mapping[str, Any] | None
 ) -> list[SplitFacts]:
     """What the run was trained on, with what the audit sees there now if it is as many cases."""
     seen = {row["split"]: row for row in (audit or {}).get("splits") or ()}
@@ -147,21 +142,21 @@ def _data(
     parts = {ALL_FOLDS: "train"} if source.crossval else {s: s for s in ("train", "valid", "test")}
     facts = []
     for split, name in parts.items():
-        row, noted = seen.get(split, {}), known.get(name, {})
+        row, noted = seen.get(split, {}), known.get(name)
         if not row and not noted:
             continue
-        if row and noted and row["cases"] != noted.get("cases"):
-            why = f"there were {noted.get('cases')} cases, now there are {row['cases']}"
+        if row and noted and row["cases"] != noted.cases:
+            why = f"there were {noted.cases} cases, now there are {row['cases']}"
             part = split if split == ALL_FOLDS else f"the {split} split"
             source.missing.append(Missing(f"sizes and class shares of {part}", why))
             row = {}
         facts.append(
             SplitFacts(
                 split,
-                int(noted.get("cases", row.get("cases", 0))),
-                noted.get("groups", row.get("groups")),
+                int((noted.cases if noted else row.get("cases")) or 0),
+                noted.groups if noted else row.get("groups"),
                 **{k: str(row.get(k) or "") for k in ("sizes", "images", "masks", "shares")},
-                fingerprint=str(noted.get("fingerprint") or ""),
+                fingerprint=noted.fingerprint if noted else "",
             )
         )
     return facts
@@ -169,10 +164,12 @@ def _data(
 
 def _config(source: Source) -> list[Setting]:
     """All values, section by section, what was set marked by where."""
+    sections: Mapping[str, Mapping[str, object]] = {}
+    set_by: Mapping[str, str] = {}
     if source.loaded is not None:
         sections, set_by = source.loaded.experiment.model_dump(mode="json"), source.loaded.sources
-    else:
-        sections, set_by = source.manifest.get("config") or {}, {}
+    elif source.manifest is not None:
+        sections = source.manifest.config
     return [
         Setting(f"{section}.{key}", _text(value), set_by.get(f"{section}.{key}", ""))
         for section, values in sections.items()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flexseg.errors import FlexsegError
+from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.compare import MACRO, Comparison, compare
-from flexseg.report.sources import MANIFEST, Source
+from flexseg.report.sources import Source
 from flexseg.report.structure import (
     OldAndRepaired,
     Repair,
@@ -18,6 +18,9 @@ from flexseg.report.structure import (
     Statistic,
 )
 from flexseg.runs.evaluations import CASES_FILE, read_results
+from flexseg.runs.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 OLD, REPAIRED = "old config", "repaired"
 # The first decides which is better.
@@ -26,20 +29,16 @@ METRICS = ("dice", "nsd")
 
 def read_repair(source: Source) -> Repair | None:
     """The repair of a run's config; None where it is no repaired one."""
-    entries = source.manifest.get("repair")
-    if not entries or source.run_dir is None:
+    manifest = source.manifest
+    if manifest is None or not manifest.repair or source.run_dir is None:
         return None
     changes = [
-        RepairChange(
-            ".".join(str(entry.get(key) or "") for key in ("section", "key")),
-            _text(entry.get("before")),
-            _text(entry.get("after")),
-            str(entry.get("reason") or ""),
-        )
-        for entry in entries
+        RepairChange(change.name, _text(change.before), _text(change.after), change.reason)
+        for change in manifest.repair
     ]
-    notes = [str(note) for note in source.manifest.get("repair_notes") or ()]
-    return Repair(changes, notes, compare_with_original(source.run_dir, source.evaluation))
+    return Repair(
+        changes, manifest.repair_notes, compare_with_original(source.run_dir, source.evaluation)
+    )
 
 
 def _text(value: Any) -> str:
@@ -60,7 +59,7 @@ def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
     """
     old = run_dir.parent / "evaluation"
     manifest = _manifest(run_dir)
-    config = Path(str(manifest.get("config_file") or "CONFIG")).name
+    config = Path(manifest.config_file).name if manifest else "CONFIG"
     lacking = {
         "repaired config": (evaluation, f"`flexseg evaluate {config} --repair`"),
         "old config": (
@@ -89,12 +88,13 @@ def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
     )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Manifest | None:
+    """The manifest of a run; None, and a warning where it is damaged, without one to read."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return Manifest.find(folder)
+    except DataError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _scores(comparison: Comparison) -> Iterator[RepairedScore]:
@@ -180,13 +180,13 @@ def _verdict(comparison: Comparison) -> str:
     return f"The difference is within chance: {figures}."
 
 
-def _effort(old: Mapping[str, Any], repaired: Mapping[str, Any]) -> str:
+def _effort(old: Manifest | None, repaired: Manifest | None) -> str:
     """How long both were trained; empty where that is not known of both."""
     texts = []
     for manifest in (repaired, old):
-        seconds, epochs = manifest.get("seconds"), manifest.get("epochs")
-        if not isinstance(seconds, int | float) or not isinstance(epochs, int):
+        if manifest is None or manifest.seconds is None or manifest.epochs is None:
             return ""
+        seconds, epochs = manifest.seconds, manifest.epochs
         time = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
         texts.append(f"{epochs} epochs in {time}")
     return f"The repaired config was trained for {texts[0]}, the old one for {texts[1]}."

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
-from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import case_of_mask, mask_stem
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.label_volumes import volumes_by_name
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.runs.history import FILE_NAME as HISTORY
+from flexseg.runs.history import read_history
+from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.manifest import Manifest
 
-MANIFEST = "run.json"
 SUMMARY = "summary.json"
 CASES = "cases.csv"
 FILES = "files.csv"
@@ -48,7 +48,7 @@ class Source:
     Attributes
     ----------
     folder : where the report goes unless told otherwise.
-    manifest : content of `run.json`; empty without a training.
+    manifest : of the training; None without one, or where it cannot be read.
     run_dir : folder of the training; None without one.
     evaluation : folder with `summary.json` and `cases.csv`.
     loaded : the config, for label map and data; None where none is known.
@@ -64,7 +64,7 @@ class Source:
     folder: Path
     evaluation: Path
     run_dir: Path | None = None
-    manifest: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
     loaded: LoadedConfig | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     images: Path | None = None
@@ -76,7 +76,20 @@ class Source:
     @property
     def crossval(self) -> bool:
         """Whether it is a cross-validation, each case of which is scored by its fold's network."""
-        return bool(self.manifest.get("crossval")) or "crossval" in self.summary
+        trained = self.manifest is not None and self.manifest.crossval is not None
+        return trained or "crossval" in self.summary
+
+    def history(self, run_dir: Path) -> dict[str, list[float | None]]:
+        """Values after each epoch; empty, and a note under `missing`, if there are none to read."""
+        what = "curves of the training"
+        try:
+            history = read_history(run_dir)
+        except DataError as error:
+            self.missing.append(Missing(what, str(error)))
+            return {}
+        if history is None:
+            self.missing.append(Missing(what, f"there is no {HISTORY} in {run_dir}"))
+        return history or {}
 
     def json(self, path: Path, what: str) -> Any:
         """Content of a JSON file; None, and a note under `missing`, if there is none to read."""
@@ -205,7 +218,7 @@ def find_source(
 
 
 def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
-    known = (MANIFEST, "history.json", f"evaluation/{SUMMARY}")
+    known = (MANIFEST, HISTORY, f"evaluation/{SUMMARY}")
     if not any((folder / name).is_file() for name in known):
         raise DataError(
             f"There is nothing to report: the folder has none of {', '.join(known)}.",
@@ -217,34 +230,38 @@ def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
     named = folder.resolve()
     title = named.parent.name if named.name == "run" else named.name
     source = Source(title or named.name, folder, folder / "evaluation", run_dir=folder)
-    manifest = source.json(folder / MANIFEST, "training and data")
-    source.manifest = manifest if isinstance(manifest, dict) else {}
-    if source.manifest.get("repair"):
-        source.title = f"{Path(str(source.manifest.get('config_file'))).stem}, repaired"
+    source.manifest = _read_manifest(source, folder)
+    if source.manifest is not None and source.manifest.repair:
+        source.title = f"{Path(source.manifest.config_file).stem}, repaired"
     source.loaded = loaded or _config_of_run(source)
     return source
 
 
+def _read_manifest(source: Source, folder: Path) -> Manifest | None:
+    """The manifest of a run; None, and a note under `missing`, if there is none to read."""
+    what = "training and data"
+    try:
+        found = Manifest.find(folder)
+    except DataError as error:
+        source.missing.append(Missing(what, str(error)))
+        return None
+    if found is None:
+        source.missing.append(Missing(what, f"there is no {MANIFEST} in {folder}"))
+    return found
+
+
 def _config_of_run(source: Source) -> LoadedConfig | None:
     """The config that a run was started with, from its manifest: the file may have changed."""
-    content = source.manifest.get("config")
-    if content is None:
+    manifest = source.manifest
+    if manifest is None:
         return None
     try:
-        experiment = Experiment.model_validate(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        why = f"the config in {MANIFEST} is of another version ({key}: {problem['msg']})"
-        source.missing.append(Missing("pictures of cases", why))
+        experiment = manifest.experiment()
+    except DataError as error:
+        source.missing.append(Missing("pictures of cases", str(error)))
         return None
-    return LoadedConfig(
-        Path(source.manifest.get("config_file") or source.folder / "config"),
-        experiment,
-        (),
-        dict(source.manifest.get("sources") or {}),
-        legacy=False,
-    )
+    path = Path(manifest.config_file or source.folder / "config")
+    return LoadedConfig(path, experiment, (), manifest.sources, legacy=False)
 
 
 def _read_summary(source: Source) -> None:

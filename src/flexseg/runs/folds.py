@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from flexseg.config.findings import Finding, examples
 from flexseg.config.schema import Experiment
@@ -20,6 +19,8 @@ from flexseg.dataset.partition import folds, partition
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_mask
+from flexseg.outputs import write_json
+from flexseg.runs.records import read_record
 
 FILE_NAME = "folds.json"
 # What tables and reports call the cases of all folds together.
@@ -27,7 +28,15 @@ ALL_FOLDS = "all folds"
 # Of the cases that a fold may see, to choose the best epoch by. The fold's own cases must not
 # choose it: the score would be that of the epoch that happens to suit them.
 VALIDATION_SHARE = 0.15
-_PARTS = ("train", "valid", "held_out")
+
+
+@dataclass(frozen=True)
+class FoldIds:
+    """Ids of the cases of a fold, see `Fold`."""
+
+    train: list[str]
+    valid: list[str]
+    held_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,9 @@ class Fold:
     valid: tuple[Case, ...]
     held_out: tuple[Case, ...]
 
-    def as_dict(self) -> dict[str, list[str]]:
+    def ids(self) -> FoldIds:
         """Ids of the cases."""
-        return {part: [case.id for case in getattr(self, part)] for part in _PARTS}
+        return FoldIds(*([c.id for c in part] for part in (self.train, self.valid, self.held_out)))
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,9 @@ class Division:
     folds: tuple[Fold, ...]
     findings: tuple[Finding, ...] = ()
 
-    def as_list(self) -> list[dict[str, list[str]]]:
+    def ids(self) -> list[FoldIds]:
         """The content of `folds.json`."""
-        return [fold.as_dict() for fold in self.folds]
+        return [fold.ids() for fold in self.folds]
 
 
 def divide(experiment: Experiment, count: int) -> Division:
@@ -89,18 +98,19 @@ def recorded_division(experiment: Experiment, folder: Path) -> Division:
     DataError : there is no such file, it is damaged, or the cases are others by now.
     """
     path = folder / FILE_NAME
-    content = read_folds(path)
+    content = read_folds(folder)
+    if content is None:
+        raise no_folds(folder)
     cases, findings = _find_cases(experiment)
     known = {case.id: case for case in cases}
     try:
-        found = tuple(Fold(*(tuple(known[i] for i in row[p]) for p in _PARTS)) for row in content)
+        found = tuple(
+            Fold(*(tuple(known[i] for i in ids) for ids in (f.train, f.valid, f.held_out)))
+            for f in content
+        )
     except KeyError as error:
         raise DataError(
             f"It names {error}, and there is no such case any more.", "Restore it.", str(path)
-        ) from None
-    except TypeError:
-        raise DataError(
-            "It has another form than expected.", "Run the cross-validation again.", str(path)
         ) from None
     held = [case.id for fold in found for case in fold.held_out]
     if sorted(held) != sorted(known):
@@ -112,23 +122,38 @@ def recorded_division(experiment: Experiment, folder: Path) -> Division:
     return Division(cases, found, findings)
 
 
-def read_folds(path: Path) -> Any:
-    """The content of a `folds.json`.
+def read_folds(folder: Path) -> list[FoldIds] | None:
+    """The folds that the cross-validation in `folder` has noted; None without `folds.json`.
 
     Raises
     ------
-    DataError : it is missing or cannot be read.
+    DataError : the file is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_record(folder / FILE_NAME, _FOLDS, "The list of the folds", _FIX)
     except FileNotFoundError:
-        raise DataError(
-            "There is no cross-validation to go on with.", "Start without --resume.", str(path)
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"It cannot be read ({error}).", "Start without --resume.", str(path)
-        ) from None
+        return None
+
+
+def write_folds(folder: Path, folds: Sequence[FoldIds]) -> None:
+    """Write `folds.json`."""
+    write_json(folder / FILE_NAME, [asdict(fold) for fold in folds])
+
+
+def no_folds(folder: Path) -> DataError:
+    """What to raise where there must be a cross-validation."""
+    return DataError(
+        "There is no cross-validation to go on with.",
+        "Start without --resume.",
+        str(folder / FILE_NAME),
+    )
+
+
+_FOLDS = TypeAdapter(list[FoldIds])
+_FIX = (
+    "Restore the file from a copy: without it nobody knows which network has seen which case; or "
+    "run the cross-validation again."
+)
 
 
 def make_folds(

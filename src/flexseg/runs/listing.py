@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from typing import Any, TypeGuard
 
 from flexseg.errors import ConfigError, DataError
 from flexseg.runs.evaluations import read_summary
-from flexseg.runs.manifest import FILE_NAME
+from flexseg.runs.history import read_history
+from flexseg.runs.manifest import FILE_NAME, Manifest
 
 
 @dataclass(frozen=True)
@@ -113,60 +113,39 @@ def read_run(folder: Path, base: Path) -> RunInfo:
     relative = folder.relative_to(base).as_posix()
     name = folder.resolve().name if relative == "." else relative
     try:
-        manifest = _read_object(folder / FILE_NAME)
-        config = _part(manifest, "config")
-        status = manifest.get("status")
-        if not isinstance(status, str) or not config:
-            raise ValueError("it is no manifest of a flexseg run")
-    except (OSError, ValueError) as error:
-        return RunInfo(name, folder, "damaged", problem=f"{FILE_NAME}: {error}")
+        manifest = Manifest.read(folder)
+    except DataError as error:
+        return RunInfo(name, folder, "damaged", problem=f"{FILE_NAME}: {error.problem}")
     problems = []
     losses: list[float] = []
     summary: dict[str, Any] = {}
     try:
-        history = _read_object(folder / "history.json")
-        losses = [v for v in history.get("val_loss") or history.get("loss") or [] if _is_number(v)]
-    except FileNotFoundError:
-        pass  # before the first epoch, and of a cross-validation
-    except (OSError, ValueError, TypeError) as error:
-        problems.append(f"history.json: {error}")
+        history = read_history(folder) or {}
+        losses = [v for v in history.get("val_loss") or history.get("loss") or () if v is not None]
+    except DataError as error:
+        problems.append(f"history.json: {error.problem}")
     try:
         summary = read_summary(folder / "evaluation")
     except DataError as error:
         problems.append(f"evaluation/summary.json: {error.problem}")
-    best, epochs = _part(manifest, "best").get("loss"), manifest.get("epochs")
+    best = manifest.best.loss if manifest.best else None
     dice = _part(summary, "macro", "dice")
-    ci, mean, seconds = dice.get("ci95"), dice.get("mean"), manifest.get("seconds")
-    started, cases = manifest.get("started"), summary.get("cases")
+    ci, mean, cases = dice.get("ci95"), dice.get("mean"), summary.get("cases")
     return RunInfo(
         name,
         folder,
-        status,
-        started if isinstance(started, str) else None,
-        _text(_part(config, "model").get("model")),
-        _data(manifest, config),
-        epochs if isinstance(epochs, int) else len(losses) or None,
-        float(best) if _is_number(best) else min(losses, default=None),
+        manifest.status,
+        manifest.started,
+        _text(manifest.config.get("model", {}).get("model")),
+        _data(manifest),
+        manifest.epochs or len(losses) or None,
+        min(losses, default=None) if best is None else best,
         float(mean) if _is_number(mean) else None,
         (float(ci[0]), float(ci[1])) if _is_interval(ci) else None,
         cases if isinstance(cases, int) else None,
-        float(seconds) if _is_number(seconds) else None,
+        manifest.seconds,
         "; ".join(problems) or None,
     )
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
-    except UnicodeDecodeError:
-        raise ValueError("it is no text") from None
-    except ValueError as error:
-        raise ValueError(f"it is no JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError("it is no object")
-    return content
 
 
 def _part(content: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -189,12 +168,12 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _data(manifest: dict[str, Any], config: dict[str, Any]) -> str | None:
+def _data(manifest: Manifest) -> str | None:
     """Name of the dataset's folder, and the cases of training + validation."""
-    counts = [_part(manifest, "data", split).get("cases") for split in ("train", "valid")]
-    sizes = "+".join(str(n) for n in counts if isinstance(n, int))
+    counts = [manifest.data[s].cases for s in ("train", "valid") if s in manifest.data]
+    sizes = "+".join(str(n) for n in counts if n is not None)
     for section in ("dataset", "train"):
-        if path := _text(_part(config, section).get("images_dir")):
+        if path := _text(manifest.config.get(section, {}).get("images_dir")):
             # Paths of the machine that trained, whose separators may be others.
             parts = [p for p in path.replace("\\", "/").split("/") if p]
             plain = ("images", "train", "training")

@@ -6,15 +6,10 @@ ensemble, which stands for its members.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
-from pydantic import ValidationError
-
-from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import SplitName, find_splits
 from flexseg.errors import ConfigError, DataError, FlexsegError
@@ -32,7 +27,7 @@ from flexseg.inference.ensemble import (
 from flexseg.models.weights import read_metadata, read_weights
 from flexseg.outputs import make_folder
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
-from flexseg.runs.manifest import data_fingerprint
+from flexseg.runs.manifest import Manifest, SplitRecord, data_fingerprint
 
 _EXPECTED = "Give the folder of a finished run, a weights file (*.h5), or an ensemble.json."
 _LEARNT_FROM: tuple[SplitName, ...] = ("train", "valid")
@@ -148,42 +143,7 @@ def _model_in(folder: Path) -> Path:
         )
     if place.name == ENSEMBLE_FILE:
         return place
-    manifest = _read_manifest(place)
-    models = _model_dir(manifest, folder)
-    name = manifest.get("ensemble") or manifest.get("weights")
-    if name is None:
-        raise DataError(
-            f"The run is not finished (its status is {manifest.get('status')!r}).",
-            "Finish it with `flexseg train CONFIG --resume`, or give its weights file.",
-            str(folder),
-        )
-    return models / _portable(str(name)).name
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        _portable(content["config"]["train"]["run_dir"])
-        _portable(content["config"]["train"]["model_dir"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"The manifest of the run cannot be read ({type(error).__name__}: {error}).",
-            "Restore it, or give the weights file of the run.",
-            str(path),
-        ) from None
-    return dict(content)
-
-
-def _portable(text: str) -> PurePath:
-    """A path of the system that wrote the manifest, which may have been another one."""
-    return PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
-
-
-def _model_dir(manifest: Mapping[str, Any], folder: Path) -> Path:
-    """Where the weights of a run are whose folder may have been moved."""
-    train = manifest["config"]["train"]
-    models, run = _portable(train["model_dir"]), _portable(train["run_dir"])
-    return folder / (models.relative_to(run) if models.is_relative_to(run) else models)
+    return Manifest.read(folder).model_file
 
 
 def _seen_by(weights: Path) -> tuple[SeenImages, str]:
@@ -194,21 +154,20 @@ def _seen_by(weights: Path) -> tuple[SeenImages, str]:
         if weights.name in {member.name for member in read_members(around)} and seen.all:
             return seen, ""
     for folder in weights.absolute().parents[:_DEPTH]:
-        if (folder / MANIFEST).is_file():
-            manifest = _read_manifest(folder / MANIFEST)
-            if _model_dir(manifest, folder).resolve() == weights.parent.resolve():
-                return _seen_in_run(manifest)
+        manifest = Manifest.find(folder)
+        if manifest and manifest.model_dir.resolve() == weights.parent.resolve():
+            return _seen_in_run(manifest)
     return SeenImages(), f"there is no {MANIFEST} of its training around it"
 
 
-def _seen_in_run(manifest: Mapping[str, Any]) -> tuple[SeenImages, str]:
+def _seen_in_run(manifest: Manifest) -> tuple[SeenImages, str]:
     """The images of the cases that a run names, as its config finds them today."""
+    records: dict[SplitName, SplitRecord] = {
+        split: manifest.data[split] for split in _LEARNT_FROM if split in manifest.data
+    }
     try:
-        experiment = Experiment.model_validate(manifest["config"])
-        data = {s: manifest["data"][s] for s in _LEARNT_FROM if s in manifest["data"]}
-        ids: dict[SplitName, list[str]] = {s: list(part["ids"]) for s, part in data.items()}
-        prints: dict[SplitName, str] = {s: part["fingerprint"] for s, part in data.items()}
-    except (ValidationError, KeyError, TypeError):
+        experiment = manifest.experiment()
+    except DataError:
         return SeenImages(), f"its {MANIFEST} is of another version of flexseg"
     try:
         found = find_splits(experiment, only=_LEARNT_FROM).cases
@@ -218,13 +177,14 @@ def _seen_in_run(manifest: Mapping[str, Any]) -> tuple[SeenImages, str]:
     every = {case.id: case for cases in found.values() for case in cases}
     images: dict[SplitName, list[Path]] = {}
     unknown = []
-    for split, named in ids.items():
+    for split, record in records.items():
+        named = record.ids
         known = every | {case.id: case for case in found.get(split, ())}
         cases = [known[i] for i in named if i in known]
         images[split] = [case.image for case in cases]
         if missing := len(named) - len(cases):
             unknown.append(f"{missing} of its {len(named)} {split} cases are not there any more")
-        elif data_fingerprint(cases) != prints[split]:
+        elif data_fingerprint(cases) != record.fingerprint:
             unknown.append(f"files of its {split} cases have changed since")
     seen = SeenImages.of(images.get("train", ()), images.get("valid", ()))
     return seen, " and ".join(unknown)

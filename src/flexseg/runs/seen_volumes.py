@@ -8,10 +8,8 @@ are the same bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,10 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.slices import slice_axes, volume_intensity
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.ensemble import is_ensemble, model_file, read_seen_images
+from flexseg.runs.folds import FILE_NAME as FOLDS
+from flexseg.runs.folds import read_folds
+from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.manifest import Manifest
 
 # Slices of each axis that are compared; more would show nothing else.
 _COMPARED = 5
@@ -40,42 +42,27 @@ def refuse_trained_names(loaded: LoadedConfig, cases: Sequence[Case]) -> None:
     """
     e = loaded.experiment
     run, split = e.train.run_dir, e.model.evaluation
-    manifest = run / "run.json"
-    data = _read(manifest).get("data", {})
+    manifest = Manifest.find(run)
+    data = manifest.data if manifest is not None else {}
     others = {"test": ("train", "valid"), "valid": ("train",)}.get(split, ())
     for other in others:
-        names = _volumes_of(data.get(other, {}).get("ids", ()), cases)
+        names = _volumes_of(data[other].ids if other in data else (), cases)
         if names:
             raise DataError(
                 f"{len(names)} of the {split} volumes were in the {other} set of this run: "
                 f"{examples(names)}; the split has changed since.",
                 "Give the same train.seed and files as for the training, or train again.",
-                str(manifest),
+                str(run / MANIFEST),
             )
     if split == "test" and is_ensemble(model_file(loaded)):
-        folds = _read(run / "folds.json") or ()
-        held = (name for fold in folds for name in fold.get("held_out", ()))
+        held = (name for fold in read_folds(run) or () for name in fold.held_out)
         if names := _volumes_of(held, cases):
             raise DataError(
                 f"{len(names)} of the {len(cases)} test volumes were in the folds of the "
                 f"cross-validation: {examples(names)}.",
                 "Give test volumes that took no part in it.",
-                str(run / "folds.json"),
+                str(run / FOLDS),
             )
-
-
-def _read(path: Path) -> Any:
-    """The content of a file of the run; empty without one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"What the model was trained on cannot be read ({error}).",
-            "Restore the file of the run.",
-            str(path),
-        ) from None
 
 
 def _volumes_of(slices: Iterable[str], cases: Sequence[Case]) -> list[str]:

@@ -18,10 +18,9 @@ from typing import Any
 
 import keras
 
-from flexseg.config.load import LoadedConfig
 from flexseg.errors import FlexsegError
 from flexseg.outputs import write_json
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +48,20 @@ class Tracker:
     Parameters
     ----------
     manifest : of the run, filled in by the training.
+    uri : `[train] mlflow`.
 
     Attributes
     ----------
     name : of the run in MLflow.
     """
 
-    def __init__(self, loaded: LoadedConfig, manifest: RunManifest) -> None:
-        self.loaded = loaded
+    def __init__(self, manifest: Manifest, uri: str) -> None:
+        config = Path(manifest.config_file)
         self.manifest = manifest
-        self.folder = loaded.experiment.train.run_dir
-        self.uri = loaded.experiment.train.mlflow
-        self.name = self.folder.name or loaded.path.stem
+        self.folder = manifest.folder
+        self.base = config.parent
+        self.uri = uri
+        self.name = self.folder.name or config.stem
         self._client: Any = None
         self._run_id = ""
         self._tags: dict[str, str] = {}
@@ -85,9 +86,9 @@ class Tracker:
         if not self.uri or self._client is not None:
             return
         if resumed is None:
-            resumed = any(self.manifest.content.get("resumed_at", {}).values())
+            resumed = any(self.manifest.resumed_at.values())
         with self._warned():
-            self._client = _connect(self.uri, self.loaded.path.parent)
+            self._client = _connect(self.uri, self.base)
             known = self._known_run() if resumed else None
             if known is not None:
                 self._run_id = known
@@ -111,7 +112,7 @@ class Tracker:
         files = [self.manifest.path, self.folder / "history.json"]
         self._log_files(files, None)
         with self._warned():
-            status = _STATUS.get(self.manifest.content["status"], "FAILED")
+            status = _STATUS.get(self.manifest.status, "FAILED")
             self._client.set_terminated(self._run_id, status)
         self._client = None
 
@@ -127,7 +128,7 @@ class Tracker:
         if known is None:
             return
         with self._warned():
-            self._client = _connect(self.uri, self.loaded.path.parent)
+            self._client = _connect(self.uri, self.base)
             self._run_id = known
         self._log_metrics(_means(summary, folder.name), 0)
         self._log_files([folder / "summary.json", folder / "cases.csv"], folder.name)
@@ -142,29 +143,29 @@ class Tracker:
 
     def _experiment(self) -> str:
         """Id of the experiment: one per folder of configs."""
-        base = self.loaded.path.parent
-        name = base.name or "flexseg"
+        name = self.base.name or "flexseg"
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        place = (base / "mlartifacts").as_uri() if self.uri == LOCAL else None
+        place = (self.base / "mlartifacts").as_uri() if self.uri == LOCAL else None
         return str(self._client.create_experiment(name, artifact_location=place))
 
     def _log_parameters(self) -> None:
         from mlflow.entities import Param
 
-        content = self.manifest.content
-        config: dict[str, dict[str, Any]] = content["config"]
-        given = [name.partition(".")[::2] for name in self.loaded.sources]
+        manifest = self.manifest
+        config = manifest.config
+        given = [name.partition(".")[::2] for name in manifest.sources]
         wanted = {(s, k) for s in ("model", "train") for k in config[s]} | set(given)
         wanted.discard(("train", "mlflow"))  # may hold a password
-        values = {f"{s}.{k}": config[s][k] for s, k in sorted(wanted) if k in config.get(s, {})}
-        values |= {f"data.{k}.cases": v["cases"] for k, v in content.get("data", {}).items()}
-        for key in ("precision", "parameters"):
-            values[key] = content.get(key)
-        if "crossval" in content:
-            values["crossval.folds"] = content["crossval"]["folds"]
-        values |= {f"versions.{k}": v for k, v in content.get("versions", {}).items()}
+        values: dict[str, object] = {
+            f"{s}.{k}": config[s][k] for s, k in sorted(wanted) if k in config.get(s, {})
+        }
+        values |= {f"data.{k}.cases": v.cases for k, v in manifest.data.items()}
+        values |= {"precision": manifest.precision, "parameters": manifest.parameters}
+        if manifest.crossval is not None:
+            values["crossval.folds"] = manifest.crossval.folds
+        values |= {f"versions.{k}": v for k, v in manifest.versions.items()}
         params = [Param(k, str(v)[:_LONGEST_VALUE]) for k, v in values.items()]
         for start in range(0, len(params), _PARAMETERS_AT_ONCE):
             part = params[start : start + _PARAMETERS_AT_ONCE]

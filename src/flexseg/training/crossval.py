@@ -8,7 +8,6 @@ set of the config takes no part.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,9 +40,9 @@ from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, w
 from flexseg.inference.loading import make_predictor
 from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
-from flexseg.runs.folds import Division, Fold, divide, read_folds
+from flexseg.runs.folds import Division, Fold, divide, no_folds, read_folds, write_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
 from flexseg.training.trainer import Run, Training
 
@@ -106,8 +105,8 @@ class CrossValidation:
         self.ensemble = loaded.experiment.train.model_dir / ENSEMBLE_FILE
         self.count = count
         self.console = console
-        self.manifest = RunManifest(self.folder, loaded)
-        self.tracker = Tracker(loaded, self.manifest)
+        self.manifest = Manifest.start(self.folder, loaded)
+        self.tracker = Tracker(self.manifest, loaded.experiment.train.mlflow)
         self._configs = [
             load(loaded.path, [*overrides, f"train.run_dir={self.fold_folder(k)}"])
             for k in range(count)
@@ -188,14 +187,15 @@ class CrossValidation:
             # What validates in one fold trains others.
             seen = SeenImages.of(case.image for case in self.division.cases)
             write_ensemble(self.ensemble, members, seen)
-        self.manifest.content.pop("error", None)
-        manifests = [_manifest(run.folder) for run in runs]
+        manifests = [Manifest.read(run.folder) for run in runs]
         self.manifest.write(
             status="finished",
             crossval={"folds": self.count, "scores": by_fold},
-            seconds=round(sum(float(m.get("seconds", 0.0)) for m in manifests), 1),
+            error=None,
+            seconds=round(sum(m.seconds or 0.0 for m in manifests), 1),
             weights=str(self.ensemble),
-            **{key: manifests[0].get(key) for key in ("parameters", "precision")},
+            parameters=manifests[0].parameters,
+            precision=manifests[0].precision,
         )
         self.tracker.finish()
         self.tracker.evaluation(self.evaluation, summary)
@@ -214,20 +214,23 @@ class CrossValidation:
 
     def _prepare(self, *, resume: bool) -> None:
         make_folder(self.folder)
-        path = self.folder / FOLDS_FILE
-        division = self.division.as_list()
+        division = self.division.ids()
         if resume:
-            if read_folds(path) != division:
+            recorded = read_folds(self.folder)
+            if recorded is None:
+                raise no_folds(self.folder)
+            if recorded != division:
                 raise ConfigError(
                     "The cases, their masks, train.seed or --folds have changed since.",
                     "Restore them, or start without --resume (the old results move aside).",
-                    str(path),
+                    str(self.folder / FOLDS_FILE),
                 )
-            self.manifest.keep_start()
+            if earlier := Manifest.find(self.folder):
+                self.manifest.continue_from(earlier)
             return
         for old in self._earlier():
             set_aside(old)
-        write_json(path, division)
+        write_folds(self.folder, division)
 
     def _earlier(self) -> Iterator[Path]:
         """Where results of an earlier training or cross-validation may be."""
@@ -340,9 +343,3 @@ def _refuse_snapshots(count: int) -> None:
             "The folds are an ensemble already: --set train.snapshots=1.",
             "[train] snapshots",
         )
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a fold."""
-    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return content

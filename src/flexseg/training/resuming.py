@@ -19,17 +19,19 @@ def progress_of(
     cases: tuple[Case, ...],
     precision: str,
     file: Path,
-    manifest: Path,
     *,
     resume: bool,
+    begun: bool,
 ) -> checkpoint.Progress:
     """The progress that a training starts with.
 
     Parameters
     ----------
     cases : for training.
-    file : the checkpoint, manifest : the file of the run.
-    resume : go on with what they say.
+    file : the checkpoint.
+    resume : go on with what it says.
+    begun : there is a run to go on with, although it may have been interrupted before its first
+        checkpoint.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def progress_of(
     if not resume:
         return checkpoint.Progress(signature=signature)
     if not file.exists():
-        if not manifest.exists():
+        if not begun:
             checkpoint.read_progress(file)  # raises: nothing to resume
         logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
         return checkpoint.Progress(signature=signature)

@@ -25,7 +25,7 @@ from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, set_aside
-from flexseg.runs.manifest import RunManifest
+from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import WritingAugmenter, augmenter_of, augmenting
@@ -113,8 +113,8 @@ class Training:
         self.folder = train.run_dir
         self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
         self.weights_file = train.model_dir / train.best_model_file
-        self.manifest = RunManifest(self.folder, loaded)
-        self.tracker = Tracker(loaded, self.manifest)
+        self.manifest = Manifest.start(self.folder, loaded)
+        self.tracker = Tracker(self.manifest, train.mlflow)
         self.splits = splits
         self.started = time.monotonic() if started is None else started
         self.callbacks: list[keras.callbacks.Callback] = []
@@ -127,6 +127,7 @@ class Training:
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
         model_config, train = self.experiment.model, self.experiment.train
+        earlier = Manifest.find(self.folder) if resume else None
         backend.keep_freed_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = checked_splits(self.experiment, self.splits)
@@ -135,11 +136,11 @@ class Training:
             splits.cases["train"],
             precision,
             self.checkpoint_file,
-            self.manifest.path,
             resume=resume,
+            begun=earlier is not None,
         )
-        if resume:
-            self.manifest.keep_start()
+        if earlier is not None:
+            self.manifest.continue_from(earlier)
         if is_over(train, progress):
             return self._finished(progress, splits)
         clock = clock_of(train, self.started, progress)
@@ -202,7 +203,7 @@ class Training:
             images = BatchSize(wanted, "as configured")
         elif known != "auto":
             images = BatchSize(known, "as before the interruption", automatic=True)
-            images.halved = self.manifest.content.get("batch_size", {}).get("halved", [])
+            images.halved = self.manifest.batch_size.halved if self.manifest.batch_size else []
         else:
             # What trial steps change, and what a training that runs out of memory goes back to.
             checkpoint.save(self.checkpoint_file, network, progress)

@@ -311,7 +311,9 @@ class TestLeakage:
         loaded = load(tmp_path / "a.toml")
         tune(loaded, tmp_path / "out")
         data = {split: {"ids": [f"case{i}x" for i in range(12)]}}
-        (tmp_path / "run.json").write_text(json.dumps({"data": data}), encoding="utf-8")
+        (tmp_path / "run.json").write_text(
+            json.dumps({"status": "finished", "config": {}, "data": data}), encoding="utf-8"
+        )
         with pytest.raises(DataError, match=f"were in the {split} set of this run"):
             tune(loaded, tmp_path / "out")
         (tmp_path / "run.json").write_text("{", encoding="utf-8")

@@ -7,7 +7,6 @@ is kept. Images and volumes get a choice of their own: what helps in a volume ma
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +39,8 @@ from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import Choice, write_choice
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json
+from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def _of_validation(loaded: LoadedConfig) -> list[Source]:
     splits.log()
     cases = splits.need("valid")
     if e.dataset.images_dir is not None or e.valid.images_dir is None:
-        _refuse_other_splits(e.train.run_dir / "run.json", cases)
+        _refuse_other_splits(e.train.run_dir, cases)
     return [(make_predictor(loaded, tuned=False), cases)]
 
 
@@ -193,27 +194,20 @@ def _shifted(
     return None if on_case is None else lambda count, _: on_case(done + count, total)
 
 
-def _refuse_other_splits(manifest: Path, cases: Sequence[Case]) -> None:
+def _refuse_other_splits(run_dir: Path, cases: Sequence[Case]) -> None:
     """Where one folder holds all splits, another seed or new files may divide it otherwise."""
-    if not manifest.exists():
-        logger.info("Without %s it cannot be told what the model was trained on.", manifest.name)
+    manifest = Manifest.find(run_dir)
+    if manifest is None:
+        logger.info("Without %s it cannot be told what the model was trained on.", MANIFEST)
         return
-    try:
-        data = json.loads(manifest.read_text(encoding="utf-8")).get("data", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"What the model was trained on cannot be read ({error}).",
-            "Restore the manifest of the run.",
-            str(manifest),
-        ) from None
     for split in ("train", "test"):
-        known = set(data.get(split, {}).get("ids", ()))
+        known = set(manifest.data[split].ids) if split in manifest.data else set()
         if found := [case.id for case in cases if case.id in known]:
             raise DataError(
                 f"{len(found)} of the validation cases were in the {split} set of this run, e.g. "
                 f"{found[0]}: the split has changed since.",
                 "Give the same train.seed and files as for the training, or train again.",
-                str(manifest),
+                str(manifest.path),
             )
 
 

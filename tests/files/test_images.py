@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,79 @@ def test_real_images_are_read_as_pillow_reads_them(shared: Path) -> None:
     path = list_files(folder, (".png",))[0]
     with Image.open(path) as image:
         assert np.array_equal(read_image(path), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("pixels", [GRAY, RGB, GRAY16, RGB16], ids=["8", "24", "16", "48"])
+def test_a_flipped_bit_of_a_png_is_noticed(tmp_path: Path, pixels: NDArray[Any]) -> None:
+    path = tmp_path / "a.png"
+    _opencv(path, pixels)
+    content = path.read_bytes()
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        for read in (read_image, read_mask):
+            with pytest.raises(DataError) as caught:
+                read(path)
+            assert caught.value.where == str(path)
+
+
+def _lying(path: Path) -> None:
+    """Give an image a header of 60 000 x 60 000 pixels."""
+    size = (60_000).to_bytes(4, "big") * 2
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".png":
+        content[16:24] = size
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    elif path.suffix == ".bmp":
+        content[18:26] = (60_000).to_bytes(4, "little") * 2
+    elif path.suffix == ".jpg":
+        at = content.index(b"\xff\xc0")
+        content[at + 5 : at + 9] = (60_000).to_bytes(2, "big") * 2
+    else:
+        with tifffile.TiffFile(path) as tiff:
+            tags = tiff.pages[0].tags
+            places = [tags[name].valueoffset for name in ("ImageWidth", "ImageLength")]
+            sizes = [tags[name].dtype for name in ("ImageWidth", "ImageLength")]
+        for place, kind in zip(places, sizes, strict=True):
+            count = 2 if kind == 3 else 4
+            content[place : place + count] = (60_000).to_bytes(count, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_a_header_of_a_huge_image_is_refused_before_pixels(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", "2")
+    path = tmp_path / f"a{suffix}"
+    _pillow(path, RGB)
+    read_image(path)
+    _lying(path)
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match=r"60000 x 60000 x 3 .* at most 2 GiB") as caught:
+            read(path)
+        assert caught.value.where == str(path)
+
+
+def test_lack_of_memory_names_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    _pillow(tmp_path / "a.png", RGB)
+    monkeypatch.setattr("flexseg.files.images._decode", fail)
+    with pytest.raises(DataError, match="memory does not suffice for this image") as caught:
+        read_image(tmp_path / "a.png")
+    assert caught.value.where == str(tmp_path / "a.png")
+
+
+def test_complex_values_of_a_tiff_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GRAY.astype(np.complex64))
+    with pytest.raises(DataError, match="no numbers"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_an_image_of_another_format_than_its_name_says(tmp_path: Path) -> None:
+    _pillow(tmp_path / "a.png", RGB)
+    (tmp_path / "a.png").rename(tmp_path / "a.tif")
+    assert np.array_equal(read_image(tmp_path / "a.tif"), RGB)

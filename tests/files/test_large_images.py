@@ -276,3 +276,30 @@ class TestLabels:
         assert mask.palette is not None
         np.testing.assert_array_equal(mask.palette[:3], colors)
         np.testing.assert_array_equal(read_image(path), colors[labels])
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips", "mapped"])
+def test_a_tiff_that_lies_about_its_size_is_refused_as_it_is_opened(
+    tmp_path: Path, layout: str
+) -> None:
+    pixels, options = LAYOUTS[layout]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, **options)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags["ImageLength"].valueoffset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = (60_000).to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught, open_regions(path, large=1):
+        pass
+    assert caught.value.where == str(path)
+
+
+def test_a_band_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, options = LAYOUTS["one strip"]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str(90_000 / 2**30))
+    with pytest.raises(DataError, match="150 x 203 x 3"), open_regions(tmp_path / "a.tif", large=1):
+        pass

@@ -7,8 +7,10 @@ fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +21,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from flexseg.errors import DataError
+from flexseg.files.limits import check_size
+from flexseg.files.npy import check_header, check_numbers, read_npy
 from flexseg.outputs import whole
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
-# Pillow's guard against decompression bombs; whole-slide images are legitimately larger.
-Image.MAX_IMAGE_PIXELS = 2**31
+# Pillow's own guard against decompression bombs knows nothing of this machine; see `check_size`.
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,9 @@ def read_image(path: Path) -> NDArray:
     """
     try:
         pixels = _decode(path)
-    except (DataError, MemoryError):
-        raise
-    except FileNotFoundError:
-        raise DataError("There is no such file.", "Check the path.", str(path)) from None
     except Exception as error:  # on damaged headers, decoders raise whatever they stumble on
         raise _unreadable(path, error) from None
+    check_numbers(pixels.dtype, path)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or 0 in pixels.shape:
@@ -105,6 +106,16 @@ def read_image(path: Path) -> NDArray:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return DataError("There is no such file.", "Check the path.", str(path))
+    if isinstance(error, MemoryError):
+        return DataError(
+            "The memory does not suffice for this image.",
+            "Close other programs; if the image should be small, its header is damaged.",
+            str(path),
+        )
     size = path.stat().st_size if path.exists() else 0
     reason = "the file is empty" if size == 0 else str(error).split(" @ ")[0] or "unknown format"
     return DataError(
@@ -117,15 +128,63 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _decode(path: Path) -> NDArray:
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        return read_npy(path)
     if suffix in (".tif", ".tiff"):
         return _decode_tiff(path)
-    with warnings.catch_warnings(), Image.open(path) as image:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return _decode_pillow(path)
+
+
+def _decode_pillow(path: Path) -> NDArray:
+    with _open_pillow(path) as image:
         image.load()
-        if suffix == ".png" and _png_bit_depth(path) == 16 and image.mode != "I;16":
+        if image.format == "PNG" and _png_bit_depth(path) == 16 and image.mode != "I;16":
             return _decode_opencv(path)  # Pillow would keep 8 of the 16 bits of a colour PNG
         return _to_array(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _open_pillow(path: Path) -> Iterator[Image.Image]:
+    """An image of which only the header is decoded, and of which size and checksums are right.
+
+    Raises
+    ------
+    DataError, ValueError : they are not.
+    """
+    with Image.open(path) as image:
+        check_size((image.height, image.width, len(image.getbands())), _pillow_type(image), path)
+        if image.format == "PNG":
+            _check_png(path)
+        yield image
+
+
+def _pillow_type(image: Image.Image) -> str:
+    return "u1" if image.mode in ("1", "L", "P") or len(image.getbands()) > 1 else "i4"
+
+
+def _check_png(path: Path) -> None:
+    """Compare the checksums of a PNG's parts, which decoders do not all do.
+
+    Raises
+    ------
+    ValueError : one is wrong, or a part is cut off.
+    """
+    content = memoryview(path.read_bytes())
+    position = 8
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        end = position + 8 + length
+        kind = bytes(content[position + 4 : position + 8])
+        if kind[:1].isupper():  # the others, such as comments, do not change pixels
+            if end + 4 > len(content):
+                raise ValueError("it is cut off")
+            if zlib.crc32(content[position + 4 : end]) != int.from_bytes(
+                content[end : end + 4], "big"
+            ):
+                raise ValueError("a checksum is wrong")
+        if kind == b"IEND":
+            return
+        position = end + 4
+    raise ValueError("it is cut off")
 
 
 def _to_array(image: Image.Image) -> NDArray:
@@ -159,23 +218,23 @@ def _decode_opencv(path: Path) -> NDArray:
 
 def _decode_tiff(path: Path) -> NDArray:
     try:
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
-            if len(tiff.pages) > 1 and tiff.series[0].ndim > 3:
-                raise ValueError(f"it holds {len(tiff.pages)} pages, expected one image")
-            pixels = tiff.asarray(key=0) if len(tiff.series) > 1 else tiff.asarray()
-            has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
-            palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    except (tifffile.TiffFileError, ValueError, KeyError) as error:
-        # tifffile needs a further package for some compressions; OpenCV and Pillow do not.
-        if "page" in str(error):
-            raise
+        tiff = tifffile.TiffFile(path)
+    except tifffile.TiffFileError:  # an image of another format under this name
+        return _decode_pillow(path)
+    with tiff:
+        page = tiff.pages[0]
+        if len(tiff.pages) > 1 and tiff.series[0].ndim > 3:
+            raise ValueError(f"it holds {len(tiff.pages)} pages, expected one image")
+        one_of_many = len(tiff.series) > 1
+        check_size((page if one_of_many else tiff.series[0]).shape, page.dtype or "u1", path)
         try:
-            return _decode_opencv(path)
-        except ValueError:
-            with Image.open(path) as image:
-                image.load()
-                return _to_array(image)
+            pixels = tiff.asarray(key=0) if one_of_many else tiff.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return _decode_other_tiff(path)
+        has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
+        palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if palette is not None:
         return (palette.T[pixels] >> 8).astype(np.uint8)  # writers scale by 256 or by 257
     if pixels.dtype == bool:
@@ -183,6 +242,16 @@ def _decode_tiff(path: Path) -> NDArray:
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
         pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
     return pixels[..., :3] if has_alpha and pixels.ndim == 3 else pixels
+
+
+def _decode_other_tiff(path: Path) -> NDArray:
+    """A TIFF of a compression that tifffile needs a further package for."""
+    try:
+        return _decode_opencv(path)
+    except ValueError:
+        with _open_pillow(path) as image:
+            image.load()
+            return _to_array(image)
 
 
 def read_mask(path: Path) -> MaskPixels:
@@ -209,27 +278,27 @@ def read_mask(path: Path) -> MaskPixels:
 def _read_indexed(path: Path) -> MaskPixels | None:
     """An image with a palette; None for all others, and for what Pillow cannot read."""
     try:
-        with Image.open(path) as image:
+        with _open_pillow(path) as image:
             if image.mode != "P":
                 return None
             image.load()
             palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
             return MaskPixels(np.asarray(image), palette, False, False, "P")
-    except MemoryError:
-        raise
     except Exception:  # `read_image` reads the file in another way, or says what is wrong
         return None
 
 
 def _read_npz(path: Path) -> MaskPixels:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            key = "mask" if "mask" in archive else archive.files[0]
-            pixels = archive[key]
-    except MemoryError:
-        raise
-    except FileNotFoundError:
-        raise DataError("There is no such file.", "Check the path.", str(path)) from None
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            if not names:
+                raise ValueError("it holds no array")
+            entry = archive.getinfo("mask.npy" if "mask.npy" in names else names[0])
+            with archive.open(entry) as file:
+                check_header(file, entry.file_size, path)
+            with archive.open(entry) as file:
+                pixels = np.lib.format.read_array(file, allow_pickle=False)
     except Exception as error:  # zipfile raises its own, undocumented set
         raise _unreadable(path, error) from None
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import read_image, write_png
+from flexseg.files.limits import check_size
+from flexseg.files.npy import map_npy
 from flexseg.outputs import whole
 
 # From here on images are read by rows, and label maps are kept and written as files of tiles.
@@ -193,12 +195,30 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
         tiff, page = _open_tiff(path, large)
         if tiff is not None:
             with tiff:
-                yield TiffRows(page, path)
+                yield _tiff_rows(page, path)
             return
     if suffix == ".npy" and (mapped := _map_array(path, large)) is not None:
         yield ArrayRows(mapped, path)
         return
     yield ArrayRows(read_image(path), path)
+
+
+def _tiff_rows(page: tifffile.TiffPage, path: Path) -> TiffRows:
+    try:
+        height = page.tilelength if page.is_tiled else page.rowsperstrip
+        if not page.is_memmappable:
+            band = (min(height, page.imagelength), page.imagewidth, page.samplesperpixel)
+            check_size(band, page.dtype, path)
+            across = math.ceil(page.imagewidth / page.tilewidth) if page.is_tiled else 1
+            planes = page.samplesperpixel if page.planarconfig == 2 else 1
+            parts = math.ceil(page.imagelength / height) * across * planes
+            if min(len(page.dataoffsets), len(page.databytecounts)) < parts:
+                raise ValueError(f"it has fewer than the {parts} parts of its size")
+        return TiffRows(page, path)
+    except DataError:
+        raise
+    except Exception as error:  # damaged headers, or uncompressed pixels that are not all there
+        raise _unreadable(page, error, path) from None
 
 
 def _open_tiff(path: Path, large: int) -> tuple[tifffile.TiffFile | None, Any]:
@@ -222,7 +242,7 @@ def _open_tiff(path: Path, large: int) -> tuple[tifffile.TiffFile | None, Any]:
 
 def _map_array(path: Path, large: int) -> NDArray | None:
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = map_npy(path)
     except Exception:  # `read_image` says what is wrong
         return None
     if mapped.ndim == 2:

@@ -251,3 +251,17 @@ def test_real_series(shared: Path) -> None:
 def test_dicom_files_that_are_no_volume(shared: Path, name: str, match: str) -> None:
     with pytest.raises(DataError, match=match):
         read_volume(shared / "data" / "dicom" / name)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_series_that_is_too_large_is_refused_before_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    write_series(tmp_path, ramp((6, 50, 40)))
+    monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str((24_000 if folder else 4000) / 2**30))
+    path = tmp_path if folder else sorted(tmp_path.iterdir())[0]
+    read_volume(path)
+    monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str((23_999 if folder else 3999) / 2**30))
+    with pytest.raises(DataError, match="50 x 40 x 1 and takes") as caught:
+        read_volume(path)
+    assert caught.value.where == str(path)

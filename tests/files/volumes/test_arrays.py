@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -130,5 +131,58 @@ def test_damaged_files(tmp_path: Path, suffix: str, share: float) -> None:
 def test_an_archive_under_the_name_of_an_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", ramp())
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-    with pytest.raises(DataError, match="it is an NPZ archive"):
+    with pytest.raises(DataError, match="it holds an NPZ archive"):
         read_volume(tmp_path / "a.npy")
+
+
+def _external(file: h5py.File, folder: Path) -> None:
+    file["image"] = h5py.ExternalLink(str(folder / "other.h5"), "image")
+
+
+def _through_a_group(file: h5py.File, folder: Path) -> None:
+    file["group"] = h5py.ExternalLink(str(folder / "other.h5"), "/")
+    file["image"] = h5py.SoftLink("/group/image")
+
+
+def _storage(file: h5py.File, folder: Path) -> None:
+    file.create_dataset("image", (2, 3, 4), "i2", external=[(str(folder / "raw"), 0, 48)])
+
+
+def _virtual(file: h5py.File, folder: Path) -> None:
+    layout = h5py.VirtualLayout((3, 4, 5), "f4")
+    layout[:] = h5py.VirtualSource(str(folder / "missing.h5"), "image", (3, 4, 5))
+    file.create_virtual_dataset("image", layout)
+
+
+@pytest.mark.parametrize("point", [_external, _through_a_group, _storage, _virtual])
+def test_hdf5_that_points_into_another_file_is_refused(
+    tmp_path: Path, point: Callable[[h5py.File, Path], None]
+) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["image"] = ramp()
+    (tmp_path / "raw").write_bytes(bytes(48))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        point(file, tmp_path)
+    with pytest.raises(DataError, match="in another file") as caught:
+        read_volume(tmp_path / "a.h5")
+    assert caught.value.where == str(tmp_path / "a.h5")
+
+
+def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data/raw"] = ramp()
+        file["image"] = h5py.SoftLink("/data/link")
+        file["data/link"] = h5py.SoftLink("raw")
+        file["round"] = h5py.SoftLink("/about")
+        file["about"] = h5py.SoftLink("/round")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.h5").array, ramp())
+    with pytest.raises(DataError, match="around in circles"):
+        read_volume(tmp_path / "a.h5", key="round")
+
+
+@pytest.mark.parametrize("chunks", [None, True])
+def test_hdf5_without_its_voxels_is_refused(tmp_path: Path, chunks: bool | None) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("image", (300, 400, 500), "f4", chunks=chunks)
+    with pytest.raises(DataError, match="the file holds 0 bytes at most"):
+        read_volume(tmp_path / "a.h5")

@@ -171,6 +171,29 @@ def test_wrong_headers(
         read_nifti(path)
 
 
+@pytest.mark.parametrize("offset", [np.inf, -np.inf, np.nan])
+def test_voxels_that_begin_nowhere(tmp_path: Path, offset: float) -> None:
+    save(tmp_path / "a.nii", ramp((5, 4, 3)))
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<f", content, 108, offset)
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(DataError, match="the voxels begin at byte"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_scaled_values_are_judged_by_their_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.nii", ramp((50, 40, 30)).astype(np.uint8))
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<f", content, 112, 2.0)
+    (tmp_path / "b.nii").write_bytes(content)
+    monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str(200_000 / 2**30))
+    read_nifti(tmp_path / "a.nii")
+    with pytest.raises(DataError, match="takes 240000 bytes; at most 200000 bytes"):
+        read_nifti(tmp_path / "b.nii")
+
+
 def test_a_wrong_checksum(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     save(path, ramp((5, 4, 3)))

@@ -19,6 +19,7 @@ from flexseg.config.findings import examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.frames import decode, gather, read_frames
 from flexseg.files.dicom.stack import stack
+from flexseg.files.volumes.payload import check_volume_size
 from flexseg.files.volumes.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,12 @@ def storage_class(path: Path) -> str:
 
 
 def _damaged(path: Path) -> DataError:
-    reason = "the file is empty" if path.stat().st_size == 0 else "its header is damaged"
+    return _unreadable(path, "its header is damaged")
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    if path.is_file() and path.stat().st_size == 0:
+        reason = "the file is empty"
     return DataError(
         f"It cannot be read as a volume ({reason}).",
         "It is damaged, or of another format than its name says: copy or export it again.",
@@ -314,6 +320,11 @@ def read_series(path: Path, wanted: str | None) -> Volume:
             raise _no_image(path)
         headers = (header,)
     first = headers[0]
+    try:
+        count = sum(max(1, header.frames) for header in headers)
+        check_volume_size((count, *first.size, first.components), np.int16, path)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
     if first.frames > 1:
         if len(headers) > 1:
             raise DataError(

@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files import npy
+from flexseg.files.limits import DEFLATE_RATIO
+from flexseg.files.volumes.payload import check_volume_size, to_native, told_as_damage
 from flexseg.files.volumes.volume import Volume
 
 logger = logging.getLogger(__name__)
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 _GEOMETRY = {"spacing": 3, "origin": 3, "direction": 9}
+_MOST_LINKS = 16
 
 
 def read_npy(path: Path) -> Volume:
@@ -30,13 +34,8 @@ def read_npy(path: Path) -> Volume:
     ------
     DataError : damaged, no numbers, or not of 2 to 4 axes.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from None
-    if not isinstance(array, np.ndarray):  # a zip archive of arrays under this name
-        raise _unreadable(path, ValueError("it is an NPZ archive"))
-    return _volume(array, path, {})
+    with told_as_damage(path):
+        return _volume(npy.read_npy(path), path, {})
 
 
 def read_hdf5(path: Path, key: str) -> Volume:
@@ -48,16 +47,68 @@ def read_hdf5(path: Path, key: str) -> Volume:
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            node = file.get(key)
-            if not isinstance(node, h5py.Dataset):
-                raise _no_dataset(file, key, path, node is not None)
-            _check(node.dtype, node.shape, path)
-            geometry = {name: node.attrs[name] for name in _GEOMETRY if name in node.attrs}
-            return _volume(node[()], path, geometry)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _unreadable(path, error) from None
+    with told_as_damage(path), h5py.File(path, "r") as file:
+        _check_links(file, key, path)
+        node = file.get(key)
+        if not isinstance(node, h5py.Dataset):
+            raise _no_dataset(file, key, path, node is not None)
+        if node.external or node.is_virtual:
+            raise _elsewhere(path)
+        _check(node.dtype, node.shape, path)
+        _check_stored(node, path)
+        geometry = {name: node.attrs[name] for name in _GEOMETRY if name in node.attrs}
+        return _volume(node[()], path, geometry)
+
+
+def _check_links(file: Any, key: str, path: Path) -> None:
+    """Refuse a name that leads into another file, or around in circles, before it is followed.
+
+    Raises
+    ------
+    DataError, ValueError : it does.
+    """
+    import h5py
+
+    group, parts, followed = file, key.split("/"), 0
+    while parts:
+        name = parts.pop(0)
+        if not name or name == ".":
+            continue
+        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            return
+        if isinstance(link, h5py.ExternalLink):
+            raise _elsewhere(path)
+        if isinstance(link, h5py.SoftLink):
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise ValueError("its links lead around in circles")
+            group = file if link.path.startswith("/") else group
+            parts = link.path.split("/") + parts
+        else:
+            group = group.get(name)
+
+
+def _check_stored(node: Any, path: Path) -> None:
+    """Judge the size of a dataset by the bytes that the file holds for it.
+
+    Raises
+    ------
+    ValueError, DataError : see `check_size`.
+    """
+    held = node.id.get_storage_size()
+    compressed = node.chunks is not None
+    check_volume_size(
+        node.shape, node.dtype, path, most=held * DEFLATE_RATIO if compressed else held
+    )
+
+
+def _elsewhere(path: Path) -> DataError:
+    return DataError(
+        "Its voxels are in another file, which the HDF5 file only points to.",
+        "Copy the voxels into one file: h5repack, or `file[key] = source[key][()]` with h5py.",
+        str(path),
+    )
 
 
 def _no_dataset(file: Any, key: str, path: Path, is_group: bool) -> DataError:
@@ -100,8 +151,7 @@ def _volume(array: NDArray, path: Path, geometry: dict[str, Any]) -> Volume:
         array = array.view(np.uint8)
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
+    array = to_native(array)
     if array.ndim == 2:
         array = array[None]
     elif array.ndim == 4 and array.shape[3] == 1:
@@ -131,26 +181,10 @@ def _affine(geometry: dict[str, Any]) -> NDArray[np.float64] | None:
 
 
 def _check(dtype: np.dtype, shape: tuple[int, ...] | None, path: Path) -> None:
-    if dtype.kind not in "biuf":
-        raise DataError(
-            f"The array holds values of type {dtype}, no numbers.",
-            "Save it as whole numbers or floats.",
-            str(path),
-        )
+    npy.check_numbers(dtype, path)
     if shape is None or not 2 <= len(shape) <= 4 or 0 in shape:
         raise DataError(
             f"The array has the shape {list(shape or ())}.",
             "Save one volume per file: [z, y, x], or [z, y, x, channels].",
             str(path),
         )
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = "the file is empty" if path.stat().st_size == 0 else str(error).splitlines()[0]
-    if "pickle" in reason.lower():
-        reason = "it holds Python objects, which are never loaded"
-    return DataError(
-        f"It cannot be read as a volume ({reason.rstrip('.')}).",
-        "It is damaged, or of another format than its name says: copy or export it again.",
-        str(path),
-    )

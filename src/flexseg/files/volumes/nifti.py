@@ -12,11 +12,9 @@ import gzip
 import logging
 import struct
 import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files.limits import DEFLATE_RATIO
 from flexseg.files.volumes.geometry import same_grid
+from flexseg.files.volumes.payload import (
+    GZIP,
+    check_volume_size,
+    fill,
+    inflated,
+    skipped,
+    stored,
+    to_native,
+    told_as_damage,
+)
 from flexseg.files.volumes.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
-_GZIP = b"\x1f\x8b"
 _HEADER = 540
 # Codes of the header's `datatype`; those of 24 and 32 bits are colours.
 _TYPES = {
@@ -59,6 +66,18 @@ class _Header:
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
+    @property
+    def scales(self) -> bool:
+        """Whether slope and intercept change the values."""
+        line = (self.slope, self.intercept)
+        return bool(np.isfinite(line).all()) and line[0] != 0 and line != (1, 0)
+
+    def result_type(self, stored: str) -> type[np.floating] | np.dtype:
+        """The type of the voxels after slope and intercept."""
+        if not self.scales:
+            return np.dtype(stored)
+        return np.float64 if stored in ("i4", "u4", "i8", "u8", "f8") else np.float32
+
 
 def read_nifti(path: Path) -> Volume:
     """A NIfTI file (.nii, .nii.gz) as a volume; scaled values come as floats.
@@ -70,43 +89,15 @@ def read_nifti(path: Path) -> Volume:
     ------
     DataError : cut off, a wrong checksum, no NIfTI, no numbers, or too many dimensions.
     """
-    try:
-        content = _inflated(path) if _is_compressed(path) else _plain(path)
-        header, array = _read(content, path)
-    except (zlib.error, EOFError, struct.error, ValueError) as error:
-        raise DataError(
-            f"It cannot be read as a volume ({error}).",
-            "It is damaged, or of another format than its name says: copy or export it again.",
-            str(path),
-        ) from None
-    return _placed(_scaled(array, header), header, path)
+    with told_as_damage(path):
+        content = stored(path)
+        header, array = _read(inflated(content) if _is_compressed(path) else content, path)
+        return _placed(_scaled(array, header), header, path)
 
 
 def _is_compressed(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(2) == _GZIP
-
-
-def _plain(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            yield data
-
-
-def _inflated(path: Path) -> Iterator[bytes]:
-    """The content of a gzip file, which may have several members, as bgzip writes them."""
-    decoder = zlib.decompressobj(wbits=31)
-    with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            while data:
-                if decoder.eof:
-                    if not data.startswith(_GZIP):  # padding behind the last member
-                        return
-                    decoder = zlib.decompressobj(wbits=31)
-                yield decoder.decompress(data, _CHUNK)
-                data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-    if not decoder.eof:
-        raise EOFError("it is cut off")
+        return file.read(2) == GZIP
 
 
 def _read(content: Iterator[bytes], path: Path) -> tuple[_Header, NDArray]:
@@ -118,19 +109,8 @@ def _read(content: Iterator[bytes], path: Path) -> tuple[_Header, NDArray]:
             break
     header = _parse(start)
     array = _empty(header, path)
-    target = array.reshape(-1).view(np.uint8)
-    position = filled = 0
-    for data in chain([start], content):
-        skipped = min(len(data), max(0, header.offset - position))
-        part = np.frombuffer(data, np.uint8)[skipped:][: len(target) - filled]
-        target[filled : filled + len(part)] = part
-        filled += len(part)
-        position += len(data)
-    if filled < len(target):
-        raise EOFError(f"it is cut off after {filled} of {len(target)} bytes of voxels")
-    if header.byte_order != _NATIVE:
-        array.byteswap(inplace=True)
-    return header, array
+    fill(array, skipped(chain([start], content), header.offset))
+    return header, to_native(array)
 
 
 def _parse(content: bytes) -> _Header:
@@ -160,6 +140,8 @@ def _parse(content: bytes) -> _Header:
         raise ValueError("it has no NIfTI header, or its voxels are in another file")
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
         raise ValueError("its header has impossible sizes")
+    if not np.isfinite(offset):
+        raise ValueError(f"its header says that the voxels begin at byte {offset}")
     step = struct.calcsize(real)
     quaternion = read(f"6{real}", form)
     rows = np.reshape(read(f"12{real}", form + 6 * step), (3, 4))
@@ -230,20 +212,20 @@ def _empty(header: _Header, path: Path) -> NDArray:
             str(path),
         )
     shape = (*rest, *reversed((*space, 1, 1)[:3]), *inner)
-    # Deflate makes data 1032 times smaller at most.
-    if prod(shape) * np.dtype(kind).itemsize > path.stat().st_size * 1100:
-        raise EOFError("it is cut off, or its header has impossible sizes")
-    return np.empty(shape, kind)
+    size = path.stat().st_size
+    room = size * DEFLATE_RATIO if _is_compressed(path) else size
+    check_volume_size(shape, kind, path, most=room)
+    check_volume_size(shape, header.result_type(kind), path)
+    return np.empty(shape, header.byte_order + kind)
 
 
 def _scaled(array: NDArray, header: _Header) -> NDArray:
-    slope, intercept = header.slope, header.intercept
-    if not np.isfinite([slope, intercept]).all() or slope == 0 or (slope, intercept) == (1, 0):
+    if not header.scales:
         return array
-    wide = array.dtype in (np.int32, np.uint32, np.int64, np.uint64, np.float64)
-    result = np.empty(array.shape, np.float64 if wide else np.float32)
-    for target, values in zip(result, array, strict=True):
-        target[...] = values * np.float64(slope) + intercept
+    result = np.empty(array.shape, header.result_type(array.dtype.str[1:]))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by others
+        for target, values in zip(result, array, strict=True):
+            target[...] = values * np.float64(header.slope) + header.intercept
     return result
 
 
@@ -276,7 +258,7 @@ def write_sform(path: Path, affine: NDArray[np.float64]) -> None:
     affine : [4, 4], from voxel x, y, z to mm in LPS.
     """
     stored = path.read_bytes()
-    compressed = stored.startswith(_GZIP)
+    compressed = stored.startswith(GZIP)
     content = bytearray(gzip.decompress(stored) if compressed else stored)
     rows = _TO_LPS @ affine
     struct.pack_into(f"{_NATIVE}2h", content, 252, 0, 1)

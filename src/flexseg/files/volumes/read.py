@@ -12,7 +12,9 @@ from flexseg.errors import DataError
 from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder, read_series
 from flexseg.files.volumes.arrays import HDF5_SUFFIXES, read_hdf5, read_npy
 from flexseg.files.volumes.geometry import text
+from flexseg.files.volumes.metaimage import read_metaimage
 from flexseg.files.volumes.nifti import read_nifti
+from flexseg.files.volumes.nrrd import read_nrrd
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, find_volumes, volume_stem, volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
@@ -72,8 +74,10 @@ def read_volume(
         volume = read_npy(path)
     elif suffix in HDF5_SUFFIXES:
         volume = read_hdf5(path, key)
-    elif suffix:
-        volume = _read_image(path)
+    elif suffix in (".mha", ".mhd"):
+        volume = read_metaimage(path)
+    elif suffix in (".nrrd", ".nhdr"):
+        volume = read_nrrd(path)
     else:
         raise DataError(
             "By its name this is no volume.",
@@ -122,30 +126,6 @@ def read_labels(
     """
     volume = one_channel(read_volume(path, channel=channel, series=series, key=key), path)
     return volume.with_array(label_array(volume.array, path))
-
-
-def _read_image(path: Path) -> Volume:
-    try:
-        return Volume.from_image(sitk.ReadImage(str(path)))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from None
-    except ValueError as error:
-        raise DataError(
-            f"The file has {error}.", "Save one 3-D volume per file.", str(path)
-        ) from None
-
-
-def _unreadable(where: Path, error: RuntimeError) -> DataError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason"]
-    line = next((line for line in lines if line.startswith("ITK ERROR: ")), lines[-1])
-    reason = line.rsplit("): ", 1)[-1].removeprefix("ITK ERROR: ")
-    if where.is_file() and where.stat().st_size == 0:
-        reason = "the file is empty"
-    return DataError(
-        f"It cannot be read as a volume ({reason.rstrip('.')}).",
-        "It is damaged, or of another format than its name says: copy or export it again.",
-        str(where),
-    )
 
 
 def label_array(array: NDArray, path: Path) -> NDArray[np.integer]:

@@ -1,0 +1,91 @@
+"""How large an image may be: judged by its header, before any of its pixels is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from flexseg.errors import ConfigError, DataError
+from flexseg.machine import total_memory
+
+SETTING = "FLEXSEG_LARGEST_IMAGE_GB"
+# Deflate makes data 1032 times smaller at most.
+DEFLATE_RATIO = 1040
+_SHARE_OF_MEMORY = 4
+_UNKNOWN_MEMORY = 16 * 2**30
+_GIB = 2**30
+_TILES = "save it as a tiled TIFF, which flexseg derive tiles and tiled-infer read by parts"
+
+
+def largest_image() -> int:
+    """Bytes that the pixels of one image or volume may take: the setting, or a quarter of memory.
+
+    Raises
+    ------
+    ConfigError : the setting is no number above 0.
+    """
+    text = os.environ.get(SETTING)
+    if text is None:
+        return (total_memory() or _UNKNOWN_MEMORY) // _SHARE_OF_MEMORY
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < 2**30:
+        raise ConfigError(
+            f"The environment variable is {text!r}.", "Set it to GiB, for example 8.", SETTING
+        )
+    return int(size * _GIB)
+
+
+def check_size(
+    shape: Sequence[int],
+    dtype: np.dtype | type | str,
+    path: Path,
+    *,
+    most: int | None = None,
+    instead: str = _TILES,
+) -> None:
+    """Refuse what a header says of an image, if its file or the memory cannot hold that.
+
+    Parameters
+    ----------
+    shape : pixels or voxels along each axis, and channels.
+    most : bytes of pixels that the file can hold; None if that cannot be told.
+    instead : what to do with an image that is too large.
+
+    Raises
+    ------
+    ValueError : sizes below 1, or more pixels than the file holds.
+    DataError : more pixels than `largest_image`.
+    """
+    sizes = [int(n) for n in shape]
+    if min(sizes, default=0) < 1:
+        raise ValueError(f"its header has the impossible size {_text(sizes)}")
+    needed = prod(sizes) * np.dtype(dtype).itemsize
+    if most is not None and needed > most:
+        raise ValueError(
+            f"it is cut off, or its header is wrong: the size {_text(sizes)} takes "
+            f"{_bytes(needed)}, and the file holds {_bytes(most)} at most"
+        )
+    if needed > (largest := largest_image()):
+        raise DataError(
+            f"The image has the size {_text(sizes)} and takes {_bytes(needed)}; at most "
+            f"{_bytes(largest)} are read at once.",
+            f"If the size is right, {instead}, or set the environment variable {SETTING} (GiB); "
+            "otherwise the file is damaged.",
+            str(path),
+        )
+
+
+def _text(sizes: Sequence[int]) -> str:
+    shown = " x ".join(str(n) if abs(n) < 10**12 else "10^12 and more" for n in sizes[:6])
+    return shown + (" x ..." if len(sizes) > 6 else "")
+
+
+def _bytes(count: int) -> str:
+    return f"{count} bytes" if count < 10**6 else f"{min(count, 10**18) / _GIB:.3g} GiB"

@@ -1,0 +1,41 @@
+"""Memory: the tightest of the machine's and the containers' limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flexseg.machine import total_memory
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("group", "files"),
+    [
+        ("0::/job/step", {"job/memory.max": "1048576", "job/step/memory.max": "max"}),
+        ("0::/job/step", {"job/memory.max": "max", "job/step/memory.max": "1048576"}),
+        ("0::/", {"memory.max": "1048576"}),
+        (
+            "5:cpu,memory:/slurm/job\n1:name=systemd:/x",
+            {"memory/slurm/memory.limit_in_bytes": "1048576",
+             "memory/slurm/job/memory.limit_in_bytes": "9223372036854771712"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_tightest_of_nested_groups_counts(
+    tmp_path: Path, group: str, files: dict[str, str]
+) -> None:
+    _write(tmp_path / "proc/self/cgroup", f"{group}\n")
+    for name, text in files.items():
+        _write(tmp_path / "sys/fs/cgroup" / name, text)
+    assert total_memory(tmp_path) == 2**20
+
+
+def test_without_groups_the_machine_counts(tmp_path: Path) -> None:
+    installed = total_memory(tmp_path)
+    assert installed is None or installed > 2**28

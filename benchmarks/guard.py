@@ -187,22 +187,20 @@ def checking(rounds: int) -> float:
     from PIL import Image
 
     from flexseg.config import load
-    from flexseg.dataset.case_facts import examine
     from flexseg.dataset.labels import LabelMap
+    from flexseg.dataset.looks import look_at
     from flexseg.dataset.splits import find_splits
-    from flexseg.files.preprocess import Preprocessing
 
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name) / "data", 90, 512)
         experiment = load(in_one_folder(write_config(Path(name), size=512))).experiment
         cases = find_splits(experiment).need("train")[:60]
         labels = LabelMap.from_experiment(experiment)
-        preprocessing = Preprocessing.from_experiment(experiment)
 
         def ours() -> float:
             begin = time.process_time()
             for case in cases:
-                examine(case, labels, preprocessing)
+                look_at(case, labels, fingerprints=True)
             return time.process_time() - begin
 
         def decode() -> float:

@@ -12,8 +12,8 @@ import pytest
 from flexseg.checking import audit as auditing
 from flexseg.checking.audit import CheckReport, audit, audit_folds
 from flexseg.config import Finding, load
-from flexseg.dataset.case_facts import CaseFacts
 from flexseg.dataset.cases import Case
+from flexseg.dataset.looks import Look
 from flexseg.dataset.splits import find_splits
 from flexseg.files.images import read_image, write_png
 from flexseg.runs.folds import Division, Fold
@@ -239,12 +239,12 @@ class TestFolds:
         self, check_folds: Check, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read: list[str] = []
-        examine = auditing.examine
+        look_at = auditing.look_at
 
-        def counted(case: Case, *rest: Any) -> CaseFacts:
+        def counted(case: Case, *rest: Any, **options: Any) -> Look:
             read.append(case.id)
-            return examine(case, *rest)
+            return look_at(case, *rest, **options)
 
-        monkeypatch.setattr(auditing, "examine", counted)
+        monkeypatch.setattr(auditing, "look_at", counted)
         check_folds()
         assert len(read) == len(set(read)) == 9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from flexseg.checking.audit import CheckReport, audit
-from flexseg.config import Severity, load
-from flexseg.dataset.reading import Source, read_source
+from flexseg.config import Finding, Severity, load
+from flexseg.dataset.dividing import Division
+from flexseg.dataset.reading import Dataset, ImageDataset
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.outputs import write_json
@@ -25,13 +27,35 @@ from flexseg.outputs import write_json
 Make = Callable[..., Path]
 
 
-def checked(source: Source, folder: Path) -> CheckReport:
+@dataclass(frozen=True)
+class Opened:
+    """A dataset and how it is divided."""
+
+    data: ImageDataset
+    division: Division
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return (*self.data.findings, *self.division.findings)
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        return self.data.sections(self.division)
+
+
+def opened_as(dataset: Path, split_file: Path | None = None, **options: Any) -> Opened:
+    data = Dataset.open(dataset, **options)
+    assert isinstance(data, ImageDataset)
+    return Opened(data, data.divide(split_file))
+
+
+def checked(opened: Opened, folder: Path) -> CheckReport:
     """The audit of a small config with the data of a source, as `flexseg plan` writes it."""
     folder.mkdir(exist_ok=True)
     split = folder / "split.json"
-    if source.needs_split_file:
-        write_json(split, source.split)
-    sections = source.sections(split if source.needs_split_file else None)
+    if opened.division.needs_file:
+        write_json(split, opened.division.ids)
+    sections = opened.data.sections(opened.division, split if opened.division.needs_file else None)
     sections["model"] |= {"image_width": 32, "image_height": 32, "num_layers": 3}
     lines = []
     for name, keys in sections.items():
@@ -45,23 +69,23 @@ def checked(source: Source, folder: Path) -> CheckReport:
     return audit(load(config, strict=True))
 
 
-def accepted(dataset: Path, **options: Any) -> Source:
+def accepted(dataset: Path, **options: Any) -> Opened:
     """The source of a dataset; its config has no error, and the same cases in each split."""
-    source = read_source(dataset, **options)
-    report = checked(source, dataset.parent / "project")
+    opened = opened_as(dataset, **options)
+    report = checked(opened, dataset.parent / "project")
     assert [str(f) for f in report.findings if f.severity is Severity.ERROR] == []
     cases = {s["split"]: s["cases"] for s in report.splits}
-    assert cases == {split: len(own) for split, own in source.parts.items()}
-    assert all(source.parts.values())
-    return source
+    assert cases == {split: len(own) for split, own in opened.division.parts.items()}
+    assert all(opened.division.parts.values())
+    return opened
 
 
-def codes(source: Source) -> set[str]:
-    return {f.code for f in source.findings}
+def codes(opened: Opened) -> set[str]:
+    return {f.code for f in opened.findings}
 
 
-def sizes(source: Source) -> tuple[int, ...]:
-    return tuple(len(own) for own in source.parts.values())
+def sizes(opened: Opened) -> tuple[int, ...]:
+    return tuple(len(own) for own in opened.division.parts.values())
 
 
 def flat(make_dataset: Make, count: int = 12, **options: Any) -> Path:
@@ -94,10 +118,13 @@ class TestLayouts:
         dataset = flat(make_dataset)
         (dataset / "images").rename(dataset / images)
         (dataset / "masks").rename(dataset / masks)
-        source = accepted(dataset)
-        assert (source.folders[""].images.name, source.folders[""].masks.name) == (images, masks)
-        assert sizes(source) == (8, 2, 2)
-        assert source.needs_split_file
+        opened = accepted(dataset)
+        assert (
+            opened.data.layout.folders[""].images.name,
+            opened.data.layout.folders[""].masks.name,
+        ) == (images, masks)
+        assert sizes(opened) == (8, 2, 2)
+        assert opened.division.needs_file
 
     @pytest.mark.parametrize(
         "name", ["{id}_mask", "{id}_seg", "mask_{id}", "{id}_label", "{id}-gt", "x{id}y"]
@@ -106,9 +133,9 @@ class TestLayouts:
         dataset = flat(make_dataset)
         for path in (dataset / "masks").iterdir():
             path.rename(path.with_stem(name.replace("{id}", path.stem)))
-        source = accepted(dataset)
-        assert source.mask_name == name
-        assert len(source.cases) == 12
+        opened = accepted(dataset)
+        assert opened.data.layout.mask_name == name
+        assert len(opened.division.cases) == 12
 
     @pytest.mark.parametrize(
         ("image", "mask", "expected"),
@@ -132,18 +159,18 @@ class TestLayouts:
             shutil.rmtree(dataset / "masks")
             if "brain" in image:  # no name tells that it is a mask
                 with pytest.raises(DataError, match=r"holds 24 \.png, no images with masks"):
-                    read_source(dataset)
+                    opened_as(dataset)
                 return
-        source = accepted(dataset)
-        assert (source.mask_name, len(source.cases)) == (expected, 12)
-        assert not codes(source) & {"images-without-mask", "masks-without-image"}
+        opened = accepted(dataset)
+        assert (opened.data.layout.mask_name, len(opened.division.cases)) == (expected, 12)
+        assert not codes(opened) & {"images-without-mask", "masks-without-image"}
 
     def test_short_numbers_pair_with_their_own_masks(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         for kind in ("images", "masks"):
             for i, path in enumerate(sorted((dataset / kind).iterdir())):
                 path.rename(path.with_stem(f"{i}{'_m1' if kind == 'masks' else ''}"))
-        assert accepted(dataset).mask_name == "{id}_m1"
+        assert accepted(dataset).data.layout.mask_name == "{id}_m1"
 
     @pytest.mark.parametrize("name", ["{id}_mask", "label-{id}"])
     def test_images_and_masks_in_one_folder(self, make_dataset: Make, name: str) -> None:
@@ -153,11 +180,11 @@ class TestLayouts:
             path.rename(dataset / f"{stem}.png")
         shutil.rmtree(dataset / "images")
         shutil.rmtree(dataset / "masks")
-        source = accepted(dataset)
-        assert source.mask_name == name
-        assert source.folders[""].mixed
-        assert {case.id for case in source.cases} == {f"case_{i:02d}" for i in range(12)}
-        assert not codes(source) & {"images-without-mask", "masks-without-image"}
+        opened = accepted(dataset)
+        assert opened.data.layout.mask_name == name
+        assert opened.data.layout.folders[""].mixed
+        assert {case.id for case in opened.division.cases} == {f"case_{i:02d}" for i in range(12)}
+        assert not codes(opened) & {"images-without-mask", "masks-without-image"}
 
     def test_photographs_with_masks_of_the_same_name(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
@@ -167,16 +194,16 @@ class TestLayouts:
             path.rename(dataset / path.name)
         shutil.rmtree(dataset / "images")
         shutil.rmtree(dataset / "masks")
-        source = accepted(dataset)
-        assert (source.layout.image_format, source.layout.mask_format) == ("jpg", "png")
-        assert len(source.cases) == 12
+        opened = accepted(dataset)
+        assert (opened.data.layout.image_format, opened.data.layout.mask_format) == ("jpg", "png")
+        assert len(opened.division.cases) == 12
 
     def test_split_folders_stay(self, make_dataset: Make) -> None:
         dataset = make_dataset()
         (dataset / "valid").rename(dataset / "Validation")
-        source = accepted(dataset)
-        assert sizes(source) == (8, 4, 4)
-        assert (source.split_reason, source.needs_split_file) == ("as the folders say", False)
+        opened = accepted(dataset)
+        assert sizes(opened) == (8, 4, 4)
+        assert (opened.division.reason, opened.division.needs_file) == ("as the folders say", False)
 
     def test_splits_below_images_and_masks(self, make_dataset: Make) -> None:
         dataset = make_dataset()
@@ -199,41 +226,41 @@ class TestLayouts:
     def test_missing_splits_are_held_out_of_training(
         self, make_dataset: Make, given: dict[str, int], expected: tuple[int, ...]
     ) -> None:
-        source = accepted(make_dataset(given))
-        assert sizes(source) == expected
-        assert source.needs_split_file
-        ids = [case.image for case in source.cases]
+        opened = accepted(make_dataset(given))
+        assert sizes(opened) == expected
+        assert opened.division.needs_file
+        ids = [case.image for case in opened.division.cases]
         assert len(ids) == len(set(ids)) == sum(given.values())
 
     def test_a_test_folder_without_masks_is_told(self, make_dataset: Make) -> None:
         dataset = make_dataset()
         shutil.rmtree(dataset / "test" / "masks")
-        source = accepted(dataset)
-        assert sizes(source)[1] == 4
-        assert "unlabeled-images" in codes(source)
-        assert all("train" in case.image.parts for case in source.parts["test"])
+        opened = accepted(dataset)
+        assert sizes(opened)[1] == 4
+        assert "unlabeled-images" in codes(opened)
+        assert all("train" in case.image.parts for case in opened.division.parts["test"])
 
     def test_a_folder_within_the_folder(self, make_dataset: Make, tmp_path: Path) -> None:
         dataset = flat(make_dataset)
         outer = tmp_path / "outer"
         outer.mkdir()
         dataset.rename(outer / "Data v2")
-        assert len(accepted(outer).cases) == 12
+        assert len(accepted(outer).division.cases) == 12
 
     def test_what_is_there_instead(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no such folder"):
-            read_source(tmp_path / "nothing")
+            opened_as(tmp_path / "nothing")
         (tmp_path / "pictures").mkdir()
         (tmp_path / "pictures" / "a.nii.gz").touch()
         with pytest.raises(DataError, match=r"pictures/ \(1 \.nii\.gz\), no images with masks"):
-            read_source(tmp_path)
+            opened_as(tmp_path)
 
     def test_masks_of_other_names(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         for i, path in enumerate(sorted((dataset / "masks").iterdir())):
             path.rename(path.with_stem(f"z{i + 50}"))
         with pytest.raises(DataError, match=r"12 images \(case_00, case_01.*12 masks \(z50"):
-            read_source(dataset)
+            opened_as(dataset)
 
 
 class TestMasks:
@@ -242,37 +269,39 @@ class TestMasks:
         dataset = flat(make_dataset)
         share = np.mean([read_mask(p).pixels for p in dataset.rglob("masks/*")])
         change_masks(dataset, lambda ids: Image.fromarray(ids * np.uint8(mark)))
-        source = accepted(dataset)
-        assert [(c.name, c.values) for c in source.classes] == [("foreground", values)]
-        assert source.unknown_colors == "error"
-        counted = np.sum([look.facts.class_pixels for look in source.looks], axis=0)
+        opened = accepted(dataset)
+        assert [(c.name, c.values) for c in opened.data.labels.foreground] == [
+            ("foreground", values)
+        ]
+        assert opened.data.unknown_colors == "error"
+        counted = np.sum([look.class_pixels for look in opened.data.looks], axis=0)
         assert counted[1] / counted.sum() == pytest.approx(share)
 
     def test_two_dialects_are_one_class(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         for i, path in enumerate(dataset.rglob("masks/*.png")):
             write_png(path, read_mask(path).pixels * np.uint8(255 if i % 2 else 1))
-        source = accepted(dataset)
-        assert [c.values for c in source.classes] == [(1, 255)]
-        assert "mask-dialects" in codes(source)
+        opened = accepted(dataset)
+        assert [c.values for c in opened.data.labels.foreground] == [(1, 255)]
+        assert "mask-dialects" in codes(opened)
 
     def test_palette(self, make_dataset: Make) -> None:
-        source = accepted(flat(make_dataset, classes=3))
-        assert [c.color for c in source.classes] == [(0, 255, 0), (255, 0, 0)]
+        opened = accepted(flat(make_dataset, classes=3))
+        assert [c.colors[0] for c in opened.data.labels.foreground] == [(0, 255, 0), (255, 0, 0)]
 
     def test_colors_and_an_empty_gray_mask(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, classes=3)
         colors = np.array([(0, 0, 0), (0, 0, 200), (250, 120, 0)], np.uint8)
         change_masks(dataset, lambda ids: Image.fromarray(colors[ids]))
         write_png(dataset / "masks" / "case_03.png", np.zeros((40, 48), np.uint8))
-        source = accepted(dataset)
-        assert [c.color for c in source.classes] == [(0, 0, 200), (250, 120, 0)]
+        opened = accepted(dataset)
+        assert [c.colors[0] for c in opened.data.labels.foreground] == [(0, 0, 200), (250, 120, 0)]
 
     def test_sixteen_bits(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, classes=3)
         for path in list(dataset.rglob("masks/*.png")):
             cv2.imwrite(str(path), read_mask(path).pixels.astype(np.uint16) * 1000)
-        assert [c.values for c in accepted(dataset).classes] == [(1000,), (2000,)]
+        assert [c.values for c in accepted(dataset).data.labels.foreground] == [(1000,), (2000,)]
 
     def test_jpeg(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, size=(80, 96))
@@ -280,10 +309,10 @@ class TestMasks:
         for path in list(dataset.rglob("masks/*.png")):
             Image.fromarray(read_mask(path).pixels * 255).save(path.with_suffix(".jpg"), quality=70)
             path.unlink()
-        source = accepted(dataset)
-        assert source.lossy
-        assert (len(source.classes), source.unknown_colors) == (1, "nearest")
-        counted = np.sum([look.facts.class_pixels for look in source.looks], axis=0)
+        opened = accepted(dataset)
+        assert opened.data.lossy
+        assert (len(opened.data.labels.foreground), opened.data.unknown_colors) == (1, "nearest")
+        counted = np.sum([look.class_pixels for look in opened.data.looks], axis=0)
         assert counted[1] / counted.sum() == pytest.approx(share, rel=0.02)
 
     def test_colored_jpeg(self, make_dataset: Make) -> None:
@@ -301,13 +330,13 @@ class TestMasks:
             shares += np.bincount(ids.ravel(), minlength=3) / ids.size / 12
             Image.fromarray(colors[ids]).save(path.with_suffix(".jpg"), quality=60)
             path.unlink()
-        source = accepted(dataset)
-        assert [c.id for c in source.classes] == [1, 2]
-        blue, red = (c.color for c in source.classes)
+        opened = accepted(dataset)
+        assert [c.id for c in opened.data.labels.foreground] == [1, 2]
+        blue, red = (c.colors[0] for c in opened.data.labels.foreground)
         assert np.abs(np.subtract(blue, colors[2])).max() <= 4
         assert np.abs(np.subtract(red, colors[1])).max() <= 4
-        assert max(look.mask.pixels.size for look in source.looks if look.mask) > 512
-        counted = np.sum([look.facts.class_pixels for look in source.looks], axis=0)
+        assert max(look.mask.pixels.size for look in opened.data.looks if look.mask) > 512
+        counted = np.sum([look.class_pixels for look in opened.data.looks], axis=0)
         assert counted.sum() == 12 * 240 * 288
         assert counted / counted.sum() == pytest.approx(shares[[0, 2, 1]], abs=0.01)
 
@@ -322,10 +351,10 @@ class TestMasks:
         change_masks(dataset, blurred)
         for path in dataset.rglob("images/*.png"):
             write_png(path, cv2.resize(read_image(path), (192, 240)))
-        source = accepted(dataset)
-        assert [c.color for c in source.classes] == [(0, 255, 0), (255, 0, 0)]
-        assert source.unknown_colors == "nearest"
-        assert "blended-masks" in codes(source)
+        opened = accepted(dataset)
+        assert [c.colors[0] for c in opened.data.labels.foreground] == [(0, 255, 0), (255, 0, 0)]
+        assert opened.data.unknown_colors == "nearest"
+        assert "blended-masks" in codes(opened)
 
     def test_a_class_of_single_pixels_is_a_class(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
@@ -336,7 +365,7 @@ class TestMasks:
             return Image.fromarray(ids)
 
         change_masks(dataset, dotted)
-        assert [c.values for c in accepted(dataset).classes] == [(100,), (200,)]
+        assert [c.values for c in accepted(dataset).data.labels.foreground] == [(100,), (200,)]
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_numbered_objects_are_one_class(self, make_dataset: Make, dtype: type) -> None:
@@ -348,12 +377,12 @@ class TestMasks:
                 y, x = divmod(i, 6)
                 labels[16 * y : 16 * y + 12, 16 * x : 16 * x + 12] = i + 1
             cv2.imwrite(str(path), labels)
-        source = accepted(dataset)
-        assert [c.name for c in source.classes] == ["foreground"]
-        assert "numbered-objects" in codes(source)
-        for look in source.looks:
+        opened = accepted(dataset)
+        assert [c.name for c in opened.data.labels.foreground] == ["foreground"]
+        assert "numbered-objects" in codes(opened)
+        for look in opened.data.looks:
             marked = int((read_mask(look.case.mask).pixels > 0).sum())
-            assert look.facts.class_pixels[1] == marked
+            assert look.class_pixels[1] == marked
 
     def test_organs_that_all_masks_show_are_classes(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, size=(96, 96))
@@ -362,18 +391,20 @@ class TestMasks:
             y, x = divmod(i, 5)
             organs[20 * y : 20 * y + 12, 18 * x : 18 * x + 12] = i + 1
         change_masks(dataset, lambda ids: Image.fromarray(organs))
-        assert len(accepted(dataset).classes) == 20
+        assert len(accepted(dataset).data.labels.foreground) == 20
 
     def test_names_of_classes_from_nnunet(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         change_masks(dataset, lambda ids: Image.fromarray(2 * ids))
         labels = {"background": 0, "liver": 1, "spleen": 2, "both": [1, 2]}
         write_json(dataset / "dataset.json", {"labels": labels, "numTraining": 12})
-        assert [(c.name, c.values) for c in accepted(dataset).classes] == [("spleen", (2,))]
+        assert [(c.name, c.values) for c in accepted(dataset).data.labels.foreground] == [
+            ("spleen", (2,))
+        ]
         write_json(dataset / "dataset.json", {"labels": {"liver": 1, "Liver": 2}})
-        assert [c.name for c in accepted(dataset).classes] == ["foreground"]
+        assert [c.name for c in accepted(dataset).data.labels.foreground] == ["foreground"]
         write_json(dataset / "dataset.json", {"name": "mine", "licence": "CC"})
-        assert [c.name for c in accepted(dataset).classes] == ["foreground"]
+        assert [c.name for c in accepted(dataset).data.labels.foreground] == ["foreground"]
 
     def test_objects_in_random_colors_are_one_class(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, size=(96, 96))
@@ -387,22 +418,22 @@ class TestMasks:
             return Image.fromarray(rgb)
 
         change_masks(dataset, colored)
-        source = accepted(dataset)
-        assert source.threshold == 1
-        assert {look.facts.class_pixels[1] for look in source.looks} == {25 * 144}
+        opened = accepted(dataset)
+        assert opened.data.labels.threshold == 1
+        assert {look.class_pixels[1] for look in opened.data.looks} == {25 * 144}
 
     def test_one_hot_with_a_class_that_never_occurs(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, classes=3)
         for path in list(dataset.rglob("masks/*.png")):
             np.savez_compressed(path.with_suffix(".npz"), mask=np.eye(4)[read_mask(path).pixels])
             path.unlink()
-        assert len(accepted(dataset).classes) == 3
+        assert len(accepted(dataset).data.labels.foreground) == 3
 
     def test_all_masks_empty(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         change_masks(dataset, lambda ids: Image.fromarray(ids * 0))
         with pytest.raises(DataError, match="All 12 masks are empty"):
-            read_source(dataset)
+            opened_as(dataset)
 
 
 class TestImages:
@@ -414,16 +445,16 @@ class TestImages:
         for kind, method in (("images", 1), ("masks", 0)):
             path = dataset / kind / paths[4].name
             Image.open(path).resize((60, 50), method).save(path)
-        source = accepted(dataset)
-        assert (source.channels, source.gray, source.wide) == (3, False, False)
-        assert len(source.cases) == 12
+        opened = accepted(dataset)
+        assert (opened.data.channels, opened.data.gray, opened.data.wide) == (3, False, False)
+        assert len(opened.division.cases) == 12
 
     def test_gray_in_colors(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         for path in dataset.rglob("images/*.png"):
             Image.open(path).convert("L").convert("RGB").save(path)
-        source = accepted(dataset)
-        assert (source.channels, source.gray) == (3, True)
+        opened = accepted(dataset)
+        assert (opened.data.channels, opened.data.gray) == (3, True)
 
     def test_wide_images_get_a_window(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
@@ -431,10 +462,12 @@ class TestImages:
             pixels = read_image(path)[..., 0].astype(np.int16) * 10 - 1000
             tifffile.imwrite(path.with_suffix(".tif"), pixels)
             path.unlink()
-        source = accepted(dataset)
-        assert (source.channels, source.wide) == (1, True)
-        low, high = source.window or (0, 0)
-        values = np.concatenate([read_image(c.image).ravel() for c in source.parts["train"]])
+        opened = accepted(dataset)
+        assert (opened.data.channels, opened.data.wide) == (1, True)
+        low, high = opened.sections["image"]["window"]
+        values = np.concatenate(
+            [read_image(c.image).ravel() for c in opened.division.parts["train"]]
+        )
         assert values.min() <= low < np.percentile(values, 5)
         assert np.percentile(values, 95) < high <= values.max()
 
@@ -450,15 +483,15 @@ class TestImages:
             tifffile.imwrite(path.with_suffix(".tif"), pixels)
             path.unlink()
             write_png(dataset / "masks" / path.name, mask)
-        assert accepted(dataset).window == (100.0, 900.0)
+        assert accepted(dataset).sections["image"]["window"] == [100.0, 900.0]
 
     def test_a_few_odd_channels_are_left_out(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         tifffile.imwrite(dataset / "images" / "case_02.tif", np.zeros((40, 48, 5), np.uint8))
         (dataset / "images" / "case_02.png").unlink()
-        source = accepted(dataset)
-        assert source.left_out == ("case_02.tif: it has 5 channels, most images have 3",)
-        assert len(source.cases) == 11
+        opened = accepted(dataset)
+        assert opened.data.left_out == ("case_02.tif: it has 5 channels, most images have 3",)
+        assert len(opened.division.cases) == 11
 
 
 class TestDamage:
@@ -474,28 +507,31 @@ class TestDamage:
     def test_damaged_and_lonely_files_are_left_out(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         self.damage(dataset)
-        source = accepted(dataset)
-        assert len(source.cases) == 8
-        assert [text.split(":")[0] for text in source.left_out] == ["case_00.png", "case_01.png"]
-        assert {"unusable-cases", "images-without-mask", "masks-without-image"} <= codes(source)
+        opened = accepted(dataset)
+        assert len(opened.division.cases) == 8
+        assert [text.split(":")[0] for text in opened.data.left_out] == [
+            "case_00.png",
+            "case_01.png",
+        ]
+        assert {"unusable-cases", "images-without-mask", "masks-without-image"} <= codes(opened)
 
     def test_damage_in_split_folders(self, make_dataset: Make) -> None:
         dataset = make_dataset({"train": 8, "valid": 6, "test": 6})
         self.damage(dataset / "test")
-        source = accepted(dataset)
-        assert sizes(source) == (8, 6, 2)
-        assert source.needs_split_file
+        opened = accepted(dataset)
+        assert sizes(opened) == (8, 6, 2)
+        assert opened.division.needs_file
 
     def test_a_mask_of_another_shape(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         write_png(dataset / "masks" / "case_05.png", np.ones((48, 40), np.uint8))
-        assert len(accepted(dataset).cases) == 11
+        assert len(accepted(dataset).division.cases) == 11
 
     def test_too_few_are_left(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, 3)
         (dataset / "images" / "case_01.png").write_bytes(b"")
         with pytest.raises(DataError, match="2 usable images with masks, 1 cannot be used"):
-            read_source(dataset)
+            opened_as(dataset)
 
 
 class TestGroups:
@@ -517,11 +553,11 @@ class TestGroups:
     def test_names_tell_groups(self, make_dataset: Make, names: list[str], groups: int) -> None:
         dataset = flat(make_dataset)
         self.rename(dataset, names)
-        source = accepted(dataset)
-        assert source.group is not None
-        assert len({case.group for case in source.cases}) == groups
-        assert f"{groups} patients or volumes" in source.group_reason
-        parts = [{case.group for case in own} for own in source.parts.values()]
+        opened = accepted(dataset)
+        assert opened.data.group is not None
+        assert len({case.group for case in opened.division.cases}) == groups
+        assert f"{groups} patients or volumes" in opened.data.group_reason
+        parts = [{case.group for case in own} for own in opened.division.parts.values()]
         assert len(set.union(*parts)) == sum(map(len, parts))
 
     @pytest.mark.parametrize(
@@ -537,21 +573,21 @@ class TestGroups:
     def test_names_that_tell_nothing(self, make_dataset: Make, names: list[str]) -> None:
         dataset = flat(make_dataset)
         self.rename(dataset, names)
-        assert accepted(dataset).group is None
+        assert accepted(dataset).data.group is None
 
     def test_a_given_group(self, make_dataset: Make) -> None:
-        source = accepted(flat(make_dataset), group=r"_\d(\d)")
-        assert len({case.group for case in source.cases}) == 10
-        assert (source.group, source.group_reason) == (r"_\d(\d)", "as given")
+        opened = accepted(flat(make_dataset), group=r"_\d(\d)")
+        assert len({case.group for case in opened.division.cases}) == 10
+        assert (opened.data.group, opened.data.group_reason) == (r"_\d(\d)", "as given")
 
     def test_wrong_groups(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         with pytest.raises(ConfigError, match="no regular expression"):
-            read_source(dataset, group="(")
+            opened_as(dataset, group="(")
         with pytest.raises(DataError, match="found in no name"):
-            read_source(dataset, group="volume")
+            opened_as(dataset, group="volume")
         with pytest.raises(DataError, match="2 group"):
-            read_source(dataset, group=r"_(\d)")
+            opened_as(dataset, group=r"_(\d)")
 
 
 class TestSplits:
@@ -560,33 +596,33 @@ class TestSplits:
         dataset = flat(make_dataset, count, classes=3)
         for path in sorted(dataset.rglob("masks/*.png"))[1:]:  # class 2 in one case alone
             write_png(path, np.minimum(read_mask(path).pixels, 1), [0, 0, 0, 0, 255, 0])
-        source = accepted(dataset)
-        assert sum(sizes(source)) == count
-        assert "case_00" in source.split["train"]
-        assert "rare-class" in codes(source)
+        opened = accepted(dataset)
+        assert sum(sizes(opened)) == count
+        assert "case_00" in opened.division.ids["train"]
+        assert "rare-class" in codes(opened)
 
     def test_a_class_in_three_cases_of_a_hundred_is_in_training(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, 100, classes=3)
         for path in sorted(dataset.rglob("masks/*.png"))[3:]:
             write_png(path, np.minimum(read_mask(path).pixels, 1), [0, 0, 0, 0, 255, 0])
-        source = read_source(dataset)
-        assert sizes(source) == (70, 15, 15)
+        opened = opened_as(dataset)
+        assert sizes(opened) == (70, 15, 15)
         rare = {"case_00", "case_01", "case_02"}
-        assert len(rare & set(source.split["train"])) in (1, 2)
-        assert source.split == read_source(dataset).split
+        assert len(rare & set(opened.division.ids["train"])) in (1, 2)
+        assert opened.division.ids == opened_as(dataset).division.ids
 
     def test_exact_copies_stay_together(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset, 8)
         for kind in ("images", "masks"):
             for i in range(8):
                 shutil.copy(dataset / kind / f"case_{i:02d}.png", dataset / kind / f"x{i}y.png")
-        source = accepted(dataset)
-        for own in source.split.values():
+        opened = accepted(dataset)
+        for own in opened.division.ids.values():
             assert {int(n[-2:]) for n in own if n[0] == "c"} == {
                 int(n[1]) for n in own if n[0] == "x"
             }
-        assert "duplicates" in codes(source)
-        assert "duplicates-across-splits" not in codes(source)
+        assert "duplicates" in codes(opened)
+        assert "duplicates-across-splits" not in codes(opened)
 
     def test_augmented_copies_stay_with_their_original(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
@@ -594,15 +630,15 @@ class TestSplits:
             for path in sorted((dataset / kind).iterdir()):
                 pixels = Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
                 pixels.save(path.with_name(f"hflipped_{path.name}"))
-        source = accepted(dataset)
-        train, *others = source.split.values()
+        opened = accepted(dataset)
+        train, *others = opened.division.ids.values()
         assert {n.removeprefix("hflipped_") for n in train} & {
             n for o in others for n in o
         } == set()
         assert not [n for own in others for n in own if n.startswith("hflipped")]
-        assert "augmented-training-cases" in codes(source)
-        (left,) = (f for f in source.findings if f.code == "copies-left-out")
-        assert len(left.items) == sum(map(len, others)) == 24 - sum(sizes(source))
+        assert "augmented-training-cases" in codes(opened)
+        (left,) = (f for f in opened.findings if f.code == "copies-left-out")
+        assert len(left.items) == sum(map(len, others)) == 24 - sum(sizes(opened))
 
     def test_empty_images_join_no_groups(self, make_dataset: Make) -> None:
         """The first slice of each patient is black."""
@@ -613,9 +649,9 @@ class TestSplits:
                 if i % 4 == 0:
                     Image.fromarray(np.zeros((40, 48), np.uint8)).save(path)
                 path.rename(path.with_name(f"pat{i // 4}_{i % 4}.png"))
-        source = accepted(dataset, group=r"^(pat\d)_")
-        assert sizes(source) == (12, 4, 4)
-        assert "duplicates" not in codes(source)
+        opened = accepted(dataset, group=r"^(pat\d)_")
+        assert sizes(opened) == (12, 4, 4)
+        assert "duplicates" not in codes(opened)
 
     def test_the_only_marked_case_is_in_training(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
@@ -623,9 +659,9 @@ class TestSplits:
             Image.fromarray(np.zeros((40, 48), np.uint8)).save(
                 dataset / "masks" / f"case_{i:02d}.png"
             )
-        source = accepted(dataset)
-        assert "case_00" in source.split["train"]
-        assert [f.severity for f in source.findings if f.code == "all-masks-empty"] == [
+        opened = accepted(dataset)
+        assert "case_00" in opened.division.ids["train"]
+        assert [f.severity for f in opened.findings if f.code == "all-masks-empty"] == [
             Severity.WARNING,
             Severity.WARNING,
         ]
@@ -637,37 +673,40 @@ class TestSplits:
         ids = [f"case_{i:02d}" for i in range(12)]
         content = {"train": ids[:6], "val": ids[6:8], "test": ids[8:11]}
         write_json(dataset / "split.json", content)
-        source = accepted(dataset)
-        assert sizes(source) == (6, 2, 3)
-        assert (source.split_file, source.needs_split_file) == (dataset / "split.json", False)
-        assert "cases-in-no-split" in codes(source)
+        opened = accepted(dataset)
+        assert sizes(opened) == (6, 2, 3)
+        assert (opened.division.split_file, opened.division.needs_file) == (
+            dataset / "split.json",
+            False,
+        )
+        assert "cases-in-no-split" in codes(opened)
         monkeypatch.chdir(dataset.parent)
-        assert read_source(Path(dataset.name)).split == source.split
+        assert opened_as(Path(dataset.name)).division.ids == opened.division.ids
         (dataset / "images" / "case_00.png").write_bytes(b"")
-        source = accepted(dataset)
-        assert sizes(source) == (5, 2, 3)
-        assert (source.split_file, source.needs_split_file) == (None, True)
+        opened = accepted(dataset)
+        assert sizes(opened) == (5, 2, 3)
+        assert (opened.division.split_file, opened.division.needs_file) == (None, True)
 
     def test_a_split_file_without_validation(self, make_dataset: Make, tmp_path: Path) -> None:
         dataset = flat(make_dataset)
         ids = [f"case_{i:02d}" for i in range(12)]
         write_json(tmp_path / "mine.json", {"train": ids[:9], "test": ids[9:]})
-        source = accepted(dataset, split_file=tmp_path / "mine.json")
-        assert sizes(source) == (8, 1, 3)
-        assert source.split["test"] == ids[9:]
+        opened = accepted(dataset, split_file=tmp_path / "mine.json")
+        assert sizes(opened) == (8, 1, 3)
+        assert opened.division.ids["test"] == ids[9:]
 
     def test_a_split_file_that_is_wrong(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
         (dataset / "split.json").write_text('{"fold0": []}')
         assert "split-file-unread" in codes(accepted(dataset))
         with pytest.raises(DataError, match="no split"):
-            read_source(dataset, split_file=dataset / "split.json")
+            opened_as(dataset, split_file=dataset / "split.json")
         (dataset / "split.json").write_text('{"train": ["case_00"], "test": ["case_00"]}')
         with pytest.raises(DataError, match="stands in train and in test"):
-            read_source(dataset)
+            opened_as(dataset)
         (dataset / "split.json").write_text('{"fold0": []}')
         with pytest.raises(DataError, match="no such split file"):
-            read_source(dataset, split_file=dataset / "other.json")
+            opened_as(dataset, split_file=dataset / "other.json")
 
     def test_copies_across_given_splits_are_told(self, make_dataset: Make) -> None:
         dataset = make_dataset()
@@ -681,11 +720,11 @@ class TestSplits:
 def test_real_data(shared: Path) -> None:
     """The classes that its README names, its split, and the one exact copy."""
     calls: list[tuple[int, int]] = []
-    source = read_source(shared / "data" / "wbc", on_case=lambda *done: calls.append(done))
-    assert [c.values for c in source.classes] == [(128,), (255,)]
-    assert sizes(source) == (200, 40, 60)
-    assert source.split_file == shared / "data" / "wbc" / "split.json"
-    assert [f.code for f in source.findings] == ["duplicates"]
+    opened = opened_as(shared / "data" / "wbc", on_case=lambda *done: calls.append(done))
+    assert [c.values for c in opened.data.labels.foreground] == [(128,), (255,)]
+    assert sizes(opened) == (200, 40, 60)
+    assert opened.division.split_file == shared / "data" / "wbc" / "split.json"
+    assert [f.code for f in opened.findings] == ["duplicates"]
     assert calls[-1] == (300, 300)
 
 
@@ -701,10 +740,10 @@ def test_samples_of_the_originals(
     shared: Path, tmp_path: Path, name: str, colors: list[tuple[int, int, int]] | None
 ) -> None:
     """Colours with 0.7 % shades, JPEG masks, blended grey masks."""
-    source = read_source(shared / "data" / "mini_test" / name)
+    opened = opened_as(shared / "data" / "mini_test" / name)
     if colors:
-        assert [c.color for c in source.classes] == colors
+        assert [c.colors[0] for c in opened.data.labels.foreground] == colors
     else:
-        assert [c.values for c in source.classes] == [(255,)]
-    assert source.gray
-    assert checked(source, tmp_path / "project").exit_code == 0
+        assert [c.values for c in opened.data.labels.foreground] == [(255,)]
+    assert opened.data.gray
+    assert checked(opened, tmp_path / "project").exit_code == 0

@@ -14,9 +14,9 @@ from PIL import Image
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
-from flexseg.dataset.mask_codes import Unknown, parse_colors
 from flexseg.derive.dataset_writer import Derived, parse_labels
 from flexseg.derive.folders import FolderOptions, derive_folders, parse_class_names
+from flexseg.derive.mask_codes import Unknown, parse_colors
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.intensity import Intensity

@@ -22,13 +22,9 @@ from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.volumes.pairing import pair_volumes, slice_name
 from flexseg.derive.dataset_writer import Derived, parse_labels
-from flexseg.derive.volumes import (
-    VolumeOptions,
-    derive_volumes,
-    pair_volumes,
-    slice_name,
-)
+from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.intensity import Intensity

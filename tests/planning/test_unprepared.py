@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexseg.dataset.reading import read_source
+from flexseg.dataset.reading import Dataset, ImageDataset
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -60,33 +60,39 @@ def test_mixed(unprepared: ModuleType, data: Path, tmp_path: Path) -> None:
                 sizes.add(image.size)
     assert {("PNG", "RGBA"), ("PNG", "RGB"), ("PNG", "L"), ("JPEG", "RGB")} <= modes
     assert any(kind == "TIFF" for kind, _ in modes) and len(sizes) == 3
-    source = read_source(folder)
-    assert len(source.cases) == 30 and len(source.classes) == 1
-    assert source.channels == 3
-    assert len(source.left_out) == 1 and "broken" in source.left_out[0]
-    told = {finding.code for finding in source.findings}
+    data = Dataset.open(folder)
+    assert isinstance(data, ImageDataset)
+    division = data.divide()
+    assert len(data.cases) == 30 and len(data.labels.foreground) == 1
+    assert data.channels == 3
+    assert len(data.left_out) == 1 and "broken" in data.left_out[0]
+    told = {finding.code for finding in (*data.findings, *division.findings)}
     assert {"images-without-mask", "masks-without-image"} <= told
-    assert all(source.parts[split] for split in ("train", "valid", "test"))
+    assert all(division.parts[split] for split in ("train", "valid", "test"))
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_few(unprepared: ModuleType, data: Path, tmp_path: Path, together: bool) -> None:
     folder = unprepared.make_few(data, tmp_path / "few", together=together)
-    source = read_source(folder)
-    assert len(source.cases) == 8 and source.mask_name == "{id}_mask"
+    data = Dataset.open(folder)
+    assert isinstance(data, ImageDataset)
+    division = data.divide()
+    assert len(data.cases) == 8 and data.layout.mask_name == "{id}_mask"
     colors = set(unprepared.CELL_COLORS.values()) - {(0, 0, 0)}
-    assert {c.color for c in source.classes} == colors
-    assert min(len(source.parts[split]) for split in ("train", "valid", "test")) >= 1
+    assert {c.colors[0] for c in data.labels.foreground} == colors
+    assert min(len(division.parts[split]) for split in ("train", "valid", "test")) >= 1
 
 
 def test_rare(unprepared: ModuleType, data: Path, tmp_path: Path) -> None:
     folder = unprepared.make_rare(data, tmp_path / "rare", 40)
-    source = read_source(folder)
-    assert len(source.cases) == 40 and len(source.classes) == 2
-    rare = {look.case.id for look in source.looks if look.facts.class_pixels[2]}
+    data = Dataset.open(folder)
+    assert isinstance(data, ImageDataset)
+    division = data.divide()
+    assert len(data.cases) == 40 and len(data.labels.foreground) == 2
+    rare = {look.case.id for look in data.looks if look.class_pixels[2]}
     assert len(rare) == 3
-    assert rare & {case.id for case in source.parts["train"]}
-    assert "rare-class" in {finding.code for finding in source.findings}
+    assert rare & {case.id for case in division.parts["train"]}
+    assert "rare-class" in {finding.code for finding in (*data.findings, *division.findings)}
 
 
 def test_absent_data_are_told(

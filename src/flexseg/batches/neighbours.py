@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import images_by_stem
-from flexseg.derive.dataset_writer import DATASET_FILE, LEFT_OUT
+from flexseg.dataset.description import DATASET_FILE
+from flexseg.derive.dataset_writer import LEFT_OUT
 from flexseg.errors import DataError
 from flexseg.files.images import read_image
 

@@ -22,7 +22,7 @@ from flexseg.batches.neighbours import (
     warn_of_lone,
 )
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, check_same_aspect
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import is_8bit, read_mask
@@ -95,22 +95,6 @@ class CaseReader:
     def neighbour(self, path: Path) -> NDArray:
         """A slice [h, w, 1] beside that of a case, at the network's size."""
         return self.preprocessing.single.image(read_slice(path), str(path))
-
-
-def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case) -> None:
-    """Accept a mask of another resolution, but not of another shape than its image.
-
-    Raises
-    ------
-    DataError : the ratios of height to width differ by more than 2 %.
-    """
-    ratio = (mask[0] / mask[1]) / (image[0] / image[1])
-    if not 0.98 < ratio < 1.02:
-        raise DataError(
-            f"The mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}.",
-            "Export the mask at its image's size; one of them may be rotated or cropped.",
-            str(case.mask),
-        )
 
 
 @dataclass

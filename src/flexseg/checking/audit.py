@@ -5,34 +5,32 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexseg.augment.policy import policy_of, refuse_unscaled
+from flexseg.batches.neighbours import neighbour_files
 from flexseg.checking.rules import (
-    error_finding,
-    file_findings,
     fold_class_findings,
     infer_findings,
     mirror_findings,
     network_findings,
     scale_findings,
-    shows_classes,
-    split_findings,
     unknown_findings,
 )
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
-from flexseg.dataset.case_facts import CaseFacts, examine
 from flexseg.dataset.cases import Case
+from flexseg.dataset.findings import file_findings, shows_classes, split_findings
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.leaks import fold_leak_findings, leak_findings
+from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.splits import SPLITS, find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.preprocess import Preprocessing
@@ -138,7 +136,9 @@ def audit_folds(
     report.findings += fold_class_findings(trained, labels)
     report.findings += mirror_findings(loaded, labels, division.cases)
     report.findings += _file_findings(report, facts, labels)
-    report.findings += fold_leak_findings(loaded.experiment, held_out)
+    report.findings += fold_leak_findings(
+        held_out, named=loaded.experiment.dataset.group is not None
+    )
     _worst_first(report.findings)
     return report
 
@@ -163,7 +163,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
         try:
             action()
         except ConfigError as error:
-            findings.append(error_finding(error, "config", where))
+            findings.append(Finding.of_error(error, "config", where))
 
     def check_model() -> None:
         if ":" in config.model:
@@ -209,15 +209,15 @@ def _check_data(
         if report.exit_code == 0:
             refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
     except DataError as error:
-        report.findings.append(error_finding(error, "data"))
+        report.findings.append(Finding.of_error(error, "data"))
         return
     except ConfigError as error:
-        report.findings.append(error_finding(error, "config"))
+        report.findings.append(Finding.of_error(error, "config"))
         return
     labels = LabelMap.from_experiment(experiment)
     cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
     rest = iter(_examined(experiment, cases, labels, on_case))
-    facts: dict[str, list[CaseFacts]] = {
+    facts: dict[str, list[Look]] = {
         split: [next(rest) for _ in splits.cases.get(split, ())] for split in SPLITS
     }
     for split, found in facts.items():
@@ -229,7 +229,12 @@ def _check_data(
     everything = [fact for found in facts.values() for fact in found]
     report.findings += mirror_findings(report.loaded, labels, splits.cases.get("train", ()))
     report.findings += _file_findings(report, everything, labels)
-    report.findings += leak_findings(experiment, facts)
+    valid, test = experiment.valid.images_dir, experiment.test.images_dir
+    report.findings += leak_findings(
+        facts,
+        named=experiment.dataset.group is not None,
+        one_folder=valid is not None and valid == test,
+    )
     report.findings += infer_findings(experiment)
 
 
@@ -238,19 +243,21 @@ def _examined(
     cases: Sequence[Case],
     labels: LabelMap,
     on_case: Callable[[int, int], None] | None,
-) -> list[CaseFacts]:
-    """What reading each of some cases tells."""
+) -> list[Look]:
+    """What reading each of some cases as training would tells."""
     preprocessing = Preprocessing.from_experiment(experiment)
-    facts = []
-    with ThreadPoolExecutor() as pool:
-        for fact in pool.map(lambda case: examine(case, labels, preprocessing), cases):
-            facts.append(fact)
-            if on_case is not None:
-                on_case(len(facts), len(cases))
-    return facts
+
+    def require(case: Case, image: NDArray) -> None:
+        preprocessing.single.image(image[:2, :2], str(case.image))
+        neighbour_files(case.image, preprocessing.neighbours)
+
+    def look(case: Case) -> Look:
+        return look_at(case, labels, fingerprints=True, require=require)
+
+    return read_cases(cases, on_case, look)
 
 
-def _file_findings(report: CheckReport, facts: list[CaseFacts], labels: LabelMap) -> list[Finding]:
+def _file_findings(report: CheckReport, facts: list[Look], labels: LabelMap) -> list[Finding]:
     """What is wrong or doubtful with single files, whatever they are used for."""
     experiment = report.loaded.experiment
     return [
@@ -260,7 +267,7 @@ def _file_findings(report: CheckReport, facts: list[CaseFacts], labels: LabelMap
     ]
 
 
-def _split_summary(split: str, facts: list[CaseFacts], labels: LabelMap) -> dict[str, Any]:
+def _split_summary(split: str, facts: list[Look], labels: LabelMap) -> dict[str, Any]:
     sizes = Counter(f.size for f in facts if f.size)
     pixels = np.sum([f.class_pixels for f in facts if f.class_pixels] or [(0,)], axis=0)
     total = max(int(np.sum(pixels)), 1)

@@ -12,12 +12,11 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
-from flexseg.dataset.case_facts import CaseFacts
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.looks import Look
 from flexseg.dataset.mirrors import Flip, mirror_twins
-from flexseg.errors import DataError, FlexsegError
-from flexseg.files.images import is_8bit
+from flexseg.errors import DataError
 from flexseg.inference.image_files import images_of
 from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import COMMON_OPTIONS, MODELS
@@ -25,12 +24,6 @@ from flexseg.models.architecture import COMMON_OPTIONS, MODELS
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
 # this share of all mask pixels probably is.
 _CLASS_SHARE = 0.001
-
-
-def error_finding(error: FlexsegError, scope: str, where: str = "") -> Finding:
-    """An error as a finding."""
-    code = type(error).__name__.removesuffix("Error").lower()
-    return Finding(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
 
 
 def _data(
@@ -169,76 +162,7 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
     return []
 
 
-def shows_classes(facts: Sequence[CaseFacts]) -> bool:
-    """Whether a mask of these cases has more than background."""
-    return any(sum(f.class_pixels[1:]) > 0 for f in facts)
-
-
-def split_findings(
-    split: str, facts: list[CaseFacts], labels: LabelMap, *, marked: bool = False
-) -> list[Finding]:
-    """What the masks of one split lack.
-
-    Parameters
-    ----------
-    marked : masks of another split show that colours and classes fit.
-    """
-    findings = []
-    read = [f for f in facts if f.class_pixels]
-    empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
-    where = f"[{split}]"
-    if read and len(empty) == len(read) and marked and not any(f.unknown for f in read):
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "all-masks-empty",
-                where,
-                f"All {len(read)} masks are empty (background only): they show what is marked "
-                "falsely, but not whether anything is found.",
-                "Add cases that show the classes.",
-                empty,
-            )
-        )
-    elif read and len(empty) == len(read):
-        findings.append(
-            _data(
-                Severity.ERROR,
-                "all-masks-empty",
-                where,
-                f"All {len(read)} masks are empty (background only).",
-                "The colours or values of the masks do not fit the classes; see below.",
-                empty,
-            )
-        )
-    elif empty:
-        findings.append(
-            _data(
-                Severity.NOTE,
-                "empty-masks",
-                where,
-                f"{len(empty)} of {len(read)} masks are empty: {examples(empty)}.",
-                "",
-                empty,
-            )
-        )
-    for c in labels.foreground:
-        if len(empty) < len(read) and not any(f.class_pixels[c.id] for f in read):
-            findings.append(
-                _data(
-                    Severity.WARNING,
-                    "class-absent",
-                    where,
-                    f"The class {c.id} ({c.name}) occurs in no mask of this split.",
-                    "Check its colour in the map, or split the cases otherwise.",
-                    [],
-                )
-            )
-    return findings
-
-
-def fold_class_findings(
-    trained: Mapping[str, Sequence[CaseFacts]], labels: LabelMap
-) -> list[Finding]:
+def fold_class_findings(trained: Mapping[str, Sequence[Look]], labels: LabelMap) -> list[Finding]:
     """Classes that some folds cannot learn, as all cases with them are elsewhere.
 
     Parameters
@@ -268,63 +192,7 @@ def fold_class_findings(
     return findings
 
 
-def file_findings(facts: list[CaseFacts]) -> list[Finding]:
-    """Files that cannot be used, or only with doubt."""
-    findings = [error_finding(error, "data") for f in facts for error in f.problems]
-    lossy = [f.case.mask.name for f in facts if f.lossy]
-    if lossy:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "lossy-masks",
-                "masks",
-                f"{len(lossy)} masks are JPEG, which blurs the values at every edge: "
-                f"{examples(lossy)}.",
-                "They are read by threshold or nearest colour; PNG masks would be exact.",
-                lossy,
-            )
-        )
-    scaled = [f.case.id for f in facts if f.other_resolution and not f.problems]
-    if scaled:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "mask-resolution",
-                "masks",
-                f"{len(scaled)} masks have another resolution than their image: "
-                f"{examples(scaled)}.",
-                "They are scaled by nearest neighbour; export them at the image's size.",
-                scaled,
-            )
-        )
-    constant = [f.case.image.name for f in facts if f.constant]
-    if constant:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "constant-images",
-                "images",
-                f"{len(constant)} images are of one value only: {examples(constant)}.",
-                "Look at them; such an image can teach nothing.",
-                constant,
-            )
-        )
-    wide = {is_8bit(f.case.image) for f in facts}
-    if len(wide) == 2:
-        findings.append(
-            _data(
-                Severity.WARNING,
-                "mixed-depth",
-                "images",
-                "8-bit images and images of more bits are mixed.",
-                "Set [image] window if their intensities mean different things.",
-                [],
-            )
-        )
-    return findings
-
-
-def scale_findings(facts: list[CaseFacts], experiment: Experiment) -> list[Finding]:
+def scale_findings(facts: list[Look], experiment: Experiment) -> list[Finding]:
     """Images whose values are far from the 0..255 that the network expects."""
     if experiment.image.window is not None:
         return []
@@ -346,7 +214,7 @@ def scale_findings(facts: list[CaseFacts], experiment: Experiment) -> list[Findi
 
 
 def unknown_findings(
-    facts: list[CaseFacts], labels: LabelMap, experiment: Experiment, legacy: bool
+    facts: list[Look], labels: LabelMap, experiment: Experiment, legacy: bool
 ) -> list[Finding]:
     """Mask pixels in no class, with a proposed map."""
     unknown: Counter[Any] = Counter()
@@ -376,7 +244,7 @@ def unknown_findings(
     return [_data(severity, "unknown-colors", "masks", what, fix, files)]
 
 
-def _known_values(labels: LabelMap, facts: list[CaseFacts]) -> dict[int, int]:
+def _known_values(labels: LabelMap, facts: list[Look]) -> dict[int, int]:
     """Foreground value -> class id, as far as the masks are already understood."""
     given = {v: c.id for c in labels.foreground for v in c.values}
     foreground = sum(sum(f.class_pixels[1:]) for f in facts)

@@ -234,9 +234,9 @@ def folders(
     Without --class, --color, --label or --threshold every value or colour of the masks is a
     class.
     """
-    from flexseg.dataset.mask_codes import Unknown, parse_colors
     from flexseg.derive.dataset_writer import parse_labels
     from flexseg.derive.folders import FolderOptions, derive_folders, parse_class_names
+    from flexseg.derive.mask_codes import Unknown, parse_colors
     from flexseg.files.intensity import Intensity
 
     _one_of(unknown, tuple(map(str, Unknown)), "--unknown")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from flexseg.errors import FlexsegError
 
 
 class Severity(StrEnum):
@@ -35,6 +38,12 @@ class Finding:
     fix: str = ""
     items: tuple[str, ...] = field(default=())
 
+    @classmethod
+    def of_error(cls, error: FlexsegError, scope: str, where: str = "") -> Finding:
+        """An error as a finding; `where` it is, if it does not say."""
+        code = type(error).__name__.removesuffix("Error").lower()
+        return cls(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
+
     def as_dict(self) -> dict[str, Any]:
         """The finding as plain JSON types."""
         return asdict(self) | {"severity": str(self.severity), "items": list(self.items)}
@@ -43,7 +52,7 @@ class Finding:
         return f"{self.severity}: {self.where}: {self.what} {self.fix}".rstrip()
 
 
-def examples(items: list[str], limit: int = 4) -> str:
+def examples(items: Sequence[str], limit: int = 4) -> str:
     """The first few of `items` as text: "a, b, c and 12 more"."""
     shown = ", ".join(items[:limit])
     rest = len(items) - limit

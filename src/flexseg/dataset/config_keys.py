@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flexseg.dataset.description import VolumeCut
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import Layout
-from flexseg.dataset.survey import FoundClass, VolumeCut
 
 
 def folder_keys(
@@ -33,17 +33,15 @@ def folder_keys(
     return sections
 
 
-def mask_keys(
-    classes: Sequence[FoundClass], unknown_colors: str, threshold: float | None
-) -> dict[str, Any]:
+def mask_keys(labels: LabelMap, unknown_colors: str) -> dict[str, Any]:
     """The keys of `[mask]`."""
     keys: dict[str, Any] = {"unknown_colors": unknown_colors}
-    if threshold is not None:
-        keys["threshold"] = threshold
+    if labels.threshold is not None:
+        keys["threshold"] = labels.threshold
     keys["classes"] = [
-        {"id": c.id, "name": c.name, "color": list(c.color)}
+        {"id": c.id, "name": c.name, "color": list(c.colors[0])}
         | ({"values": list(c.values)} if c.values else {})
-        for c in classes
+        for c in labels.foreground
     ]
     return keys
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import Finding
 from flexseg.dataset.cases import Case
 from flexseg.dataset.names import base_name, is_augmented
 from flexseg.dataset.partition import partition
@@ -23,10 +26,40 @@ _MANY, _TRIES = 200, 60
 Parts = dict[SplitName, tuple[Case, ...]]
 
 
+@dataclass(frozen=True)
+class Division:
+    """Which cases train, validate and test.
+
+    Attributes
+    ----------
+    parts : the cases of each split; of what was given, splits may be missing.
+    reason : why they are divided so, in words.
+    split_file : a split file that says just that already, for `[dataset] split_file`.
+    needs_file : it has to be written to a split file, as nothing says it yet.
+    findings : what a user should know of it.
+    """
+
+    parts: Parts
+    reason: str = ""
+    split_file: Path | None = None
+    needs_file: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all splits."""
+        return tuple(case for own in self.parts.values() for case in own)
+
+    @property
+    def ids(self) -> dict[str, list[str]]:
+        """The content of a split file."""
+        return {split: [case.id for case in self.parts.get(split, ())] for split in SPLITS}
+
+
 def divide_cases(
     cases: Sequence[Case],
     presence: NDArray[np.bool_],
-    digests: Mapping[str, str],
+    digests: Sequence[str],
     shares: Mapping[SplitName, float],
 ) -> Parts:
     """Divide by group, with every class in each part as far as there are enough cases.
@@ -38,7 +71,7 @@ def divide_cases(
     Parameters
     ----------
     presence : [cases, classes], whether a case shows a class.
-    digests : of the pixels of each image, by case id; "" for an image that shows nothing.
+    digests : of the pixels of each image; "" for an image that shows nothing.
     shares : of the splits that are to be made, training among them.
 
     Raises
@@ -71,7 +104,7 @@ def divide_cases(
     return {s: own if s == "train" else _without_copies(own) for s, own in parts.items()}
 
 
-def _joined(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
+def _joined(cases: Sequence[Case], digests: Sequence[str]) -> list[str]:
     """The group of each case, where groups that share an image are one."""
     first: dict[str, str] = {}
     parent: dict[str, str] = {case.group: case.group for case in cases}
@@ -82,10 +115,10 @@ def _joined(cases: Sequence[Case], digests: Mapping[str, str]) -> list[str]:
             name = parent[name]
         return name
 
-    for case in cases:
-        if not digests[case.id]:
+    for case, digest in zip(cases, digests, strict=True):
+        if not digest:
             continue
-        other = first.setdefault(digests[case.id], case.group)
+        other = first.setdefault(digest, case.group)
         one, two = sorted((root(case.group), root(other)))
         parent[two] = one
     return [root(case.group) for case in cases]

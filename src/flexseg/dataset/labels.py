@@ -6,6 +6,7 @@ kinds: *binary* (one class, one sigmoid channel) and *multiclass* (softmax).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,9 @@ from flexseg.files.display import distinct_color
 from flexseg.files.images import MaskPixels
 
 Rgb = tuple[int, int, int]
+MAX_CLASSES = 255
+# Atlases of the whole body have somewhat over 100 structures, images many more values.
+MAX_FOUND = 128
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,15 @@ class LabelMap:
             mask.algorithm if experiment.is_binary else None,
             explicit=bool(mask.classes),
         )
+
+    @classmethod
+    def of_foreground(
+        cls, foreground: Sequence[LabelClass], threshold: float | None = None
+    ) -> LabelMap:
+        """The label map of a dataset: its classes by ascending id from 1 on, and black."""
+        values = (0,) if any(c.values for c in foreground) else ()
+        background = LabelClass(0, "background", ((0, 0, 0),), values)
+        return cls((background, *foreground), len(foreground) == 1, threshold)
 
     @property
     def channels(self) -> int:
@@ -305,6 +318,37 @@ class LabelMap:
             tuple(color): int(n) for color, n in zip(colors.tolist(), counts, strict=True)
         }
         return Encoded(labels, unknown)
+
+
+def make_classes(foreground: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[LabelClass, ...]:
+    """Background and named classes, with colours that ascend with the ids.
+
+    Programs that number the colours of a mask themselves, as `flexseg init` does, then give
+    the same ids.
+
+    Raises
+    ------
+    DataError : there are none, or more than 255.
+    """
+    count = len(foreground)
+    if not 0 < count <= MAX_CLASSES:
+        raise DataError(
+            f"{count} classes were found in the masks, expected 1 to {MAX_CLASSES}."
+            if count
+            else "No mask has any labelled pixel.",
+            "Check that these are the label files; --label VALUE=NAME chooses values.",
+        )
+    colors = sorted(distinct_color(i, count) for i in range(count))
+    background = LabelClass(0, "background", ((0, 0, 0),), (0,))
+    return (
+        background,
+        *(
+            LabelClass(i, name, (color,), values)
+            for i, ((name, values), color) in enumerate(
+                zip(foreground, colors, strict=True), start=1
+            )
+        ),
+    )
 
 
 def _made_up_class(experiment: Experiment, i: int, count: int) -> LabelClass:

@@ -10,10 +10,11 @@ from itertools import takewhile
 from pathlib import Path
 
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import mask_stem
+from flexseg.dataset.cases import Pairing, mask_stem, pair
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.files.volumes.paths import find_volumes
 
 # Names of folders in lower case, letters only; the first ones are preferred.
 IMAGE_FOLDERS = (
@@ -62,6 +63,7 @@ class Layout:
 
     Attributes
     ----------
+    root : the folder that holds them.
     folders : of the splits, or of the whole dataset under the name "".
     mask_name : stem of the mask of the image stem `{id}`.
     image_format, mask_format : the suffix that files have to have, or "auto".
@@ -69,12 +71,31 @@ class Layout:
     notes : what was decided where others might have decided otherwise, one sentence each.
     """
 
+    root: Path
     folders: dict[str, Folders]
     mask_name: str
     image_format: str
     mask_format: str
     unlabeled: tuple[Path, ...]
     notes: tuple[str, ...]
+
+    def pair(self) -> dict[str, Pairing]:
+        """The cases of each folder, and the files that have no partner.
+
+        Raises
+        ------
+        DataError : see `flexseg.dataset.cases.pair`.
+        """
+        return {
+            name: pair(
+                folders.images,
+                folders.masks,
+                mask_name=self.mask_name,
+                image_format=self.image_format,
+                mask_format=self.mask_format,
+            )
+            for name, folders in self.folders.items()
+        }
 
 
 def find_layout(dataset: Path) -> Layout:
@@ -87,11 +108,13 @@ def find_layout(dataset: Path) -> Layout:
     if not dataset.is_dir():
         raise DataError("There is no such folder.", "Check the path.", str(dataset))
     notes: list[str] = []
-    found, unlabeled = _folders_of(dataset, notes)
+    root = dataset
+    found, unlabeled = _folders_of(root, notes)
     inner = _folders(dataset)
     if not found and len(inner) == 1 and not list_files(dataset, MASK_SUFFIXES):
         # What archives unpack to: a folder within a folder.
-        found, unlabeled = _folders_of(inner[0], notes)
+        root = inner[0]
+        found, unlabeled = _folders_of(root, notes)
         if found:
             notes.append(f"The dataset is taken to be the folder {inner[0].name}/ in it.")
     if not found:
@@ -101,8 +124,31 @@ def find_layout(dataset: Path) -> Layout:
     if mask_name != "{id}":
         notes.append(f"Masks are named {mask_name}, where {{id}} is the image's name.")
     return Layout(
-        found, mask_name, image_format, mask_format, tuple(unlabeled.values()), tuple(notes)
+        root, found, mask_name, image_format, mask_format, tuple(unlabeled.values()), tuple(notes)
     )
+
+
+def volume_folders(dataset: Path) -> tuple[Path, Path] | None:
+    """The folders of volumes and labels in a dataset of volumes; None if it is none.
+
+    Images of two dimensions make it a dataset of images.
+    """
+    if not dataset.is_dir():
+        return None
+    inner = _folders(dataset)
+    for root in (dataset, *(inner if len(inner) == 1 else ())):
+        images, labels = _named(root, IMAGE_FOLDERS, []), _named(root, MASK_FOLDERS, [])
+        if images and labels and _has_volumes(images) and _has_volumes(labels):
+            return None if list_files(images, IMAGE_SUFFIXES) else (images, labels)
+    return None
+
+
+def _has_volumes(folder: Path) -> bool:
+    try:
+        # An array may be an image as well.
+        return any(path.suffix.lower() != ".npy" for path in find_volumes(folder))
+    except DataError:
+        return False
 
 
 def _folders_of(root: Path, notes: list[str]) -> tuple[dict[str, Folders], dict[str, Path]]:

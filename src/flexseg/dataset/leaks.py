@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import Experiment
-from flexseg.dataset.case_facts import CaseFacts
+from flexseg.dataset.cases import group_of
 from flexseg.dataset.duplicates import Fingerprint, NearDuplicate, find_near_duplicates
+from flexseg.dataset.grouping import guess_group
+from flexseg.dataset.looks import Look
 from flexseg.dataset.names import is_augmented
 
 # The cases of each part by its name, in order: of the splits, or of the folds.
-Facts = Mapping[str, Sequence[CaseFacts]]
+Parts = Mapping[str, Sequence[Look]]
 
 _GROUP = {
     "split": "`flexseg split` divides by group and keeps copies together.",
@@ -20,20 +21,23 @@ _GROUP = {
 }
 
 
-def leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
-    """Cases, copies of them, or groups that are in more than one split."""
-    valid, test = experiment.valid.images_dir, experiment.test.images_dir
-    # If two splits are one folder, that is said once; the third still counts.
-    one_folder = valid is not None and valid == test
+def leak_findings(parts: Parts, *, named: bool, one_folder: bool = False) -> list[Finding]:
+    """Cases, copies of them, or groups that are in more than one split.
+
+    Parameters
+    ----------
+    named : a pattern was given that finds the groups in the names.
+    one_folder : validation and test are one folder, which is told once; training still counts.
+    """
     same = {"valid", "test"} if one_folder else set()
     return [
         *(_validation_is_test() if one_folder else []),
-        *_across_parts(facts, same, experiment, "split"),
-        *_augmented({name: facts[name] for name in ("valid", "test") if name in facts}),
+        *_across_parts(parts, same, named, "split"),
+        *_augmented({name: parts[name] for name in ("valid", "test") if name in parts}),
     ]
 
 
-def fold_leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
+def fold_leak_findings(parts: Parts, *, named: bool) -> list[Finding]:
     """What the network of a fold may have seen of the cases that it is scored on.
 
     Two cases of different folds are on both sides of the boundary in both folds: either is held
@@ -41,19 +45,19 @@ def fold_leak_findings(experiment: Experiment, facts: Facts) -> list[Finding]:
 
     Parameters
     ----------
-    facts : the cases that each fold holds out.
+    parts : the cases that each fold holds out.
+    named : see `leak_findings`.
     """
-    everything = [f for part in facts.values() for f in part]
-    return [*_across_parts(facts, set(), experiment, "fold"), *_augmented({"folds": everything})]
+    everything = [look for part in parts.values() for look in part]
+    return [*_across_parts(parts, set(), named, "fold"), *_augmented({"folds": everything})]
 
 
-def _across_parts(facts: Facts, same: set[str], experiment: Experiment, unit: str) -> list[Finding]:
+def _across_parts(parts: Parts, same: set[str], named: bool, unit: str) -> list[Finding]:
     """Cases, copies or groups in several parts; the parts `same` are one, `unit` is their kind."""
-    named = experiment.dataset.group is not None
     return [
-        *_exact_duplicates(facts, same, unit),
-        *_near_duplicates(facts, same, named, unit),
-        *_shared_groups(facts, same, named, unit),
+        *_exact_duplicates(parts, same, unit),
+        *_near_duplicates(parts, same, named, unit),
+        *(_named_groups if named else _unnamed_groups)(parts, same, unit),
     ]
 
 
@@ -77,9 +81,9 @@ def _validation_is_test() -> list[Finding]:
     ]
 
 
-def _exact_duplicates(facts: Facts, same: set[str], unit: str) -> list[Finding]:
+def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
     seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for part, cases in facts.items():
+    for part, cases in parts.items():
         for f in cases:
             if f.digest:
                 seen[f.digest][part].append(f.case.id)
@@ -117,10 +121,10 @@ def _exact_duplicates(facts: Facts, same: set[str], unit: str) -> list[Finding]:
     return findings
 
 
-def _near_duplicates(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
+def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> list[Finding]:
     """Copies that are flipped, rotated, resized or mildly warped, whatever their names say."""
-    parts = list(facts)
-    listed = [(p, f) for p in parts for f in facts[p] if f.fingerprint is not None]
+    names = list(parts)
+    listed = [(p, f) for p in names for f in parts[p] if f.fingerprint is not None]
 
     def known(first: int, second: int) -> bool:
         """Whether another finding tells of this pair."""
@@ -133,7 +137,7 @@ def _near_duplicates(facts: Facts, same: set[str], named: bool, unit: str) -> li
         )
 
     prints: list[Fingerprint] = [f.fingerprint for _, f in listed if f.fingerprint is not None]
-    pairs = find_near_duplicates(prints, [parts.index(p) for p, _ in listed], skip=known)
+    pairs = find_near_duplicates(prints, [names.index(p) for p, _ in listed], skip=known)
     if not pairs:
         return []
     items = [_described(pair, listed) for pair in pairs]
@@ -152,7 +156,7 @@ def _near_duplicates(facts: Facts, same: set[str], named: bool, unit: str) -> li
     ]
 
 
-def _described(pair: NearDuplicate, listed: list[tuple[str, CaseFacts]]) -> str:
+def _described(pair: NearDuplicate, listed: list[tuple[str, Look]]) -> str:
     (part_a, a), (part_b, b) = listed[pair.first], listed[pair.second]
     moved = ["mirrored"] if pair.flipped else []
     # The angle is known to some 6 degrees; that of a mirrored copy depends on the axis.
@@ -162,41 +166,72 @@ def _described(pair: NearDuplicate, listed: list[tuple[str, CaseFacts]]) -> str:
     return f"{part_a} {a.case.id} ~ {part_b} {b.case.id}{hint}"
 
 
-def _shared_groups(facts: Facts, same: set[str], named: bool, unit: str) -> list[Finding]:
-    places: dict[str, dict[str, list[CaseFacts]]] = defaultdict(lambda: defaultdict(list))
-    for part, cases in facts.items():
-        for f in cases:
-            places[f.case.group][part].append(f)
-    shared = {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
-    if named:
-        if not shared:
-            return []
-        return [
+def _shared(parts: Parts, same: set[str], pattern: str | None = None) -> dict[str, Parts]:
+    """The groups that have cases in several parts, with those of each part.
+
+    Parameters
+    ----------
+    pattern : finds the group in a name; without it that of the case counts.
+    """
+    places: dict[str, dict[str, list[Look]]] = defaultdict(lambda: defaultdict(list))
+    for part, cases in parts.items():
+        for look in cases:
+            group = group_of(look.case.id, pattern) if pattern else look.case.group
+            places[group][part].append(look)
+    return {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
+
+
+def _named_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
+    shared = sorted(_shared(parts, same))
+    if not shared:
+        return []
+    return [
+        _finding(
+            Severity.WARNING,
+            "groups-across-splits",
+            unit,
+            f"{len(shared)} groups (patients, volumes) have cases in more than one {unit}: "
+            f"{examples(shared)}.",
+            f"Divide by group: cases of one patient resemble each other. {_GROUP[unit]}",
+            shared,
+        )
+    ]
+
+
+def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
+    """Groups that only the names tell of: of patients, and of augmented copies."""
+    pattern, _ = guess_group([look.case.id for cases in parts.values() for look in cases])
+    parted = sorted(_shared(parts, same, pattern)) if pattern else []
+    findings = []
+    if parted:
+        findings.append(
             _finding(
                 Severity.WARNING,
-                "groups-across-splits",
+                "unnamed-groups-across-splits",
                 unit,
-                f"{len(shared)} groups (patients, volumes) have cases in more than one {unit}: "
-                f"{examples(sorted(shared))}.",
-                f"Divide by group: cases of one patient resemble each other. {_GROUP[unit]}",
-                sorted(shared),
+                f"The names tell of {len(parted)} patients or volumes that have cases in more "
+                f"than one {unit}: {examples(parted)}.",
+                "If cases of one name belong together, the score is too good: set [dataset] group "
+                f"= {pattern!r}. {_GROUP[unit]}",
+                parted,
             )
-        ]
+        )
     # Without a pattern a group is one image with its augmented copies. Equal plain names say
     # nothing: each folder may count from 1.
     copies = {
         group: found
-        for group, found in shared.items()
+        for group, found in _shared(parts, same).items()
         if any(is_augmented(f.case.id) for part in found.values() for f in part)
     }
     if not copies:
-        return []
+        return findings
     items = [
         " ~ ".join(f"{name} {examples([f.case.id for f in part], 2)}" for name, part in
                    copies[group].items())
         for group in sorted(copies)
     ]  # fmt: skip
     return [
+        *findings,
         _finding(
             Severity.WARNING,
             "siblings-across-splits",
@@ -205,13 +240,13 @@ def _shared_groups(facts: Facts, same: set[str], named: bool, unit: str) -> list
             f"{examples(items, 2)}.",
             f"Divide first, then augment the training cases. {_GROUP[unit]}",
             items,
-        )
+        ),
     ]
 
 
-def _augmented(facts: Facts) -> list[Finding]:
+def _augmented(parts: Parts) -> list[Finding]:
     findings = []
-    for part, cases in facts.items():
+    for part, cases in parts.items():
         names = [f.case.id for f in cases if is_augmented(f.case.id)]
         if names:
             findings.append(

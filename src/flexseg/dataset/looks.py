@@ -1,4 +1,4 @@
-"""What one case tells when it is read before anyone knows what its mask means."""
+"""What one case tells when it is read, whether or not anyone knows what its mask means."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.batches.store import check_same_aspect
-from flexseg.dataset.case_facts import CaseFacts
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, check_same_aspect
+from flexseg.dataset.duplicates import Fingerprint, fingerprint
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.parallel import Progress
 from flexseg.errors import FlexsegError
 from flexseg.files.images import MaskPixels, read_image, read_mask
 
-Progress = Callable[[int, int], None]
 # Values kept per mask: blended edges and compression make up thousands, each of few pixels.
 _MAX_ENTRIES = 512
 _SAMPLE = 1024
+_TOP_UNKNOWN = 40
 
 
 @dataclass(frozen=True)
@@ -62,69 +63,134 @@ class MaskLook:
         return rgb @ (65536, 256, 1), True
 
 
-@dataclass(frozen=True)
-class CaseLook:
+@dataclass
+class Look:
     """What reading one case told.
 
     Attributes
     ----------
-    facts : as `flexseg check` notes them; the pixels of the classes are not known yet.
+    size : height and width of the image.
     channels, dtype : of the image as stored.
+    mode, mask_mode : how image and mask are stored, in words.
+    values : lowest and highest value of the image.
+    constant : all its pixels are equal.
     gray : its channels are all equal.
-    mask : None if it cannot be read.
+    digest : of the image's pixels; "" where they are all equal, as in the empty slices of many
+        volumes, which are no copies of each other.
+    fingerprint : to find near copies, if it was asked for.
+    lossy : the mask is JPEG.
+    other_resolution : the mask has another size than the image.
+    mask : None if it could not be read, or if it was encoded at once.
     sample : some values of an image that has more than 8 bits, evenly spread.
     marked : those of them that the mask marks.
+    class_pixels : of the mask by class id; empty as long as the classes are unknown.
+    unknown : colours or values of the mask that are in no class, the most frequent ones, with
+        their pixels.
+    unknown_pixels : of all that is in no class.
+    problems : why the case cannot be used.
     """
 
-    facts: CaseFacts
+    case: Case
+    size: tuple[int, int] | None = None
     channels: int = 0
     dtype: str = ""
+    mode: str = ""
+    mask_mode: str = ""
+    values: tuple[float, float] = (0.0, 255.0)
+    constant: bool = False
     gray: bool = False
+    digest: str = ""
+    fingerprint: Fingerprint | None = None
+    lossy: bool = False
+    other_resolution: bool = False
     mask: MaskLook | None = None
     sample: NDArray[np.float32] | None = None
     marked: NDArray[np.float32] | None = None
+    class_pixels: tuple[int, ...] = ()
+    unknown: dict[Any, int] = field(default_factory=dict)
+    unknown_pixels: int = 0
+    problems: list[FlexsegError] = field(default_factory=list)
 
-    @property
-    def case(self) -> Case:
-        """The case that was read."""
-        return self.facts.case
 
+def read_cases(
+    cases: Sequence[Case],
+    on_case: Progress | None = None,
+    look: Callable[[Case], Look] | None = None,
+) -> list[Look]:
+    """Read all cases, in order, by threads; what is wrong with one is noted.
 
-def read_cases(cases: Sequence[Case], on_case: Progress | None = None) -> list[CaseLook]:
-    """Read all cases, in order, by threads; what is wrong with one is noted in its facts."""
+    Parameters
+    ----------
+    look : another way to look than `look_at`.
+    """
     looks = []
     with ThreadPoolExecutor() as pool:
-        for look in pool.map(look_at, cases):
-            looks.append(look)
+        for one in pool.map(look or look_at, cases):
+            looks.append(one)
             if on_case is not None:
                 on_case(len(looks), len(cases))
     return looks
 
 
-def look_at(case: Case) -> CaseLook:
-    """Read image and mask of one case."""
-    facts = CaseFacts(case)
+def look_at(
+    case: Case,
+    labels: LabelMap | None = None,
+    *,
+    fingerprints: bool = False,
+    require: Callable[[Case, NDArray], None] | None = None,
+) -> Look:
+    """Read image and mask of one case.
+
+    Parameters
+    ----------
+    labels : the classes, if they are known: then the mask is encoded by them.
+    fingerprints : take one of the image.
+    require : raises a FlexsegError for an image [H, W, C] that cannot be used.
+    """
+    look = Look(case)
+    image = None
     try:
         image = read_image(case.image)
-        mask = read_mask(case.mask)
-        look = _mask_look(mask)
-        facts.size = (image.shape[0], image.shape[1])
-        facts.mode, facts.mask_mode = f"{image.shape[2]} x {image.dtype}", mask.mode
-        facts.values = (float(image.min()), float(image.max()))
-        facts.constant = facts.values[0] == facts.values[1]
-        facts.lossy = mask.lossy
-        facts.digest = "" if facts.constant else _digest(image)
-        if look.shape != facts.size:
-            facts.other_resolution = True
-            check_same_aspect(look.shape, facts.size, case)
+        _note_image(look, image, fingerprints)
+        if require is not None:
+            require(case, image)
     except FlexsegError as error:
-        facts.problems.append(error)
-        return CaseLook(facts)
-    gray = bool((image == image[..., :1]).all())
-    sample = marked = None
-    if image.dtype != np.uint8:
-        sample, marked = _samples(image, mask.pixels)
-    return CaseLook(facts, image.shape[2], str(image.dtype), gray, look, sample, marked)
+        look.problems.append(error)
+    try:
+        mask = read_mask(case.mask)
+        _note_mask(look, mask, labels)
+        if look.size is not None:
+            look.other_resolution = mask.pixels.shape[:2] != look.size
+            check_same_aspect(mask.pixels.shape[:2], look.size, case)
+        if image is not None and image.dtype != np.uint8:
+            look.sample, look.marked = _samples(image, mask.pixels)
+    except FlexsegError as error:
+        look.problems.append(error)
+    return look
+
+
+def _note_image(look: Look, image: NDArray, fingerprints: bool) -> None:
+    look.size = (image.shape[0], image.shape[1])
+    look.channels, look.dtype = image.shape[2], str(image.dtype)
+    look.mode = f"{look.channels} x {look.dtype}"
+    look.values = (float(image.min()), float(image.max()))
+    look.constant = look.values[0] == look.values[1]
+    look.gray = bool((image == image[..., :1]).all())
+    if not look.constant:
+        look.digest = _digest(image)
+        look.fingerprint = fingerprint(image) if fingerprints else None
+
+
+def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
+    look.mask_mode, look.lossy = mask.mode, mask.lossy
+    if labels is None:
+        look.mask = _mask_look(mask)
+        return
+    encoded = labels.encode(mask, str(look.case.mask))
+    counts = np.bincount(encoded.labels.ravel(), minlength=len(labels.classes))
+    look.class_pixels = tuple(counts.tolist())
+    look.unknown_pixels = sum(encoded.unknown.values())
+    look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
 
 
 def _digest(image: NDArray) -> str:
@@ -202,7 +268,7 @@ def _samples(image: NDArray, mask: NDArray) -> tuple[NDArray[np.float32], NDArra
     return sample.ravel(), flat[chosen].astype(np.float32).ravel()
 
 
-def judge_images(looks: Sequence[CaseLook]) -> tuple[int, bool, dict[Path, str]]:
+def judge_images(looks: Sequence[Look]) -> tuple[int, bool, dict[Path, str]]:
     """The channels that a network for these images has, and the images that it cannot take.
 
     Gray and coloured images may be mixed: gray ones count as coloured. Otherwise the most
@@ -216,8 +282,8 @@ def judge_images(looks: Sequence[CaseLook]) -> tuple[int, bool, dict[Path, str]]
     """
     bad = {}
     for look in looks:
-        if look.facts.problems:
-            error = look.facts.problems[0]
+        if look.problems:
+            error = look.problems[0]
             file = Path(error.where or look.case.image).name
             bad[look.case.image] = f"{file}: {error.problem.rstrip('.')}"
     good = [look for look in looks if look.case.image not in bad]
@@ -234,17 +300,17 @@ def judge_images(looks: Sequence[CaseLook]) -> tuple[int, bool, dict[Path, str]]
     return channels, bool(kept) and all(look.gray for look in kept), bad
 
 
-def count_classes(looks: Sequence[CaseLook], labels: LabelMap) -> None:
-    """Note the pixels of each class in the facts of cases, as training would count them."""
+def count_classes(looks: Sequence[Look], labels: LabelMap) -> None:
+    """Note the pixels of each class in the looks, as training would count them."""
     for look in looks:
         if look.mask is None:
             continue
         ids = labels.encode(look.mask.entries, str(look.case.mask)).labels[0]
         counts = np.bincount(ids, look.mask.pixels, len(labels.classes))
-        look.facts.class_pixels = tuple(counts.astype(int).tolist())
+        look.class_pixels = tuple(counts.astype(int).tolist())
 
 
-def suggested_window(looks: Sequence[CaseLook]) -> tuple[float, float] | None:
+def suggested_window(looks: Sequence[Look]) -> tuple[float, float] | None:
     """Values that become black and white, for images of more than 8 bits only.
 
     From the 0.5th to the 99.5th percentile of all pixels, or of those that masks mark, whichever
@@ -257,8 +323,8 @@ def suggested_window(looks: Sequence[CaseLook]) -> tuple[float, float] | None:
     ends = [np.percentile(np.concatenate(part), (0.5, 99.5)) for part in (samples, marked) if part]
     low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
     if low >= high:
-        low = min(look.facts.values[0] for look in looks)
-        high = max(look.facts.values[1] for look in looks)
+        low = min(look.values[0] for look in looks)
+        high = max(look.values[1] for look in looks)
     if all("int" in look.dtype for look in looks):
         low, high = float(np.floor(low)), float(np.ceil(high))
     else:

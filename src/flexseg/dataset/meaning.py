@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from flexseg.config.findings import Finding, Severity
+from flexseg.dataset.labels import MAX_CLASSES, LabelClass
 from flexseg.dataset.looks import MaskLook
-from flexseg.dataset.survey import FoundClass, classes_of_colors, classes_of_values
-from flexseg.derive.dataset_writer import MAX_CLASSES
 from flexseg.errors import DataError
+from flexseg.files.display import distinct_color
 
 # A value with a smaller share of core pixels has no area of its own ...
 _THIN = 0.05
@@ -42,7 +42,7 @@ class MaskMeaning:
     threshold : see `[mask] threshold`; only for numbered objects in colour.
     """
 
-    classes: tuple[FoundClass, ...]
+    classes: tuple[LabelClass, ...]
     unknown: Literal["nearest", "error"] = "error"
     threshold: float | None = None
     findings: tuple[Finding, ...] = ()
@@ -89,7 +89,7 @@ def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
         return _named(classes_of_colors(colors), nearest, findings)
     if len(solid) > 1 and set(solid) <= _MARKS and all(len(s & _MARKS) < 2 for s in sets):
         mark = classes_of_values([max(solid)])[0]
-        one = FoundClass(1, mark.name, mark.color, tuple(sorted(solid)))
+        one = LabelClass(1, mark.name, mark.colors, tuple(sorted(solid)))
         text = " and ".join(map(str, sorted(solid)))
         note = _note(
             "mask-dialects",
@@ -189,21 +189,21 @@ def _numbered(
     )
     if by_color:
         # A colour says nothing here, so the brightest channel decides.
-        one = FoundClass(1, "foreground", (255, 255, 255))
+        one = LabelClass(1, "foreground", ((255, 255, 255),))
         return MaskMeaning((one,), nearest, 1.0, (finding,))
     mark = classes_of_values([1])[0]
     # Every other number is nearer to one of these than to 0.
     numbers = tuple(sorted(solid)) if len(solid) <= _MAX_LISTED else (min(solid),)
-    one = FoundClass(1, "foreground", mark.color, numbers)
+    one = LabelClass(1, "foreground", mark.colors, numbers)
     return MaskMeaning((one,), "nearest", None, (finding,))
 
 
 def _named(
-    classes: Sequence[FoundClass], unknown: Literal["nearest", "error"], findings: list[Finding]
+    classes: Sequence[LabelClass], unknown: Literal["nearest", "error"], findings: list[Finding]
 ) -> MaskMeaning:
     if len(classes) == 1:
         only = classes[0]
-        classes = [FoundClass(1, "foreground", only.color, only.values)]
+        classes = [LabelClass(1, "foreground", only.colors, only.values)]
     return MaskMeaning(tuple(classes), unknown, None, tuple(findings))
 
 
@@ -223,3 +223,17 @@ def _blend_findings(
 
 def _note(code: str, what: str) -> Finding:
     return Finding(Severity.NOTE, "data", code, "masks", what)
+
+
+def classes_of_colors(colors: Sequence[tuple[int, int, int]]) -> list[LabelClass]:
+    """One class per colour but black, by ascending colour."""
+    named = sorted(color for color in colors if color != (0, 0, 0))
+    return [LabelClass(i, f"class {i}", (color,)) for i, color in enumerate(named, start=1)]
+
+
+def classes_of_values(values: Sequence[int]) -> list[LabelClass]:
+    """One class per grey value, in the order given, with colours that are easy to tell apart."""
+    return [
+        LabelClass(i, f"class {i}", (distinct_color(i - 1, len(values)),), (v,))
+        for i, v in enumerate(values, start=1)
+    ]

@@ -1,48 +1,64 @@
-"""What a folder of 2-D images and masks says, whoever arranged it: the facts of a plan."""
+"""What a folder of data is, whoever arranged it: cases, classes, groups, and what is odd there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from numpy.typing import NDArray
 
-from flexseg.config.findings import Finding, examples
-from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case, Pairing, group_of, pair
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
-from flexseg.dataset.data_findings import copies_left_out, data_findings, unread_split
-from flexseg.dataset.dividing import SHARES, Parts, divide_cases
+from flexseg.dataset.description import (
+    DATASET_FILE,
+    Description,
+    VolumeCut,
+    description,
+    label_names,
+)
+from flexseg.dataset.dividing import SHARES, Division, Parts, divide_cases
+from flexseg.dataset.findings import (
+    copies_left_out,
+    dataset_findings,
+    parts_findings,
+    unread_split,
+)
 from flexseg.dataset.grouping import guess_group, names_found
-from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.layout import Folders, Layout, find_layout
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.layout import Layout, find_layout, volume_folders
 from flexseg.dataset.looks import (
-    CaseLook,
-    Progress,
+    Look,
     count_classes,
     judge_images,
     read_cases,
     suggested_window,
 )
 from flexseg.dataset.meaning import MaskMeaning, find_meaning
+from flexseg.dataset.parallel import Progress
 from flexseg.dataset.splits import (
     SPLITS,
     SplitName,
     cases_in_no_split,
-    find_splits,
+    parts_of_file,
     read_split_file,
 )
-from flexseg.dataset.survey import (
-    Description,
-    FoundClass,
-    VolumeCut,
-    description,
-    label_names,
+from flexseg.dataset.volumes.copies import (
+    copies_across,
+    equal_volumes,
+    groups_across,
+    joined_groups,
 )
-from flexseg.derive.dataset_writer import DATASET_FILE, part_of
+from flexseg.dataset.volumes.division import absent_classes, completed, given_division, note
+from flexseg.dataset.volumes.groups import volume_groups
+from flexseg.dataset.volumes.pairing import VolumePairs, find_pairs
+from flexseg.dataset.volumes.scans import Survey, survey_labels, volume_classes
 from flexseg.errors import DataError
 
 SPLIT_FILE = "split.json"
@@ -50,188 +66,416 @@ MIN_CASES = 3
 _SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
-@dataclass(frozen=True)
-class Source:
-    """A dataset as a config has to describe it.
+@dataclass(frozen=True, repr=False)
+class Dataset(ABC):
+    """A folder of data. `Dataset.open` looks at every case once; `divide` says who trains.
 
     Attributes
     ----------
-    dataset : the folder that was given.
-    layout : where images and masks lie, with their names and formats.
-    parts : the cases of each split; damaged ones are in none.
-    split_reason : why they are divided so, in words.
-    split_file : a split file that says just that already, for `[dataset] split_file`.
-    needs_split_file : `split` has to be written to a file, as neither folders nor `split_file`
-        say it.
-    classes : foreground classes by id.
-    unknown_colors, threshold : see `[mask]`.
-    channels : of the images as stored; gray ones among coloured ones are read as coloured.
-    gray : all channels of all images are equal, so one channel says as much.
-    wide : images have more than 8 bits.
-    window : for wide images the values that become black and white, from those of training.
-    lossy : some masks are JPEG.
-    group, group_reason : see `[dataset] group`; the reason in words.
-    volume : how slices were cut, for slices of volumes that `flexseg derive` made.
-    left_out : cases that cannot be used, with the reason.
+    folder : what was given.
+    cases : all that can be used, in the order of the folders and of their names.
+    labels : the classes, and how masks show them.
+    group : regular expression that finds patient or volume in the name of a case, see `[dataset]
+        group`; None where each case stands for itself.
+    group_reason : why it is that, in words.
+    left_out : what cannot be used, with the reason.
     findings : what a user should know.
-    looks : what reading the cases told, of all parts in order.
     """
 
-    dataset: Path
-    layout: Layout
-    parts: Parts
-    split_reason: str
-    split_file: Path | None
-    needs_split_file: bool
-    classes: tuple[FoundClass, ...]
-    unknown_colors: Literal["nearest", "error"]
-    threshold: float | None
-    channels: int
-    gray: bool
-    wide: bool
-    window: tuple[float, float] | None
-    lossy: bool
+    folder: Path
+    cases: tuple[Case, ...]
+    labels: LabelMap
     group: str | None
     group_reason: str
-    volume: VolumeCut | None
     left_out: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
-    looks: tuple[CaseLook, ...] = field(default=(), repr=False)
+    findings: tuple[Finding, ...]
+
+    @staticmethod
+    def open(
+        folder: Path | str, group: str | None = None, on_case: Progress | None = None
+    ) -> ImageDataset | VolumeDataset:
+        """Look at a folder of images and masks, or of volumes and label volumes.
+
+        Parameters
+        ----------
+        group : regular expression that finds patient or volume in the file names; without it that
+            of `dataset.json`, else what the names themselves suggest.
+        on_case : called with (done, total) while files are read.
+
+        Raises
+        ------
+        ConfigError : `group` is no regular expression.
+        DataError : there are no images (volumes) with masks, or none can be used.
+        """
+        folder = Path(folder).absolute()
+        volumes = volume_folders(folder)
+        if volumes is None:
+            return _open_images(folder, group, on_case)
+        return _open_volumes(folder, *volumes, group, on_case)
 
     @property
-    def cases(self) -> tuple[Case, ...]:
-        """The cases of all splits."""
-        return tuple(case for split in SPLITS for case in self.parts.get(split, ()))
+    def given_parts(self) -> Division | None:
+        """What folders or the dataset's own `split.json` say of training, validation and test.
+
+        It may be a part of it only; None where nothing does.
+
+        Raises
+        ------
+        DataError : the split file names a case in two splits.
+        """
+        return self._given[0]
+
+    @cached_property
+    def _given(self) -> tuple[Division | None, tuple[Finding, ...]]:
+        """What is given, and what a user should know of a split file that is not used."""
+        path = self.folder / SPLIT_FILE
+        by_folders = self._as_folders_say()
+        if by_folders is not None or not path.is_file():
+            return by_folders, ()
+        try:
+            read_split_file(path)
+        except DataError as error:  # a file of another program may have this name
+            return None, (unread_split(error, path),)
+        reason = f"as the dataset's {path.name} says"
+        return replace(self._as_file_says(path), reason=reason), ()
+
+    def _as_folders_say(self) -> Division | None:
+        """None where the folders do not divide the cases."""
+        return None
+
+    @abstractmethod
+    def _as_file_says(self, path: Path) -> Division:
+        """What a split file says. Raises DataError if it is wrong."""
+
+    def divide(self, split_file: Path | None = None) -> Division:
+        """Training, validation and test cases: as given, and what is not given divided.
+
+        Whole groups are divided so that every class is in every part, see
+        `flexseg.dataset.dividing`. The same folder is always divided in the same way.
+
+        Parameters
+        ----------
+        split_file : JSON file {"train": [...], "valid": [...], "test": [...]} to divide by, with
+            names of cases or groups; without it `given_parts` count.
+
+        Raises
+        ------
+        DataError : there are too few cases or groups, or the split file is wrong.
+        """
+        if split_file is not None:
+            return self._completed(self._as_file_says(split_file))
+        given, findings = self._given
+        division = self._completed(given)
+        return replace(division, findings=(*findings, *division.findings))
+
+    @abstractmethod
+    def _completed(self, given: Division | None) -> Division:
+        """A division with all parts and its findings."""
 
     @property
-    def split(self) -> dict[str, list[str]]:
-        """The ids of the cases of each split: the content of a split file."""
-        return {split: [case.id for case in self.parts.get(split, ())] for split in SPLITS}
+    @abstractmethod
+    def presence(self) -> NDArray[np.bool_]:
+        """Whether a case shows a class, [cases, foreground classes]."""
 
     @property
-    def folders(self) -> dict[str, Folders]:
-        """The folders of the splits, or of the whole dataset under the name ""."""
-        return self.layout.folders
+    @abstractmethod
+    def digests(self) -> list[str]:
+        """Of the pixels of each case's image, equal for copies; "" for one that shows nothing."""
 
     @property
-    def mask_name(self) -> str:
-        """See `[dataset] mask_name`."""
-        return self.layout.mask_name
+    def classes(self) -> tuple[LabelClass, ...]:
+        """The classes, background first."""
+        return self.labels.classes
 
-    def sections(self, split_file: Path | None = None) -> dict[str, dict[str, Any]]:
+    @cached_property
+    def groups(self) -> dict[str, tuple[Case, ...]]:
+        """Patient, volume or image -> its cases, which are not independent of each other."""
+        groups: dict[str, list[Case]] = defaultdict(list)
+        for case in self.cases:
+            groups[case.group].append(case)
+        return {name: tuple(own) for name, own in groups.items()}
+
+    @abstractmethod
+    def _lines(self) -> Iterable[str]:
+        """Where the files are, and what they are: two lines for people."""
+
+    def __repr__(self) -> str:
+        where, what = self._lines()
+        shown = [
+            f"{c.id} {c.name}" + (f" ({', '.join(map(str, c.values))})" if c.values else "")
+            for c in self.labels.foreground
+        ]
+        counts = Counter(finding.severity for finding in self.findings)
+        told = [f"{counts[s]} {s}{'s' * (counts[s] != 1)}" for s in Severity if counts[s]]
+        return "\n".join(
+            [
+                f"{self.folder} ({where})",
+                f"{len(self.cases)} cases in {len(self.groups)} groups: {self.group_reason}",
+                what,
+                f"classes: {examples(shown, 6)}",
+                f"findings: {', '.join(told) or 'none'}",
+            ]
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class ImageDataset(Dataset):
+    """A folder of 2-D images and masks.
+
+    Attributes
+    ----------
+    layout : where images and masks lie, with their names and formats.
+    pairings : the cases of each folder of the layout, also those that cannot be used.
+    looks : what reading the cases told, in their order.
+    unknown_colors : see `[mask]`.
+    channels : of the images as stored; gray ones among coloured ones are read as coloured.
+    gray : all channels of all images are equal, so one channel says as much.
+    volume : how slices were cut, for slices of volumes that `flexseg derive` made.
+    """
+
+    layout: Layout
+    pairings: Mapping[str, Pairing]
+    looks: tuple[Look, ...]
+    unknown_colors: Literal["nearest", "error"]
+    channels: int
+    gray: bool
+    volume: VolumeCut | None
+
+    @property
+    def wide(self) -> bool:
+        """Some images have more than 8 bits."""
+        return any(look.dtype != "uint8" for look in self.looks)
+
+    @property
+    def lossy(self) -> bool:
+        """Some masks are JPEG."""
+        return any(look.lossy for look in self.looks)
+
+    @property
+    def presence(self) -> NDArray[np.bool_]:
+        return np.array([look.class_pixels[1:] for look in self.looks]) > 0
+
+    @property
+    def digests(self) -> list[str]:
+        return [look.digest for look in self.looks]
+
+    def looks_of(self, cases: Iterable[Case]) -> list[Look]:
+        """What reading some of the cases told."""
+        known = self._look_of
+        return [known[case.image] for case in cases]
+
+    @cached_property
+    def _look_of(self) -> dict[Path, Look]:
+        return {look.case.image: look for look in self.looks}
+
+    def _as_file_says(self, path: Path) -> Division:
+        folders = {name: pairing.cases for name, pairing in self.pairings.items()}
+        chosen = parts_of_file(path, folders)
+        usable = set(self._look_of)
+        parts: Parts = {
+            split: tuple(case for case in own if case.image in usable)
+            for split, own in chosen.cases.items()
+        }
+        exact = all(len(parts[split]) == len(own) for split, own in chosen.cases.items())
+        findings = [f for f in chosen.findings if f.code == "split-ids-missing"]
+        named = {case.image for own in chosen.cases.values() for case in own}
+        if others := sorted(case.id for case in self.cases if case.image not in named):
+            findings.append(cases_in_no_split(others, path))
+        return Division(
+            parts, f"as {path.name} says", path if exact else None, not exact, tuple(findings)
+        )
+
+    def _as_folders_say(self) -> Division | None:
+        if "" in self.pairings:
+            return None
+        usable = set(self._look_of)
+        parts: Parts = {
+            split: own
+            for split in SPLITS
+            if split in self.pairings
+            and (own := tuple(c for c in self.pairings[split].cases if c.image in usable))
+        }
+        reason = "as the folders say" if len(parts) > 1 else ""
+        return Division(parts, reason, needs_file=bool(self.left_out))
+
+    def _completed(self, given: Division | None) -> Division:
+        division = self._filled(given or Division({"train": self.cases}))
+        looks: dict[str, list[Look]] = {
+            split: self.looks_of(own) for split, own in division.parts.items()
+        }
+        found = parts_findings(looks, self.labels, named=self.group is not None)
+        return replace(division, findings=(*division.findings, *found))
+
+    def _filled(self, given: Division) -> Division:
+        """A division with cases of training held out for the splits that have none."""
+        if len(self.cases) < MIN_CASES:
+            raise _too_few(len(self.cases), self.left_out, self.folder)
+        training = given.parts.get("train")
+        if not training:
+            raise DataError(
+                "No usable case is for training.",
+                "Name cases for training in the split file.",
+                str(given.split_file or self.folder),
+            )
+        missing = [split for split in SPLITS if not given.parts.get(split)]
+        if not missing:
+            return given
+        made, copies = self._held_out(training, missing)
+        parts = {split: (given.parts | made)[split] for split in SPLITS}
+        reason = self._reason(training, made, missing)
+        if given.reason:
+            reason = f"{given.reason}; {reason}"
+        return Division(parts, reason, None, True, (*given.findings, *copies_left_out(copies)))
+
+    def _held_out(
+        self, training: Sequence[Case], missing: Sequence[SplitName]
+    ) -> tuple[Parts, list[str]]:
+        """New parts of training, and the copies that are in none."""
+        wanted = {s: share for s, share in zip(SPLITS, SHARES, strict=True) if s in missing}
+        wanted["train"] = 1 - sum(wanted.values())
+        looks = self.looks_of(training)
+        presence = np.array([look.class_pixels[1:] for look in looks]) > 0
+        made = divide_cases(training, presence, [look.digest for look in looks], wanted)
+        used = {case.id for own in made.values() for case in own}
+        return made, [case.id for case in training if case.id not in used]
+
+    def _reason(self, training: Sequence[Case], made: Parts, missing: Sequence[SplitName]) -> str:
+        groups = len({case.group for case in training})
+        by = f" in {groups} groups, each of which stays together," if groups < len(training) else ""
+        every = ", every class in its share" if len(self.labels.foreground) > 1 else ""
+        if len(missing) == len(SPLITS) - 1:
+            numbers = " / ".join(str(len(made[split])) for split in SPLITS)
+            return f"{len(training)} cases{by} are divided now: {numbers}{every}"
+        names = " and ".join(_SPLIT_NAMES[split] for split in missing)
+        held = sum(len(made[split]) for split in missing)
+        return f"{held} of {len(training)} training cases{by} are held out for {names}{every}"
+
+    def sections(
+        self, division: Division, split_file: Path | None = None
+    ) -> dict[str, dict[str, Any]]:
         """The part of a config that describes the data: section -> key -> value.
 
         Keys whose default fits are left out. Paths are absolute.
 
         Parameters
         ----------
-        split_file : where `split` was written to, if that is needed.
+        split_file : where the division was written to, if that is needed.
         """
-        sections = folder_keys(self.layout, self.group, split_file or self.split_file)
+        sections = folder_keys(self.layout, self.group, split_file or division.split_file)
+        count = len(self.classes)
         sections["model"] = {
             "image_channels": self.channels,
-            "num_classes": len(self.classes) + 1 if len(self.classes) > 1 else 1,
+            "num_classes": 1 if self.labels.binary else count,
         }
-        if self.window is not None:
-            sections.setdefault("image", {})["window"] = list(self.window)
-        sections["mask"] |= mask_keys(self.classes, self.unknown_colors, self.threshold)
+        window = suggested_window(self.looks_of(division.parts["train"]))
+        if window is not None:
+            sections.setdefault("image", {})["window"] = list(window)
+        sections["mask"] |= mask_keys(self.labels, self.unknown_colors)
         if self.volume is not None:
             sections["volume"] = volume_keys(self.volume)
         return sections
 
-    def experiment(self, split_file: Path | None = None) -> Experiment:
-        """The config that `sections` makes, with the defaults for everything else."""
-        return Experiment.model_validate(self.sections(split_file))
+    def _lines(self) -> Iterable[str]:
+        root = self.layout.root
+        folders = [
+            folder.relative_to(root).as_posix()
+            for own in self.layout.folders.values()
+            for folder in dict.fromkeys([own.images, own.masks])
+        ]
+        name = "" if self.layout.mask_name == "{id}" else f", masks named {self.layout.mask_name}"
+        yield f"{', '.join(f'{f}/' for f in folders)}{name}"
+        sizes = Counter(look.size for look in self.looks if look.size)
+        (height, width), most = sizes.most_common(1)[0]
+        some = f" ({most} of them)" if most < len(self.looks) else ""
+        kinds = ", ".join(sorted({look.dtype for look in self.looks}))
+        channels = f"{self.channels} channel{'s' * (self.channels > 1)}"
+        yield f"images of {width} x {height} pixels{some}, {channels}, {kinds}"
 
 
-def read_source(
-    dataset: Path,
-    *,
-    split_file: Path | None = None,
-    group: str | None = None,
-    on_case: Progress | None = None,
-) -> Source:
-    """Read a folder of images and masks, all of them once.
+@dataclass(frozen=True, repr=False)
+class VolumeDataset(Dataset):
+    """A folder of volumes and label volumes; a case is a volume.
 
-    Parameters
+    Attributes
     ----------
-    split_file : JSON file {"train": [...], "valid": [...], "test": [...]} to divide by; without
-        it `split.json` of the dataset, else a new division.
-    group : regular expression that finds patient or volume in the file names; without it that of
-        `dataset.json`, else what the names themselves suggest.
-    on_case : called with (done, total) while files are read.
-
-    Raises
-    ------
-    ConfigError : `group` is no regular expression.
-    DataError : there are no images with masks, fewer than three usable cases, or the split file
-        is wrong.
+    pairs : the files.
+    survey : what reading the label volumes told.
+    patients : the group of each volume as its name says it; that of a case also joins equal ones.
+    copies : volumes whose images are the same, each list of two or more.
     """
-    dataset = dataset.absolute()
-    layout = find_layout(dataset)
-    described = description(dataset)
-    pairings, group, group_reason = _paired(layout, group, described)
+
+    pairs: VolumePairs
+    survey: Survey
+    patients: Mapping[str, str]
+    copies: list[list[str]] = field(default_factory=list)
+
+    @property
+    def presence(self) -> NDArray[np.bool_]:
+        counts = [self.survey.scans[case.id].counts for case in self.cases]
+        return np.array(
+            [[any(v in own for v in c.values) for c in self.labels.foreground] for own in counts]
+        )
+
+    @property
+    def digests(self) -> list[str]:
+        return [""] * len(self.cases)  # equal volumes are of one group already
+
+    def _as_file_says(self, path: Path) -> Division:
+        return given_division(path, self.cases, self.patients)
+
+    def _completed(self, given: Division | None) -> Division:
+        division = completed(given, self.cases, self.presence, self.folder)
+        names = {split: tuple(c.id for c in own) for split, own in division.parts.items()}
+        found = (
+            *copies_across(names, self.copies),
+            *groups_across(names, self.patients),
+            *absent_classes(names, self.survey, self.labels.foreground),
+        )
+        return replace(division, findings=(*division.findings, *found))
+
+    def _lines(self) -> Iterable[str]:
+        yield f"volumes: {self.pairs.images.name}/, {self.pairs.labels.name}/"
+        shape = " x ".join(f"{v:.0f}" for v in self.survey.shape[::-1])
+        spacing = " x ".join(f"{v:.3g}" for v in self.survey.spacing[::-1])
+        yield f"volumes of {shape} voxels of {spacing} mm (x, y, z; median)"
+
+
+def _open_images(folder: Path, group: str | None, on_case: Progress | None) -> ImageDataset:
+    layout = find_layout(folder)
+    described = description(folder)
+    pairings, group, group_reason = _grouped(layout.pair(), group, described)
     looks = _looks(pairings, on_case)
-    channels, gray, bad = judge_images([look for own in looks.values() for look in own])
-    usable = {
-        name: [look for look in own if look.case.image not in bad] for name, own in looks.items()
-    }
+    channels, gray, bad = judge_images(looks)
     left_out = tuple(bad.values())
-    _need_cases(usable, left_out, dataset)
-    everything = [look for own in usable.values() for look in own]
-    meaning = _meaning(everything, described, label_names(dataset / DATASET_FILE))
-    source = Source(
-        dataset=dataset,
-        layout=layout,
-        parts={},
-        split_reason="",
-        split_file=None,
-        needs_split_file=False,
-        classes=meaning.classes,
-        unknown_colors=meaning.unknown,
-        threshold=meaning.threshold,
-        channels=channels,
-        gray=gray,
-        wide=any(look.dtype != "uint8" for look in everything),
-        window=None,
-        lossy=any(look.facts.lossy for look in everything),
+    usable = [look for look in looks if look.case.image not in bad]
+    if not usable:
+        raise _too_few(0, left_out, folder)
+    meaning = _meaning(usable, described, label_names(folder / DATASET_FILE))
+    labels = LabelMap.of_foreground(meaning.classes, meaning.threshold)
+    count_classes(usable, labels)
+    findings = dataset_findings(layout, pairings, left_out, usable, labels)
+    return ImageDataset(
+        folder=folder,
+        cases=tuple(look.case for look in usable),
+        labels=labels,
         group=group,
         group_reason=group_reason,
-        volume=described.volume if described else None,
         left_out=left_out,
+        findings=(*findings, *meaning.findings),
+        layout=layout,
+        pairings=pairings,
+        looks=tuple(usable),
+        unknown_colors=meaning.unknown,
+        channels=channels,
+        gray=gray,
+        volume=described.volume if described else None,
     )
-    try:
-        labels = LabelMap.from_experiment(source.experiment())
-    except ValidationError as error:  # classes that no config can have
-        raise DataError(
-            f"The description of the dataset does not fit: {error.errors()[0]['msg']}.",
-            "Restore the file that `flexseg derive` wrote, or remove it.",
-            str(dataset / DATASET_FILE),
-        ) from None
-    count_classes(everything, labels)
-    source = _divided(source, usable, split_file)
-    chosen = {case.image for case in source.cases}
-    source = replace(source, looks=tuple(k for k in everything if k.case.image in chosen))
-    found = data_findings(
-        layout, pairings, left_out, source.parts, source.looks, source.experiment()
-    )
-    return replace(source, findings=(*found, *meaning.findings, *source.findings))
 
 
-def _paired(
-    layout: Layout, group: str | None, described: Description | None
+def _grouped(
+    pairings: Mapping[str, Pairing], group: str | None, described: Description | None
 ) -> tuple[dict[str, Pairing], str | None, str]:
-    """The cases of each folder, and the group with its reason."""
-    pairings = {
-        name: pair(
-            folders.images,
-            folders.masks,
-            mask_name=layout.mask_name,
-            image_format=layout.image_format,
-            mask_format=layout.mask_format,
-        )
-        for name, folders in layout.folders.items()
-    }
+    """The cases of each folder in their groups, the pattern, and the reason for it."""
     ids = [case.id for pairing in pairings.values() for case in pairing.cases]
     if group is not None:
         matched = len(names_found(group, ids))
@@ -251,30 +495,22 @@ def _paired(
     return grouped, group, reason
 
 
-def _looks(pairings: Mapping[str, Pairing], on_case: Progress | None) -> dict[str, list[CaseLook]]:
-    total, start = sum(len(p.cases) for p in pairings.values()), 0
-    looks = {}
-    for name, pairing in pairings.items():
-        looks[name] = read_cases(pairing.cases, part_of(on_case, start, total))
-        start += len(pairing.cases)
-    return looks
+def _looks(pairings: Mapping[str, Pairing], on_case: Progress | None) -> list[Look]:
+    cases = [case for pairing in pairings.values() for case in pairing.cases]
+    return read_cases(cases, on_case)
 
 
-def _need_cases(
-    usable: Mapping[str, Sequence[CaseLook]], left_out: Sequence[str], dataset: Path
-) -> None:
-    count = sum(map(len, usable.values()))
-    if count < MIN_CASES:
-        wrong = f", {len(left_out)} cannot be used: {examples(list(left_out))}" if left_out else ""
-        raise DataError(
-            f"There are {count} usable images with masks{wrong}.",
-            f"At least {MIN_CASES} are needed: one each to train, to validate and to test.",
-            str(dataset),
-        )
+def _too_few(count: int, left_out: Sequence[str], folder: Path) -> DataError:
+    wrong = f", {len(left_out)} cannot be used: {examples(left_out)}" if left_out else ""
+    return DataError(
+        f"There are {count} usable images with masks{wrong}.",
+        f"At least {MIN_CASES} are needed: one each to train, to validate and to test.",
+        str(folder),
+    )
 
 
 def _meaning(
-    looks: Sequence[CaseLook], described: Description | None, names: Mapping[int, str]
+    looks: Sequence[Look], described: Description | None, names: Mapping[int, str]
 ) -> MaskMeaning:
     """What the masks hold; `names` are those of some values."""
     if described is not None and described.classes:
@@ -287,92 +523,34 @@ def _meaning(
     return replace(found, classes=classes)
 
 
-def _divided(
-    source: Source, usable: Mapping[str, Sequence[CaseLook]], split_file: Path | None
-) -> Source:
-    """The source with its splits: as given, and what is not given held out from training."""
-    looks = {look.case.image: look for own in usable.values() for look in own}
-    beside = source.dataset / SPLIT_FILE
-    given = split_file or (beside if "" in usable and beside.is_file() else None)
-    findings: list[Finding] = []
-    parts: Parts = {}
-    reason, exact = "", True
-    if given is not None and split_file is None:
-        try:
-            read_split_file(given)
-        except DataError as error:  # a file of another program may have this name
-            findings.append(unread_split(error, given))
-            given = None
-    if given is not None:
-        parts, exact, findings = _parts_by_file(source, given, looks)
-        reason = f"as {given.name} says" if split_file else f"as the dataset's {given.name} says"
-    if not parts and "" not in usable:
-        parts = {s: tuple(k.case for k in usable[s]) for s in SPLITS if usable.get(s)}
-        exact = not source.left_out
-        reason = "as the folders say" if len(parts) > 1 else ""
-    parts = parts or {"train": tuple(look.case for look in usable[""])}
-    if not parts.get("train"):
-        raise DataError(
-            "No usable case is for training.",
-            "Name cases for training in the split file.",
-            str(given or source.dataset),
+def _open_volumes(
+    folder: Path, images: Path, masks: Path, group: str | None, on_case: Progress | None
+) -> VolumeDataset:
+    pairs = find_pairs(images, masks)
+    survey = survey_labels(pairs.by_stem, on_case)
+    labels = LabelMap.of_foreground(volume_classes(survey, label_names(folder / DATASET_FILE)))
+    patients = volume_groups(list(survey.scans), group)
+    copies = equal_volumes(pairs.by_stem, survey)
+    joined = joined_groups(patients, copies)
+    cases = [Case(s, pair.image, pair.label, joined[s]) for s, pair in pairs.by_stem.items()]
+    left_out = tuple(
+        f"{len(names)} {what} left out: {examples(names)}."
+        for what, names in (
+            ("volumes without labels", pairs.images_without_label),
+            ("labels without a volume", pairs.labels_without_image),
         )
-    missing = [split for split in SPLITS if not parts.get(split)]
-    if missing:
-        parts, made, copies = _held_out(parts, missing, looks)
-        reason, exact = f"{reason}; {made}" if reason else made, False
-        findings += copies
-    return replace(
-        source,
-        parts={split: parts[split] for split in SPLITS},
-        window=suggested_window([looks[case.image] for case in parts["train"]]),
-        split_reason=reason,
-        split_file=given if exact else None,
-        needs_split_file=not exact,
-        findings=tuple(findings),
+        if names
     )
-
-
-def _parts_by_file(
-    source: Source, path: Path, looks: Mapping[Path, CaseLook]
-) -> tuple[Parts, bool, list[Finding]]:
-    """The splits of a file, whether it names usable cases only, and what was found."""
-    found = find_splits(source.experiment(path))
-    cases = dict(found.cases)
-    if any(f.code == "validation-held-out" for f in found.findings):
-        # What is missing is held out by class, not by name.
-        cases["train"] += cases.pop("valid")
-    parts: Parts = {s: tuple(c for c in own if c.image in looks) for s, own in cases.items()}
-    exact = all(len(parts[s]) == len(own) for s, own in cases.items())
-    findings = [f for f in found.findings if f.code == "split-ids-missing"]
-    named = {case.image for own in cases.values() for case in own}
-    others = sorted(look.case.id for image, look in looks.items() if image not in named)
-    if others:
-        findings.append(cases_in_no_split(others, path))
-    return parts, exact, findings
-
-
-def _held_out(
-    parts: Parts, missing: Sequence[SplitName], looks: Mapping[Path, CaseLook]
-) -> tuple[Parts, str, list[Finding]]:
-    """Cases of training for the splits that have none, the reason in words, what is left out."""
-    cases = parts["train"]
-    known = [looks[case.image].facts for case in cases]
-    presence = np.array([np.array(f.class_pixels[1:]) > 0 for f in known])
-    shares = dict(zip(SPLITS, SHARES, strict=True))
-    wanted = {split: shares[split] for split in missing}
-    wanted["train"] = 1 - sum(wanted.values())
-    made = divide_cases(cases, presence, {f.case.id: f.digest for f in known}, wanted)
-    used = {case.id for own in made.values() for case in own}
-    findings = copies_left_out([case.id for case in cases if case.id not in used])
-    groups = len({case.group for case in cases})
-    by = f" in {groups} groups, each of which stays together," if groups < len(cases) else ""
-    every = ", every class in its share" if presence.shape[1] > 1 else ""
-    if len(missing) == len(SPLITS) - 1:
-        numbers = " / ".join(str(len(made[split])) for split in SPLITS)
-        reason = f"{len(cases)} cases{by} are divided now: {numbers}{every}"
-        return parts | made, reason, findings
-    names = " and ".join(_SPLIT_NAMES[split] for split in missing)
-    held = sum(len(made[split]) for split in missing)
-    reason = f"{held} of {len(cases)} training cases{by} are held out for {names}{every}"
-    return parts | made, reason, findings
+    return VolumeDataset(
+        folder=folder,
+        cases=tuple(cases),
+        labels=labels,
+        group=group,
+        group_reason="the patient, as given" if group else "every volume stands for itself",
+        left_out=left_out,
+        findings=tuple(map(note, left_out)),
+        pairs=pairs,
+        survey=survey,
+        patients=patients,
+        copies=copies,
+    )

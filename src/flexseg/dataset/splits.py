@@ -38,6 +38,12 @@ class Splits:
     findings: list[Finding] = field(default_factory=list)
     volumes: dict[SplitName, tuple[str, ...]] = field(default_factory=dict)
 
+    def add(self, other: Splits) -> None:
+        """Take over the cases of splits that another one has, and what it found."""
+        self.cases.update(other.cases)
+        self.volumes.update(other.volumes)
+        self.findings += other.findings
+
     def log(self) -> None:
         """Log the findings that are no errors."""
         for finding in self.findings:
@@ -105,7 +111,7 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
             splits.findings += _pairing_findings(pairing, split)
             splits.cases[split] = pairing.cases
     if split_file is not None:
-        _by_file_of_folders(split_file, splits)
+        splits.add(parts_of_file(split_file, dict(splits.cases.items())))
     if "valid" in wanted and not splits.cases.get("valid") and splits.cases.get("train"):
         _hold_out_validation(experiment, splits)
     return splits
@@ -177,9 +183,8 @@ def _from_one_folder(experiment: Experiment, images_dir: Path, splits: Splits) -
     pairing = _pair(experiment, images_dir, dataset.masks_dir)
     splits.findings += _pairing_findings(pairing, "dataset")
     if dataset.split_file is not None:
-        content = _read_split_file(dataset.split_file)
         whole = _whole_volumes(experiment)
-        _by_names(content, dataset.split_file, pairing.cases, whole, splits)
+        splits.add(parts_of_file(dataset.split_file, {"": pairing.cases}, whole))
     else:
         splits.cases.update(_by_share(pairing.cases, dataset.split, experiment.train.seed))
 
@@ -190,10 +195,10 @@ def _whole_volumes(experiment: Experiment) -> dict[str, list[str]]:
     if volume.images_dir is None or volume.masks_dir is None:
         return {}
     # Only here, as reading volumes takes a while to import.
-    from flexseg.dataset.volume_dataset import find_dataset, group_of_volume
+    from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume
 
     by_name: dict[str, list[str]] = defaultdict(list)
-    stems = list(find_dataset(volume.images_dir, volume.masks_dir).by_stem)
+    stems = list(find_pairs(volume.images_dir, volume.masks_dir).by_stem)
     for stem in stems:
         pattern, several = experiment.dataset.group, len(volume.axes) > 1
         by_name[group_of_volume(stem, pattern, several_axes=several)].append(stem)
@@ -236,13 +241,30 @@ def _read_split_file(path: Path) -> dict[str, list[Any]]:
     return content
 
 
-def _by_file_of_folders(path: Path, splits: Splits) -> None:
-    """Of the cases of each split's folder those that the file names.
+def parts_of_file(
+    path: Path,
+    folders: Mapping[str, tuple[Case, ...]],
+    whole: Mapping[str, list[str]] | None = None,
+) -> Splits:
+    """Of the cases of each folder those that a split file names.
 
-    A split without a folder of its own takes its cases from that of training.
+    A split without a folder takes its cases from that of training.
+
+    Parameters
+    ----------
+    folders : the cases of each split's folder, or all cases under the name "".
+    whole : volumes that have no slices among the cases, by their own name and that of their group.
+
+    Raises
+    ------
+    DataError : the file is missing or of another form, or names a case twice.
     """
-    folders = dict(splits.cases)
     content = _read_split_file(path)
+    if "" in folders:
+        splits = Splits()
+        _by_names(content, path, folders[""], whole or {}, splits)
+        return splits
+    splits = Splits({split: folders[split] for split in SPLITS if split in folders})
     for split, cases in folders.items():
         names = {
             key: ids
@@ -250,6 +272,7 @@ def _by_file_of_folders(path: Path, splits: Splits) -> None:
             if (own if (own := _FILE_NAMES.get(key, key)) in folders else "train") == split
         }
         _by_names(names, path, cases, {}, splits)
+    return splits
 
 
 def _by_names(

@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.labels import make_classes
+from flexseg.dataset.parallel import Progress, run_parallel
+from flexseg.dataset.volumes.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
-    Progress,
     check_group,
-    file_name,
     left_out,
-    make_classes,
     patient_of,
     refuse_equal_names,
-    run_parallel,
 )
 from flexseg.derive.folders import HEADER, image_pixels
 from flexseg.errors import DataError

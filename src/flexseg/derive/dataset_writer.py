@@ -6,14 +6,12 @@ image: where it comes from) and `dataset.json` (classes, and how it was made).
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +19,9 @@ from numpy.typing import NDArray
 from flexseg import __version__
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.labels import LabelClass
+from flexseg.dataset.description import DATASET_FILE
+from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.display import distinct_color
 from flexseg.files.images import encode_png
 from flexseg.outputs import (
     explain_os_errors,
@@ -34,15 +32,7 @@ from flexseg.outputs import (
     write_json,
 )
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
-DATASET_FILE = "dataset.json"
 LEFT_OUT = "slices_left_out"
-MAX_CLASSES = 255
-# Atlases of the whole body have somewhat over 100 structures, images many more values.
-MAX_FOUND = 128
-_MAX_ERRORS = 5
 
 
 @dataclass(frozen=True)
@@ -109,37 +99,6 @@ def classes_of_values(specs: Sequence[ClassSpec], found: Iterable[int]) -> tuple
             "the classes: --label VALUE=NAME.",
         )
     return make_classes([(f"label {value}", (value,)) for value in values])
-
-
-def make_classes(foreground: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[LabelClass, ...]:
-    """Background and named classes, with colours that ascend with the ids.
-
-    Programs that number the colours of a mask themselves, as `flexseg init` does, then give
-    the same ids.
-
-    Raises
-    ------
-    DataError : there are none, or more than 255.
-    """
-    count = len(foreground)
-    if not 0 < count <= MAX_CLASSES:
-        raise DataError(
-            f"{count} classes were found in the masks, expected 1 to {MAX_CLASSES}."
-            if count
-            else "No mask has any labelled pixel.",
-            "Check that these are the label files; --label VALUE=NAME chooses values.",
-        )
-    colors = sorted(distinct_color(i, count) for i in range(count))
-    background = LabelClass(0, "background", ((0, 0, 0),), (0,))
-    return (
-        background,
-        *(
-            LabelClass(i, name, (color,), values)
-            for i, ((name, values), color) in enumerate(
-                zip(foreground, colors, strict=True), start=1
-            )
-        ),
-    )
 
 
 def value_table(classes: Sequence[LabelClass], highest: int) -> NDArray[np.uint8]:
@@ -287,60 +246,6 @@ class DatasetWriter:
         )
         set_own_aside(self.output, DATASET_FILE)
         return Derived(self.output, len(rows), empty, self._classes, group, notes)
-
-
-def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
-    """The progress of one pass over the data as a part of the whole."""
-    return (lambda done, _: on_done(start + done, total)) if on_done else None
-
-
-def run_parallel(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    workers: int | None,
-    on_done: Progress | None,
-) -> list[Result]:
-    """`function` of every item, in order. At most `workers` items are in memory at once.
-
-    Threads, because decoding and encoding run outside of Python's lock.
-
-    Raises
-    ------
-    DataError : that of an item; where several fail, they are told together.
-    """
-    workers = workers or min(4, os.cpu_count() or 1)
-    results: list[Result] = []
-    failed: list[DataError] = []
-    pool = ThreadPoolExecutor(workers)
-    try:
-        futures = [pool.submit(function, item) for item in items]
-        for i, future in enumerate(futures, start=1):
-            try:
-                results.append(future.result())
-            except DataError as error:
-                failed.append(error)
-                if len(failed) == _MAX_ERRORS:
-                    break
-            if on_done:
-                on_done(i, len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if failed:
-        raise _together(failed)
-    return results
-
-
-def _together(failed: list[DataError]) -> DataError:
-    if len(failed) == 1:
-        return failed[0]
-    more = " or more" if len(failed) == _MAX_ERRORS else ""
-    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
-    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)
-
-
-def file_name(case_id: str) -> str:
-    """A case's id as (part of) a file name: parts of paths are joined by "_"."""
-    return case_id.replace("/", "_")
 
 
 def refuse_equal_names(names: Iterable[str], where: Path) -> None:

@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.mask_codes import (
+from flexseg.dataset.labels import make_classes
+from flexseg.dataset.name_patterns import NamePattern
+from flexseg.dataset.parallel import Progress, part_of, run_parallel
+from flexseg.dataset.volumes.pairing import file_name
+from flexseg.derive.dataset_writer import (
+    ClassSpec,
+    DatasetWriter,
+    Derived,
+    check_group,
+    left_out,
+    patient_of,
+    refuse_equal_names,
+)
+from flexseg.derive.mask_codes import (
     ColorClass,
     MaskCode,
     Unknown,
@@ -20,21 +33,6 @@ from flexseg.dataset.mask_codes import (
     code_of_labels,
     code_of_marks,
     find_code,
-)
-from flexseg.dataset.name_patterns import NamePattern
-from flexseg.derive.dataset_writer import (
-    ClassSpec,
-    DatasetWriter,
-    Derived,
-    Progress,
-    check_group,
-    file_name,
-    left_out,
-    make_classes,
-    part_of,
-    patient_of,
-    refuse_equal_names,
-    run_parallel,
 )
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, read_image

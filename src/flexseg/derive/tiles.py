@@ -11,16 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, Pairing, pair
+from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.statistics import SPLIT_FOLDERS, split_folders
-from flexseg.derive.dataset_writer import (
-    DatasetWriter,
-    Derived,
-    Progress,
-    check_group,
-    left_out,
-    patient_of,
-    run_parallel,
-)
+from flexseg.derive.dataset_writer import DatasetWriter, Derived, check_group, left_out, patient_of
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import MaskPixels, read_mask

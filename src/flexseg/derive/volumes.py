@@ -12,43 +12,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.name_patterns import NamePattern
+from flexseg.dataset.parallel import Progress, part_of, run_parallel
+from flexseg.dataset.volumes.pairing import (
+    GROUP,
+    GROUP_OF_AXES,
+    VolumePair,
+    VolumePairs,
+    file_name,
+    pair_volumes,
+    slice_name,
+)
 from flexseg.derive.dataset_writer import (
     LEFT_OUT,
     ClassSpec,
     DatasetWriter,
     Derived,
-    Progress,
     check_group,
     classes_of_values,
-    file_name,
     left_out,
-    part_of,
     patient_of,
     refuse_equal_names,
-    run_parallel,
     value_table,
 )
-from flexseg.errors import DataError
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import (
-    VOLUME_SUFFIXES,
-    is_series_folder,
     one_channel,
     read_labels,
     read_volume,
-    volume_stem,
 )
-from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.files.volumes.slices import SliceAxis
 from flexseg.outputs import refuse_overlap
 
 HEADER = (
     "image", "mask", "patient", "volume", "slice", "axis", "row_spacing_mm", "column_spacing_mm",
     "slice_spacing_mm", "black", "white", "classes", "source_image", "source_mask",
 )  # fmt: skip
-GROUP = r"^(.*)_\d+$"
-GROUP_OF_AXES = rf"^(.*)_(?:{'|'.join(ANATOMICAL_AXES)})_\d+$"
 _AIR_HU = -900
 _AXIAL = SliceAxis("axial")
 _PERCENTILES = Intensity("percentile", 0.5, 99.5)
@@ -87,94 +86,6 @@ class VolumeOptions:
     patient: str | None = None
     mask_colors: bool = False
     workers: int | None = None
-
-
-@dataclass(frozen=True)
-class VolumePair:
-    """An image volume and its labels; `id` names the slices."""
-
-    id: str
-    image: Path
-    label: Path
-
-
-@dataclass(frozen=True)
-class VolumePairs:
-    """The pairs found, and the names of what has no partner."""
-
-    pairs: tuple[VolumePair, ...]
-    images_without_label: tuple[str, ...] = ()
-    labels_without_image: tuple[str, ...] = ()
-
-
-def pair_volumes(
-    images: Path, labels: Path, image_name: str = "{id}", label_name: str = "{id}"
-) -> VolumePairs:
-    """Pair volumes by name patterns (see `NamePattern`), or two single volumes.
-
-    Raises
-    ------
-    DataError : nothing is found, nothing fits together, or names are ambiguous.
-    """
-    image_pattern = NamePattern.parse(image_name, VOLUME_SUFFIXES, "--image-name")
-    label_pattern = NamePattern.parse(label_name, VOLUME_SUFFIXES, "--label-name")
-    for path in (images, labels):
-        if not path.exists():
-            raise DataError("There is no such file or folder.", "Check the path.", str(path))
-    if _is_one(images):
-        if not _is_one(labels):
-            raise DataError(
-                "The image is one volume, the labels are a folder.",
-                "Give the label volume itself.",
-                str(labels),
-            )
-        name = images.name if images.is_dir() else volume_stem(images)
-        return VolumePairs((VolumePair(name, images, labels),))
-    if labels.is_file():
-        raise DataError(
-            "The labels are one volume, the images are a folder.",
-            "Give the image volume itself.",
-            str(images),
-        )
-    found = image_pattern.find(images, is_series_folder)
-    found_labels = label_pattern.find(labels, is_series_folder)
-    names = sorted(found_labels)
-    cases = image_pattern.ids(found)
-    partners = {case_id: label_pattern.of_case(case_id, names) for case_id in cases}
-    used = {name for of_case in partners.values() for name in of_case}
-    used_paths = {found_labels[name] for name in used}
-    # Where both lie in one folder, the pattern of the images may fit the labels as well.
-    cases = {case_id: path for case_id, path in cases.items() if path not in used_paths}
-    pairs, lonely = [], []
-    for case_id, path in cases.items():
-        of_case = [n for n in partners[case_id] if found_labels[n] != path]
-        if len(of_case) > 1:
-            raise DataError(
-                f"{len(of_case)} label volumes fit {path.name}: {', '.join(of_case)}.",
-                "Make --label-name tell them apart.",
-                str(labels),
-            )
-        if of_case:
-            pairs.append(VolumePair(case_id, path, found_labels[of_case[0]]))
-        else:
-            lonely.append(path.name)
-    if not pairs:
-        raise DataError(
-            f"No volume has labels: {len(found)} volumes were found for the images, "
-            f"{len(found_labels)} for the labels, and no names fit together.",
-            f"Volumes ({', '.join(VOLUME_SUFFIXES)}, or folders of DICOM files) are paired by "
-            "--image-name and --label-name, e.g. --label-name '{id}_seg'.",
-            str(images),
-        )
-    image_paths = {pair.image for pair in pairs}
-    rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
-    if images.resolve() == labels.resolve():
-        rest = []
-    return VolumePairs(tuple(pairs), tuple(lonely), tuple(rest))
-
-
-def _is_one(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and is_series_folder(path))
 
 
 @dataclass(frozen=True)
@@ -265,11 +176,6 @@ def derive_volumes(
             group=options.patient or (GROUP if len(options.axes) == 1 else GROUP_OF_AXES),
             notes=notes,
         )
-
-
-def slice_name(stem: str, axis: SliceAxis, number: int, axes: tuple[SliceAxis, ...]) -> str:
-    """The name without suffix of a slice of the volume `stem`, cut along `axis` among `axes`."""
-    return f"{stem}_{number:04d}" if len(axes) == 1 else f"{stem}_{axis.name}_{number:04d}"
 
 
 def _count_values(key: str, pair: VolumePair) -> Counter[int]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.batches.store import CaseReader, check_same_aspect
+from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case, pair
+from flexseg.dataset.cases import Case, check_same_aspect, pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import rounded

@@ -20,7 +20,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
-from flexseg.dataset.volume_dataset import find_dataset, group_of_volume, volume_of
+from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.evaluate import (
     FILES_TABLE,
@@ -67,7 +67,7 @@ def volume_cases(experiment: Experiment) -> tuple[Case, ...]:
     splits = find_splits(experiment, only=(split,))
     splits.raise_errors()
     splits.log()
-    known = find_dataset(v.images_dir, v.masks_dir).by_stem
+    known = find_pairs(v.images_dir, v.masks_dir).by_stem
     several, pattern = len(v.axes) > 1, experiment.dataset.group
     groups = {
         stem: group_of_volume(stem, pattern, several_axes=several)

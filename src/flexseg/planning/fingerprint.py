@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
+from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.looks import Progress
-from flexseg.dataset.reading import Source
+from flexseg.dataset.parallel import Progress
+from flexseg.dataset.reading import ImageDataset
 from flexseg.dataset.splits import SPLITS
 from flexseg.files.images import read_image, read_mask
 
@@ -158,11 +159,14 @@ class _CaseFigures:
 
 
 def take_fingerprint(
-    source: Source, on_case: Progress | None = None, limit: int = LIMIT
+    data: ImageDataset,
+    division: Division,
+    on_case: Progress | None = None,
+    limit: int = LIMIT,
 ) -> Fingerprint:
     """Measure a dataset.
 
-    Sizes, class shares and groups are those that `read_source` has found in all files; objects
+    Sizes, class shares and groups are those that `Dataset.open` has found in all files; objects
     and intensities are of at most `limit` training cases, which are read again, by threads with
     one case in memory each.
 
@@ -170,36 +174,35 @@ def take_fingerprint(
     ----------
     on_case : called with (done, total) while files are read.
     """
-    looks = {look.case.image: look for look in source.looks}
-    training = source.parts["train"]
+    training = division.parts["train"]
     chosen = _spread(training, limit)
-    labels = LabelMap.from_experiment(source.experiment())
-    crumb = _CRUMB if source.unknown_colors == "nearest" else 1
+    labels = data.labels
+    crumb = _CRUMB if data.unknown_colors == "nearest" else 1
 
     figures = []
     with ThreadPoolExecutor() as pool:
-        for one in pool.map(lambda c: _measure(c, labels, source.channels, crumb), chosen):
+        for one in pool.map(lambda c: _measure(c, labels, data.channels, crumb), chosen):
             figures.append(one)
             if on_case is not None:
                 on_case(len(figures), len(chosen))
 
-    facts = [looks[case.image].facts for case in source.cases]
-    sizes = [f.size for f in facts if f.size is not None]
+    looks = data.looks_of(division.cases)
+    sizes = [look.size for look in looks if look.size is not None]
     (size, frequency), *_ = Counter(sizes).most_common(1)
-    pixels = np.array([looks[case.image].facts.class_pixels for case in training], float)
-    spacings = _spacings(source)
-    groups = Counter(case.group for case in source.cases)
+    pixels = np.array([look.class_pixels for look in data.looks_of(training)], float)
+    spacings = _spacings(data.folder, division.cases)
+    groups = Counter(case.group for case in division.cases)
     return Fingerprint(
-        cases={split: len(source.parts[split]) for split in SPLITS},
+        cases={split: len(division.parts[split]) for split in SPLITS},
         heights=Spread.ends([height for height, _ in sizes]),
         widths=Spread.ends([width for _, width in sizes]),
         common_size=size,
         common_share=frequency / len(sizes),
         spacing=(spacings[0], spacings[1]) if spacings else None,
         slice_spacing=spacings[2] if len(spacings) > 2 else None,
-        channels=source.channels,
-        gray=source.gray,
-        dtypes=dict(Counter(look.dtype for look in source.looks)),
+        channels=data.channels,
+        gray=data.gray,
+        dtypes=dict(Counter(look.dtype for look in looks)),
         intensities=_intensities([one.values for one in figures]),
         classes=tuple(_class_figures(c.id, c.name, pixels, figures) for c in labels.foreground),
         empty_share=float((pixels[:, 1:].sum(axis=1) == 0).mean()),
@@ -283,13 +286,13 @@ def _class_figures(
     )
 
 
-def _spacings(source: Source) -> list[Spread]:
+def _spacings(folder: Path, cases: Sequence[Case]) -> list[Spread]:
     """mm between rows, columns and slices, of the manifest of a derived dataset; [] without."""
     columns = ("row_spacing_mm", "column_spacing_mm", "slice_spacing_mm")
     try:
-        text = (source.dataset / MANIFEST).read_text(encoding="utf-8-sig")
+        text = (folder / MANIFEST).read_text(encoding="utf-8-sig")
         rows = list(csv.DictReader(text.splitlines()))
-        used = {case.image.name for case in source.cases}
+        used = {case.image.name for case in cases}
         rows = [row for row in rows if Path(row["image"]).name in used]
         return [Spread.ends([float(row[column]) for row in rows]) for column in columns]
     except (OSError, ValueError, KeyError, TypeError, IndexError):

@@ -11,15 +11,9 @@ import numpy as np
 
 from flexseg.batches.neighbours import neighbour_files, warn_of_lone
 from flexseg.dataset.cases import Case, pair
+from flexseg.dataset.description import Description, VolumeCut, description
 from flexseg.dataset.statistics import split_folders
-from flexseg.dataset.survey import (
-    Description,
-    Survey,
-    VolumeCut,
-    description,
-    found_classes,
-    survey,
-)
+from flexseg.dataset.survey import Survey, found_classes, survey
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.outputs import make_folder, set_aside, write_text
@@ -206,7 +200,7 @@ def _config_text(
             "[[mask.classes]]",
             f"id = {c.id}",
             f"name = {json.dumps(c.name, ensure_ascii=False)}{remark}",
-            f"color = [{', '.join(map(str, c.color))}]",
+            f"color = [{', '.join(map(str, c.colors[0]))}]",
             *(
                 []
                 if not c.values

@@ -80,7 +80,7 @@ def make_plan(
     ----------
     dataset : folder of images and masks, or of volumes and label volumes.
     seconds : for the training.
-    split_file, group : see `read_source`.
+    split_file, group : see `Dataset.open` and `Dataset.divide`.
     stage : told what is going on.
     training : tells the seconds for the training when all costs are known, where `seconds` is for
         more than that.

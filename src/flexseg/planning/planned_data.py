@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexseg.config.findings import Finding, Severity
+from flexseg.config.findings import Finding
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.mirrors import Flip
-from flexseg.dataset.reading import Source, read_source
+from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SplitName, find_splits
-from flexseg.dataset.volumes.source import (
-    VolumeSource,
-    read_volumes_source,
-    volume_choices,
-    volume_folders,
-)
+from flexseg.dataset.volumes.division import note
 from flexseg.errors import ConfigError
-from flexseg.outputs import make_folder, set_aside, write_json
+from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
+from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
 
 SPLIT_FILE = "split.json"
@@ -80,21 +77,26 @@ def read_data(
 
     Raises
     ------
-    ConfigError, DataError : see `read_source` and `read_volumes_source`.
+    ConfigError : `output` lies among the data, or `group` is no regular expression.
+    DataError : see `Dataset.open` and `Dataset.divide`.
     """
-    if volume_folders(dataset) is None:
-        source = read_source(dataset, split_file=split_file, group=group)
-        _refuse_among(source, output)
-        return _of_images(source, output)
-    volumes = read_volumes_source(dataset, output, split_file=split_file, group=group)
-    stage("Cutting the volumes into slices")
-    return _of_volumes(volumes, cut(volumes, output), output)
+    data = Dataset.open(dataset, group)
+    _refuse_among(data, output)
+    division = data.divide(split_file)
+    if isinstance(data, VolumeDataset):
+        plan = plan_volumes(data, division)
+        stage("Cutting the volumes into slices")
+        return _of_volumes(plan, cut(plan, output), output)
+    return _of_images(data, division, output)
 
 
-def _refuse_among(source: Source, output: Path) -> None:
+def _refuse_among(data: ImageDataset | VolumeDataset, output: Path) -> None:
     """Results among the images would be taken for images by whoever reads the folder next."""
+    if isinstance(data, VolumeDataset):
+        refuse_overlap({"--output": output}, [data.pairs.images, data.pairs.labels])
+        return
     target = output.resolve()
-    for own in source.folders.values():
+    for own in data.layout.folders.values():
         for folder in (own.images.resolve(), own.masks.resolve()):
             if target == folder or folder in target.parents:
                 raise ConfigError(
@@ -104,55 +106,55 @@ def _refuse_among(source: Source, output: Path) -> None:
                 )
 
 
-def _of_images(source: Source, output: Path) -> PlannedData:
+def _of_images(data: ImageDataset, division: Division, output: Path) -> PlannedData:
     written = None
-    if source.needs_split_file:
+    if division.needs_file:
         make_folder(output)
         written = output / SPLIT_FILE
         set_aside(written)
-        write_json(written, source.split)
-    sections = source.sections(written)
-    if (images := _to_predict(source)) is not None:
+        write_json(written, division.ids)
+    sections = data.sections(division, written)
+    if (images := _to_predict(data)) is not None:
         sections["infer"] = {"images_dir": images}
     reasons = {
-        "dataset.split_file": source.split_reason,
-        "dataset.group": source.group_reason,
-        "model.num_classes": "with the background" if len(source.classes) > 1 else "one class",
+        "dataset.split_file": division.reason,
+        "dataset.group": data.group_reason,
+        "model.num_classes": "one class" if data.labels.binary else "with the background",
         "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
         "image.window": "the values that become black and white, of all training images",
         "mask.unknown_colors": "blended or compressed masks: the nearest class"
-        if source.unknown_colors == "nearest"
+        if data.unknown_colors == "nearest"
         else "a mask value in no class is an error",
     }
-    fingerprint = take_fingerprint(source)
-    labels = LabelMap.from_experiment(source.experiment(written))
-    train = source.parts.get("train", ())
+    fingerprint = take_fingerprint(data, division)
+    parts = division.parts
     return PlannedData(
         output=output,
         choices=_choices(sections, reasons),
         classes=sections["mask"]["classes"],
-        channels=source.channels,
+        channels=data.channels,
         size=(fingerprint.widths.median, fingerprint.heights.median),
         breadth=_breadth(fingerprint),
-        training=len(train),
-        validation=len(source.parts.get("valid", ())),
-        test=len(source.parts.get("test", ())),
+        training=len(parts["train"]),
+        validation=len(parts["valid"]),
+        test=len(parts["test"]),
         rarest=min((c.case_share for c in fingerprint.classes), default=1.0),
-        flips=flips(labels, train),
+        flips=flips(data.labels, parts["train"]),
         volumes=0,
         facts=describe(fingerprint),
         fingerprint=fingerprint.as_dict(),
-        findings=source.findings,
+        findings=(*data.findings, *division.findings),
     )
 
 
-def _to_predict(source: Source) -> Path | None:
+def _to_predict(data: ImageDataset) -> Path | None:
     """The test images, else all; None where other files than images lie among them."""
-    if "test" not in source.folders and source.layout.unlabeled:
-        return source.layout.unlabeled[-1].absolute()  # the last split is that for the test
-    folders = source.folders.get("test") or source.folders.get("") or source.folders["train"]
+    layout = data.layout
+    if "test" not in layout.folders and layout.unlabeled:
+        return layout.unlabeled[-1].absolute()  # the last split is that for the test
+    folders = layout.folders.get("test") or layout.folders.get("") or layout.folders["train"]
     # Of an image that is there in several formats, only the config says which one to take.
-    unclear = folders.mixed or source.layout.image_format != "auto"
+    unclear = folders.mixed or layout.image_format != "auto"
     return None if unclear else folders.images.absolute()
 
 
@@ -171,26 +173,26 @@ def _breadth(fingerprint: Fingerprint) -> float | None:
     return min(found, default=None)
 
 
-def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> PlannedData:
+def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedData:
     classes = [
         {"id": c.id, "name": c.name, "color": list(c.colors[0]), "values": list(c.values)}
-        for c in source.classes[1:]
+        for c in plan.data.labels.foreground
     ]
     choices = [
-        *volume_choices(source),
+        *volume_choices(plan),
         Choice("model", "num_classes", len(classes) + 1 if len(classes) > 1 else 1,
                "with the background" if len(classes) > 1 else "one class"),
         Choice("dataset", "images_dir", slices.images_dir, "slices of the volumes"),
         Choice("dataset", "masks_dir", slices.masks_dir, ""),
         Choice("dataset", "split_file", slices.split_file, "divided by volume, never by slice"),
-        Choice("dataset", "group", source.group, source.reasons["group"]),
+        Choice("dataset", "group", plan.group, plan.reasons["group"]),
         Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
     ]  # fmt: skip
-    evaluated: SplitName = "test" if source.split["test"] else "valid"
+    evaluated: SplitName = "test" if plan.volumes["test"] else "valid"
     if evaluated == "valid":
         why = "there are no test volumes, so these scores are too good"
         choices.append(Choice("model", "evaluation", evaluated, why))
-    sizes = source.facts["slices"].values()
+    sizes = plan.facts["slices"].values()
     # Slices of several axes share one network, so it is square.
     side = max(length for axis in sizes for length in axis["median_size"])
     side = -(-side // _SLICE_MULTIPLE) * _SLICE_MULTIPLE
@@ -200,18 +202,18 @@ def _of_volumes(source: VolumeSource, slices: CutSlices, output: Path) -> Planne
         output=output,
         choices=choices,
         classes=classes,
-        channels=2 * source.neighbours + 1,
+        channels=2 * plan.neighbours + 1,
         size=(side, side),
         breadth=None,
         training=len(cases["train"]),
         validation=len(cases.get("valid", ())),
-        test=len(source.split[evaluated]),
+        test=len(plan.volumes[evaluated]),
         rarest=slices.rarest,
-        flips=_flips_of_slices(source.axes, LabelMap.from_experiment(experiment), cases["train"]),
+        flips=_flips_of_slices(plan.axes, LabelMap.from_experiment(experiment), cases["train"]),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
-        facts=_volume_facts(source),
-        fingerprint=source.facts,
-        findings=(*source.findings, *map(_note, (*source.notes, *slices.notes))),
+        facts=describe_volumes(plan),
+        fingerprint=plan.facts,
+        findings=(*plan.findings, *map(note, slices.notes)),
     )
 
 
@@ -236,34 +238,3 @@ def sections_of(
         sections.setdefault(choice.section, {})[choice.key] = choice.value
     sections.setdefault("mask", {})["classes"] = list(classes)
     return sections
-
-
-def _volume_facts(source: VolumeSource) -> list[tuple[str, str]]:
-    """The figures of volumes in words."""
-    facts = source.facts
-    counts = {name: len(volumes) for name, volumes in source.split.items()}
-    shape, spacing = facts["shape"]["median"], facts["spacing_mm"]["median"]
-    lines = [
-        ("volumes", ", ".join(f"{count} {name}" for name, count in counts.items())),
-        ("size", f"{_product(shape[::-1], 'd')} voxels (x, y, z; median)"),
-        ("spacing", f"{_product(spacing[::-1], 'g')} mm"),
-        ("modality", facts["modality"]),
-    ]
-    for c in facts["classes"]:
-        ml = "" if c["median_ml"] is None else f", {c['median_ml']:.3g} ml"
-        lines.append(
-            (
-                f"class {c['id']} ({c['name']})",
-                f"{100 * c['voxel_share']:.3g} % of the voxels, in {c['volumes']} of "
-                f"{counts['train']} training volumes{ml} (median)",
-            )
-        )
-    return lines
-
-
-def _product(values: Sequence[float], kind: str) -> str:
-    return " x ".join(f"{round(v) if kind == 'd' else v:{kind}}" for v in values)
-
-
-def _note(text: str) -> Finding:
-    return Finding(Severity.NOTE, "data", "volumes", "dataset", text, "")

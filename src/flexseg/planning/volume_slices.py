@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.dataset.volumes.source import Progress, VolumeSource
+from flexseg.dataset.parallel import Progress
 from flexseg.derive.dataset_writer import ClassSpec, Derived
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.outputs import write_json
+from flexseg.planning.volume_plan import VolumePlan
 
 _SLICES = "slices"
 
 
 @dataclass(frozen=True)
 class CutSlices:
-    """The slices of a source's training and validation volumes as a dataset.
+    """The slices of a plan's training and validation volumes as a dataset.
 
     Attributes
     ----------
@@ -46,7 +47,7 @@ class _Slice:
     classes: frozenset[int]
 
 
-def cut(source: VolumeSource, output: Path, on_case: Progress | None = None) -> CutSlices:
+def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutSlices:
     """Cut the training and validation volumes into `output`/slices, and write a split file there.
 
     Test volumes need no slices, as they are evaluated whole. Slices without any label train only
@@ -57,37 +58,39 @@ def cut(source: VolumeSource, output: Path, on_case: Progress | None = None) -> 
     DataError : training or validation volumes have no slices.
     DataError, ConfigError, ResourceError : see `derive_volumes`.
     """
-    dataset = source.dataset
-    wanted = {stem for name in ("train", "valid") for stem in source.split.get(name, ())}
+    pairs = plan.data.pairs
+    wanted = {stem for name in ("train", "valid") for stem in plan.volumes[name]}
     options = VolumeOptions(
-        axes=tuple(SliceAxis(axis) for axis in source.axes),
-        intensity=Intensity.parse(source.intensity),
-        labels=tuple(ClassSpec(c.name, c.values) for c in source.classes[1:]),
-        channel=source.channel,
+        axes=tuple(SliceAxis(axis) for axis in plan.axes),
+        intensity=Intensity.parse(plan.intensity),
+        labels=tuple(ClassSpec(c.name, c.values) for c in plan.data.labels.foreground),
+        channel=plan.channel,
     )
-    by_stem = dataset.by_stem
+    by_stem = pairs.by_stem
     derived = derive_volumes(
-        dataset.images,
-        dataset.labels,
+        pairs.images,
+        pairs.labels,
         output / _SLICES,
         options,
-        image_name=dataset.image_name,
-        label_name=dataset.label_name,
+        image_name=pairs.image_name,
+        label_name=pairs.label_name,
         only={by_stem[stem].id for stem in wanted},
         on_done=on_case,
     )
     slices = _slices(derived.output / "manifest.csv")
-    train, notes = _thinned([s for s in slices if s.volume in source.split["train"]])
-    valid = [s for s in slices if s.volume in source.split["valid"]]
+    train, notes = _thinned([s for s in slices if s.volume in plan.volumes["train"]])
+    valid = [s for s in slices if s.volume in plan.volumes["valid"]]
     for name, own in (("training", train), ("validation", valid)):
         if not own:
             raise DataError(
-                f"The {name} volumes have no slices.", "Give other volumes.", str(dataset.images)
+                f"The {name} volumes have no slices.", "Give other volumes.", str(pairs.images)
             )
     split_file = derived.output / "split.json"
     ids = {"train": [s.name for s in train], "valid": [s.name for s in valid]}
-    write_json(split_file, {**source.split, **ids})
-    shares = [sum(c.id in s.classes for s in train) / len(train) for c in source.classes[1:]]
+    write_json(split_file, {**plan.volumes, **ids})
+    shares = [
+        sum(c.id in s.classes for s in train) / len(train) for c in plan.data.labels.foreground
+    ]
     return CutSlices(
         derived.output / "images",
         derived.output / "masks",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
-from flexseg.dataset.volume_dataset import volume_of
+from flexseg.dataset.volumes.pairing import volume_of
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png
 from flexseg.files.preprocess import Preprocessing

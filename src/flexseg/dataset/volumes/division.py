@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import SHARES, divide_cases
+from flexseg.dataset.dividing import SHARES, Division, Parts, divide_cases
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
 from flexseg.dataset.volumes.scans import Survey
@@ -18,85 +19,129 @@ from flexseg.errors import DataError
 
 _VALIDATION = 0.2
 
-VolumeSplit = dict[SplitName, tuple[str, ...]]
 
-
-def split_volumes(
-    survey: Survey, cases: Sequence[Case], names: Mapping[str, str], path: Path | None
-) -> tuple[VolumeSplit, list[str]]:
-    """The volumes of each split, and notes.
+def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Division:
+    """The volumes that a split file gives to each split.
 
     Parameters
     ----------
-    cases : the volumes, in groups that stay together.
-    names : the groups as a split file calls them, by volume.
-    path : the split file.
+    patients : the groups as a split file calls them, by volume.
 
     Raises
     ------
-    DataError : the file does not fit, there are too few volumes, or none for training is labelled.
+    DataError : the file is of another form, or a volume stands in two splits.
     """
-    notes: list[str] = []
-    if path is None:
-        split = _made_split(survey, cases, SHARES)
+    known = {case.id: case for case in cases}
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for stem, patient in patients.items():
+        by_name[patient].append(stem)
+    by_name |= {stem: [stem] for stem in patients}
+    parts: Parts = {}
+    seen: dict[str, str] = {}
+    missing = []
+    for name, entries in read_split_file(path).items():
+        chosen = []
+        for entry in entries:
+            found = by_name.get(entry, [])
+            chosen += found
+            if not found:
+                missing.append(entry)
+        for stem in chosen:
+            if seen.setdefault(stem, name) != name:
+                raise DataError(
+                    f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
+                    "A volume may be in one split only.",
+                    str(path),
+                )
+        # A volume may be named twice, or by its own name and by that of its group.
+        parts[name] = tuple(known[stem] for stem in dict.fromkeys(chosen))
+    notes = [f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."]
+    findings = map(note, notes if missing else ())
+    return Division(parts, f"as {path.name} says", path, findings=tuple(findings))
+
+
+def completed(
+    given: Division | None, cases: Sequence[Case], presence: NDArray[np.bool_], folder: Path
+) -> Division:
+    """A division with training and validation; there may be no test volumes.
+
+    Parameters
+    ----------
+    cases : all volumes, in groups that stay together.
+    presence : [volumes, classes], whether a volume shows a class.
+
+    Raises
+    ------
+    DataError : there are too few volumes, or none for training is labelled.
+    """
+    notes = []
+    parts = dict(given.parts) if given else {}
+    reason = given.reason if given else ""
+    if given is None:
+        parts = _divided(cases, presence, SHARES)
+        reason = "volumes are divided by group, classes evenly"
         notes.append("No split is given: volumes are divided by group, classes evenly.")
-    else:
-        split, notes = _given_split(path, names)
-    if not split.get("valid"):
-        known = [case for case in cases if case.id in split.get("train", ())]
-        split |= _made_split(survey, known, (1 - _VALIDATION, _VALIDATION))
+    if not parts.get("valid"):
+        chosen = set(parts.get("train", ()))
+        rows = [i for i, case in enumerate(cases) if case in chosen]
+        parts |= _divided([cases[i] for i in rows], presence[rows], (1 - _VALIDATION, _VALIDATION))
         notes.append(
             "No validation volumes are named: a fifth of the training volumes is held out."
         )
-    empty = [name for name in ("train", "valid") if not split.get(name)]
-    if empty:
+    where = str(given.split_file if given else folder)
+    if empty := [name for name in ("train", "valid") if not parts.get(name)]:
         raise DataError(
             f"{len(cases)} volumes of {len({case.group for case in cases})} group(s) cannot fill "
             f"the {' and '.join(empty)} split.",
             "Give more volumes, at least two of different patients; equal ones count as one.",
-            str(path or ""),
+            where,
         )
-    if not survey.only(split["train"]).values:
+    training = set(parts["train"])
+    if not presence[[case in training for case in cases]].any():
         raise DataError(
-            f"No training volume has any label: {examples(list(split['train']))}.",
+            f"No training volume has any label: {examples([c.id for c in parts['train']])}.",
             "Put volumes with labels into train.",
-            str(path or ""),
+            where,
         )
-    if not split.get("test"):
+    if not parts.get("test"):
         notes.append("There are no test volumes: scores can only be of the validation set.")
-    used = {stem for stems in split.values() for stem in stems}
-    if unused := [case.id for case in cases if case.id not in used]:
+    used = {case for own in parts.values() for case in own}
+    if unused := [case.id for case in cases if case not in used]:
         notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
-    return {name: split.get(name, ()) for name in SPLITS}, notes
+    exact = given is not None and parts == given.parts
+    return Division(
+        {name: parts.get(name, ()) for name in SPLITS},
+        reason,
+        given.split_file if given and exact else None,
+        not exact,
+        (*(given.findings if given else ()), *map(note, notes)),
+    )
 
 
-def _made_split(survey: Survey, cases: Sequence[Case], shares: Sequence[float]) -> VolumeSplit:
+def _divided(cases: Sequence[Case], presence: NDArray[np.bool_], shares: Sequence[float]) -> Parts:
     """Volumes by group into as many splits as there are shares; every class in its share."""
     count = len({case.group for case in cases})
     if count < 2:
-        return {"train": tuple(case.id for case in cases)}
-    values = survey.values
-    presence = np.array([[v in survey.scans[c.id].counts for v in values] for c in cases])
+        return {"train": tuple(cases)}
     wanted = dict(zip(SPLITS[:count], shares, strict=False))
     # Equal volumes are of one group already.
-    digests = {case.id: case.id for case in cases}
-    made = divide_cases(cases, presence, digests, wanted)
-    return {name: tuple(case.id for case in own) for name, own in made.items()}
+    return divide_cases(cases, presence, [""] * len(cases), wanted)
 
 
 def absent_classes(
-    split: VolumeSplit, survey: Survey, classes: Sequence[LabelClass]
+    parts: Mapping[SplitName, Sequence[str]], survey: Survey, classes: Iterable[LabelClass]
 ) -> list[Finding]:
     """What tells of classes that no volume of a split shows.
 
     Parameters
     ----------
-    classes : background first.
+    parts : the names of the volumes.
+    classes : of the foreground.
     """
     findings = []
-    for name, stems in split.items():
+    for name, stems in parts.items():
         shown = survey.only(stems).values
-        absent = [f"{c.id} ({c.name})" for c in classes[1:] if not {*c.values} & {*shown}]
+        absent = [f"{c.id} ({c.name})" for c in classes if not {*c.values} & {*shown}]
         if stems and absent:
             findings.append(
                 Finding(
@@ -116,30 +161,6 @@ def absent_classes(
     return findings
 
 
-def _given_split(path: Path, groups: Mapping[str, str]) -> tuple[VolumeSplit, list[str]]:
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for stem, group in groups.items():
-        by_name[group].append(stem)
-    by_name |= {stem: [stem] for stem in groups}
-    split: VolumeSplit = {}
-    seen: dict[str, str] = {}
-    missing = []
-    for name, entries in read_split_file(path).items():
-        chosen = []
-        for entry in entries:
-            found = by_name.get(entry, [])
-            chosen += found
-            if not found:
-                missing.append(entry)
-        for stem in chosen:
-            if seen.setdefault(stem, name) != name:
-                raise DataError(
-                    f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
-                    "A volume may be in one split only.",
-                    str(path),
-                )
-        # A volume may be named twice, or by its own name and by that of its group.
-        split[name] = tuple(dict.fromkeys(chosen))
-    if not missing:
-        return split, []
-    return split, [f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."]
+def note(text: str) -> Finding:
+    """What a person should know of a dataset of volumes."""
+    return Finding(Severity.NOTE, "data", "volumes", "dataset", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flexseg.dataset.labels import LabelClass
-from flexseg.derive.dataset_writer import run_parallel
-from flexseg.derive.volumes import VolumePair
+from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
+from flexseg.dataset.parallel import Progress, run_parallel
+from flexseg.dataset.volumes.pairing import VolumePair
+from flexseg.errors import DataError
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.slices import to_lps
 
-Progress = Callable[[int, int], None]
 # Grey values and objects of so many volumes tell those of all; reading more takes minutes.
 _SAMPLED = 40
 _FOREGROUND = 20_000
@@ -219,6 +219,31 @@ def survey_images(
     items = [(survey.scans[stem], pairs[stem]) for stem in sampled]
     known = {scan.stem: scan for scan in run_parallel(_with_image, items, None, None)}
     return Survey(survey.scans | known)
+
+
+def volume_classes(survey: Survey, names: Mapping[int, str]) -> tuple[LabelClass, ...]:
+    """The foreground classes, one per label value.
+
+    Parameters
+    ----------
+    names : of some values.
+
+    Raises
+    ------
+    DataError : no volume has labels, or so many that these are images.
+    """
+    values = survey.values
+    if not values:
+        raise DataError("No label volume has any label.", "Check that these are the labels.")
+    if len(values) > MAX_FOUND:
+        raise DataError(
+            f"The labels have {len(values)} different values: are they images?",
+            "Check which folder is which.",
+        )
+    named = [names.get(value, f"label {value}") for value in values]
+    if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:
+        named = [f"label {value}" for value in values]
+    return make_classes([(name, (value,)) for name, value in zip(named, values, strict=True)])[1:]
 
 
 def _scan(item: tuple[str, VolumePair]) -> Scan:

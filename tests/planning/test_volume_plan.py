@@ -13,18 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import neighbour_files
-from flexseg.config.findings import Severity
+from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.layout import volume_folders
+from flexseg.dataset.reading import Dataset, VolumeDataset
 from flexseg.dataset.splits import find_splits
-from flexseg.dataset.volume_dataset import volume_of
-from flexseg.dataset.volumes.source import (
-    VolumeSource,
-    read_volumes_source,
-    volume_choices,
-    volume_folders,
-)
+from flexseg.dataset.volumes.pairing import volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.read import write_volume
@@ -33,6 +29,7 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.planning.network import natural_shape
 from flexseg.planning.planned_data import read_data, sections_of
 from flexseg.planning.recipe_choices import recipe_choices
+from flexseg.planning.volume_plan import VolumePlan, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import cut
 
 CUBE = (1.0, 1.0, 1.0)
@@ -71,8 +68,18 @@ def _write(
     return dataset
 
 
-def _source(dataset: Path, **options: Any) -> VolumeSource:
-    return read_volumes_source(dataset, dataset.parent / "plan", **options)
+def _plan(dataset: Path, split_file: Path | None = None, **options: Any) -> VolumePlan:
+    data = Dataset.open(dataset, **options)
+    assert isinstance(data, VolumeDataset)
+    return plan_volumes(data, data.divide(split_file))
+
+
+def _warnings(plan: VolumePlan) -> list[Finding]:
+    return [f for f in plan.findings if f.severity is Severity.WARNING]
+
+
+def _notes(plan: VolumePlan) -> list[str]:
+    return [f.what for f in plan.findings if f.severity is Severity.NOTE]
 
 
 NAMES = [f"p{i:02d}" for i in range(10)]
@@ -91,12 +98,10 @@ class TestRecognition:
     def test_layouts(self, tmp_path: Path, folders: tuple[str, str], image_end: str) -> None:
         dataset = _write(tmp_path / "d", NAMES[:4], folders=folders, image_end=image_end)
         assert volume_folders(dataset) == (dataset / folders[0], dataset / folders[1])
-        assert sorted(_source(dataset).survey.scans) == NAMES[:4]
+        assert sorted(_plan(dataset).data.survey.scans) == NAMES[:4]
 
     def test_images_are_no_volumes(self, small_dataset_like: Path) -> None:
         assert volume_folders(small_dataset_like) is None
-        with pytest.raises(DataError, match="no dataset of volumes"):
-            _source(small_dataset_like)
 
     @pytest.fixture
     def small_dataset_like(self, tmp_path: Path) -> Path:
@@ -108,20 +113,20 @@ class TestRecognition:
     def test_results_do_not_go_into_the_data(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         with pytest.raises(ConfigError):
-            read_volumes_source(dataset, dataset)
+            read_data(dataset, dataset, split_file=None, group=None, stage=lambda text: None)
 
     def test_labels_on_another_grid_are_refused(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         write_volume(dataset / "masks" / "p01.nii.gz", Volume(_block((16, 18, 20)), (2, 2, 2)))
         with pytest.raises(DataError, match="another grid"):
-            _source(dataset)
+            _plan(dataset)
 
     def test_images_in_the_place_of_labels_are_refused(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         noise = np.arange(16 * 18 * 20, dtype=np.uint16).reshape(16, 18, 20)
         write_volume(dataset / "masks" / "p01.nii.gz", Volume(noise))
         with pytest.raises(DataError, match="different values: are they images"):
-            _source(dataset)
+            _plan(dataset)
 
 
 class TestDecisions:
@@ -142,28 +147,28 @@ class TestDecisions:
         spacing: tuple[float, float, float],
         axes: tuple[str, ...],
     ) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:3], shape=shape, spacing=spacing))
-        assert source.axes == axes
+        plan = _plan(_write(tmp_path / "d", NAMES[:3], shape=shape, spacing=spacing))
+        assert plan.axes == axes
 
     def test_ct_gets_the_window_of_its_classes(self, tmp_path: Path) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:4], ct=True))
-        assert source.facts["modality"] == "CT"
-        centre, width = map(float, source.intensity.split("/"))
+        plan = _plan(_write(tmp_path / "d", NAMES[:4], ct=True))
+        assert plan.facts["modality"] == "CT"
+        centre, width = map(float, plan.intensity.split("/"))
         assert 199 <= centre - width / 2 <= 202
         assert 298 <= centre + width / 2 <= 300
 
     def test_others_get_z_scores(self, tmp_path: Path) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:4]))
-        assert (source.intensity, source.facts["modality"]) == ("zscore", "MRI or other")
+        plan = _plan(_write(tmp_path / "d", NAMES[:4]))
+        assert (plan.intensity, plan.facts["modality"]) == ("zscore", "MRI or other")
 
     def test_of_several_channels_the_first(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         for i, path in enumerate((dataset / "images").iterdir()):
             write_volume(path, Volume(np.full((16, 18, 20, 2), i, np.int16)))
-        source = _source(dataset)
-        assert source.channel == 0
-        assert any("2 channels" in note for note in source.notes)
-        chosen = {(c.section, c.key): c.value for c in volume_choices(source)}
+        plan = _plan(dataset)
+        assert plan.channel == 0
+        assert any("2 channels" in note for note in _notes(plan))
+        chosen = {(c.section, c.key): c.value for c in volume_choices(plan)}
         assert chosen["infer3d", "channel"] == 0
 
     @pytest.mark.parametrize("labels", [{"1": "liver", "5": "tumour"}, {"liver": 1, "tumour": 5}])
@@ -172,15 +177,15 @@ class TestDecisions:
         both[8] *= 5
         dataset = _write(tmp_path / "d", NAMES[:3], labels=both)
         (dataset / "dataset.json").write_text(json.dumps({"labels": labels | {"background": 0}}))
-        classes = _source(dataset).classes
+        classes = _plan(dataset).data.classes
         assert [(c.id, c.name, c.values) for c in classes[1:]] == [
             (1, "liver", (1,)),
             (2, "tumour", (5,)),
         ]
 
     def test_choices_make_a_config(self, tmp_path: Path) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:4]))
-        choices = volume_choices(source)
+        plan = _plan(_write(tmp_path / "d", NAMES[:4]))
+        choices = volume_choices(plan)
         sections: dict[str, dict[str, Any]] = {}
         for choice in choices:
             assert choice.reason and "\n" not in choice.reason
@@ -195,7 +200,7 @@ class TestDecisions:
         two[2:4, 2:4, 2:4] = 1
         two[10:12, 10:12, 10:12] = 1
         dataset = _write(tmp_path / "d", NAMES[:4], labels=two, spacing=(0.5, 1, 1))
-        facts = json.loads(json.dumps(_source(dataset).facts))
+        facts = json.loads(json.dumps(_plan(dataset).facts))
         assert facts["volumes"] == 4
         assert facts["shape"]["median"] == [16, 18, 20]
         assert facts["spacing_mm"]["median"] == [1, 1, 0.5]
@@ -232,7 +237,7 @@ class TestTrainingAlone:
                     grey = np.full(truth.shape, 700, np.int16)
                     write_volume(dataset / "masks" / f"{stem}.nii.gz", Volume(truth))
                     write_volume(dataset / "images" / f"{stem}.nii.gz", Volume(grey))
-            made.append(_source(dataset))
+            made.append(_plan(dataset))
         one, other = made
         assert other.facts["modality"] == "CT"
         assert other.intensity == one.intensity != "zscore"
@@ -260,7 +265,7 @@ class TestCopies:
         _copy(dataset, "p00", "copy", anew=anew)
         split = {"train": NAMES[:2], "valid": NAMES[2:3], "test": ["p03", "copy"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        (finding,) = _source(dataset).findings
+        (finding,) = _warnings(_plan(dataset))
         assert finding.items == ("test copy = train p00",)
         assert finding.severity is Severity.WARNING
 
@@ -268,22 +273,22 @@ class TestCopies:
         dataset = _write(tmp_path / "d", NAMES[:4])
         for i, name in enumerate(NAMES[:4]):
             _copy(dataset, name, f"copy{i}", anew=False)
-        source = _source(dataset)
-        assert source.findings == ()
-        for stems in source.split.values():
+        plan = _plan(dataset)
+        assert _warnings(plan) == []
+        for stems in plan.volumes.values():
             assert {f"p0{s[-1]}" for s in stems if "copy" in s} == {s for s in stems if s[0] == "p"}
 
     def test_none_are_none(self, tmp_path: Path) -> None:
-        assert _source(_write(tmp_path / "d", NAMES[:4])).findings == ()
+        assert _warnings(_plan(_write(tmp_path / "d", NAMES[:4]))) == []
 
     def test_patients_across_given_splits_are_told(self, tmp_path: Path) -> None:
         names = ["p1_a", "p1_b", "p2_a", "p2_b", "p3_a"]
         dataset = _write(tmp_path / "d", names)
         split = {"train": names[:3], "valid": names[3:4], "test": names[4:]}
         (dataset / "split.json").write_text(json.dumps(split))
-        (finding,) = _source(dataset, group=r"^p\d").findings
+        (finding,) = _warnings(_plan(dataset, group=r"^p\d"))
         assert (finding.code, finding.items) == ("groups-across-splits", ("p2",))
-        assert _source(dataset).findings == ()
+        assert _warnings(_plan(dataset)) == []
 
 
 class TestSplit:
@@ -291,13 +296,13 @@ class TestSplit:
         dataset = _write(tmp_path / "d", NAMES[:6])
         split = {"train": NAMES[:3], "val": [NAMES[3]], "test": [NAMES[4], "x"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        source = _source(dataset)
-        assert source.split == {
+        plan = _plan(dataset)
+        assert plan.volumes == {
             "train": tuple(NAMES[:3]),
             "valid": (NAMES[3],),
             "test": (NAMES[4],),
         }
-        notes = " ".join(source.notes)
+        notes = " ".join(_notes(plan))
         assert "1 name(s) of split.json are of no volume: x" in notes
         assert f"1 volumes are in no split: {NAMES[5]}" in notes
 
@@ -306,19 +311,19 @@ class TestSplit:
         (dataset / "split.json").write_text("{")
         other = tmp_path / "other.json"
         other.write_text(json.dumps({"train": NAMES[:2], "valid": NAMES[2:3]}))
-        assert _source(dataset, split_file=other).split["valid"] == (NAMES[2],)
+        assert _plan(dataset, split_file=other).volumes["valid"] == (NAMES[2],)
 
     def test_a_volume_in_two_splits_is_refused(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         (dataset / "split.json").write_text(json.dumps({"train": NAMES[:2], "valid": NAMES[1:3]}))
         with pytest.raises(DataError, match="in train and in valid"):
-            _source(dataset)
+            _plan(dataset)
 
     def test_a_volume_may_be_named_twice_in_one_split(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", ["p0_a", "p0_b", "p1_a"])
         split = {"train": ["p0", "p0_a", "p0_b", "p0_b"], "valid": ["p1_a"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        found = _source(dataset, group=r"^(p\d)_").split
+        found = _plan(dataset, group=r"^(p\d)_").volumes
         assert found == {"train": ("p0_a", "p0_b"), "valid": ("p1_a",), "test": ()}
 
     @pytest.mark.parametrize("labelled", [3, 2])
@@ -327,18 +332,18 @@ class TestSplit:
         for name in NAMES[labelled:6]:
             empty = Volume(np.zeros((16, 18, 20), np.uint8))
             write_volume(dataset / "masks" / f"{name}.nii.gz", empty)
-        source = _source(dataset)
-        assert [len(stems) for stems in source.split.values()] == [4, 1, 1]
+        plan = _plan(dataset)
+        assert [len(stems) for stems in plan.volumes.values()] == [4, 1, 1]
         lacking = [
             f"[{name}]"
-            for name, stems in source.split.items()
+            for name, stems in plan.volumes.items()
             if not {*stems} & {*NAMES[:labelled]}
         ]
         assert len(lacking) == 3 - labelled
         assert "[train]" not in lacking
-        assert [f.where for f in source.findings] == lacking
-        assert all(f.code == "class-absent" and "label 1" in f.what for f in source.findings)
-        assert _source(dataset).split == source.split
+        assert [f.where for f in _warnings(plan)] == lacking
+        assert all(f.code == "class-absent" and "label 1" in f.what for f in _warnings(plan))
+        assert _plan(dataset).volumes == plan.volumes
 
     def test_training_without_a_label_is_refused(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
@@ -347,43 +352,43 @@ class TestSplit:
         split = {"train": ["p00"], "valid": ["p01"], "test": ["p02"]}
         (dataset / "split.json").write_text(json.dumps(split))
         with pytest.raises(DataError, match="No training volume has any label: p00"):
-            _source(dataset)
+            _plan(dataset)
 
     def test_one_is_made(self, tmp_path: Path) -> None:
-        split = _source(_write(tmp_path / "d", NAMES)).split
+        split = _plan(_write(tmp_path / "d", NAMES)).volumes
         assert len(split["train"]) == 7
         assert {len(split["valid"]), len(split["test"])} == {1, 2}
         assert sorted(stem for stems in split.values() for stem in stems) == NAMES
 
     def test_scans_of_a_patient_stay_together(self, tmp_path: Path) -> None:
         names = [f"p{i}_{scan}" for i in range(5) for scan in "ab"]
-        source = _source(_write(tmp_path / "d", names), group=r"^(p\d+)_")
-        for stems in source.split.values():
+        plan = _plan(_write(tmp_path / "d", names), group=r"^(p\d+)_")
+        for stems in plan.volumes.values():
             patients = [stem[:2] for stem in stems]
             assert all(patients.count(p) == 2 for p in patients)
-        assert source.facts["groups"] == 5
+        assert plan.facts["groups"] == 5
 
     def test_validation_is_held_out(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES)
         split = {"train": NAMES[:8], "test": NAMES[8:]}
         (dataset / "split.json").write_text(json.dumps(split))
-        found = _source(dataset).split
+        found = _plan(dataset).volumes
         assert len(found["valid"]) == 2
         assert sorted(found["train"] + found["valid"]) == NAMES[:8]
 
     def test_two_volumes_train_and_validate(self, tmp_path: Path) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:2]))
-        assert {name: len(stems) for name, stems in source.split.items()} == {
+        plan = _plan(_write(tmp_path / "d", NAMES[:2]))
+        assert {name: len(stems) for name, stems in plan.volumes.items()} == {
             "train": 1,
             "valid": 1,
             "test": 0,
         }
-        assert source.facts["slices"]["axial"]["number"]["test"] == 0
-        assert any("no test volumes" in note for note in source.notes)
+        assert plan.facts["slices"]["axial"]["number"]["test"] == 0
+        assert any("no test volumes" in note for note in _notes(plan))
 
     def test_one_volume_is_too_few(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="cannot fill"):
-            _source(_write(tmp_path / "d", NAMES[:1]))
+            _plan(_write(tmp_path / "d", NAMES[:1]))
 
 
 SCANS = [f"p{i}_{scan}" for i in range(4) for scan in "ab"]
@@ -397,19 +402,19 @@ class TestGroup:
     def test_slices_have_that_of_their_volume(
         self, tmp_path: Path, shape: tuple[int, int, int], pattern: str
     ) -> None:
-        source = _source(_write(tmp_path / "d", SCANS, shape=shape), group=pattern)
-        assert source.facts["groups"] == 4
-        for stems in source.split.values():
+        plan = _plan(_write(tmp_path / "d", SCANS, shape=shape), group=pattern)
+        assert plan.facts["groups"] == 4
+        for stems in plan.volumes.values():
             assert {f"{stem[:2]}_{scan}" for stem in stems for scan in "ab"} == {*stems}
-        axes = [f"_{axis}" for axis in source.axes] if len(source.axes) > 1 else [""]
+        axes = [f"_{axis}" for axis in plan.axes] if len(plan.axes) > 1 else [""]
         for stem in SCANS:
             for axis in axes:
                 for number in (0, 7, 19):
-                    assert group_of(f"{stem}{axis}_{number:04d}", source.group) == stem[:2]
+                    assert group_of(f"{stem}{axis}_{number:04d}", plan.group) == stem[:2]
 
     def test_that_is_no_expression_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no regular expression"):
-            _source(_write(tmp_path / "d", SCANS), group="(")
+            _plan(_write(tmp_path / "d", SCANS), group="(")
 
     @pytest.mark.parametrize(
         ("pattern", "message"),
@@ -423,42 +428,42 @@ class TestGroup:
     )
     def test_that_does_not_fit_is_refused(self, tmp_path: Path, pattern: str, message: str) -> None:
         with pytest.raises(DataError, match=message) as caught:
-            _source(_write(tmp_path / "d", SCANS), group=pattern)
+            _plan(_write(tmp_path / "d", SCANS), group=pattern)
         assert caught.value.where == "--group"
 
 
 class TestCut:
-    def _experiment(self, source: VolumeSource, folder: Path) -> Experiment:
-        made = cut(source, folder)
+    def _experiment(self, plan: VolumePlan, folder: Path) -> Experiment:
+        made = cut(plan, folder)
         sections: dict[str, dict[str, Any]] = {
             "dataset": {
                 "images_dir": made.images_dir,
                 "masks_dir": made.masks_dir,
                 "split_file": made.split_file,
-                "group": source.group,
+                "group": plan.group,
             },
             "mask": {
                 "classes": [
                     {"id": c.id, "name": c.name, "color": c.colors[0], "values": list(c.values)}
-                    for c in source.classes[1:]
+                    for c in plan.data.classes[1:]
                 ]
             },
         }
-        for choice in volume_choices(source):
+        for choice in volume_choices(plan):
             sections.setdefault(choice.section, {})[choice.key] = choice.value
         return Experiment.model_validate(sections)
 
     def test_training_and_validation_have_slices(self, tmp_path: Path) -> None:
-        source = _source(_write(tmp_path / "d", NAMES[:6]))
-        splits = find_splits(self._experiment(source, tmp_path / "plan"))
+        plan = _plan(_write(tmp_path / "d", NAMES[:6]))
+        splits = find_splits(self._experiment(plan, tmp_path / "plan"))
         assert splits.findings == []
         per_volume = 16 + 18 + 20
-        assert len(splits.cases["train"]) == per_volume * len(source.split["train"])
-        assert len(splits.cases["valid"]) == per_volume * len(source.split["valid"])
+        assert len(splits.cases["train"]) == per_volume * len(plan.volumes["train"])
+        assert len(splits.cases["valid"]) == per_volume * len(plan.volumes["valid"])
         assert splits.cases["test"] == ()
-        assert splits.volumes == {"test": source.split["test"]}
+        assert splits.volumes == {"test": plan.volumes["test"]}
         groups = {case.group for case in splits.cases["train"]}
-        assert groups == set(source.split["train"])
+        assert groups == set(plan.volumes["train"])
 
     @pytest.mark.parametrize("size", [1, 8])
     def test_slices_of_groups_are_in_the_split_of_their_volume(
@@ -467,14 +472,14 @@ class TestCut:
         """Whether slices without label are many, and thinned, or few."""
         labels = np.zeros((16, 18, 20), np.uint8)
         labels[:size, 2 : 2 + size, 2 : 2 + 2 * size] = 1
-        source = _source(_write(tmp_path / "d", SCANS, labels=labels), group=r"^(p\d+)_")
-        splits = find_splits(self._experiment(source, tmp_path / "plan"))
+        plan = _plan(_write(tmp_path / "d", SCANS, labels=labels), group=r"^(p\d+)_")
+        splits = find_splits(self._experiment(plan, tmp_path / "plan"))
         for name in ("train", "valid"):
             cases = splits.cases[name]
-            assert {volume_of(case.id, SCANS) for case in cases} == {*source.split[name]}
-            assert {case.group for case in cases} == {stem[:2] for stem in source.split[name]}
-        assert len(splits.cases["valid"]) == 54 * len(source.split["valid"])
-        assert splits.volumes == {"test": source.split["test"]}
+            assert {volume_of(case.id, SCANS) for case in cases} == {*plan.volumes[name]}
+            assert {case.group for case in cases} == {stem[:2] for stem in plan.volumes[name]}
+        assert len(splits.cases["valid"]) == 54 * len(plan.volumes["valid"])
+        assert splits.volumes == {"test": plan.volumes["test"]}
 
     def test_the_share_of_the_rarest_class(self, tmp_path: Path) -> None:
         """2 is in one slice of 16, 1 in two more; as many slices without label train."""
@@ -496,7 +501,7 @@ class TestCut:
     def test_masks_have_the_ids_of_the_classes(self, tmp_path: Path) -> None:
         """Label values 3 are class 1, in slices and in volumes alike."""
         dataset = _write(tmp_path / "d", NAMES[:3], labels=_block((16, 18, 20), 3))
-        experiment = self._experiment(_source(dataset), tmp_path / "plan")
+        experiment = self._experiment(_plan(dataset), tmp_path / "plan")
         case = next(
             c for c in find_splits(experiment).cases["train"] if c.id.endswith("axial_0008")
         )
@@ -509,26 +514,26 @@ class TestCut:
         """3 of 54 slices in each direction have a label; as many without one train."""
         few = np.zeros((40, 40, 40), np.uint8)
         few[20:23, 20:23, 20:23] = 1
-        source = _source(_write(tmp_path / "d", NAMES[:4], labels=few, shape=(40, 40, 40)))
-        experiment = self._experiment(source, tmp_path / "plan")
+        plan = _plan(_write(tmp_path / "d", NAMES[:4], labels=few, shape=(40, 40, 40)))
+        experiment = self._experiment(plan, tmp_path / "plan")
         splits = find_splits(experiment)
         labels = LabelMap.from_experiment(experiment)
-        volumes = len(source.split["train"])
+        volumes = len(plan.volumes["train"])
         shown = [
             bool(labels.encode(read_mask(case.mask)).labels.any()) for case in splits.cases["train"]
         ]
         assert sum(shown) == 9 * volumes
         assert 0.8 * sum(shown) <= len(shown) - sum(shown) <= sum(shown)
-        assert len(splits.cases["valid"]) == 120 * len(source.split["valid"])
+        assert len(splits.cases["valid"]) == 120 * len(plan.volumes["valid"])
         # The neighbours of what is left out are there all the same.
         for case in splits.cases["train"]:
             assert len(set(neighbour_files(case.image, 1))) >= 2
-        assert cut(source, tmp_path / "again").notes[0].startswith(f"{102 * volumes} of")
+        assert cut(plan, tmp_path / "again").notes[0].startswith(f"{102 * volumes} of")
 
     def test_a_class_of_the_test_volumes_alone_is_a_class(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
         write_volume(dataset / "masks" / "p02.nii.gz", Volume(_block((16, 18, 20), 2)))
         split = {"train": ["p00"], "valid": ["p01"], "test": ["p02"]}
         (dataset / "split.json").write_text(json.dumps(split))
-        source = _source(dataset)
-        assert len(cut(source, tmp_path / "plan").derived.classes) == len(source.classes) == 3
+        plan = _plan(dataset)
+        assert len(cut(plan, tmp_path / "plan").derived.classes) == len(plan.data.classes) == 3

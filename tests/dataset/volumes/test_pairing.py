@@ -10,7 +10,7 @@ import pytest
 
 from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import find_splits, read_split_file
-from flexseg.dataset.volume_dataset import find_dataset, group_of_volume, volume_of
+from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import DataError
 from flexseg.files.volumes.read import write_volume
@@ -41,13 +41,13 @@ def _write(folder: Path, *names: str) -> Path:
 def test_names_that_pair(
     tmp_path: Path, images: list[str], labels: list[str], ids: list[str]
 ) -> None:
-    found = find_dataset(_write(tmp_path / "i", *images), _write(tmp_path / "l", *labels))
+    found = find_pairs(_write(tmp_path / "i", *images), _write(tmp_path / "l", *labels))
     assert sorted(found.by_stem) == ids
 
 
 def test_nothing_that_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no names fit together"):
-        find_dataset(_write(tmp_path / "i", "a.nii"), _write(tmp_path / "l", "b.nii"))
+        find_pairs(_write(tmp_path / "i", "a.nii"), _write(tmp_path / "l", "b.nii"))
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,9 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from flexseg.config.findings import examples
-from flexseg.dataset.labels import LabelClass
-from flexseg.derive.dataset_writer import (
-    ClassSpec,
-    Progress,
-    make_classes,
-    run_parallel,
-    without_background,
-)
+from flexseg.dataset.labels import LabelClass, make_classes
+from flexseg.dataset.parallel import Progress, run_parallel
+from flexseg.derive.dataset_writer import ClassSpec, without_background
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import MaskPixels, read_mask
 

@@ -1,0 +1,290 @@
+"""What a user should know about a dataset: its files, its classes, its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.cases import Pairing
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.layout import Layout
+from flexseg.dataset.leaks import leak_findings
+from flexseg.dataset.looks import Look
+from flexseg.dataset.names import is_augmented
+from flexseg.errors import DataError
+from flexseg.files.images import is_8bit
+
+# A class in fewer cases than this can neither be learned nor scored with any certainty.
+_FEW_CASES = 10
+
+
+def dataset_findings(
+    layout: Layout,
+    pairings: Mapping[str, Pairing],
+    left_out: Sequence[str],
+    looks: Sequence[Look],
+    labels: LabelMap,
+) -> list[Finding]:
+    """Files that are left out, and what is doubtful with the others.
+
+    Parameters
+    ----------
+    left_out : cases that cannot be used, with the reason.
+    looks : of the usable cases, their class pixels counted.
+    """
+    findings = [_finding(Severity.NOTE, "layout", "folders", note) for note in layout.notes]
+    findings += [
+        _finding(
+            Severity.NOTE,
+            "unlabeled-images",
+            str(folder),
+            "These images have no masks: they can be predicted, not learned from or scored.",
+        )
+        for folder in layout.unlabeled
+    ]
+    findings += _unpaired(pairings) + _left_out(left_out)
+    return findings + file_findings(looks) + _rare_classes(looks, labels)
+
+
+def parts_findings(
+    parts: Mapping[str, Sequence[Look]], labels: LabelMap, *, named: bool
+) -> list[Finding]:
+    """What the parts of a division lack, and what crosses them.
+
+    Parameters
+    ----------
+    named : groups are those that a pattern finds in the names.
+    """
+    findings = []
+    for split, looks in parts.items():
+        marked = split != "train" and shows_classes(parts["train"])
+        findings += split_findings(split, looks, labels, marked=marked)
+    return [*findings, *leak_findings(parts, named=named), *_augmented(parts["train"])]
+
+
+def _finding(
+    severity: Severity, code: str, where: str, what: str, fix: str = "", items: Sequence[str] = ()
+) -> Finding:
+    return Finding(severity, "data", code, where, what, fix, tuple(items))
+
+
+def _unpaired(pairings: Mapping[str, Pairing]) -> list[Finding]:
+    findings = []
+    for what, other in (("image", "mask"), ("mask", "image")):
+        key = f"{what}s_without_{other}"
+        files: list[Path] = [p for own in pairings.values() for p in getattr(own, key)]
+        if files:
+            names = sorted(path.name for path in files)
+            verb = "has" if len(names) == 1 else "have"
+            findings.append(
+                _finding(
+                    Severity.WARNING,
+                    f"{what}s-without-{other}",
+                    f"{what}s",
+                    f"{len(names)} {what}{'s' if len(names) > 1 else ''} {verb} no {other} and "
+                    f"cannot be used: {examples(names)}.",
+                    f"Add the {other}s, or remove the {what}s.",
+                    names,
+                )
+            )
+    return findings
+
+
+def _left_out(left_out: Sequence[str]) -> list[Finding]:
+    if not left_out:
+        return []
+    return [
+        _finding(
+            Severity.WARNING,
+            "unusable-cases",
+            "cases",
+            f"{len(left_out)} case(s) cannot be used and are left out: {examples(left_out, 3)}.",
+            "Export or copy these files again.",
+            left_out,
+        )
+    ]
+
+
+def _rare_classes(looks: Sequence[Look], labels: LabelMap) -> list[Finding]:
+    findings = []
+    for c in labels.foreground:
+        shown = [k.case.id for k in looks if k.class_pixels and k.class_pixels[c.id]]
+        if 0 < len(shown) < min(_FEW_CASES, len(looks)):
+            findings.append(
+                _finding(
+                    Severity.WARNING,
+                    "rare-class",
+                    "masks",
+                    f"The class {c.id} ({c.name}) is in {len(shown)} of {len(looks)} cases only: "
+                    "what is learned of it, and its score, are chance for a good part.",
+                    "Add cases that show it.",
+                    shown,
+                )
+            )
+    return findings
+
+
+def _augmented(looks: Sequence[Look]) -> list[Finding]:
+    names = [look.case.id for look in looks if is_augmented(look.case.id)]
+    if not names:
+        return []
+    return [
+        _finding(
+            Severity.NOTE,
+            "augmented-training-cases",
+            "[train]",
+            f"{len(names)} of {len(looks)} training images are augmented copies, as "
+            f"their names tell: {examples(names, 2)}.",
+            "Augmentation while training makes new ones each time; copies are not needed.",
+            names,
+        )
+    ]
+
+
+def copies_left_out(names: Sequence[str]) -> list[Finding]:
+    """Of augmented copies that are in no part of a division."""
+    if not names:
+        return []
+    return [
+        _finding(
+            Severity.NOTE,
+            "copies-left-out",
+            "splits",
+            f"{len(names)} augmented copies of validation and test images, as their names tell, "
+            f"are not used: {examples(names, 2)}.",
+            "Their originals are scored; copies would only count them several times.",
+            names,
+        )
+    ]
+
+
+def unread_split(error: DataError, path: Path) -> Finding:
+    """Of a split file of the dataset that is of another form."""
+    return _finding(
+        Severity.WARNING,
+        "split-file-unread",
+        str(path),
+        f"The dataset's split file is not used: {error.problem}",
+        f"{error.fix} Or name another one with --split.",
+    )
+
+
+def shows_classes(facts: Sequence[Look]) -> bool:
+    """Whether a mask of these cases has more than background."""
+    return any(sum(f.class_pixels[1:]) > 0 for f in facts)
+
+
+def split_findings(
+    split: str, facts: Sequence[Look], labels: LabelMap, *, marked: bool = False
+) -> list[Finding]:
+    """What the masks of one split lack.
+
+    Parameters
+    ----------
+    marked : masks of another split show that colours and classes fit.
+    """
+    findings = []
+    read = [f for f in facts if f.class_pixels]
+    empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
+    where = f"[{split}]"
+    if read and len(empty) == len(read) and marked and not any(f.unknown for f in read):
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "all-masks-empty",
+                where,
+                f"All {len(read)} masks are empty (background only): they show what is marked "
+                "falsely, but not whether anything is found.",
+                "Add cases that show the classes.",
+                empty,
+            )
+        )
+    elif read and len(empty) == len(read):
+        findings.append(
+            _finding(
+                Severity.ERROR,
+                "all-masks-empty",
+                where,
+                f"All {len(read)} masks are empty (background only).",
+                "The colours or values of the masks do not fit the classes; see below.",
+                empty,
+            )
+        )
+    elif empty:
+        findings.append(
+            _finding(
+                Severity.NOTE,
+                "empty-masks",
+                where,
+                f"{len(empty)} of {len(read)} masks are empty: {examples(empty)}.",
+                items=empty,
+            )
+        )
+    for c in labels.foreground:
+        if len(empty) < len(read) and not any(f.class_pixels[c.id] for f in read):
+            findings.append(
+                _finding(
+                    Severity.WARNING,
+                    "class-absent",
+                    where,
+                    f"The class {c.id} ({c.name}) occurs in no mask of this split.",
+                    "Check its colour in the map, or split the cases otherwise.",
+                )
+            )
+    return findings
+
+
+def file_findings(facts: Sequence[Look]) -> list[Finding]:
+    """Files that cannot be used, or only with doubt."""
+    findings = [Finding.of_error(error, "data") for f in facts for error in f.problems]
+    lossy = [f.case.mask.name for f in facts if f.lossy]
+    if lossy:
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "lossy-masks",
+                "masks",
+                f"{len(lossy)} masks are JPEG, which blurs the values at every edge: "
+                f"{examples(lossy)}.",
+                "They are read by threshold or nearest colour; PNG masks would be exact.",
+                lossy,
+            )
+        )
+    scaled = [f.case.id for f in facts if f.other_resolution and not f.problems]
+    if scaled:
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "mask-resolution",
+                "masks",
+                f"{len(scaled)} masks have another resolution than their image: "
+                f"{examples(scaled)}.",
+                "They are scaled by nearest neighbour; export them at the image's size.",
+                scaled,
+            )
+        )
+    constant = [f.case.image.name for f in facts if f.constant]
+    if constant:
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "constant-images",
+                "images",
+                f"{len(constant)} images are of one value only: {examples(constant)}.",
+                "Look at them; such an image can teach nothing.",
+                constant,
+            )
+        )
+    wide = {is_8bit(f.case.image) for f in facts}
+    if len(wide) == 2:
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "mixed-depth",
+                "images",
+                "8-bit images and images of more bits are mixed.",
+                "Set [image] window if their intensities mean different things.",
+            )
+        )
+    return findings

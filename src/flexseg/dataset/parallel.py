@@ -1,0 +1,65 @@
+"""A function of many items, in threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from flexseg.errors import DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Called with (done, total).
+Progress = Callable[[int, int], None]
+_MAX_ERRORS = 5
+
+
+def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
+    """The progress of one pass over the data as a part of the whole."""
+    return (lambda done, _: on_done(start + done, total)) if on_done else None
+
+
+def run_parallel(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None,
+    on_done: Progress | None,
+) -> list[Result]:
+    """`function` of every item, in order. At most `workers` items are in memory at once.
+
+    Threads, because decoding and encoding run outside of Python's lock.
+
+    Raises
+    ------
+    DataError : that of an item; where several fail, they are told together.
+    """
+    workers = workers or min(4, os.cpu_count() or 1)
+    results: list[Result] = []
+    failed: list[DataError] = []
+    pool = ThreadPoolExecutor(workers)
+    try:
+        futures = [pool.submit(function, item) for item in items]
+        for i, future in enumerate(futures, start=1):
+            try:
+                results.append(future.result())
+            except DataError as error:
+                failed.append(error)
+                if len(failed) == _MAX_ERRORS:
+                    break
+            if on_done:
+                on_done(i, len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failed:
+        raise _together(failed)
+    return results
+
+
+def _together(failed: list[DataError]) -> DataError:
+    if len(failed) == 1:
+        return failed[0]
+    more = " or more" if len(failed) == _MAX_ERRORS else ""
+    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
+    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)

@@ -1,0 +1,195 @@
+"""Folders of volumes and their labels: which belong together, and which slices are of which."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.name_patterns import NamePattern
+from flexseg.dataset.names import base_name
+from flexseg.errors import DataError
+from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
+from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
+
+# The volume in the name of a slice, without and with the axis that it is cut along.
+GROUP = r"^(.*)_\d+$"
+GROUP_OF_AXES = rf"^(.*)_(?:{'|'.join(ANATOMICAL_AXES)})_\d+$"
+# Of images and labels: equal names (Medical Segmentation Decathlon), the first channel of nnU-Net,
+# and what annotation programs append.
+NAMES = (
+    ("{id}", "{id}"),
+    ("{id}_0000", "{id}"),
+    ("{id}", "{id}_seg"),
+    ("{id}", "{id}_label"),
+    ("{id}", "{id}_mask"),
+)
+
+
+@dataclass(frozen=True)
+class VolumePair:
+    """An image volume and its labels; `id` names the slices."""
+
+    id: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class VolumePairs:
+    """Volumes with their labels.
+
+    Attributes
+    ----------
+    images, labels : their folders, or one volume each.
+    image_name, label_name : the name patterns that they pair by, see `NamePattern`.
+    images_without_label, labels_without_image : the names of what has no partner.
+    """
+
+    images: Path
+    labels: Path
+    image_name: str
+    label_name: str
+    pairs: tuple[VolumePair, ...]
+    images_without_label: tuple[str, ...] = ()
+    labels_without_image: tuple[str, ...] = ()
+
+    @property
+    def by_stem(self) -> dict[str, VolumePair]:
+        """The pairs by the name that their slices begin with."""
+        return {file_name(pair.id): pair for pair in self.pairs}
+
+
+def find_pairs(images: Path, labels: Path) -> VolumePairs:
+    """Pair two folders of volumes by the name pattern of `NAMES` that fits most of them.
+
+    Raises
+    ------
+    DataError : a folder is missing, or nothing fits together.
+    """
+    found: list[VolumePairs] = []
+    problems: list[DataError] = []
+    for image_name, label_name in NAMES:
+        try:
+            found.append(pair_volumes(images, labels, image_name, label_name))
+        except DataError as error:
+            problems.append(error)
+            continue
+        if not (found[-1].images_without_label or found[-1].labels_without_image):
+            break
+    if not found:
+        raise problems[0]
+    return max(found, key=lambda one: len(one.pairs))
+
+
+def pair_volumes(
+    images: Path, labels: Path, image_name: str = "{id}", label_name: str = "{id}"
+) -> VolumePairs:
+    """Pair volumes by name patterns (see `NamePattern`), or two single volumes.
+
+    Raises
+    ------
+    DataError : nothing is found, nothing fits together, or names are ambiguous.
+    """
+    image_pattern = NamePattern.parse(image_name, VOLUME_SUFFIXES, "--image-name")
+    label_pattern = NamePattern.parse(label_name, VOLUME_SUFFIXES, "--label-name")
+    for path in (images, labels):
+        if not path.exists():
+            raise DataError("There is no such file or folder.", "Check the path.", str(path))
+    if _is_one(images):
+        if not _is_one(labels):
+            raise DataError(
+                "The image is one volume, the labels are a folder.",
+                "Give the label volume itself.",
+                str(labels),
+            )
+        name = images.name if images.is_dir() else volume_stem(images)
+        one = VolumePair(name, images, labels)
+        return VolumePairs(images, labels, image_name, label_name, (one,))
+    if labels.is_file():
+        raise DataError(
+            "The labels are one volume, the images are a folder.",
+            "Give the image volume itself.",
+            str(images),
+        )
+    found = image_pattern.find(images, is_series_folder)
+    found_labels = label_pattern.find(labels, is_series_folder)
+    names = sorted(found_labels)
+    cases = image_pattern.ids(found)
+    partners = {case_id: label_pattern.of_case(case_id, names) for case_id in cases}
+    used = {name for of_case in partners.values() for name in of_case}
+    used_paths = {found_labels[name] for name in used}
+    # Where both lie in one folder, the pattern of the images may fit the labels as well.
+    cases = {case_id: path for case_id, path in cases.items() if path not in used_paths}
+    pairs, unpaired = [], []
+    for case_id, path in cases.items():
+        of_case = [n for n in partners[case_id] if found_labels[n] != path]
+        if len(of_case) > 1:
+            raise DataError(
+                f"{len(of_case)} label volumes fit {path.name}: {', '.join(of_case)}.",
+                "Make --label-name tell them apart.",
+                str(labels),
+            )
+        if of_case:
+            pairs.append(VolumePair(case_id, path, found_labels[of_case[0]]))
+        else:
+            unpaired.append(path.name)
+    if not pairs:
+        raise DataError(
+            f"No volume has labels: {len(found)} volumes were found for the images, "
+            f"{len(found_labels)} for the labels, and no names fit together.",
+            f"Volumes ({', '.join(VOLUME_SUFFIXES)}, or folders of DICOM files) are paired by "
+            "--image-name and --label-name, e.g. --label-name '{id}_seg'.",
+            str(images),
+        )
+    image_paths = {pair.image for pair in pairs}
+    rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
+    if images.resolve() == labels.resolve():
+        rest = []
+    return VolumePairs(
+        images, labels, image_name, label_name, tuple(pairs), tuple(unpaired), tuple(rest)
+    )
+
+
+def _is_one(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and is_series_folder(path))
+
+
+def file_name(case_id: str) -> str:
+    """A case's id as (part of) a file name: parts of paths are joined by "_"."""
+    return case_id.replace("/", "_")
+
+
+def slice_name(stem: str, axis: SliceAxis, number: int, axes: tuple[SliceAxis, ...]) -> str:
+    """The name without suffix of a slice of the volume `stem`, cut along `axis` among `axes`."""
+    return f"{stem}_{number:04d}" if len(axes) == 1 else f"{stem}_{axis.name}_{number:04d}"
+
+
+def group_of_volume(stem: str, pattern: str | None, *, several_axes: bool) -> str:
+    """The group of a volume: that of its slices, see `group_of`.
+
+    Parameters
+    ----------
+    pattern : `[dataset] group`.
+    several_axes : the slices are of several axes, which their names tell.
+    """
+    axes = tuple(SliceAxis(name) for name in ANATOMICAL_AXES[: 3 if several_axes else 1])
+    return group_of(slice_name(stem, axes[0], 0, axes), pattern)
+
+
+def volume_of(case_id: str, stems: Container[str]) -> str | None:
+    """The volume among `stems` that a slice is of by its name; None if it is of none.
+
+    Names are those of `slice_name`, augmented copies included.
+    """
+    for name in (case_id, base_name(case_id)):
+        head, _, number = name.rpartition("_")
+        if not number.isdecimal():
+            continue
+        if head in stems:
+            return head
+        volume, _, axis = head.rpartition("_")
+        if axis in ANATOMICAL_AXES and volume in stems:
+            return volume
+    return None

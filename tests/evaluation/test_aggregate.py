@@ -144,10 +144,11 @@ class TestSample:
 
     def test_statistics(self) -> None:
         found = self._sample().statistics("dice", 0)
-        assert found["mean"] == pytest.approx(0.65)
-        assert (found["min"], found["median"], found["max"]) == (0.5, 0.6, 0.9)
-        assert found["p5"] == pytest.approx(np.percentile([0.5, 0.5, 0.7, 0.9], 5))
-        assert found["ci95"][0] < 0.65 < found["ci95"][1]
+        assert found.mean == pytest.approx(0.65)
+        assert (found.min, found.median, found.max) == (0.5, 0.6, 0.9)
+        assert found.p5 == pytest.approx(np.percentile([0.5, 0.5, 0.7, 0.9], 5))
+        assert found.ci95 is not None
+        assert found.ci95[0] < 0.65 < found.ci95[1]
 
     def test_metrics_keep_their_columns(self) -> None:
         """Each metric and class has the bootstrap of its own values."""
@@ -156,20 +157,21 @@ class TestSample:
             draws = bootstrap_means(columns, _names(5), 500)
             for column in range(2):
                 expected = interval(draws[:, column])
-                found = sample.statistics(metric, column)["ci95"]
-                assert found == pytest.approx(list(expected or ()), abs=1e-6)
+                found = sample.statistics(metric, column).ci95
+                assert found == pytest.approx(expected, abs=1e-6)
 
     def test_macro_is_the_mean_of_class_means(self) -> None:
         found = self._sample().macro("hd95")
-        assert found["mean"] == pytest.approx((17 / 4 + 14 / 3) / 2, abs=1e-6)
-        assert found["ci95"][0] < found["mean"] < found["ci95"][1]
+        assert found.mean == pytest.approx((17 / 4 + 14 / 3) / 2, abs=1e-6)
+        assert found.mean is not None and found.ci95 is not None
+        assert found.ci95[0] < found.mean < found.ci95[1]
 
     def test_worst_cases_lowest_first_ties_by_name(self) -> None:
         worst = self._sample().worst("dice", 0, ["a", "z", "c", "d", "b"])
-        assert worst == [["b", 0.5], ["z", 0.5], ["d", 0.7], ["a", 0.9]]
+        assert worst == (("b", 0.5), ("z", 0.5), ("d", 0.7), ("a", 0.9))
 
     def test_too_few_resamples_give_no_interval(self) -> None:
-        assert self._sample(0).statistics("dice", 0)["ci95"] is None
+        assert self._sample(0).statistics("dice", 0).ci95 is None
 
 
 def test_small_samples_are_noted() -> None:

@@ -88,7 +88,7 @@ def scores() -> CaseScores:
 
 class TestSummary:
     def test_means_are_over_cases_that_have_the_class(self, scores: CaseScores) -> None:
-        disc = scores.summary()["classes"][0]
+        disc = scores.summary().as_dict()["classes"][0]
         assert disc["name"] == "disc"
         assert disc["cases_with_reference"] == 3
         assert disc["cases_with_empty_reference"] == 1
@@ -102,14 +102,14 @@ class TestSummary:
         assert 0 <= low < 0.5 < high <= 1
 
     def test_pooled_pixels_add_the_counts(self, scores: CaseScores) -> None:
-        pooled = scores.summary()["classes"][0]["pooled_pixels"]
+        pooled = scores.summary().as_dict()["classes"][0]["pooled_pixels"]
         # 50 + 0 + 100 found of 300, 50 invented.
         assert pooled["dice"] == pytest.approx(2 * 150 / (300 + 200))
         assert pooled["recall"] == pytest.approx(0.5)
         assert pooled["precision"] == pytest.approx(0.75)
 
     def test_class_without_reference_has_no_mean(self, scores: CaseScores) -> None:
-        square = scores.summary()["classes"][1]
+        square = scores.summary().as_dict()["classes"][1]
         names = ("mean", "ci95", "median", "p5", "p95", "min", "max")
         assert square["dice"] == dict.fromkeys(names)
         assert square["worst"] == []
@@ -117,15 +117,15 @@ class TestSummary:
         assert square["cases_with_reference"] == 0
 
     def test_background_is_in_no_figure(self, scores: CaseScores) -> None:
-        assert [c["id"] for c in scores.summary()["classes"]] == [1, 2]
+        assert [c["id"] for c in scores.summary().as_dict()["classes"]] == [1, 2]
         assert {row[2] for row in scores.rows()} == {1, 2}
 
     def test_macro_is_the_mean_of_the_classes_that_occur(self, scores: CaseScores) -> None:
-        summary = scores.summary()
+        summary = scores.summary().as_dict()
         assert summary["macro"]["dice"]["mean"] == summary["classes"][0]["dice"]["mean"]
         scores.add(_case("e"), _boxes(c2=(0, 0)), _boxes(c2=(0, 2)))
         scores.add(_case("f"), _boxes(c2=(0, 0)), _boxes(c2=(0, 4)))
-        summary = scores.summary()
+        summary = scores.summary().as_dict()
         assert summary["classes"][1]["dice"]["mean"] == pytest.approx(0.7)
         assert summary["macro"]["dice"]["mean"] == pytest.approx((0.5 + 0.7) / 2, abs=1e-6)
 
@@ -136,7 +136,7 @@ class TestSummary:
                 shift = 2 * (i // 4)  # six patients, four equal slices each
                 case = _case(f"s{i}", group(i))
                 result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
-            low, high = result.summary()["classes"][0]["dice"]["ci95"]
+            low, high = result.summary().as_dict()["classes"][0]["dice"]["ci95"]
             return high - low
 
         assert width(lambda i: f"p{i // 4}") > 1.5 * width(lambda i: f"s{i}")
@@ -146,7 +146,7 @@ class TestSummary:
         for shift in (0, 2, 4):
             case = _case(f"slice {shift}", "patient")
             result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
-        summary = result.summary()
+        summary = result.summary().as_dict()
         assert (summary["cases"], summary["groups"]) == (3, 1)
         assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.8)
         assert summary["classes"][0]["dice"]["ci95"] is None
@@ -154,7 +154,7 @@ class TestSummary:
         assert any("there are no intervals" in note for note in summary["notes"])
 
     def test_no_resamples_no_interval(self, scores: CaseScores) -> None:
-        summary = scores.summary(resamples=0)
+        summary = scores.summary(resamples=0).as_dict()
         assert summary["classes"][0]["dice"]["ci95"] is None
         assert summary["macro"]["dice"]["ci95"] is None
         assert summary["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
@@ -164,11 +164,11 @@ class TestSummary:
         scores.add(_case("a2", "a"), _boxes(c1=(0, 0)), _boxes(c1=(0, 5)))
         for i in range(4):
             scores.add(_case(f"rare {i}"), _boxes(c2=(0, 0)), _boxes(c2=(0, 0)))
-        (note,) = (n for n in scores.summary(100)["notes"] if "independent groups" in n)
+        (note,) = (n for n in scores.summary(100).as_dict()["notes"] if "independent groups" in n)
         assert "disc (3), square (4)." in note
         for i in range(47):
             scores.add(_case(f"more {i}"), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)))
-        summary = scores.summary(100)
+        summary = scores.summary(100).as_dict()
         assert summary["groups"] == 55
         assert [c["groups_with_reference"] for c in summary["classes"]] == [50, 4]
         assert [c["groups_with_reference"] for c in summary["by_group"]["classes"]] == [50, 4]
@@ -177,7 +177,7 @@ class TestSummary:
 
     def test_class_in_one_group_leaves_the_others_an_interval(self, scores: CaseScores) -> None:
         scores.add(_case("e"), _boxes(c2=(0, 0)), _boxes(c2=(0, 2)))
-        summary = scores.summary()
+        summary = scores.summary().as_dict()
         disc, square = summary["classes"]
         macro = summary["macro"]["dice"]
         assert square["dice"]["ci95"] is None
@@ -192,14 +192,14 @@ class TestSummary:
         result = CaseScores(LabelMap.from_experiment(_experiment()))
         for i in range(3):
             result.add(_case(f"{i}"), _boxes(c1=(0, i)), _boxes())
-        assert result.summary()["macro"]["dice"]["mean"] == 0
+        assert result.summary().as_dict()["macro"]["dice"]["mean"] == 0
 
     def test_quantiles_and_worst_cases(self) -> None:
         result = CaseScores(LabelMap.from_experiment(_experiment()))
         for shift in range(11):
             case = _case(f"shift {shift:02d}")
             result.add(case, _boxes(c1=(0, 0)), _boxes(c1=(0, shift)))
-        disc = result.summary(100)["classes"][0]
+        disc = result.summary(100).as_dict()["classes"][0]
         dice = disc["dice"]
         assert (dice["min"], dice["max"], dice["median"]) == (0, 1, 0.5)
         assert (dice["p5"], dice["p95"]) == (pytest.approx(0.05), pytest.approx(0.95))
@@ -208,20 +208,20 @@ class TestSummary:
         assert [name for name, _ in disc["worst"]] == [f"shift {i:02d}" for i in (10, 9, 8, 7, 6)]
 
     def test_missed_objects_are_as_far_away_as_can_be(self, scores: CaseScores) -> None:
-        disc = scores.summary()["classes"][0]
+        disc = scores.summary().as_dict()["classes"][0]
         assert disc["hd95"]["max"] == pytest.approx(np.hypot(*SIZE), abs=1e-6)
         # Shifted by 5, missed, perfect.
         assert disc["hd95"]["mean"] == pytest.approx((5 + np.hypot(*SIZE) + 0) / 3, abs=1e-6)
         assert disc["nsd"]["min"] == 0
 
     def test_lesions_of_all_cases(self, scores: CaseScores) -> None:
-        disc, square = (c["lesions"] for c in scores.summary()["classes"])
+        disc, square = (c["lesions"] for c in scores.summary().as_dict()["classes"])
         assert (disc["reference"], disc["found"], disc["missed"], disc["false"]) == (3, 2, 1, 0)
         assert (square["false"], square["false_per_case"]) == (1, 0.25)
         assert disc["by_size"][2] == {"from_px": 100, "to_px": 999, "reference": 3, "found": 2}
 
     def test_confusion_adds_all_pixels(self, scores: CaseScores) -> None:
-        summary = scores.summary()
+        summary = scores.summary().as_dict()
         assert summary["confusion_names"] == ["background", "disc", "square"]
         assert np.sum(summary["confusion"]) == 4 * SIZE[0] * SIZE[1]
         assert summary["confusion"][1] == [150, 150, 0]
@@ -231,7 +231,7 @@ class TestSummary:
         def summary(**keys: Any) -> dict[str, Any]:
             result = CaseScores(LabelMap.from_experiment(_experiment()), Measures(**keys))
             result.add(_case("a"), _boxes(c1=(0, 0)), _boxes(c1=(0, 4)))
-            return result.summary(10)
+            return result.summary(10).as_dict()
 
         pixels = summary()
         assert (pixels["units"], pixels["tolerance"]) == ("px", 2.0)
@@ -242,7 +242,7 @@ class TestSummary:
         assert mm["classes"][0]["nsd"]["mean"] == 1
 
     def test_calibration_only_with_probabilities(self, scores: CaseScores) -> None:
-        summary = scores.summary()
+        summary = scores.summary().as_dict()
         assert summary["calibration"] is None
         assert summary["classes"][0]["brier"]["mean"] is None
         result = CaseScores(LabelMap.from_experiment(_experiment()))
@@ -250,7 +250,7 @@ class TestSummary:
         np.put_along_axis(p, _boxes(c1=(0, 0))[..., None].astype(int), 0.8, axis=-1)
         for name in "ab":
             result.add(_case(name), _boxes(c1=(0, 0)), _boxes(c1=(0, 0)), p)
-        calibration = result.summary()["calibration"]
+        calibration = result.summary().as_dict()["calibration"]
         assert calibration["ece"] == pytest.approx(0.2, abs=1e-6)
         assert sum(b["pixels"] for b in calibration["bins"]) == 2 * SIZE[0] * SIZE[1]
 
@@ -284,7 +284,7 @@ class TestFiles:
         scores.add(_case("v_1", "v"), a, b)
         scores.add(_case("v_2", "v"), empty, empty)
         scores.add(_case("w_0", "w"), a, empty)
-        summary = write_evaluation(scores, tmp_path, 10)
+        summary = write_evaluation(scores, tmp_path, 10).as_dict()
         with (tmp_path / "groups.csv").open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["class"] == "disc"]
         assert [(row["group"], float(row["dice"])) for row in rows] == [("v", 0.75), ("w", 0.0)]
@@ -299,13 +299,13 @@ class TestFiles:
         self, scores: CaseScores, tmp_path: Path
     ) -> None:
         groups = {case.group for case in scores.cases}
-        summary = write_evaluation(scores, tmp_path, 10)
+        summary = write_evaluation(scores, tmp_path, 10).as_dict()
         assert ("by_group" in summary) == (len(groups) < len(scores.cases))
         assert (tmp_path / "groups.csv").exists() == ("by_group" in summary)
 
     def test_summary_json(self, scores: CaseScores, tmp_path: Path) -> None:
         scores.legacy = {"categorical_crossentropy": 0.25}
-        returned = write_evaluation(scores, tmp_path / "evaluation", 100)
+        returned = write_evaluation(scores, tmp_path / "evaluation", 100).as_dict()
         content = json.loads((tmp_path / "evaluation" / "summary.json").read_text())
         assert content == json.loads(json.dumps(returned))
         assert (content["cases"], content["groups"]) == (4, 4)
@@ -384,7 +384,7 @@ class TestPublishedPredictions:
         folder = shared / "data" / "mini_test" / name
         result, lonely = score_folders(folder / "published_output", folder / "masks", experiment)
         assert lonely == []
-        summary = result.summary(10)
+        summary = result.summary(10).as_dict()
         assert summary["cases"] == cases
         found = [(c["pooled_pixels"]["dice"], c["dice"]["mean"]) for c in summary["classes"]]
         np.testing.assert_allclose(found, expected, atol=0.003)
@@ -405,7 +405,7 @@ class TestScoreFolders:
         result, lonely = score_folders(predictions, masks, _experiment())
         assert [case.id for case in result.cases] == ["a"]
         assert sorted(lonely) == ["only_mask.png", "only_prediction.png"]
-        assert result.summary(10)["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
+        assert result.summary(10).as_dict()["classes"][0]["dice"]["mean"] == pytest.approx(0.5)
 
     def test_palettes_may_differ(self, tmp_path: Path) -> None:
         """Indices decide where the colours of a palette mean nothing to the label map."""
@@ -422,7 +422,7 @@ class TestScoreFolders:
         self._write(predictions, "a.png", np.ascontiguousarray(_boxes(c1=(0, 0))[::2, ::2]))
         result, _ = score_folders(predictions, masks, _experiment())
         assert result.matrices[0].sum() == SIZE[0] * SIZE[1]
-        assert result.summary(10)["classes"][0]["dice"]["mean"] == 1
+        assert result.summary(10).as_dict()["classes"][0]["dice"]["mean"] == 1
 
     def test_another_shape_is_refused(self, tmp_path: Path) -> None:
         masks, predictions = tmp_path / "masks", tmp_path / "predictions"
@@ -470,7 +470,7 @@ class TestEvaluateModel:
         figures = {"dice_coef": partial(weighted_mean, get_metric("dice_coef", 1))}
         steps: list[tuple[int, int]] = []
         result = evaluate_model(predictor, cases, reader, figures, lambda *s: steps.append(s))
-        disc = result.summary(100)["classes"][0]
+        disc = result.summary(100).as_dict()["classes"][0]
         assert disc["cases_with_reference"] == 4
         assert disc["dice"]["mean"] == disc["dice"]["min"] == 1
         assert result.legacy["dice_coef"] == pytest.approx(1, abs=1e-3)
@@ -479,7 +479,7 @@ class TestEvaluateModel:
     def test_a_network_that_finds_nothing(self, make_dataset: Callable[..., Path]) -> None:
         dataset = make_dataset({"test": 4})
         predictor, cases, reader = self._setup(dataset, (40, 48), cut=1000.0)
-        disc = evaluate_model(predictor, cases, reader, {}).summary(100)["classes"][0]
+        disc = evaluate_model(predictor, cases, reader, {}).summary(100).as_dict()["classes"][0]
         assert disc["missed"] == 4
         assert disc["dice"]["mean"] == disc["precision"]["mean"] == 0
 
@@ -489,7 +489,7 @@ class TestEvaluateModel:
         predictor, cases, reader = self._setup(dataset, (10, 12))
         result = evaluate_model(predictor, cases, reader, {})
         assert {int(matrix.sum()) for matrix in result.matrices} == {40 * 48}
-        disc = result.summary(100)["classes"][0]
+        disc = result.summary(100).as_dict()["classes"][0]
         assert 0.7 < disc["dice"]["mean"] < 0.99
 
     def test_figures_average_over_batches_of_unequal_size(
@@ -537,7 +537,7 @@ def test_evaluate_from_a_config(make_dataset: Callable[..., Path], tmp_path: Pat
     weights = loaded.experiment.train.model_dir / "best_model.h5"
     weights.parent.mkdir()
     ModelPackage.create(loaded.experiment).save(weights, {})
-    summary = evaluate(loaded, tmp_path / "evaluation", tmp_path / "evaluation.csv")
+    summary = evaluate(loaded, tmp_path / "evaluation", tmp_path / "evaluation.csv").as_dict()
     lines = (tmp_path / "evaluation.csv").read_text().splitlines()
     names = [line.split(",")[0] for line in lines]
     assert names == ["categorical_crossentropy", "dice_coef_multiclass"]
@@ -569,12 +569,12 @@ def test_predictions_are_kept_as_they_were_scored(
     weights.parent.mkdir()
     ModelPackage.create(loaded.experiment).save(weights, {})
     folder = tmp_path / "evaluation"
-    summary = evaluate(loaded, folder, tmp_path / "evaluation.csv")
+    summary = evaluate(loaded, folder, tmp_path / "evaluation.csv").as_dict()
     masks = data / "test" / "masks"
     again, lonely = score_folders(folder / "predictions", masks, loaded.experiment)
     assert lonely == []
-    assert again.summary()["confusion"] == summary["confusion"]
-    assert again.summary()["images_dir"] == summary["images_dir"]
+    assert again.summary().as_dict()["confusion"] == summary["confusion"]
+    assert again.summary().as_dict()["images_dir"] == summary["images_dir"]
     picture = Image.open(folder / "predictions" / "test_00.png")
     assert (picture.mode, picture.size) == ("P", (48, 40))
     assert picture.getpalette("RGB")[:9] == [0, 0, 0, 0, 255, 0, 255, 0, 0]

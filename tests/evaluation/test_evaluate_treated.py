@@ -99,7 +99,7 @@ def test_what_is_for_volumes_does_not_touch_images(evaluate: Evaluate) -> None:
 
 def test_the_summary_says_what_was_done(evaluate: Evaluate) -> None:
     scores, _ = evaluate(tta=["hflip"], postprocessing={2: DROPS}, chosen_on={"split": "valid"})
-    assert scores.summary(10)["inference"] == {
+    assert scores.summary(10).as_dict()["inference"] == {
         "engine": "keras float32",
         "threshold": 0.5,
         "tta": ["hflip"],

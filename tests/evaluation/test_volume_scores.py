@@ -263,7 +263,7 @@ class TestFolders:
         scores, _ = score_volume_folders(
             predictions, references, _labels(), Measures(), group=r"p\d"
         )
-        summary = write_evaluation(scores, tmp_path / "out", 100)
+        summary = write_evaluation(scores, tmp_path / "out", 100).as_dict()
         assert (summary["units"], summary["spacing"], summary["tolerance"]) == ("mm", None, 2.0)
         assert (summary["cases"], summary["groups"]) == (3, 2)
         # The sum of voxels of different sizes has no meaning.

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from flexseg.cli.printing import print_scores
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.report.structure import Report
@@ -33,7 +34,7 @@ def test_a_network_that_learned_nothing_is_told(tmp_path: Path, dice: float, tol
     report, summary = _report(tmp_path, dice=dice)
     assert ("hardly learned anything" in report.headline) is told
     console = Console(record=True, width=200, file=io.StringIO())
-    print_scores(console, summary)
+    print_scores(console, EvaluationSummary.from_dict(summary))
     assert ("hardly learned anything" in console.export_text()) is told
 
 

@@ -10,8 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from flexseg.evaluation.aggregate import Statistic
+from flexseg.evaluation.metrics.calibration import ReliabilityBin
+from flexseg.evaluation.metrics.lesions import SizeBin
+from flexseg.evaluation.summary import ClassSummary
 from flexseg.report import plots
-from flexseg.report.structure import CaseScore, ClassResult, ReliabilityBin, SizeBin, Statistic
+from flexseg.report.structure import CaseScore
 
 
 def parsed(chart: Markup) -> ET.Element:
@@ -112,7 +116,7 @@ def test_lesions_by_size() -> None:
 
 def test_intervals() -> None:
     statistic = Statistic(mean=0.5, ci95=(0.25, 0.75))
-    classes = [ClassResult(1, "a & b", 3, 0, 3, 0, 0, {"dice": statistic})]
+    classes = [ClassSummary(1, "a & b", (0, 255, 0), 3, 0, 3, 0, 0, {"dice": statistic})]
     root = parsed(plots.intervals(classes, "dice"))
     ((x, _),) = circles(root)
     line = next(e for e in root.iter("line") if e.get("class") == "interval")

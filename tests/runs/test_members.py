@@ -96,7 +96,7 @@ def test_runs_become_one_package(make_run: MakeRun, tmp_path: Path) -> None:
     together = make_predictor(loaded).at_model_size(batch)
     assert not np.allclose(*single)
     np.testing.assert_allclose(together, np.mean(single, axis=0), atol=1e-6)
-    assert evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv")["cases"] == 2
+    assert evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv").cases == 2
 
 
 def test_seen_cases_are_refused_under_any_name(make_run: MakeRun, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_seen_cases_are_refused_under_any_name(make_run: MakeRun, tmp_path: Path
             evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv")
     # No member was trained on the validation set: as of a single network it can be scored.
     loaded = load(tmp_path / "a.toml", [*use, "model.evaluation=valid"])
-    assert evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv")["cases"] == 2
+    assert evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv").cases == 2
 
 
 def test_validation_set_that_trained_another_member(make_run: MakeRun, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_its_ensemble_is_used_unless_the_config_names_a_file(
     assert isinstance(make_predictor(load(finished)), EnsemblePredictor)
     for split in ("test", "valid"):
         loaded = load(finished, [f"model.evaluation={split}"])
-        summary = evaluate(loaded, tmp_path / split, tmp_path / "old.csv")
+        summary = evaluate(loaded, tmp_path / split, tmp_path / "old.csv").as_dict()
         assert summary["cases"] == 2 and summary["inference"]["members"] == 3
     single = load(finished, ["train.best_model_file=best_model.h5"])
     assert model_file(single).name == "best_model.h5"

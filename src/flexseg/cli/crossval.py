@@ -54,7 +54,7 @@ def crossval(
     runs = validation.train(resume=resume, audited=audit.findings)
     with progress("Scoring") as on_case:
         result = validation.score(runs, on_case)
-    for fold in result.summary["crossval"]["folds"]:
+    for fold in result.summary.folds or ():
         dice = "-" if fold["dice"] is None else f"{fold['dice']:.4f}"
         say(f"fold {fold['fold']}: Dice {dice} of {fold['cases']} cases")
     print_scores(console, result.summary)

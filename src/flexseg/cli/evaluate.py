@@ -80,7 +80,7 @@ def evaluate(
         with progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
         manifest = Manifest.start(run_dir, loaded)
-        Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary)
+        Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary.as_dict())
     print_scores(console, summary)
     if repair:
         from flexseg.cli.repair import tell_gain

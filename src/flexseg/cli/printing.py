@@ -15,15 +15,17 @@ from flexseg.evaluation.aggregate import HARDLY_ANYTHING
 
 if TYPE_CHECKING:
     from flexseg.checking.audit import CheckReport
+    from flexseg.evaluation.aggregate import Statistic
     from flexseg.evaluation.metrics.metric import Metric
+    from flexseg.evaluation.summary import ClassMeans, ClassSummary, EvaluationSummary
     from flexseg.inspecting import Inspection
 
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def print_scores(console: Console, summary: dict[str, Any]) -> None:
+def print_scores(console: Console, summary: EvaluationSummary) -> None:
     """The table of an evaluation: means with intervals, and what stands apart from them."""
-    cases, groups = summary["cases"], summary["groups"]
+    cases, groups = summary.cases, summary.groups
     count = f"{cases} case{'s' if cases != 1 else ''}"
     of_groups = f" of {groups} group{'s' if groups != 1 else ''}" if groups != cases else ""
     interval = "; below each its 95 % interval" if groups > 1 else ""
@@ -32,35 +34,35 @@ def print_scores(console: Console, summary: dict[str, Any]) -> None:
         f"reference the class is{interval}."
     )
     console.print(_score_table(summary, _columns(summary, console.width), "cases"))
-    if by_group := summary.get("by_group"):
+    if by_group := summary.by_group:
         console.print(
             "[bold]Each group as one[/] (a volume's slices, an image's tiles): the overlap of all "
             "its pixels together."
         )
         console.print(_score_table(by_group, _group_columns(), "groups"))
-    for c in summary["classes"]:
+    for c in summary.classes:
         for line in _about_class(c):
-            console.print(f"{escape(c['name'])}: {line}")
-    if calibration := summary.get("calibration"):
+            console.print(f"{escape(c.name)}: {line}")
+    if calibration := summary.calibration:
         console.print(
-            f"Probabilities: expected calibration error {calibration['ece']:.3f}, Brier score "
-            f"{calibration['brier']:.3f} (all pixels)."
+            f"Probabilities: expected calibration error {calibration.ece or 0:.3f}, Brier score "
+            f"{calibration.brier or 0:.3f} (all pixels)."
         )
-    for note in summary["notes"][1:]:
+    for note in summary.notes[1:]:
         console.print(f"Note: {note}", markup=False)
-    mean = summary["macro"]["dice"]["mean"]
+    mean = summary.macro["dice"].mean
     if mean is not None and mean < HARDLY_ANYTHING:
         console.print(
             f"[yellow]A mean Dice of {mean:.3f}: this network has hardly learned anything.[/] It "
             "needs more training; if that does not help, look whether images and masks belong "
             "together (flexseg check)."
         )
-    if legacy := summary.get("not_comparable_with_the_above"):
-        values = ", ".join(f"{k} {v:.4f}" for k, v in legacy.items() if k != "what")
+    figures = summary.original_figures.items()
+    if values := ", ".join(f"{k} {v:.4f}" for k, v in figures if not isinstance(v, str)):
         console.print(f"The original systems' figures (soft, at network size): {values}")
 
 
-def _columns(summary: dict[str, Any], width: int) -> dict[str, str]:
+def _columns(summary: EvaluationSummary, width: int) -> dict[str, str]:
     """The metrics that fit on a terminal of `width`; the files have all of them."""
     from flexseg.evaluation.metrics.metric import all_metrics
 
@@ -76,53 +78,53 @@ def _group_columns() -> dict[str, str]:
     return {metric.name: metric.short or metric.label for metric in shown}
 
 
-def _heading(metric: Metric, summary: dict[str, Any]) -> str:
-    name, units = metric.short or metric.label, summary["units"]
+def _heading(metric: Metric, summary: EvaluationSummary) -> str:
+    name, units = metric.short or metric.label, summary.units
     if metric.unit == "distance":
         return f"{name}, {units}"
     if "tolerance" in metric.settings:
-        return f"{name} {summary['tolerance']:g} {units}"
+        return f"{name} {summary.tolerance:g} {units}"
     return name
 
 
-def _about_class(c: dict[str, Any]) -> Iterator[str]:
+def _about_class(c: ClassSummary) -> Iterator[str]:
     """What means do not tell of a class: missed and false objects."""
-    if c["missed"]:
-        yield f"missed altogether in {c['missed']} of {c['cases_with_reference']} cases."
-    if c["cases_with_empty_reference"]:
+    if c.missed:
+        yield f"missed altogether in {c.missed} of {c.cases_with_reference} cases."
+    if c.cases_with_empty_reference:
         yield (
-            f"not in the reference of {c['cases_with_empty_reference']} cases (in no mean), "
-            f"predicted nevertheless in {c['false_positive']} of them."
+            f"not in the reference of {c.cases_with_empty_reference} cases (in no mean), "
+            f"predicted nevertheless in {c.false_positive} of them."
         )
-    lesions = c["lesions"]
-    if lesions["reference"] > c["cases_with_reference"]:
+    lesions = c.lesions
+    if lesions is not None and lesions.reference > c.cases_with_reference:
         yield (
-            f"{lesions['found']} of {lesions['reference']} separate objects found, "
-            f"{lesions['false']} false ones ({lesions['false_per_case']:.1f} per case)."
+            f"{lesions.found} of {lesions.reference} separate objects found, "
+            f"{lesions.false} false ones ({lesions.false_per_case or 0:.1f} per case)."
         )
 
 
-def _score_table(summary: dict[str, Any], metrics: dict[str, str], unit: str) -> Table:
+def _score_table(means: ClassMeans, metrics: dict[str, str], unit: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("class", overflow="fold", min_width=12)
     for name in metrics.values():
         table.add_column(name, no_wrap=True)
     table.add_column(unit, justify="right", no_wrap=True)
-    for c in summary["classes"]:
-        cells = (_with_interval(c[metric]) for metric in metrics)
-        table.add_row(escape(c["name"]), *cells, str(c["cases_with_reference"]))
-    if len(summary["classes"]) > 1:
+    for c in means.classes:
+        cells = (_with_interval(c.statistics[metric]) for metric in metrics)
+        table.add_row(escape(c.name), *cells, str(c.cases_with_reference))
+    if len(means.classes) > 1:
         table.add_section()
-        table.add_row("mean", *(_with_interval(summary["macro"][metric]) for metric in metrics))
+        table.add_row("mean", *(_with_interval(means.macro[metric]) for metric in metrics))
     return table
 
 
-def _with_interval(entry: dict[str, Any]) -> str:
-    if entry["mean"] is None:
+def _with_interval(statistic: Statistic) -> str:
+    if statistic.mean is None:
         return "-"
-    ci = entry["ci95"]
-    digits = 3 if max(entry["mean"], *(ci or [0])) < 10 else 1
-    text = f"{entry['mean']:.{digits}f}"
+    ci = statistic.ci95
+    digits = 3 if max(statistic.mean, *(ci or [0])) < 10 else 1
+    text = f"{statistic.mean:.{digits}f}"
     return f"{text}\n[dim]{ci[0]:.{digits}f}-{ci[1]:.{digits}f}[/]" if ci else text
 
 

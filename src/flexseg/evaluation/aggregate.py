@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,34 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else round(float(value), DECIMALS)
 
 
+@dataclass(frozen=True)
+class Statistic:
+    """A metric over cases; None where it is undefined.
+
+    Attributes
+    ----------
+    ci95 : bootstrap interval of the mean; None where one group alone says nothing.
+    p5, p95 : percentiles.
+    """
+
+    mean: float | None = None
+    ci95: tuple[float, float] | None = None
+    median: float | None = None
+    p5: float | None = None
+    p95: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+    def mean_as_dict(self) -> dict[str, object]:
+        """Mean and interval, which is all that the mean of classes has."""
+        return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        names = ("median", "p5", "p95", "min", "max")
+        return self.mean_as_dict() | {name: getattr(self, name) for name in names}
+
+
 class Sample:
     """Values of several metrics and classes over cases, and the bootstrap of their means.
 
@@ -114,32 +142,33 @@ class Sample:
         draws = bootstrap_means(np.concatenate([*values.values()], 1), groups, max(resamples, 1))
         self._draws = dict(zip(values, np.split(draws, len(values), axis=1), strict=True))
 
-    def statistics(self, metric: str, column: int) -> dict[str, Any]:
+    def statistics(self, metric: str, column: int) -> Statistic:
         """Mean with interval, median, 5th and 95th percentile, and extremes over cases."""
         values = self.values[metric][:, column]
         defined = values[~np.isnan(values)]
-        names = ("median", "p5", "p95", "min", "max")
         quantiles = np.percentile(defined, (50, 5, 95, 0, 100)) if len(defined) else [None] * 5
-        return {
-            "mean": rounded(mean_or_none(values)),
-            "ci95": _pair(interval(self._draws[metric][:, column])),
-        } | {name: rounded(value) for name, value in zip(names, quantiles, strict=True)}
+        limits = interval(self._draws[metric][:, column])
+        return Statistic(
+            rounded(mean_or_none(values)), _rounded_pair(limits), *map(rounded, quantiles)
+        )
 
-    def macro(self, metric: str) -> dict[str, Any]:
+    def macro(self, metric: str) -> Statistic:
         """Mean over the classes that occur, of their means over cases, see `mean_of_classes`."""
         mean, limits = mean_of_classes(self.values[metric], self._draws[metric])
-        return {"mean": rounded(mean), "ci95": _pair(limits)}
+        return Statistic(rounded(mean), _rounded_pair(limits))
 
-    def worst(self, metric: str, column: int, names: Sequence[str]) -> list[list[Any]]:
-        """The cases with the lowest values: [name, value], the lowest first."""
+    def worst(
+        self, metric: str, column: int, names: Sequence[str]
+    ) -> tuple[tuple[str, float | None], ...]:
+        """The cases with the lowest values: (name, value), the lowest first."""
         values = self.values[metric][:, column]
         defined = np.flatnonzero(~np.isnan(values)).tolist()
         order = sorted(defined, key=lambda i: (values[i], names[i]))
-        return [[names[i], rounded(values[i])] for i in order[:WORST_CASES]]
+        return tuple((names[i], rounded(values[i])) for i in order[:WORST_CASES])
 
 
-def _pair(limits: tuple[float, float] | None) -> list[float | None] | None:
-    return [rounded(limits[0]), rounded(limits[1])] if limits else None
+def _rounded_pair(limits: tuple[float, float] | None) -> tuple[float, float] | None:
+    return (round(limits[0], DECIMALS), round(limits[1], DECIMALS)) if limits else None
 
 
 def small_sample_note(groups: Mapping[str, int]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
 from flexseg.evaluation.metrics.lesions import Lesions
 from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
-from flexseg.evaluation.summary import group_summary, summarize, values_of_counts
+from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
+from flexseg.evaluation.summary import EvaluationSummary, Treatment
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import (
@@ -46,6 +47,11 @@ _LESIONS = (
     "false_lesions",
 )
 VOLUME_COLUMNS = ("reference_ml", "predicted_ml")
+_ORIGINAL_FIGURES = (
+    "figures of the original systems, on soft predictions at the network's size, averaged over "
+    "batches; for several classes dice_coef_multiclass is the mean probability of the true class "
+    "(soft pixel accuracy)"
+)
 PREDICTIONS = "predictions"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
@@ -72,7 +78,7 @@ class CaseScores:
     calibration: Reliability | None = None
     legacy: dict[str, float] = field(default_factory=dict)
     folders: dict[str, str | None] = field(default_factory=dict)
-    inference: dict[str, Any] | None = None
+    inference: Treatment | None = None
 
     @property
     def matrices(self) -> list[NDArray[np.int64]]:
@@ -141,32 +147,19 @@ class CaseScores:
                 table.append(tuple(cells[name] for name in group_columns()))
         return table
 
-    def summary(self, resamples: int = 2000) -> dict[str, Any]:
-        """The content of `evaluation/summary.json`: all means are over cases in whose
-        reference the class is present; empty references are counted apart."""
-        content = summarize(self.labels, self.cases, self.results, self.measures, resamples)
+    def summary(self, resamples: int = 2000) -> EvaluationSummary:
+        """What the cases have come to; with fewer than 3 `resamples` there are no intervals."""
+        found = summarize(self.labels, self.cases, self.results, self.measures, resamples)
         # Voxels of different volumes differ in size: their sum means nothing.
-        if content["groups"] < content["cases"] and not self.measures.volumes:
-            matrices = self.group_matrices()
-            content["by_group"] = group_summary(self.labels, matrices, resamples)
-        return (
-            content
-            | {"calibration": self.calibration.as_dict() if self.calibration else None}
-            | dict.fromkeys(("images_dir", "masks_dir", "predictions_dir"))
-            | self.folders
-            | {"inference": self.inference}
-            | {
-                "not_comparable_with_the_above": {
-                    "what": "figures of the original systems, on soft predictions at the "
-                    "network's size, averaged over batches; for several classes "
-                    "dice_coef_multiclass is the mean probability of the true class (soft pixel "
-                    "accuracy)",
-                    **self.legacy,
-                }
-                if self.legacy
-                else None,
-            }
-        )
+        if found.groups < found.cases and not self.measures.volumes:
+            found.by_group = summarize_groups(self.labels, self.group_matrices(), resamples)
+        found.calibration = self.calibration.calibration() if self.calibration else None
+        found.images_dir = self.folders.get("images_dir")
+        found.masks_dir = self.folders.get("masks_dir")
+        found.predictions_dir = self.folders.get("predictions_dir")
+        found.inference = self.inference
+        found.original_figures = {"what": _ORIGINAL_FIGURES, **self.legacy} if self.legacy else {}
+        return found
 
 
 def case_columns(*, volumes: bool = False) -> tuple[str, ...]:
@@ -262,7 +255,7 @@ def evaluate_model(
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
     scores.legacy = {name: total / len(cases) for name, total in sums.items()}
-    scores.inference = predictor.describe()
+    scores.inference = cast(Treatment, predictor.describe())
     return scores
 
 
@@ -338,20 +331,20 @@ def prediction_writer(folder: Path, labels: LabelMap) -> Callable[[Case, NDArray
     return write
 
 
-def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> dict[str, Any]:
+def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> EvaluationSummary:
     """Write `cases.csv` and `summary.json`; earlier ones move aside. Returns the summary.
 
     Where groups have several cases, e.g. volumes their slices, `groups.csv` has the scores of
-    each group's pixels taken together, and the summary their means as "by_group".
+    each group's pixels taken together, and the summary their means.
     """
     make_folder(folder)
     for name in ("cases.csv", "groups.csv", "summary.json", FILES_TABLE):
         set_aside(folder / name)
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", scores.columns, scores.rows())
-    if "by_group" in summary:
+    if summary.by_group is not None:
         write_csv(folder / "groups.csv", group_columns(), scores.group_rows())
-    write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary.as_dict())
     return summary
 
 

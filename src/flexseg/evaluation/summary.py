@@ -1,150 +1,284 @@
-"""The summary of an evaluation: means, intervals and counts over cases and classes."""
+"""The summary of an evaluation as types, written to `summary.json` and read from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypedDict, cast
 
-import numpy as np
-from numpy.typing import NDArray
+from flexseg.evaluation.aggregate import Statistic
+from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
+from flexseg.evaluation.metrics.calibration import Calibration
+from flexseg.evaluation.metrics.lesions import LesionTotals
 
-from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelClass, LabelMap
-from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
-from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
-from flexseg.evaluation.metrics.lesions import totals
-from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
-from flexseg.evaluation.scoring import CaseResult, Measures
+_ORIGINAL = "not_comparable_with_the_above"
 
 
-def summarize(
-    labels: LabelMap,
-    cases: Sequence[Case],
-    results: Sequence[CaseResult],
-    measures: Measures,
-    resamples: int,
-) -> dict[str, Any]:
-    """What `summary.json` says of the cases, see docs/reference/metrics.md."""
-    foreground = labels.foreground
-    metrics = all_metrics()
-    values = [[scores.values for scores in result.classes] for result in results]
-    counts = [[scores.counts for scores in result.classes] for result in results]
-    groups = [case.group for case in cases]
-    sample = _sample(values, counts, metrics, groups, resamples)
-    matrix = np.sum([result.matrix for result in results], axis=0)
-    classes = []
-    for column, c in enumerate(foreground):
-        of_class = [result.classes[column] for result in results]
-        by_case = [scores.counts for scores in of_class]
-        entry = _class_entry(c, by_case, groups, counts_by_class(matrix)[c.id])
-        entry |= {metric.name: sample.statistics(metric.name, column) for metric in metrics}
-        entry["worst"] = sample.worst("dice", column, [case.id for case in cases])
-        lesions = totals([scores.lesions for scores in of_class], measures.lesion_sizes)
-        entry["lesions"] = lesions | {"false_per_case": rounded(lesions["false_per_case"])}
-        classes.append(entry)
-    return {
-        "cases": len(cases),
-        "groups": len(set(groups)),
-        "resolution": "native",
-        "volumes": measures.volumes,
-        "units": measures.units,
-        "spacing": list(measures.spacing) if measures.spacing else None,
-        "tolerance": measures.tolerance,
-        "classes": classes,
-        "macro": {metric.name: sample.macro(metric.name) for metric in metrics},
-        "confusion": matrix.tolist(),
-        "confusion_names": [c.name for c in labels.classes],
-        "notes": _notes(classes, resamples, measures.volumes),
-    }
+@dataclass(frozen=True)
+class ClassSummary:
+    """The scores of one foreground class.
 
-
-def group_summary(
-    labels: LabelMap, matrices: dict[str, NDArray[np.int64]], resamples: int
-) -> dict[str, Any]:
-    """Means over groups of the overlap of all their pixels together ("by_group").
-
-    Parameters
+    Attributes
     ----------
-    matrices : group -> pixel counts [classes, classes], rows are the reference.
+    color : of the class, RGB.
+    statistics : by metric, over the cases in whose reference the class is.
+    pooled_pixels : metrics of the pixels of all cases together.
+    worst : the cases of lowest Dice.
+    lesions : None of groups, and where the evaluation is of an older version.
     """
-    metrics = count_metrics()
-    of_groups = [counts_by_class(matrix) for matrix in matrices.values()]
-    pooled = counts_by_class(np.sum(list(matrices.values()), axis=0))
-    counts = [[row[c.id] for c in labels.foreground] for row in of_groups]
-    values = [[values_of_counts(own) for own in row] for row in counts]
-    sample = _sample(values, counts, metrics, list(matrices), resamples)
-    classes = []
-    for column, c in enumerate(labels.foreground):
-        by_group = [row[c.id] for row in of_groups]
-        entry = _class_entry(c, by_group, list(matrices), pooled[c.id])
-        entry |= {metric.name: sample.statistics(metric.name, column) for metric in metrics}
-        entry["worst"] = sample.worst("dice", column, list(matrices))
-        classes.append(entry)
-    return {
-        "classes": classes,
-        "macro": {metric.name: sample.macro(metric.name) for metric in metrics},
-    }
 
+    id: int
+    name: str
+    color: tuple[int, ...]
+    cases_with_reference: int
+    cases_with_empty_reference: int
+    groups_with_reference: int
+    missed: int
+    false_positive: int
+    statistics: dict[str, Statistic]
+    pooled_pixels: dict[str, float | None] = field(default_factory=dict)
+    worst: tuple[tuple[str, float | None], ...] = ()
+    lesions: LesionTotals | None = None
 
-def values_of_counts(counts: PixelCounts) -> dict[str, float]:
-    """The metrics that pixel counts are enough for."""
-    return {metric.name: metric.of_counts(counts) for metric in count_metrics()}
+    @property
+    def pooled_dice(self) -> float | None:
+        """Dice of the pixels of all cases together."""
+        return self.pooled_pixels.get("dice")
 
-
-def _sample(
-    values: Sequence[Sequence[Mapping[str, float]]],
-    counts: Sequence[Sequence[PixelCounts]],
-    metrics: Sequence[Metric],
-    groups: Sequence[str],
-    resamples: int,
-) -> Sample:
-    """Values of each case and class as they go into means."""
-    status = np.array([[own.status for own in row] for row in counts])
-    tables = {
-        metric.name: metric.counted(
-            np.array([[own[metric.name] for own in row] for row in values], float), status
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types: the metrics stand between the counts and the worst cases."""
+        counts = (
+            "cases_with_reference",
+            "cases_with_empty_reference",
+            "groups_with_reference",
+            "missed",
+            "false_positive",
         )
-        for metric in metrics
-    }
-    return Sample(tables, groups, resamples)
-
-
-def _class_entry(
-    c: LabelClass, by_case: Sequence[PixelCounts], groups: Sequence[str], pooled: PixelCounts
-) -> dict[str, Any]:
-    statuses = [counts.status for counts in by_case]
-    return {
-        "id": c.id,
-        "name": c.name,
-        "color": list(c.colors[0]),
-        "cases_with_reference": statuses.count("scored") + statuses.count("missed"),
-        "cases_with_empty_reference": statuses.count("absent") + statuses.count("false positive"),
-        "groups_with_reference": len(
-            {group for group, counts in zip(groups, by_case, strict=True) if counts.reference}
-        ),
-        "missed": statuses.count("missed"),
-        "false_positive": statuses.count("false positive"),
-        "pooled_pixels": {m: rounded(v) for m, v in values_of_counts(pooled).items()},
-    }
-
-
-def _notes(classes: Sequence[dict[str, Any]], resamples: int, volumes: bool) -> list[str]:
-    kind = "volume" if volumes else "image"
-    notes = [
-        "Means are over cases in whose reference the class is present; the background is in no "
-        f"mean. A missed object counts with Dice 0, surface agreement 0 and the {kind}'s diagonal "
-        f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
-    ]
-    groups = {entry["name"]: entry["groups_with_reference"] for entry in classes}
-    if few := small_sample_note(groups):
-        notes.append(few)
-    single = ", ".join(name for name, count in groups.items() if count == 1)
-    if single and max(groups.values()) > 1:
-        notes.append(
-            f"One group alone has {single}, so there is no interval: how scores differ between "
-            "groups is not known. The interval of the mean of classes varies the other classes "
-            "only, and is too narrow."
+        return (
+            {"id": self.id, "name": self.name, "color": list(self.color)}
+            | {name: getattr(self, name) for name in counts}
+            | {"pooled_pixels": self.pooled_pixels}
+            | {name: statistic.as_dict() for name, statistic in self.statistics.items()}
+            | {"worst": [list(pair) for pair in self.worst]}
+            | ({"lesions": self.lesions.as_dict()} if self.lesions else {})
         )
-    elif single:
-        notes.append("No class is in the reference of two groups or more: there are no intervals.")
-    return notes
+
+    @classmethod
+    def from_dict(cls, entry: Json, groups: int) -> ClassSummary:
+        """Of an entry of any version; `groups` is what it counts where it does not say."""
+        lesions = mapping(entry.get("lesions"))
+        return cls(
+            id=count(entry.get("id")),
+            name=str(entry.get("name") or f"class {entry.get('id')}"),
+            color=tuple(map(count, sequence(entry.get("color")))),
+            cases_with_reference=count(entry.get("cases_with_reference")),
+            cases_with_empty_reference=count(entry.get("cases_with_empty_reference")),
+            groups_with_reference=count(entry.get("groups_with_reference", groups)),
+            missed=count(entry.get("missed")),
+            false_positive=count(entry.get("false_positive")),
+            statistics=_statistics(entry),
+            pooled_pixels={k: number(v) for k, v in mapping(entry.get("pooled_pixels")).items()},
+            worst=tuple(
+                (str(pair[0]), number(pair[1]))
+                for pair in map(sequence, sequence(entry.get("worst")))
+                if len(pair) == 2
+            ),
+            lesions=LesionTotals.from_dict(lesions) if lesions else None,
+        )
+
+
+@dataclass
+class ClassMeans:
+    """The foreground classes, and by metric the mean of their means."""
+
+    classes: list[ClassSummary]
+    macro: dict[str, Statistic]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        return {
+            "classes": [c.as_dict() for c in self.classes],
+            "macro": {name: statistic.mean_as_dict() for name, statistic in self.macro.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pooled pixel counts [reference class][predicted class], background first."""
+
+    names: list[str]
+    counts: list[list[int]]
+
+
+class FoldScore(TypedDict):
+    """A fold of a cross-validation: the mean Dice of its cases, and how it was trained."""
+
+    fold: int
+    cases: int
+    dice: float | None
+    best_epoch: int
+    val_loss: float
+
+
+class Treatment(TypedDict, total=False):
+    """What a network's predictions were treated with, see `Predictor.describe`.
+
+    Attributes
+    ----------
+    tta : views beside the image itself.
+    postprocess : "2d" and "3d" -> class -> step -> value.
+    chosen_on : "split", "cases" and "groups" by which these were chosen.
+    slices : the axes along which volumes are cut.
+    """
+
+    engine: str
+    threshold: float | None
+    tta: list[str]
+    postprocess: dict[str, dict[str, dict[str, bool | int]]]
+    chosen_on: dict[str, str | int]
+    slices: list[str]
+
+
+@dataclass
+class EvaluationSummary(ClassMeans):
+    """What an evaluation has found, over all cases.
+
+    Attributes
+    ----------
+    volumes : the cases are volumes: pixels are voxels.
+    units : of distances, "px" or "mm".
+    spacing : size of a pixel along each axis in mm; None: pixels, or each volume has its own.
+    tolerance : of the surface Dice, in `units`.
+    by_group : the same of each group's pixels taken together; None where a group is a case.
+    calibration : of the predictions of all cases together; None without probabilities.
+    images_dir, masks_dir, predictions_dir : folders of the cases, absolute or relative to that of
+        the evaluation.
+    inference : how the masks were predicted; None for masks of unknown origin.
+    original_figures : those of the original systems, and "what" they are.
+    folds : of a cross-validation, each case of which is scored by a network that has not seen it.
+    """
+
+    cases: int
+    groups: int
+    units: str
+    tolerance: float | None
+    confusion: Confusion | None = None
+    notes: list[str] = field(default_factory=list)
+    volumes: bool = False
+    spacing: list[float] | None = None
+    by_group: ClassMeans | None = None
+    calibration: Calibration | None = None
+    images_dir: str | None = None
+    masks_dir: str | None = None
+    predictions_dir: str | None = None
+    inference: Treatment | None = None
+    original_figures: dict[str, float | str] = field(default_factory=dict)
+    folds: list[FoldScore] | None = None
+
+    def __repr__(self) -> str:
+        dice = self.macro.get("dice", Statistic())
+        mean = "-" if dice.mean is None else f"{dice.mean:.4f}"
+        limits = f" ({dice.ci95[0]:.4f} to {dice.ci95[1]:.4f})" if dice.ci95 else ""
+        return (
+            f"EvaluationSummary({self.cases} cases of {self.groups} groups, "
+            f"{len(self.classes)} classes, mean Dice {mean}{limits})"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """The content of `summary.json`."""
+        return (
+            {
+                "cases": self.cases,
+                "groups": self.groups,
+                "resolution": "native",
+                "volumes": self.volumes,
+                "units": self.units,
+                "spacing": self.spacing,
+                "tolerance": self.tolerance,
+            }
+            | super().as_dict()
+            | {
+                "confusion": self.confusion.counts if self.confusion else None,
+                "confusion_names": self.confusion.names if self.confusion else None,
+                "notes": self.notes,
+            }
+            | ({"by_group": self.by_group.as_dict()} if self.by_group else {})
+            | {
+                "calibration": self.calibration.as_dict() if self.calibration else None,
+                "images_dir": self.images_dir,
+                "masks_dir": self.masks_dir,
+                "predictions_dir": self.predictions_dir,
+                "inference": self.inference,
+                _ORIGINAL: self.original_figures or None,
+            }
+            | ({"crossval": {"folds": self.folds}} if self.folds is not None else {})
+        )
+
+    @classmethod
+    def from_dict(cls, content: Json) -> EvaluationSummary:
+        """Of the `summary.json` of this version or an older one."""
+        groups = count(content.get("groups", content.get("cases")))
+        by_group = mapping(content.get("by_group"))
+        calibration, spacing = mapping(content.get("calibration")), content.get("spacing")
+        folds = mapping(content.get("crossval")).get("folds", [])
+        inference = mapping(content.get("inference"))
+        return cls(
+            cases=count(content.get("cases")),
+            groups=groups,
+            units=str(content.get("units") or "px"),
+            tolerance=number(content.get("tolerance")),
+            classes=_classes(content, groups),
+            macro=_statistics(mapping(content.get("macro"))),
+            confusion=_confusion(content),
+            notes=[str(note) for note in sequence(content.get("notes"))],
+            volumes=bool(content.get("volumes")),
+            spacing=[float(step) for step in spacing] if isinstance(spacing, list) else None,
+            by_group=ClassMeans(
+                _classes(by_group, groups), _statistics(mapping(by_group.get("macro")))
+            )
+            if by_group
+            else None,
+            calibration=Calibration.from_dict(calibration) if calibration else None,
+            images_dir=_text(content.get("images_dir")),
+            masks_dir=_text(content.get("masks_dir")),
+            predictions_dir=_text(content.get("predictions_dir")),
+            inference=cast(Treatment, inference) if inference else None,
+            original_figures={
+                name: value
+                for name, value in mapping(content.get(_ORIGINAL)).items()
+                if isinstance(value, int | float | str)
+            },
+            folds=folds if "crossval" in content and isinstance(folds, list) else None,
+        )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _classes(content: Json, groups: int) -> list[ClassSummary]:
+    entries: Iterable[object] = sequence(content.get("classes"))
+    return [ClassSummary.from_dict(entry, groups) for entry in map(mapping, entries)]
+
+
+def _statistics(entry: Json) -> dict[str, Statistic]:
+    """The metrics of a class or mean: what has a mean."""
+    found = {}
+    for name, value in entry.items():
+        if "mean" in (own := mapping(value)):
+            ends = [number(end) for end in sequence(own.get("ci95"))]
+            low, high = ends if len(ends) == 2 else (None, None)
+            found[name] = Statistic(
+                number(own["mean"]),
+                (low, high) if low is not None and high is not None else None,
+                *(number(own.get(key)) for key in ("median", "p5", "p95", "min", "max")),
+            )
+    return found
+
+
+def _confusion(content: Json) -> Confusion | None:
+    rows = [sequence(row) for row in sequence(content.get("confusion"))]
+    if not rows:
+        return None
+    names = sequence(content.get("confusion_names")) or [f"class {i}" for i in range(len(rows))]
+    return Confusion([str(name) for name in names], [[count(n) for n in row] for row in rows])

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
@@ -22,6 +21,7 @@ from flexseg.evaluation.evaluate import (
     write_legacy_csv,
 )
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes
 from flexseg.inference.ensemble import (
     chosen_by,
@@ -44,7 +44,7 @@ def evaluate(
     folder: Path,
     legacy_csv: Path,
     on_case: Callable[[float, int], None] | None = None,
-) -> dict[str, Any]:
+) -> EvaluationSummary:
     """Score the trained model on the split that `[model] evaluation` names.
 
     With `[volume] images_dir` the cases are whole volumes, see `evaluate_volumes`.

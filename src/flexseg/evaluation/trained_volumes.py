@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from flexseg.evaluation.evaluate import (
 )
 from flexseg.evaluation.label_volumes import class_ids, score_on_grid, warn_of_sheared
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.summary import EvaluationSummary, Treatment
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
@@ -100,7 +101,7 @@ def volume_cases(experiment: Experiment) -> tuple[Case, ...]:
 
 def evaluate_volumes(
     loaded: LoadedConfig, folder: Path, on_volume: OnVolume | None = None
-) -> dict[str, Any]:
+) -> EvaluationSummary:
     """Predict and score the volumes of `[model] evaluation`; one is in memory at a time.
 
     Parameters
@@ -154,7 +155,7 @@ def evaluate_volumes(
         "predictions_dir": PREDICTIONS,
     }
     cuts = cut_names(evaluation.predictor.cuts(reads_xyz(cases[0].image)))
-    scores.inference = predictor.describe() | {"slices": cuts}
+    scores.inference = cast(Treatment, predictor.describe() | {"slices": cuts})
     summary = write_evaluation(scores, folder, e.eval.bootstrap)
     files = [(case.id, case.image.absolute(), case.mask.absolute()) for case in cases]
     write_csv(folder / FILES_TABLE, ("case", "image", "mask"), files)

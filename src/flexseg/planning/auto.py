@@ -16,6 +16,7 @@ from flexseg.config.findings import Severity
 from flexseg.config.load import load
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.postprocessing.tuning import tune
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.outputs import make_folder
 from flexseg.planning.initialize import CONFIG_NAME
@@ -54,7 +55,7 @@ class AutoResult:
     predict : the command for new images or volumes, without these.
     """
 
-    summary: dict[str, Any]
+    summary: EvaluationSummary
     report: Path
     model: Path
     predict: str
@@ -155,7 +156,8 @@ class Auto:
         self._stage(f"Evaluating on the {e.model.evaluation} split")
         folder = e.train.run_dir / "evaluation"
         summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
-        Tracker(Manifest.start(e.train.run_dir, loaded), e.train.mlflow).evaluation(folder, summary)
+        tracker = Tracker(Manifest.start(e.train.run_dir, loaded), e.train.mlflow)
+        tracker.evaluation(folder, summary.as_dict())
         make_folder(self.output)
         report, _, _ = write_report(
             find_source(e.train.run_dir), self.report, self._findings(checked)

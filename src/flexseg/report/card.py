@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flexseg.config.schema import Experiment
-from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, classes_with_few
-from flexseg.report.structure import CardSection, Evaluation, Report, Statistic
+from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, Statistic, classes_with_few
+from flexseg.evaluation.summary import Treatment
+from flexseg.report.structure import CardSection, Evaluation, Report
 from flexseg.runs.folds import ALL_FOLDS
 
 _POOR_CALIBRATION = 0.05
@@ -125,10 +125,10 @@ def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
         f"absent from {c.cases_with_empty_reference} cases."
         for c in e.classes
     ]
-    return points + _prediction(e.inference)
+    return points + (_prediction(e.inference) if e.inference else [])
 
 
-def _prediction(inference: Mapping[str, Any]) -> list[str]:
+def _prediction(inference: Treatment) -> list[str]:
     """What was done with the network's probabilities, and what it was chosen by."""
     views, threshold = inference.get("tta") or (), inference.get("threshold")
     steps = inference.get("postprocess") or {}
@@ -139,14 +139,14 @@ def _prediction(inference: Mapping[str, Any]) -> list[str]:
         return []
     chosen = inference.get("chosen_on") or {}
     split = str(chosen.get("split"))
-    cases = _count(chosen.get("cases", 0), "case")
+    cases = _count(int(chosen.get("cases", 0)), "case")
     by = f", as chosen on {cases} ({_SPLITS.get(split, split)})" if chosen else ""
     return [f"Predictions are {', '.join(done)}{by}."]
 
 
-def _steps(steps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def _steps(steps: Mapping[str, Mapping[str, Mapping[str, bool | int]]]) -> str:
     """The steps of `[postprocess]` by class; those of slices and volumes as one."""
-    by_class: dict[str, dict[str, Any]] = {}
+    by_class: dict[str, dict[str, bool | int]] = {}
     for own in steps.values():
         for name, taken in own.items():
             by_class.setdefault(name, {}).update(taken)
@@ -212,7 +212,7 @@ def _limits(report: Report, experiment: Experiment | None) -> list[str]:
             points.append(f"The mean Dice of {c.name} is uncertain: {ci[0]:.2f} to {ci[1]:.2f}.")
     if report.training is not None:
         points.append(_calibration(e))
-    leaks = [f for f in report.findings if f.get("code") in _LEAKS]
+    leaks = [f for f in report.findings if f.code in _LEAKS]
     parts = "folds" if e.out_of_fold else "splits"
     if leaks:
         points.append(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flexseg import __version__
+from flexseg.evaluation.json_values import mapping, sequence
 from flexseg.report.card import headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.repaired import read_repair
 from flexseg.report.sources import Missing, Source
-from flexseg.report.structure import EpochStrip, Report, Setting, SplitFacts, Training
+from flexseg.report.structure import AuditFinding, EpochStrip, Report, Setting, SplitFacts, Training
 from flexseg.runs.folds import ALL_FOLDS
 from flexseg.runs.manifest import BestEpoch, Manifest, SplitRecord
 
@@ -80,13 +81,15 @@ def _training(m: Manifest) -> Training:
     )
 
 
-def _findings(known: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Findings of a check or manifest, with all keys; what a program of another version wrote
-    may lack some."""
+def _findings(known: Iterable[object]) -> list[AuditFinding]:
+    """Findings of a check or manifest; what a program of another version wrote may lack parts."""
     keys = ("severity", "scope", "code", "where", "what", "fix")
     return [
-        {key: str(entry.get(key) or "") for key in keys} | {"items": list(entry.get("items") or ())}
-        for entry in known
+        AuditFinding(
+            **{key: str(entry.get(key) or "") for key in keys},
+            items=list(map(str, sequence(entry.get("items")))),
+        )
+        for entry in map(mapping, known)
     ]
 
 

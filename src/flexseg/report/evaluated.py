@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
 
+from flexseg.evaluation.aggregate import Statistic
+from flexseg.evaluation.json_values import count, number
 from flexseg.evaluation.metrics.metric import all_metrics
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.formats import millilitres
 from flexseg.report.sources import CASES, Missing, Source
-from flexseg.report.structure import (
-    Calibration,
-    CaseScore,
-    ClassResult,
-    Confusion,
-    Evaluation,
-    Failure,
-    Lesions,
-    ReliabilityBin,
-    ShownCase,
-    SizeBin,
-    Statistic,
-)
+from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
 _WEAK_DICE = 0.5
@@ -34,26 +24,12 @@ def read_evaluation(source: Source) -> Evaluation | None:
     if not summary:
         return None
     rows = source.table(source.evaluation / CASES, "scores of single cases")
-    by_group = summary.get("by_group")
-    groups = _count(summary.get("groups", summary.get("cases")))
-    evaluation = Evaluation(
-        cases=_count(summary.get("cases")),
-        groups=groups,
-        units=str(summary.get("units") or "px"),
-        tolerance=_number(summary.get("tolerance")),
-        classes=[_class(entry, groups) for entry in summary.get("classes") or ()],
-        macro=_statistics(summary.get("macro") or {}),
-        by_group=_statistics(by_group.get("macro") or {}) if isinstance(by_group, dict) else {},
-        scores=[_case(row) for row in rows],
-        confusion=_confusion(summary),
-        calibration=_calibration(summary.get("calibration")),
-        notes=[str(note) for note in summary.get("notes") or ()],
-        original_figures=dict(summary.get("not_comparable_with_the_above") or {}),
-        out_of_fold="crossval" in summary,
-        # Older evaluations do not say so, but volumes alone have millilitres.
-        volumes=bool(summary.get("volumes")) or any("reference_ml" in row for row in rows),
-        inference=dict(summary.get("inference") or {}),
-    )
+    found = EvaluationSummary.from_dict(summary)
+    # Older evaluations do not say so, but volumes alone have millilitres.
+    found.volumes |= any("reference_ml" in row for row in rows)
+    found.classes = [replace(c, statistics=_defined(c.statistics)) for c in found.classes]
+    found.macro = _defined(found.macro)
+    evaluation = Evaluation(**vars(found), scores=[_case(row) for row in rows])
     lacking = {
         "confusion between classes": evaluation.confusion,
         "reliability of probabilities": evaluation.calibration,
@@ -69,100 +45,22 @@ def read_evaluation(source: Source) -> Evaluation | None:
     return evaluation
 
 
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _count(value: Any) -> int:
-    return int(_number(value) or 0)
-
-
-def _statistics(entry: Mapping[str, Any]) -> dict[str, Statistic]:
-    """The metrics of a class or mean: what has a mean."""
-    found = {}
-    for name, value in entry.items():
-        if isinstance(value, Mapping) and "mean" in value:
-            ci = value.get("ci95")
-            low, high = (_number(ci[0]), _number(ci[1])) if ci else (None, None)
-            found[name] = Statistic(
-                _number(value["mean"]),
-                (low, high) if low is not None and high is not None else None,
-                *(_number(value.get(key)) for key in ("median", "p5", "min", "max")),
-            )
+def _defined(statistics: Mapping[str, Statistic]) -> dict[str, Statistic]:
+    """The metrics that have a mean, in the order of the registry."""
     order = [metric.name for metric in all_metrics()]
-    names = sorted(found, key=lambda n: order.index(n) if n in order else len(order))
-    return {name: found[name] for name in names if found[name].mean is not None}
-
-
-def _class(entry: Mapping[str, Any], groups: int) -> ClassResult:
-    pooled = entry.get("pooled_pixels") or {}
-    return ClassResult(
-        id=_count(entry.get("id")),
-        name=str(entry.get("name") or f"class {entry.get('id')}"),
-        cases_with_reference=_count(entry.get("cases_with_reference")),
-        cases_with_empty_reference=_count(entry.get("cases_with_empty_reference")),
-        groups_with_reference=_count(entry.get("groups_with_reference", groups)),
-        missed=_count(entry.get("missed")),
-        false_positive=_count(entry.get("false_positive")),
-        statistics=_statistics(entry),
-        pooled_dice=_number(pooled.get("dice")),
-        lesions=_lesions(entry.get("lesions")),
-    )
-
-
-def _lesions(entry: Mapping[str, Any] | None) -> Lesions | None:
-    if not entry:
-        return None
-    bins = [
-        SizeBin(
-            _count(b.get("from_px")),
-            None if b.get("to_px") is None else _count(b["to_px"]),
-            _count(b.get("reference")),
-            _count(b.get("found")),
-        )
-        for b in entry.get("by_size") or ()
-    ]
-    found, missed, false = (_count(entry.get(key)) for key in ("found", "missed", "false"))
-    return Lesions(found, missed, false, _number(entry.get("false_per_case")), bins)
+    names = sorted(statistics, key=lambda n: order.index(n) if n in order else len(order))
+    return {name: statistics[name] for name in names if statistics[name].mean is not None}
 
 
 def _case(row: Mapping[str, str]) -> CaseScore:
     return CaseScore(
         case=row.get("case") or "",
         group=row.get("group") or "",
-        class_id=_count(row.get("class_id")),
+        class_id=count(row.get("class_id")),
         class_name=row.get("class") or "",
         status=row.get("status") or "",
-        values={k: _number(v) for k, v in row.items() if k is not None and k not in _TEXTS},
+        values={k: number(v) for k, v in row.items() if k is not None and k not in _TEXTS},
     )
-
-
-def _confusion(summary: Mapping[str, Any]) -> Confusion | None:
-    counts = summary.get("confusion")
-    if not counts:
-        return None
-    names = summary.get("confusion_names") or [f"class {i}" for i in range(len(counts))]
-    return Confusion([str(n) for n in names], [[_count(v) for v in row] for row in counts])
-
-
-def _calibration(entry: Mapping[str, Any] | None) -> Calibration | None:
-    if not entry:
-        return None
-    bins = [
-        ReliabilityBin(
-            _number(b.get("from")) or 0.0,
-            _number(b.get("to")) or 0.0,
-            _number(b.get("confidence")),
-            _number(b.get("accuracy")),
-            _count(b.get("pixels")),
-        )
-        for b in entry.get("bins") or ()
-    ]
-    return Calibration(_number(entry.get("ece")), _number(entry.get("brier")), bins)
 
 
 def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flexseg.errors import ConfigError
+from flexseg.evaluation.aggregate import Statistic
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
@@ -23,7 +24,6 @@ from flexseg.report.structure import (
     RepairedScore,
     Report,
     Setting,
-    Statistic,
 )
 
 _FAILURES_SHOWN = 12

@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from flexseg.report.structure import (
-    CaseScore,
-    ClassResult,
-    ReliabilityBin,
-    RepairedScore,
-    SizeBin,
-)
+from flexseg.evaluation.metrics.calibration import ReliabilityBin
+from flexseg.evaluation.metrics.lesions import SizeBin
+from flexseg.evaluation.summary import ClassSummary
+from flexseg.report.structure import CaseScore, RepairedScore
 
 WIDTH = 370
 _MOST_DOTS = 1200
@@ -150,7 +147,7 @@ def curves(
     return axes.svg(title, f"Last values: {ends}.")
 
 
-def intervals(classes: Sequence[ClassResult], metric: str) -> Markup:
+def intervals(classes: Sequence[ClassSummary], metric: str) -> Markup:
     """Means of a metric (0 to 1) by class with their 95 % intervals."""
     rows = [c for c in classes if metric in c.statistics]
     axes = _Axes((0, 1), (0, 1), height=52 + 34 * len(rows), left=12)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.errors import DataError, FlexsegError
+from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.compare import MACRO, Comparison, compare
 from flexseg.report.sources import Source
 from flexseg.report.structure import (
@@ -15,7 +16,6 @@ from flexseg.report.structure import (
     Repair,
     RepairChange,
     RepairedScore,
-    Statistic,
 )
 from flexseg.runs.evaluations import CASES_FILE, read_results
 from flexseg.runs.manifest import Manifest

@@ -3,58 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from flexseg.evaluation.aggregate import Statistic
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.sources import Missing
-
-
-@dataclass
-class Statistic:
-    """A metric over cases; None where undefined."""
-
-    mean: float | None = None
-    ci95: tuple[float, float] | None = None
-    median: float | None = None
-    p5: float | None = None
-    min: float | None = None
-    max: float | None = None
-
-
-@dataclass
-class SizeBin:
-    """Lesions of the reference from `from_px` up to `to_px` (None: no limit) pixels."""
-
-    from_px: int
-    to_px: int | None
-    reference: int
-    found: int
-
-
-@dataclass
-class Lesions:
-    """Connected objects of a class over all cases."""
-
-    found: int
-    missed: int
-    false: int
-    false_per_case: float | None
-    by_size: list[SizeBin] = field(default_factory=list)
-
-
-@dataclass
-class ClassResult:
-    """The scores of one foreground class."""
-
-    id: int
-    name: str
-    cases_with_reference: int
-    cases_with_empty_reference: int
-    groups_with_reference: int
-    missed: int
-    false_positive: int
-    statistics: dict[str, Statistic]
-    pooled_dice: float | None = None
-    lesions: Lesions | None = None
 
 
 @dataclass
@@ -74,61 +26,17 @@ class CaseScore:
         return self.values.get("dice")
 
 
-@dataclass
-class Confusion:
-    """Pooled pixel counts [reference class][predicted class], background first."""
+@dataclass(repr=False)
+class Evaluation(EvaluationSummary):
+    """The content of an evaluation folder: the summary, and the scores of the cases."""
 
-    names: list[str]
-    counts: list[list[int]]
+    scores: list[CaseScore] = field(default_factory=list)
 
-
-@dataclass
-class ReliabilityBin:
-    """Pixels whose confidence is between `low` and `high`."""
-
-    low: float
-    high: float
-    confidence: float | None
-    accuracy: float | None
-    pixels: int
-
-
-@dataclass
-class Calibration:
-    """Whether probabilities mean what they say."""
-
-    ece: float | None
-    brier: float | None
-    bins: list[ReliabilityBin]
-
-
-@dataclass
-class Evaluation:
-    """The content of an evaluation folder.
-
-    Attributes
-    ----------
-    out_of_fold : the cases of a cross-validation, each scored by a network that has not seen it.
-    volumes : the cases are volumes: pixels are voxels, and sizes are in ml.
-    inference : how the masks were predicted: threshold, views, postprocessing, and by which cases
-        these were chosen; empty for masks of unknown origin.
-    """
-
-    cases: int
-    groups: int
-    units: str
-    tolerance: float | None
-    classes: list[ClassResult]
-    macro: dict[str, Statistic]
-    by_group: dict[str, Statistic]
-    scores: list[CaseScore]
-    confusion: Confusion | None
-    calibration: Calibration | None
-    notes: list[str]
-    original_figures: dict[str, Any]
-    out_of_fold: bool = False
-    volumes: bool = False
-    inference: dict[str, Any] = field(default_factory=dict)
+    @property
+    def out_of_fold(self) -> bool:
+        """The cases are those of a cross-validation, each scored by a network that has not seen
+        it."""
+        return self.folds is not None
 
     @property
     def elements(self) -> str:
@@ -192,6 +100,19 @@ class ShownCase:
     case: str
     mean_dice: float
     scores: list[CaseScore]
+
+
+@dataclass
+class AuditFinding:
+    """What a check of config and data has found; texts are empty where nothing is known."""
+
+    severity: str
+    scope: str
+    code: str
+    where: str
+    what: str
+    fix: str
+    items: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -286,7 +207,7 @@ class Report:
     epoch_changes: list[EpochStrip] = field(default_factory=list)
     data: list[SplitFacts] = field(default_factory=list)
     audited: bool = False
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     evaluation: Evaluation | None = None
     repair: Repair | None = None
     failures: list[Failure] = field(default_factory=list)
@@ -295,6 +216,15 @@ class Report:
     config: list[Setting] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain JSON types: the JSON twin."""
-        return asdict(self)
+        content = asdict(self)
+        if (e := self.evaluation) is not None:
+            content["evaluation"] |= {
+                "by_group": content["evaluation"]["by_group"]["macro"] if e.by_group else {},
+                "inference": e.inference or {},
+                "out_of_fold": e.out_of_fold,
+            }
+            for entry, c in zip(content["evaluation"]["classes"], e.classes, strict=True):
+                entry["pooled_dice"] = c.pooled_dice
+        return content

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import keras
 from rich.console import Console
@@ -35,6 +34,7 @@ from flexseg.evaluation.evaluate import (
     write_evaluation,
 )
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.summary import EvaluationSummary, FoldScore
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
@@ -68,13 +68,12 @@ class CrossValidated:
     Attributes
     ----------
     evaluation : folder of the pooled evaluation.
-    summary : content of its `summary.json`.
     """
 
     runs: list[Run]
     evaluation: Path
     ensemble: Path
-    summary: dict[str, Any]
+    summary: EvaluationSummary
 
 
 class CrossValidation:
@@ -174,13 +173,13 @@ class CrossValidation:
         with self._failures_noted():
             scores, by_fold = self._score(runs, on_case)
             summary = write_evaluation(scores, self.evaluation, self.experiment.eval.bootstrap)
-            summary["crossval"] = {"folds": by_fold}
-            summary["notes"].append(
+            summary.folds = by_fold
+            summary.notes.append(
                 f"Cross-validation: each case was predicted by the one of {self.count} networks "
                 "that has not seen it, neither for its weights nor for the choice of its best "
                 "epoch."
             )
-            write_json(self.evaluation / "summary.json", summary)
+            write_json(self.evaluation / "summary.json", summary.as_dict())
             rows = [(c.id, c.image.absolute(), c.mask.absolute()) for c in scores.cases]
             write_csv(self.evaluation / FILES_TABLE, ("case", "image", "mask"), rows)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
@@ -198,7 +197,7 @@ class CrossValidation:
             precision=manifests[0].precision,
         )
         self.tracker.finish()
-        self.tracker.evaluation(self.evaluation, summary)
+        self.tracker.evaluation(self.evaluation, summary.as_dict())
         return CrossValidated(runs, self.evaluation, self.ensemble, summary)
 
     @contextmanager
@@ -266,14 +265,14 @@ class CrossValidation:
 
     def _score(
         self, runs: Sequence[Run], on_case: Callable[[int, int], None] | None
-    ) -> tuple[CaseScores, list[dict[str, Any]]]:
+    ) -> tuple[CaseScores, list[FoldScore]]:
         """All cases, each scored by the fold that has not seen it, and a row per fold."""
         measures = Measures.from_config(self.experiment.eval)
         labels = LabelMap.from_experiment(self.experiment)
         make_folder(self.evaluation)
         pooled = CaseScores(labels, measures)
         total = len(self.division.cases)
-        rows: list[dict[str, Any]] = []
+        rows: list[FoldScore] = []
         with whole_folder(self.evaluation / PREDICTIONS) as predictions:
             write = prediction_writer(predictions, labels)
             for k, (fold, run) in enumerate(zip(self.division.folds, runs, strict=True)):
@@ -294,7 +293,7 @@ class CrossValidation:
                 for case, result in zip(scores.cases, scores.results, strict=True):
                     pooled.put(case, result)
                 pooled.inference = scores.inference
-                macro = scores.summary(resamples=0)["macro"]["dice"]["mean"]
+                macro = scores.summary(resamples=0).macro["dice"].mean
                 rows.append(
                     {
                         "fold": k,

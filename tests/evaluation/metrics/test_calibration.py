@@ -31,7 +31,7 @@ def test_boastful_probabilities() -> None:
 
 def test_bins_of_the_reliability_diagram() -> None:
     p = np.array([[0.0, 0.01, 0.5, 1.0]], np.float32)
-    content = of_class(p, np.array([[False, True, True, True]])).as_dict()
+    content = of_class(p, np.array([[False, True, True, True]])).calibration().as_dict()
     assert len(content["bins"]) == BINS
     first, middle, last = (content["bins"][i] for i in (0, BINS // 2, BINS - 1))
     assert (first["pixels"], first["confidence"], first["accuracy"]) == (2, 0.005, 0.5)

@@ -75,9 +75,9 @@ def test_totals_by_size() -> None:
         find_lesions(_squares((0, 0, 3)), _squares((0, 0, 3))),
     ]
     found = totals(cases, [9, 100])
-    assert (found["reference"], found["found"], found["missed"], found["false"]) == (4, 2, 2, 2)
-    assert found["false_per_case"] == pytest.approx(2 / 3)
-    assert found["by_size"] == [
+    assert (found.reference, found.found, found.missed, found.false) == (4, 2, 2, 2)
+    assert found.false_per_case == pytest.approx(2 / 3, abs=1e-6)
+    assert found.as_dict()["by_size"] == [
         {"from_px": 1, "to_px": 8, "reference": 1, "found": 0},
         {"from_px": 9, "to_px": 99, "reference": 2, "found": 2},
         {"from_px": 100, "to_px": None, "reference": 1, "found": 0},
@@ -94,6 +94,6 @@ def test_counts_are_consistent(seed: int, share: float) -> None:
     assert lesions.reference == swapped.predicted
     # What no prediction finds is a false one when the masks change places.
     assert lesions.reference - lesions.hits == swapped.false
-    by_size = totals([lesions], [3, 10])["by_size"]
-    assert sum(b["reference"] for b in by_size) == lesions.reference
-    assert sum(b["found"] for b in by_size) == lesions.hits
+    by_size = totals([lesions], [3, 10]).by_size
+    assert sum(b.reference for b in by_size) == lesions.reference
+    assert sum(b.found for b in by_size) == lesions.hits

@@ -31,6 +31,7 @@ from flexseg.evaluation.metrics.metric import (
     register,
 )
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
 from flexseg.runs.evaluations import read_results
@@ -289,6 +290,6 @@ def test_one_entry_is_all_that_a_new_metric_needs(widest: Metric, tmp_path: Path
     assert "How much too wide or too narrow it is. Lower is better." in page
 
     terminal = Console(file=io.StringIO(), width=120)
-    print_scores(terminal, summary)
+    print_scores(terminal, EvaluationSummary.from_dict(summary))
     shown = terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "Width error, px" in shown and "4.500" in shown

@@ -7,12 +7,12 @@ number of cases.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.aggregate import rounded
+from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
 from flexseg.evaluation.metrics.counts import ratio
 from flexseg.evaluation.metrics.masks import MaskPair
 from flexseg.evaluation.metrics.metric import UNDEFINED, Metric, register
@@ -70,21 +70,70 @@ class Reliability:
         """Mean squared error of the probabilities (Brier 1950), 0 to 1."""
         return ratio(self.squared_error, int(self.pixels.sum()))
 
-    def as_dict(self) -> dict[str, Any]:
+    def calibration(self) -> Calibration:
         """Both scores and the bins of the reliability diagram."""
         bins = [
-            {
-                "from": i / BINS,
-                "to": (i + 1) / BINS,
-                "confidence": rounded(ratio(float(claimed), int(pixels))),
-                "accuracy": rounded(ratio(int(true), int(pixels))),
-                "pixels": int(pixels),
-            }
+            ReliabilityBin(
+                i / BINS,
+                (i + 1) / BINS,
+                rounded(ratio(float(claimed), int(pixels))),
+                rounded(ratio(int(true), int(pixels))),
+                int(pixels),
+            )
             for i, (pixels, claimed, true) in enumerate(
                 zip(self.pixels, self.claimed, self.true, strict=True)
             )
         ]
-        return {"ece": rounded(self.ece), "brier": rounded(self.brier), "bins": bins}
+        return Calibration(rounded(self.ece), rounded(self.brier), bins)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pixels whose confidence is between `low` and `high`; None without pixels."""
+
+    low: float
+    high: float
+    confidence: float | None
+    accuracy: float | None
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether probabilities mean what they say."""
+
+    ece: float | None
+    brier: float | None
+    bins: list[ReliabilityBin]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        bins = [
+            {
+                "from": one.low,
+                "to": one.high,
+                "confidence": one.confidence,
+                "accuracy": one.accuracy,
+                "pixels": one.pixels,
+            }
+            for one in self.bins
+        ]
+        return {"ece": self.ece, "brier": self.brier, "bins": bins}
+
+    @classmethod
+    def from_dict(cls, entry: Json) -> Calibration:
+        """Of a summary of any version."""
+        bins = [
+            ReliabilityBin(
+                number(one.get("from")) or 0.0,
+                number(one.get("to")) or 0.0,
+                number(one.get("confidence")),
+                number(one.get("accuracy")),
+                count(one.get("pixels")),
+            )
+            for one in map(mapping, sequence(entry.get("bins")))
+        ]
+        return cls(number(entry.get("ece")), number(entry.get("brier")), bins)
 
 
 def of_class(probability: NDArray[np.float32], reference: NDArray[np.bool_]) -> Reliability:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from flexseg.evaluation.aggregate import rounded
+from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
 from flexseg.evaluation.metrics.counts import ratio
 from flexseg.evaluation.metrics.masks import MaskPair
 from flexseg.evaluation.metrics.metric import UNDEFINED, Metric, register
@@ -90,7 +91,61 @@ def _of_pair(pair: MaskPair) -> Lesions:
     return find_lesions(*pair.cropped)
 
 
-def totals(cases: Sequence[Lesions], bounds: Iterable[int]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SizeBin:
+    """Lesions of the reference from `from_px` up to `to_px` (None: no limit) pixels."""
+
+    from_px: int
+    to_px: int | None
+    reference: int
+    found: int
+
+
+@dataclass(frozen=True)
+class LesionTotals:
+    """The lesions of a class in all cases together.
+
+    Attributes
+    ----------
+    reference, predicted : how many there are.
+    false_per_case : None without cases.
+    """
+
+    reference: int
+    predicted: int
+    found: int
+    missed: int
+    false: int
+    false_per_case: float | None
+    by_size: list[SizeBin] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, entry: Json) -> LesionTotals:
+        """Of a summary of any version."""
+        return cls(
+            reference=count(entry.get("reference")),
+            predicted=count(entry.get("predicted")),
+            found=count(entry.get("found")),
+            missed=count(entry.get("missed")),
+            false=count(entry.get("false")),
+            false_per_case=number(entry.get("false_per_case")),
+            by_size=[
+                SizeBin(
+                    count(one.get("from_px")),
+                    None if one.get("to_px") is None else count(one["to_px"]),
+                    count(one.get("reference")),
+                    count(one.get("found")),
+                )
+                for one in map(mapping, sequence(entry.get("by_size")))
+            ],
+        )
+
+
+def totals(cases: Sequence[Lesions], bounds: Iterable[int]) -> LesionTotals:
     """The lesions of all cases together, also by size.
 
     Parameters
@@ -105,23 +160,16 @@ def totals(cases: Sequence[Lesions], bounds: Iterable[int]) -> dict[str, Any]:
     for i, start in enumerate(starts):
         end = starts[i + 1] - 1 if i + 1 < len(starts) else None
         inside = (sizes >= start) & ((sizes <= end) if end is not None else True)
-        by_size.append(
-            {
-                "from_px": start,
-                "to_px": end,
-                "reference": int(inside.sum()),
-                "found": int((inside & found).sum()),
-            }
-        )
-    return {
-        "reference": len(sizes),
-        "predicted": sum(case.predicted for case in cases),
-        "found": int(found.sum()),
-        "missed": len(sizes) - int(found.sum()),
-        "false": false,
-        "false_per_case": false / len(cases) if cases else None,
-        "by_size": by_size,
-    }
+        by_size.append(SizeBin(start, end, int(inside.sum()), int((inside & found).sum())))
+    return LesionTotals(
+        reference=len(sizes),
+        predicted=sum(case.predicted for case in cases),
+        found=int(found.sum()),
+        missed=len(sizes) - int(found.sum()),
+        false=false,
+        false_per_case=rounded(false / len(cases)) if cases else None,
+        by_size=by_size,
+    )
 
 
 def lesion_precision(pair: MaskPair) -> float:

@@ -4,14 +4,25 @@ VENV ?= .venv
 EXTRAS ?= dev,demo,jax,dicom,openvino,onnx,tune
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all test-browser lint bench benchmark-guard clean
+NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-setup: $(VENV)/.installed
+.PHONY: setup demo dist test test-all test-browser lint bench benchmark-guard clean
+
+setup: $(VENV)/.installed $(NIIVUE)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
+
+# The viewer of volumes needs it; everything else works where there is no npm.
+$(NIIVUE): tools/niivue.py
+	$(PYTHON) tools/niivue.py --optional
+
+# The source archive and the wheel of a release, which need no npm any more.
+dist: $(VENV)/.installed
+	$(PYTHON) tools/niivue.py
+	$(BIN)/python -m build
 
 demo: setup
 	$(BIN)/flexseg demo --output demo
@@ -30,8 +41,8 @@ test-browser: setup
 	cd tests/browser && node --test
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/mypy
 
 bench: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
+from flexseg.inference.pictures.viewer import niivue_problem
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
 
@@ -25,6 +27,13 @@ def float32() -> Iterator[None]:
     keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def niivue_bundle() -> None:
+    """Fail, or skip where npm is not there, unless NiiVue was fetched."""
+    if problem := niivue_problem():
+        (pytest.fail if shutil.which("npm") else pytest.skip)(str(problem))
 
 
 def _pixelwise(size: tuple[int, int], kernel: Any, bias: Any, activation: str) -> keras.Model:

@@ -25,6 +25,8 @@ from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.commands import infer3d
+from flexseg.inference.pictures import viewer
+from flexseg.inference.results import volume_outputs
 from flexseg.inference.volume_files import looks_like_labels
 from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
 from flexseg.inference.volume_sources import holds_volumes, volume_cases
@@ -390,6 +392,7 @@ class TestConfig:
         with pytest.raises(ConfigError, match=r"\[infer3d\] output_dir"):
             load(write('[infer3d]\nimages_dir = "p/x"\noutput_dir = "p"\n', "c.toml"))
 
+    @pytest.mark.usefixtures("niivue_bundle")
     def test_run_of_a_config(self, write: Any, volumes: Path, monkeypatch: Any) -> None:
         predictor = copying(SIZE, intensity=WINDOW)
         monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
@@ -405,6 +408,22 @@ class TestConfig:
         )
         assert seen == [(0.25, 1), (0.5, 1), (0.75, 1), (1, 1), (1, 1)]
         assert (path.parent / "o" / "labels" / "a.nii.gz").exists()
+
+    def test_installation_without_the_viewers_library(
+        self, write: Any, volumes: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It costs the viewer alone, and is told once."""
+        predictor = copying(SIZE, intensity=WINDOW)
+        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
+        monkeypatch.setattr(viewer, "_NIIVUE", volumes / "absent.js")
+        volume_outputs.has_viewer.cache_clear()
+        result = infer3d(load(write('[infer3d]\nimages_dir = "volumes"\n', "c.toml")))
+        volume_outputs.has_viewer.cache_clear()
+        assert sorted(p.name for p in (result.folders[0] / "previews").iterdir()) == [
+            "a.png", "b.png", "c.png",
+        ]  # fmt: skip
+        assert [r for r in caplog.messages if "NiiVue" in r] == [str(viewer.niivue_problem())]
+        assert "tools/niivue.py" in caplog.text
 
     def test_nothing_to_predict(self, write: Any, tmp_path: Path) -> None:
         loaded = load(write("[infer3d]\n", "c.toml"))

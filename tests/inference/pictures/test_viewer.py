@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.errors import ResourceError
 from flexseg.files.volumes.read import read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.pictures import viewer
@@ -25,6 +26,8 @@ LABELS = LabelMap(
     ),
     binary=False,
 )
+
+pytestmark = pytest.mark.usefixtures("niivue_bundle")
 
 
 def volume(direction=OBLIQUE, shape=(6, 8, 10), dtype=np.int16) -> tuple[Volume, np.ndarray]:
@@ -115,6 +118,12 @@ class TestPage:
         folder = resources.files("flexseg.inference.pictures") / "assets"
         found = hashlib.sha256(folder.joinpath("niivue.umd.js").read_bytes()).hexdigest()
         assert found in folder.joinpath("niivue.LICENSES.txt").read_text("utf-8")
+
+    def test_installation_without_bundle(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(viewer, "_NIIVUE", tmp_path / "absent.js")
+        with pytest.raises(ResourceError, match=r"tools/niivue\.py"):
+            write_viewer(tmp_path / "case.html", *volume(), LABELS)
+        assert list(tmp_path.iterdir()) == []
 
     def test_bundle_comes_whole(self, tmp_path):
         page, _, _ = write(tmp_path, *volume())

@@ -1,7 +1,8 @@
 """A page to look through a volume and its labels in a browser, without network.
 
 NiiVue (https://github.com/niivue/niivue, BSD-2-Clause) draws; the page holds it, the image and
-the labels, and its content security policy forbids every connection.
+the labels, and its content security policy forbids every connection. `tools/niivue.py` puts it
+into the package when a release or the environment of development is made.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from flexseg.dataset.labels import LabelMap
+from flexseg.errors import ResourceError
 from flexseg.files.intensity import GreyValues
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.slices import SliceAxis, contiguous
@@ -33,6 +35,8 @@ from flexseg.inference.pictures.volume_preview import (
 )
 from flexseg.outputs import whole
 
+_ASSETS = resources.files("flexseg.inference.pictures").joinpath("assets")
+_NIIVUE = _ASSETS.joinpath("niivue.umd.js")
 # Of voxels before compression.
 LARGEST_BYTES = 64 << 20
 # The least that WebGL 2 implementations of the last ten years take along an axis of a texture.
@@ -66,8 +70,10 @@ def write_viewer(
     Raises
     ------
     DataError : no voxel is finite.
-    ResourceError : it cannot be written.
+    ResourceError : it cannot be written, or this installation lacks NiiVue.
     """
+    if problem := niivue_problem():
+        raise problem
     volume = preview_volume(volume)
     grey = grey or preview_grey(volume)
     kind = volume.array.dtype if volume.array.dtype in _AS_STORED else np.dtype(np.float32)
@@ -80,6 +86,17 @@ def write_viewer(
     page = _page(title or path.stem, volume, labels, label_map, grey, factors)
     with whole(path) as part:
         _write(part, page, {"image": image, "labels": shown})
+
+
+def niivue_problem() -> ResourceError | None:
+    """What to tell where this installation lacks NiiVue; None where it is there."""
+    if _NIIVUE.is_file():
+        return None
+    return ResourceError(
+        "There are no viewer pages: this installation of flexseg lacks NiiVue, which draws them.",
+        "Run `python tools/niivue.py` (it takes npm) in flexseg's source folder and install it "
+        "again, or install a release.",
+    )
 
 
 def shrink_factors(volume: Volume, bytes_per_voxel: int) -> tuple[int, int, int]:
@@ -215,7 +232,7 @@ def _start(volume: Volume, labels: NDArray[np.uint8]) -> list[float]:
 
 
 def _asset(name: str) -> str:
-    return resources.files("flexseg.inference.pictures").joinpath("assets", name).read_text("utf-8")
+    return _ASSETS.joinpath(name).read_text("utf-8")
 
 
 def _write(path: Path, page: str, volumes: dict[str, Volume]) -> None:
@@ -225,7 +242,7 @@ def _write(path: Path, page: str, volumes: dict[str, Volume]) -> None:
             before, rest = rest.split(_MARK.format(name))
             file.write(before)
             if name == "niivue":
-                code = gzip.compress(_asset("niivue.umd.js").encode(), mtime=0)
+                code = gzip.compress(_NIIVUE.read_bytes(), mtime=0)
                 file.write(base64.b64encode(code).decode("ascii"))
             else:
                 _write_base64(file, volumes[name], path.parent)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.inference.pictures.slice_pictures import SlicePictures
 from flexseg.inference.volume_predictor import Cut, Grey
 from flexseg.outputs import make_folder, set_aside
+
+logger = logging.getLogger(__name__)
 
 _SAME = {".nhdr": ".nrrd", ".hdf5": ".h5", ".dcm": ".nii.gz", "": ".nii.gz"}
 
@@ -114,6 +118,15 @@ def write_slices(
         pictures.slice(i, shown, np.ascontiguousarray(mask))
 
 
+@cache  # it is told once
+def has_viewer() -> bool:
+    from flexseg.inference.pictures.viewer import niivue_problem
+
+    if problem := niivue_problem():
+        logger.warning("%s", problem)
+    return problem is None
+
+
 def write_previews(
     targets: VolumeTargets,
     name: str,
@@ -147,7 +160,8 @@ def write_previews(
         elif kind == "html":
             from flexseg.inference.pictures.viewer import write_viewer
 
-            write_viewer(path, volume, labels, label_map, grey=grey)
+            if has_viewer():
+                write_viewer(path, volume, labels, label_map, grey=grey)
         else:
             from flexseg.inference.pictures.video import write_video
 

@@ -30,8 +30,8 @@ from flexseg.backend import select
 select()
 
 from flexseg.augment.policy import Augmenter, policy_of  # noqa: E402
+from flexseg.batches.batch_dataset import BatchDataset  # noqa: E402
 from flexseg.batches.batch_plan import BatchPlan  # noqa: E402
-from flexseg.batches.batches import BatchDataset  # noqa: E402
 from flexseg.batches.store import CaseReader, open_store  # noqa: E402
 from flexseg.config.schema import Experiment  # noqa: E402
 from flexseg.dataset.cases import pair  # noqa: E402

@@ -151,8 +151,8 @@ def measure_pipeline(path: Path) -> Row:
     from flexseg import backend
 
     backend.select()
+    from flexseg.batches.batch_dataset import BatchDataset
     from flexseg.batches.batch_plan import BatchPlan
-    from flexseg.batches.batches import BatchDataset
     from flexseg.batches.store import CaseReader, open_store
     from flexseg.config import load
     from flexseg.dataset.labels import LabelMap

@@ -85,7 +85,7 @@ def compare_time(slices: int, rounds: int, filters: int) -> None:
 
 def measure_memory(depth: int, average: bool) -> None:
     """Print what inference adds to the memory that network and volume take."""
-    from flexseg.config.inference import Infer3dConfig
+    from flexseg.config.infer import Infer3dConfig
     from flexseg.files.volumes.volume import Volume
     from flexseg.inference.volume_predictor import VolumePredictor
 

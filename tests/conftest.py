@@ -40,7 +40,7 @@ LONG = (
     "test_encoder_unet.py",
     "test_transfer.py",
     "test_readme.py",
-    "test_batches.py",
+    "test_batch_dataset.py",
 )
 
 

@@ -6,17 +6,17 @@ It is one brain, so the scores show that everything works, not how well it would
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from flexseg.config import load
-from flexseg.dataset.statistics import draw_statistics
 from flexseg.errors import ConfigError
 from flexseg.files.images import write_png
-from flexseg.outputs import make_folder, set_aside, write_text
+from flexseg.outputs import make_folder, write_text
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 12  # neighbouring slices resemble each other, so they are split by blocks
 _GAP = 2
@@ -72,41 +72,19 @@ color = "#56b4e9"
 """
 
 
-def run_demo(folder: Path, console: Console) -> None:
-    """Derive the dataset, train, evaluate and infer; everything lands in `folder`.
+def write_demo(folder: Path) -> Path:
+    """Write `<folder>/dataset` and the config `<folder>/demo.toml` to train with; returns that.
 
     Raises
     ------
     ConfigError : nilearn is not installed.
+    ResourceError : the place cannot be written to.
     """
-    from flexseg.cli.printing import print_scores
-    from flexseg.evaluation.trained_images import evaluate
-    from flexseg.inference.commands import infer
-    from flexseg.training.trainer import Training
-
-    folder = folder.absolute()
-    set_aside(folder)
-    make_folder(folder)
-    counts = derive_dataset(folder / "dataset")
-    console.print(f"Slices of the MNI152 brain: {counts}", highlight=False)
-    draw_statistics(folder / "dataset", folder / "statistics")
+    counts = derive_dataset(make_folder(folder) / "dataset")
+    logger.info("Slices of the MNI152 brain: %s", counts)
     config = folder / "demo.toml"
     write_text(config, _CONFIG)
-    loaded = load(config)
-    Training(loaded, console).run()
-    run = folder / "run"
-    print_scores(console, evaluate(loaded, run / "evaluation", run / "evaluation.csv"))
-    infer(loaded)
-    console.print(
-        f"\nLook at {folder}:\n"
-        "  run/predictions_merged/      predictions laid over the images\n"
-        "  run/predictions/             label masks (indexed PNG)\n"
-        "  run/eval/                    curves of loss and metric\n"
-        "  run/epoch_change_infer/      the same images after every epoch\n"
-        "  run/evaluation/              scores per case, and their summary\n"
-        "  statistics/                  what the dataset looks like\n"
-        "One averaged brain: this shows the way from data to score, not a clinical result."
-    )
+    return config
 
 
 def derive_dataset(folder: Path) -> dict[str, int]:
@@ -127,8 +105,7 @@ def derive_dataset(folder: Path) -> dict[str, int]:
             continue
         split = _SPLITS[i // _BLOCK % len(_SPLITS)]
         for kind, volume in (("images", image), ("masks", labels)):
-            target = folder / split / kind
-            target.mkdir(parents=True, exist_ok=True)
+            target = make_folder(folder / split / kind)
             pixels = np.ascontiguousarray(np.rot90(volume[..., z]))
             name = f"b{i // _BLOCK:02d}_z{z:03d}.png"
             write_png(target / name, pixels, palette if kind == "masks" else None)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.config.inference import InferConfig
+from flexseg.config.infer import InferConfig
 from flexseg.config.load import load
 from flexseg.errors import ConfigError, DataError
 from flexseg.inference.commands import infer as infer_config

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import ndimage
 
-from flexseg.config.inference import PostprocessConfig
+from flexseg.config.infer import PostprocessConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError

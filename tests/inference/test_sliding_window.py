@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flexseg.config.inference import TiledInferConfig
+from flexseg.config.infer import TiledInferConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError

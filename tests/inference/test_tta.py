@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from flexseg.config.inference import TTA_VIEWS, InferConfig
+from flexseg.config.infer import TTA_VIEWS, InferConfig
 from flexseg.errors import ConfigError
 from flexseg.inference.ensemble import EnsemblePredictor
 from flexseg.inference.predictor import Predictor

@@ -15,7 +15,7 @@ from PIL import Image
 
 import flexseg.cli.infer3d  # noqa: F401 - adds the command
 from flexseg.cli import main
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.config.load import load
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import ConfigError
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.program import Outcome

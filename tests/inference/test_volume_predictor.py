@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import DataError
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.sliding_window import TiledPredictor

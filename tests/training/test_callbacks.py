@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import BatchPlan
-from flexseg.batches.batches import BatchDataset
 from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import pair

@@ -37,7 +37,7 @@ from flexseg.config.base import (
     Section,
     as_list,
 )
-from flexseg.config.inference import (
+from flexseg.config.infer import (
     Infer3dConfig,
     InferConfig,
     PostprocessConfig,

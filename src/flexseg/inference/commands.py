@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flexseg.config.inference import Infer3dConfig, InferConfig, TiledInferConfig
+from flexseg.config.infer import Infer3dConfig, InferConfig, TiledInferConfig
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.inference.image_files import Areas, infer_images, targets_for
 from flexseg.inference.loading import make_predictor

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import read_with_neighbours, warn_of_lone
-from flexseg.config.inference import InferConfig, TiledInferConfig
+from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.dataset.cases import images_by_stem
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from flexseg import backend
-from flexseg.config.inference import PostprocessConfig
+from flexseg.config.infer import PostprocessConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing

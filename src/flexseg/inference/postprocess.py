@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flexseg.config.inference import PostprocessConfig
+from flexseg.config.infer import PostprocessConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.inference import TiledInferConfig
+from flexseg.config.infer import TiledInferConfig
 from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage

@@ -93,7 +93,7 @@ def views(names: Sequence[str], height: int, width: int) -> tuple[View, ...]:
 
     Parameters
     ----------
-    names : see `TTA_VIEWS` and `TTA_GROUPS` in `flexseg.config.inference`, and "scale:FACTOR".
+    names : see `TTA_VIEWS` and `TTA_GROUPS` in `flexseg.config.infer`, and "scale:FACTOR".
     height, width : of the network; quarter turns need a square one.
 
     Raises

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import DataError
 from flexseg.files.intensity import GreyValues
 from flexseg.files.preprocess import resize

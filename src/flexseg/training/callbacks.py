@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from flexseg.batches.batches import BatchDataset
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.errors import Interrupted, ResourceError, TrainingError
 from flexseg.outputs import write_csv, write_json, write_text
 from flexseg.training import checkpoint

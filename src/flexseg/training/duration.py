@@ -8,7 +8,7 @@ from functools import partial
 
 import keras
 
-from flexseg.batches.batches import BatchDataset
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.config.schema import Experiment
 from flexseg.config.train import TrainConfig
 from flexseg.training.averaging import AveragedWeights

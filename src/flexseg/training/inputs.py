@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment, BatchPlan
-from flexseg.batches.batches import BatchDataset
 from flexseg.batches.store import CaseReader, Store, open_store, record_bytes
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case

@@ -11,7 +11,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flexseg.batches.batches import BatchDataset
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.training.callbacks import SECONDS, number
 
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from flexseg import backend
 from flexseg.augment.policy import policy_of, refuse_unscaled
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment
-from flexseg.batches.batches import BatchDataset
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import Splits, find_splits

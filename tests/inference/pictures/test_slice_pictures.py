@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.config.inference import Infer3dConfig, PostprocessConfig
+from flexseg.config.infer import Infer3dConfig, PostprocessConfig
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.volume_files import infer_volumes

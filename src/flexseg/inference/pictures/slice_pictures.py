@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.images import list_files, read_image, write_png
 from flexseg.files.preprocess import resize

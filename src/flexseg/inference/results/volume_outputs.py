@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.inference import Infer3dConfig
+from flexseg.config.infer import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.dicom.series import is_dicom
 from flexseg.files.intensity import GreyValues, Intensity

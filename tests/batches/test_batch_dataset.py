@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.augment.policy import Augmenter, Policy, RecipePolicy, VariantPolicy, variants_of
+from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import BatchPlan
-from flexseg.batches.batches import BatchDataset
 from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig

@@ -69,6 +69,20 @@ TimeOption = Annotated[
         help="Time for the training, e.g. 90s, 10m, 1h30m (\\[train] minutes).",
     ),
 ]
+SplitFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--split",
+        metavar="FILE",
+        help="Who is in train, valid and test (default: DATASET/split.json, else a new split).",
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX", help="Finds patient or volume in a file name; none is in two splits."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

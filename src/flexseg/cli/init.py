@@ -1,41 +1,47 @@
-"""`flexseg init`: a first config for a folder of images and masks."""
+"""`flexseg init`: a first config for a folder of data."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import (
-    app,
-    say,
-)
-
-if TYPE_CHECKING:
-    pass
+from flexseg.cli.app import GroupOption, SplitFileOption, app, say
 
 
 @app.command()
 def init(
     dataset: Annotated[
-        Path, typer.Argument(help="Folder with images/ and masks/, or train/, valid/, test/.")
+        Path, typer.Argument(help="Folder of images and masks, or of volumes and label volumes.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the new config and scripts.")
     ] = Path(),
+    split: SplitFileOption = None,
+    group: GroupOption = None,
     size: Annotated[int | None, typer.Option(help="Size of the network's input in pixels.")] = None,
     neighbours: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=8,
-            help="For slices of volumes: so many on each side as further channels (2.5-D).",
+            help="For slices of volumes: so many on each side as further channels (2.5-D). "
+            "Without it none, for a folder of volumes one.",
         ),
-    ] = 0,
+    ] = None,
 ) -> None:
-    """Write a commented config for a folder of images and masks, and start scripts."""
+    """Write a commented config for a folder of data, and start scripts."""
     from flexseg.planning.initialize import initialize
 
-    for path in initialize(dataset, output, size, neighbours):
+    written = initialize(
+        dataset,
+        output,
+        split_file=split,
+        group=group,
+        size=size,
+        neighbours=neighbours,
+        stage=say,
+    )
+    for path in written:
         say(f"written: {path}")

@@ -9,27 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flexseg.cli.app import BackendOption, app, console, say, select_backend
+from flexseg.cli.app import (
+    BackendOption,
+    GroupOption,
+    SplitFileOption,
+    app,
+    console,
+    say,
+    select_backend,
+)
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
 
 DatasetArgument = Annotated[
     Path, typer.Argument(help="Folder of images and masks, or of volumes and label volumes.")
-]
-SplitFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--split",
-        metavar="FILE",
-        help="Who is in train, valid and test (default: DATASET/split.json, else a new split).",
-    ),
-]
-GroupOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REGEX", help="Finds patient or volume in a file name; none is in two splits."
-    ),
 ]
 Device = Literal["auto", "cpu"]
 DeviceOption = Annotated[

@@ -1,10 +1,12 @@
-"""Writing a config as TOML, with comments, so that it says the same as the one it was made from."""
+"""Writing a config as TOML, with comments: a new one, or one that says the same as another."""
 
 from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,76 @@ from flexseg.config.tune import ValueRange
 from flexseg.errors import ConfigError
 from flexseg.outputs import write_text
 
+_WIDTH = 98
 _BARE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value of a config, and why it is the right one.
+
+    Attributes
+    ----------
+    section, key : where it belongs.
+    value : of the key's type; paths are absolute.
+    reason : one line for people, which becomes the comment above it.
+    """
+
+    section: str
+    key: str
+    value: Any
+    reason: str = ""
+
+
+def config_text(
+    head: Sequence[str],
+    choices: Sequence[Choice],
+    classes: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> str:
+    """The text of a new config, with the reason for each value above it.
+
+    Parameters
+    ----------
+    head : comments above.
+    classes : the tables `[[mask.classes]]`.
+    folder : where the file will be; paths of inputs are relative to it.
+    """
+    lines = [part for line in head for part in _comment(line)]
+    sections: dict[str, dict[str, Choice]] = {}
+    for choice in choices:
+        sections.setdefault(choice.section, {})[choice.key] = choice
+    for section in sorted({*sections, "mask"}, key=list(Experiment.model_fields).index):
+        keys = list(type(getattr(Experiment(), section)).model_fields)
+        own = dict(sorted(sections.get(section, {}).items(), key=lambda item: keys.index(item[0])))
+        tables = [key for key, choice in own.items() if isinstance(choice.value, dict)]
+        plain = [choice for key, choice in own.items() if key not in tables]
+        if plain:
+            lines += ["", f"[{section}]"]
+        for choice in plain:
+            value = choice.value
+            if isinstance(value, Path):
+                value = relative_path(value, folder)
+            if choice.reason:
+                lines += _comment(choice.reason)
+            lines.append(f"{choice.key} = {toml_value(value)}")
+        for key in tables:
+            lines += ["", *_comment(own[key].reason), f"[{section}.{key}]"]
+            lines += [
+                f"{toml_key(name)} = {toml_value(value)}" for name, value in own[key].value.items()
+            ]
+        if section == "mask":
+            for one in classes:
+                lines += ["", "[[mask.classes]]"]
+                lines += [f"{key} = {toml_value(value)}" for key, value in one.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    # Names of classes and folders may hold anything; TOML allows no control characters.
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    wrapped = textwrap.wrap(shown, _WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    return [f"# {line}" for line in wrapped] or [""]
 
 
 def write_config(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from flexseg.planning.choice import Choice
+from flexseg.config.text import Choice
 
 # Images are not enlarged beyond, or trained on at more than, so many pixels per side.
 _SMALLEST, _LARGEST = 32, 512

@@ -12,12 +12,11 @@ from flexseg.config.durations import format_duration
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
+from flexseg.config.text import Choice, config_text
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
-from flexseg.planning.choice import Choice
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
-from flexseg.planning.plan_file import plan_text
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
 from flexseg.planning.recipe_choices import recipe_choices
 from flexseg.planning.timing import StepTime, time_step
@@ -120,7 +119,7 @@ def make_plan(
     set_aside(output / FINGERPRINT_FILE)
     findings = [finding.as_dict() for finding in data.findings]
     write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})
-    write_text(target, plan_text(head, choices, data.classes, target.parent))
+    write_text(target, config_text(head, choices, data.classes, target.parent))
     loaded = load(target)
     return Plan(loaded, data.facts, data.findings, choices, for_training, step, data.training)
 

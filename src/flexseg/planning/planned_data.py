@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexseg.batches.neighbours import neighbour_files, warn_of_lone
 from flexseg.config.findings import Finding
 from flexseg.config.schema import Experiment
+from flexseg.config.text import Choice
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
@@ -18,7 +20,6 @@ from flexseg.dataset.splits import SplitName, find_splits
 from flexseg.dataset.volumes.division import note
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
-from flexseg.planning.choice import Choice
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
@@ -72,8 +73,17 @@ def read_data(
     split_file: Path | None,
     group: str | None,
     stage: Callable[[str], None],
+    neighbours: int | None = None,
 ) -> PlannedData:
     """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
+
+    Parameters
+    ----------
+    split_file : see `Dataset.divide`.
+    group : see `Dataset.open`.
+    stage : told what is going on.
+    neighbours : slices on each side that the network sees as further channels; without it one for
+        volumes, none for images.
 
     Raises
     ------
@@ -84,10 +94,18 @@ def read_data(
     _refuse_among(data, output)
     division = data.divide(split_file)
     if isinstance(data, VolumeDataset):
-        plan = plan_volumes(data, division)
+        plan = plan_volumes(data, division, 1 if neighbours is None else neighbours)
         stage("Cutting the volumes into slices")
         return _of_volumes(plan, cut(plan, output), output)
-    return _of_images(data, division, output)
+    if neighbours:
+        _need_neighbours(data, neighbours)
+    return _of_images(data, division, output, neighbours or 0)
+
+
+def _need_neighbours(data: ImageDataset, neighbours: int) -> None:
+    warn_of_lone([case.image for case in data.cases], neighbours)
+    for case in data.cases:
+        neighbour_files(case.image, neighbours)
 
 
 def _refuse_among(data: ImageDataset | VolumeDataset, output: Path) -> None:
@@ -106,7 +124,9 @@ def _refuse_among(data: ImageDataset | VolumeDataset, output: Path) -> None:
                 )
 
 
-def _of_images(data: ImageDataset, division: Division, output: Path) -> PlannedData:
+def _of_images(
+    data: ImageDataset, division: Division, output: Path, neighbours: int
+) -> PlannedData:
     written = None
     if division.needs_file:
         make_folder(output)
@@ -116,10 +136,16 @@ def _of_images(data: ImageDataset, division: Division, output: Path) -> PlannedD
     sections = data.sections(division, written)
     if (images := _to_predict(data)) is not None:
         sections["infer"] = {"images_dir": images}
+    if neighbours:
+        sections["model"]["image_channels"] = 2 * neighbours + 1
+        sections.setdefault("volume", {})["neighbours"] = neighbours
     reasons = {
         "dataset.split_file": division.reason,
         "dataset.group": data.group_reason,
         "model.num_classes": "one class" if data.labels.binary else "with the background",
+        "volume.axis": "direction in which volumes are cut for the network",
+        "volume.axes": "all that it is trained on",
+        "volume.neighbours": "slices on each side as further channels: image_channels = 2 n + 1",
         "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
         "image.window": "the values that become black and white, of all training images",
         "mask.unknown_colors": "blended or compressed masks: the nearest class"
@@ -132,7 +158,7 @@ def _of_images(data: ImageDataset, division: Division, output: Path) -> PlannedD
         output=output,
         choices=_choices(sections, reasons),
         classes=sections["mask"]["classes"],
-        channels=data.channels,
+        channels=sections["model"]["image_channels"],
         size=(fingerprint.widths.median, fingerprint.heights.median),
         breadth=_breadth(fingerprint),
         training=len(parts["train"]),

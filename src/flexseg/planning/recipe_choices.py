@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flexseg.config.text import Choice
 from flexseg.planning import recipe
-from flexseg.planning.choice import Choice
 from flexseg.planning.network import Shape
 from flexseg.planning.planned_data import PlannedData
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flexseg.config.findings import Finding
+from flexseg.config.text import Choice
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.reading import VolumeDataset
 from flexseg.dataset.splits import SplitName
@@ -17,7 +18,6 @@ from flexseg.dataset.volumes.groups import slice_pattern
 from flexseg.dataset.volumes.scans import Survey, survey_images
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.slices import ANATOMICAL_AXES
-from flexseg.planning.choice import Choice
 
 # Voxels this much longer in one direction make slices across it too coarse to learn from.
 _ANISOTROPIC = 2.5

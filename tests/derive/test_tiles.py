@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
+from flexseg.dataset.reading import Dataset
 from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.tiles import TileOptions, derive_tiles, tile_starts
 from flexseg.errors import ConfigError, DataError
@@ -128,6 +130,82 @@ def test_black_is_the_background_wherever_it_stands_in_the_palette(tmp_path: Pat
     assert [r["left"] for r in rows_of(derived.output)] == ["0"]
 
 
+def write_pairs(root: Path, names: Sequence[str], images: str, masks: str, mask: str) -> None:
+    """Images of 16 x 32 pixels whose right half is marked."""
+    for folder in (images, masks):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    marked = Image.new("L", (32, 16))
+    marked.paste(255, (16, 0, 32, 16))
+    for i, name in enumerate(names):
+        Image.effect_noise((32, 16), 9 + i).save(root / images / f"{name}.png")
+        marked.save(root / masks / f"{mask.format(name)}.png")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "mask"),
+    [
+        ("images", "labels", "{}"),
+        ("imgs", "gt", "{}"),
+        (".", ".", "{}_mask"),
+        ("data/images", "data/masks", "{}_seg"),
+    ],
+)
+def test_any_layout(tmp_path: Path, images: str, masks: str, mask: str) -> None:
+    write_pairs(tmp_path / "d", ["a", "b"], images, masks, mask)
+    derived = derive(tmp_path / "d", size=(16, 16), empty_every=0)
+    assert [r["image"] for r in rows_of(derived.output)] == [
+        "images/a_y00000_x00016.png",
+        "images/b_y00000_x00016.png",
+    ]
+
+
+def test_val_is_a_split_and_images_without_masks_are_told(tmp_path: Path) -> None:
+    for split, names in (("train", ["a", "b"]), ("val", ["c"])):
+        write_pairs(tmp_path / "d", names, f"{split}/images", f"{split}/masks", "{}")
+    write_pairs(tmp_path / "d", ["d"], "test/images", "other", "{}")
+    derived = derive(tmp_path / "d", size=(16, 16))
+    splits = [r["image"].split("/")[0] for r in rows_of(derived.output)]
+    assert splits == ["train"] * 4 + ["valid"] * 2
+    assert "The images in test/images/ have no masks and are left out." in derived.notes
+
+
+def test_patients_in_the_names_of_images_are_the_groups_of_tiles(tmp_path: Path) -> None:
+    names = [f"p{p:02d}_slice{s}" for p in range(4) for s in range(3)]
+    write_pairs(tmp_path / "d", names, "images", "masks", "{}")
+    derived = derive(tmp_path / "d", size=(16, 16))
+    assert {r["group"] for r in rows_of(derived.output)} == {"p00", "p01", "p02", "p03"}
+    groups = Dataset.open(derived.output).groups
+    assert {name: len(cases) for name, cases in groups.items()} == dict.fromkeys(
+        ("p00", "p01", "p02", "p03"), 6
+    )
+
+
+def test_split_file_and_names_of_classes_stay(tmp_path: Path) -> None:
+    names = [f"scan{i}x" for i in range(6)]
+    write_pairs(tmp_path / "d", names, "images", "masks", "{}")
+    parts = {"train": names[:3], "valid": names[3:5], "test": names[5:]}
+    (tmp_path / "d" / "split.json").write_text(json.dumps(parts))
+    (tmp_path / "d" / "dataset.json").write_text(json.dumps({"labels": {"255": "liver"}}))
+    data = Dataset.open(derive(tmp_path / "d", size=(16, 16)).output)
+    assert [(c.id, c.name) for c in data.classes[1:]] == [(1, "liver")]
+    assert {split: {case.group for case in own} for split, own in data.divide().parts.items()} == {
+        split: set(own) for split, own in parts.items()
+    }
+
+
+def test_both_values_of_two_classes_in_jpeg_masks_are_labels(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "d" / kind).mkdir(parents=True)
+    for name in "ab":
+        Image.effect_noise((48, 16), 40).save(tmp_path / "d" / "images" / f"{name}.png")
+        mask = Image.new("L", (48, 16))
+        mask.paste(127, (16, 0, 32, 16))
+        mask.paste(255, (32, 0, 48, 16))
+        mask.save(tmp_path / "d" / "masks" / f"{name}.jpg", quality=95)
+    derived = derive(tmp_path / "d", size=(16, 16), empty_every=0)
+    assert sorted({int(r["left"]) for r in rows_of(derived.output)}) == [16, 32]
+
+
 def test_small_images_stay_whole(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 1}) / "train"
     derived = derive(dataset)
@@ -146,6 +224,6 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
     with pytest.raises(DataError, match="No image has a mask of its name"):
         derive(dataset, mask_name="{id}_mask")
     mask = dataset / "masks" / "train_00.png"
-    Image.new("L", (5, 5)).save(mask)
+    Image.new("L", (5, 5), 1).save(mask)
     with pytest.raises(DataError, match="The mask is 5 x 5, its image 48 x 40"):
         derive(dataset, size=(16, 16))

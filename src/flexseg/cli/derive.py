@@ -304,7 +304,7 @@ def tiles(
     dataset: Annotated[
         Path,
         typer.Argument(
-            metavar="DATASET", help="Folder with images/ and masks/, or train/, valid/, test/."
+            metavar="DATASET", help="Folder of images and masks, as `flexseg plan` takes it."
         ),
     ],
     output: OutputOption,
@@ -314,8 +314,13 @@ def tiles(
     overlap: Annotated[int, typer.Option(min=0, help="Pixels that neighbours share.")] = 0,
     empty_every: EmptyOption = 1,
     mask_name: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Name of the mask of the image {id}.")
-    ] = "{id}",
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Name of the mask of the image {id}.",
+            show_default="found in the names",
+        ),
+    ] = None,
     patient: PatientOption = None,
     workers: WorkersOption = None,
 ) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import group_of
+from flexseg.dataset.cases import Pairing, group_of
+from flexseg.dataset.description import Description
 from flexseg.dataset.names import base_name
 from flexseg.errors import ConfigError, DataError
 
@@ -21,6 +23,39 @@ PATTERNS = (
     r"^\d+[-_ ](.*\d.*)$",
 )
 MIN_GROUPS = 3
+
+
+def grouped(
+    pairings: Mapping[str, Pairing], group: str | None, described: Description | None
+) -> tuple[dict[str, Pairing], str | None, str]:
+    """The cases of each folder in their groups, the pattern that finds these, and its reason.
+
+    Parameters
+    ----------
+    group : the pattern that the user gives; without it that of the description, else what the
+        names suggest.
+
+    Raises
+    ------
+    ConfigError, DataError : see `names_found`.
+    """
+    ids = [case.id for pairing in pairings.values() for case in pairing.cases]
+    if group is not None:
+        matched = len(names_found(group, ids))
+        some = f", found in {matched} of {len(ids)} names" if matched < len(ids) else ""
+        reason = f"as given{some}"
+    elif described is not None and described.group is not None:
+        group, reason = described.group, "as the dataset's own description says"
+    else:
+        group, reason = guess_group(ids)
+    cases = {
+        name: replace(
+            pairing,
+            cases=tuple(replace(c, group=group_of(c.id, group)) for c in pairing.cases),
+        )
+        for name, pairing in pairings.items()
+    }
+    return cases, group, reason
 
 
 def names_found(group: str, names: Sequence[str], what: str = "case") -> list[str]:

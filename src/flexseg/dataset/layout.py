@@ -98,8 +98,12 @@ class Layout:
         }
 
 
-def find_layout(dataset: Path) -> Layout:
+def find_layout(dataset: Path, mask_name: str | None = None) -> Layout:
     """Look for images and masks.
+
+    Parameters
+    ----------
+    mask_name : template of the masks' names; without it the one that pairs most.
 
     Raises
     ------
@@ -120,8 +124,9 @@ def find_layout(dataset: Path) -> Layout:
     if not found:
         raise DataError(f"{_described(dataset)}, no images with masks.", _EXPECTED, str(dataset))
     image_format, mask_format = _formats(found, notes)
-    mask_name = _mask_name(found, image_format, mask_format)
-    if mask_name != "{id}":
+    given = mask_name is not None
+    mask_name = mask_name or _mask_name(found, image_format, mask_format)
+    if mask_name != "{id}" and not given:
         notes.append(f"Masks are named {mask_name}, where {{id}} is the image's name.")
     return Layout(
         root, found, mask_name, image_format, mask_format, tuple(unlabeled.values()), tuple(notes)

@@ -184,7 +184,7 @@ def _note_image(look: Look, image: NDArray, fingerprints: bool) -> None:
 def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
     look.mask_mode, look.lossy = mask.mode, mask.lossy
     if labels is None:
-        look.mask = _mask_look(mask)
+        look.mask = look_at_mask(mask)
         return
     encoded = labels.encode(mask, str(look.case.mask))
     counts = np.bincount(encoded.labels.ravel(), minlength=len(labels.classes))
@@ -199,7 +199,8 @@ def _digest(image: NDArray) -> str:
     return digest.hexdigest()
 
 
-def _mask_look(mask: MaskPixels) -> MaskLook:
+def look_at_mask(mask: MaskPixels) -> MaskLook:
+    """The values or colours of a mask as it is stored."""
     pixels: NDArray = mask.pixels
     channels = 0
     if mask.one_hot:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from flexseg.config.findings import Finding, Severity
+from flexseg.dataset.description import Description
 from flexseg.dataset.labels import MAX_CLASSES, LabelClass
 from flexseg.dataset.looks import MaskLook
 from flexseg.errors import DataError
@@ -53,6 +54,29 @@ class _Value:
     pixels: int = 0
     core: int = 0
     masks: int = 0
+
+
+def meaning_of(
+    masks: Sequence[MaskLook], described: Description | None, names: Mapping[int, str]
+) -> MaskMeaning:
+    """What the masks of a dataset mean: as its description says, else as they suggest.
+
+    Parameters
+    ----------
+    names : of some values, see `flexseg.dataset.description.label_names`.
+
+    Raises
+    ------
+    DataError : see `find_meaning`.
+    """
+    if described is not None and described.classes:
+        return MaskMeaning(described.classes)
+    found = find_meaning(masks)
+    classes = tuple(
+        replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
+        for c in found.classes
+    )
+    return replace(found, classes=classes)
 
 
 def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:

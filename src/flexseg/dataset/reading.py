@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.cases import Case, Pairing
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
 from flexseg.dataset.description import (
     DATASET_FILE,
-    Description,
     VolumeCut,
     description,
     label_names,
@@ -30,7 +29,7 @@ from flexseg.dataset.findings import (
     parts_findings,
     unread_split,
 )
-from flexseg.dataset.grouping import guess_group, names_found
+from flexseg.dataset.grouping import grouped
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import Layout, find_layout, volume_folders
 from flexseg.dataset.looks import (
@@ -40,9 +39,10 @@ from flexseg.dataset.looks import (
     read_cases,
     suggested_window,
 )
-from flexseg.dataset.meaning import MaskMeaning, find_meaning
+from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.splits import (
+    SPLIT_FILE,
     SPLITS,
     SplitName,
     cases_in_no_split,
@@ -61,7 +61,6 @@ from flexseg.dataset.volumes.pairing import VolumePairs, find_pairs
 from flexseg.dataset.volumes.scans import Survey, survey_labels, volume_classes
 from flexseg.errors import DataError
 
-SPLIT_FILE = "split.json"
 MIN_CASES = 3
 _SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -443,14 +442,15 @@ class VolumeDataset(Dataset):
 def _open_images(folder: Path, group: str | None, on_case: Progress | None) -> ImageDataset:
     layout = find_layout(folder)
     described = description(folder)
-    pairings, group, group_reason = _grouped(layout.pair(), group, described)
+    pairings, group, group_reason = grouped(layout.pair(), group, described)
     looks = _looks(pairings, on_case)
     channels, gray, bad = judge_images(looks)
     left_out = tuple(bad.values())
     usable = [look for look in looks if look.case.image not in bad]
     if not usable:
         raise _too_few(0, left_out, folder)
-    meaning = _meaning(usable, described, label_names(folder / DATASET_FILE))
+    masks = [look.mask for look in usable if look.mask is not None]
+    meaning = meaning_of(masks, described, label_names(folder / DATASET_FILE))
     labels = LabelMap.of_foreground(meaning.classes, meaning.threshold)
     count_classes(usable, labels)
     findings = dataset_findings(layout, pairings, left_out, usable, labels)
@@ -472,29 +472,6 @@ def _open_images(folder: Path, group: str | None, on_case: Progress | None) -> I
     )
 
 
-def _grouped(
-    pairings: Mapping[str, Pairing], group: str | None, described: Description | None
-) -> tuple[dict[str, Pairing], str | None, str]:
-    """The cases of each folder in their groups, the pattern, and the reason for it."""
-    ids = [case.id for pairing in pairings.values() for case in pairing.cases]
-    if group is not None:
-        matched = len(names_found(group, ids))
-        some = f", found in {matched} of {len(ids)} names" if matched < len(ids) else ""
-        reason = f"as given{some}"
-    elif described is not None and described.group is not None:
-        group, reason = described.group, "as the dataset's own description says"
-    else:
-        group, reason = guess_group(ids)
-    grouped = {
-        name: replace(
-            pairing,
-            cases=tuple(replace(c, group=group_of(c.id, group)) for c in pairing.cases),
-        )
-        for name, pairing in pairings.items()
-    }
-    return grouped, group, reason
-
-
 def _looks(pairings: Mapping[str, Pairing], on_case: Progress | None) -> list[Look]:
     cases = [case for pairing in pairings.values() for case in pairing.cases]
     return read_cases(cases, on_case)
@@ -507,20 +484,6 @@ def _too_few(count: int, left_out: Sequence[str], folder: Path) -> DataError:
         f"At least {MIN_CASES} are needed: one each to train, to validate and to test.",
         str(folder),
     )
-
-
-def _meaning(
-    looks: Sequence[Look], described: Description | None, names: Mapping[int, str]
-) -> MaskMeaning:
-    """What the masks hold; `names` are those of some values."""
-    if described is not None and described.classes:
-        return MaskMeaning(described.classes)
-    found = find_meaning([look.mask for look in looks if look.mask is not None])
-    classes = tuple(
-        replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
-        for c in found.classes
-    )
-    return replace(found, classes=classes)
 
 
 def _open_volumes(

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+SPLIT_FILE = "split.json"
 _FILE_NAMES = {"val": "valid", "validation": "valid", "training": "train", "testing": "test"}
 
 

@@ -7,7 +7,7 @@ image: where it comes from) and `dataset.json` (classes, and how it was made).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
+from flexseg.dataset.splits import SPLIT_FILE
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import encode_png
 from flexseg.outputs import (
@@ -194,6 +195,10 @@ class DatasetWriter:
             (self._part / relative).write_bytes(encode_png(pixels, palette))
         return relative.as_posix()
 
+    def write_split(self, parts: Mapping[str, Sequence[str]]) -> None:
+        """Write which images train, validate and test: split -> names without suffix."""
+        write_json(self._part / SPLIT_FILE, parts)
+
     def thin_out(self, rows: Sequence[Sequence[Any]], every: int) -> set[str]:
         """Keep every n-th of some rows (0: none); removes the files of the others.
 
@@ -215,8 +220,13 @@ class DatasetWriter:
         empty: int,
         group: str | None,
         notes: list[str],
+        names: Mapping[int, str] | None = None,
     ) -> Derived:
         """Write manifest and description, and clear the place that the dataset gets on leaving.
+
+        Parameters
+        ----------
+        names : of the values of masks that were taken over unchanged.
 
         Raises
         ------
@@ -242,6 +252,9 @@ class DatasetWriter:
                     for c in self._classes
                 ],
                 "notes": notes,
+                **(
+                    {"labels": {str(value): name for value, name in names.items()}} if names else {}
+                ),
             },
         )
         set_own_aside(self.output, DATASET_FILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case, Pairing, pair
-from flexseg.dataset.parallel import Progress, run_parallel
-from flexseg.dataset.statistics import SPLIT_FOLDERS, split_folders
-from flexseg.derive.dataset_writer import DatasetWriter, Derived, check_group, left_out, patient_of
+from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.description import DATASET_FILE, description, label_names
+from flexseg.dataset.grouping import grouped
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.layout import find_layout
+from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.meaning import meaning_of
+from flexseg.dataset.parallel import Progress, part_of, run_parallel
+from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
+from flexseg.derive.dataset_writer import DatasetWriter, Derived, check_group, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import MaskPixels, read_mask
@@ -36,7 +44,7 @@ class TileOptions:
     size : height and width of the tiles in pixels; smaller images stay whole.
     overlap : pixels that neighbours share, at least.
     empty_every : keep every n-th tile without label of an image; 0 none, 1 all.
-    mask_name : stem of the mask that belongs to the image stem `{id}`.
+    mask_name : stem of the mask that belongs to the image stem `{id}`; None: found out.
     patient : regular expression that finds the patient in a tile's name.
     workers : images in memory at once, at most.
     """
@@ -44,7 +52,7 @@ class TileOptions:
     size: tuple[int, int] = (512, 512)
     overlap: int = 0
     empty_every: int = 1
-    mask_name: str = "{id}"
+    mask_name: str | None = None
     patient: str | None = None
     workers: int | None = None
 
@@ -72,6 +80,27 @@ def tile_starts(length: int, size: int, overlap: int) -> list[int]:
 
 
 @dataclass(frozen=True)
+class _Source:
+    """What is cut into tiles.
+
+    Attributes
+    ----------
+    cases : each with the split whose folder it is in, or "".
+    group : regular expression that finds the group of its image in a tile's name.
+    classes : as the dataset's own description says, background first; empty without one.
+    names : of mask values, as other programs describe them.
+    notes : what was left out or decided, one sentence each.
+    """
+
+    folder: Path
+    cases: tuple[tuple[str, Case], ...]
+    group: str
+    classes: tuple[LabelClass, ...]
+    names: Mapping[int, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Written:
     rows: list[tuple[Any, ...]]
     empty: int
@@ -88,7 +117,12 @@ def derive_tiles(
 ) -> Derived:
     """Cut the images and masks of a dataset into tiles.
 
-    A dataset of train/, valid/ and test/ keeps these. Masks keep their values and colours.
+    The dataset may have any layout that `flexseg.dataset.layout` knows; its splits stay. Masks
+    keep their values and colours.
+
+    Parameters
+    ----------
+    on_done : told (done, total): every case counts twice, as all masks are surveyed first.
 
     Raises
     ------
@@ -97,36 +131,29 @@ def derive_tiles(
     """
     refuse_overlap({"--output": output}, [dataset])
     options = options or TileOptions()
-    folders = split_folders(dataset)
-    splits = {(name if name in SPLIT_FOLDERS else ""): folder for name, folder in folders.items()}
-    if (dataset / "images").is_dir():
-        splits = {"": dataset}
-    pairings: dict[str, Pairing] = {
-        split: pair(folder / "images", folder / "masks", mask_name=options.mask_name)
-        for split, folder in splits.items()
-    }
-    cases = [(split, case) for split, pairing in pairings.items() for case in pairing.cases]
-    if not cases:
-        raise DataError(
-            "No image has a mask of its name.",
-            "Give --mask-name, e.g. '{id}_mask', or derive the dataset with `flexseg derive "
-            "folders` first.",
-            str(dataset),
-        )
-    check_group(options.patient, [f"{case.id}_y00000_x00000" for _, case in cases])
-    with DatasetWriter(output, splits=splits) as writer:
-        write = partial(_write_tiles, writer, options, dataset)
-        written = run_parallel(write, cases, options.workers, on_done)
+    source = _find(dataset, options)
+    cases = source.cases
+    given, split_notes = _given_split(source)
+    masks = [case.mask for _, case in cases]
+    labels = _labels(source, masks, options.workers, part_of(on_done, 0, 2 * len(cases)))
+    splits = dict.fromkeys(split for split, _ in cases)
+    with DatasetWriter(output, classes=source.classes, splits=splits) as writer:
+        write = partial(_write_tiles, writer, options, labels, source)
+        progress = part_of(on_done, len(cases), 2 * len(cases))
+        written = run_parallel(write, cases, options.workers, progress)
         rows = [row for one in written for row in one.rows]
         dropped = sum(one.dropped for one in written)
         notes = [f"{dropped} tiles without label left out (--empty-every)."] if dropped else []
         small = [case.id for (_, case), one in zip(cases, written, strict=True) if one.small]
         notes += left_out("images are smaller than a tile and stay as they are", small)
-        for pairing in pairings.values():
-            lonely = [p.name for p in pairing.images_without_mask]
-            rest = [p.name for p in pairing.masks_without_image]
-            notes += left_out("images without mask left out", lonely)
-            notes += left_out("masks without image left out", rest)
+        if given:
+            of_case = {
+                case.id: [Path(row[0]).stem for row in one.rows]
+                for (_, case), one in zip(cases, written, strict=True)
+            }
+            writer.write_split(
+                {name: [tile for i in ids for tile in of_case[i]] for name, ids in given.items()}
+            )
         return writer.finish(
             HEADER,
             rows,
@@ -141,13 +168,108 @@ def derive_tiles(
                 "patient": options.patient,
             },
             empty=sum(one.empty for one in written),
-            group=options.patient or GROUP,
-            notes=notes,
+            group=source.group,
+            notes=[*notes, *split_notes, *source.notes],
+            names=source.names,
         )
 
 
+def _find(dataset: Path, options: TileOptions) -> _Source:
+    """Images and masks of a dataset, whatever its layout is.
+
+    Raises
+    ------
+    DataError : nothing pairs.
+    ConfigError : `--patient` does not fit.
+    """
+    layout = find_layout(dataset, options.mask_name)
+    described = description(dataset)
+    pairings, pattern, reason = grouped(layout.pair(), None, described)
+    cases = tuple((split, case) for split, own in pairings.items() for case in own.cases)
+    if not cases:
+        raise DataError(
+            "No image has a mask of its name.",
+            "Give --mask-name, e.g. '{id}_mask', or derive the dataset with `flexseg derive "
+            "folders` first.",
+            str(dataset),
+        )
+    notes = list(layout.notes)
+    for folder in layout.unlabeled:
+        name = folder.relative_to(layout.root).as_posix()
+        notes.append(f"The images in {name}/ have no masks and are left out.")
+    notes += _without_partner(pairings.values())
+    if options.patient is not None:
+        check_group(options.patient, [_tile_name(case) for _, case in cases])
+        group = options.patient
+    elif pattern is None:
+        group = GROUP
+    else:
+        carried = _carried_over(pattern, [case for _, case in cases])
+        group = carried or GROUP
+        notes.append(
+            f"Groups: {reason}."
+            if carried
+            else f"The groups of {pattern!r} are not found in the names of tiles: each image is a "
+            "group of its own. --patient finds others."
+        )
+    classes = LabelMap.of_foreground(described.classes).classes if described else ()
+    names = label_names(dataset / DATASET_FILE)
+    return _Source(dataset, cases, group, classes if len(classes) > 1 else (), names, tuple(notes))
+
+
+def _without_partner(pairings: Iterable[Pairing]) -> list[str]:
+    notes = []
+    for pairing in pairings:
+        images = [p.name for p in pairing.images_without_mask]
+        masks = [p.name for p in pairing.masks_without_image]
+        notes += left_out("images without mask left out", images)
+        notes += left_out("masks without image left out", masks)
+    return notes
+
+
+def _carried_over(pattern: str, cases: Iterable[Case]) -> str | None:
+    """A regular expression that finds in names of tiles what `pattern` finds in those of images."""
+    carried = re.sub(r"(?<!\\)\$", lambda _: r"(?=_y\d+_x\d+$)", pattern)
+    fits = all(group_of(_tile_name(case), carried) == case.group for case in cases)
+    return carried if fits else None
+
+
+def _given_split(source: _Source) -> tuple[dict[str, list[str]], list[str]]:
+    """What the split file of a dataset without folders for splits says: split -> ids of cases."""
+    path = source.folder / SPLIT_FILE
+    if not path.is_file() or any(split for split, _ in source.cases):
+        return {}, []
+    try:
+        parts = parts_of_file(path, {"": tuple(case for _, case in source.cases)})
+    except DataError as error:
+        return {}, [f"{path.name} is not used: {error.problem}"]
+    ids: dict[str, list[str]] = {
+        split: [case.id for case in own] for split, own in parts.cases.items()
+    }
+    return ids, [finding.what for finding in parts.findings]
+
+
+def _labels(
+    source: _Source, masks: list[Path], workers: int | None, on_done: Progress | None
+) -> LabelMap:
+    """The classes of the masks, which tell what is background."""
+    if source.classes:
+        return LabelMap.of_foreground(source.classes[1:])
+    looks = run_parallel(lambda path: look_at_mask(read_mask(path)), masks, workers, on_done)
+    found = meaning_of(looks, None, source.names)
+    return LabelMap.of_foreground(found.classes, found.threshold)
+
+
+def _tile_name(case: Case, top: int = 0, left: int = 0) -> str:
+    return f"{case.id}_y{top:05d}_x{left:05d}"
+
+
 def _write_tiles(
-    writer: DatasetWriter, options: TileOptions, dataset: Path, item: tuple[str, Case]
+    writer: DatasetWriter,
+    options: TileOptions,
+    labels: LabelMap,
+    source: _Source,
+    item: tuple[str, Case],
 ) -> _Written:
     split, case = item
     pixels = image_pixels(case.image, _AS_STORED, None)
@@ -160,7 +282,7 @@ def _write_tiles(
             str(case.mask),
         )
     stored, palette = _storable(mask, case.mask)
-    labelled = _labelled(mask)
+    labelled = labels.encode(mask, str(case.mask)).labels != 0
     height, width = options.size
     rows, empties, kept_empty = [], 0, 0
     for top in tile_starts(pixels.shape[0], height, options.overlap):
@@ -171,17 +293,17 @@ def _write_tiles(
                 if not options.empty_every or (empties - 1) % options.empty_every:
                     continue
                 kept_empty += 1
-            stem = f"{case.id}_y{top:05d}_x{left:05d}"
+            stem = _tile_name(case, top, left)
             tile = np.ascontiguousarray(pixels[window])
             row = (
                 writer.write_image(f"{stem}.png", tile, split),
                 writer.write_stored_mask(
                     f"{stem}.png", np.ascontiguousarray(stored[window]), palette, split
                 ),
-                patient_of(stem, options.patient, case.id),
+                group_of(stem, source.group),
                 top, left, *tile.shape[:2],
-                case.image.relative_to(dataset).as_posix(),
-                case.mask.relative_to(dataset).as_posix(),
+                case.image.relative_to(source.folder).as_posix(),
+                case.mask.relative_to(source.folder).as_posix(),
             )  # fmt: skip
             rows.append(row)
     small = pixels.shape[0] < height or pixels.shape[1] < width
@@ -208,14 +330,3 @@ def _storable(mask: MaskPixels, path: Path) -> tuple[NDArray, list[int] | None]:
         "mask of one class.",
         str(path),
     )
-
-
-def _labelled(mask: MaskPixels) -> NDArray[np.bool_]:
-    """Where a mask is not background: not value 0 or black; without black, not index 0."""
-    if mask.one_hot:
-        return mask.pixels.argmax(axis=-1) != 0
-    if mask.palette is not None and mask.palette[0].any():
-        colored = (mask.palette.max(axis=-1) > 0)[np.minimum(mask.pixels, len(mask.palette) - 1)]
-        return mask.pixels != 0 if colored.all() else colored
-    gray = mask.pixels.max(axis=-1) if mask.pixels.ndim == 3 else mask.pixels
-    return gray >= 128 if mask.lossy else gray != 0

@@ -227,3 +227,22 @@ def test_relative_config_path_is_absolute_in_the_result(
     loaded = load(Path("a.toml"))
     assert loaded.path == path
     assert loaded.experiment.train.images_dir == path.parent / "i"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("[model]\nmodel = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("[model]\nepochs = " + "9" * 5000, "cannot be read"),
+    ],
+)
+def test_values_that_no_reader_can_take(write: Write, text: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        load(write(text))
+
+
+@pytest.mark.parametrize("value", ["~nouser/x", "x" * 5000 + "\\\\y"])
+def test_paths_that_lead_nowhere(write: Write, value: str) -> None:
+    with pytest.raises(ConfigError, match="leads nowhere") as caught:
+        load(write(f'[train]\nimages_dir = "{value}"\n'))
+    assert "images_dir" in str(caught.value.where)

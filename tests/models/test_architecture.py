@@ -11,7 +11,7 @@ import pytest
 
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.models.build import build_model
+from flexseg.models.build import build_model, parameter_count
 
 OWN = """
 import keras
@@ -142,3 +142,13 @@ class TestOwnNetwork:
     ) -> None:
         with pytest.raises(ConfigError, match=rf"returned {found}, .* output \(None, 8, 12, 2\)"):
             build_model(_config(f"{module(OWN)}:{attribute}"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["unet", "resencunet", "segformer"])
+def test_parameters_are_counted_without_building(name: str) -> None:
+    config = _config(name, image_width=64, image_height=64, num_layers=3)
+    assert parameter_count(config) == build_model(config).count_params()
+
+
+def test_a_network_that_no_machine_holds_is_counted() -> None:
+    assert parameter_count(_config("unet", base_filters=10**9)) > 10**18

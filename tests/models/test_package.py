@@ -164,3 +164,46 @@ class TestDistrust:
         _rewrite(path, lambda m: m.update(flexseg="9.9"))
         with pytest.raises(DataError, match=rf"flexseg 9\.9; this is {__version__}"):
             ModelPackage.load(path, _experiment())
+
+
+@pytest.mark.parametrize("content", [[1, 2], 3, "text", None, True])
+def test_a_description_that_is_none_is_refused(
+    saved: tuple[ModelPackage, Path], content: Any
+) -> None:
+    _, path = saved
+    with h5py.File(path, "r+") as file:
+        del file["flexseg"]
+        file["flexseg"] = json.dumps(content)
+    with pytest.raises(DataError, match="no description") as caught:
+        ModelPackage.load(path)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"base_filters": 10**9}, "network of .* parameters, and holds"),
+        ({"base_filters": 8}, "network of .* parameters, and holds"),
+        ({"base_filters": 10**30}, "cannot be built|parameters"),
+        ({"num_layers": 10**9}, "does not understand it"),
+    ],
+)
+def test_a_description_of_a_larger_network_is_refused_before_it_is_built(
+    saved: tuple[ModelPackage, Path], change: dict[str, int], match: str
+) -> None:
+    _, path = saved
+    _rewrite(path, lambda metadata: metadata["model"].update(change))
+    with pytest.raises(DataError, match=match) as caught:
+        ModelPackage.load(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_description_that_is_nested_too_deeply_is_refused(
+    saved: tuple[ModelPackage, Path],
+) -> None:
+    _, path = saved
+    with h5py.File(path, "r+") as file:
+        del file["flexseg"]
+        file["flexseg"] = "[" * 100_000
+    with pytest.raises(DataError, match="nested too deeply"):
+        ModelPackage.load(path)

@@ -31,6 +31,7 @@ from flexseg.dataset.cases import Case, mask_stem
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
 
@@ -194,7 +195,7 @@ Done = dict[tuple[str, str], list[Row]]
 def _resume(output: Path, state: dict[str, Any], plan: Multiplication) -> Done:
     """(split, case) -> manifest rows of what an earlier run with this state has finished."""
     try:
-        earlier = json.loads((output / STATE).read_text(encoding="utf-8"))
+        earlier = read_json(output / STATE)
         text = (output / MANIFEST).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return {}

@@ -6,7 +6,6 @@ as `flexseg derive volumes` writes them.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from flexseg.dataset.description import DATASET_FILE
 from flexseg.derive.dataset_writer import LEFT_OUT
 from flexseg.errors import DataError
 from flexseg.files.images import read_image
+from flexseg.files.json_file import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _left_out(dataset: Path) -> int:
 
 @lru_cache(maxsize=16)
 def _left_out_by(description: Path, _changed: int) -> int:
-    content = json.loads(description.read_text(encoding="utf-8"))
+    content = read_json(description)
     return int(content["parameters"].get(LEFT_OUT, 0))
 
 

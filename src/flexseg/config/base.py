@@ -48,6 +48,9 @@ Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
 Positive = Annotated[int, Field(gt=0)]
 SizePair = Annotated[tuple[Positive, Positive], BeforeValidator(_as_pair)]
 Byte = Annotated[int, Field(ge=0, le=255)]
+Blocks = Annotated[
+    list[Annotated[int, Field(gt=0, le=100)]], Field(min_length=1), BeforeValidator(as_list)
+]
 Color = Annotated[tuple[Byte, Byte, Byte], BeforeValidator(_as_color)]
 Counts = Annotated[list[Positive], Field(min_length=1), BeforeValidator(as_list)]
 Numbers = Annotated[list[float], BeforeValidator(as_list)]

@@ -105,6 +105,13 @@ def _read_toml(path: Path) -> legacy.RawConfig:
             "must not be named *.toml.",
             str(path),
         ) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(
+            f"A value of this file cannot be read: {reason}.",
+            "Write plain numbers, texts and short lists.",
+            str(path),
+        ) from None
     raw = legacy.RawConfig()
     for section, content in data.items():
         if not isinstance(content, dict):
@@ -224,7 +231,14 @@ def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
                     "Write the path with '/', or with '\\\\' for each backslash.",
                     f"{path.name}, {source}, [{section}] {key}",
                 )
-            place = _portable(value)
+            try:
+                place = _portable(value)
+            except (RuntimeError, OSError) as error:  # no such user, or a name too long
+                raise ConfigError(
+                    f"The path {value[:100]!r} leads nowhere ({error}).",
+                    "Write it out, without ~.",
+                    f"{path.name}, {source}, [{section}] {key}",
+                ) from None
             from_shell = _from_shell(source)
             if from_shell or role.kind == "input":
                 place = ((Path.cwd() if from_shell else path.parent) / place).resolve()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from flexseg.config.base import (
+    Blocks,
     Counts,
     Names,
     PathRole,
@@ -62,7 +63,7 @@ class ModelConfig(Section):
         "original U2Net, whose probabilities do not add up to 1.",
     )
     base_filters: int = Field(16, gt=0, description="Filters of the first level.")
-    num_layers: int = Field(6, ge=2, description="Levels, the bridge included.")
+    num_layers: int = Field(6, ge=2, le=20, description="Levels, the bridge included.")
     base_kernels: SizePair = Field(
         (3, 3), description="Kernel of the first level; each deeper level has 2 less, at least 3."
     )
@@ -89,9 +90,13 @@ class ModelConfig(Section):
     max_filter: int = Field(512, gt=0, description="SharpUNet: filters of the bottleneck.")
     base_ksize: SizePair = Field((3, 3), description="SharpUNet: kernel.")
     filter_num_begin: int = Field(128, gt=0, description="SwinUNet: channels of the first level.")
-    depth: int = Field(4, ge=2, description="SwinUNet: levels.")
-    stack_num_down: int = Field(2, gt=0, description="SwinUNet, TransUNet: blocks per level down.")
-    stack_num_up: int = Field(2, gt=0, description="SwinUNet, TransUNet: blocks per level up.")
+    depth: int = Field(4, ge=2, le=20, description="SwinUNet: levels.")
+    stack_num_down: int = Field(
+        2, gt=0, le=100, description="SwinUNet, TransUNet: blocks per level down."
+    )
+    stack_num_up: int = Field(
+        2, gt=0, le=100, description="SwinUNet, TransUNet: blocks per level up."
+    )
     patch_size: SizePair = Field((4, 4), description="SwinUNet: patch in pixels.")
     num_heads: Positive | Counts | None = Field(
         None,
@@ -107,7 +112,7 @@ class ModelConfig(Section):
     shift_window: bool = Field(True, description="SwinUNet: shift every second block's window.")
     filter_num: Counts = Field([64, 128, 256, 512], description="TransUNet: filters per level.")
     embed_dim: int = Field(768, gt=0, description="TransUNet: width of the transformer.")
-    num_transformer: int = Field(12, gt=0, description="TransUNet: transformer blocks.")
+    num_transformer: int = Field(12, gt=0, le=200, description="TransUNet: transformer blocks.")
     mlp_activation: str = Field("GELU", description="TransUNet: activation of the MLP.")
     batch_norm: bool = Field(False, description="TransUNet: batch normalisation.")
     pool: bool | Literal["max", "ave"] = Field(
@@ -146,7 +151,7 @@ class ModelConfig(Section):
     stage_features: Counts = Field(
         [32, 64, 128, 256, 512, 512], description="ResEncUNet: features per stage."
     )
-    stage_blocks: Counts = Field(
+    stage_blocks: Blocks = Field(
         [1, 3, 4, 6],
         description="ResEncUNet: residual blocks per stage; the last number holds for deeper ones.",
     )
@@ -160,7 +165,7 @@ class ModelConfig(Section):
         "instance",
         description="ResEncUNet: normalisation; 'batch' is several times faster on a CPU.",
     )
-    decoder_blocks: Counts = Field(
+    decoder_blocks: Blocks = Field(
         [1], description="ResEncUNet: convolutions per decoder stage, deepest first, likewise."
     )
     segformer: Literal["B0", "B1", "B2", "B3", "B4", "B5"] = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from flexseg.dataset.labels import LabelClass
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
+from flexseg.files.json_file import read_json
 from flexseg.files.volumes.slices import parse_axes
 
 DATASET_FILE = "dataset.json"
@@ -53,7 +53,7 @@ def label_names(path: Path) -> dict[int, str]:
     None are known where there is no such file, one of another kind, or one with equal names.
     """
     try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        labels = read_json(path)["labels"]
         pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
         names = {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
         foreground = [name.casefold() for value, name in names.items() if value]
@@ -74,7 +74,7 @@ def description(dataset: Path) -> Description | None:
     """
     path = dataset / DATASET_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if not (isinstance(content, dict) and "classes" in content):
             return None
         classes = tuple(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from flexseg.config.schema import Experiment, SplitConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case, Pairing, pair
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.json_file import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -228,10 +228,10 @@ def _split_name(key: str, path: Path) -> SplitName:
 
 def _read_split_file(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows mark it
+        content = read_json(path, "utf-8-sig")  # editors of Windows mark it
     except FileNotFoundError:
         raise DataError("There is no such split file.", "Check the path.", str(path)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"This is no JSON: {error}.", "Correct the file.", str(path)) from None
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise DataError(

@@ -5,7 +5,6 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from flexseg.derive.dataset_writer import (
 from flexseg.derive.folders import HEADER, image_pixels
 from flexseg.errors import DataError
 from flexseg.files.intensity import Intensity
+from flexseg.files.json_file import read_json
 from flexseg.outputs import refuse_overlap
 
 _AS_STORED = Intensity("none")
@@ -127,7 +127,7 @@ def read_coco(path: Path, images: Path) -> CocoFile:
     DataError : it is no such file, contradicts itself, or none of its images is there.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path, "utf-8-sig")
         categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
         listed = {image["id"]: image for image in content["images"]}
         annotations = [(a["image_id"], int(a["category_id"]), a) for a in content["annotations"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from flexseg import __version__
 from flexseg.config.load import LoadedConfig
 from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.json_file import read_json
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
@@ -194,7 +194,7 @@ def chosen_by(path: Path, images: Iterable[Path]) -> bool:
 def _content(path: Path) -> dict[str, Any]:
     """The file of an ensemble."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise DataError(
             "There is no such ensemble.",

@@ -7,7 +7,6 @@ is no part of the model file itself, which would have to be written anew each ti
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 from flexseg import __version__
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
+from flexseg.files.json_file import read_json
 from flexseg.inference.ensemble import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.outputs import set_aside, write_json
@@ -83,7 +83,7 @@ def read_choice(model: Path, labels: LabelMap) -> Choice | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         known = content["model"]["sha256"]
         choice = Choice(
             None if content["threshold"] is None else float(content["threshold"]),

@@ -36,6 +36,17 @@ def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
     return architecture_of(config).build(config)
 
 
+def parameter_count(config: ModelConfig) -> int:
+    """How many numbers the weights of a network of the registry are; none is allocated.
+
+    Raises
+    ------
+    ConfigError : as `build_model`.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        return int(build_model(config).count_params())
+
+
 def check_architecture(config: ModelConfig) -> None:
     """Whether a network of the registry can be built, without building it.
 

@@ -16,12 +16,12 @@ from flexseg import __version__
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import DataError
+from flexseg.errors import DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.models.architecture import MODELS
-from flexseg.models.build import build_model
+from flexseg.models.build import build_model, parameter_count
 from flexseg.models.encoders import load_pretrained
-from flexseg.models.weights import load_weights, read_metadata, save_weights
+from flexseg.models.weights import load_weights, read_metadata, save_weights, stored_values
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class ModelPackage:
                 str(path),
             ) from None
         _refuse_foreign_code(config, experiment, path)
+        _refuse_other_sizes(config, path)
         return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
 
 
@@ -139,6 +140,29 @@ def _refuse_foreign_code(config: ModelConfig, experiment: Experiment | None, pat
         raise DataError(
             f"The file asks for the code {config.model!r}, which the config does not name.",
             f"Set [model] model = {config.model!r} if you trust that code.",
+            str(path),
+        )
+
+
+def _refuse_other_sizes(config: ModelConfig, path: Path) -> None:
+    """A weight file may not ask for a network, and its memory, that its weights do not fill."""
+    if ":" in config.model:
+        return
+    held = stored_values(path)
+    try:
+        asked = parameter_count(config)
+    except FlexsegError:
+        raise
+    except Exception as error:  # sizes that no layer can have fail where they stumble
+        raise DataError(
+            f"The file describes a network that cannot be built ({error}).",
+            "It is damaged: copy it again, or train again.",
+            str(path),
+        ) from None
+    if asked > held:
+        raise DataError(
+            f"The file describes a network of {asked:.3g} parameters, and holds {held}.",
+            "It is damaged: copy it again, or train again.",
             str(path),
         )
 

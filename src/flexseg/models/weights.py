@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files.json_file import parse_json
 from flexseg.outputs import whole
 
 METADATA = "flexseg"
@@ -181,5 +182,20 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     with _open(path) as file:
         if METADATA not in file:
             return None
-        content: dict[str, Any] = json.loads(_text(file[METADATA][()]))
+        content = parse_json(_text(file[METADATA][()]))
+        if not isinstance(content, dict):
+            raise ValueError("what it says of its network is no description")
     return content
+
+
+def stored_values(path: Path) -> int:
+    """How many numbers a file of weights holds.
+
+    Raises
+    ------
+    DataError : the file cannot be read.
+    """
+    counts: list[int] = []
+    with _open(path) as file:
+        file.visititems(lambda _, node: counts.append(int(getattr(node, "size", 0) or 0)))
+    return sum(counts)

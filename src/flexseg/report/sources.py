@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.label_volumes import volumes_by_name
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.files.json_file import read_json
 from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -97,7 +97,7 @@ class Source:
             self.missing.append(Missing(what, f"there is no {path.name} in {path.parent}"))
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path)
         except (ValueError, OSError) as error:
             self.missing.append(Missing(what, f"{path} cannot be read: {error}"))
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files.json_file import read_json
 
 CASES_FILE = "cases.csv"
 SUMMARY_FILE = "summary.json"
@@ -86,7 +86,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     path = folder / SUMMARY_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 import base64
 import gzip
 import hashlib
+import html
 import json
 import re
 from importlib import resources
@@ -86,6 +87,13 @@ class TestPage:
         assert "liver </script>" not in page
         assert f"{labels.sum() * image.voxel_ml:.3g} ml" in page
         assert [c["ml"] is None for c in settings(page)["classes"]] == [False, True]
+
+    @pytest.mark.parametrize("title", ["@@niivue@@", "<@@niivue@@>", "<@@image@@><@@labels@@>"])
+    def test_names_that_look_like_marks(self, tmp_path, title):
+        image, labels = volume()
+        page, _, masks = write(tmp_path, image, labels, title=title)
+        assert f"<title>{html.escape(title)}" in page
+        assert np.array_equal(masks.oriented(image.orientation).array, labels)
 
     def test_no_address_to_load_from(self, tmp_path):
         page, _, _ = write(tmp_path, *volume())

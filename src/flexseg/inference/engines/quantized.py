@@ -5,11 +5,11 @@ Its description holds a hash of the package: another one under the same name doe
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from flexseg.errors import ConfigError
+from flexseg.files.json_file import read_json
 
 MODEL_SUFFIX = ".int8.xml"
 WEIGHTS_SUFFIX = ".int8.bin"
@@ -54,7 +54,7 @@ def quantized_file(file: Path, digest: str) -> Path:
 
 def _made_of(description: Path) -> Any:
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = read_json(description)
         return content.get("sha256")
     except (OSError, ValueError, AttributeError):
         return None

@@ -43,7 +43,8 @@ LARGEST_BYTES = 64 << 20
 _LONGEST = 2048
 _CHUNK = 3 << 18  # bytes; base64 of multiples of three can be joined
 _AS_STORED = (np.uint8, np.int16, np.uint16)
-_MARK = "@@{}@@"
+# No name of a file or class can hold this: the template escapes their brackets.
+_MARK = "<@@{}@@>"
 Reduce = Callable[[NDArray, tuple[int, int]], NDArray]
 
 

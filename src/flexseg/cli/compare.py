@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexseg.cli.app import JsonOption, app, console, say
+from flexseg.cli.tables import NOTHING, Table, number, numbers, texts, with_interval
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,36 +69,26 @@ def _print(comparison: Comparison) -> None:
 
 
 def _print_ranking(comparison: Comparison) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     classes = list(comparison.runs[0].classes.values())
     standings = comparison.standings
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("run", overflow="fold")
-    table.add_column("mean", justify="right", no_wrap=True)
     counts = {
         title: counted
         for title, key in (("missed", "missed"), ("false positive", "false_positive"))
         if any((counted := {s.name: sum(getattr(s, key).values()) for s in standings}).values())
     }
-    for name in (*(classes if len(classes) > 1 else ()), *counts):
-        table.add_column(escape(name), justify="right")
-    if len(standings) > 2:
-        table.add_column("not told apart from", overflow="fold")
+    shown = classes if len(classes) > 1 else []
+    tied = texts("not told apart from") if len(standings) > 2 else []
+    table = Table([*numbers("rank"), *texts("run"), *numbers("mean", *shown, *counts), *tied])
     for s in standings:
-        by_class = [_number(s.classes[name]) for name in classes] if len(classes) > 1 else []
-        table.add_row(
-            str(s.rank),
-            escape(s.name),
-            _with_interval(s.mean, s.ci95),
-            *by_class,
-            *(str(counted[s.name]) for counted in counts.values()),
-            *((escape(_not_told_apart(s)),) if len(standings) > 2 else ()),
+        table.add(
+            s.rank,
+            s.name,
+            with_interval(s.mean, s.ci95),
+            *(number(s.classes[name]) for name in shown),
+            *(counted[s.name] for counted in counts.values()),
+            *((_not_told_apart(s),) if tied else ()),
         )
-    console.print(table)
+    table.print(console)
 
 
 def _not_told_apart(standing: Standing) -> str:
@@ -108,36 +99,33 @@ def _not_told_apart(standing: Standing) -> str:
 
 
 def _print_differences(comparison: Comparison) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
     from flexseg.evaluation.compare import MACRO
 
     many = len(comparison.runs) > 2
     one_class = len(comparison.runs[0].classes) == 1
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column("second\n- first" if many else "class", overflow="fold")
-    for name in ("difference", "p", *(("p (Holm)",) if many else ())):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("better", "worse", "equal"):
-        table.add_column(name, justify="right")
+    of = "second\n- first" if many else "class"
+    tests = ("difference", "p", *(("p (Holm)",) if many else ()))
+    table = Table([*texts(of), *numbers(*tests, "better", "worse", "equal")])
     for d in comparison.differences:
         macro = d.class_name == MACRO
         if macro != many and (many or one_class):
             continue
         adjusted = [_p(d.p_holm)] if many else []
-        table.add_row(
-            escape(f"{d.second}\n- {d.first}" if many else d.class_name),
-            _with_interval(d.mean, d.ci95, "+"),
+        table.add(
+            f"{d.second}\n- {d.first}" if many else d.class_name,
+            with_interval(d.mean, d.ci95, sign=True),
             _p(d.p),
             *adjusted,
-            *(str(n) for n in (d.better, d.worse, d.equal)),
+            d.better,
+            d.worse,
+            d.equal,
         )
     if not many:
         a, b = (escape(run.name) for run in comparison.runs)
         console.print(f"[bold]{b} - {a}[/], case by case")
-    console.print(table)
+    table.print(console)
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -150,17 +138,7 @@ def _verdict(comparison: Comparison) -> str:
     return f"{best.name} is better than {other.name}: the interval of the difference excludes 0."
 
 
-def _with_interval(mean: float | None, ci: tuple[float, float] | None, sign: str = "") -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:{sign}.4f}" + (f"\n[dim]{ci[0]:{sign}.4f} to {ci[1]:{sign}.4f}[/]" if ci else "")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 def _p(value: float | None) -> str:
     if value is None:
-        return "-"
+        return NOTHING
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -18,6 +18,7 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.cli.tables import Table, fixed, texts
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -120,32 +121,28 @@ def _folder(dataset: Path, output: Path | None) -> Path:
 
 
 def _print(made: Plan) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
     from flexseg.config.durations import format_duration
     from flexseg.planning.plan import warnings
 
-    table = Table(box=SIMPLE_HEAD, show_header=False, padding=(0, 1))
+    table = Table([*fixed("fact"), *texts("found")], header=False)
     for name, text in made.facts:
-        table.add_row(escape(name), escape(text))
+        table.add(name, text)
     model = made.loaded.experiment.model
-    table.add_section()
-    table.add_row(
+    table.rule()
+    table.add(
         "network",
-        escape(
-            f"{model.model}, {model.image_width} x {model.image_height} pixels, "
-            f"{model.num_layers} levels from {model.base_filters} filters, "
-            f"{made.step.parameters:,} parameters"
-        ),
+        f"{model.model}, {model.image_width} x {model.image_height} pixels, "
+        f"{model.num_layers} levels from {model.base_filters} filters, "
+        f"{made.step.parameters:,} parameters",
     )
     images = made.seconds / made.step.seconds * made.step.batch
-    table.add_row(
+    table.add(
         "training",
         f"{format_duration(made.seconds)}, about {made.seconds / made.step.seconds:,.0f} steps of "
         f"{made.step.batch} images, each training image about {images / made.training:.3g} times",
     )
-    console.print(table)
+    table.print(console)
     for finding in warnings(made.findings):
         console.print(f"[yellow]{escape(finding.what)}[/] {escape(finding.fix)}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
+from rich.text import Text
 
+from flexseg.cli.tables import Table, numbers, texts, with_interval
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         f"[bold]{count}{of_groups}, scored at native resolution.[/] Means over the cases in whose "
         f"reference the class is{interval}."
     )
-    console.print(_score_table(summary, _columns(summary, console.width), "cases"))
+    _score_table(summary, _columns(summary, console.width), "cases").print(console)
     if by_group := summary.by_group:
         console.print(
             "[bold]Each group as one[/] (a volume's slices, an image's tiles): the overlap of all "
             "its pixels together."
         )
-        console.print(_score_table(by_group, _group_columns(), "groups"))
+        _score_table(by_group, _group_columns(), "groups").print(console)
     for c in summary.classes:
         for line in _about_class(c):
             console.print(f"{escape(c.name)}: {line}")
@@ -105,27 +105,19 @@ def _about_class(c: ClassSummary) -> Iterator[str]:
 
 
 def _score_table(means: ClassMeans, metrics: dict[str, str], unit: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("class", overflow="fold", min_width=12)
-    for name in metrics.values():
-        table.add_column(name, no_wrap=True)
-    table.add_column(unit, justify="right", no_wrap=True)
+    table = Table([*texts("class"), *numbers(*metrics.values(), unit)])
     for c in means.classes:
-        cells = (_with_interval(c.statistics[metric]) for metric in metrics)
-        table.add_row(escape(c.name), *cells, str(c.cases_with_reference))
+        cells = (_mean(c.statistics[metric]) for metric in metrics)
+        table.add(c.name, *cells, c.cases_with_reference)
     if len(means.classes) > 1:
-        table.add_section()
-        table.add_row("mean", *(_with_interval(means.macro[metric]) for metric in metrics))
+        table.rule()
+        table.add("mean", *(_mean(means.macro[metric]) for metric in metrics), "")
     return table
 
 
-def _with_interval(statistic: Statistic) -> str:
-    if statistic.mean is None:
-        return "-"
-    ci = statistic.ci95
-    digits = 3 if max(statistic.mean, *(ci or [0])) < 10 else 1
-    text = f"{statistic.mean:.{digits}f}"
-    return f"{text}\n[dim]{ci[0]:.{digits}f}-{ci[1]:.{digits}f}[/]" if ci else text
+def _mean(statistic: Statistic) -> Text:
+    largest = max(statistic.mean or 0, *(statistic.ci95 or [0]))
+    return with_interval(statistic.mean, statistic.ci95, 3 if largest < 10 else 1)
 
 
 def print_check(console: Console, report: CheckReport) -> None:
@@ -135,19 +127,13 @@ def print_check(console: Console, report: CheckReport) -> None:
     for key, value, source in report.values:
         console.print(f"  {key:<{width}}  {escape(value)}  [dim]({escape(source)})[/]")
     if report.splits:
-        data = Table(title="\nData", title_justify="left", title_style="bold")
-        for name in ("split", "cases", "sizes", "images", "masks", "share of pixels by class"):
-            data.add_column(name, overflow="fold")
+        console.print("\n[bold]Data[/]")
+        keys = ("sizes", "images", "masks", "shares")
+        columns = texts("sizes", "images", "masks", "share of pixels by class")
+        data = Table([*texts("split"), *numbers("cases"), *columns])
         for split in report.splits:
-            data.add_row(
-                split["split"],
-                str(split["cases"]),
-                split["sizes"],
-                split["images"],
-                split["masks"],
-                split["shares"],
-            )
-        console.print(data)
+            data.add(split["split"], split["cases"], *(split[key] for key in keys))
+        data.print(console)
     for finding in report.findings:
         color = _COLORS[finding.severity]
         console.print(
@@ -180,20 +166,16 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
             f"The {_COSTLIEST} layers that compute most, of {len(layers)}; summary.txt has all."
         )
         layers = [layer for layer in layers if layer in costly]
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("layer", "kind", "output"):
-        table.add_column(name, overflow="fold")
-    for name in ("parameters", "MFLOP"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table([*texts("layer", "kind", "output"), *numbers("parameters", "MFLOP")])
     for layer in layers:
-        table.add_row(
+        table.add(
             layer.name,
             layer.kind,
             " x ".join(map(str, layer.shape)),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.flop / 1e6:,.2f}" if layer.flop else "",
         )
-    console.print(table)
+    table.print(console)
     for line in totals(facts):
         console.print(line)
     if about := inspection.about:

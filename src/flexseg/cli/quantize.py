@@ -22,6 +22,7 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.cli.tables import Table, number, numbers, texts, with_interval
 
 if TYPE_CHECKING:
     from flexseg.evaluation.quantize import Quantized
@@ -60,25 +61,17 @@ def quantize(
 
 
 def _print(result: Quantized) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     comparison = result.comparison
     first = comparison.runs[0]
     console.print(f"[bold]Dice on {len(first.cases)} validation cases, plain and int8.[/]")
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("class", "plain", "int8", "int8 - plain", "better", "worse", "equal"):
-        table.add_column(name, justify="left" if name == "class" else "right")
+    values = numbers("plain", "int8", "int8 - plain", "better", "worse", "equal")
+    table = Table([*texts("class"), *values])
     means = {s.name: s.classes | {"mean of classes": s.mean} for s in comparison.standings}
     for d in comparison.differences:
-        pair = [_number(means[run].get(d.class_name)) for run in (d.first, d.second)]
-        change = _number(d.mean, sign=True)
-        if d.ci95 is not None:
-            change += f" [dim]({d.ci95[0]:+.4f} to {d.ci95[1]:+.4f})[/]"
-        counts = (str(count) for count in (d.better, d.worse, d.equal))
-        table.add_row(escape(d.class_name), *pair, change, *counts)
-    console.print(table)
+        pair = [number(means[run].get(d.class_name)) for run in (d.first, d.second)]
+        change = with_interval(d.mean, d.ci95, sign=True)
+        table.add(d.class_name, *pair, change, d.better, d.worse, d.equal)
+    table.print(console)
     seconds = result.seconds
     say(
         f"{result.agreement:.2%} of the labels are equal. An image takes {seconds['plain']:.4f} s "
@@ -91,7 +84,3 @@ def _print(result: Quantized) -> None:
         say("The int8 network was not kept; --keep leaves it beside the model.")
     else:
         say(f"Kept: {result.kept}\nSet [infer] int8 = true to predict with it.")
-
-
-def _number(value: float | None, *, sign: bool = False) -> str:
-    return "-" if value is None else f"{value:{'+' if sign else ''}.4f}"

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from flexseg.cli.app import JsonOption, app, console, say
+from flexseg.cli.tables import NOTHING, Table, below, fixed, number, numbers, texts, with_interval
 
 if TYPE_CHECKING:
     from flexseg.runs.listing import RunInfo
@@ -41,38 +43,22 @@ def list_runs(
 
 
 def _print(runs: list[RunInfo]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    table.add_column("started", no_wrap=True)
-    table.add_column("network, data", overflow="fold")
-    for name in ("epochs", "best loss", "Dice"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = [*texts("run"), *fixed("started"), *texts("network, data")]
+    table = Table([*columns, *numbers("epochs", "best loss", "Dice")])
     for run in runs:
-        style = _STYLES.get(run.status, "red")
-        started = (run.started or "-")[:16].replace("T", " ")
-        table.add_row(
-            f"{escape(run.name)}\n[{style}]{escape(run.status)}[/]",
-            f"{started}\n[dim]{_duration(run.seconds)}[/]",
-            f"{escape(run.model or '-')}\n[dim]{escape(run.data or '')}[/]",
-            "-" if run.epochs is None else str(run.epochs),
-            "-" if run.val_loss is None else f"{run.val_loss:.4f}",
-            _dice(run),
+        started = (run.started or NOTHING)[:16].replace("T", " ")
+        table.add(
+            Text.assemble(run.name, "\n", (run.status, _STYLES.get(run.status, "red"))),
+            below(started, _duration(run.seconds)),
+            below(run.model or NOTHING, run.data or ""),
+            run.epochs,
+            number(run.val_loss),
+            with_interval(run.dice, run.ci95, 3),
         )
-    console.print(table)
+    table.print(console)
     for run in runs:
         if run.problem:
             console.print(f"{run.name}: {run.problem}", markup=False, soft_wrap=True)
-
-
-def _dice(run: RunInfo) -> str:
-    if run.dice is None:
-        return "-"
-    ends = f"\n[dim]{run.ci95[0]:.3f}-{run.ci95[1]:.3f}[/]" if run.ci95 else ""
-    return f"{run.dice:.3f}{ends}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -19,6 +19,7 @@ from flexseg.cli.app import (
     progress,
     say,
 )
+from flexseg.cli.tables import Table, numbers, texts
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,22 +151,15 @@ def _numbers(text: str) -> list[float]:
 
 
 def _print_table(source: SplitSource, divisions: list[Division]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     from flexseg.dataset.splitting import summary
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    fold_column = ("fold",) if len(divisions) > 1 else ()
-    for name in (*fold_column, "split", "cases", "groups"):
-        table.add_column(name, justify="left" if name == "split" else "right")
-    for name in (*source.classes, "no class"):
-        table.add_column(f"with {escape(name)}" if name != "no class" else name, justify="right")
+    fold_column = numbers("fold") if len(divisions) > 1 else []
+    counted = numbers("cases", "groups", *(f"with {name}" for name in source.classes), "no class")
+    table = Table([*fold_column, *texts("split"), *counted])
     for fold, division in enumerate(divisions):
         for row in summary(source, division):
             counts = [*row["classes"].values(), row["empty"]]
             shares = [f"{n} ({n / max(row['cases'], 1):.0%})" for n in counts]
-            number = [str(fold)] if len(divisions) > 1 else []
-            table.add_row(*number, row["split"], str(row["cases"]), str(row["groups"]), *shares)
-    console.print(table)
+            number = [fold] if len(divisions) > 1 else []
+            table.add(*number, row["split"], row["cases"], row["groups"], *shares)
+    table.print(console)

@@ -22,6 +22,7 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.cli.tables import Table, number, numbers, texts
 
 if TYPE_CHECKING:
     from flexseg.search.search import Found
@@ -132,42 +133,29 @@ def _print(found: Found) -> None:
 
 
 def _print_keys(found: Found) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     from flexseg.search.space import as_text
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("key", overflow="fold")
-    for name in ("as it was", "best"):
-        table.add_column(name, justify="right", overflow="fold")
-    if found.importance:
-        table.add_column("importance", justify="right", no_wrap=True)
-    table.add_column("searched", overflow="fold")
+    importance = numbers("importance") if found.importance else []
+    table = Table([*texts("key", "as it was", "best"), *importance, *texts("searched")])
     order = sorted(found.parameters, key=lambda p: -found.importance.get(p.name, 0.0))
     for p in order:
         best = found.best.values[p.name] if found.best else p.start
         share = [f"{found.importance.get(p.name, 0.0):.0%}"] if found.importance else []
         changed = repr(best) != repr(p.start)
-        table.add_row(
-            escape(p.name),
-            escape(as_text(p.start)),
-            escape(as_text(best)),
+        table.add(
+            p.name,
+            as_text(p.start),
+            as_text(best),
             *share,
-            escape(str(p)),
+            str(p),
             style="green" if changed else None,
         )
-    console.print(table)
+    table.print(console)
     if not found.importance:
         console.print("[dim]Importances are told from 8 finished trials on.[/]")
 
 
 def _print_trials(found: Found) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     from flexseg.config.durations import format_duration
     from flexseg.search.space import as_text
     from flexseg.search.study import State
@@ -175,16 +163,12 @@ def _print_trials(found: Found) -> None:
     sign = -1 if found.maximize else 1
     finished = [t for t in found.trials if t.state is State.FINISHED]
     ranked = sorted(finished, key=lambda t: (sign * (t.score or 0.0), t.number))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("trial", justify="right")
-    table.add_column(found.metric, justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("values", overflow="fold")
+    table = Table([*numbers("trial", found.metric, "time"), *texts("values")])
     for trial in ranked[:_SHOWN]:
         values = ", ".join(
             f"{name.partition('.')[2]} {as_text(value)}" for name, value in trial.values.items()
         )
         what = "as it is" if trial.is_start else values
-        score = "-" if trial.score is None else f"{trial.score:.4f}"
-        table.add_row(str(trial.number), score, format_duration(trial.seconds), escape(what))
-    console.print(table)
+        score = number(trial.score)
+        table.add(trial.number, score, format_duration(trial.seconds), what)
+    table.print(console)

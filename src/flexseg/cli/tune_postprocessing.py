@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from flexseg.cli.app import (
     BackendOption,
@@ -23,6 +24,7 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.cli.tables import Table, numbers, texts, with_interval
 
 if TYPE_CHECKING:
     from flexseg.config.schema import Experiment
@@ -78,10 +80,6 @@ def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
 
 
 def _print(tuned: Tuned) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
     pooled = tuned.choice.evidence.get("split") == "folds"
     where = (
         "folds, each predicted by the member that has not seen it" if pooled else "validation set"
@@ -94,17 +92,13 @@ def _print(tuned: Tuned) -> None:
             f"[bold]{trials[0].cases} {title} of the {where} "
             f"({trials[0].groups} groups).[/] Gain: of the mean score."
         )
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-        for name in ("class", "step"):
-            table.add_column(name, overflow="fold")
-        table.add_column("gain", justify="right", no_wrap=True)
-        table.add_column("", overflow="fold")
+        table = Table([*texts("class", "step"), *numbers("gain"), *texts("")])
         for trial in _shown(trials):
             style = "green" if trial.kept else None
-            word = "kept" if trial.kept else escape(trial.reason)
+            word = "kept" if trial.kept else trial.reason
             step = trial.step if trial.value is True else f"{trial.step} = {trial.value}"
-            table.add_row(escape(trial.class_name), escape(step), _gain(trial), word, style=style)
-        console.print(table)
+            table.add(trial.class_name, step, _gain(trial), word, style=style)
+        table.print(console)
         for name, scores in tuned.scores.get(kind, {}).items():
             before, after = scores["dice_before"], scores["dice_after"]
             if before is not None and after is not None:
@@ -127,10 +121,8 @@ def _shown(trials: Sequence[Trial]) -> list[Trial]:
     return list(best.values())
 
 
-def _gain(trial: Trial) -> str:
+def _gain(trial: Trial) -> Text | str:
     if not trial.changed:
         return "0"
-    text = f"{trial.gain:+.4f}"
-    if trial.low is None or trial.high is None:
-        return text
-    return f"{text}\n[dim]{trial.low:+.4f} to {trial.high:+.4f}[/]"
+    ends = None if trial.low is None or trial.high is None else (trial.low, trial.high)
+    return with_interval(trial.gain, ends, sign=True)

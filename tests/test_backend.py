@@ -35,6 +35,14 @@ class TestSelect:
         with pytest.raises(ConfigError, match=r"'theano' is no backend.*tensorflow, jax, torch"):
             backend.select()
 
+    def test_a_running_keras_decides_where_nobody_else_does(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("KERAS_BACKEND")
+        monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+        assert backend.select() == "torch"
+
     def test_a_missing_backend_says_how_to_install_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,4 +1,56 @@
-"""flexseg: medical image segmentation from one config file."""
+"""flexseg: medical image segmentation from one config file.
+
+`import flexseg` imports neither Keras nor an engine; the names below are found when they are
+asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flexseg.api import Model
+    from flexseg.config.load import load as load_config
+    from flexseg.errors import (
+        ConfigError,
+        DataError,
+        FlexsegError,
+        Interrupted,
+        ResourceError,
+        TrainingError,
+    )
+    from flexseg.inference.results.prediction import Prediction
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "FlexsegError",
+    "Interrupted",
+    "Model",
+    "Prediction",
+    "ResourceError",
+    "TrainingError",
+    "__version__",
+    "load_config",
+]
+
+_HOMES = {
+    "Model": "flexseg.api",
+    "Prediction": "flexseg.inference.results.prediction",
+    "load_config": "flexseg.config.load",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_HOMES.get(name, "flexseg.errors"))
+    value = getattr(module, "load" if name == "load_config" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

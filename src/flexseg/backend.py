@@ -25,13 +25,14 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 def select(name: str | None = None) -> str:
-    """Choose the engine: `name`, else $KERAS_BACKEND, else the first that is installed.
+    """Choose the engine: `name`, else $KERAS_BACKEND, else the one that Keras already runs on,
+    else the first that is installed.
 
     Raises
     ------
     ConfigError : unknown, not installed, or Keras already runs on another one.
     """
-    wanted = name or os.environ.get("KERAS_BACKEND")
+    wanted = name or os.environ.get("KERAS_BACKEND") or _running()
     if wanted is None:
         wanted = next((b for b in BACKENDS if importlib.util.find_spec(b)), "tensorflow")
     if wanted not in BACKENDS:
@@ -60,6 +61,24 @@ def select(name: str | None = None) -> str:
                 "--backend",
             )
     return wanted
+
+
+def _running() -> str | None:
+    """The engine of a Keras that was imported before."""
+    keras = sys.modules.get("keras")
+    return None if keras is None else str(keras.backend.backend())
+
+
+@contextmanager
+def same_dtype_policy() -> Iterator[None]:
+    """After the block Keras has the precision that it had before, which is the user's own."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class TestDistrust:
         with pytest.raises(DataError) as caught:
             ModelPackage.load(path, _experiment(), path.parent)
         assert "'evil_module:build'" in caught.value.problem
-        assert "if you trust that code" in caught.value.fix
+        assert "If you trust that code" in caught.value.fix
         assert "evil_module" not in sys.modules
 
     def test_code_that_the_config_names_too_is_run(

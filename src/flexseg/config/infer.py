@@ -171,6 +171,11 @@ class TiledInferConfig(Section):
     mask_colorize: bool = Field(False, description="One class: write colourised masks too.")
     colorized_dir: OptionalOutputPath = Field(None, description="Folder of colourised masks.")
 
+    @property
+    def probability(self) -> float | None:
+        """`threshold` as a probability from 0 to 1."""
+        return None if self.threshold is None else self.threshold / 255
+
 
 class Infer3dConfig(Section):
     """Prediction of volumes slice by slice. The keys from `slice_shape_order` on are those of the

@@ -139,7 +139,12 @@ def _decode_pillow(path: Path) -> NDArray:
         image.load()
         if image.format == "PNG" and _png_bit_depth(path) == 16 and image.mode != "I;16":
             return _decode_opencv(path)  # Pillow would keep 8 of the 16 bits of a colour PNG
-        return _to_array(ImageOps.exif_transpose(image))
+        return pillow_pixels(image)
+
+
+def pillow_pixels(image: Image.Image) -> NDArray:
+    """A Pillow image as [H, W] or [H, W, 3] RGB, turned by the camera's orientation tag."""
+    return _to_array(ImageOps.exif_transpose(image))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,9 +59,7 @@ def tiled_infer(
     place = existing((source, config.images_dir, e.infer.images_dir), "tiledinfer")
     for note in _notes(loaded, "tiledinfer-changes"):
         logger.info("%s", note)
-    predictor = make_predictor(loaded)
-    if config.threshold is not None:
-        predictor.package = replace(predictor.package, threshold=config.threshold / 255)
+    predictor = make_predictor(loaded).with_threshold(config.probability)
     tiled = TiledPredictor.from_config(predictor, config)
     height, width = tiled.window
     logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)

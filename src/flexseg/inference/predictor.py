@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import cv2
@@ -76,6 +77,19 @@ class Predictor:
         other.views = test_time.views(tta, size.height, size.width)
         other.postprocessing = dict(postprocessing or {})
         other.chosen_on = dict(chosen_on or {})
+        return other
+
+    def with_threshold(self, threshold: float | None) -> Self:
+        """The same predictor, where pixels of one class are foreground above another probability.
+
+        Parameters
+        ----------
+        threshold : from 0 to 1; None: as it is.
+        """
+        if threshold is None:
+            return self
+        other = copy(self)
+        other.package = replace(self.package, threshold=threshold)
         return other
 
     def at_model_size(self, batch: NDArray) -> NDArray[np.float32]:

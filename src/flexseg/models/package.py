@@ -80,7 +80,11 @@ class ModelPackage:
 
     @classmethod
     def load(
-        cls, path: Path, experiment: Experiment | None = None, search: Path | None = None
+        cls,
+        path: Path,
+        experiment: Experiment | None = None,
+        search: Path | None = None,
+        trust: str | None = None,
     ) -> ModelPackage:
         """Read a package; a weight file of the original systems takes the rest from the config.
 
@@ -88,11 +92,14 @@ class ModelPackage:
         ----------
         experiment : may be None for a package, which describes itself.
         search : see `build_model`.
+        trust : the `package.module:builder` that a package may import; without it that of the
+            experiment.
 
         Raises
         ------
         DataError : the file cannot be read or is of another network.
         """
+        trust = trust or (experiment.model.model if experiment is not None else None)
         metadata = read_metadata(path)
         if metadata is None:
             if experiment is None:
@@ -103,7 +110,7 @@ class ModelPackage:
                 )
             package = cls.create(experiment, search)
         else:
-            package = cls._described(metadata, path, experiment, search)
+            package = cls._described(metadata, path, trust, search)
         load_weights(package.model, path)
         return package
 
@@ -112,7 +119,7 @@ class ModelPackage:
         cls,
         metadata: dict[str, Any],
         path: Path,
-        experiment: Experiment | None,
+        trust: str | None,
         search: Path | None,
     ) -> ModelPackage:
         """A package with fresh weights, as a file describes it."""
@@ -128,18 +135,18 @@ class ModelPackage:
                 "Use that version, or train again.",
                 str(path),
             ) from None
-        _refuse_foreign_code(config, experiment, path)
+        _refuse_foreign_code(config, trust, path)
         _refuse_other_sizes(config, path)
         return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
 
 
-def _refuse_foreign_code(config: ModelConfig, experiment: Experiment | None, path: Path) -> None:
+def _refuse_foreign_code(config: ModelConfig, trust: str | None, path: Path) -> None:
     """A weight file is data: it may not choose which module gets imported."""
-    named = experiment.model.model if experiment is not None else ""
-    if ":" in config.model and config.model != named:
+    if ":" in config.model and config.model != trust:
         raise DataError(
-            f"The file asks for the code {config.model!r}, which the config does not name.",
-            f"Set [model] model = {config.model!r} if you trust that code.",
+            f"The file asks for the code {config.model!r}, which nobody has named.",
+            f"If you trust that code, set [model] model = {config.model!r} in the config, or give "
+            f"flexseg.Model.load(..., trust={config.model!r}).",
             str(path),
         )
 

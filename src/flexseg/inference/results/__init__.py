@@ -1,1 +1,1 @@
-"""What is written of predictions: masks, label volumes, tables, DICOM segmentations."""
+"""Predictions in memory, and what is written of them: masks, label volumes, tables, DICOM."""

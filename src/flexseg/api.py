@@ -1,0 +1,267 @@
+"""What a notebook writes: `flexseg.Model` and its predictions.
+
+Nothing is printed; what is worth knowing goes to the logger `flexseg`. All errors are
+`FlexsegError`s. Keras and the engines are imported as soon as a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args, overload
+
+from flexseg import backend
+from flexseg.config.load import LoadedConfig
+from flexseg.dataset.labels import LabelClass
+from flexseg.errors import ConfigError, DataError, FlexsegError
+from flexseg.inference.results.prediction import Prediction
+
+if TYPE_CHECKING:
+    from flexseg.inference.model_inputs import ImageInput, Source, Spacing, VolumeInput
+    from flexseg.inference.source_predictor import SourcePredictor
+
+Engine = Literal["auto", "keras", "openvino", "onnx"]
+# What `flexseg auto` and `flexseg plan` call the folder of their training.
+_RUN = "run"
+
+
+class Model:
+    """A trained model, ready to predict.
+
+    Attributes
+    ----------
+    file : the package, or the file that names the members of an ensemble.
+
+    Examples
+    --------
+    >>> import flexseg
+    >>> model = flexseg.Model.load("run/models/best_model.h5")    # doctest: +SKIP
+    >>> model                                                     # doctest: +SKIP
+    Model('best_model.h5': UNet, 256 x 256 x 1, background, tumour, keras float32)
+    >>> p = model.predict("slice.png")                            # doctest: +SKIP
+    >>> p.labels.shape                                            # doctest: +SKIP
+    (512, 512)
+    """
+
+    def __init__(self, predictor: SourcePredictor, file: Path) -> None:
+        self._sources = predictor
+        self._predictor = predictor.predictor
+        self.file = file
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, trust: str | None = None, engine: Engine | None = None
+    ) -> Model:
+        """Load a model; no config is needed.
+
+        Threshold, test-time augmentation and postprocessing are those that `flexseg
+        tune-postprocessing` has chosen for the model. Of a run folder also what its config says
+        of prediction counts, as for `flexseg infer`.
+
+        Parameters
+        ----------
+        path : a model package (`best_model.h5`), an ensemble (`ensemble.json`), or the folder of a
+            run, a cross-validation or of `flexseg auto`.
+        trust : the `package.module:builder` of a network of one's own, which a package may then
+            import; a run folder names its own. Load only run folders that you trust.
+        engine : what computes the network, see `[infer] engine`; without it what the run says, else
+            the fastest that is installed.
+
+        Raises
+        ------
+        DataError : there is no model, it is damaged, or it asks for code that `trust` does not
+            name.
+        ConfigError : the engine is not installed, or Keras runs on another backend than the
+            environment variable KERAS_BACKEND says.
+        """
+        path = Path(path).absolute()
+        if engine is not None and engine not in get_args(Engine):
+            known = ", ".join(get_args(Engine))
+            raise ConfigError(f"{engine!r} is no engine.", f"Choose one of {known}.", "engine")
+        if not path.exists():
+            raise DataError("There is no such file or folder.", "Check the path.", str(path))
+        backend.select()
+        with backend.same_dtype_policy():
+            if path.is_dir():
+                return cls._of_run(path, engine)
+            return cls._of_file(path, trust, engine or "auto")
+
+    @classmethod
+    def _of_file(cls, file: Path, trust: str | None, engine: Engine) -> Model:
+        from flexseg.inference.loading import Settings, open_predictor
+        from flexseg.inference.source_predictor import SourcePredictor
+        from flexseg.models.package import ModelPackage
+
+        settings = Settings(engine=engine)
+        backend.prepare(settings.precision)
+        load = partial(ModelPackage.load, trust=trust)
+        return cls(SourcePredictor(open_predictor(file, load, settings)), file)
+
+    @classmethod
+    def _of_run(cls, folder: Path, engine: Engine | None) -> Model:
+        from flexseg.inference.loading import make_predictor
+        from flexseg.inference.source_predictor import SourcePredictor
+
+        loaded = _config_of_run(folder)
+        e = loaded.experiment
+        if engine is not None:
+            e = e.model_copy(update={"infer": e.infer.model_copy(update={"engine": engine})})
+        predictor = make_predictor(replace(loaded, experiment=e))
+        file = e.train.model_dir / e.train.best_model_file
+        return cls(SourcePredictor(predictor, e.tiledinfer, e.infer3d), file)
+
+    @property
+    def classes(self) -> tuple[LabelClass, ...]:
+        """The classes by id, the background first."""
+        return self._predictor.package.labels.classes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the network; images of other sizes are resized to it and back."""
+        preprocessing = self._predictor.package.preprocessing
+        return preprocessing.height, preprocessing.width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's images: 1 grey, 3 colour, others as it was trained."""
+        return self._predictor.package.preprocessing.channels
+
+    # Texts and arrays are iterables as well; the first signature counts.
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self,
+        source: Source,
+        *,
+        spacing: Spacing | None = None,
+        probabilities: bool = False,
+        volume: bool | None = None,
+        tiled: bool = False,
+        channel: int | None = None,
+        series: str | None = None,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        source: Iterable[Source],
+        *,
+        spacing: Spacing | None = None,
+        probabilities: bool = False,
+        volume: bool | None = None,
+        tiled: bool = False,
+        channel: int | None = None,
+        series: str | None = None,
+    ) -> Iterator[Prediction]: ...
+
+    def predict(
+        self,
+        source: Source | Iterable[Source],
+        *,
+        spacing: Spacing | None = None,
+        probabilities: bool = False,
+        volume: bool | None = None,
+        tiled: bool = False,
+        channel: int | None = None,
+        series: str | None = None,
+    ) -> Prediction | Iterator[Prediction]:
+        """Predict an image or a volume, or several one after the other.
+
+        The same as `flexseg infer`, `tiled-infer` and `infer3d` write of the same files.
+
+        Parameters
+        ----------
+        source : one of
+
+            - an array (or tensor, or image of Pillow): [H, W] grey, [H, W, 1], [H, W, 3] RGB,
+              [H, W, 4] whose transparency is dropped, or [H, W, channels]. uint8 counts from 0 to
+              255, other unsigned types over their range, floats and signed types as they are: on
+              the scale from 0 to 255, or that of `[image] window`. Grey images are shown to colour
+              networks three times, colour images to grey ones as their brightness;
+            - an array [z, y, x]: three axes of which the last is longer than 4 and not as long as
+              the network has channels. Where the first is not longer than 4 it could be an image
+              with its channels first, and `volume` must say;
+            - the path of an image, of a volume, or of a folder of DICOM files;
+            - a `flexseg.files.volumes.volume.Volume`;
+            - a list or other iterable of these. It gives an iterator that predicts in order while
+              it is asked, several images at once; an error is raised in its turn and ends it.
+        spacing : of rows and columns, or of z, y, x, in mm, or one number for all; of volumes that
+            say it themselves not to be given. The prediction does not depend on it.
+        probabilities : keep them too: 4 bytes per pixel and class.
+        volume : whether arrays are volumes, where their shape does not tell.
+        tiled : see the image (slices of a volume) at its own scale through overlapping windows, as
+            `flexseg tiled-infer` does, not resized to the network.
+        channel : which volume of 4-D files, or channel of several, from 0.
+        series : part of the UID or description of the DICOM series to take.
+
+        Raises
+        ------
+        DataError : a file is missing or damaged, or channels do not fit the network.
+        ConfigError : an array can be an image as well as a volume, or an option does not fit.
+        """
+        several = _is_several(source)
+        sources: Iterable[Source] = source if several else (source,)  # type: ignore[assignment]
+        predictions = self._sources.predictions(
+            self._inputs(sources, volume, spacing),
+            probabilities=probabilities,
+            tiled=tiled,
+            channel=channel,
+            series=series,
+        )
+        return predictions if several else next(predictions)
+
+    def _inputs(
+        self, sources: Iterable[Source], volume: bool | None, spacing: Spacing | None
+    ) -> Iterator[ImageInput | VolumeInput | FlexsegError]:
+        from flexseg.inference.model_inputs import model_input
+
+        for source in sources:
+            try:
+                yield model_input(source, channels=self.channels, volume=volume, spacing=spacing)
+            except FlexsegError as error:
+                yield error
+
+    def __repr__(self) -> str:
+        package, engine = self._predictor.package, self._predictor.engine
+        size = " x ".join(map(str, (*self.size, self.channels)))
+        names = ", ".join(c.name for c in self.classes)
+        return (
+            f"Model({self.file.name!r}: {package.config.model}, {size}, {names}, "
+            f"{engine.name} {engine.precision})"
+        )
+
+
+def _is_several(source: object) -> bool:
+    one = isinstance(source, str | Path) or hasattr(source, "__array__")
+    one = one or hasattr(source, "__array_interface__") or not isinstance(source, Iterable)
+    return not one
+
+
+def _config_of_run(folder: Path) -> LoadedConfig:
+    """The config that a run was trained with, whose paths of models are those of today."""
+    from flexseg.inference.ensemble import model_file
+    from flexseg.runs.manifest import FILE_NAME, Manifest
+
+    if not (folder / FILE_NAME).is_file() and (folder / _RUN / FILE_NAME).is_file():
+        folder = folder / _RUN
+    manifest = Manifest.read(folder)
+    config = Path(manifest.config_file)
+    if not config.is_file():
+        config = folder.parent / config.name
+    loaded = LoadedConfig(config, manifest.experiment(), (), manifest.sources, legacy=False)
+    loaded = _with_model(loaded, manifest.model_dir, None)
+    file = model_file(loaded)
+    # Of a cross-validation there is only the ensemble, of an interrupted run only the best weights.
+    return _with_model(loaded, manifest.model_dir, file if file.is_file() else manifest.model_file)
+
+
+def _with_model(loaded: LoadedConfig, folder: Path, file: Path | None) -> LoadedConfig:
+    changes: dict[str, object] = {"model_dir": folder}
+    sources = loaded.sources
+    if file is not None:
+        changes["best_model_file"] = file.name
+        sources = {**sources, "train.best_model_file": "run"}
+    train = loaded.experiment.train.model_copy(update=changes)
+    experiment = loaded.experiment.model_copy(update={"train": train})
+    return replace(loaded, experiment=experiment, sources=sources)

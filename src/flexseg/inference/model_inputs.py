@@ -1,0 +1,264 @@
+"""What programs give to a model, arrays, files and volumes, as the images and volumes they mean."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from flexseg.batches.neighbours import read_with_neighbours
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.dicom.series import is_dicom, is_series_folder
+from flexseg.files.images import IMAGE_SUFFIXES, pillow_pixels
+from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions
+from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
+from flexseg.files.volumes.read import read_volume
+from flexseg.files.volumes.volume import Volume
+from flexseg.inference.image_files import opened_file
+
+logger = logging.getLogger(__name__)
+
+# An axis of no more than this is one of channels; a fourth is transparency.
+_CHANNELS = 4
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What NumPy takes as an array, such as tensors."""
+
+    def __array__(self) -> NDArray: ...
+
+
+Source = NDArray | ArrayLike | Image | Volume | Path | str
+Spacing = tuple[float, ...] | float
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An image to predict.
+
+    Attributes
+    ----------
+    content : a file, or pixels [H, W, C] as `read_image` gives them.
+    spacing : of rows and columns in mm, if it is known.
+    """
+
+    content: Path | NDArray
+    spacing: tuple[float, ...] | None = None
+
+    def __str__(self) -> str:
+        return str(self.content) if isinstance(self.content, Path) else "array"
+
+    def read(self, neighbours: int) -> NDArray:
+        """Pixels [H, W, C]; for networks that see neighbouring slices the stack of these."""
+        if isinstance(self.content, Path):
+            return read_with_neighbours(self.content, neighbours)
+        if neighbours and self.content.shape[2] == 1:
+            logger.warning(
+                "The image is an array without neighbouring slices: it stands for its neighbours "
+                "too, which is not what the network learnt on volumes."
+            )
+            return np.repeat(self.content, 2 * neighbours + 1, axis=2)
+        return self.content
+
+    def opened(self, neighbours: int) -> AbstractContextManager[Regions]:
+        """The image by rows; a large file is not decoded as a whole."""
+        if isinstance(self.content, Path):
+            return opened_file(self.content, neighbours, LARGE_PIXELS)
+        return nullcontext(ArrayRows(self.read(neighbours)))
+
+
+@dataclass(frozen=True)
+class VolumeInput:
+    """A volume to predict.
+
+    Attributes
+    ----------
+    content : a file, a folder of DICOM files, or voxels in memory.
+    spacing : along z, y, x in mm, of volumes that do not say it.
+    placed : the volume itself says where its voxels are.
+    """
+
+    content: Path | Volume
+    spacing: tuple[float, ...] | None = None
+    placed: bool = True
+
+    def __str__(self) -> str:
+        return str(self.content) if isinstance(self.content, Path) else "volume"
+
+    def read(self, *, channel: int | None, series: str | None, key: str) -> Volume:
+        """The volume, see `read_volume`.
+
+        Raises
+        ------
+        ConfigError : a spacing was given for a volume that has its own.
+        """
+        if isinstance(self.content, Path):
+            volume = read_volume(self.content, channel=channel, series=series, key=key)
+        else:
+            volume = self.content if channel is None else self.content.channel(channel)
+        if self.spacing is None:
+            return volume
+        if volume.spacing != (1.0, 1.0, 1.0):
+            raise ConfigError(
+                f"The volume has a spacing of its own: {volume.voxel_size} mm along z, y, x.",
+                "Leave spacing out.",
+                str(self),
+            )
+        z, y, x = self.spacing
+        return replace(volume, spacing=(x, y, z))
+
+
+def model_input(
+    source: Source,
+    *,
+    channels: int,
+    volume: bool | None = None,
+    spacing: Spacing | None = None,
+) -> ImageInput | VolumeInput:
+    """What a source is, see `Model.predict`.
+
+    Parameters
+    ----------
+    channels : of the network's images.
+    volume : whether it is a volume, where this cannot be told from it.
+    spacing : of the array's axes in mm, or one number for all.
+
+    Raises
+    ------
+    ConfigError : it can be both and `volume` does not say which, or `spacing` does not fit.
+    DataError : there is no such file, or it is neither an image nor a volume.
+    """
+    if isinstance(source, Volume):
+        return VolumeInput(source, _spacing(spacing, 3))
+    if isinstance(source, str | Path):
+        return _of_file(Path(source), channels, volume, spacing)
+    array = pillow_pixels(source) if isinstance(source, Image) else np.asarray(source)
+    array = _checked(array)
+    if _means_volume(array.shape, channels, volume):
+        voxels = array.astype(np.float32) if array.dtype == np.float16 else array
+        return VolumeInput(Volume(voxels), _spacing(spacing, 3), placed=False)
+    return ImageInput(_pixels(array, channels), _spacing(spacing, 2))
+
+
+def _of_file(
+    path: Path, channels: int, volume: bool | None, spacing: Spacing | None
+) -> ImageInput | VolumeInput:
+    if not path.exists():
+        raise DataError("There is no such file or folder.", "Check the path.", str(path))
+    if path.is_dir() and not is_series_folder(path):
+        raise DataError(
+            "The folder is no DICOM series.",
+            "Give the files in it, e.g. model.predict(sorted(Path(FOLDER).glob('*.png'))).",
+            str(path),
+        )
+    suffix = path.suffix.lower()
+    if suffix == ".npy" and path.is_file():
+        is_volume = _means_volume(_npy_shape(path), channels, volume, str(path))
+    else:
+        is_volume = path.is_dir() or bool(volume_suffix(path)) or is_dicom(path)
+        if not is_volume and suffix not in IMAGE_SUFFIXES:
+            raise DataError(
+                "By its name this is neither an image nor a volume.",
+                f"Images are {', '.join(IMAGE_SUFFIXES)}; volumes are "
+                f"{', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
+                str(path),
+            )
+        if volume is not None and volume != is_volume:
+            kind = "a volume" if is_volume else "an image"
+            raise ConfigError(f"By its name this is {kind}.", "Leave volume out.", str(path))
+    if is_volume:
+        return VolumeInput(path, _spacing(spacing, 3))
+    return ImageInput(path, _spacing(spacing, 2))
+
+
+def _npy_shape(path: Path) -> tuple[int, ...]:
+    try:
+        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+    except Exception as error:  # on damaged headers NumPy raises whatever it stumbles on
+        raise DataError(
+            f"The file cannot be read as an array ({error}).",
+            "It is damaged: save or copy it again with numpy.save.",
+            str(path),
+        ) from None
+
+
+def _checked(array: NDArray) -> NDArray:
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"The array holds values of type {array.dtype}, no numbers.",
+            "Give whole numbers or floats; several images as a list.",
+        )
+    if 0 in array.shape:
+        raise DataError(f"The array of shape {array.shape} is empty.", "Give pixels or voxels.")
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _means_volume(
+    shape: tuple[int, ...], channels: int, volume: bool | None, where: str | None = None
+) -> bool:
+    """Whether an array of a shape is a volume; see `Model.predict` for the rule."""
+    fits = {2: (False,), 3: (False, True), 4: (True,)}.get(len(shape), ())
+    if volume is not None:
+        if volume not in fits:
+            expected = "[z, y, x] or [z, y, x, C]" if volume else "[H, W] or [H, W, C]"
+            raise DataError(
+                f"The array has the shape {shape}, expected {expected}.",
+                "Give one image or volume; several as a list.",
+                where,
+            )
+        return volume
+    if len(shape) == 2:
+        return False
+    if len(shape) == 3:
+        if shape[2] <= _CHANNELS or shape[2] == channels:
+            return False
+        if shape[0] > _CHANNELS:
+            return True
+        meanings = f"a volume of {shape[0]} slice(s), or an image with its channels first"
+        fix = "volume=True for a volume; np.moveaxis(array, 0, -1) makes [H, W, C] of the image"
+    elif len(shape) == 4:
+        meanings = "several images, or a volume with channels [z, y, x, C]"
+        fix = "list(array) for several images, volume=True for a volume"
+    else:
+        raise DataError(
+            f"The array has the shape {shape}.",
+            "Give an image [H, W] or [H, W, C], or a volume [z, y, x].",
+            where,
+        )
+    raise ConfigError(f"An array of shape {shape} can be {meanings}.", f"Give {fix}.", where)
+
+
+def _pixels(array: NDArray, channels: int) -> NDArray:
+    """Pixels [H, W, C] as `read_image` gives them: finite, without transparency."""
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.shape[2] == _CHANNELS != channels:
+        pixels = pixels[..., : _CHANNELS - 1]
+    if pixels.dtype.kind == "f" and (bad := int((~np.isfinite(pixels)).sum())):
+        raise DataError(
+            f"{bad} pixels are NaN or infinite.",
+            "Replace them, for example by the smallest finite value.",
+        )
+    return pixels
+
+
+def _spacing(spacing: Spacing | None, axes: int) -> tuple[float, ...] | None:
+    if spacing is None:
+        return None
+    values = (float(spacing),) * axes if isinstance(spacing, int | float) else tuple(spacing)
+    if len(values) != axes or not all(np.isfinite(v) and v > 0 for v in values):
+        order = "row, column" if axes == 2 else "z, y, x"
+        raise ConfigError(
+            f"The spacing {spacing} does not fit.",
+            f"Give {axes} positive numbers in mm, in the order {order}.",
+            "spacing",
+        )
+    return values

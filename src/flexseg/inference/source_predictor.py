@@ -1,0 +1,140 @@
+"""Predictions of arrays, files and volumes, in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from flexseg.config.infer import Infer3dConfig, TiledInferConfig
+from flexseg.errors import FlexsegError
+from flexseg.inference.image_files import (
+    PredictedImage,
+    UnreadableImage,
+    images_by_windows,
+    whole_images,
+)
+from flexseg.inference.model_inputs import ImageInput, VolumeInput
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.prediction import Prediction
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.volume_files import explained_memory
+from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourcePredictor:
+    """Predicts what it is given, as `flexseg infer`, `tiled-infer` and `infer3d` predict files.
+
+    Attributes
+    ----------
+    windows : what images are seen through where they are tiled.
+    volumes : how volumes are cut into slices.
+    """
+
+    predictor: Predictor
+    windows: TiledInferConfig = field(default_factory=TiledInferConfig)
+    volumes: Infer3dConfig = field(default_factory=Infer3dConfig)
+
+    def predictions(
+        self,
+        inputs: Iterable[ImageInput | VolumeInput | FlexsegError],
+        *,
+        probabilities: bool = False,
+        tiled: bool = False,
+        channel: int | None = None,
+        series: str | None = None,
+    ) -> Iterator[Prediction]:
+        """Predict in order; what is asked for next is read meanwhile.
+
+        Memory: about two batches of images, or one volume.
+
+        Parameters
+        ----------
+        inputs : of errors each is raised in its turn.
+        probabilities : keep them.
+        tiled : see images, and slices of volumes, at their own scale by windows.
+        channel, series : of volumes, see `read_volume`.
+        """
+        for kind, group in groupby(inputs, key=type):
+            if kind is ImageInput:
+                images = (item for item in group if isinstance(item, ImageInput))
+                yield from self._images(images, probabilities, tiled)
+                continue
+            for item in group:
+                if isinstance(item, FlexsegError):
+                    raise item
+                if isinstance(item, VolumeInput):
+                    yield self._volume(item, probabilities, tiled, channel, series)
+
+    def _images(
+        self, images: Iterable[ImageInput], probabilities: bool, tiled: bool
+    ) -> Iterator[Prediction]:
+        predictor = self.predictor
+        neighbours = predictor.package.preprocessing.neighbours
+        if tiled:
+            predictor = predictor.with_threshold(self.windows.probability)
+            windows = TiledPredictor.from_config(predictor, self.windows)
+            found = images_by_windows(windows, images, lambda image: image.opened(neighbours))
+        else:
+            found = whole_images(predictor, images, lambda image: image.read(neighbours))
+        for image in found:
+            if isinstance(image, UnreadableImage):
+                raise image.error
+            yield _collected(predictor, image, probabilities)
+
+    def _volume(
+        self,
+        item: VolumeInput,
+        probabilities: bool,
+        tiled: bool,
+        channel: int | None,
+        series: str | None,
+    ) -> Prediction:
+        c, predictor, path = self.volumes, self.predictor, item.content
+        tiles = TiledPredictor.from_config(predictor, self.windows) if tiled or c.tiled else None
+        with explained_memory(Path(str(item))):
+            volume = item.read(
+                channel=c.channel if channel is None else channel,
+                series=series or c.series,
+                key=c.hdf5_key,
+            )
+            found = VolumePredictor(predictor, c, tiles).predict(
+                volume,
+                str(item),
+                xyz=isinstance(path, Path) and reads_xyz(path),
+                keep=probabilities,
+            )
+            p = found.probabilities
+            return Prediction(
+                found.labels,
+                predictor.package.labels,
+                volume.voxel_size if item.placed else item.spacing,
+                None if p is None or not probabilities else np.asarray(p, np.float32),
+                str(item),
+                volume.with_array(found.labels),
+            )
+
+
+def _collected(predictor: Predictor, found: PredictedImage[ImageInput], keep: bool) -> Prediction:
+    height, width, _ = found.image.shape
+    labels = np.empty((height, width), np.uint8)
+    classes = predictor.package.config.num_classes
+    probabilities = np.empty((height, width, classes), np.float32) if keep else None
+    for first, p in found.slabs:
+        labels[first : first + len(p)] = predictor.labels(p)
+        if probabilities is not None:
+            probabilities[first : first + len(p)] = p
+    return Prediction(
+        predictor.postprocess(labels),
+        predictor.package.labels,
+        found.item.spacing,
+        probabilities,
+        str(found.item),
+    )

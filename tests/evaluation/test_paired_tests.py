@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +51,14 @@ class TestSignFlips:
         """Sums of +-3 +-1: 4, 2, -2, -4. As far from 0 as 2 are all of them."""
         assert sign_flip_p(np.array([3.0, -1.0])) == 1
         assert sign_flip_p(np.array([3.0, 1.0])) == 0.5
+
+    @given(st.lists(st.integers(-4, 4), min_size=2, max_size=9))
+    def test_all_patterns_are_counted(self, whole: list[int]) -> None:
+        """Equal sums count whatever the order in which tenths, which are no binary fractions, are
+        added."""
+        values = np.round(np.array(whole) / 10, 9)
+        sums = [abs(np.dot(signs, whole)) for signs in product((1, -1), repeat=len(whole))]
+        assert sign_flip_p(values) == np.mean([total >= abs(sum(whole)) for total in sums])
 
     def test_nothing_to_test(self) -> None:
         assert sign_flip_p(np.zeros(9)) == 1

@@ -49,7 +49,11 @@ class Table:
 
     def __init__(self, columns: Sequence[Column], *, header: bool = True) -> None:
         self._table = RichTable(
-            box=SIMPLE_HEAD, show_header=header, padding=(0, 1), collapse_padding=True
+            box=SIMPLE_HEAD,
+            show_header=header,
+            padding=(0, 1),
+            collapse_padding=True,
+            pad_edge=False,
         )
         for column in columns:
             self._table.add_column(

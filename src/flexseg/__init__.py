@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flexseg.api import Model
     from flexseg.config.load import load as load_config
+    from flexseg.dataset.reading import Dataset
     from flexseg.errors import (
         ConfigError,
         DataError,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "DataError",
+    "Dataset",
     "FlexsegError",
     "Interrupted",
     "Model",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Dataset": "flexseg.dataset.reading",
     "Model": "flexseg.api",
     "Prediction": "flexseg.inference.results.prediction",
     "load_config": "flexseg.config.load",

@@ -12,7 +12,7 @@ import pytest
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.loading import chosen_for, settings_of
+from flexseg.inference.loading import Settings, chosen_for
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.tuned import Choice, place_of, read_choice, write_choice
 
@@ -58,7 +58,8 @@ def _model(loaded: LoadedConfig) -> Path:
 
 
 def _chosen(loaded: LoadedConfig, *, tuned: bool = True) -> Choice:
-    settings = replace(settings_of(loaded), tuned=tuned)
+    e = loaded.experiment
+    settings = replace(Settings.of(e.infer, e.postprocess, loaded.sources), tuned=tuned)
     return chosen_for(_model(loaded), _labels(loaded), settings)
 
 

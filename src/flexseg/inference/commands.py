@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flexseg.config.findings import Finding
 from flexseg.config.infer import Infer3dConfig, InferConfig, TiledInferConfig
 from flexseg.config.load import LoadedConfig, input_paths
+from flexseg.config.schema import SegmentationConfig
 from flexseg.inference.image_files import Areas, infer_images, targets_for
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
@@ -40,7 +43,9 @@ def infer(
     """
     e = loaded.experiment
     place = existing((source, e.infer.images_dir), "infer")
-    return _images(loaded, make_predictor(loaded), place, _moved(e.infer, output), on_image)
+    protected = input_paths(e, loaded.path)
+    predictor = make_predictor(loaded)
+    return _images(predictor, place, _moved(e.infer, output), e.segmentation, protected, on_image)
 
 
 def tiled_infer(
@@ -57,13 +62,14 @@ def tiled_infer(
     """
     e, config = loaded.experiment, loaded.experiment.tiledinfer
     place = existing((source, config.images_dir, e.infer.images_dir), "tiledinfer")
-    for note in _notes(loaded, "tiledinfer-changes"):
+    for note in _notes(loaded.findings, "tiledinfer-changes"):
         logger.info("%s", note)
     predictor = make_predictor(loaded).with_threshold(config.probability)
     tiled = TiledPredictor.from_config(predictor, config)
     height, width = tiled.window
     logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)
-    return _images(loaded, tiled, place, _moved(config, output), on_image)
+    protected = input_paths(e, loaded.path)
+    return _images(tiled, place, _moved(config, output), e.segmentation, protected, on_image)
 
 
 def infer3d(
@@ -90,7 +96,7 @@ def infer3d(
     config = _of_volumes(e.infer3d, output, channel, series)
     place = existing((source, config.images_dir, e.infer.images_dir), "infer3d")
     if config.slice_shape_order is not None:
-        logger.info("%s", next(iter(_notes(loaded, "infer3d-changes")), _OLD_WAY))
+        logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
     cases = volume_cases(place, config.output_dir)
     predictor = make_predictor(loaded)
     tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if config.tiled else None
@@ -102,27 +108,28 @@ def infer3d(
     )
 
 
+def _notes(findings: Iterable[Finding], code: str) -> list[str]:
+    """What loading an old config noted about a section."""
+    return [f"{f.where} {f.what}" for f in findings if f.code == code]
+
+
 def _images(
-    loaded: LoadedConfig,
     predictor: Predictor | TiledPredictor,
     source: Path,
     config: InferConfig | TiledInferConfig,
+    colors: SegmentationConfig,
+    protected: Iterable[Path],
     on_image: OnFile | None,
 ) -> Outcome[Areas]:
-    binary, colorize = predictor.package.labels.binary, loaded.experiment.segmentation.colorize
+    binary = predictor.package.labels.binary
     return infer_images(
         predictor,
         source,
-        targets_for(config, binary=binary, colorize=colorize),
+        targets_for(config, binary=binary, colorize=colors.colorize),
         alpha=config.overlay_alpha,
-        protected=input_paths(loaded.experiment, loaded.path),
+        protected=protected,
         on_image=on_image,
     )
-
-
-def _notes(loaded: LoadedConfig, code: str) -> list[str]:
-    """What loading an old config noted about a section."""
-    return [f"{f.where} {f.what}" for f in loaded.findings if f.code == code]
 
 
 def _moved(config: Config, output: Path | None) -> Config:

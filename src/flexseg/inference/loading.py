@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from flexseg import backend
-from flexseg.config.infer import PostprocessConfig
+from flexseg.config.infer import InferConfig, PostprocessConfig
 from flexseg.config.load import LoadedConfig
+from flexseg.config.model import ModelConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.opening import open_engine
@@ -39,25 +40,24 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     file = file or train.model_dir / train.best_model_file
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent)
     # Codes are no part of the weights either, but a class keeps those that it was trained with.
-    own = LabelMap.from_experiment(loaded.experiment)
-    package = replace(package, labels=package.labels.with_codes(own))
-    _warn_of_differences(loaded, package)
+    labels = LabelMap.from_experiment(loaded.experiment)
+    package = replace(package, labels=package.labels.with_codes(labels))
+    preprocessing = Preprocessing.from_experiment(loaded.experiment)
+    _warn_of_differences(package, loaded.experiment.model, labels, preprocessing)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
         return replace(package, threshold=threshold(loaded.experiment))
     return package
 
 
-def _warn_of_differences(loaded: LoadedConfig, package: ModelPackage) -> None:
+def _warn_of_differences(
+    package: ModelPackage, model: ModelConfig, labels: LabelMap, preprocessing: Preprocessing
+) -> None:
     """Network, classes and preprocessing are part of the weights; the config cannot change them."""
-    e = loaded.experiment
     own = {
-        "model": (package.config.model_dump(), e.model.model_dump()),
-        "preprocessing": (
-            package.preprocessing.as_dict(),
-            Preprocessing.from_experiment(e).as_dict(),
-        ),
-        "mask": (package.labels.as_dict(), LabelMap.from_experiment(e).as_dict()),
+        "model": (package.config.model_dump(), model.model_dump()),
+        "preprocessing": (package.preprocessing.as_dict(), preprocessing.as_dict()),
+        "mask": (package.labels.as_dict(), labels.as_dict()),
     }
     training_only = {"loss", "metrics", "learning_rate", "optimizer", "clipvalue", "generator"}
     changed = [
@@ -102,23 +102,27 @@ class Settings:
     precision: str = "auto"
     batch_size: int = 4
 
+    @classmethod
+    def of(
+        cls, infer: InferConfig, postprocess: PostprocessConfig, sources: Iterable[str]
+    ) -> Settings:
+        """What `[infer]` and `[postprocess]` say.
 
-def settings_of(loaded: LoadedConfig) -> Settings:
-    """How a config applies its model."""
-    e = loaded.experiment
-    given = {
-        key.partition(".")[0] if key.startswith("postprocess.") else key for key in loaded.sources
-    }
-    return Settings(
-        tta=tuple(e.infer.tta),
-        postprocess=e.postprocess,
-        explicit=frozenset(given & {"infer.threshold", "infer.tta", "postprocess"}),
-        blur=e.infer.ksize if e.infer.blur else None,
-        engine=e.infer.engine,
-        int8=e.infer.int8,
-        precision=e.train.precision,
-        batch_size=e.eval.batch_size,
-    )
+        Parameters
+        ----------
+        sources : the "section.key"s that the user has set himself.
+        """
+        given = {
+            key.partition(".")[0] if key.startswith("postprocess.") else key for key in sources
+        }
+        return cls(
+            tta=tuple(infer.tta),
+            postprocess=postprocess,
+            explicit=frozenset(given & {"infer.threshold", "infer.tta", "postprocess"}),
+            blur=infer.ksize if infer.blur else None,
+            engine=infer.engine,
+            int8=infer.int8,
+        )
 
 
 def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
@@ -128,7 +132,13 @@ def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
     ----------
     tuned : False: only what the config says.
     """
-    settings = replace(settings_of(loaded), tuned=tuned)
+    e = loaded.experiment
+    settings = replace(
+        Settings.of(e.infer, e.postprocess, loaded.sources),
+        tuned=tuned,
+        precision=e.train.precision,
+        batch_size=e.eval.batch_size,
+    )
     return open_predictor(model_file(loaded), partial(load_trained, loaded), settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from PIL import Image
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
-from flexseg.derive.dataset_writer import Derived, parse_labels
-from flexseg.derive.folders import FolderOptions, derive_folders, parse_class_names
-from flexseg.derive.mask_codes import Unknown, parse_colors
+from flexseg.dataset.reading import Dataset
+from flexseg.derive.class_options import parse_class_names, parse_colors, parse_labels
+from flexseg.derive.dataset_writer import Derived
+from flexseg.derive.folders import FolderOptions, derive_folders
+from flexseg.derive.mask_codes import Unknown
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.intensity import Intensity
@@ -76,10 +79,6 @@ def test_one_mask_per_class(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(tmp_path), np.array([0, 2, 1])[LABELS])
     np.testing.assert_array_equal(labels_of(tmp_path, "b"), (LABELS > 0) * 2)
     assert derived.notes == ["54 pixels are in several classes; the last one given has them."]
-    with pytest.raises(ConfigError, match="named twice"):
-        parse_class_names(["liver={id}_1", "liver={id}_2"])
-    with pytest.raises(ConfigError, match="names no class"):
-        parse_class_names(["{id}_liver"])
 
 
 def test_one_mask_per_instance(tmp_path: Path) -> None:
@@ -121,14 +120,6 @@ def test_blurred_colors_take_the_nearest_class(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS)
 
 
-@pytest.mark.parametrize("text", ["255,0=a", "256,0,0=a", "reddish=a", "red", "red="])
-def test_texts_that_give_no_color_a_class(text: str) -> None:
-    with pytest.raises(ConfigError, match="gives no colour a class"):
-        parse_colors([text])
-    with pytest.raises(ConfigError, match="occurs twice"):
-        parse_colors(["red=a", "255,0,0=b"])
-
-
 @pytest.mark.parametrize("kind", ["grey", "palette", "colour", "npy", "npz"])
 def test_without_options_every_value_is_a_class(tmp_path: Path, kind: str) -> None:
     write_images(tmp_path / "images")
@@ -139,7 +130,7 @@ def test_without_options_every_value_is_a_class(tmp_path: Path, kind: str) -> No
             save(masks / f"{i}.png", np.array([0, 100, 200], np.uint8)[labels])
         elif kind == "palette":
             image = Image.fromarray(labels)
-            image.putpalette([0, 0, 0, 255, 255, 255, 200, 0, 0])
+            image.putpalette([0, 0, 0, 200, 0, 0, 255, 255, 255])
             image.save(masks / f"{i}.png")
         elif kind == "colour":
             palette = np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)
@@ -155,16 +146,16 @@ def test_without_options_every_value_is_a_class(tmp_path: Path, kind: str) -> No
     assert not labels_of(tmp_path, "b").any()
 
 
-def test_palettes_that_contradict_each_other(tmp_path: Path) -> None:
+def test_colours_count_where_palettes_contradict_each_other(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     for i, color in (("a", [255, 0, 0]), ("b", [0, 255, 0])):
         (tmp_path / "masks").mkdir(exist_ok=True)
         image = Image.fromarray((LABELS == 1).astype(np.uint8))
         image.putpalette([0, 0, 0, *color])
         image.save(tmp_path / "masks" / f"{i}.png")
-    with pytest.raises(DataError, match="Index 1 of the palette") as error:
-        derive(tmp_path)
-    assert "--color" in error.value.fix
+    assert [c.name for c in derive(tmp_path).classes[1:]] == ["class 1", "class 2"]
+    np.testing.assert_array_equal(labels_of(tmp_path, "a"), (LABELS == 1) * 2)
+    np.testing.assert_array_equal(labels_of(tmp_path, "b"), LABELS == 1)
     derive(tmp_path, colors=parse_colors(["red=1", "0,255,0=2"]))
     np.testing.assert_array_equal(labels_of(tmp_path, "b"), (LABELS == 1) * 2)
 
@@ -204,7 +195,11 @@ def test_jpeg_masks_and_grey_edges(tmp_path: Path) -> None:
     save(tmp_path / "masks" / "a.jpg", big, quality=90)
     derived = derive(tmp_path)
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS > 0)
+    assert len(derived.notes) == 1
+    assert "pixels) became the nearest class: " in derived.notes[0]
+    derived = derive(tmp_path, mask_name="{id}*")
     assert derived.notes == ["JPEG masks: foreground is what has a grey value of 128 or more."]
+    np.testing.assert_array_equal(labels_of(tmp_path), LABELS > 0)
     (tmp_path / "masks" / "a.jpg").unlink()
     big[2, 3:12] = 90
     save(tmp_path / "masks" / "a.png", big)
@@ -214,11 +209,37 @@ def test_jpeg_masks_and_grey_edges(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels_of(tmp_path), big == 255)
 
 
-def test_too_many_values_to_be_classes(tmp_path: Path) -> None:
-    write_images(tmp_path / "images", ("a",))
-    save(tmp_path / "masks" / "a.png", np.arange(600).reshape(LABELS.shape).astype(np.uint8))
-    with pytest.raises(DataError, match="255 different values"):
-        derive(tmp_path)
+def test_too_many_values_to_be_classes_number_objects(tmp_path: Path) -> None:
+    numbers = np.kron(np.arange(100).reshape(10, 10), np.ones((4, 4))).astype(np.uint8)
+    save(tmp_path / "images" / "a.png", numbers + 50)
+    save(tmp_path / "masks" / "a.png", numbers)
+    derived = derive(tmp_path)
+    assert any("taken to number the objects of one class" in note for note in derived.notes)
+    np.testing.assert_array_equal(labels_of(tmp_path), numbers > 0)
+
+
+def test_names_of_masks_and_patients_are_found(tmp_path: Path) -> None:
+    ids = [f"p{p:02d}_slice{s}" for p in range(4) for s in range(3)]
+    write_images(tmp_path / "images", (*ids, "p09_slice0"))
+    for i in ids:
+        save(tmp_path / "masks" / f"{i}_seg.png", LABELS)
+    derived = derive(tmp_path)
+    assert derived.cases == 12
+    assert derived.notes[:2] == [
+        "1 images without mask left out: p09_slice0.png.",
+        "Masks are named {id}_seg, where {id} is the image's name.",
+    ]
+    with (derived.output / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["patient"] for row in csv.DictReader(file)} == {"p00", "p01", "p02", "p03"}
+    assert set(Dataset.open(derived.output).groups) == {"p00", "p01", "p02", "p03"}
+
+
+def test_classes_are_called_as_the_dataset_calls_them(tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    for i in ("a", "b"):
+        save(tmp_path / "masks" / f"{i}.png", LABELS)
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"liver": 1, "tumour": 2}}))
+    assert [c.name for c in derive(tmp_path).classes[1:]] == ["liver", "tumour"]
 
 
 def test_options_that_contradict_each_other(tmp_path: Path) -> None:

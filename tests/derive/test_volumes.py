@@ -24,7 +24,8 @@ from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
 from flexseg.dataset.volumes.pairing import pair_volumes, slice_name
-from flexseg.derive.dataset_writer import Derived, parse_labels
+from flexseg.derive.class_options import parse_labels
+from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
@@ -243,12 +244,11 @@ def test_classes_are_named_merged_and_chosen(tmp_path: Path) -> None:
     assert described["parameters"]["axis"] == "axial"
 
 
-@pytest.mark.parametrize("wrong", ["spleen", "1=", "x=spleen", "1;2=a"])
-def test_labels_of_another_form(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="names no class"):
-        parse_labels([wrong])
-    with pytest.raises(ConfigError, match="occurs twice"):
-        parse_labels(["1=a", "1=b"])
+def test_classes_are_called_as_the_dataset_calls_them(tmp_path: Path) -> None:
+    write_volumes(tmp_path)
+    names = {"labels": {"0": "background", "1": "liver", "2": "tumour"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(names))
+    assert [c.name for c in derive(tmp_path).classes[1:]] == ["liver", "tumour"]
 
 
 def test_folder_per_patient_and_several_sequences(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_images_given_as_labels(tmp_path: Path) -> None:
         derive_volumes(tmp_path / "labels", tmp_path / "images", tmp_path / "out")
     write_volume(tmp_path / "labels" / "v0.nii.gz", np.zeros((8, 20, 24), np.uint8), "RAS")
     write_volume(tmp_path / "labels" / "v1.nii.gz", np.zeros((8, 21, 24), np.uint8), "RAS")
-    with pytest.raises(DataError, match="No mask has any labelled pixel"):
+    with pytest.raises(DataError, match="No label volume has any label"):
         derive(tmp_path)
 
 

@@ -140,7 +140,7 @@ def volumes(
     Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
     from the feet to the head.
     """
-    from flexseg.derive.dataset_writer import parse_labels
+    from flexseg.derive.class_options import parse_labels
     from flexseg.derive.volumes import VolumeOptions, derive_volumes
     from flexseg.files.intensity import Intensity
     from flexseg.files.volumes.geometry import GeometryRule
@@ -185,16 +185,22 @@ def folders(
     ],
     output: OutputOption,
     image_name: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Path of an image below IMAGES.")
-    ] = "{id}",
-    mask_name: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="PATTERN",
+            help="Path of an image below IMAGES, e.g. '{id}/scan'.",
+            show_default="found in the names",
+        ),
+    ] = None,
+    mask_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            show_default="found in the names",
             help="Path of its mask below MASKS, e.g. '{id}_mask.png'. With *, as in '{id}/*', "
             "one mask per instance: together they are one class.",
         ),
-    ] = "{id}",
+    ] = None,
     class_name: Annotated[
         list[str] | None,
         typer.Option(
@@ -234,9 +240,9 @@ def folders(
     Without --class, --color, --label or --threshold every value or colour of the masks is a
     class.
     """
-    from flexseg.derive.dataset_writer import parse_labels
-    from flexseg.derive.folders import FolderOptions, derive_folders, parse_class_names
-    from flexseg.derive.mask_codes import Unknown, parse_colors
+    from flexseg.derive.class_options import parse_class_names, parse_colors, parse_labels
+    from flexseg.derive.folders import FolderOptions, derive_folders
+    from flexseg.derive.mask_codes import Unknown
     from flexseg.files.intensity import Intensity
 
     _one_of(unknown, tuple(map(str, Unknown)), "--unknown")

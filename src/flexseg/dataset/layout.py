@@ -123,14 +123,36 @@ def find_layout(dataset: Path, mask_name: str | None = None) -> Layout:
             notes.append(f"The dataset is taken to be the folder {inner[0].name}/ in it.")
     if not found:
         raise DataError(f"{_described(dataset)}, no images with masks.", _EXPECTED, str(dataset))
+    return _layout(root, found, mask_name, tuple(unlabeled.values()), notes)
+
+
+def folders_layout(images: Path, masks: Path) -> Layout:
+    """How the images and masks of two folders pair; both may be one.
+
+    Raises
+    ------
+    DataError : a folder is missing, or nothing pairs.
+    """
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise DataError("There is no such folder.", "Check the path.", str(folder))
+    return _layout(images.parent, {"": Folders(images, masks)}, None, (), [])
+
+
+def _layout(
+    root: Path,
+    found: dict[str, Folders],
+    mask_name: str | None,
+    unlabeled: tuple[Path, ...],
+    notes: list[str],
+) -> Layout:
+    """The layout of folders that are known, with the names and formats of their files."""
     image_format, mask_format = _formats(found, notes)
     given = mask_name is not None
     mask_name = mask_name or _mask_name(found, image_format, mask_format)
     if mask_name != "{id}" and not given:
         notes.append(f"Masks are named {mask_name}, where {{id}} is the image's name.")
-    return Layout(
-        root, found, mask_name, image_format, mask_format, tuple(unlabeled.values()), tuple(notes)
-    )
+    return Layout(root, found, mask_name, image_format, mask_format, unlabeled, tuple(notes))
 
 
 def volume_folders(dataset: Path) -> tuple[Path, Path] | None:

@@ -491,7 +491,9 @@ def _open_volumes(
 ) -> VolumeDataset:
     pairs = find_pairs(images, masks)
     survey = survey_labels(pairs.by_stem, on_case)
-    labels = LabelMap.of_foreground(volume_classes(survey, label_names(folder / DATASET_FILE)))
+    labels = LabelMap.of_foreground(
+        volume_classes(survey.values, label_names(folder / DATASET_FILE))
+    )
     patients = volume_groups(list(survey.scans), group)
     copies = equal_volumes(pairs.by_stem, survey)
     joined = joined_groups(patients, copies)

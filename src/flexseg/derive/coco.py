@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.cases import group_of
 from flexseg.dataset.labels import make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumes.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
-    check_group,
+    find_group,
     left_out,
-    patient_of,
     refuse_equal_names,
 )
 from flexseg.derive.folders import HEADER, image_pixels
@@ -271,12 +271,12 @@ def derive_coco(
     coco = read_coco(annotations, images)
     stems = [file_name(case.id) for case in coco.cases]
     refuse_equal_names(stems, images)
-    check_group(options.patient, stems)
+    group, group_notes = find_group(options.patient, stems)
     classes = make_classes([(name, (i,)) for i, name in coco.categories.items()])
     class_ids = {category: i for i, category in enumerate(coco.categories, start=1)}
     writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
     with writer:
-        write = partial(_write_case, writer, class_ids, options, annotations, images)
+        write = partial(_write_case, writer, class_ids, group, options, annotations, images)
         written = run_parallel(write, coco.cases, options.workers, on_done)
         removed = writer.thin_out([one.row for one in written if one.empty], options.empty_every)
         rows = [one.row for one in written if one.row[0] not in removed]
@@ -306,14 +306,15 @@ def derive_coco(
             kind="coco",
             parameters=parameters,
             empty=sum(one.empty for one in written) - len(removed),
-            group=options.patient,
-            notes=notes,
+            group=group,
+            notes=[*notes, *group_notes],
         )
 
 
 def _write_case(
     writer: DatasetWriter,
     class_ids: dict[int, int],
+    group: str | None,
     options: CocoOptions,
     annotations: Path,
     images: Path,
@@ -334,7 +335,7 @@ def _write_case(
     row = (
         writer.write_image(f"{stem}.png", pixels),
         writer.write_mask(f"{stem}.png", labels),
-        patient_of(stem, options.patient, stem),
+        group_of(stem, group),
         " ".join(map(str, present)),
         case.image.relative_to(images).as_posix(),
         annotations.name,

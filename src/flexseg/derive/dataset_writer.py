@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from flexseg import __version__
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import group_of
-from flexseg.dataset.description import DATASET_FILE
-from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
+from flexseg.dataset.description import DATASET_FILE, Description
+from flexseg.dataset.grouping import guess_group
+from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.splits import SPLIT_FILE
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import encode_png
@@ -34,82 +34,6 @@ from flexseg.outputs import (
 )
 
 LEFT_OUT = "slices_left_out"
-
-
-@dataclass(frozen=True)
-class ClassSpec:
-    """A class that the user asked for: its name and the values of the source that mean it."""
-
-    name: str
-    values: tuple[int, ...]
-
-
-def parse_labels(texts: Iterable[str]) -> tuple[ClassSpec, ...]:
-    """`1=spleen` and `2,3=lung` as classes, in the order given.
-
-    Raises
-    ------
-    ConfigError : a text is not of that form, or a value occurs twice.
-    """
-    specs: dict[str, list[int]] = {}
-    seen: set[int] = set()
-    for text in texts:
-        left, _, name = text.partition("=")
-        if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", left) or not name.strip():
-            raise ConfigError(
-                f"{text!r} names no class.",
-                "Write VALUE=NAME or VALUE,VALUE=NAME, e.g. '1=spleen'.",
-                "--label",
-            )
-        for value in map(int, left.split(",")):
-            if value in seen:
-                raise ConfigError(f"The value {value} occurs twice.", "Keep one.", "--label")
-            seen.add(value)
-            specs.setdefault(name.strip(), []).append(value)
-    return tuple(ClassSpec(name, tuple(values)) for name, values in specs.items())
-
-
-def without_background(
-    specs: Sequence[ClassSpec],
-) -> tuple[tuple[int, ...], tuple[ClassSpec, ...]]:
-    """The values that are background, and the other classes.
-
-    That is the class named "background", without one that of the value 0.
-    """
-    named = [s for s in specs if s.name.casefold() == "background"]
-    chosen = next(iter(named or [s for s in specs if 0 in s.values]), ClassSpec("", (0,)))
-    rest = tuple(s for s in specs if s is not chosen)
-    missed = named and not any(0 in s.values for s in specs)
-    return (*chosen.values, *((0,) if missed else ())), rest
-
-
-def classes_of_values(specs: Sequence[ClassSpec], found: Iterable[int]) -> tuple[LabelClass, ...]:
-    """Classes with consecutive ids: those of `specs`, else one per value found but 0.
-
-    Raises
-    ------
-    DataError : there are none, or so many that these are no labels.
-    """
-    if specs:
-        return make_classes([(s.name, s.values) for s in without_background(specs)[1]])
-    values = sorted(value for value in found if value != 0)
-    if len(values) > MAX_FOUND:
-        raise DataError(
-            f"The labels have {len(values)} different values: are they images?",
-            "Check the order of the arguments and the name patterns. If they are labels, name "
-            "the classes: --label VALUE=NAME.",
-        )
-    return make_classes([(f"label {value}", (value,)) for value in values])
-
-
-def value_table(classes: Sequence[LabelClass], highest: int) -> NDArray[np.uint8]:
-    """Class id for each value from 0 to `highest`; values of no class are background."""
-    table = np.zeros(highest + 1, np.uint8)
-    for c in classes[1:]:
-        for value in c.values:
-            if value <= highest:
-                table[value] = c.id
-    return table
 
 
 @dataclass
@@ -309,9 +233,25 @@ def check_group(pattern: str | None, names: Sequence[str], option: str = "--pati
         )
 
 
-def patient_of(name: str, pattern: str | None, default: str) -> str:
-    """The patient that `pattern` finds in a file's name, or `default` without a pattern."""
-    return group_of(name, pattern) if pattern else default
+def find_group(
+    given: str | None, names: Sequence[str], described: Description | None = None
+) -> tuple[str | None, list[str]]:
+    """The regular expression that finds the patient in the names of files, and a note on it.
+
+    That is the one given; else that of the description of the source; else what the names
+    suggest; None where they suggest nothing.
+
+    Raises
+    ------
+    ConfigError : see `check_group`.
+    """
+    if given is not None:
+        check_group(given, names)
+        return given, []
+    if described is not None and described.group is not None:
+        return described.group, []
+    found, reason = guess_group(names)
+    return found, [] if found is None else [f"Groups: {reason}."]
 
 
 def left_out(what: str, names: Sequence[str]) -> list[str]:

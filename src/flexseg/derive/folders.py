@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,28 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.labels import make_classes
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.description import description
+from flexseg.dataset.labels import LabelClass, make_classes
+from flexseg.dataset.layout import folders_layout
 from flexseg.dataset.name_patterns import NamePattern
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.volumes.pairing import file_name
 from flexseg.derive.dataset_writer import (
-    ClassSpec,
     DatasetWriter,
     Derived,
-    check_group,
+    find_group,
     left_out,
-    patient_of,
     refuse_equal_names,
 )
-from flexseg.derive.mask_codes import (
-    ColorClass,
-    MaskCode,
-    Unknown,
-    code_of_colors,
-    code_of_labels,
-    code_of_marks,
-    find_code,
-)
+from flexseg.derive.mask_codes import MaskCode, Unknown, code_of_marks, find_code
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, read_image
 from flexseg.files.intensity import Intensity
@@ -41,6 +33,7 @@ from flexseg.outputs import refuse_overlap
 
 HEADER = ("image", "mask", "patient", "classes", "source_image", "source_mask")
 _AS_STORED = Intensity("none")
+_GIVE_NAMES = "Give --image-name, and --mask-name or --class, e.g. --mask-name '{id}_mask'."
 
 
 @dataclass(frozen=True)
@@ -49,12 +42,12 @@ class FolderOptions:
 
     Attributes
     ----------
-    image_name, mask_name : patterns, see `NamePattern`. A mask pattern with `*` may fit several
-        files of a case: one per instance, all of one class.
+    image_name, mask_name : patterns, see `NamePattern`; without any they are found in the names.
+        A mask pattern with `*` may fit several files of a case: one per instance, all of one class.
     class_names : (class name, mask pattern) where each class has masks of its own; later classes
         are painted over earlier ones.
-    colors : (class name, colours) of colour masks.
-    labels : classes by the values of grey or indexed masks.
+    colors : classes by the colours of masks, background first.
+    labels : classes by the values of grey or indexed masks, background first.
     threshold : from this grey value on a pixel is foreground: makes one class.
     unknown : what becomes of colours and values of no class.
     intensity, bits : how intensities become grey values; None keeps 8 or 16 bits.
@@ -64,11 +57,11 @@ class FolderOptions:
     workers : images in memory at once, at most.
     """
 
-    image_name: str = "{id}"
-    mask_name: str = "{id}"
+    image_name: str | None = None
+    mask_name: str | None = None
     class_names: tuple[tuple[str, str], ...] = ()
-    colors: tuple[ColorClass, ...] = ()
-    labels: tuple[ClassSpec, ...] = ()
+    colors: tuple[LabelClass, ...] = ()
+    labels: tuple[LabelClass, ...] = ()
     threshold: float | None = None
     unknown: Unknown = Unknown.ERROR
     intensity: Intensity = _AS_STORED
@@ -77,25 +70,6 @@ class FolderOptions:
     patient: str | None = None
     mask_colors: bool = False
     workers: int | None = None
-
-
-def parse_class_names(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`liver={id}_liver` as (class name, mask pattern). Raises ConfigError if it is not so."""
-    classes = []
-    for text in texts:
-        name, _, pattern = (part.strip() for part in text.partition("="))
-        if not name or not pattern:
-            raise ConfigError(
-                f"{text!r} names no class.",
-                "Write NAME=PATTERN, e.g. 'liver={id}_liver'.",
-                "--class",
-            )
-        classes.append((name, pattern))
-    if len({name for name, _ in classes}) < len(classes):
-        raise ConfigError(
-            "A class is named twice.", "One pattern per class; * fits several files.", "--class"
-        )
-    return tuple(classes)
 
 
 @dataclass(frozen=True)
@@ -109,11 +83,12 @@ class FolderCase:
 
 @dataclass(frozen=True)
 class FolderCases:
-    """The cases found, and the names of what has no partner."""
+    """The cases found, the names of what has no partner, and how the names were understood."""
 
     cases: tuple[FolderCase, ...]
     images_without_mask: tuple[str, ...]
     masks_without_image: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def has_lossy_masks(self) -> bool:
@@ -123,17 +98,19 @@ class FolderCases:
 
 
 def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases:
-    """Images with their masks, by the name patterns of `options`.
+    """Images with their masks, by the name patterns of `options`, or as their names suggest.
 
     Raises
     ------
     DataError : nothing is found or fits together, or names are ambiguous.
     """
-    image_pattern = NamePattern.parse(options.image_name, IMAGE_SUFFIXES, "--image-name")
+    if not (options.image_name or options.mask_name or options.class_names):
+        return _as_names_suggest(images, masks)
+    image_pattern = NamePattern.parse(options.image_name or "{id}", IMAGE_SUFFIXES, "--image-name")
     patterns = [
         (i, NamePattern.parse(text, MASK_SUFFIXES, "--class"))
         for i, (_, text) in enumerate(options.class_names, start=1)
-    ] or [(0, NamePattern.parse(options.mask_name, MASK_SUFFIXES, "--mask-name"))]
+    ] or [(0, NamePattern.parse(options.mask_name or "{id}", MASK_SUFFIXES, "--mask-name"))]
     ids = image_pattern.ids(image_pattern.find(images))
     partners: dict[str, list[tuple[int, Path]]] = {case_id: [] for case_id in ids}
     all_masks: set[Path] = set()
@@ -152,18 +129,36 @@ def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases
         raise DataError(
             f"No image has a mask: {len(ids)} images and {len(all_masks)} masks were found, "
             "and no names fit together.",
-            "Give --image-name, and --mask-name or --class, e.g. --mask-name '{id}_mask'.",
+            _GIVE_NAMES,
             str(masks),
         )
-    lonely = [image.name for i, image in own.items() if not partners[i]]
+    without_mask = [image.name for i, image in own.items() if not partners[i]]
     rest = sorted(p.name for p in all_masks - used - set(ids.values()))
-    return FolderCases(tuple(cases), tuple(lonely), tuple(rest))
+    return FolderCases(tuple(cases), tuple(without_mask), tuple(rest))
+
+
+def _as_names_suggest(images: Path, masks: Path) -> FolderCases:
+    try:
+        layout = folders_layout(images, masks)
+        pairing = layout.pair()[""]
+    except DataError as error:
+        raise DataError(error.problem, _GIVE_NAMES, error.where) from None
+    return FolderCases(
+        tuple(FolderCase(case.id, case.image, ((0, case.mask),)) for case in pairing.cases),
+        tuple(path.name for path in pairing.images_without_mask),
+        tuple(path.name for path in pairing.masks_without_image),
+        layout.notes,
+    )
 
 
 def mask_code(
-    found: FolderCases, options: FolderOptions, on_done: Progress | None = None
+    found: FolderCases, options: FolderOptions, source: Path, on_done: Progress | None = None
 ) -> MaskCode:
     """What the masks mean: as the options say, else found out from all masks.
+
+    Parameters
+    ----------
+    source : folder of the dataset, whose description may say more.
 
     Raises
     ------
@@ -184,13 +179,14 @@ def mask_code(
     if options.class_names:
         return code_of_marks([name for name, _ in options.class_names], options.threshold)
     if options.colors:
-        return code_of_colors(options.colors, options.unknown)
+        return MaskCode("colors", options.colors, unknown=options.unknown)
     if options.labels:
-        return code_of_labels(options.labels, options.unknown)
-    if options.threshold is not None or "*" in options.mask_name:
+        return MaskCode("values", options.labels, unknown=options.unknown)
+    if options.threshold is not None or "*" in (options.mask_name or ""):
         return code_of_marks(["foreground"], options.threshold)
     paths = [path for case in found.cases for _, path in case.masks]
-    return find_code(paths, options.workers, part_of(on_done, 0, len(paths) + len(found.cases)))
+    progress = part_of(on_done, 0, len(paths) + len(found.cases))
+    return find_code(paths, source, options.workers, progress)
 
 
 def image_pixels(path: Path, intensity: Intensity, bits: int | None) -> NDArray:
@@ -245,12 +241,12 @@ def derive_folders(
     found = find_cases(images, masks, options)
     stems = [file_name(case.id) for case in found.cases]
     refuse_equal_names(stems, images)
-    check_group(options.patient, stems)
-    code = mask_code(found, options, on_done)
+    group, group_notes = find_group(options.patient, stems, description(images.parent))
+    code = mask_code(found, options, images.parent, on_done)
     classes = make_classes([(c.name, c.values) for c in code.classes[1:]])
     writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
     with writer:
-        write = partial(_write_case, writer, code, options, (images, masks))
+        write = partial(_write_case, writer, code, group, options, (images, masks))
         written = run_parallel(write, found.cases, options.workers, on_done)
         removed = writer.thin_out([one.row for one in written if one.empty], options.empty_every)
         rows = [one.row for one in written if one.row[0] not in removed]
@@ -260,8 +256,8 @@ def derive_folders(
             "image_name": options.image_name,
             "mask_name": options.mask_name,
             "class_names": dict(options.class_names),
-            "colors": {name: list(colors) for name, colors in options.colors},
-            "labels": {spec.name: spec.values for spec in options.labels},
+            "colors": {c.name: list(c.colors) for c in options.colors},
+            "labels": {c.name: c.values for c in options.labels},
             "threshold": options.threshold,
             "unknown": str(options.unknown),
             "intensity": str(options.intensity),
@@ -276,14 +272,15 @@ def derive_folders(
             kind="folders",
             parameters=parameters,
             empty=sum(one.empty for one in written) - len(removed),
-            group=options.patient,
-            notes=_notes(found, code, written, len(removed)),
+            group=group,
+            notes=[*_notes(found, code, written, len(removed)), *group_notes],
         )
 
 
 def _write_case(
     writer: DatasetWriter,
     code: MaskCode,
+    group: str | None,
     options: FolderOptions,
     roots: tuple[Path, Path],
     case: FolderCase,
@@ -302,7 +299,7 @@ def _write_case(
     row = (
         writer.write_image(f"{stem}.png", pixels),
         writer.write_mask(f"{stem}.png", labels),
-        patient_of(stem, options.patient, stem),
+        group_of(stem, group),
         " ".join(map(str, present)),
         case.image.relative_to(roots[0]).as_posix(),
         ";".join(path.relative_to(roots[1]).as_posix() for _, path in case.masks),
@@ -328,4 +325,4 @@ def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed:
     notes += left_out("masks without image left out", found.masks_without_image)
     if code.kind == "mark" and code.threshold is None and found.has_lossy_masks:
         notes.append("JPEG masks: foreground is what has a grey value of 128 or more.")
-    return notes
+    return [*notes, *found.notes, *code.notes]

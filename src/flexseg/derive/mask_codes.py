@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageColor
 
 from flexseg.config.findings import examples
-from flexseg.dataset.labels import LabelClass, make_classes
+from flexseg.dataset.description import DATASET_FILE, description, label_names
+from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
+from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, run_parallel
-from flexseg.derive.dataset_writer import ClassSpec, without_background
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import DataError
 from flexseg.files.images import MaskPixels, read_mask
-
-_MAX_FOUND = 32
-Rgb = tuple[int, int, int]
-ColorClass = tuple[str, tuple[Rgb, ...]]
 
 
 class Unknown(StrEnum):
@@ -33,36 +30,6 @@ class Unknown(StrEnum):
     NEAREST = "nearest"
 
 
-def parse_colors(texts: Iterable[str]) -> tuple[ColorClass, ...]:
-    """`255,0,0=lesion`, `#ff0000=lesion` and `red=lesion` as (class name, colours).
-
-    Raises
-    ------
-    ConfigError : a text is not of that form, or a colour occurs twice.
-    """
-    classes: dict[str, list[Rgb]] = {}
-    seen: set[Rgb] = set()
-    for text in texts:
-        left, _, name = (part.strip() for part in text.partition("="))
-        try:
-            numbers = re.fullmatch(r"(\d+)\s*,\s*(\d+)\s*,\s*(\d+)", left)
-            channels = [int(n) for n in numbers.groups()] if numbers else ImageColor.getrgb(left)
-            red, green, blue = channels[:3]
-            if not name or max(channels) > 255:
-                raise ValueError
-        except ValueError:
-            raise ConfigError(
-                f"{text!r} gives no colour a class.",
-                "Write R,G,B=NAME, #RRGGBB=NAME or a colour name, e.g. '255,0,0=lesion'.",
-                "--color",
-            ) from None
-        if (red, green, blue) in seen:
-            raise ConfigError(f"The colour {left} occurs twice.", "Keep one.", "--color")
-        seen.add((red, green, blue))
-        classes.setdefault(name, []).append((red, green, blue))
-    return tuple((name, tuple(colors)) for name, colors in classes.items())
-
-
 @dataclass(frozen=True)
 class MaskCode:
     """What the masks mean.
@@ -70,14 +37,16 @@ class MaskCode:
     Attributes
     ----------
     kind : `mark`: what is not black is foreground, or from `threshold` on; `values`: by grey
-        value or palette index; `colors`: by colour.
+        value or palette index; `colors`: by colour; `found`: as trainings read them.
     classes : background first; a class's `colors` are those of the source if kind is `colors`.
+    notes : what was decided, one sentence each.
     """
 
-    kind: str
+    kind: Literal["mark", "values", "colors", "found"]
     classes: tuple[LabelClass, ...]
     threshold: float | None = None
     unknown: Unknown = Unknown.ERROR
+    notes: tuple[str, ...] = ()
 
     def read(self, path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], Counter[str]]:
         """Class ids [H, W] of a mask (`mark`: 0 and 1), and how many pixels are in no class.
@@ -96,6 +65,8 @@ class MaskCode:
             )
         if self.kind == "mark":
             return _marked(mask, self.threshold, path), Counter[str]()
+        if self.kind == "found":
+            return self._as_trained(mask, path)
         if self.kind == "colors":
             keys: NDArray = _rgb(mask).astype(np.int32) @ (65536, 256, 1)
             known = {_packed(rgb): c.id for c in self.classes for rgb in c.colors}
@@ -103,6 +74,15 @@ class MaskCode:
             keys = _values(mask, path)
             known = {value: c.id for c in self.classes for value in c.values}
         return self._encode(keys, known, path)
+
+    def _as_trained(self, mask: MaskPixels, path: Path) -> tuple[NDArray[np.uint8], Counter[str]]:
+        labels = LabelMap.of_foreground(self.classes[1:], self.threshold)
+        encoded = labels.encode(mask, str(path))
+        unknown = {
+            f"#{_packed(key):06x}" if isinstance(key, tuple) else f"{key:g}": count
+            for key, count in encoded.unknown.items()
+        }
+        return encoded.labels, Counter(unknown)
 
     def _encode(
         self, keys: NDArray[np.integer], known: dict[int, int], path: Path
@@ -197,106 +177,26 @@ def _marked(mask: MaskPixels, threshold: float | None, path: Path) -> NDArray[np
     return (gray != 0).astype(np.uint8)
 
 
-def code_of_colors(colors: Sequence[ColorClass], unknown: Unknown) -> MaskCode:
-    """Masks whose colours mean classes; black is background unless a class has it."""
-    black: tuple[Rgb, ...] = next((c for n, c in colors if n in ("background", "0")), ())
-    if not any((0, 0, 0) in of_class for _, of_class in colors):
-        black = (*black, (0, 0, 0))
-    foreground = [(n, c) for n, c in colors if n not in ("background", "0")]
-    classes = make_classes([(name, ()) for name, _ in foreground])
-    source = [black, *(c for _, c in foreground)]
-    coded = tuple(
-        LabelClass(c.id, c.name, of_class) for c, of_class in zip(classes, source, strict=True)
-    )
-    return MaskCode("colors", coded, unknown=unknown)
-
-
-def code_of_labels(labels: Sequence[ClassSpec], unknown: Unknown) -> MaskCode:
-    """Masks whose grey values or palette indices mean classes; 0 is background unless named."""
-    empty, foreground = without_background(labels)
-    background, *rest = make_classes([(s.name, s.values) for s in foreground])
-    first = LabelClass(0, background.name, background.colors, empty)
-    return MaskCode("values", (first, *rest), unknown=unknown)
-
-
 def code_of_marks(names: Sequence[str], threshold: float | None) -> MaskCode:
     """Masks of one class each."""
     return MaskCode("mark", make_classes([(name, ()) for name in names]), threshold)
 
 
-@dataclass(frozen=True)
-class _Survey:
-    """What one mask holds: values or packed colours, and the palette's colours of the values."""
+def find_code(
+    paths: Sequence[Path], source: Path, workers: int | None, on_done: Progress | None
+) -> MaskCode:
+    """The code that all masks together suggest, see `flexseg.dataset.meaning`.
 
-    keys: set[int]
-    in_color: bool = False
-    lossy: bool = False
-    palette: dict[int, Rgb] = field(default_factory=dict)
-
-
-def find_code(paths: Sequence[Path], workers: int | None, on_done: Progress | None) -> MaskCode:
-    """The code that all masks together suggest: each value or colour is a class.
+    Parameters
+    ----------
+    source : folder of the dataset, whose description may say more.
 
     Raises
     ------
-    DataError : there are too many to be classes, or palettes contradict each other.
+    DataError : a mask cannot be read, or none marks anything.
     """
-    surveys = run_parallel(_survey, paths, workers, on_done)
-    if any(survey.lossy for survey in surveys):
-        return code_of_marks(["foreground"], None)
-    colors = {key for survey in surveys if survey.in_color for key in survey.keys}
-    values = {key for survey in surveys if not survey.in_color for key in survey.keys}
-    palette: dict[int, Rgb] = {}
-    for survey, path in zip(surveys, paths, strict=True):
-        for index, rgb in survey.palette.items():
-            if palette.setdefault(index, rgb) != rgb:
-                raise DataError(
-                    f"Index {index} of the palette is {rgb} here and {palette[index]} elsewhere.",
-                    "Say which colours mean which classes: --color R,G,B=NAME.",
-                    str(path),
-                )
-    if colors:  # masks in which no colour happens to occur, say all black ones, are stored alike
-        colors |= {
-            _packed(survey.palette.get(key, (key, key, key)))
-            for survey in surveys
-            if not survey.in_color
-            for key in survey.keys
-        }
-    keys = sorted((colors or values) - {0})
-    if len(keys) > _MAX_FOUND:
-        raise DataError(
-            f"The masks hold {len(keys)} different {'colours' if colors else 'values'}.",
-            "Say what they mean: --color R,G,B=NAME, --label VALUE=NAME, or --threshold for one "
-            "class; --unknown nearest takes blurred edges to the nearest class.",
-            str(paths[0].parent),
-        )
-    if colors:
-        one = len(keys) == 1
-        found = [("foreground" if one else f"color #{k:06x}", (_unpacked(k),)) for k in keys]
-        return code_of_colors(found, Unknown.ERROR)
-    one = len(keys) == 1
-    specs = [ClassSpec("foreground" if one else f"label {key}", (key,)) for key in keys]
-    return code_of_labels(specs, Unknown.ERROR)
-
-
-def _survey(path: Path) -> _Survey:
-    mask = read_mask(path)
-    if mask.lossy:
-        return _Survey(set(), lossy=True)
-    if mask.palette is None and mask.pixels.ndim == 3 and not mask.one_hot:
-        pixels = mask.pixels
-        if (pixels != pixels[..., :1]).any():
-            keys = np.unique(pixels.astype(np.int32) @ (65536, 256, 1))
-            return _Survey(set(keys.tolist()), in_color=True)
-    values: list[int] = np.unique(_values(mask, path)).tolist()
-    if mask.palette is None:
-        return _Survey(set(values))
-    last = len(mask.palette) - 1
-    palette: dict[int, Rgb] = {}
-    for value in values:
-        red, green, blue = map(int, mask.palette[min(value, last)])
-        palette[value] = red, green, blue
-    if mask.palette[0].any() and (0, 0, 0) in palette.values():
-        # Programs that make palettes order them by frequency: the background is black, not index 0.
-        return _Survey({_packed(rgb) for rgb in palette.values()}, in_color=True)
-    return _Survey(set(values), palette=palette)
+    looks = run_parallel(lambda path: look_at_mask(read_mask(path)), paths, workers, on_done)
+    found = meaning_of(looks, description(source), label_names(source / DATASET_FILE))
+    labels = LabelMap.of_foreground(found.classes, found.threshold)
+    notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)
+    return MaskCode("found", labels.classes, found.threshold, Unknown(found.unknown), notes)

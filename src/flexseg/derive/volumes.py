@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.cases import group_of
+from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.volumes.pairing import (
     GROUP,
@@ -22,17 +25,14 @@ from flexseg.dataset.volumes.pairing import (
     pair_volumes,
     slice_name,
 )
+from flexseg.dataset.volumes.scans import volume_classes
 from flexseg.derive.dataset_writer import (
     LEFT_OUT,
-    ClassSpec,
     DatasetWriter,
     Derived,
     check_group,
-    classes_of_values,
     left_out,
-    patient_of,
     refuse_equal_names,
-    value_table,
 )
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.geometry import GeometryRule, match_label
@@ -63,7 +63,7 @@ class VolumeOptions:
         anatomical and turned alike.
     intensity, bits : how intensities become grey values, and of how many bits (8 or 16).
     empty_every : keep every n-th slice without label; 0 none, 1 all.
-    labels : the classes; without them every value of the labels is one.
+    labels : the classes, background first; without them every value of the labels is one.
     geometry : what to do where image and label lie on different grids.
     channel : which volume of 4-D images.
     series : which DICOM series of image folders that hold several.
@@ -77,7 +77,7 @@ class VolumeOptions:
     intensity: Intensity = _PERCENTILES
     bits: int = 8
     empty_every: int = 1
-    labels: tuple[ClassSpec, ...] = ()
+    labels: tuple[LabelClass, ...] = ()
     geometry: GeometryRule = GeometryRule.STRICT
     channel: int | None = None
     series: str | None = None
@@ -139,11 +139,12 @@ def derive_volumes(
     count = partial(_count_values, options.label_key)
     counts = run_parallel(count, pairs, options.workers, part_of(on_done, 0, steps))
     total: Counter[int] = sum(counts, Counter())
-    classes = classes_of_values(options.labels, total)
-    table = value_table(classes, max(total))
+    classes = options.labels or _classes_found(total, images.parent)
+    table = _value_table(classes, max(total))
     writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
     with writer:
-        write = partial(_write_volume, writer, table, options, (images, labels))
+        group = options.patient or (GROUP if len(options.axes) == 1 else GROUP_OF_AXES)
+        write = partial(_write_volume, writer, table, group, options, (images, labels))
         written = run_parallel(write, pairs, options.workers, part_of(on_done, len(pairs), steps))
         rows = [row for one in written for row in one.rows]
         notes = _notes(found, total, classes, options, written)
@@ -173,7 +174,7 @@ def derive_volumes(
             kind="volumes",
             parameters=parameters,
             empty=sum(one.empty for one in written),
-            group=options.patient or (GROUP if len(options.axes) == 1 else GROUP_OF_AXES),
+            group=group,
             notes=notes,
         )
 
@@ -187,9 +188,26 @@ def _count_values(key: str, pair: VolumePair) -> Counter[int]:
     return Counter({int(v): int(counts[v]) for v in np.flatnonzero(counts)})
 
 
+def _classes_found(counts: Mapping[int, int], source: Path) -> tuple[LabelClass, ...]:
+    """A class per label value but 0, with its name if the `dataset.json` in `source` says it."""
+    values = sorted(value for value in counts if value)
+    return LabelMap.of_foreground(
+        volume_classes(values, label_names(source / DATASET_FILE))
+    ).classes
+
+
+def _value_table(classes: Sequence[LabelClass], highest: int) -> NDArray[np.uint8]:
+    """Class id for each value from 0 to `highest`; values of no class are background."""
+    table = np.zeros(highest + 1, np.uint8)
+    for c in classes[1:]:
+        table[[value for value in c.values if value <= highest]] = c.id
+    return table
+
+
 def _write_volume(
     writer: DatasetWriter,
     table: NDArray[np.uint8],
+    group: str,
     options: VolumeOptions,
     roots: tuple[Path, Path],
     pair: VolumePair,
@@ -221,7 +239,7 @@ def _write_volume(
             row = (
                 writer.write_image(f"{name}.png", gray(pixels)),
                 writer.write_mask(f"{name}.png", ids),
-                patient_of(name, options.patient, stem),
+                group_of(name, group),
                 stem, i, axis.name, *spacing, *gray.limits,
                 " ".join(map(str, present)), *sources,
             )  # fmt: skip
@@ -240,15 +258,13 @@ def _source(path: Path, root: Path) -> str:
 def _notes(
     found: VolumePairs,
     total: Counter[int],
-    classes: tuple[Any, ...],
+    classes: Sequence[LabelClass],
     options: VolumeOptions,
     written: list[_Written],
 ) -> list[str]:
     ids = [pair.id for pair in found.pairs]
     dropped = sum(one.dropped for one in written)
-    known = {value for c in classes for value in c.values} | {
-        value for spec in options.labels for value in spec.values
-    }
+    known = {value for c in classes for value in c.values}
     other = [f"{v} ({n} voxels)" for v, n in sorted(total.items()) if v not in known]
     unused = [c.name for c in classes[1:] if not any(total[v] for v in c.values)]
     resampled = [i for i, one in zip(ids, written, strict=True) if one.resampled]

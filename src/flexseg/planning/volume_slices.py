@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.dataset.parallel import Progress
-from flexseg.derive.dataset_writer import ClassSpec, Derived
+from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import DataError
 from flexseg.files.intensity import Intensity
@@ -63,7 +63,7 @@ def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutS
     options = VolumeOptions(
         axes=tuple(SliceAxis(axis) for axis in plan.axes),
         intensity=Intensity.parse(plan.intensity),
-        labels=tuple(ClassSpec(c.name, c.values) for c in plan.data.labels.foreground),
+        labels=plan.data.labels.classes,
         channel=plan.channel,
     )
     by_stem = pairs.by_stem

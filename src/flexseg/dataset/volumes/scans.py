@@ -221,24 +221,25 @@ def survey_images(
     return Survey(survey.scans | known)
 
 
-def volume_classes(survey: Survey, names: Mapping[int, str]) -> tuple[LabelClass, ...]:
+def volume_classes(values: Sequence[int], names: Mapping[int, str]) -> tuple[LabelClass, ...]:
     """The foreground classes, one per label value.
 
     Parameters
     ----------
+    values : of all label volumes, but 0.
     names : of some values.
 
     Raises
     ------
     DataError : no volume has labels, or so many that these are images.
     """
-    values = survey.values
     if not values:
         raise DataError("No label volume has any label.", "Check that these are the labels.")
     if len(values) > MAX_FOUND:
         raise DataError(
             f"The labels have {len(values)} different values: are they images?",
-            "Check which folder is which.",
+            "Check which folder is which. If these are labels, name the classes: `flexseg derive "
+            "volumes --label VALUE=NAME`.",
         )
     named = [names.get(value, f"label {value}") for value in values]
     if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from flexseg.config import load
 from flexseg.config.findings import Finding, Severity
+from flexseg.config.schema import Experiment
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
-from flexseg.evaluation.evaluate import score_folders, write_evaluation
+from flexseg.evaluation.case_scores import CaseScores, write_evaluation
+from flexseg.evaluation.image_scores import score_folders
+from flexseg.evaluation.scoring import Measures
 from flexseg.files.images import read_mask, write_png
 from flexseg.outputs import write_json
 from flexseg.runs.manifest import Manifest
@@ -50,6 +54,21 @@ masks_dir = "data/test/masks"
 [infer]
 images_dir = "data/test/images"
 """
+
+
+def score_masks(
+    predictions: Path, masks: Path, experiment: Experiment
+) -> tuple[CaseScores, list[str]]:
+    """`score_folders` as the command calls it."""
+    return score_folders(
+        predictions,
+        masks,
+        LabelMap.from_experiment(experiment),
+        Measures.from_config(experiment.eval),
+        mask_name=experiment.dataset.mask_name,
+        group=experiment.dataset.group,
+        image_folders=[experiment.test.images_dir],
+    )
 
 
 def write_sample_run(folder: Path, cases: int = 12) -> Path:
@@ -97,7 +116,7 @@ def write_sample_run(folder: Path, cases: int = 12) -> Path:
         picture = np.where(labels > 0, labels, 0).astype(np.uint8)
         picture[: 40 - 3 * epoch] = 0
         write_png(run / "epoch_change_infer" / f"Epoch_{epoch}_test_03.png", picture, PALETTE)
-    scores, _ = score_folders(predictions, masks, loaded.experiment)
+    scores, _ = score_masks(predictions, masks, loaded.experiment)
     write_evaluation(scores, run / "evaluation", 200)
     _add_calibration(run / "evaluation" / "summary.json")
     return run
@@ -138,7 +157,7 @@ def write_repaired_run(folder: Path, cases: int = 12, old_shift: int = 2) -> Pat
     for path in sorted((repaired / "evaluation" / "predictions").iterdir()):
         write_png(predictions / path.name, _shifted(read_mask(path).pixels, old_shift), PALETTE)
     masks = folder / "data" / "test" / "masks"
-    scores, _ = score_folders(predictions, masks, load(folder / "config.toml").experiment)
+    scores, _ = score_masks(predictions, masks, load(folder / "config.toml").experiment)
     write_evaluation(scores, run / "evaluation", 200)
     return repaired
 
@@ -150,7 +169,7 @@ def write_sample_evaluation(folder: Path) -> Path:
     config.write_text(CONFIG, encoding="utf-8")
     masks = folder / "test" / "masks"
     predictions = _write_predictions(masks, folder / "predicted")
-    scores, _ = score_folders(predictions, masks, load(config).experiment)
+    scores, _ = score_masks(predictions, masks, load(config).experiment)
     write_evaluation(scores, folder / "scored", 200)
     return folder / "scored"
 

@@ -21,16 +21,16 @@ from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
+from flexseg.evaluation.case_scores import CaseScores, case_columns, write_evaluation
 from flexseg.evaluation.compare import compare
-from flexseg.evaluation.evaluate import CaseScores, case_columns, write_evaluation
-from flexseg.evaluation.label_volumes import (
+from flexseg.evaluation.scoring import ClassScores, Measures
+from flexseg.evaluation.volume_scores import (
     hold_volumes,
     on_grid_of,
     score_volume,
     score_volume_folders,
     volumes_by_name,
 )
-from flexseg.evaluation.scoring import ClassScores, Measures
 from flexseg.files.images import write_png
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
@@ -379,7 +379,7 @@ class TestFolders:
             )
         assert scores.results[0].classes[0].values["hd95"] == pytest.approx(3)
         assert "[eval] spacing is not used" in caplog.text
-        assert "1 image(s) beside the volumes are not scored: preview.png" in caplog.text
+        assert "1 image(s) among the volumes are not scored: preview.png" in caplog.text
 
 
 class TestKind:

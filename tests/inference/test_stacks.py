@@ -13,7 +13,7 @@ from PIL import Image
 
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import pair
-from flexseg.evaluation.evaluate import evaluate_model
+from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor

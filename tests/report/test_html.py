@@ -13,10 +13,10 @@ from flexseg.checking.audit import audit
 from flexseg.cli import main
 from flexseg.cli import report as report_command  # noqa: F401 - registers the command
 from flexseg.config import load
-from flexseg.evaluation.evaluate import score_folders, write_evaluation
+from flexseg.evaluation.case_scores import write_evaluation
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from sample_run import write_sample_evaluation, write_sample_run
+from sample_run import score_masks, write_sample_evaluation, write_sample_run
 
 
 class Page(HTMLParser):
@@ -151,7 +151,7 @@ class TestFiles:
     def test_published_predictions(self, shared: Path, tmp_path: Path, name: str) -> None:
         config = shared / "configs" / f"{name}.config"
         folder = shared / "data" / "mini_test" / name
-        scores, _ = score_folders(
+        scores, _ = score_masks(
             folder / "published_output", folder / "masks", load(config).experiment
         )
         write_evaluation(scores, tmp_path / "scored", 50)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
-from flexseg.evaluation.evaluate import FILES_TABLE, write_evaluation
-from flexseg.evaluation.label_volumes import score_volume_folders
+from flexseg.evaluation.case_scores import FILES_TABLE, write_evaluation
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.volume_scores import score_volume_folders
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.outputs import write_csv

@@ -25,7 +25,7 @@ from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from flexseg.config.schema import Experiment
-    from flexseg.evaluation.evaluate import CaseScores
+    from flexseg.evaluation.case_scores import CaseScores
 logger = logging.getLogger(__name__)
 
 
@@ -60,14 +60,14 @@ def evaluate(
             "--predictions and --masks belong together.", "Give both, or none of them."
         )
     if predictions is not None and masks is not None:
-        from flexseg.evaluation.evaluate import write_evaluation
+        from flexseg.evaluation.case_scores import write_evaluation
 
-        scores, lonely = _score(predictions, masks, loaded.experiment)
+        scores, unpaired = _score(predictions, masks, loaded.experiment)
         name = f"evaluation_{predictions.resolve().name}"
         folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
-        if lonely:
-            logger.warning("%d file(s) without partner: %s", len(lonely), ", ".join(lonely))
+        if unpaired:
+            logger.warning("%d file(s) without partner: %s", len(unpaired), ", ".join(unpaired))
     else:
         select_backend(backend)
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
@@ -89,22 +89,19 @@ def evaluate(
     say(f"Results: {folder}")
 
 
-def _score(predictions: Path, masks: Path, experiment: Experiment) -> tuple[CaseScores, list[str]]:
+def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, list[str]]:
     """Score two folders of masks, or of label volumes."""
     from flexseg.dataset.labels import LabelMap
-    from flexseg.evaluation.evaluate import score_folders
-    from flexseg.evaluation.label_volumes import hold_volumes, score_volume_folders
+    from flexseg.evaluation.image_scores import score_folders
     from flexseg.evaluation.scoring import Measures
+    from flexseg.evaluation.volume_scores import hold_volumes, score_volume_folders
 
-    if not hold_volumes(predictions, masks):
-        return score_folders(predictions, masks, experiment)
-    with progress("Scoring volumes") as on_case:
-        return score_volume_folders(
-            predictions,
-            masks,
-            LabelMap.from_experiment(experiment),
-            Measures.from_config(experiment.eval),
-            mask_name=experiment.dataset.mask_name,
-            group=experiment.dataset.group,
-            on_case=on_case,
+    what = (predictions, masks, LabelMap.from_experiment(e), Measures.from_config(e.eval))
+    pattern, group = e.dataset.mask_name, e.dataset.group
+    with progress("Scoring") as on_case:
+        if hold_volumes(predictions, masks):
+            return score_volume_folders(*what, mask_name=pattern, group=group, on_case=on_case)
+        folders = [section.images_dir for section in (e.test, e.valid, e.train, e.dataset, e.infer)]
+        return score_folders(
+            *what, mask_name=pattern, group=group, image_folders=folders, on_case=on_case
         )

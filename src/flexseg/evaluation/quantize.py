@@ -17,9 +17,10 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.evaluation.case_scores import write_evaluation
 from flexseg.evaluation.compare import Comparison, compare
 from flexseg.evaluation.compare_files import write_comparison
-from flexseg.evaluation.evaluate import evaluate_model, write_evaluation
+from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.inference.engines import quantization
 from flexseg.inference.engines.conversion import reason
 from flexseg.inference.engines.converted_cache import file_hash

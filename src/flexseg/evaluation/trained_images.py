@@ -13,13 +13,8 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
-from flexseg.evaluation.evaluate import (
-    PREDICTIONS,
-    evaluate_model,
-    prediction_writer,
-    write_evaluation,
-    write_legacy_csv,
-)
+from flexseg.evaluation.case_scores import PREDICTIONS, write_evaluation, write_legacy_csv
+from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes

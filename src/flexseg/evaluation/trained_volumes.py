@@ -22,15 +22,10 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
-from flexseg.evaluation.evaluate import (
-    FILES_TABLE,
-    PREDICTIONS,
-    CaseScores,
-    write_evaluation,
-)
-from flexseg.evaluation.label_volumes import class_ids, score_on_grid, warn_of_sheared
+from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary, Treatment
+from flexseg.evaluation.volume_scores import class_ids, score_on_grid, warn_of_sheared
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume

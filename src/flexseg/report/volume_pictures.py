@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
-from flexseg.evaluation.label_volumes import class_ids, on_grid_of
+from flexseg.evaluation.volume_scores import class_ids, on_grid_of
 from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.paths import volume_suffix

@@ -25,14 +25,8 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted
-from flexseg.evaluation.evaluate import (
-    FILES_TABLE,
-    PREDICTIONS,
-    CaseScores,
-    evaluate_model,
-    prediction_writer,
-    write_evaluation,
-)
+from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
+from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary, FoldScore
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE

@@ -19,8 +19,8 @@ from flexseg.cli.printing import print_scores
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.evaluation.case_scores import CaseScores, case_columns, write_evaluation
 from flexseg.evaluation.compare import compare
-from flexseg.evaluation.evaluate import CaseScores, case_columns, write_evaluation
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.metrics.masks import MaskPair
 from flexseg.evaluation.metrics.metric import (

@@ -14,7 +14,7 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case, group_of, mask_stem
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
-from flexseg.evaluation.evaluate import CaseScores
+from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels, list_files
 from flexseg.files.volumes.geometry import same_grid, text
@@ -92,7 +92,7 @@ def warn_of_sheared(names: list[str]) -> None:
 def hold_volumes(predictions: Path, references: Path) -> bool:
     """Whether two folders are to be scored as volumes, not as images.
 
-    They are if both have volumes; images beside them, such as previews, do not count.
+    They are if both have volumes; other images there, such as previews, do not count.
 
     Raises
     ------
@@ -201,15 +201,15 @@ def score_volume_folders(
         "predictions_dir": str(predictions.absolute()),
     }
     used = {case.mask for case in cases}
-    lonely = [path.name for name, path in predicted.items() if partner[name] not in reference]
-    return scores, [*lonely, *(path.name for path in reference.values() if path not in used)]
+    unpaired = [path.name for name, path in predicted.items() if partner[name] not in reference]
+    return scores, [*unpaired, *(path.name for path in reference.values() if path not in used)]
 
 
 def _warn_of_images(*folders: Path) -> None:
     images = [path.name for folder in folders for path in list_files(folder, MASK_SUFFIXES)]
     if images:
         logger.warning(
-            "%d image(s) beside the volumes are not scored: %s", len(images), examples(images)
+            "%d image(s) among the volumes are not scored: %s", len(images), examples(images)
         )
 
 

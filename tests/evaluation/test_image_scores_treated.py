@@ -14,7 +14,8 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, pair
 from flexseg.dataset.labels import LabelMap
-from flexseg.evaluation.evaluate import CaseScores, evaluate_model
+from flexseg.evaluation.case_scores import CaseScores
+from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.postprocess import Postprocessing, Steps

@@ -1,42 +1,27 @@
-"""Evaluation: per case and class first, then means over cases, at native resolution."""
+"""The scores of cases as tables and files: per case and class first, then means over cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.batches.store import CaseReader
-from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case, check_same_aspect, pair
+from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import rounded
-from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
+from flexseg.evaluation.metrics.calibration import Reliability
 from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
 from flexseg.evaluation.metrics.lesions import Lesions
 from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
 from flexseg.evaluation.summary import EvaluationSummary, Treatment
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
-from flexseg.files.preprocess import Preprocessing
-from flexseg.outputs import (
-    make_folder,
-    set_aside,
-    write_csv,
-    write_json,
-    write_text,
-)
+from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
 
-if TYPE_CHECKING:
-    from flexseg.inference.predictor import Predictor
-
+Cell = str | int | float | None
 _CLASS = ("group", "class_id", "class", "status")
 _SIZES = ("reference_px", "predicted_px")
 _LESIONS = (
@@ -109,12 +94,12 @@ class CaseScores:
             known = self.calibration
             self.calibration = result.calibration + known if known else result.calibration
 
-    def rows(self) -> list[tuple[Any, ...]]:
+    def rows(self) -> list[tuple[Cell, ...]]:
         """The table of `evaluation/cases.csv`."""
-        table: list[tuple[Any, ...]] = []
+        table: list[tuple[Cell, ...]] = []
         for case, result in zip(self.cases, self.results, strict=True):
             for c, scores in zip(self.labels.foreground, result.classes, strict=True):
-                cells: dict[str, Any] = {
+                cells: dict[str, Cell] = {
                     "case": case.id,
                     "group": case.group,
                     "class_id": c.id,
@@ -135,13 +120,13 @@ class CaseScores:
             sums[case.group] = sums[case.group] + matrix if case.group in sums else matrix
         return sums
 
-    def group_rows(self) -> list[tuple[Any, ...]]:
+    def group_rows(self) -> list[tuple[Cell, ...]]:
         """The table of `evaluation/groups.csv`."""
-        table: list[tuple[Any, ...]] = []
+        table: list[tuple[Cell, ...]] = []
         for group, matrix in self.group_matrices().items():
             counts = counts_by_class(matrix)
             for c in self.labels.foreground:
-                cells: dict[str, Any] = {"group": group, "class_id": c.id, "class": c.name}
+                cells: dict[str, Cell] = {"group": group, "class_id": c.id, "class": c.name}
                 values = values_of_counts(counts[c.id]).items()
                 cells |= _count_cells(counts[c.id]) | {name: rounded(v) for name, v in values}
                 table.append(tuple(cells[name] for name in group_columns()))
@@ -181,11 +166,11 @@ def _columns_of(metrics: Sequence[Metric], lesions: Sequence[str]) -> Iterator[s
     yield from (*names[:sizes_from], *_SIZES, *lesions, *names[sizes_from:])
 
 
-def _count_cells(c: PixelCounts) -> dict[str, Any]:
+def _count_cells(c: PixelCounts) -> dict[str, Cell]:
     return {"status": c.status, "reference_px": c.reference, "predicted_px": c.prediction}
 
 
-def _lesion_cells(found: Lesions) -> dict[str, Any]:
+def _lesion_cells(found: Lesions) -> dict[str, Cell]:
     return {
         "reference_lesions": found.reference,
         "predicted_lesions": found.predicted,
@@ -193,142 +178,6 @@ def _lesion_cells(found: Lesions) -> dict[str, Any]:
         "lesions_missed": found.reference - found.hits,
         "false_lesions": found.false,
     }
-
-
-def evaluate_model(
-    predictor: Predictor,
-    cases: Sequence[Case],
-    reader: CaseReader,
-    figures: Mapping[str, Callable[[Any, Any], float]],
-    on_case: Callable[[int, int], None] | None = None,
-    *,
-    measures: Measures | None = None,
-    keep: Callable[[Case, NDArray[np.uint8]], None] | None = None,
-) -> CaseScores:
-    """Predict and score cases; what is held in memory are single batches.
-
-    Parameters
-    ----------
-    figures : name -> function of (class ids [B, h, w], probabilities [B, h, w, C]) at the
-        network's size; averaged over batches as the originals report them.
-    on_case : called with (done, total).
-    keep : called with each case and its predicted class ids [H, W], from several threads.
-    """
-    measures = measures or Measures()
-    scores = CaseScores(reader.labels, measures)
-    sums = dict.fromkeys(figures, 0.0)
-    count = len(reader.labels.classes)
-
-    def score(
-        case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
-    ) -> CaseResult:
-        image, labels = pixels
-        native = predictor.resize(p, image.shape[:2])
-        decided = predictor.labels(native)
-        prediction = predictor.postprocess(decided)
-        if keep is not None:
-            keep(case, prediction)
-        result = score_case(labels, prediction, count, measures, native)
-        if prediction is decided:
-            return result
-        # Postprocessing says nothing about probabilities: their calibration is that of the
-        # network's own decisions.
-        calibration = of_decisions(with_background(native), labels, decided)
-        return replace(result, calibration=calibration)
-
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(cases), predictor.batch_size):
-            chunk = cases[start : start + predictor.batch_size]
-            native = list(pool.map(reader.native, chunk))
-            x = np.stack(
-                [
-                    reader.preprocessing.image(image, str(case.image)).astype(np.float32)
-                    for case, (image, _) in zip(chunk, native, strict=True)
-                ]
-            )
-            y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
-            p = predictor.at_model_size(x)
-            for name, function in figures.items():
-                sums[name] += function(y, p) * len(chunk)
-            for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
-                scores.put(case, result)
-            if on_case is not None:
-                on_case(start + len(chunk), len(cases))
-    scores.legacy = {name: total / len(cases) for name, total in sums.items()}
-    scores.inference = cast(Treatment, predictor.describe())
-    return scores
-
-
-def score_folders(
-    predictions: Path, masks: Path, experiment: Experiment
-) -> tuple[CaseScores, list[str]]:
-    """Score a folder of predicted masks against a folder of reference masks.
-
-    Masks pair by file name; colours and values are read by the config's label map, the
-    nearest colour counts. Returns the scores and the names without a partner.
-
-    Raises
-    ------
-    DataError : no pair at all, or sizes that do not fit.
-    """
-    labels = LabelMap.from_experiment(experiment)
-    pairing = pair(
-        predictions,
-        masks,
-        mask_name=experiment.dataset.mask_name,
-        group=experiment.dataset.group,
-        image_suffixes=MASK_SUFFIXES,
-    )
-    if not pairing.cases:
-        raise DataError(
-            "No prediction has a mask of the same name.",
-            f"Compare the file names with those in {masks}.",
-            str(predictions),
-        )
-    scores = CaseScores(labels, Measures.from_config(experiment.eval))
-
-    def score(case: Case) -> CaseResult:
-        reference = labels.encode(read_mask(case.mask), str(case.mask)).labels
-        prediction = labels.encode(read_mask(case.image), str(case.image)).labels
-        if prediction.shape != reference.shape:
-            check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
-            prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
-        return score_case(reference, prediction, len(labels.classes), scores.measures)
-
-    with ThreadPoolExecutor() as pool:
-        for case, result in zip(pairing.cases, pool.map(score, pairing.cases), strict=True):
-            scores.put(case, result)
-    scores.folders = {
-        "images_dir": _images_of(experiment, pairing.cases),
-        "masks_dir": str(masks.absolute()),
-        "predictions_dir": str(predictions.absolute()),
-    }
-    lonely = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
-    return scores, lonely
-
-
-def _images_of(experiment: Experiment, cases: Iterable[Case]) -> str | None:
-    """The folder among those of the config that has the images of all cases, if one has."""
-    e = experiment
-    for section in (e.test, e.valid, e.train, e.dataset, e.infer):
-        folder = section.images_dir
-        if folder is not None and folder.is_dir():
-            stems = {path.stem for path in list_files(folder, IMAGE_SUFFIXES)}
-            if all(case.id in stems for case in cases):
-                return str(folder)
-    return None
-
-
-def prediction_writer(folder: Path, labels: LabelMap) -> Callable[[Case, NDArray[np.uint8]], None]:
-    """What writes the predicted class ids [H, W] of a case into a folder.
-
-    Indexed PNGs at the image's own size: pixel value = class id, palette = the classes' colours.
-    """
-
-    def write(case: Case, predicted: NDArray[np.uint8]) -> None:
-        write_png(folder / f"{case.id}.png", predicted, labels.palette)
-
-    return write
 
 
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> EvaluationSummary:

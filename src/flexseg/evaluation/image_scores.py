@@ -1,0 +1,173 @@
+"""Scores of images: of what a network predicts, and of folders of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.batches.store import CaseReader
+from flexseg.dataset.cases import Case, check_same_aspect, pair
+from flexseg.dataset.labels import LabelMap
+from flexseg.errors import DataError
+from flexseg.evaluation.case_scores import CaseScores
+from flexseg.evaluation.metrics.calibration import of_decisions, with_background
+from flexseg.evaluation.scoring import CaseResult, Measures, score_case
+from flexseg.evaluation.summary import Treatment
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
+from flexseg.files.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from flexseg.inference.predictor import Predictor
+
+
+def evaluate_model(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    reader: CaseReader,
+    figures: Mapping[str, Callable[[NDArray[np.uint8], NDArray[np.float32]], float]],
+    on_case: Callable[[int, int], None] | None = None,
+    *,
+    measures: Measures | None = None,
+    keep: Callable[[Case, NDArray[np.uint8]], None] | None = None,
+) -> CaseScores:
+    """Predict and score cases; what is held in memory are single batches.
+
+    Parameters
+    ----------
+    figures : name -> function of (class ids [B, h, w], probabilities [B, h, w, C]) at the
+        network's size; averaged over batches as the originals report them.
+    on_case : called with (done, total).
+    keep : called with each case and its predicted class ids [H, W], from several threads.
+    """
+    measures = measures or Measures()
+    scores = CaseScores(reader.labels, measures)
+    sums = dict.fromkeys(figures, 0.0)
+    count = len(reader.labels.classes)
+
+    def score(
+        case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
+    ) -> CaseResult:
+        image, labels = pixels
+        native = predictor.resize(p, image.shape[:2])
+        decided = predictor.labels(native)
+        prediction = predictor.postprocess(decided)
+        if keep is not None:
+            keep(case, prediction)
+        result = score_case(labels, prediction, count, measures, native)
+        if prediction is decided:
+            return result
+        # Postprocessing says nothing about probabilities: their calibration is that of the
+        # network's own decisions.
+        calibration = of_decisions(with_background(native), labels, decided)
+        return replace(result, calibration=calibration)
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(cases), predictor.batch_size):
+            chunk = cases[start : start + predictor.batch_size]
+            native = list(pool.map(reader.native, chunk))
+            x = np.stack(
+                [
+                    reader.preprocessing.image(image, str(case.image)).astype(np.float32)
+                    for case, (image, _) in zip(chunk, native, strict=True)
+                ]
+            )
+            y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
+            p = predictor.at_model_size(x)
+            for name, function in figures.items():
+                sums[name] += function(y, p) * len(chunk)
+            for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
+                scores.put(case, result)
+            if on_case is not None:
+                on_case(start + len(chunk), len(cases))
+    scores.legacy = {name: total / len(cases) for name, total in sums.items()}
+    scores.inference = cast(Treatment, predictor.describe())
+    return scores
+
+
+def score_folders(
+    predictions: Path,
+    masks: Path,
+    labels: LabelMap,
+    measures: Measures,
+    *,
+    mask_name: str = "{id}",
+    group: str | None = None,
+    image_folders: Sequence[Path | None] = (),
+    on_case: Callable[[int, int], None] | None = None,
+) -> tuple[CaseScores, list[str]]:
+    """Score a folder of predicted masks against a folder of reference masks.
+
+    Masks pair by file name; colours and values are read by the label map, the nearest colour
+    counts. Returns the scores and the names without a partner.
+
+    Parameters
+    ----------
+    mask_name : name of the reference that belongs to the prediction `{id}`.
+    group : regular expression for `Case.group`.
+    image_folders : where the images of the cases may be, for those who show them.
+    on_case : called with (done, total).
+
+    Raises
+    ------
+    DataError : no pair at all, or sizes that do not fit.
+    """
+    pairing = pair(
+        predictions, masks, mask_name=mask_name, group=group, image_suffixes=MASK_SUFFIXES
+    )
+    if not pairing.cases:
+        raise DataError(
+            "No prediction has a mask of the same name.",
+            f"Compare the file names with those in {masks}.",
+            str(predictions),
+        )
+    scores = CaseScores(labels, measures)
+
+    def score(case: Case) -> CaseResult:
+        reference = labels.encode(read_mask(case.mask), str(case.mask)).labels
+        prediction = labels.encode(read_mask(case.image), str(case.image)).labels
+        if prediction.shape != reference.shape:
+            check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
+            prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
+        return score_case(reference, prediction, len(labels.classes), measures)
+
+    with ThreadPoolExecutor() as pool:
+        for case, result in zip(pairing.cases, pool.map(score, pairing.cases), strict=True):
+            scores.put(case, result)
+            if on_case is not None:
+                on_case(len(scores.cases), len(pairing.cases))
+    scores.folders = {
+        "images_dir": _folder_of_images(image_folders, pairing.cases),
+        "masks_dir": str(masks.absolute()),
+        "predictions_dir": str(predictions.absolute()),
+    }
+    unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
+    return scores, unpaired
+
+
+def _folder_of_images(folders: Iterable[Path | None], cases: Iterable[Case]) -> str | None:
+    """The first of some folders that has the images of all cases, if one has."""
+    names = {case.id for case in cases}
+    for folder in folders:
+        if folder is not None and folder.is_dir():
+            stems = {path.stem for path in list_files(folder, IMAGE_SUFFIXES)}
+            if names <= stems:
+                return str(folder)
+    return None
+
+
+def prediction_writer(folder: Path, labels: LabelMap) -> Callable[[Case, NDArray[np.uint8]], None]:
+    """What writes the predicted class ids [H, W] of a case into a folder.
+
+    Indexed PNGs at the image's own size: pixel value = class id, palette = the classes' colours.
+    """
+
+    def write(case: Case, predicted: NDArray[np.uint8]) -> None:
+        write_png(folder / f"{case.id}.png", predicted, labels.palette)
+
+    return write

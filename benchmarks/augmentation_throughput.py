@@ -131,11 +131,12 @@ def our_batches(
 ) -> Generator[int, None, None]:
     """The batches of a training with this augmentation; yields how many samples each has."""
     experiment = Experiment.model_validate(SPLEEN)
-    policy = policy_of(experiment)
+    policy = policy_of(experiment.augmentation, experiment.trained_variants)
     assert policy is not None
     cases = pair(folder / "images", folder / "masks").cases
     reader = CaseReader(
-        Preprocessing.from_experiment(experiment), LabelMap.from_experiment(experiment)
+        Preprocessing.from_config(experiment.model, experiment.image, experiment.volume),
+        LabelMap.from_experiment(experiment),
     )
     plan = BatchPlan(len(cases), BATCH, steps=10**6)
     batches = BatchDataset(

@@ -172,7 +172,8 @@ def measure_pipeline(path: Path) -> Row:
         cases = find_splits(experiment).need("train")
         stop("splits_s")
         reader = CaseReader(
-            Preprocessing.from_experiment(experiment), LabelMap.from_experiment(experiment)
+            Preprocessing.from_config(experiment.model, experiment.image, experiment.volume),
+            LabelMap.from_experiment(experiment),
         )
         store = open_store(
             cases, reader, cache_bytes=CACHE_BYTES, cache_file=path.with_name("cache.bin")

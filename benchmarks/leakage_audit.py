@@ -24,13 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
-from flexseg.augment.offline import Multiplication, read_scaled, reader_of
+from flexseg.augment.multiplication import Multiplication
+from flexseg.augment.pairs import read_scaled
 from flexseg.augment.writing import mask_palette, write_image, write_mask
+from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Experiment, load
 from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splitting import divide, read_folder
+from flexseg.files.preprocess import Preprocessing
 
 CONFIG = """
 [model]
@@ -105,8 +108,10 @@ def plant(
     cases = {c.id: c for c in pair(folder / "train" / "images", folder / "train" / "masks").cases}
     done: set[tuple[str, str]] = set()
     for experiment in configs:
-        plan, reader = Multiplication.from_experiment(experiment), reader_of(experiment)
-        palette = mask_palette(LabelMap.from_experiment(experiment))
+        e, labels = experiment, LabelMap.from_experiment(experiment)
+        plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
+        reader = CaseReader(Preprocessing.from_config(e.model, e.image, e.volume), labels)
+        palette = mask_palette(labels)
         for base in chosen:
             scaled = read_scaled(reader, cases[base])
             for _, transform, draw in plan.draws(cases[base], scaled.labels):

@@ -10,10 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.config.infer import Infer3dConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
-from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
@@ -54,7 +54,7 @@ def copying(size: tuple[int, int], channels: int = 1, **volume: Any) -> Copying:
         None,  # type: ignore[arg-type]
         experiment.model,
         LabelMap.from_experiment(experiment),
-        Preprocessing.from_experiment(experiment),
+        preprocessing_of(experiment),
     )
     return Copying(package)
 

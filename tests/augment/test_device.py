@@ -99,7 +99,7 @@ def test_every_value_transform_has_its_other_half() -> None:
 
 def test_variants_are_the_same_on_both_engines() -> None:
     experiment = Experiment.model_validate(ALL_VARIANTS)
-    policy = VariantPolicy(variants_of(experiment))
+    policy = VariantPolicy(variants_of(experiment.variants))
     rng = np.random.default_rng(3)
     draws = [Draw(), *(variant.draw(rng, SIZE) for variant in policy.variants)]
     assert len(draws) == 1 + 1 + 1 + 3 + 1 + 4 + 2 + 1 + 2 + 1 + 1 + 1
@@ -158,7 +158,7 @@ def test_slots_hold_whatever_is_drawn() -> None:
     policies: list[Policy] = [
         RecipePolicy(config),
         RecipePolicy(AugmentationConfig()),
-        VariantPolicy(variants_of(Experiment.model_validate(ALL_VARIANTS))),
+        VariantPolicy(variants_of(Experiment.model_validate(ALL_VARIANTS).variants)),
     ]
     for policy in policies:
         slots = slots_of(policy, SIZE)

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config_parts import reader_of
 from flexseg.augment.multiplication import Multiplication
 from flexseg.augment.offline import MANIFEST, multiply
-from flexseg.augment.pairs import reader_of
 from flexseg.augment.writing import PairWriter, image_suffix, mask_palette
 from flexseg.cli import augment as _command  # noqa: F401 - registers it
 from flexseg.cli import main
@@ -321,7 +321,8 @@ def test_without_other_cases_nothing_can_be_held_out(config: Path, tmp_path: Pat
 
 def test_variants_of_one_name_are_made_once(config: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = ["augmentor.rotation=true", "augmentor.angles=[90, 90.0, 180]"]
-    plan = Multiplication.from_experiment(load(config, options).experiment)
+    e = load(config, options).experiment
+    plan = Multiplication.from_config(0, e.augmentation, e.variants)
     assert [v.prefix for v in plan.variants if "rot" in v.prefix] == ["rotated_90_", "rotated_180_"]
     assert "rotated_90_" in caplog.text
 
@@ -391,8 +392,8 @@ def test_debug_writer_survives_pickling_and_several_writers(config: Path, tmp_pa
     """`[generator] debug`: pairs under prefix and id, colours right whatever the order."""
     options = ["model.generator=true", "generator.debug=true", "image.color_order=BGR"]
     experiment = load(config, options).experiment
-    writer = PairWriter.from_experiment(experiment)
-    assert writer is not None
+    labels = LabelMap.from_experiment(experiment)
+    writer = PairWriter.from_config(experiment.generator, labels, "BGR")
     writer.prepare()
     writer = pickle.loads(pickle.dumps(writer))  # noqa: S301 - our own bytes
     rgb = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
@@ -405,8 +406,6 @@ def test_debug_writer_survives_pickling_and_several_writers(config: Path, tmp_pa
     np.testing.assert_array_equal(read_image(images / "hfliped_x.png"), rgb)
     deep = np.rint((rgb + 0.5) * 257)
     np.testing.assert_array_equal(read_image(images / "deep.png"), deep)
-    labels = LabelMap.from_experiment(experiment)
     np.testing.assert_array_equal(labels.encode(read_mask(masks / "deep.png")).labels, ids)
     writer.prepare()
     assert not files_of(images) and len(list(tmp_path.glob("generated_images_dir_*_bak"))) == 1
-    assert PairWriter.from_experiment(load(config).experiment) is None

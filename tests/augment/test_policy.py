@@ -19,6 +19,7 @@ from flexseg.augment.policy import (
     Augmenter,
     Draw,
     Move,
+    Policy,
     RecipePolicy,
     VariantPolicy,
     policy_of,
@@ -115,12 +116,12 @@ def test_as_many_variants_as_the_originals_have(
         + on["sharpening"]
         + on["brightening"]
     )
-    assert len(variants_of(experiment)) == expected
+    assert len(variants_of(experiment.variants)) == expected
 
 
 def test_variants_have_the_originals_names() -> None:
     """Section 6.4 of the description."""
-    assert [v.prefix for v in variants_of(Experiment.model_validate(EVERYTHING))] == [
+    assert [v.prefix for v in variants_of(Experiment.model_validate(EVERYTHING).variants)] == [
         "hfliped_",
         "vfliped_",
         "rotated_90_",
@@ -142,7 +143,7 @@ def test_variants_have_the_originals_names() -> None:
 
 
 def test_variants_do_what_their_names_say() -> None:
-    by_name = {v.prefix: v for v in variants_of(Experiment.model_validate(EVERYTHING))}
+    by_name = {v.prefix: v for v in variants_of(Experiment.model_validate(EVERYTHING).variants)}
     rng = np.random.default_rng(0)
     size = (64, 64)
     image, labels = random_image(size), random_labels(size, [0, 1, 2])
@@ -163,7 +164,7 @@ def test_variants_do_what_their_names_say() -> None:
 
 
 def test_original_and_variants_are_equally_probable() -> None:
-    variants = variants_of(Experiment.model_validate({"augmentor": {"shears": [0.1]}}))
+    variants = variants_of(Experiment.model_validate({"augmentor": {"shears": [0.1]}}).variants)
     policy = VariantPolicy(variants)
     rng, draws = np.random.default_rng(0), 6000
     counts = Counter(policy.draw(rng, LABELS).prefix for _ in range(draws))
@@ -175,7 +176,7 @@ def test_original_and_variants_are_equally_probable() -> None:
 
 POLICIES = {
     "recipe": recipe(**ALWAYS),
-    "variants": VariantPolicy(variants_of(Experiment.model_validate(EVERYTHING))),
+    "variants": VariantPolicy(variants_of(Experiment.model_validate(EVERYTHING).variants)),
 }
 
 
@@ -364,6 +365,10 @@ def test_moves_come_from_the_registry() -> None:
     assert step == Affine(((-1, 0, 5.0), (0, 1, 0.0)))
 
 
+def drawn(e: Experiment) -> Policy | None:
+    return policy_of(e.augmentation, e.trained_variants)
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
@@ -382,7 +387,7 @@ def test_moves_come_from_the_registry() -> None:
     ],
 )
 def test_which_policy_a_config_has(keys: dict[str, Any], expected: type) -> None:
-    assert type(policy_of(Experiment.model_validate(keys))) is expected
+    assert type(drawn(Experiment.model_validate(keys))) is expected
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
@@ -403,9 +408,9 @@ def test_values_without_a_scale_are_not_varied(tmp_path: Path, dtype: type) -> N
         ({}, False),
     ):
         experiment = Experiment.model_validate(sections)
-        refuse_unscaled(policy_of(experiment), experiment, [wide])
+        refuse_unscaled(drawn(experiment), experiment.image, (32, 32), [wide])
         if refused:
             with pytest.raises(DataError, match="range is unknown"):
-                refuse_unscaled(policy_of(experiment), experiment, [wide, hu])
+                refuse_unscaled(drawn(experiment), experiment.image, (32, 32), [wide, hu])
         else:
-            refuse_unscaled(policy_of(experiment), experiment, [wide, hu])
+            refuse_unscaled(drawn(experiment), experiment.image, (32, 32), [wide, hu])

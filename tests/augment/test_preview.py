@@ -90,7 +90,8 @@ def test_a_variant_sheet(tmp_path: Path, make_dataset: Callable[..., Path]) -> N
     written = preview.draw_preview(loaded, tmp_path / "out", cases=2)
     with Image.open(written) as one:
         small = one.size
-    assert Multiplication.from_experiment(loaded.experiment).per_case == 7
+    e = loaded.experiment
+    assert Multiplication.from_config(0, e.augmentation, e.variants).per_case == 7
     preview.draw_preview(loaded, tmp_path / "out", cases=3)
     with Image.open(written) as two:
         assert two.width == small[0] and two.height > small[1]

@@ -116,7 +116,7 @@ def test_any_number_of_threads_gives_the_same_batches(
 
 RECIPE = RecipePolicy(AugmentationConfig(enabled=True, noise=1.0, elastic=0.5))
 VARIANTS = VariantPolicy(
-    variants_of(Experiment.model_validate({"augmentor": {"deformation": True}}))
+    variants_of(Experiment.model_validate({"augmentor": {"deformation": True}}).variants)
 )
 
 

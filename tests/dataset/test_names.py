@@ -113,7 +113,7 @@ def test_every_name_of_our_own_augmenter_is_known() -> None:
         True,
     )  # fmt: skip
     experiment = Experiment.model_validate({"augmentor": augmentor | {"shears": [0.1, 0.25]}})
-    variants = variants_of(experiment)
+    variants = variants_of(experiment.variants)
     assert len(variants) > 15
     assert {base_name(f"{v.prefix}10003_spleen_26") for v in variants} == {"10003_spleen_26"}
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from config_parts import preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
@@ -443,7 +444,7 @@ def check_network_inputs(
     derive(folder, axes=cuts, intensity=Intensity.parse(window), bits=bits)
     config = initialize(folder / "out", folder / "project", size=32, neighbours=neighbours)[0]
     experiment = load(config, strict=True).experiment
-    preprocessing = Preprocessing.from_experiment(experiment)
+    preprocessing = preprocessing_of(experiment)
     assert slice_axes(preprocessing) == cuts
     reader = CaseReader(preprocessing, LabelMap.from_experiment(experiment))
     cases = {c.id: c for c in pair(folder / "out" / "images", folder / "out" / "masks").cases}
@@ -468,7 +469,7 @@ def test_values_as_stored_reach_the_network_as_stored(tmp_path: Path) -> None:
     derive(tmp_path, intensity=Intensity.parse("none"), bits=16)
     config = initialize(tmp_path / "out", tmp_path / "project", size=32)[0]
     loaded = load(config, ["image.window=[100, 2000]"])
-    preprocessing = Preprocessing.from_experiment(loaded.experiment)
+    preprocessing = preprocessing_of(loaded.experiment)
     assert (preprocessing.intensity, preprocessing.bits) == ("none", 16)
     inputs = network_inputs(tmp_path / "images" / "a.mha", preprocessing, SliceAxis("axial"))
     for i, pixels in enumerate(inputs):

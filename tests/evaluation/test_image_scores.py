@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
@@ -20,7 +21,6 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
-from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_metric, weighted_mean
 from flexseg.models.package import ModelPackage
@@ -127,7 +127,7 @@ class TestEvaluateModel:
             }
         )
         labels = LabelMap.from_experiment(experiment)
-        preprocessing = Preprocessing.from_experiment(experiment)
+        preprocessing = preprocessing_of(experiment)
         package = ModelPackage(
             _brightness_network(size, cut), experiment.model, labels, preprocessing
         )

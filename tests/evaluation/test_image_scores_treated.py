@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, pair
@@ -17,7 +18,6 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
-from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
@@ -53,7 +53,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([np.full((1, 1, 1, 1), 1 / 255, np.float32), np.zeros(1, np.float32)])
     labels = LabelMap.from_experiment(experiment)
-    preprocessing = Preprocessing.from_experiment(experiment)
+    preprocessing = preprocessing_of(experiment)
     predictor = Predictor(ModelPackage(model, experiment.model, labels, preprocessing))
     cases = pair(tmp_path / "images", tmp_path / "masks").cases
 

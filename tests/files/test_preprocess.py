@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.config import Experiment
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.preprocess import Preprocessing, resize
@@ -184,7 +185,7 @@ def test_color_converter_is_opencvs_on_bgr() -> None:
 def test_color_converter_that_is_none_is_a_config_error(name: str) -> None:
     experiment = Experiment.model_validate({"image": {"color_converter": name}})
     with pytest.raises(ConfigError) as caught:
-        Preprocessing.from_experiment(experiment)
+        preprocessing_of(experiment)
     assert caught.value.where == "[image] color_converter"
 
 
@@ -222,7 +223,7 @@ def test_from_experiment_and_dictionary_round_trip() -> None:
             "dataset": {"resize_interpolation": "cubic"},
         }
     )
-    p = Preprocessing.from_experiment(experiment)
+    p = preprocessing_of(experiment)
     assert (p.width, p.height, p.channels) == (96, 64, 1)
     assert (p.window, p.gamma, p.color_order) == ((-160, 240), 1.5, "BGR")
     assert (p.sharpening, p.interpolation) == (1, "cubic")
@@ -240,7 +241,7 @@ class TestVolumes:
     }  # fmt: skip
 
     def test_it_travels_with_the_weights(self) -> None:
-        p = Preprocessing.from_experiment(
+        p = preprocessing_of(
             Experiment.model_validate({"model": {"image_channels": 5}, "volume": self.KEYS})
         )
         found = p.as_dict()
@@ -258,7 +259,7 @@ class TestVolumes:
     def test_a_bad_intensity_is_a_config_error(self) -> None:
         experiment = Experiment.model_validate({"volume": {"intensity": "soft"}})
         with pytest.raises(ConfigError, match="'soft' is no window") as error:
-            Preprocessing.from_experiment(experiment)
+            preprocessing_of(experiment)
         assert error.value.where == "[volume] intensity"
 
     @quick

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from config_parts import preprocessing_of
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
-from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.pictures.viewer import niivue_problem
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
@@ -93,7 +93,7 @@ def _predictor(
         model,
         experiment.model,
         LabelMap.from_experiment(experiment),
-        Preprocessing.from_experiment(experiment),
+        preprocessing_of(experiment),
         threshold,
     )
     return Predictor(package, **keys)

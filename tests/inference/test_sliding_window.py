@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.config.infer import TiledInferConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
-from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, gaussian_weight, windows
 from flexseg.models.package import ModelPackage
@@ -111,7 +111,7 @@ class _Mean(Predictor):
             None,
             experiment.model,
             LabelMap.from_experiment(experiment),
-            Preprocessing.from_experiment(experiment),
+            preprocessing_of(experiment),
         )
         super().__init__(package)
 
@@ -236,7 +236,7 @@ def _convolutional(height: int, width: int) -> Predictor:
         model,
         experiment.model,
         LabelMap.from_experiment(experiment),
-        Preprocessing.from_experiment(experiment),
+        preprocessing_of(experiment),
     )
     return Predictor(package)
 

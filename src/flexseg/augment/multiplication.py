@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from flexseg.augment.geometric import GEOMETRIC
 from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, VariantPolicy, variants_of
+from flexseg.config.augmentation import AugmentationConfig, VariantSections
 from flexseg.config.findings import examples
-from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, DataError
 
@@ -44,17 +44,22 @@ class Multiplication:
     copies: int = 0
 
     @classmethod
-    def from_experiment(cls, experiment: Experiment, copies: int | None = None) -> Multiplication:
-        """What a config means.
+    def from_config(
+        cls,
+        seed: int,
+        recipe: AugmentationConfig,
+        variants: VariantSections,
+        copies: int | None = None,
+    ) -> Multiplication:
+        """What the sections on augmentation mean; an enabled recipe wins.
 
         Raises
         ------
-        ConfigError : it changes nothing, or `copies` is given without a recipe.
+        ConfigError : they change nothing, or `copies` is given without a recipe.
         """
-        seed = experiment.train.seed
-        if experiment.augmentation.enabled:
+        if recipe.enabled:
             count = DEFAULT_COPIES if copies is None else copies
-            return cls(seed, recipe=RecipePolicy(experiment.augmentation), copies=count)
+            return cls(seed, recipe=RecipePolicy(recipe), copies=count)
         if copies is not None:
             raise ConfigError(
                 "--copies counts draws of [augmentation], which this config does not enable; "
@@ -62,10 +67,10 @@ class Multiplication:
                 "Leave --copies out, or add --set augmentation.enabled=true.",
                 "--copies",
             )
-        variants = _distinct(variants_of(experiment))
-        if not variants:
+        distinct = _distinct(variants_of(variants))
+        if not distinct:
             _nothing("[augmentor]")
-        return cls(seed, variants)
+        return cls(seed, distinct)
 
     @property
     def policy(self) -> Policy:

@@ -12,19 +12,19 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flexseg import __version__
 from flexseg.augment.multiplication import ORIGINAL, Multiplication
-from flexseg.augment.pairs import read_scaled, reader_of
+from flexseg.augment.pairs import read_scaled
 from flexseg.augment.policy import refuse_unscaled
 from flexseg.augment.writing import mask_palette, write_image, write_mask
 from flexseg.batches.store import CaseReader
+from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, mask_stem
@@ -42,10 +42,6 @@ STATE = "augmentation.json"
 HEADER = ("file", "mask", "case", "group", "transform", "split")
 
 _MAX_ERRORS = 5
-_SECTIONS = (
-    "augmentor", "deformation", "distortion", "barrdistortion", "pincdistortion", "sharpening",
-    "brightening",
-)  # fmt: skip
 Row = tuple[str, ...]
 
 
@@ -94,28 +90,38 @@ def multiply(
     ConfigError, DataError : config or data are wrong; up to 5 bad files are told together.
     ResourceError : the folder cannot be written, or the disk is too small.
     """
-    experiment = loaded.experiment
-    if experiment.volume.neighbours:
+    e = loaded.experiment
+    if e.volume.neighbours:
         raise ConfigError(
             "Every copy would be turned another way than its neighbouring slices.",
             "Set [augmentation] enabled = true to augment in training, which turns whole stacks.",
             "[volume] neighbours",
         )
     output = output.absolute()
-    refuse_overlap({"--output": output}, input_paths(experiment, loaded.path))
-    plan = Multiplication.from_experiment(experiment, copies)
-    splits = _splits(experiment)
+    refuse_overlap({"--output": output}, input_paths(e, loaded.path))
+    plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants, copies)
+    splits = _splits(e)
     plan.refuse_equal_names(splits["train"])
-    refuse_unscaled(plan.policy, experiment, splits["train"])
-    writer = _CaseWriter(
-        output,
-        plan,
-        reader_of(experiment),
-        mask_palette(LabelMap.from_experiment(experiment)),
-        experiment.dataset.mask_name,
-    )
+    size = (e.model.image_height, e.model.image_width)
+    refuse_unscaled(plan.policy, e.image, size, splits["train"])
+    labels = LabelMap.from_experiment(e)
+    interpolation = e.dataset.resize_interpolation
+    preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
+    reader = CaseReader(preprocessing.single, labels, e.mask.unknown_colors)
+    writer = _CaseWriter(output, plan, reader, mask_palette(labels), e.dataset.mask_name)
     result = Multiplied(output, plan, cases={name: len(cases) for name, cases in splits.items()})
-    state = _state(experiment, plan, splits)
+    sections = ("augmentation",) if plan.recipe is not None else AUGMENTOR_SECTIONS
+    parameters = {
+        "seed": plan.seed,
+        "copies": plan.copies,
+        "preprocessing": preprocessing.as_dict(),
+        "labels": labels.as_dict(),
+        "unknown_colors": e.mask.unknown_colors,
+        "mask_name": e.dataset.mask_name,
+        "group": e.dataset.group,
+        **{name: getattr(e, name).model_dump(mode="json") for name in sections},
+    }
+    state = _state(parameters, splits)
     jobs = [(name, case) for name in SPLITS for case in splits.get(name, ())]
     done = _resume(output, state, plan)
     result.resumed = len(done)
@@ -127,7 +133,7 @@ def multiply(
     write_json(output / STATE, state)
     write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
     todo = [job for job in jobs if (job[0], job[1].id) not in done]
-    workers = experiment.dataset.workers if "dataset.workers" in loaded.sources else 0
+    workers = e.dataset.workers if "dataset.workers" in loaded.sources else 0
     _work(writer, todo, done, workers or os.cpu_count() or 1, on_case)
     rows = [row for name, case in jobs for row in done[name, case.id]]
     write_csv(output / MANIFEST, HEADER, rows)
@@ -158,21 +164,9 @@ def _splits(experiment: Experiment) -> dict[SplitName, tuple[Case, ...]]:
 
 
 def _state(
-    experiment: Experiment, plan: Multiplication, splits: dict[SplitName, tuple[Case, ...]]
-) -> dict[str, Any]:
-    """What the files of a folder depend on."""
-    sections = ("augmentation",) if plan.recipe is not None else _SECTIONS
-    config = experiment.model_dump(mode="json")
-    parameters = {
-        "seed": plan.seed,
-        "copies": plan.copies,
-        "preprocessing": Preprocessing.from_experiment(experiment).as_dict(),
-        "labels": LabelMap.from_experiment(experiment).as_dict(),
-        "unknown_colors": experiment.mask.unknown_colors,
-        "mask_name": experiment.dataset.mask_name,
-        "group": experiment.dataset.group,
-        **{name: config[name] for name in sections},
-    }
+    parameters: Mapping[str, object], splits: Mapping[SplitName, Sequence[Case]]
+) -> dict[str, object]:
+    """What the files of a folder depend on: settings and sources."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
     for name, cases in splits.items():
         for case in cases:
@@ -192,7 +186,7 @@ def _state(
 Done = dict[tuple[str, str], list[Row]]
 
 
-def _resume(output: Path, state: dict[str, Any], plan: Multiplication) -> Done:
+def _resume(output: Path, state: Mapping[str, object], plan: Multiplication) -> Done:
     """(split, case) -> manifest rows of what an earlier run with this state has finished."""
     try:
         earlier = read_json(output / STATE)

@@ -8,10 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
-from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
-from flexseg.files.preprocess import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,3 @@ def read_scaled(reader: CaseReader, case: Case) -> ScaledPair:
     )
     image = plain.image(pixels, str(case.image))
     return ScaledPair(image, p.labels(labels), pixels.dtype, p.window)
-
-
-def reader_of(experiment: Experiment) -> CaseReader:
-    """The reader of a config's cases; where the network sees stacks of slices, of single ones."""
-    return CaseReader(
-        Preprocessing.from_experiment(experiment).single,
-        LabelMap.from_experiment(experiment),
-        experiment.mask.unknown_colors,
-    )

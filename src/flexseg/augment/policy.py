@@ -17,8 +17,8 @@ from flexseg.augment.fields import Border, Interpolation, Size, warp
 from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import Adjustment, adjust
 from flexseg.batches.batch_plan import Pair
-from flexseg.config.augmentation import AugmentationConfig, RadialConfig
-from flexseg.config.schema import Experiment
+from flexseg.config.augmentation import AugmentationConfig, RadialConfig, VariantSections
+from flexseg.config.schema import ImageConfig
 from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
 from flexseg.files.images import stored_dtype
@@ -27,8 +27,8 @@ Range = tuple[float, float]
 
 _MIDDLE: Range = (0.3, 0.7)  # where random centres lie, as shares of width and height
 _FIRST_CENTER = 101  # number of the first centre in the originals' file names
-# Tells these random numbers from those that choose the cases of a batch (`data.batches`): with
-# one case per batch, each case would meet the same variant in every epoch.
+# Tells these random numbers from those that choose the cases of a batch (`BatchPlan`): with one
+# case per batch, each case would meet the same variant in every epoch.
 _STREAM = 1
 
 
@@ -80,7 +80,7 @@ class Augmenter:
     def batch(
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
     ) -> tuple[NDArray, NDArray[np.uint8]]:
-        """Images [B, H, W, C] and class ids [B, H, W], augmented; see `data.batches.Augment`."""
+        """Images [B, H, W, C] and class ids [B, H, W], augmented; see `batch_plan.Augment`."""
         draws = self.draws(pairs, epoch, position)
         done = [draw.apply(*pair) for draw, pair in zip(draws, pairs, strict=True)]
         return np.stack([image for image, _ in done]), np.stack([label for _, label in done])
@@ -145,9 +145,9 @@ class VariantPolicy:
         return [variant.draw(rng, size) for variant in self.variants]
 
 
-def variants_of(experiment: Experiment) -> tuple[Variant, ...]:
+def variants_of(sections: VariantSections) -> tuple[Variant, ...]:
     """The variants that [augmentor] and its sections describe, in the originals' order."""
-    a = experiment.augmentor
+    a = sections.augmentor
     hflip, vflip = Move("hflip"), Move("vflip")
     result = []
     if a.hflip:
@@ -172,13 +172,13 @@ def variants_of(experiment: Experiment) -> tuple[Variant, ...]:
             result.append(Variant(f"vflipped_{name}", (shear, vflip), "pixel"))
         if a.hflip and a.vflip:
             result.append(Variant(f"hvflipped_{name}", (shear, hflip, vflip), "pixel"))
-    return tuple(result + _warped(experiment) + _adjusted(experiment))
+    return tuple(result + _warped(sections) + _adjusted(sections))
 
 
-def _warped(experiment: Experiment) -> list[Variant]:
-    a, result = experiment.augmentor, []
+def _warped(sections: VariantSections) -> list[Variant]:
+    a, result = sections.augmentor, []
     if a.deformation:
-        d = experiment.deformation
+        d = sections.deformation
         for sigma in d.sigmoids:
             move = Move(
                 "deformation",
@@ -186,13 +186,13 @@ def _warped(experiment: Experiment) -> list[Variant]:
                     "alpha": d.alpha,
                     "sigma": sigma,
                     "strength": d.strength,
-                    "channels": experiment.model.image_channels,
+                    "channels": sections.channels,
                 },
             )
             name = f"deformed_alpha_{d.alpha:g}_sigmoid_{sigma:g}_"
             result.append(Variant(name, (move,), "edge"))
     if a.distortion:
-        t = experiment.distortion
+        t = sections.distortion
         for amount in t.distortions:
             move = Move("distortion", {"amount": amount, "sigma": t.gaussian_filter_rsigma})
             # The two words are the wrong way round in the originals; their tools' files are so.
@@ -202,9 +202,9 @@ def _warped(experiment: Experiment) -> list[Variant]:
             )
             result.append(Variant(name, (move,), "constant"))
     if a.barrdistortion:
-        result += _radial("barrdistorted", experiment.barrdistortion)
+        result += _radial("barrdistorted", sections.barrdistortion)
     if a.pincdistortion:
-        result += _radial("pincdistorted", experiment.pincdistortion)
+        result += _radial("pincdistorted", sections.pincdistortion)
     return result
 
 
@@ -222,14 +222,14 @@ def _radial(name: str, section: RadialConfig) -> list[Variant]:
     return variants
 
 
-def _adjusted(experiment: Experiment) -> list[Variant]:
-    a, result = experiment.augmentor, []
+def _adjusted(sections: VariantSections) -> list[Variant]:
+    a, result = sections.augmentor, []
     if a.sharpening:
-        k = experiment.sharpening.k
+        k = sections.sharpening.k
         sharpen = Adjustment("sharpening", {"k": k})
         result.append(Variant(f"sharpened_{k:g}_", adjustments=(sharpen,)))
     if a.brightening:
-        b = experiment.brightening
+        b = sections.brightening
         brighten = Adjustment("brightness", {"factor": b.alpha, "offset": b.beta})
         # The originals end this one without an underscore.
         result.append(Variant(f"brightened_{b.alpha:g}_{b.beta:g}", adjustments=(brighten,)))
@@ -350,19 +350,24 @@ def _within(rng: np.random.Generator, limits: Range) -> float:
     return float(rng.uniform(*limits))
 
 
-def refuse_unscaled(policy: Policy | None, experiment: Experiment, cases: Sequence[Case]) -> None:
+def refuse_unscaled(
+    policy: Policy | None, image: ImageConfig, size: Size, cases: Sequence[Case]
+) -> None:
     """Refuse to change the values of images whose scale is not known.
 
     The transforms of values work on 0..255. Integers without sign are brought there from their
     range, anything by `[image] window`; signed and real numbers without one stay as they are.
 
+    Parameters
+    ----------
+    size : [height, width] of the network.
+
     Raises
     ------
     DataError : names the first such image.
     """
-    if policy is None or experiment.image.window is not None:
+    if policy is None or image.window is not None:
         return
-    size = (experiment.model.image_height, experiment.model.image_width)
     if not any(draw.adjustments for draw in policy.extremes(size)):
         return
     for case in cases:
@@ -377,15 +382,14 @@ def refuse_unscaled(policy: Policy | None, experiment: Experiment, cases: Sequen
             )
 
 
-def policy_of(experiment: Experiment) -> Policy | None:
-    """The policy of a config, None where it does not augment.
+def policy_of(recipe: AugmentationConfig, variants: VariantSections | None) -> Policy | None:
+    """The policy of a training, None where it does not augment; an enabled recipe wins.
 
-    [augmentation] wins; without it, the originals' sections count where they did: in trainings
-    that draw random batches.
+    Parameters
+    ----------
+    variants : the originals' sections where they count, see `Experiment.trained_variants`.
     """
-    if experiment.augmentation.enabled:
-        return RecipePolicy(experiment.augmentation)
-    if experiment.model.generator and experiment.generator.augmentation:
-        variants = variants_of(experiment)
-        return VariantPolicy(variants) if variants else None
-    return None
+    if recipe.enabled:
+        return RecipePolicy(recipe)
+    drawn = variants_of(variants) if variants else ()
+    return VariantPolicy(drawn) if drawn else None

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from flexseg.augment.geometric import GEOMETRIC
 from flexseg.augment.multiplication import Multiplication, changing_draw, rng_for
-from flexseg.augment.pairs import ScaledPair, read_scaled, reader_of
+from flexseg.augment.pairs import ScaledPair, read_scaled
 from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, RecipePolicy
 from flexseg.batches.store import CaseReader
@@ -25,6 +25,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.files.display import distinct_color
+from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, set_aside, whole
 
 FILE_NAME = "augmentation_preview.png"
@@ -92,20 +93,23 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     ------
     ConfigError, DataError : config or data are wrong, or nothing augments.
     """
-    experiment = loaded.experiment
-    plan = Multiplication.from_experiment(experiment)
-    splits = find_splits(experiment, only=("train",))
+    e = loaded.experiment
+    plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
+    splits = find_splits(e, only=("train",))
     splits.raise_errors()
-    reader = reader_of(experiment)
+    labels = LabelMap.from_experiment(e)
+    interpolation = e.dataset.resize_interpolation
+    preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
+    reader = CaseReader(preprocessing.single, labels, e.mask.unknown_colors)
     chosen = _choose(reader, splits.need("train"), cases)
     blocks = []
     for case, pair in chosen:
-        if experiment.augmentation.enabled:
-            draws = _recipe_draws(experiment.augmentation, plan.seed, case, pair.labels)
+        if e.augmentation.enabled:
+            draws = _recipe_draws(e.augmentation, plan.seed, case, pair.labels)
         else:
             draws = ((what, draw) for _, what, draw in plan.draws(case, pair.labels))
         blocks.append((case.id, list(_tiles(pair, draws))))
-    sheet = _sheet(blocks, LabelMap.from_experiment(experiment))
+    sheet = _sheet(blocks, labels)
     path = make_folder(folder) / FILE_NAME
     set_aside(path)
     with whole(path) as part:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.config.schema import Experiment
+from flexseg.config.augmentation import GeneratorConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.files.images import MaskPixels
@@ -114,28 +114,24 @@ class PairWriter:
     color_order: str = "RGB"
 
     @classmethod
-    def from_experiment(cls, experiment: Experiment) -> PairWriter | None:
-        """The writer that a config asks for, None if it does not.
+    def from_config(
+        cls, generator: GeneratorConfig, labels: LabelMap, color_order: str
+    ) -> PairWriter:
+        """The writer into the folders of [generator].
 
         Raises
         ------
-        ConfigError : both folders are one.
+        ConfigError : both folders are one, or the masks' colours cannot be written.
         """
-        generator = experiment.generator
-        if not (experiment.model.generator and generator.augmentation and generator.debug):
-            return None
         if generator.generated_images_dir == generator.generated_masks_dir:
             raise ConfigError(
                 "Generated images and masks have the same names and the same folder.",
                 "Give each a folder of its own.",
                 "[generator] generated_images_dir, generated_masks_dir",
             )
-        return cls(
-            generator.generated_images_dir,
-            generator.generated_masks_dir,
-            tuple(mask_palette(LabelMap.from_experiment(experiment))),
-            experiment.image.color_order,
-        )
+        palette = tuple(mask_palette(labels))
+        folders = generator.generated_images_dir, generator.generated_masks_dir
+        return cls(*folders, palette, color_order)
 
     def prepare(self) -> None:
         """Make the folders; what earlier trainings wrote moves aside."""

@@ -156,7 +156,8 @@ def _short(value: Any) -> str:
 
 def _check_names(loaded: LoadedConfig) -> list[Finding]:
     """Model, sizes, losses, metrics and colours: what only their registries know."""
-    config = loaded.experiment.model
+    e = loaded.experiment
+    config = e.model
     findings = []
 
     def attempt(action: Callable[[], Any], where: str) -> None:
@@ -176,7 +177,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
     attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")
     for name in config.metrics:
         attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
-    attempt(partial(Preprocessing.from_experiment, loaded.experiment), "[image]")
+    attempt(lambda: Preprocessing.from_config(config, e.image, e.volume), "[image]")
     attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
     if not findings:
         findings += network_findings(loaded)
@@ -207,7 +208,9 @@ def _check_data(
         splits = find_splits(experiment)
         report.findings += splits.findings
         if report.exit_code == 0:
-            refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
+            policy = policy_of(experiment.augmentation, experiment.trained_variants)
+            size = (experiment.model.image_height, experiment.model.image_width)
+            refuse_unscaled(policy, experiment.image, size, splits.need("train"))
     except DataError as error:
         report.findings.append(Finding.of_error(error, "data"))
         return
@@ -245,7 +248,12 @@ def _examined(
     on_case: Callable[[int, int], None] | None,
 ) -> list[Look]:
     """What reading each of some cases as training would tells."""
-    preprocessing = Preprocessing.from_experiment(experiment)
+    preprocessing = Preprocessing.from_config(
+        experiment.model,
+        experiment.image,
+        experiment.volume,
+        experiment.dataset.resize_interpolation,
+    )
 
     def require(case: Case, image: NDArray) -> None:
         preprocessing.single.image(image[:2, :2], str(case.image))

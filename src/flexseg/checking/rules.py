@@ -83,7 +83,7 @@ def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case
     cases : for training, whose masks may show it; without them only the classes' names do.
     """
     experiment = loaded.experiment
-    if policy_of(experiment) is None:
+    if policy_of(experiment.augmentation, experiment.trained_variants) is None:
         return []
     section = "augmentation" if experiment.augmentation.enabled else "augmentor"
     used = [flip for flip in _WORDS if getattr(getattr(experiment, section), flip)]

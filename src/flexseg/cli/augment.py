@@ -62,14 +62,15 @@ def augment(
     if cases is not None and not preview:
         raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
     loaded = load_config(config, overrides, strict)
-    run_dir = loaded.experiment.train.run_dir
+    e = loaded.experiment
+    run_dir = e.train.run_dir
     if preview:
         from flexseg.augment.policy import policy_of
         from flexseg.augment.preview import draw_preview
 
         path = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
         say(f"written: {path}")
-        if policy_of(loaded.experiment) is None:
+        if policy_of(e.augmentation, e.trained_variants) is None:
             say(
                 "It shows what `flexseg augment` would write. A training with this config does not "
                 "augment: that takes [augmentation] enabled, or [model] generator."

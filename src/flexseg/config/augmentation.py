@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -174,3 +175,22 @@ class AugmentationConfig(Section):
     )
     brightness: Probability = Field(0.15, description="Multiply all values.")
     brightness_factor: AmountRange = Field((0.75, 1.25), description="Factors.")
+
+
+@dataclass(frozen=True)
+class VariantSections:
+    """The originals' way of augmentation: [augmentor] and the sections of its transforms.
+
+    Attributes
+    ----------
+    channels : of the images; their elastic deformation depends on it.
+    """
+
+    augmentor: AugmentorConfig
+    deformation: DeformationConfig
+    distortion: DistortionConfig
+    barrdistortion: RadialConfig
+    pincdistortion: RadialConfig
+    sharpening: SharpeningConfig
+    brightening: BrighteningConfig
+    channels: int

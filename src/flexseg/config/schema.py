@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from flexseg.config.augmentation import (
+    AUGMENTOR_SECTIONS,
     AugmentationConfig,
     AugmentorConfig,
     BrighteningConfig,
@@ -27,6 +28,7 @@ from flexseg.config.augmentation import (
     GeneratorConfig,
     RadialConfig,
     SharpeningConfig,
+    VariantSections,
 )
 from flexseg.config.base import (
     Color,
@@ -327,7 +329,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _pairs_can_be_written(self) -> Experiment:
-        writes = self.model.generator and self.generator.augmentation and self.generator.debug
+        writes = self.trained_variants is not None and self.generator.debug
         on_device = self.augmentation.augment_on == "device" and not self.augmentation.enabled
         if writes and on_device:
             raise ValueError(
@@ -335,6 +337,17 @@ class Experiment(Section):
                 "augmentation.augment_on = 'device' makes them on the device"
             )
         return self
+
+    @property
+    def variants(self) -> VariantSections:
+        """The sections of the originals' augmentation."""
+        sections = {name: getattr(self, name) for name in AUGMENTOR_SECTIONS}
+        return VariantSections(**sections, channels=self.model.image_channels)
+
+    @property
+    def trained_variants(self) -> VariantSections | None:
+        """`variants` where they count in a training: if it draws random batches."""
+        return self.variants if self.model.generator and self.generator.augmentation else None
 
     @property
     def is_binary(self) -> bool:

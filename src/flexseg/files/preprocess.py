@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.schema import Experiment
+from flexseg.config.infer import VolumeConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import ImageConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 
@@ -55,24 +57,33 @@ class Preprocessing:
     neighbours: int = 0
 
     @classmethod
-    def from_experiment(cls, experiment: Experiment) -> Preprocessing:
-        """The preprocessing that a config describes.
+    def from_config(
+        cls,
+        model: ModelConfig,
+        image: ImageConfig,
+        volume: VolumeConfig,
+        interpolation: str = "auto",
+    ) -> Preprocessing:
+        """The preprocessing that sections of a config describe.
+
+        Parameters
+        ----------
+        interpolation : `[dataset] resize_interpolation`.
 
         Raises
         ------
         ConfigError : a bad colour converter or intensity.
         """
-        image, volume = experiment.image, experiment.volume
         if image.color_converter is not None:
             _conversion_code(image.color_converter)
         if volume.intensity is not None:
             Intensity.parse(volume.intensity, "[volume] intensity")
         return cls(
-            experiment.model.image_width,
-            experiment.model.image_height,
-            experiment.model.image_channels,
+            model.image_width,
+            model.image_height,
+            model.image_channels,
             image.color_order,
-            experiment.dataset.resize_interpolation,
+            interpolation,
             image.window,
             image.color_converter,
             image.gamma,

@@ -42,8 +42,10 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     # Codes are no part of the weights either, but a class keeps those that it was trained with.
     labels = LabelMap.from_experiment(loaded.experiment)
     package = replace(package, labels=package.labels.with_codes(labels))
-    preprocessing = Preprocessing.from_experiment(loaded.experiment)
-    _warn_of_differences(package, loaded.experiment.model, labels, preprocessing)
+    e = loaded.experiment
+    interpolation = e.dataset.resize_interpolation
+    preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
+    _warn_of_differences(package, e.model, labels, preprocessing)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
         return replace(package, threshold=threshold(loaded.experiment))

@@ -48,7 +48,12 @@ class ModelPackage:
             build_model(experiment.model, search),
             experiment.model,
             LabelMap.from_experiment(experiment),
-            Preprocessing.from_experiment(experiment),
+            Preprocessing.from_config(
+                experiment.model,
+                experiment.image,
+                experiment.volume,
+                experiment.dataset.resize_interpolation,
+            ),
             threshold(experiment),
         )
 

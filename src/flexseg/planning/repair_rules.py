@@ -193,7 +193,9 @@ def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
         why = f"it would lay {a} where {b} is, which is another class"
         draft.set("augmentation", flip, 0.0, why)
     try:
-        refuse_unscaled(RecipePolicy(draft.result.augmentation), draft.result, cases)
+        e = draft.result
+        size = (e.model.image_height, e.model.image_width)
+        refuse_unscaled(RecipePolicy(e.augmentation), e.image, size, cases)
     except DataError:
         why = "the range of the images' values is unknown; set [image] window to vary them"
         for key in _OF_VALUES:

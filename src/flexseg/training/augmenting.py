@@ -18,6 +18,7 @@ from flexseg.augment.writing import PairWriter
 from flexseg.batches.batch_plan import Augment, Pair
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
 from flexseg.training.supervision import DeeplySupervised
 
 Place = Literal["workers", "device"]
@@ -47,15 +48,23 @@ class WritingAugmenter:
 
 def augmenter_of(experiment: Experiment) -> Augment | None:
     """What makes the batches of a training, None where the config does not augment."""
-    policy = policy_of(experiment)
+    policy = policy_of(experiment.augmentation, experiment.trained_variants)
     if policy is None:
         return None
     augmenter = Augmenter(policy, experiment.train.seed)
     if place_of(experiment) == "device":
         size = (experiment.model.image_height, experiment.model.image_width)
         return DeviceAugmenter(augmenter, slots_of(policy, size))
-    writer = None if experiment.augmentation.enabled else PairWriter.from_experiment(experiment)
-    return augmenter if writer is None else WritingAugmenter(augmenter, writer)
+    if not _writes_pairs(experiment):
+        return augmenter
+    labels = LabelMap.from_experiment(experiment)
+    writer = PairWriter.from_config(experiment.generator, labels, experiment.image.color_order)
+    return WritingAugmenter(augmenter, writer)
+
+
+def _writes_pairs(experiment: Experiment) -> bool:
+    drawn = experiment.trained_variants is not None and not experiment.augmentation.enabled
+    return drawn and experiment.generator.debug
 
 
 def place_of(experiment: Experiment) -> Place:
@@ -68,7 +77,7 @@ def place_of(experiment: Experiment) -> Place:
     place = experiment.augmentation.augment_on
     if place != "auto":
         return place
-    if not experiment.augmentation.enabled and PairWriter.from_experiment(experiment):
+    if _writes_pairs(experiment):
         return "workers"
     return "device" if backend.accelerator() is not None else "workers"
 

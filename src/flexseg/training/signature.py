@@ -23,7 +23,12 @@ def signature_of(experiment: Experiment, cases: tuple[Case, ...], precision: str
     """Name -> value in plain JSON; equal for two runs of which one can go on with the other."""
     model = experiment.model.model_dump(mode="json", exclude={"show_summary"})
     train = experiment.train
-    preprocessing = Preprocessing.from_experiment(experiment).as_dict()
+    preprocessing = Preprocessing.from_config(
+        experiment.model,
+        experiment.image,
+        experiment.volume,
+        experiment.dataset.resize_interpolation,
+    ).as_dict()
     signature = {
         **{f"model.{key}": value for key, value in model.items()},
         BATCH_SIZE: train.batch_size,
@@ -52,7 +57,7 @@ def signature_of(experiment: Experiment, cases: tuple[Case, ...], precision: str
 
 def _augmentation(experiment: Experiment) -> dict[str, Any]:
     """What says how samples are augmented; where it is done may change."""
-    if policy_of(experiment) is None:
+    if policy_of(experiment.augmentation, experiment.trained_variants) is None:
         return {}
     names = ("augmentation",) if experiment.augmentation.enabled else AUGMENTOR_SECTIONS
     return {

@@ -80,7 +80,9 @@ def checked_splits(experiment: Experiment, given: Splits | None = None) -> Split
     """The splits for training. Raises DataError on the first error that was found."""
     splits = given or find_splits(experiment, only=("train", "valid"))
     splits.raise_errors()
-    refuse_unscaled(policy_of(experiment), experiment, splits.need("train"))
+    policy = policy_of(experiment.augmentation, experiment.trained_variants)
+    size = (experiment.model.image_height, experiment.model.image_width)
+    refuse_unscaled(policy, experiment.image, size, splits.need("train"))
     splits.log()
     return splits
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from config_parts import preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.cases import Case, pair
@@ -33,7 +34,6 @@ from flexseg.evaluation.postprocessing.steps import (
 )
 from flexseg.evaluation.postprocessing.tuning import Tuned, tune
 from flexseg.files.images import write_png
-from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.ensemble import EnsemblePredictor
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
@@ -125,7 +125,7 @@ def _package(loaded: LoadedConfig, channels: int, threshold: float) -> ModelPack
         kernel[0, 0, 0, 1] = kernel[0, 0, 1, 2] = 1 / 255
     layer.set_weights([kernel.astype(np.float32), np.array(bias, np.float32)])
     e = loaded.experiment
-    parts = LabelMap.from_experiment(e), Preprocessing.from_experiment(e)
+    parts = LabelMap.from_experiment(e), preprocessing_of(e)
     return ModelPackage(model, e.model, *parts, threshold)
 
 

@@ -526,6 +526,21 @@ def test_import_is_light() -> None:
     assert (result.stdout, result.stderr) == ("[]\n[]\n", "")
 
 
+def test_the_guide_works(
+    config: Path, images: dict[str, NDArray], tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "images").rename(config.parent / "scans")
+    (config.parent / "scans" / "a_rgb.png").rename(config.parent / "scans" / "a.png")
+    monkeypatch.chdir(config.parent)
+    guide = (Path(__file__).parents[1] / "docs/how-to/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, Any] = {}
+    exec("\n".join(blocks), names)  # noqa: S102 - it is ours
+    assert read_image(config.parent / "mask.png").shape[:2] == (40, 50)
+    assert names["area"] == names["p"].pixels_per_class["disc"]
+
+
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
         flexseg.Modell  # noqa: B018

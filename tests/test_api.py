@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
@@ -371,50 +370,6 @@ class TestSeveral:
 
     def test_none(self, model: flexseg.Model) -> None:
         assert list(model.predict([])) == []
-
-
-class TestPrediction:
-    @pytest.fixture
-    def found(self, model: flexseg.Model) -> flexseg.Prediction:
-        return model.predict(blobs(20, 30, 3), spacing=0.5)
-
-    def test_is_an_array(self, found: flexseg.Prediction) -> None:
-        assert found.shape == (20, 30) and found.ndim == 2 and len(found) == 20
-        assert found.dtype == np.uint8
-        np.testing.assert_array_equal(found[3:5, 1], found.labels[3:5, 1])
-        assert np.asarray(found) is found.labels
-        assert np.array(found, np.float32).dtype == np.float32
-        np.testing.assert_array_equal(found == 2, found.labels == 2)
-        np.testing.assert_array_equal(found + 1, found.labels + 1)
-        assert found.pixels_per_class == {
-            name: int((found.labels == i).sum())
-            for i, name in enumerate(("background", "disc", "square"))
-        }
-
-    def test_knows_classes_and_spacing(self, found: flexseg.Prediction) -> None:
-        assert [c.name for c in found.classes] == ["background", "disc", "square"]
-        assert found.spacing == (0.5, 0.5)
-        assert repr(found).startswith("Prediction('array', 20 x 30: disc ")
-        with Image.open(io.BytesIO(found._repr_png_())) as image:
-            assert image.size == (30, 20)
-
-    def test_saved_as_png_and_npy(self, found: flexseg.Prediction, tmp_path: Path) -> None:
-        path = found.save(tmp_path / "new" / "m.png")
-        with Image.open(path) as image:
-            assert image.getpalette()[:9] == [0, 0, 0, 0, 255, 0, 255, 0, 0]
-            np.testing.assert_array_equal(np.asarray(image), found.labels)
-        np.testing.assert_array_equal(np.load(found.save(str(tmp_path / "m.npy"))), found.labels)
-
-    def test_nothing_is_overwritten(self, found: flexseg.Prediction, tmp_path: Path) -> None:
-        (tmp_path / "m.png").write_text("mine")
-        found.save(tmp_path / "m.png")
-        (earlier,) = tmp_path.glob("m.png_*_bak")
-        assert earlier.read_text() == "mine"
-
-    @pytest.mark.parametrize("name", ["m.jpg", "m.nii.gz", "m"])
-    def test_other_formats(self, found: flexseg.Prediction, tmp_path: Path, name: str) -> None:
-        with pytest.raises(flexseg.ConfigError, match=r"Choose \.png, \.npy"):
-            found.save(tmp_path / name)
 
 
 class TestLoad:

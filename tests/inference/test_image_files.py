@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.infer import InferConfig
-from flexseg.config.load import load
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.commands import infer as infer_config
 from flexseg.inference.image_files import images_of, infer_images, targets_for
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
-from flexseg.models.package import ModelPackage
 
 Make = Callable[..., Predictor]
 PALETTE = [10, 20, 30, 0, 0, 255, 255, 128, 0]
@@ -301,53 +298,3 @@ class TestTargets:
         config = InferConfig(output_dir=tmp_path / "out", **keys)
         targets = targets_for(config, binary=binary, colorize=colorize)
         assert [folder.name for folder in targets.folders()] == expected
-
-
-CONFIG = """
-[model]
-model = "UNet"
-image_width = 16
-image_height = 16
-num_classes = 3
-num_layers = 2
-base_filters = 4
-
-[train]
-precision = "float32"
-
-[infer]
-output_dir = "out"
-"""
-
-
-class TestFromConfig:
-    @pytest.fixture
-    def config(self, tmp_path: Path) -> Path:
-        path = tmp_path / "config.toml"
-        path.write_text(CONFIG, encoding="utf-8")
-        return path
-
-    def test_predicts_with_the_trained_weights(self, config: Path, images: Path) -> None:
-        loaded = load(config)
-        weights = loaded.experiment.train.model_dir / "best_model.h5"
-        weights.parent.mkdir()
-        package = ModelPackage.create(loaded.experiment)
-        package.save(weights, {})
-        result = infer_config(loaded, images)
-        assert result.folders[0] == config.parent / "out"
-        named = [("a.png", np.asarray(Image.open(images / "a.png")))]
-        predictor = Predictor(package)
-        ((_, _, p),) = predictor.probabilities(named)
-        with Image.open(config.parent / "out" / "a.png") as mask:
-            np.testing.assert_array_equal(np.asarray(mask), predictor.labels(p))
-
-    def test_without_weights(self, config: Path, images: Path) -> None:
-        with pytest.raises(DataError, match="no such weight file"):
-            infer_config(load(config), images)
-        assert not (config.parent / "out").exists()
-
-    def test_without_images(self, config: Path) -> None:
-        with pytest.raises(ConfigError, match="nothing to predict"):
-            infer_config(load(config))
-        with pytest.raises(ConfigError, match="no such file or folder"):
-            infer_config(load(config), config.parent / "absent")

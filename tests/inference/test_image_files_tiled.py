@@ -13,17 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-import flexseg.cli.tiled_infer
-from flexseg.config import LoadedConfig, load
-from flexseg.errors import ConfigError
 from flexseg.files.images import read_image
-from flexseg.inference.commands import tiled_infer
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets, picture_factor
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.models.package import ModelPackage
-from support import flexseg
 
 Make = Callable[..., Predictor]
 SIZE = (75, 110)
@@ -180,101 +174,3 @@ class TestPictures:
             )
         colors = read_image(tmp_path / "c" / "a.png")
         np.testing.assert_array_equal((colors == (255, 128, 0)).all(axis=-1), small == 2)
-
-
-CONFIG = """
-[model]
-model = "UNet"
-image_width = 32
-image_height = 16
-num_classes = {classes}
-num_layers = 2
-base_filters = 4
-{activation}
-
-[train]
-precision = "float32"
-
-[infer]
-output_dir = "out"
-images_dir = "images"
-"""
-
-
-class TestFromConfig:
-    @pytest.fixture
-    def loaded(self, tmp_path: Path, images: Path) -> Callable[..., LoadedConfig]:
-        """A config with weights."""
-
-        def make(*overrides: str, classes: int = 3) -> LoadedConfig:
-            path = tmp_path / "config.toml"
-            activation = 'loss = "bce_dice_loss"' if classes == 1 else ""
-            text = CONFIG.format(classes=classes, activation=activation)
-            path.write_text(text, encoding="utf-8")
-            loaded = load(path, overrides)
-            weights = loaded.experiment.train.model_dir / "best_model.h5"
-            weights.parent.mkdir(exist_ok=True)
-            if not weights.exists():
-                ModelPackage.create(loaded.experiment).save(weights, {})
-            return loaded
-
-        return make
-
-    def test_images_of_infer_and_folders_of_its_own(
-        self, loaded: Callable[..., LoadedConfig], tmp_path: Path
-    ) -> None:
-        config = loaded("tiledinfer.probabilities=True", "tiledinfer.split_size=40")
-        result = tiled_infer(config)
-        names = ["predictions_tiled", "predictions_tiled_merged", "predictions_tiled_probabilities"]
-        assert [folder.name for folder in result.folders] == names
-        summary = json.loads((tmp_path / names[0] / "predictions.json").read_text())
-        assert summary["windows"] == {"width": 40, "height": 20, "overlap": 4}
-        assert sorted(result.files) == ["a.png", "b.tif"]
-
-    def test_threshold_of_its_own(self, loaded: Callable[..., LoadedConfig]) -> None:
-        low = tiled_infer(loaded("tiledinfer.threshold=0", classes=1))
-        high = tiled_infer(loaded("tiledinfer.threshold=255", classes=1))
-        assert list(low.files["a.png"].values()) == [0, SIZE[0] * SIZE[1]]
-        assert list(high.files["a.png"].values()) == [SIZE[0] * SIZE[1], 0]
-
-    def test_errors(self, loaded: Callable[..., LoadedConfig], tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="would share 16 pixels"):
-            tiled_infer(loaded("tiledinfer.overlapping=8"))
-        with pytest.raises(ConfigError, match="no such file or folder"):
-            tiled_infer(loaded(), tmp_path / "absent")
-        config = loaded(f"tiledinfer.merged_dir={tmp_path / 'predictions_tiled'}")
-        with pytest.raises(ConfigError, match=r"\[tiledinfer\] output_dir and \[tiledinfer\]"):
-            tiled_infer(config)
-        assert not (tmp_path / "predictions_tiled").exists()
-
-    def test_command(
-        self, loaded: Callable[..., LoadedConfig], images: Path, tmp_path: Path
-    ) -> None:
-        config, source = loaded().path, images / "b.tif"
-        assert flexseg("tiled-infer", config, "-i", source, "-o", tmp_path / "x") == 0
-        assert _read(tmp_path / "x" / "b.png").shape == (90, 64)
-        (images / "a.png").write_bytes(b"damaged")
-        assert flexseg("tiled-infer", config) == 3
-
-    def test_an_old_config_says_what_changed(
-        self,
-        loaded: Callable[..., LoadedConfig],
-        tmp_path: Path,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        loaded()
-        old = tmp_path / "old.config"
-        old.write_text(
-            '[model]\nmodel = "TensorFlowFlexUNet"\nimage_width = 32\nimage_height = 16\n'
-            "num_classes = 3\nnum_layers = 2\nbase_filters = 4\n[train]\n"
-            'model_dir = "./models"\n[tiledinfer]\nimages_dir = "./images"\n'
-            'output_dir = "./tiles"\nsplit_size = 64\noverlapping = 4\nbitwise_blending = True\n'
-        )
-        config = load(old)
-        codes = [finding.code for finding in config.findings]
-        assert "tiledinfer-changes" in codes and "dead-key" in codes
-        with caplog.at_level("INFO", logger="flexseg"):
-            result = tiled_infer(config)
-        assert "The originals squeeze" in caplog.text
-        assert result.folders[0] == tmp_path / "tiles"
-        assert _read(tmp_path / "tiles" / "a.png").shape == SIZE

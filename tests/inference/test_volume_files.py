@@ -11,25 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from PIL import Image
 
 import flexseg.cli.infer3d  # noqa: F401 - adds the command
 from flexseg.cli import main
 from flexseg.config.infer import Infer3dConfig
 from flexseg.config.load import load
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import ConfigError
 from flexseg.files.images import read_image
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.commands import infer3d
-from flexseg.inference.pictures import viewer
-from flexseg.inference.results import volume_outputs
 from flexseg.inference.volume_files import looks_like_labels
 from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
-from flexseg.inference.volume_sources import holds_volumes, volume_cases
+from flexseg.inference.volume_sources import volume_cases
 from volume_models import (
     ORIENTATIONS,
     SIZE,
@@ -292,40 +288,6 @@ def test_what_looks_like_labels(values: list[float], alike: bool) -> None:
     assert looks_like_labels(array) == alike
 
 
-class TestNames:
-    def test_are_unique(self, tmp_path: Path) -> None:
-        for name in ("x/t1.nii.gz", "y/t1.nii.gz", "y/t1.mha", "t2.nii"):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).touch()
-        cases = volume_cases(tmp_path, tmp_path / "out")
-        assert {str(c.path.relative_to(tmp_path)): (c.name, c.folder) for c in cases} == {
-            "t2.nii": ("t2", "t2.nii"),
-            "x/t1.nii.gz": ("x_t1", "x_t1"),
-            "y/t1.mha": ("t1.mha", "t1.mha"),
-            "y/t1.nii.gz": ("y_t1", "y_t1"),
-        }
-
-    def test_what_is_predicted_as_volumes(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
-        assert holds_volumes(volumes)
-        assert holds_volumes(volumes / "a.nii.gz")
-        images = tmp_path / "images"
-        images.mkdir()
-        Image.new("L", (4, 4)).save(images / "a.png")
-        np.save(images / "b.npy", np.zeros((4, 4, 3)))
-        assert not holds_volumes(images)
-        assert not holds_volumes(images / "b.npy")
-        assert not holds_volumes(tmp_path / "none")
-        (images / "v.mha").touch()
-        assert not holds_volumes(images)
-        assert "1 volumes beside the images are not predicted: v.mha" in caplog.text
-
-    def test_series_folder(self, shared: Path) -> None:
-        folder = shared / "data" / "dicom" / "hippo_study1"
-        assert holds_volumes(folder)
-        [case] = volume_cases(folder, Path("out"))
-        assert case.name == "hippo_study1"
-
-
 class TestConfig:
     @pytest.fixture
     def write(self, tmp_path: Path) -> Any:
@@ -392,55 +354,12 @@ class TestConfig:
         with pytest.raises(ConfigError, match=r"\[infer3d\] output_dir"):
             load(write('[infer3d]\nimages_dir = "p/x"\noutput_dir = "p"\n', "c.toml"))
 
-    @pytest.mark.usefixtures("niivue_bundle")
-    def test_run_of_a_config(self, write: Any, volumes: Path, monkeypatch: Any) -> None:
-        predictor = copying(SIZE, intensity=WINDOW)
-        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
-        path = write('[infer3d]\nimages_dir = "volumes"\n', "c.toml")
-        result = infer3d(load(path))
-        assert result.folders[0] == path.parent / "predictions_3d"
-        assert sorted(p.name for p in (result.folders[0] / "previews").iterdir()) == [
-            "a.html", "a.png", "b.html", "b.png", "c.html", "c.png",
-        ]  # fmt: skip
-        seen: list[tuple[float, int]] = []
-        infer3d(
-            load(path), volumes / "a.nii.gz", path.parent / "o", on_volume=lambda *x: seen.append(x)
-        )
-        assert seen == [(0.25, 1), (0.5, 1), (0.75, 1), (1, 1), (1, 1)]
-        assert (path.parent / "o" / "labels" / "a.nii.gz").exists()
-
-    def test_installation_without_the_viewers_library(
-        self, write: Any, volumes: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """It costs the viewer alone, and is told once."""
-        predictor = copying(SIZE, intensity=WINDOW)
-        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
-        monkeypatch.setattr(viewer, "_NIIVUE", volumes / "absent.js")
-        volume_outputs.has_viewer.cache_clear()
-        result = infer3d(load(write('[infer3d]\nimages_dir = "volumes"\n', "c.toml")))
-        volume_outputs.has_viewer.cache_clear()
-        assert sorted(p.name for p in (result.folders[0] / "previews").iterdir()) == [
-            "a.png", "b.png", "c.png",
-        ]  # fmt: skip
-        assert [r for r in caplog.messages if "NiiVue" in r] == [str(viewer.niivue_problem())]
-        assert "tools/niivue.py" in caplog.text
-
-    def test_nothing_to_predict(self, write: Any, tmp_path: Path) -> None:
-        loaded = load(write("[infer3d]\n", "c.toml"))
-        with pytest.raises(ConfigError, match="nothing to predict"):
-            infer3d(loaded)
-        with pytest.raises(ConfigError, match="no such file or folder"):
-            infer3d(loaded, tmp_path / "none")
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="no volume"):
-            infer3d(loaded, tmp_path / "empty")
-
 
 class TestCommands:
     @pytest.fixture
     def config(self, tmp_path: Path, monkeypatch: Any) -> Path:
         predictor = copying(SIZE, intensity=WINDOW)
-        monkeypatch.setattr("flexseg.inference.commands.make_predictor", lambda loaded: predictor)
+        monkeypatch.setattr("flexseg.inference.configured.make_predictor", lambda loaded: predictor)
         path = tmp_path / "c.toml"
         path.write_text('[infer3d]\nimages_dir = "volumes"\npreviews = []\n')
         return path

@@ -23,7 +23,7 @@ def demo(
     from flexseg.dataset.statistics import draw_statistics
     from flexseg.demo import write_demo
     from flexseg.evaluation.trained_images import evaluate
-    from flexseg.inference.commands import infer
+    from flexseg.inference.configured import infer
     from flexseg.outputs import set_aside
     from flexseg.training.trainer import Training
 

@@ -43,7 +43,7 @@ def infer(
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
     select_backend(backend)
-    from flexseg.inference import commands
+    from flexseg.inference import configured
     from flexseg.inference.volume_sources import holds_volumes
 
     loaded = load_config(config, overrides, strict, repair)
@@ -51,9 +51,9 @@ def infer(
     volumes = place is not None and holds_volumes(place)
     with progress("Predicting") as on_file:
         outcome = (
-            commands.infer3d(loaded, place, output, on_volume=on_file)
+            configured.infer3d(loaded, place, output, on_volume=on_file)
             if volumes
-            else commands.infer(loaded, source, output, on_file)
+            else configured.infer(loaded, source, output, on_file)
         )
     report(outcome, "volume" if volumes else "image")
 

@@ -51,11 +51,11 @@ def infer3d(
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
     select_backend(backend)
-    from flexseg.inference import commands
+    from flexseg.inference import configured
 
     loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_volume:
-        outcome = commands.infer3d(
+        outcome = configured.infer3d(
             loaded, source, output, series=series, channel=channel, on_volume=on_volume
         )
     report(outcome, "volume")

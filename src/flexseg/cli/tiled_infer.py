@@ -36,9 +36,9 @@ def tiled_infer(
 ) -> None:
     """Predict images larger than the network by overlapping windows, at full resolution."""
     select_backend(backend)
-    from flexseg.inference import commands
+    from flexseg.inference import configured
 
     loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_image:
-        outcome = commands.tiled_infer(loaded, source, output, on_image)
+        outcome = configured.tiled_infer(loaded, source, output, on_image)
     report(outcome, "image")

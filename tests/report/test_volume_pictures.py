@@ -70,9 +70,7 @@ def _slice(
         "reference": _write(folder / "r.nii.gz", truth, spacing, "RAS"),
         "prediction": _write(folder / "p.nii.gz", np.roll(truth, 1, axis=2), spacing, "ASL"),
     } | given
-    found = volume_slice(
-        files["image"], files["reference"], files["prediction"], LABELS, None, own=True
-    )
+    found = volume_slice(files["image"], files["reference"], files["prediction"], LABELS, own=True)
     assert found is not None
     return found
 
@@ -125,7 +123,7 @@ def test_without_an_image_the_labels_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_to_show() -> None:
-    assert volume_slice(None, None, None, LABELS, None, own=True) is None
+    assert volume_slice(None, None, None, LABELS, own=True) is None
 
 
 def test_another_grid_is_refused(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import ModelConfig
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, Statistic, classes_with_few
 from flexseg.evaluation.summary import Treatment
 from flexseg.report.structure import CardSection, Evaluation, Report
@@ -23,12 +24,27 @@ _LEAKS = (
 )
 
 
-def headline(report: Report, experiment: Experiment | None) -> str:
+@dataclass(frozen=True)
+class Trained:
+    """What the config of a training says to readers.
+
+    Attributes
+    ----------
+    window : intensities that images are read in; None: all.
+    group : what tells the patient of a case; None: nothing.
+    """
+
+    model: ModelConfig
+    window: tuple[float, float] | None
+    group: str | None
+
+
+def headline(report: Report, trained: Trained | None) -> str:
     """The result in one or two sentences."""
     e = report.evaluation
     if e is None:
-        trained = f" Its training is {report.training.status}." if report.training else ""
-        return f"This network has not been evaluated yet.{trained}"
+        status = f" Its training is {report.training.status}." if report.training else ""
+        return f"This network has not been evaluated yet.{status}"
     dice = e.macro.get("dice")
     if dice is None or dice.mean is None:
         return f"{_count(e.cases, 'case')} scored, but no class is in any reference."
@@ -47,29 +63,29 @@ def headline(report: Report, experiment: Experiment | None) -> str:
         text += " No class was missed altogether, and none marked where it is absent."
     if e.out_of_fold:
         text += " Each was scored by the network of a fold that has not seen it."
-    elif experiment is not None and report.training and experiment.model.evaluation != "test":
-        text += f" These are {experiment.model.evaluation} cases, not a test."
+    elif trained is not None and report.training and trained.model.evaluation != "test":
+        text += f" These are {trained.model.evaluation} cases, not a test."
     return text
 
 
-def model_card(report: Report, experiment: Experiment | None) -> list[CardSection]:
+def model_card(report: Report, trained: Trained | None) -> list[CardSection]:
     """The model card's sections; statements that nothing is known for are left out."""
     sections = [
-        CardSection("What it is", _identity(report, experiment)),
+        CardSection("What it is", _identity(report, trained)),
         CardSection("Trained on", _training_data(report)),
-        CardSection("Tested on", _test_data(report, experiment)),
-        CardSection("Meant for", _use(report, experiment)),
-        CardSection("Limits", _limits(report, experiment)),
+        CardSection("Tested on", _test_data(report, trained)),
+        CardSection("Meant for", _use(report, trained)),
+        CardSection("Limits", _limits(report, trained)),
     ]
     return [section for section in sections if section.points]
 
 
-def _identity(report: Report, experiment: Experiment | None) -> list[str]:
+def _identity(report: Report, trained: Trained | None) -> list[str]:
     t, points = report.training, []
     if t is None:
         points.append("Masks of unknown origin: this report scores them, it knows no network.")
-    elif experiment is not None:
-        m = experiment.model
+    elif trained is not None:
+        m = trained.model
         size = f"{m.image_width} \N{MULTIPLICATION SIGN} {m.image_height}"
         parameters = f", {t.parameters:,} parameters" if t.parameters else ""
         points.append(
@@ -107,11 +123,11 @@ def _training_data(report: Report) -> list[str]:
     return points
 
 
-def _test_data(report: Report, experiment: Experiment | None) -> list[str]:
+def _test_data(report: Report, trained: Trained | None) -> list[str]:
     e = report.evaluation
     if e is None:
         return ["Nothing yet."]
-    split = f" ({experiment.model.evaluation} split)" if experiment and report.training else ""
+    split = f" ({trained.model.evaluation} split)" if trained and report.training else ""
     if e.out_of_fold:
         split = ", each by the network of a fold that has not seen it"
     points = [f"{_sample(e)}{split}, scored at the images' own size."]
@@ -157,17 +173,17 @@ def _steps(steps: Mapping[str, Mapping[str, Mapping[str, bool | int]]]) -> str:
     )
 
 
-def _use(report: Report, experiment: Experiment | None) -> list[str]:
+def _use(report: Report, trained: Trained | None) -> list[str]:
     points = ["Research, and drafts of masks that a qualified person checks one by one."]
     if report.training is not None:
         points.append("Images of the same kind, device and preparation as those it was trained on.")
-    if experiment is not None and experiment.image.window is not None:
-        low, high = experiment.image.window
+    if trained is not None and trained.window is not None:
+        low, high = trained.window
         points.append(f"Intensities are read in the window {low:g} to {high:g}.")
     return points
 
 
-def _limits(report: Report, experiment: Experiment | None) -> list[str]:
+def _limits(report: Report, trained: Trained | None) -> list[str]:
     points = ["No medical device. It has not been validated for diagnosis, treatment or triage."]
     if report.training is not None:
         points.append(
@@ -184,7 +200,7 @@ def _limits(report: Report, experiment: Experiment | None) -> list[str]:
             f"Tested on few independent groups, by class: {named}. Rare failures may not have "
             "shown, and the intervals are too narrow."
         )
-    if experiment is not None and experiment.dataset.group is None and e.groups == e.cases:
+    if trained is not None and trained.group is None and e.groups == e.cases:
         points.append(
             "Each image counts as a patient of its own. If several are of one patient, the "
             "intervals are too narrow and the split may leak; set [dataset] group."

@@ -192,13 +192,15 @@ def _volume_case(
     own = not foreign
     folder = source.evaluation / "predictions"
     predictions = foreign or (volumes_by_name(folder) if folder.is_dir() else {})
+    e = source.loaded.experiment if source.loaded else None
     found = volume_slice(
         files.image if files else None,
         files.mask if files else None,
         predictions.get(shown.case),
         labels,
-        source.loaded.experiment if source.loaded else None,
         own=own,
+        reading=e.infer3d if e else None,
+        intensity=e.volume.intensity if e else None,
     )
     if found is None:
         return None

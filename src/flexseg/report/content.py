@@ -10,7 +10,7 @@ from typing import Any
 
 from flexseg import __version__
 from flexseg.evaluation.json_values import mapping, sequence
-from flexseg.report.card import headline, model_card
+from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.repaired import read_repair
 from flexseg.report.sources import Missing, Source
@@ -57,11 +57,14 @@ def gather(
         config=_config(source),
     )
     report.missing = source.missing
-    experiment = source.loaded.experiment if source.loaded else None
-    report.headline = headline(report, experiment)
+    trained = None
+    if source.loaded is not None:
+        e = source.loaded.experiment
+        trained = Trained(e.model, e.image.window, e.dataset.group)
+    report.headline = headline(report, trained)
     if report.repair is not None and report.repair.comparison.verdict:
         report.headline += f" {report.repair.comparison.verdict}"
-    report.card = model_card(report, experiment)
+    report.card = model_card(report, trained)
     return report
 
 

@@ -199,7 +199,7 @@ def find_source(
     loaded = load(config) if config is not None else None
     if path.is_file():
         loaded = load(path)
-        source = _run(loaded.experiment.train.run_dir, loaded)
+        source = _run(loaded.experiment.train.run_dir)
         source.title = path.stem
     elif not path.exists():
         raise DataError(
@@ -208,16 +208,17 @@ def find_source(
             str(path),
         )
     elif (path / SUMMARY).is_file() and not (path / MANIFEST).is_file():
-        source = Source(path.name, path, path, loaded=loaded)
+        source = Source(path.name, path, path)
     else:
-        source = _run(path, loaded)
+        source = _run(path)
+    source.loaded = loaded or _config_of_run(source)
     _read_summary(source)
     source.images = images or source.images
     source.masks = masks or source.masks
     return source
 
 
-def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
+def _run(folder: Path) -> Source:
     known = (MANIFEST, HISTORY, f"evaluation/{SUMMARY}")
     if not any((folder / name).is_file() for name in known):
         raise DataError(
@@ -233,7 +234,6 @@ def _run(folder: Path, loaded: LoadedConfig | None) -> Source:
     source.manifest = _read_manifest(source, folder)
     if source.manifest is not None and source.manifest.repair:
         source.title = f"{Path(source.manifest.config_file).stem}, repaired"
-    source.loaded = loaded or _config_of_run(source)
     return source
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.volume_scores import class_ids, on_grid_of
 from flexseg.files.images import IMAGE_SUFFIXES
@@ -55,9 +55,10 @@ def volume_slice(
     reference: Path | None,
     prediction: Path | None,
     labels: LabelMap | None,
-    experiment: Experiment | None,
     *,
     own: bool,
+    reading: Infer3dConfig | None = None,
+    intensity: str | None = None,
 ) -> VolumeSlice | None:
     """The slice of a case that shows most of the reference's classes; None without any file.
 
@@ -67,14 +68,15 @@ def volume_slice(
     Parameters
     ----------
     labels : the classes; without them references are not read.
-    experiment : tells the grey values and the channel.
     own : the prediction is of flexseg, its values are class ids.
+    reading : channel, series and HDF5 key of the image; None: the first ones.
+    intensity : how grey values are read, as `[volume] intensity`; None: percentiles.
 
     Raises
     ------
     DataError : a file cannot be read, or they lie on several grids.
     """
-    scan = _image(image, experiment)
+    scan = _image(image, reading)
     truth = None if reference is None or labels is None else read_labels(reference)
     found = None
     if prediction is not None and (own or labels is not None):
@@ -93,7 +95,7 @@ def volume_slice(
     shown = next((array for array in ids if array is not None and array.any()), None)
     number, total = _fullest(axis, grid, shown)
     size = _size(axis, grid)
-    grey = None if scan is None else _grey(scan, axis, number, size, experiment)
+    grey = None if scan is None else _grey(scan, axis, number, size, intensity)
     reference_ids, prediction_ids = (
         None if array is None else _nearest(axis.slice_view(array, grid.orientation)[number], size)
         for array in ids
@@ -102,12 +104,10 @@ def volume_slice(
     return VolumeSlice(title, grey, reference_ids, prediction_ids, ids[0])
 
 
-def _image(path: Path | None, experiment: Experiment | None) -> Volume | None:
+def _image(path: Path | None, reading: Infer3dConfig | None) -> Volume | None:
     if path is None:
         return None
-    if experiment is None:
-        return read_volume(path).channel(0)
-    c = experiment.infer3d
+    c = reading or Infer3dConfig()
     return read_volume(path, channel=c.channel, series=c.series, key=c.hdf5_key).channel(0)
 
 
@@ -140,11 +140,10 @@ def _grey(
     axis: SliceAxis,
     number: int,
     size: tuple[int, int],
-    experiment: Experiment | None,
+    intensity: str | None,
 ) -> NDArray[np.uint8]:
-    named = None if experiment is None else experiment.volume.intensity
-    intensity = _PERCENTILES if named in (None, "none") else Intensity.parse(str(named))
-    grey = GreyValues.of(scan.array, intensity, 8, "volume", quiet=True)
+    read = _PERCENTILES if intensity in (None, "none") else Intensity.parse(intensity)
+    grey = GreyValues.of(scan.array, read, 8, "volume", quiet=True)
     pixels = grey(axis.slice_view(scan.array, scan.orientation)[number])
     if pixels.shape != size:
         pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -23,6 +23,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from flexseg.dataset.splitting import divide, read_folder
 
 from flexseg.augment.multiplication import Multiplication
 from flexseg.augment.pairs import read_scaled
@@ -32,7 +33,6 @@ from flexseg.checking.audit import audit
 from flexseg.config import Experiment, load
 from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.splitting import divide, read_folder
 from flexseg.files.preprocess import Preprocessing
 
 CONFIG = """

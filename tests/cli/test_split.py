@@ -11,6 +11,7 @@ import pytest
 
 from flexseg.checking.audit import audit
 from flexseg.config import load
+from flexseg.dataset.reading import Dataset
 from flexseg.files.images import write_png
 from support import flexseg
 
@@ -60,7 +61,7 @@ def test_by_group_and_class(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [len(patients(found[n]) & rare) for n in found] == [2, 1, 1]
     output = capsys.readouterr().out
     assert "40 cases in 10 groups of 4; seed 137." in output
-    assert "with value 2" in output and "written: split.json" in output
+    assert "with class 2" in output and "written: split.json" in output
 
 
 def test_the_seed_decides(folder: Path) -> None:
@@ -97,10 +98,12 @@ def test_copies_of_one_image_stay_together(folder: Path) -> None:
             for prefix in ("hfliped_", "barrdistorted_1001_0.3_0.3_"):
                 source.with_name(prefix + source.name).write_bytes(source.read_bytes())
     assert flexseg("split", folder) == 0
-    for ids in parts("split.json").values():
-        for i in range(10):
-            if f"p{i}_0" in ids:
-                assert {f"hfliped_p{i}_0", f"barrdistorted_1001_0.3_0.3_p{i}_0"} <= ids
+    train, *others = parts("split.json").values()
+    for i in range(10):
+        copies = {f"hfliped_p{i}_0", f"barrdistorted_1001_0.3_0.3_p{i}_0"}
+        # Copies of images that are scored are not used.
+        assert copies & train == (copies if f"p{i}_0" in train else set())
+        assert not any(copies & ids for ids in others)
 
 
 def test_groups_of_a_manifest(folder: Path, tmp_path: Path) -> None:
@@ -199,8 +202,8 @@ def test_copies_never_go_into_the_source(folder: Path, target: str) -> None:
         (["--folds", "1"], 2, "2 or more"),
         (["--folds", "3", "--test", "1"], 2, "no share"),
         (["--group", "("], 2, "no regular expression"),
-        (["--group", "p"], 3, "1 group(s) cannot fill 3 parts"),
-        (["--folds", "50"], 3, "cannot fill 50 parts"),
+        (["--group", "p"], 3, "1 group(s) cannot be divided into train, valid and test"),
+        (["--folds", "50"], 3, "10 group(s) cannot be divided into 50 folds"),
         (["--set", "train.seed=1"], 2, "--set changes a config"),
         (["--manifest", "none.csv"], 3, "no such file"),
     ],
@@ -221,12 +224,13 @@ def test_wrong_sources(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     make_dataset: Callable[..., Path],
 ) -> None:  # fmt: skip
-    assert flexseg("split", tmp_path) == 3
-    assert "no images/" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert flexseg("split", tmp_path / "empty") == 3
+    assert "no images with masks" in capsys.readouterr().err
     (folder / "masks").rename(folder / "elsewhere")
     (folder / "masks").mkdir()
     assert flexseg("split", folder) == 3
-    assert "None of 40 images has a mask" in capsys.readouterr().err
+    assert "no images with masks" in capsys.readouterr().err
     make_dataset()
     sections = "".join(
         f'[{s}]\nimages_dir = "dataset/{s}/images"\nmasks_dir = "dataset/{s}/masks"\n'
@@ -240,13 +244,43 @@ def test_wrong_sources(
 def test_files_without_partner_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "masks" / "p0_0.png").unlink()
     assert flexseg("split", folder) == 0
-    assert "1 file(s) without partner" in " ".join(capsys.readouterr().err.split())
+    assert "1 image has no mask" in " ".join(capsys.readouterr().err.split())
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert flexseg("split", folder, "--json", "--ratios", "0.5,0.5") == 0
     rows = json.loads(capsys.readouterr().out)["split.json"]
-    assert [(r["split"], r["cases"], r["classes"]["value 2"]) for r in rows] == [
+    assert [(r["split"], r["cases"], r["classes"]["class 2"]) for r in rows] == [
         ("train", 20, 8),
         ("valid", 20, 8),
     ]
+
+
+def test_it_divides_as_the_plan_does(folder: Path) -> None:
+    """Groups that the names tell of, every class everywhere, no class but those of the masks."""
+    assert flexseg("split", folder) == 0
+    division = Dataset.open(folder).divide()
+    assert json.loads(Path("split.json").read_text()) == division.ids
+    assert everything(*map(patients, parts("split.json").values())) == 10
+
+
+def test_folders_that_say_it_stay(
+    make_dataset: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    dataset = make_dataset({"train": 6, "valid": 3, "test": 3})
+    assert flexseg("split", dataset) == 0
+    assert "as the folders say" in capsys.readouterr().out
+    assert not (tmp_path / "split.json").exists()
+    assert flexseg("split", dataset, "--seed", "1") == 2
+    assert "The folders divide the cases already" in capsys.readouterr().err
+
+
+def test_the_split_of_a_dataset_stays_unless_another_one_is_asked_for(folder: Path) -> None:
+    own = {"train": [f"p{i}_0" for i in range(8)], "valid": ["p8_0"], "test": ["p9_0"]}
+    (folder / "split.json").write_text(json.dumps(own))
+    assert flexseg("split", folder, "-o", folder / "split.json") == 0
+    assert [path.name for path in folder.glob("split*")] == ["split.json"]
+    assert flexseg("split", folder, "--seed", "0") == 0
+    assert everything(*parts("split.json").values()) == 40

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import divide_cases
+from flexseg.dataset.dividing import CaseTable, divide_cases
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 
 SHARES: dict[SplitName, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
+
+
+def table(cases: list[Case], presence: NDArray[np.bool_], digests: list[str]) -> CaseTable:
+    classes = tuple(f"class {i}" for i in range(presence.shape[1]))
+    return CaseTable(tuple(cases), presence, tuple(digests), classes)
 
 
 def make_cases(groups: list[int]) -> list[Case]:
@@ -38,7 +44,7 @@ def test_every_division(rows: list[tuple[int, list[bool]]], images: int) -> None
     presence = np.array([shown for _, shown in rows])
     digests = {case.id: str(i % images) for i, case in enumerate(cases)}
     try:
-        parts = divide_cases(cases, presence, list(digests.values()), SHARES)
+        parts = divide_cases(table(cases, presence, list(digests.values())), SHARES)
     except DataError:
         return  # fewer than three groups
     assert list(parts) == ["train", "valid", "test"]
@@ -58,7 +64,7 @@ def test_training_has_every_class(count: int, classes: int, data: st.DataObject)
     presence[:, 0] = True
     for column in range(1, classes):
         presence[data.draw(st.integers(0, count - 1)), column] = True
-    parts = divide_cases(cases, presence, [c.id for c in cases], SHARES)
+    parts = divide_cases(table(cases, presence, [c.id for c in cases]), SHARES)
     inside = [int(case.id[1:]) for case in parts["train"]]
     assert presence[inside].any(axis=0).all()
     assert all(parts.values())
@@ -67,11 +73,11 @@ def test_training_has_every_class(count: int, classes: int, data: st.DataObject)
 def test_shares_are_kept() -> None:
     cases = make_cases(list(range(200)))
     presence = np.ones((200, 1), bool)
-    parts = divide_cases(cases, presence, [c.id for c in cases], SHARES)
+    parts = divide_cases(table(cases, presence, [c.id for c in cases]), SHARES)
     assert [len(own) for own in parts.values()] == [140, 30, 30]
 
 
 def test_too_few_groups() -> None:
     cases = make_cases([0, 0, 1, 1])
     with pytest.raises(DataError, match=r"4 cases of 2 group\(s\) cannot be divided into train, v"):
-        divide_cases(cases, np.ones((4, 1), bool), [c.id for c in cases], SHARES)
+        divide_cases(table(cases, np.ones((4, 1), bool), [c.id for c in cases]), SHARES)

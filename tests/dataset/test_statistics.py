@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexseg.dataset import statistics
-from flexseg.dataset.statistics import draw_statistics, split_folders
+from flexseg.dataset.statistics import draw_statistics
 from flexseg.errors import DataError
 from flexseg.files.display import class_colors, displayable, distinct_color
 from flexseg.files.images import MaskPixels, read_image, write_png
@@ -86,12 +86,9 @@ def test_images_without_masks_have_one_sheet(
     assert names == ["dataset_Statistics.png", "train_images_sample.png"]
 
 
-def test_layouts_of_a_dataset(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
-    dataset = make_dataset({"train": 1, "valid": 1})
-    assert list(split_folders(dataset)) == ["train", "valid"]
-    assert split_folders(dataset / "train") == {"train": dataset / "train"}
-    with pytest.raises(DataError) as caught:
-        split_folders(tmp_path / "none")
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder") as caught:
+        draw_statistics(tmp_path / "none", tmp_path)
     assert caught.value.where == str(tmp_path / "none")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,15 +25,30 @@ from flexseg.cli.tables import Table, numbers, texts
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexseg.dataset.splitting import Division, SplitSource
+    from flexseg.dataset.dividing import CaseTable, Division, Parts
+    from flexseg.dataset.splits import SplitName
 
 DEFAULT_RATIOS = "0.7,0.15,0.15"
+SEED = 137
+
+
+@dataclass(frozen=True)
+class _Divisible:
+    """The cases to divide, and what to tell of them.
+
+    `planned` is how `flexseg plan` divides them; `by_folders`: as their folders say.
+    """
+
+    table: CaseTable
+    warnings: tuple[str, ...] = ()
+    planned: Division | None = None
+    by_folders: bool = False
 
 
 @app.command()
 def split(
     source: Annotated[
-        Path, typer.Argument(help="Folder with images/ and masks/, or a config that names one.")
+        Path, typer.Argument(help="Folder of data, or a config that names one folder of images.")
     ],
     overrides: SetOption = None,
     ratios: Annotated[
@@ -49,14 +66,16 @@ def split(
         typer.Option(
             metavar="REGEX",
             help="Finds patient or volume in the file name, e.g. '^(p[0-9]+)_'. Without it: the "
-            "config's, else augmented copies form a group with their original.",
+            "config's, or what the names of a folder's files suggest.",
         ),
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="Table of `flexseg derive` with the groups.")
     ] = None,
     by: Annotated[str, typer.Option(metavar="COLUMN", help="Its column of groups.")] = "patient",
-    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 137,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Another seed, another split (default: {SEED}).")
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; folds are numbered.")
     ] = Path("split.json"),
@@ -65,37 +84,64 @@ def split(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Divide cases by group, with every class in each part."""
-    from flexseg.dataset import splitting
+    """Divide cases by group, with every class in each part, as `flexseg plan` does.
+
+    What folders or the split file of a dataset say already stays, unless an option asks for
+    another division.
+    """
+    from flexseg.dataset.description import groups_of_manifest
+    from flexseg.dataset.splits import copy_parts, write_split_file
 
     _refuse_contradictions(ratios, folds, test, group, manifest, copy)
+    shares = _shares(ratios or DEFAULT_RATIOS)
     found = _read(source, overrides, group)
+    for text in found.warnings:
+        logger.warning(text)
     if manifest is not None:
-        found = splitting.groups_from_manifest(found, manifest, by)
-    if found.left_out:
-        names = ", ".join(p.name for p in found.left_out[:4])
-        logger.warning("%d file(s) without partner are left out: %s", len(found.left_out), names)
-    if folds is None:
-        divisions = [splitting.divide(found, _numbers(ratios or DEFAULT_RATIOS), seed)]
-        files = [output]
-    else:
-        divisions = splitting.divide_folds(found, folds, test, seed)
+        groups = groups_of_manifest(manifest, by, found.table.cases)
+        found = replace(found, table=found.table.with_groups(groups))
+    if any(option is not None for option in (ratios, folds, manifest, seed)):
+        found = _to_divide_anew(found)
+    number = SEED if seed is None else seed
+    divisions = _divisions(found, shares, folds, test, number)
+    files = [output]
+    if folds is not None:
         files = [output.with_name(f"{output.stem}_fold{i}{output.suffix}") for i in range(folds)]
+    elif found.planned is not None and found.by_folders and not found.planned.needs_file:
+        files = []  # the folders say it, and names may stand for several files
     if copy is not None:
         with progress("Copying") as on_case:
-            splitting.copy_division(found, divisions[0], copy, on_case)
-    for division, file in zip(divisions, files, strict=True):
-        splitting.write_division(found, division, file)
+            copy_parts(divisions[0], copy, on_case)
+    for parts, file in zip(divisions, files, strict=False):
+        write_split_file(file, parts)
     if as_json:
-        rows = {str(f): splitting.summary(found, d) for f, d in zip(files, divisions, strict=True)}
+        names = [str(file) for file in files or [source]]
+        rows = {n: found.table.summary(p) for n, p in zip(names, divisions, strict=True)}
         typer.echo(json.dumps(rows, indent=2))
         return
-    say(f"{splitting.group_sizes(found)}; seed {seed}.")
-    _print_table(found, divisions)
+    why = f"split: {found.planned.reason}" if found.planned else f"seed {number}"
+    say(f"{found.table.group_sizes()}; {why}.")
+    _print_table(found.table, divisions)
     for file in files:
         say(f"written: {file}")
     if copy is not None:
         say(f"copied to: {copy}")
+
+
+def _divisions(
+    found: _Divisible,
+    shares: Mapping[SplitName, float],
+    folds: int | None,
+    test: float,
+    seed: int,
+) -> list[Parts]:
+    from flexseg.dataset.dividing import divide_cases, fold_cases
+
+    if found.planned is not None:
+        return [found.planned.parts]
+    if folds is not None:
+        return fold_cases(found.table, folds, test, seed)
+    return [divide_cases(found.table, shares, seed)]
 
 
 def _refuse_contradictions(
@@ -120,6 +166,10 @@ def _refuse_contradictions(
         raise ConfigError(
             "--test belongs to --folds.", "Without folds, the third of --ratios is it.", "--test"
         )
+    if not 0 <= test < 1:
+        raise ConfigError(f"{test:g} is no share.", "Give a number from 0 to below 1.", "--test")
+    if folds is not None and folds < 2:
+        raise ConfigError(f"{folds} folds are none.", "Give 2 or more.", "--folds")
     try:
         re.compile(group or "")
     except re.error as error:
@@ -128,38 +178,79 @@ def _refuse_contradictions(
         ) from None
 
 
-def _read(source: Path, overrides: list[str] | None, group: str | None) -> SplitSource:
-    from flexseg.dataset import splitting
+def _to_divide_anew(found: _Divisible) -> _Divisible:
+    if found.by_folders:
+        raise ConfigError(
+            "The folders divide the cases already, and a split file could not say otherwise.",
+            "Leave --ratios, --folds, --seed and --manifest out, or put all images into one "
+            "folder.",
+            "--ratios",
+        )
+    return replace(found, planned=None)
 
-    if source.is_dir():
-        if overrides:
-            raise ConfigError("--set changes a config.", "Give a config, or leave it out.", "--set")
-        with progress("Reading masks") as on_case:
-            return splitting.read_folder(source, group=group, on_case=on_case)
-    experiment = load_config(source, overrides, strict=False).experiment
+
+def _read(source: Path, overrides: list[str] | None, group: str | None) -> _Divisible:
+    if not source.is_dir():
+        return _of_config(source, overrides, group)
+    from flexseg.config.findings import Severity
+    from flexseg.dataset.reading import Dataset
+
+    if overrides:
+        raise ConfigError("--set changes a config.", "Give a config, or leave it out.", "--set")
     with progress("Reading masks") as on_case:
-        return splitting.read_config(experiment, group=group, on_case=on_case)
+        data = Dataset.open(source, group, on_case)
+    division = data.divide()
+    findings = (*data.findings, *division.findings)
+    told = tuple(f"{f.what} {f.fix}" for f in findings if f.severity is Severity.WARNING)
+    return _Divisible(data.table, told, division, data.divided_by_folders)
 
 
-def _numbers(text: str) -> list[float]:
+def _of_config(source: Path, overrides: list[str] | None, group: str | None) -> _Divisible:
+    """The cases of a config's one folder, with its classes."""
+    from flexseg.dataset.dividing import CaseTable
+    from flexseg.dataset.labels import LabelMap
+    from flexseg.dataset.looks import look_at, read_cases
+    from flexseg.dataset.splits import pair_one_folder
+
+    experiment = load_config(source, overrides, strict=False).experiment
+    pairing = pair_one_folder(experiment, group)
+    labels = LabelMap.from_experiment(experiment)
+    with progress("Reading masks") as on_case:
+        looks = read_cases(pairing.cases, on_case, lambda case: look_at(case, labels))
+    for look in looks:
+        for problem in look.problems:
+            raise problem
+    unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
+    told = [f"{len(unpaired)} file(s) without partner are left out: {', '.join(unpaired[:4])}"]
+    return _Divisible(CaseTable.of_looks(looks, labels), tuple(told if unpaired else ()))
+
+
+def _shares(text: str) -> dict[SplitName, float]:
+    from flexseg.dataset.splits import SPLITS
+
     try:
-        return [float(part) for part in text.split(",")]
+        shares = [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(
             f"{text!r} are no numbers.", f"Write e.g. {DEFAULT_RATIOS}.", "--ratios"
         ) from None
+    if len(shares) not in (2, 3) or min(shares) < 0 or abs(sum(shares) - 1) > 0.001:
+        raise ConfigError(
+            f"{', '.join(f'{r:g}' for r in shares)} are no shares of train, valid and test.",
+            "Give two or three shares that add up to 1, e.g. 0.7,0.15,0.15.",
+            "--ratios",
+        )
+    return dict(zip(SPLITS, shares, strict=False))
 
 
-def _print_table(source: SplitSource, divisions: list[Division]) -> None:
-    from flexseg.dataset.splitting import summary
-
+def _print_table(table: CaseTable, divisions: Sequence[Parts]) -> None:
     fold_column = numbers("fold") if len(divisions) > 1 else []
-    counted = numbers("cases", "groups", *(f"with {name}" for name in source.classes), "no class")
-    table = Table([*fold_column, *texts("split"), *counted])
-    for fold, division in enumerate(divisions):
-        for row in summary(source, division):
+    counted = numbers("cases", "groups", *(f"with {name}" for name in table.classes), "no class")
+    printed = Table([*fold_column, *texts("split"), *counted])
+    for fold, parts in enumerate(divisions):
+        for row in table.summary(parts):
             counts = [*row["classes"].values(), row["empty"]]
             shares = [f"{n} ({n / max(row['cases'], 1):.0%})" for n in counts]
             number = [fold] if len(divisions) > 1 else []
-            table.add(*number, row["split"], row["cases"], row["groups"], *shares)
-    table.print(console)
+            printed.add(*number, row["split"], row["cases"], row["groups"], *shares)
+    printed.print(console)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import (
-    app,
-    say,
-)
-
-if TYPE_CHECKING:
-    pass
+from flexseg.cli.app import app, say
 
 
 @app.command()
 def stats(
-    dataset: Annotated[Path, typer.Argument(help="Folder with train/, valid/, test/ or images/.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of images and masks, or of volumes.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the pictures.")
     ] = None,

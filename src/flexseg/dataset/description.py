@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass
+from flexseg.dataset.names import base_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.json_file import read_json
 from flexseg.files.volumes.slices import parse_axes
 
 DATASET_FILE = "dataset.json"
+_FILE_COLUMNS = ("image", "file")
 
 
 @dataclass(frozen=True)
@@ -100,3 +107,49 @@ def _volume(parameters: dict[str, Any]) -> VolumeCut | None:
     axes = tuple(parse_axes(parameters["axis"]))
     intensity = Intensity.parse(parameters["window"]) if "window" in parameters else None
     return VolumeCut(axes, parameters["rotate"], intensity, parameters["bits"])
+
+
+def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[str, str]:
+    """The group of each case by its id, from a table as `flexseg derive` writes one.
+
+    Augmented copies get the group of their original where they have no row of their own.
+
+    Parameters
+    ----------
+    path : CSV with a column `image` (or `file`): path or name of the image.
+    column : the column of the group, e.g. "patient".
+
+    Raises
+    ------
+    DataError : the table lacks a column, or cases.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError("There is no such file.", "Check the path.", str(path)) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"This is no UTF-8 text: {error}.", "Save it so.", str(path)) from None
+    table = csv.DictReader(text.splitlines())
+    header = list(table.fieldnames or ())
+    files = next((name for name in _FILE_COLUMNS if name in header), None)
+    if files is None or column not in header:
+        lacking = "image" if files is None else column
+        raise DataError(
+            f"The table has no column {lacking!r}; it has: {', '.join(header) or 'none'}.",
+            "Name the column of the group by --by, the file stands in 'image'.",
+            str(path),
+        )
+    groups = {_stem(row[files]): (row[column] or "").strip() for row in table if row[files]}
+    lacking_cases = [c.id for c in cases if not (groups.get(c.id) or groups.get(base_name(c.id)))]
+    if lacking_cases:
+        raise DataError(
+            f"{len(lacking_cases)} of {len(cases)} cases have no {column} in the table: "
+            f"{examples(lacking_cases)}.",
+            "Add them; a case without a group could end up on both sides.",
+            str(path),
+        )
+    return {c.id: groups.get(c.id) or groups[base_name(c.id)] for c in cases}
+
+
+def _stem(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1].rpartition(".")[0] or name

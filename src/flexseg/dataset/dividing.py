@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding
 from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.looks import Look
 from flexseg.dataset.names import base_name, is_augmented
-from flexseg.dataset.partition import partition
 from flexseg.dataset.splits import SPLITS, SplitName
-from flexseg.dataset.swapping import exchange_groups
+from flexseg.dataset.stratification import folds, partition, swap_groups
 from flexseg.errors import DataError
 
 SHARES = (0.7, 0.15, 0.15)
@@ -56,12 +58,86 @@ class Division:
         return {split: [case.id for case in self.parts.get(split, ())] for split in SPLITS}
 
 
-def divide_cases(
-    cases: Sequence[Case],
-    presence: NDArray[np.bool_],
-    digests: Sequence[str],
-    shares: Mapping[SplitName, float],
-) -> Parts:
+@dataclass(frozen=True)
+class CaseTable:
+    """Cases, and what decides how they are divided.
+
+    Attributes
+    ----------
+    presence : [cases, classes], whether a case shows a class.
+    digests : of the pixels of each image; "" for an image that shows nothing.
+    classes : the names of the columns of `presence`.
+    """
+
+    cases: tuple[Case, ...]
+    presence: NDArray[np.bool_]
+    digests: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of_looks(cls, looks: Iterable[Look], labels: LabelMap) -> CaseTable:
+        """The table of cases that were read, their class pixels counted."""
+        looks = tuple(looks)
+        shown = np.array([look.class_pixels[1:] for look in looks], float)
+        return cls(
+            tuple(look.case for look in looks),
+            shown.reshape(len(looks), -1) > 0,
+            tuple(look.digest for look in looks),
+            tuple(c.name for c in labels.foreground),
+        )
+
+    def only(self, cases: Iterable[Case]) -> CaseTable:
+        """The rows of some of the cases."""
+        wanted = set(cases)
+        rows = [i for i, case in enumerate(self.cases) if case in wanted]
+        return replace(
+            self,
+            cases=tuple(self.cases[i] for i in rows),
+            presence=self.presence[rows],
+            digests=tuple(self.digests[i] for i in rows),
+        )
+
+    def with_groups(self, groups: Mapping[str, str]) -> CaseTable:
+        """The table with other groups, by the id of the case."""
+        return replace(self, cases=tuple(replace(c, group=groups[c.id]) for c in self.cases))
+
+    def group_sizes(self) -> str:
+        """One sentence on the groups for people."""
+        sizes = Counter(case.group for case in self.cases)
+        if len(sizes) == len(self.cases):
+            return f"{len(self.cases)} cases, each a group of its own"
+        low, high = min(sizes.values()), max(sizes.values())
+        size = str(low) if low == high else f"{low} to {high}"
+        return f"{len(self.cases)} cases in {len(sizes)} groups of {size}"
+
+    def summary(self, parts: Parts) -> list[PartSummary]:
+        """Per part: cases, groups, and in how many cases each class is."""
+        rows = []
+        for split, cases in parts.items():
+            shown = self.only(cases).presence
+            rows.append(
+                PartSummary(
+                    split=split,
+                    cases=len(cases),
+                    groups=len({case.group for case in cases}),
+                    classes=dict(zip(self.classes, shown.sum(axis=0).tolist(), strict=True)),
+                    empty=int((~shown.any(axis=1)).sum()),
+                )
+            )
+        return rows
+
+
+class PartSummary(TypedDict):
+    """One part of a division: in how many cases each class is, and how many show none."""
+
+    split: SplitName
+    cases: int
+    groups: int
+    classes: dict[str, int]
+    empty: int
+
+
+def divide_cases(table: CaseTable, shares: Mapping[SplitName, float], seed: int = SEED) -> Parts:
     """Divide by group, with every class in each part as far as there are enough cases.
 
     Training comes first: a class that is in few cases is there. Exact copies of an image stay
@@ -70,38 +146,81 @@ def divide_cases(
 
     Parameters
     ----------
-    presence : [cases, classes], whether a case shows a class.
-    digests : of the pixels of each image; "" for an image that shows nothing.
     shares : of the splits that are to be made, training among them.
+    seed : another seed, another division.
 
     Raises
     ------
     DataError : there are fewer groups than splits.
     """
-    groups = _joined(cases, digests)
     names = [split for split in SPLITS if shares.get(split, 0) > 0]
-    count = len(set(groups))
-    if count < len(names):
-        what = ", ".join(names[:-1]) + f" and {names[-1]}"
-        few = f"{len(cases)} cases" + (f" of {count} group(s)" if count < len(cases) else "")
-        raise DataError(
-            f"{few} cannot be divided into {what}: a group (patient, volume, image with its "
-            "copies) stays together.",
-            f"Give at least {len(names)} cases that are independent, or another --group.",
-        )
+    groups = _independent_groups(table, len(names), ", ".join(names[:-1]) + f" and {names[-1]}")
     ratios = [shares[split] for split in names]
-    tries = _TRIES if count <= _MANY else 1
+    tries = _TRIES if len(set(groups)) <= _MANY else 1
     best = min(
-        (partition(groups, presence, ratios, SEED + i) for i in range(tries)),
-        key=lambda part_of: _lacking(part_of, presence, len(names)),
+        (partition(groups, table.presence, ratios, seed + i) for i in range(tries)),
+        key=lambda part_of: _lacking(part_of, table.presence, len(names)),
     )
-    _give_training_every_class(best, groups, presence)
-    best = exchange_groups(best, groups, presence)
+    _give_training_every_class(best, groups, table.presence)
+    best = swap_groups(best, groups, table.presence)
     parts = {
-        split: tuple(cases[i] for i in np.flatnonzero(best == number).tolist())
+        split: tuple(table.cases[i] for i in np.flatnonzero(best == number).tolist())
         for number, split in enumerate(names)
     }
     return {s: own if s == "train" else _without_copies(own) for s, own in parts.items()}
+
+
+def fold_cases(table: CaseTable, count: int, test: float = 0.0, seed: int = SEED) -> list[Parts]:
+    """Divide by group into folds, each of which validates once.
+
+    Parameters
+    ----------
+    count : of folds, at least 2.
+    test : this share is held out first, the same in all folds.
+    seed : another seed, other folds.
+
+    Raises
+    ------
+    DataError : there are fewer groups than parts.
+    """
+    groups = np.array(_independent_groups(table, count + (test > 0), f"{count} folds"))
+    held = np.zeros(len(groups), bool)
+    if test:
+        held = partition(groups.tolist(), table.presence, [1 - test, test], seed) == 1
+    rest = np.flatnonzero(~held)
+    fold_of = np.full(len(groups), -1, np.intp)
+    fold_of[rest] = folds(groups[rest].tolist(), table.presence[rest], count, seed)
+
+    def chosen(rows: NDArray[np.bool_]) -> tuple[Case, ...]:
+        return tuple(table.cases[i] for i in np.flatnonzero(rows).tolist())
+
+    found: list[Parts] = []
+    for fold in range(count):
+        parts: Parts = {
+            "train": chosen(~held & (fold_of != fold)),
+            "valid": chosen(fold_of == fold),
+        }
+        found.append(parts | {"test": chosen(held)} if test else parts)
+    return found
+
+
+def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
+    """The group of each case, where groups that share an image are one.
+
+    Raises
+    ------
+    DataError : there are fewer groups than parts.
+    """
+    groups = _joined(table.cases, table.digests)
+    count, cases = len(set(groups)), len(groups)
+    if count < parts:
+        few = f"{cases} cases" + (f" of {count} group(s)" if count < cases else "")
+        raise DataError(
+            f"{few} cannot be divided into {what}: a group (patient, volume, image with its "
+            "copies) stays together.",
+            f"Give at least {parts} cases that are independent, or another --group.",
+        )
+    return groups
 
 
 def _joined(cases: Sequence[Case], digests: Sequence[str]) -> list[str]:

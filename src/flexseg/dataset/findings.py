@@ -41,7 +41,7 @@ def dataset_findings(
             str(folder),
             "These images have no masks: they can be predicted, not learned from or scored.",
         )
-        for folder in layout.unlabeled
+        for folder in layout.unlabeled.values()
     ]
     findings += _unpaired(pairings) + _left_out(left_out)
     return findings + file_findings(looks) + _rare_classes(looks, labels)

@@ -67,7 +67,7 @@ class Layout:
     folders : of the splits, or of the whole dataset under the name "".
     mask_name : stem of the mask of the image stem `{id}`.
     image_format, mask_format : the suffix that files have to have, or "auto".
-    unlabeled : folders of images that have no masks.
+    unlabeled : split (or "") -> folder of images that have no masks.
     notes : what was decided where others might have decided otherwise, one sentence each.
     """
 
@@ -76,7 +76,7 @@ class Layout:
     mask_name: str
     image_format: str
     mask_format: str
-    unlabeled: tuple[Path, ...]
+    unlabeled: dict[str, Path]
     notes: tuple[str, ...]
 
     def pair(self) -> dict[str, Pairing]:
@@ -98,12 +98,13 @@ class Layout:
         }
 
 
-def find_layout(dataset: Path, mask_name: str | None = None) -> Layout:
+def find_layout(dataset: Path, mask_name: str | None = None, *, need_masks: bool = True) -> Layout:
     """Look for images and masks.
 
     Parameters
     ----------
     mask_name : template of the masks' names; without it the one that pairs most.
+    need_masks : a folder of images alone is no dataset.
 
     Raises
     ------
@@ -117,13 +118,15 @@ def find_layout(dataset: Path, mask_name: str | None = None) -> Layout:
     inner = _folders(dataset)
     if not found and len(inner) == 1 and not list_files(dataset, MASK_SUFFIXES):
         # What archives unpack to: a folder within a folder.
-        root = inner[0]
-        found, unlabeled = _folders_of(root, notes)
-        if found:
-            notes.append(f"The dataset is taken to be the folder {inner[0].name}/ in it.")
-    if not found:
+        within = _folders_of(inner[0], notes)
+        if within[0] or (within[1] and not unlabeled):
+            root, (found, unlabeled) = inner[0], within
+            notes.append(f"The dataset is taken to be the folder {root.name}/ in it.")
+    if not found and (need_masks or not unlabeled):
         raise DataError(f"{_described(dataset)}, no images with masks.", _EXPECTED, str(dataset))
-    return _layout(root, found, mask_name, tuple(unlabeled.values()), notes)
+    if not found:
+        return Layout(root, {}, "{id}", "auto", "auto", unlabeled, tuple(notes))
+    return _layout(root, found, mask_name, unlabeled, notes)
 
 
 def folders_layout(images: Path, masks: Path) -> Layout:
@@ -136,14 +139,14 @@ def folders_layout(images: Path, masks: Path) -> Layout:
     for folder in (images, masks):
         if not folder.is_dir():
             raise DataError("There is no such folder.", "Check the path.", str(folder))
-    return _layout(images.parent, {"": Folders(images, masks)}, None, (), [])
+    return _layout(images.parent, {"": Folders(images, masks)}, None, {}, [])
 
 
 def _layout(
     root: Path,
     found: dict[str, Folders],
     mask_name: str | None,
-    unlabeled: tuple[Path, ...],
+    unlabeled: dict[str, Path],
     notes: list[str],
 ) -> Layout:
     """The layout of folders that are known, with the names and formats of their files."""
@@ -186,12 +189,17 @@ def _folders_of(root: Path, notes: list[str]) -> tuple[dict[str, Folders], dict[
     if images and masks:
         found = _splits_inside(images, masks, notes, unlabeled)
         if not found and list_files(images, IMAGE_SUFFIXES):
-            found = {"": Folders(images, masks)}
+            if list_files(masks, MASK_SUFFIXES):
+                found = {"": Folders(images, masks)}
+            else:
+                unlabeled[""] = images
         return _with_training(found, notes), unlabeled
     found = _splits_of(root, notes, unlabeled)
     for folder in (root, images):
         if not found and folder and _is_mixed(folder):
             found = {"": Folders(folder, folder)}
+    if not found and not unlabeled and images and list_files(images, IMAGE_SUFFIXES):
+        unlabeled[""] = images
     return _with_training(found, notes), unlabeled
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case, Pairing
@@ -22,7 +21,7 @@ from flexseg.dataset.description import (
     description,
     label_names,
 )
-from flexseg.dataset.dividing import SHARES, Division, Parts, divide_cases
+from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.findings import (
     copies_left_out,
     dataset_findings,
@@ -124,6 +123,11 @@ class Dataset(ABC):
         """
         return self._given[0]
 
+    @property
+    def divided_by_folders(self) -> bool:
+        """The cases lie in folders of the splits, or of some of them."""
+        return self._as_folders_say() is not None
+
     @cached_property
     def _given(self) -> tuple[Division | None, tuple[Finding, ...]]:
         """What is given, and what a user should know of a split file that is not used."""
@@ -171,15 +175,10 @@ class Dataset(ABC):
     def _completed(self, given: Division | None) -> Division:
         """A division with all parts and its findings."""
 
-    @property
+    @cached_property
     @abstractmethod
-    def presence(self) -> NDArray[np.bool_]:
-        """Whether a case shows a class, [cases, foreground classes]."""
-
-    @property
-    @abstractmethod
-    def digests(self) -> list[str]:
-        """Of the pixels of each case's image, equal for copies; "" for one that shows nothing."""
+    def table(self) -> CaseTable:
+        """The cases with the classes that they show, as `flexseg.dataset.dividing` takes them."""
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:
@@ -250,13 +249,9 @@ class ImageDataset(Dataset):
         """Some masks are JPEG."""
         return any(look.lossy for look in self.looks)
 
-    @property
-    def presence(self) -> NDArray[np.bool_]:
-        return np.array([look.class_pixels[1:] for look in self.looks]) > 0
-
-    @property
-    def digests(self) -> list[str]:
-        return [look.digest for look in self.looks]
+    @cached_property
+    def table(self) -> CaseTable:
+        return CaseTable.of_looks(self.looks, self.labels)
 
     def looks_of(self, cases: Iterable[Case]) -> list[Look]:
         """What reading some of the cases told."""
@@ -332,9 +327,7 @@ class ImageDataset(Dataset):
         """New parts of training, and the copies that are in none."""
         wanted = {s: share for s, share in zip(SPLITS, SHARES, strict=True) if s in missing}
         wanted["train"] = 1 - sum(wanted.values())
-        looks = self.looks_of(training)
-        presence = np.array([look.class_pixels[1:] for look in looks]) > 0
-        made = divide_cases(training, presence, [look.digest for look in looks], wanted)
+        made = divide_cases(self.table.only(training), wanted)
         used = {case.id for own in made.values() for case in own}
         return made, [case.id for case in training if case.id not in used]
 
@@ -408,22 +401,20 @@ class VolumeDataset(Dataset):
     patients: Mapping[str, str]
     copies: list[list[str]] = field(default_factory=list)
 
-    @property
-    def presence(self) -> NDArray[np.bool_]:
+    @cached_property
+    def table(self) -> CaseTable:
         counts = [self.survey.scans[case.id].counts for case in self.cases]
-        return np.array(
-            [[any(v in own for v in c.values) for c in self.labels.foreground] for own in counts]
-        )
-
-    @property
-    def digests(self) -> list[str]:
-        return [""] * len(self.cases)  # equal volumes are of one group already
+        classes = self.labels.foreground
+        shown = [[any(v in own for v in c.values) for c in classes] for own in counts]
+        # Equal volumes are of one group already.
+        none = ("",) * len(self.cases)
+        return CaseTable(self.cases, np.array(shown), none, tuple(c.name for c in classes))
 
     def _as_file_says(self, path: Path) -> Division:
         return given_division(path, self.cases, self.patients)
 
     def _completed(self, given: Division | None) -> Division:
-        division = completed(given, self.cases, self.presence, self.folder)
+        division = completed(given, self.table, self.folder)
         names = {split: tuple(c.id for c in own) for split, own in division.parts.items()}
         found = (
             *copies_across(names, self.copies),

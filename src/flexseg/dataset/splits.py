@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,17 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment, SplitConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case, Pairing, pair
+from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
+from flexseg.outputs import (
+    explain_os_errors,
+    make_folder,
+    refuse_overlap,
+    set_aside,
+    whole_folder,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +128,9 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
     return splits
 
 
-def _pair(experiment: Experiment, images: Path, masks: Path | None) -> Pairing:
+def _pair(
+    experiment: Experiment, images: Path, masks: Path | None, group: str | None = None
+) -> Pairing:
     if masks is None:
         raise ConfigError(
             f"There are images ({images}) but no masks_dir beside them.",
@@ -129,10 +141,41 @@ def _pair(experiment: Experiment, images: Path, masks: Path | None) -> Pairing:
         images,
         masks,
         mask_name=dataset.mask_name,
-        group=dataset.group,
+        group=group or dataset.group,
         image_format=experiment.image.file_format,
         mask_format=experiment.mask.mask_file_format,
     )
+
+
+def pair_one_folder(experiment: Experiment, group: str | None = None) -> Pairing:
+    """The cases of a config that names one folder of images, or one for training alone.
+
+    Parameters
+    ----------
+    group : instead of `[dataset] group`.
+
+    Raises
+    ------
+    ConfigError : the config names no folder, or several.
+    DataError : nothing pairs.
+    """
+    dataset, train = experiment.dataset, experiment.train
+    own = [n for n in SPLITS if getattr(experiment, n).images_dir is not None]
+    images, masks = dataset.images_dir, dataset.masks_dir
+    if images is None and own == ["train"]:
+        images, masks = train.images_dir, train.masks_dir
+    if images is None:
+        named = f"[{'], ['.join(own)}] have folders of their own" if own else "it names no folder"
+        raise ConfigError(
+            f"There is no one folder to divide: {named}.",
+            "Set [dataset] images_dir and masks_dir, or give the folder instead of the config.",
+            "[dataset] images_dir",
+        )
+    pairing = _pair(experiment, images, masks, group)
+    for finding in _pairing_findings(pairing, "dataset"):
+        if finding.severity is Severity.ERROR:
+            raise DataError(finding.what, finding.fix, str(images))
+    return pairing
 
 
 def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
@@ -393,3 +436,57 @@ def _shuffled_groups(cases: tuple[Case, ...], seed: int) -> list[str]:
         return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
 
     return sorted({case.group for case in cases}, key=key)
+
+
+def write_split_file(path: Path, parts: Mapping[SplitName, Sequence[Case]]) -> None:
+    """Write which cases are in which split; a file in the way moves aside, unless it says that."""
+    content = {split: [case.id for case in own] for split, own in parts.items()}
+    make_folder(path.absolute().parent)
+    if path.is_file() and _says(path, content):
+        return
+    set_aside(path)
+    write_json(path, content)
+
+
+def _says(path: Path, content: Mapping[SplitName, list[str]]) -> bool:
+    try:
+        return read_split_file(path) == content
+    except DataError:
+        return False
+
+
+def copy_parts(
+    parts: Mapping[SplitName, Sequence[Case]], folder: Path, on_case: Progress | None = None
+) -> None:
+    """Copy the cases into `<folder>/<split>/{images,masks}`; a folder in the way moves aside.
+
+    Raises
+    ------
+    ConfigError : the folder contains the source, or the cases are folders of DICOM files.
+    ResourceError : it cannot be written.
+    """
+    folder = folder.absolute()
+    cases = [case for own in parts.values() for case in own]
+    sources = {path.parent for case in cases for path in (case.image, case.mask)}
+    refuse_overlap({"--copy": folder}, sources)
+    if any(folder.resolve().is_relative_to(path.resolve()) for path in sources):
+        raise ConfigError(
+            f"The output folder {folder} lies within the input.",
+            "Choose a folder of its own.",
+            "--copy",
+        )
+    if any(case.image.is_dir() for case in cases):
+        raise ConfigError(
+            "DICOM series are not copied.", "Leave --copy out: the split file says it.", "--copy"
+        )
+    done = 0
+    with whole_folder(folder) as part, explain_os_errors(folder):
+        for split, own in parts.items():
+            for kind in ("images", "masks"):
+                (part / split / kind).mkdir(parents=True)
+            for case in own:
+                shutil.copy2(case.image, part / split / "images" / case.image.name)
+                shutil.copy2(case.mask, part / split / "masks" / case.mask.name)
+                done += 1
+                if on_case is not None:
+                    on_case(done, len(cases))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,73 +11,105 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from flexseg.errors import DataError
+from flexseg.dataset.layout import find_layout, volume_folders
+from flexseg.dataset.volumes.pairing import find_pairs
 from flexseg.files.display import class_colors, displayable
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
-    MASK_SUFFIXES,
+    MaskPixels,
     list_files,
     read_image,
     read_mask,
     write_png,
 )
+from flexseg.files.volumes.read import read_labels, read_volume
+from flexseg.files.volumes.slices import to_lps
+from flexseg.files.volumes.volume import Volume
 from flexseg.outputs import make_folder, set_aside
 
-SPLIT_FOLDERS = ("train", "valid", "test")
 _TILE = 192
 _COLUMNS = 6
 _ROWS = 3
 
 
-def split_folders(dataset: Path) -> dict[str, Path]:
-    """Name -> folder with `images/` (and `masks/`): the splits, or the dataset itself.
+@dataclass(frozen=True)
+class _Pictures:
+    """What is drawn of one part of a dataset: files by their names."""
 
-    Raises
-    ------
-    DataError : the folder has none of that.
-    """
-    if not dataset.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(dataset))
-    found = {n: dataset / n for n in SPLIT_FOLDERS if (dataset / n / "images").is_dir()}
-    if not found and (dataset / "images").is_dir():
-        found = {dataset.resolve().name: dataset}
-    if not found:
-        raise DataError(
-            "The folder has neither images/ and masks/ nor train/images/, train/masks/, ...",
-            "Arrange the files so, or name the folders in a config.",
-            str(dataset),
-        )
-    return found
+    images: dict[str, Path]
+    masks: dict[str, Path]
+    read_image: Callable[[Path], NDArray[np.uint8]]
+    read_mask: Callable[[Path], NDArray[np.uint8]]
 
 
 def draw_statistics(dataset: Path, output: Path) -> list[Path]:
     """Write `<name>_Statistics.png` and contact sheets; returns the files.
 
     The contact sheets show evenly spaced cases, images and masks in the same order, each under
-    its file name.
+    its file name; of volumes the slice in the middle.
+
+    Raises
+    ------
+    DataError : the folder has no images, or files cannot be read.
     """
-    folders = split_folders(dataset)
-    make_folder(output)
     name = dataset.resolve().name
+    parts = _parts(dataset.absolute(), name)
+    make_folder(output)
     written = [output / f"{name}_Statistics.png"]
-    counts = {n: len(list_files(f / "images", IMAGE_SUFFIXES)) for n, f in folders.items()}
     set_aside(written[0])
-    _draw_counts(written[0], counts, name)
-    for split, folder in folders.items():
-        images = {p.stem: p for p in list_files(folder / "images", IMAGE_SUFFIXES)}
-        if not images:
-            continue
-        stems = sorted(images)
-        chosen = [stems[i] for i in _spread(len(stems), _COLUMNS * _ROWS)]
-        tiles = [(stem, displayable(read_image(images[stem]))) for stem in chosen]
+    _draw_counts(written[0], {split: len(part.images) for split, part in parts.items()}, name)
+    for split, part in parts.items():
+        ids = sorted(part.images)
+        chosen = [ids[i] for i in _spread(len(ids), _COLUMNS * _ROWS)]
+        tiles = [(case_id, part.read_image(part.images[case_id])) for case_id in chosen]
         written.append(_write_sheet(output / f"{split}_images_sample.png", tiles))
-        if not (folder / "masks").is_dir():
-            continue
-        masks = {p.stem: p for p in list_files(folder / "masks", MASK_SUFFIXES)}
-        tiles = [(stem, class_colors(read_mask(masks[stem]))) for stem in chosen if stem in masks]
+        tiles = [(i, part.read_mask(part.masks[i])) for i in chosen if i in part.masks]
         if tiles:
             written.append(_write_sheet(output / f"{split}_masks_sample.png", tiles))
     return written
+
+
+def _parts(dataset: Path, name: str) -> dict[str, _Pictures]:
+    """The parts of a dataset that its folders tell of, or the whole under its name."""
+    volumes = volume_folders(dataset)
+    if volumes is not None:
+        pairs = find_pairs(*volumes).by_stem
+        images = {stem: pair.image for stem, pair in pairs.items()}
+        labels = {stem: pair.label for stem, pair in pairs.items()}
+        return {name: _Pictures(images, labels, _slice_of_image, _slice_of_labels)}
+    layout = find_layout(dataset, need_masks=False)
+    parts = {}
+    for split, pairing in layout.pair().items():
+        images = {case.id: case.image for case in pairing.cases}
+        images |= {path.stem: path for path in pairing.images_without_mask}
+        masks = {case.id: case.mask for case in pairing.cases}
+        parts[split or name] = _Pictures(images, masks, _image, _mask)
+    for split, folder in layout.unlabeled.items():
+        images = {path.stem: path for path in list_files(folder, IMAGE_SUFFIXES)}
+        parts.setdefault(split or name, _Pictures(images, {}, _image, _mask))
+    return parts
+
+
+def _image(path: Path) -> NDArray[np.uint8]:
+    return displayable(read_image(path))
+
+
+def _mask(path: Path) -> NDArray[np.uint8]:
+    return class_colors(read_mask(path))
+
+
+def _slice_of_image(path: Path) -> NDArray[np.uint8]:
+    volume = read_volume(path).channel(0)
+    return displayable(_middle(volume)[..., None])
+
+
+def _slice_of_labels(path: Path) -> NDArray[np.uint8]:
+    return class_colors(MaskPixels(_middle(read_labels(path)), None, False, False, ""))
+
+
+def _middle(volume: Volume) -> NDArray:
+    slices = to_lps(volume.array, volume.orientation)
+    return np.ascontiguousarray(slices[len(slices) // 2])
 
 
 def _spread(count: int, wanted: int) -> list[int]:

@@ -194,7 +194,7 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
             str(dataset),
         )
     notes = list(layout.notes)
-    for folder in layout.unlabeled:
+    for folder in layout.unlabeled.values():
         name = folder.relative_to(layout.root).as_posix()
         notes.append(f"The images in {name}/ have no masks and are left out.")
     notes += _without_partner(pairings.values())

@@ -177,7 +177,7 @@ def _to_predict(data: ImageDataset) -> Path | None:
     """The test images, else all; None where other files than images lie among them."""
     layout = data.layout
     if "test" not in layout.folders and layout.unlabeled:
-        return layout.unlabeled[-1].absolute()  # the last split is that for the test
+        return [*layout.unlabeled.values()][-1].absolute()  # the last split is that for the test
     folders = layout.folders.get("test") or layout.folders.get("") or layout.folders["train"]
     # Of an image that is there in several formats, only the config says which one to take.
     unclear = folders.mixed or layout.image_format != "auto"

@@ -15,8 +15,8 @@ from flexseg.config.findings import Finding, examples
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.partition import folds, partition
 from flexseg.dataset.splits import find_splits
+from flexseg.dataset.stratification import folds, partition
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_mask
 from flexseg.outputs import write_json

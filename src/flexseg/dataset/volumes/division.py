@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import SHARES, Division, Parts, divide_cases
+from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
 from flexseg.dataset.volumes.scans import Survey
@@ -60,31 +57,28 @@ def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str
     return Division(parts, f"as {path.name} says", path, findings=tuple(findings))
 
 
-def completed(
-    given: Division | None, cases: Sequence[Case], presence: NDArray[np.bool_], folder: Path
-) -> Division:
+def completed(given: Division | None, table: CaseTable, folder: Path) -> Division:
     """A division with training and validation; there may be no test volumes.
 
     Parameters
     ----------
-    cases : all volumes, in groups that stay together.
-    presence : [volumes, classes], whether a volume shows a class.
+    table : of all volumes.
 
     Raises
     ------
     DataError : there are too few volumes, or none for training is labelled.
     """
     notes = []
+    cases = table.cases
     parts = dict(given.parts) if given else {}
     reason = given.reason if given else ""
     if given is None:
-        parts = _divided(cases, presence, SHARES)
+        parts = _divided(table, SHARES)
         reason = "volumes are divided by group, classes evenly"
         notes.append("No split is given: volumes are divided by group, classes evenly.")
     if not parts.get("valid"):
-        chosen = set(parts.get("train", ()))
-        rows = [i for i, case in enumerate(cases) if case in chosen]
-        parts |= _divided([cases[i] for i in rows], presence[rows], (1 - _VALIDATION, _VALIDATION))
+        training = table.only(parts.get("train", ()))
+        parts |= _divided(training, (1 - _VALIDATION, _VALIDATION))
         notes.append(
             "No validation volumes are named: a fifth of the training volumes is held out."
         )
@@ -96,8 +90,7 @@ def completed(
             "Give more volumes, at least two of different patients; equal ones count as one.",
             where,
         )
-    training = set(parts["train"])
-    if not presence[[case in training for case in cases]].any():
+    if not table.only(parts["train"]).presence.any():
         raise DataError(
             f"No training volume has any label: {examples([c.id for c in parts['train']])}.",
             "Put volumes with labels into train.",
@@ -118,14 +111,12 @@ def completed(
     )
 
 
-def _divided(cases: Sequence[Case], presence: NDArray[np.bool_], shares: Sequence[float]) -> Parts:
+def _divided(table: CaseTable, shares: Sequence[float]) -> Parts:
     """Volumes by group into as many splits as there are shares; every class in its share."""
-    count = len({case.group for case in cases})
+    count = len({case.group for case in table.cases})
     if count < 2:
-        return {"train": tuple(cases)}
-    wanted = dict(zip(SPLITS[:count], shares, strict=False))
-    # Equal volumes are of one group already.
-    return divide_cases(cases, presence, [""] * len(cases), wanted)
+        return {"train": table.cases}
+    return divide_cases(table, dict(zip(SPLITS[:count], shares, strict=False)))
 
 
 def absent_classes(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,9 +26,10 @@ from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.ensemble import SeenImages, write_ensemble
+from flexseg.inference.ensemble import write_ensemble
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
+from flexseg.models.seen_images import SeenImages
 from flexseg.runs.evaluations import read_results
 from volume_models import WINDOW, copying, oblique
 
@@ -91,7 +93,15 @@ def _project(folder: Path, *, value: int = 1, more: str = "", cut: str = "ab") -
     (folder / "split.json").write_text(json.dumps(SPLIT))
     text = CONFIG.format(side=SIDE, window=WINDOW, value=value, more=more)
     (folder / "config.toml").write_text(text)
-    return load(folder / "config.toml")
+    loaded = load(folder / "config.toml")
+    write_empty_model(loaded.experiment.train.model_dir)
+    return loaded
+
+
+def write_empty_model(folder: Path) -> None:
+    """A file in the place of weights, which says of no image that it was trained on it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    h5py.File(folder / "best_model.h5", "w").close()
 
 
 @pytest.fixture(autouse=True)
@@ -268,7 +278,6 @@ class TestSeenVolumes:
     @pytest.mark.parametrize("split", ["train", "valid"])
     def test_a_volume_of_the_training(self, tmp_path: Path, slice_id: str, split: str) -> None:
         loaded = _project(tmp_path)
-        (tmp_path / "run").mkdir()
         manifest = {
             "status": "finished",
             "config": {},
@@ -280,7 +289,6 @@ class TestSeenVolumes:
 
     def test_other_volumes_of_the_training_do_not_matter(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)
-        (tmp_path / "run").mkdir()
         manifest = {
             "status": "finished",
             "config": {},
@@ -291,16 +299,14 @@ class TestSeenVolumes:
 
     def test_a_damaged_manifest_is_refused(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)
-        (tmp_path / "run").mkdir()
         (tmp_path / "run" / "run.json").write_text("{")
         with pytest.raises(DataError, match="cannot be read"):
             _run(loaded, tmp_path)
 
     def _ensemble(self, folder: Path, seen: SeenImages) -> LoadedConfig:
         member = folder / "member.h5"
-        member.write_bytes(b"weights")
+        h5py.File(member, "w").close()
         models = folder / "run" / "models"
-        models.mkdir(parents=True)
         write_ensemble(models / "ensemble.json", {"fold_0": member}, seen)
         return load(folder / "config.toml", ["train.best_model_file=ensemble.json"])
 

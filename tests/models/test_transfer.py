@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from test_parity import STORED
 from flexseg.config.load import load
 from flexseg.config.model import ModelConfig
 from flexseg.models.package import ModelPackage
+from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
 from flexseg.models.weights import read_weights
 from support import flexseg
@@ -79,6 +81,9 @@ def test_keras_2_reads_an_export(shared: Path, tmp_path: Path) -> None:
             parity / f"{name}.h5", load(parity / f"{name}.config").experiment
         )
         export_weights(package, tmp_path / f"{name}.h5")
+    # A package, which knows its images, can be read as well.
+    seen = SeenImages(frozenset([b"0" * DIGEST_BYTES, b"1" * DIGEST_BYTES]))
+    replace(package, seen=seen).save(tmp_path / f"{names[-1]}.h5", {})
     line = [sys.executable, "-c", READ, str(parity), str(tmp_path), *names]
     result = subprocess.run(line, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stderr[-2000:]

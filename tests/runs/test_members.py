@@ -15,12 +15,14 @@ from flexseg.config import load
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.trained_images import evaluate
-from flexseg.inference.ensemble import chosen_by, image_digest, read_members, read_seen_images
+from flexseg.inference.ensemble import read_members, seen_by
 from flexseg.inference.loading import make_predictor
 from flexseg.models.package import ModelPackage
+from flexseg.models.seen_images import image_digest
 from flexseg.models.weights import save_weights
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.members import find_source, make_ensemble
+from flexseg.runs.seen import trained_on
 from support import flexseg
 
 CONFIG = """
@@ -73,7 +75,7 @@ def make_run(tmp_path: Path, make_dataset: Callable[..., Path]) -> MakeRun:
     return make
 
 
-def digests(folder: Path, split: str) -> set[str]:
+def digests(folder: Path, split: str) -> set[bytes]:
     return {image_digest(file) for file in (folder / f"dataset/{split}/images").iterdir()}
 
 
@@ -83,7 +85,7 @@ def test_runs_become_one_package(make_run: MakeRun, tmp_path: Path) -> None:
     assert made.file == tmp_path / "both/ensemble.json"
     assert [m.name for m in read_members(made.file)] == ["a.h5", "bb.h5"]
     assert not any(source.unknown for source in made.sources)
-    seen = read_seen_images(made.file)
+    seen = seen_by(made.file)
     assert seen.trained == digests(tmp_path, "train")
     assert seen.validated == digests(tmp_path, "valid")
     use = [f"train.model_dir={tmp_path / 'both'}", "train.best_model_file=ensemble.json"]
@@ -124,10 +126,11 @@ def test_validation_set_that_trained_another_member(make_run: MakeRun, tmp_path:
           for k in ("images", "masks")),
     )  # fmt: skip
     made = make_ensemble([first, other], tmp_path / "both")
-    seen = read_seen_images(made.file)
+    seen = seen_by(made.file)
     assert seen.trained == digests(tmp_path, "train") | digests(tmp_path, "valid")
     assert not seen.validated
-    assert not chosen_by(made.file, (tmp_path / "dataset/valid/images").iterdir())
+    valid = find_splits(load(tmp_path / "a.toml").experiment, only=("valid",)).need("valid")
+    assert trained_on(valid, made.file)
 
 
 def test_weights_and_ensembles_are_members_too(make_run: MakeRun, tmp_path: Path) -> None:
@@ -136,10 +139,10 @@ def test_weights_and_ensembles_are_members_too(make_run: MakeRun, tmp_path: Path
     weights = third / "models/best_model.h5"
     made = make_ensemble([pair, weights], tmp_path / "three")
     assert list(made.members) == ["ensemble_a", "ensemble_bb", "best_model"]
-    assert read_seen_images(made.file) == read_seen_images(pair)
+    assert seen_by(made.file) == seen_by(pair)
     # A copied member is known by the ensemble that it lies in.
     member = tmp_path / "pair/members/a.h5"
-    assert find_source(member).seen == read_seen_images(pair)
+    assert find_source(member).seen == seen_by(pair)
     assert find_source(tmp_path / "pair").files == tuple(read_members(pair))
 
 
@@ -168,10 +171,8 @@ class TestUnknown:
         made = make_ensemble([make_run("bb"), tmp_path / "alone/a.h5"], tmp_path / "both")
         assert ["run.json" in source.unknown for source in made.sources] == [False, True]
         # What validated one may have trained the other.
-        assert read_seen_images(made.file).validated == frozenset()
-        assert read_seen_images(made.file).all == digests(tmp_path, "train") | digests(
-            tmp_path, "valid"
-        )
+        assert seen_by(made.file).validated == frozenset()
+        assert seen_by(made.file).all == digests(tmp_path, "train") | digests(tmp_path, "valid")
 
     def test_manifest_of_another_model(self, make_run: MakeRun) -> None:
         run = make_run("a")

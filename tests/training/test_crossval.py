@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,13 +25,13 @@ from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
-    SeenImages,
     is_ensemble,
     read_members,
-    read_seen_images,
+    seen_by,
     write_ensemble,
 )
 from flexseg.inference.loading import make_predictor
+from flexseg.models.seen_images import SeenImages
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.training import crossval
@@ -280,9 +281,7 @@ class TestSeenCases:
         folders = str(tmp_path / "images"), str(tmp_path / "masks")
         self.score(finished, tmp_path, *folders)
         assert "1 test cases have names of cases" in caplog.text
-        monkeypatch.setattr(
-            "flexseg.evaluation.trained_images.read_seen_images", lambda _: SeenImages()
-        )
+        monkeypatch.setattr("flexseg.runs.seen.seen_by", lambda _: SeenImages())
         with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
             self.score(finished, tmp_path, *folders)
 
@@ -368,6 +367,16 @@ def test_folds_do_not_write_their_weights_over_the_ensemble(project: Path) -> No
         cross_validate(project, ENSEMBLE)
 
 
+def write_hdf5(path: Path, content: str) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["content"] = content
+
+
+def content_of(path: Path) -> str:
+    with h5py.File(path) as file:
+        return str(file.attrs["content"])
+
+
 class TestEnsembleFile:
     def test_members_are_copied_and_earlier_ones_kept(self, tmp_path: Path) -> None:
         member, image = tmp_path / "fold_0/best.h5", tmp_path / "1.png"
@@ -375,15 +384,15 @@ class TestEnsembleFile:
         write_png(image, np.zeros((2, 2, 3), np.uint8))
         file = tmp_path / "models/ensemble.json"
         for content in ("first", "first", "second"):
-            member.write_text(content, encoding="utf-8")
+            write_hdf5(member, content)
             write_ensemble(file, {"fold_0": member}, SeenImages.of([image, image]))
         member.unlink()
         (tmp_path / "models").rename(tmp_path / "moved")
         (found,) = read_members(tmp_path / "moved/ensemble.json")
-        assert found.read_text(encoding="utf-8") == "second"
+        assert content_of(found) == "second"
         (aside,) = (tmp_path / "moved").glob("members_*_bak/fold_0.h5")
-        assert aside.read_text(encoding="utf-8") == "first"
-        assert len(read_seen_images(tmp_path / "moved/ensemble.json").trained) == 1
+        assert content_of(aside) == "first"
+        assert len(seen_by(tmp_path / "moved/ensemble.json").trained) == 1
         assert "1.png" not in (tmp_path / "moved/ensemble.json").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(
@@ -394,6 +403,7 @@ class TestEnsembleFile:
             ('{"members": []}', "no list"),
             ('{"members": [3]}', "no list"),
             ('{"members": ["a.h5"], "seen_images": 3}', "no list"),
+            ('{"members": ["a.h5"], "seen_images": ["of no hash"]}', "no list"),
             ('{"members": ["a.h5", "b.h5"]}', "2 of 2 members are missing"),
         ],
     )

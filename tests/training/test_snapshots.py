@@ -23,13 +23,13 @@ from flexseg.errors import ConfigError
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.inference.ensemble import (
     EnsemblePredictor,
-    SeenImages,
     model_file,
     read_members,
-    read_seen_images,
+    seen_by,
 )
 from flexseg.inference.loading import make_predictor
 from flexseg.models.build import build_model
+from flexseg.models.seen_images import SeenImages
 from flexseg.models.weights import read_weights
 from flexseg.runs.members import find_source
 from flexseg.training.callbacks import StopFile
@@ -175,7 +175,7 @@ def test_training_writes_an_ensemble_of_its_snapshots(finished: Path) -> None:
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert Path(manifest["ensemble"]) == run / "models/ensemble.json"
     images = [list((finished.parent / f"dataset/{s}/images").iterdir()) for s in SPLITS]
-    assert read_seen_images(run / "models/ensemble.json") == SeenImages.of(*images[:2])
+    assert seen_by(run / "models/ensemble.json") == SeenImages.of(*images[:2])
     assert find_source(run).files == tuple(members)
 
 

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from flexseg.batches.store import CaseReader
-from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
-from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import PREDICTIONS, write_evaluation, write_legacy_csv
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes
-from flexseg.inference.ensemble import (
-    chosen_by,
-    image_digest,
-    is_ensemble,
-    model_file,
-    read_seen_images,
-)
+from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder, set_aside, whole_folder
-from flexseg.runs.folds import read_folds
-from flexseg.runs.manifest import Manifest
+from flexseg.runs.seen import refuse_seen_cases
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +57,8 @@ def evaluate(
     splits.log()
     cases = splits.need(split)
     model = model_file(loaded)
-    if split != "test" and is_ensemble(model) and not chosen_by(model, (c.image for c in cases)):
-        raise DataError(
-            f"The members of the ensemble were trained on cases of the {split} split.",
-            "Evaluate it on the test split; of a cross-validation the pooled scores of the folds "
-            "are in the run's evaluation folder.",
-            "[model] evaluation",
-        )
-    if split == "test" and e.dataset.images_dir is not None:
-        _refuse_seen_cases(e.train.run_dir, cases)
-    if split == "test" and is_ensemble(model):
-        _refuse_cases_of_members(model, e.train.run_dir, cases)
+    one_folder = e.dataset.images_dir is not None
+    refuse_seen_cases(cases, split, model, e.train.run_dir, one_folder=one_folder)
     predictor = make_predictor(loaded)
     if predictor.chosen_on.get("split") == split:
         logger.warning(
@@ -116,49 +97,3 @@ def _folder_of(files: Iterable[Path]) -> str | None:
     """The folder that all of some files are in; None if they are in several."""
     folders = {path.parent.absolute() for path in files}
     return str(folders.pop()) if len(folders) == 1 else None
-
-
-def _refuse_cases_of_members(ensemble: Path, run_dir: Path, cases: Sequence[Case]) -> None:
-    """What a member of an ensemble has seen is no test of it, wherever it lies.
-
-    Images are known by their content. A name alone tells nothing of a folder that counts from 1
-    like another one, but is all there is where the ensemble has no hashes of the images.
-    """
-    known = read_seen_images(ensemble).all
-    seen = [case.id for case in cases if known and image_digest(case.image) in known]
-    named = sorted(
-        {case.id for case in cases}
-        & {i for fold in read_folds(run_dir) or () for i in fold.held_out}
-    )
-    if seen or (named and not known):
-        raise DataError(
-            f"{len(seen or named)} of the {len(cases)} test cases were seen in the training of "
-            f"members of the ensemble, e.g. {(seen or named)[0]}.",
-            "Give test cases that took no part in it; of a cross-validation the pooled scores of "
-            "the folds are in the run's evaluation folder.",
-            "[test] images_dir",
-        )
-    if named:
-        logger.warning(
-            "%d test cases have names of cases that members of the ensemble were trained on, but "
-            "are other files: %s. Make sure that they are not the same images.",
-            len(named),
-            examples(named),
-        )
-
-
-def _refuse_seen_cases(run_dir: Path, cases: Iterable[Case]) -> None:
-    """Where one folder holds all splits, another seed or new files may divide it otherwise."""
-    manifest = Manifest.find(run_dir)
-    if manifest is None:
-        return
-    for split in ("train", "valid"):
-        known = set(manifest.data[split].ids) if split in manifest.data else set()
-        seen = [case.id for case in cases if case.id in known]
-        if seen:
-            raise DataError(
-                f"{len(seen)} of the test cases were in the {split} set of this run, e.g. "
-                f"{seen[0]}: the split has changed since.",
-                "Give the same train.seed and files as for the training, or train again.",
-                str(manifest.path),
-            )

@@ -30,6 +30,7 @@ from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
+from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import TiledPredictor
@@ -114,10 +115,11 @@ def evaluate_volumes(
     """
     e = loaded.experiment
     cases = volume_cases(e)
-    refuse_trained_names(loaded, cases)
-    seen = images_seen(loaded)
+    model, split = model_file(loaded), e.model.evaluation
+    refuse_trained_names(cases, split, model, e.train.run_dir)
+    seen = images_seen(model, split)
     predictor = make_predictor(loaded)
-    if predictor.chosen_on.get("split") == e.model.evaluation:
+    if predictor.chosen_on.get("split") == split:
         logger.warning(
             "What is done with the predictions was chosen on these very cases: the scores are too "
             "good."

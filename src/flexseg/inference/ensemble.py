@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
-from flexseg.models.package import ModelPackage
+from flexseg.models.package import ModelPackage, read_seen
+from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
 
 FILE_NAME = "ensemble.json"
@@ -28,39 +28,6 @@ MEMBERS = "members"
 _KIND = "ensemble"
 _SEEN = "seen_images"
 _VALIDATED = "validation_images"
-
-
-@dataclass(frozen=True)
-class SeenImages:
-    """Hashes of the images that members of an ensemble have seen, see `image_digest`.
-
-    By them an image is known wherever it lies and whatever it is called; names, which may be
-    those of patients, are not kept.
-
-    Attributes
-    ----------
-    trained : at least one member was trained on.
-    validated : that chose weights, as those of the best epoch, and that no member was trained on.
-    """
-
-    trained: frozenset[str] = frozenset()
-    validated: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, trained: Iterable[Path], validated: Iterable[Path] = ()) -> SeenImages:
-        """Of image files."""
-        known = frozenset(map(image_digest, {*trained}))
-        return cls(known, frozenset(map(image_digest, {*validated})) - known)
-
-    @property
-    def all(self) -> frozenset[str]:
-        """All of them."""
-        return self.trained | self.validated
-
-    def __or__(self, other: SeenImages) -> SeenImages:
-        """What the members of two ensembles have seen together."""
-        trained = self.trained | other.trained
-        return SeenImages(trained, (self.validated | other.validated) - trained)
 
 
 def is_ensemble(path: Path) -> bool:
@@ -99,12 +66,6 @@ def refuse_as_weights(train: TrainConfig) -> None:
         )
 
 
-def image_digest(path: Path) -> str:
-    """A hash of the whole content of a file (sha256, hex)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | None = None) -> None:
     """Make one model of several packages; an earlier one moves aside.
 
@@ -115,7 +76,8 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
     ----------
     path : of the file that names the members.
     members : model packages by the names that they get.
-    seen : images that no honest score of the ensemble can come from.
+    seen : images that no honest score of the ensemble can come from, besides those that the
+        packages of the members name.
 
     Raises
     ------
@@ -123,13 +85,14 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
     """
     names = {f"{name}{member.suffix}": member for name, member in members.items()}
     seen = seen or SeenImages()
-    content = {
+    content: dict[str, Any] = {
         "flexseg": __version__,
         "kind": _KIND,
         "members": [f"{MEMBERS}/{name}" for name in names],
-        _SEEN: sorted(seen.all),
-        _VALIDATED: sorted(seen.validated),
     }
+    if seen.all:
+        parts = {_SEEN: seen.all, _VALIDATED: seen.validated}
+        content |= {key: sorted(d.hex() for d in part) for key, part in parts.items()}
     if _is_written(path, content, names):
         return
     with whole_folder(path.parent / MEMBERS) as folder:
@@ -168,27 +131,29 @@ def read_members(path: Path) -> list[Path]:
     return members
 
 
-def read_seen_images(path: Path) -> SeenImages:
-    """What members of an ensemble were trained on and chosen by; empty if nothing is noted.
+def seen_by(model: Path) -> SeenImages:
+    """What a package, or the members of an ensemble, were trained on and chosen by.
+
+    It is empty where nothing of that is noted, as in packages of earlier versions.
 
     Raises
     ------
-    DataError : the file is damaged.
+    DataError : a file is damaged or missing.
     """
-    content = _content(path)
-    validated = frozenset(content.get(_VALIDATED, ()))
-    return SeenImages(frozenset(content.get(_SEEN, ())) - validated, validated)
+    if not is_ensemble(model):
+        return read_seen(model)
+    content = _content(model)
+    noted = (frozenset(map(_digest, content.get(key, ()))) for key in (_SEEN, _VALIDATED))
+    every, validated = noted
+    seen = SeenImages(every - validated, validated)
+    for member in read_members(model):
+        seen |= read_seen(member)
+    return seen
 
 
-def chosen_by(path: Path, images: Iterable[Path]) -> bool:
-    """Whether images chose members of an ensemble, and no member was trained on any of them.
-
-    Raises
-    ------
-    DataError : the file of the ensemble is damaged.
-    """
-    validated = read_seen_images(path).validated
-    return bool(validated) and all(image_digest(image) in validated for image in images)
+def _digest(text: str) -> bytes:
+    """A hash of `ensemble.json`, in which it may be longer."""
+    return bytes.fromhex(text)[:DIGEST_BYTES]
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -206,7 +171,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise DataError(f"It cannot be read ({error}).", "Write it again.", str(path)) from None
     names = content.get("members") if isinstance(content, dict) else None
     noted = [content.get(key, []) for key in (_SEEN, _VALIDATED)] if names else []
-    if not (names and all(map(_texts, (names, *noted)))):
+    if not (names and _texts(names) and all(map(_digests, noted))):
         raise DataError(
             "This is no list of an ensemble's members.",
             f'Write {{"members": ["{MEMBERS}/fold_0.h5", ...]}}, relative to the file.',
@@ -217,6 +182,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _digests(value: Any) -> bool:
+    return _texts(value) and all(re.fullmatch(r"([0-9a-f]{2})+", text) for text in value)
 
 
 class EnsemblePredictor(Predictor):

@@ -6,7 +6,7 @@ The file is a `best_model.h5` that the original systems can load; what they do n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,14 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, parameter_count
 from flexseg.models.encoders import load_pretrained
-from flexseg.models.weights import load_weights, read_metadata, save_weights, stored_values
+from flexseg.models.seen_images import SeenImages
+from flexseg.models.weights import (
+    load_weights,
+    read_arrays,
+    read_metadata,
+    save_weights,
+    stored_values,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class ModelPackage:
     ----------
     threshold : probability above which a pixel is foreground (one class only).
     info : training metrics and versions, JSON types.
+    seen : images that it was trained on and chosen by; empty where that is not known.
     """
 
     model: keras.Model
@@ -40,6 +48,7 @@ class ModelPackage:
     preprocessing: Preprocessing
     threshold: float = 0.5
     info: dict[str, Any] = field(default_factory=dict)
+    seen: SeenImages = field(default_factory=SeenImages)
 
     @classmethod
     def create(cls, experiment: Experiment, search: Path | None = None) -> ModelPackage:
@@ -81,7 +90,7 @@ class ModelPackage:
     def save(self, path: Path, info: dict[str, Any]) -> None:
         """Write weights and description, whole or not at all."""
         metadata = {"flexseg": __version__} | self.describe() | {"info": info}
-        save_weights(self.model, path, metadata)
+        save_weights(self.model, path, metadata, self.seen.as_arrays())
 
     @classmethod
     def load(
@@ -117,7 +126,7 @@ class ModelPackage:
         else:
             package = cls._described(metadata, path, trust, search)
         load_weights(package.model, path)
-        return package
+        return replace(package, seen=read_seen(path))
 
     @classmethod
     def _described(
@@ -143,6 +152,18 @@ class ModelPackage:
         _refuse_foreign_code(config, trust, path)
         _refuse_other_sizes(config, path)
         return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
+
+
+def read_seen(path: Path) -> SeenImages:
+    """The images that the network of a weights file was trained on and chosen by.
+
+    It is empty for files of the original systems, and for packages that do not note it.
+
+    Raises
+    ------
+    DataError : the file cannot be read.
+    """
+    return SeenImages.from_arrays(read_arrays(path))
 
 
 def _refuse_foreign_code(config: ModelConfig, trust: str | None, path: Path) -> None:

@@ -7,7 +7,7 @@ never executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,18 @@ def load_weights(model: keras.Model, path: Path) -> None:
         weight.assign(array)
 
 
-def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any] | None = None) -> None:
+def save_weights(
+    model: keras.Model,
+    path: Path,
+    metadata: dict[str, Any] | None = None,
+    arrays: Mapping[str, NDArray] | None = None,
+) -> None:
     """Write the weights in the layout that the original systems read, whole or not at all.
 
     Parameters
     ----------
     metadata : JSON types, stored beside the weights (see `read_metadata`), or None.
+    arrays : stored beside them too, see `read_arrays`.
 
     Raises
     ------
@@ -151,6 +157,8 @@ def save_weights(model: keras.Model, path: Path, metadata: dict[str, Any] | None
                 group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
         if metadata is not None:
             file.create_dataset(METADATA, data=json.dumps(metadata))
+        for name, array in (arrays or {}).items():
+            file.create_dataset(f"{METADATA}_{name}", data=array)
 
 
 def _weight_names(layer: keras.layers.Layer) -> list[str]:
@@ -186,6 +194,22 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         if not isinstance(content, dict):
             raise ValueError("what it says of its network is no description")
     return content
+
+
+def read_arrays(path: Path) -> dict[str, NDArray]:
+    """Name -> array that `save_weights` stored beside the weights; empty in other files.
+
+    Raises
+    ------
+    DataError : the file cannot be read.
+    """
+    prefix = f"{METADATA}_"
+    with _open(path) as file:
+        return {
+            name.removeprefix(prefix): np.asarray(file[name])
+            for name in file
+            if name.startswith(prefix) and isinstance(file[name], h5py.Dataset)
+        }
 
 
 def stored_values(path: Path) -> int:

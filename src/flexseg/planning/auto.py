@@ -14,10 +14,13 @@ from rich.console import Console
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config.findings import Severity
 from flexseg.config.load import load
+from flexseg.config.schema import Experiment
+from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
+from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
@@ -27,6 +30,7 @@ from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
 from flexseg.runs.manifest import Manifest
+from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
 from flexseg.training.trainer import Training
 
@@ -147,6 +151,7 @@ class Auto:
         if minutes is not None:
             loaded = load(self.config, [f"train.minutes={minutes:.4f}"])
         e = loaded.experiment
+        _refuse_seen_tests(e)
         self._stage("Training")
         # Planning, checking and what comes afterwards have their own part of the time.
         began = time.monotonic()
@@ -202,6 +207,15 @@ class Auto:
         """What is left for the training, if `after` seconds are needed for the rest."""
         left = self.seconds - (time.monotonic() - self.started) - after
         return max(left, _LEAST_TRAINING * self.seconds)
+
+
+def _refuse_seen_tests(e: Experiment) -> None:
+    """The evaluation at the end would refuse such test cases: the time until then is saved."""
+    if e.model.evaluation != "test" or e.volume.images_dir is not None:
+        return
+    splits = find_splits(e).cases
+    images = ([case.image for case in splits.get(s, ())] for s in ("train", "valid"))
+    refuse_seen_tests(splits.get("test", ()), SeenImages.of(*images).all)
 
 
 def _minutes_of(earlier: Manifest) -> float | None:

@@ -6,7 +6,7 @@ ensemble, which stands for its members.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import (
     MEMBERS,
-    SeenImages,
-    image_digest,
     is_ensemble,
     read_members,
-    read_seen_images,
+    seen_by,
     write_ensemble,
 )
+from flexseg.models.package import read_seen
+from flexseg.models.seen_images import SeenImages, image_digest
 from flexseg.models.weights import read_metadata, read_weights
 from flexseg.outputs import make_folder
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -100,8 +100,16 @@ def make_ensemble(models: Sequence[Path], folder: Path) -> MadeEnsemble:
         seen = SeenImages(seen.all)
     members = dict(zip(_names(sources), (file for _, file in files), strict=True))
     make_folder(folder)
-    write_ensemble(folder / ENSEMBLE_FILE, members, seen)
+    write_ensemble(folder / ENSEMBLE_FILE, members, _beyond_packages(seen, members.values()))
     return MadeEnsemble(folder / ENSEMBLE_FILE, members, sources)
+
+
+def _beyond_packages(seen: SeenImages, packages: Iterable[Path]) -> SeenImages:
+    """What is known to have been seen, without what packages tell themselves."""
+    told = SeenImages()
+    for package in packages:
+        told |= read_seen(package)
+    return SeenImages(seen.trained - told.trained, seen.validated - told.all)
 
 
 def find_source(model: Path) -> Source:
@@ -116,7 +124,7 @@ def find_source(model: Path) -> Source:
     if model.is_dir():
         return replace(find_source(_model_in(model)), given=model)
     if is_ensemble(model):
-        seen = read_seen_images(model)
+        seen = seen_by(model)
         why = "" if seen.all else "it does not say what its members were trained on"
         return Source(model, tuple(read_members(model)), seen, why)
     if read_metadata(model) is None:
@@ -147,10 +155,12 @@ def _model_in(folder: Path) -> Path:
 
 
 def _seen_by(weights: Path) -> tuple[SeenImages, str]:
-    """What a network was trained on, from the files around it, and why that is not all."""
+    """What a network was trained on, by itself or the files around it, and why that is not all."""
+    if (seen := read_seen(weights)).all:
+        return seen, ""
     around = weights.parent.parent / ENSEMBLE_FILE
     if weights.parent.name == MEMBERS and around.is_file():
-        seen = read_seen_images(around)
+        seen = seen_by(around)
         if weights.name in {member.name for member in read_members(around)} and seen.all:
             return seen, ""
     for folder in weights.absolute().parents[:_DEPTH]:
@@ -192,7 +202,7 @@ def _seen_in_run(manifest: Manifest) -> tuple[SeenImages, str]:
 
 def _refuse_copies(files: Sequence[tuple[Path, Path]]) -> None:
     """The same network twice counts twice, which nobody means."""
-    known: dict[str, Path] = {}
+    known: dict[bytes, Path] = {}
     for given, file in files:
         digest = image_digest(file)
         if digest in known:

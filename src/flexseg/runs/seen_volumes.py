@@ -1,13 +1,12 @@
 """Volumes that a network, or a member of an ensemble, was trained on: no test of it.
 
-Networks are trained on slices. Runs note the names of these, which tell their volume; ensembles
+Networks are trained on slices. Runs note the names of these, which tell their volume; packages
 note hashes of their files, by which a volume is known under another name too, as slices cut again
 are the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,33 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
-from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.splits import SplitName
 from flexseg.dataset.volumes.pairing import volume_of
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.slices import slice_axes, volume_intensity
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.ensemble import is_ensemble, model_file, read_seen_images
+from flexseg.inference.ensemble import is_ensemble, seen_by
+from flexseg.models.seen_images import content_digest
 from flexseg.runs.folds import FILE_NAME as FOLDS
 from flexseg.runs.folds import read_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest
+from flexseg.runs.seen import POOLED_SCORES
 
 # Slices of each axis that are compared; more would show nothing else.
 _COMPARED = 5
 
 
-def refuse_trained_names(loaded: LoadedConfig, cases: Sequence[Case]) -> None:
+def refuse_trained_names(cases: Sequence[Case], split: SplitName, model: Path, run: Path) -> None:
     """Refuse volumes of the evaluated split whose slices another split of the run has.
+
+    Parameters
+    ----------
+    model : a package, or an ensemble.
+    run : folder of its run, which may not exist.
 
     Raises
     ------
     DataError : there are such volumes, or the files of the run are damaged.
     """
-    e = loaded.experiment
-    run, split = e.train.run_dir, e.model.evaluation
     manifest = Manifest.find(run)
     data = manifest.data if manifest is not None else {}
     others = {"test": ("train", "valid"), "valid": ("train",)}.get(split, ())
@@ -54,7 +58,7 @@ def refuse_trained_names(loaded: LoadedConfig, cases: Sequence[Case]) -> None:
                 "Give the same train.seed and files as for the training, or train again.",
                 str(run / MANIFEST),
             )
-    if split == "test" and is_ensemble(model_file(loaded)):
+    if split == "test" and is_ensemble(model):
         held = (name for fold in read_folds(run) or () for name in fold.held_out)
         if names := _volumes_of(held, cases):
             raise DataError(
@@ -70,21 +74,20 @@ def _volumes_of(slices: Iterable[str], cases: Sequence[Case]) -> list[str]:
     return sorted({stem for name in slices if (stem := volume_of(str(name), stems))})
 
 
-def images_seen(loaded: LoadedConfig) -> frozenset[str]:
+def images_seen(model: Path, split: SplitName) -> frozenset[bytes]:
     """Hashes of the slices that tell a volume which must not be evaluated; empty without any.
 
-    Images that only chose the members of an ensemble may be evaluated as what they are, the
-    validation set.
+    Images that only chose weights may be evaluated as what they are, the validation set. A single
+    network may be scored on what it was trained on.
     """
-    model = model_file(loaded)
-    if not is_ensemble(model):
-        return frozenset()
-    seen = read_seen_images(model)
-    return seen.all if loaded.experiment.model.evaluation == "test" else seen.trained
+    seen = seen_by(model)
+    if split == "test":
+        return seen.all
+    return seen.trained if is_ensemble(model) else frozenset()
 
 
 def refuse_trained_content(
-    volume: Volume, preprocessing: Preprocessing, seen: frozenset[str], where: Path
+    volume: Volume, preprocessing: Preprocessing, seen: frozenset[bytes], where: Path
 ) -> None:
     """Refuse a volume that slices of `seen` were cut from, whatever its name is.
 
@@ -94,14 +97,13 @@ def refuse_trained_content(
     """
     if seen and any(d in seen for d in _digests(volume, preprocessing, str(where))):
         raise DataError(
-            "Members of the ensemble were trained on slices of this very volume.",
-            "Give volumes that took no part in the training; of a cross-validation the pooled "
-            "scores of the folds are in the run's evaluation folder.",
+            "The model was trained on slices of this very volume.",
+            f"Give volumes that took no part in the training; {POOLED_SCORES}",
             str(where),
         )
 
 
-def _digests(volume: Volume, preprocessing: Preprocessing, where: str) -> Iterable[str]:
+def _digests(volume: Volume, preprocessing: Preprocessing, where: str) -> Iterable[bytes]:
     """Hashes of the PNGs of some slices of a volume, those of one grey left out."""
     if volume.channels > 1:
         return
@@ -111,4 +113,4 @@ def _digests(volume: Volume, preprocessing: Preprocessing, where: str) -> Iterab
         for i in np.linspace(0, len(view) - 1, min(_COMPARED, len(view))).round().astype(int):
             pixels: NDArray = grey(view[i])
             if pixels.dtype in (np.uint8, np.uint16) and pixels.min() < pixels.max():
-                yield hashlib.sha256(encode_png(pixels)).hexdigest()
+                yield content_digest(encode_png(pixels))

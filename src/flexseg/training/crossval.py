@@ -9,7 +9,7 @@ set of the config takes no part.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +30,10 @@ from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary, FoldScore
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
-from flexseg.inference.ensemble import MEMBERS, SeenImages, refuse_as_weights, write_ensemble
+from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
+from flexseg.models.package import read_seen
+from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Division, Fold, divide, no_folds, read_folds, write_folds
@@ -177,9 +179,7 @@ class CrossValidation:
             rows = [(c.id, c.image.absolute(), c.mask.absolute()) for c in scores.cases]
             write_csv(self.evaluation / FILES_TABLE, ("case", "image", "mask"), rows)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
-            # What validates in one fold trains others.
-            seen = SeenImages.of(case.image for case in self.division.cases)
-            write_ensemble(self.ensemble, members, seen)
+            write_ensemble(self.ensemble, members, self._unnoted(members.values()))
         manifests = [Manifest.read(run.folder) for run in runs]
         self.manifest.write(
             status="finished",
@@ -256,6 +256,13 @@ class CrossValidation:
         # Networks of earlier folds would stay in memory.
         keras.utils.clear_session()
         return run
+
+    def _unnoted(self, members: Iterable[Path]) -> SeenImages:
+        """What members were trained on, if one of an earlier version does not tell itself."""
+        if all(read_seen(member).all for member in members):
+            return SeenImages()
+        # What validates in one fold trains others.
+        return SeenImages.of(case.image for case in self.division.cases)
 
     def _score(
         self, runs: Sequence[Run], on_case: Callable[[int, int], None] | None

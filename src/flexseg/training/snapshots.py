@@ -13,13 +13,13 @@ Loshchilov, Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts. ICLR 2
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from flexseg.inference.ensemble import FILE_NAME, SeenImages, write_ensemble
+from flexseg.inference.ensemble import FILE_NAME, write_ensemble
 from flexseg.training.averaging import AveragedWeights
 
 logger = logging.getLogger(__name__)
@@ -103,15 +103,12 @@ def snapshot_file(folder: Path, number: int) -> Path:
     return folder / f"snapshot_{number}.h5"
 
 
-def write_snapshots(
-    folder: Path, cycles: int, trained: Iterable[Path], validated: Iterable[Path]
-) -> Path | None:
+def write_snapshots(folder: Path, cycles: int) -> Path | None:
     """Average the snapshots in a folder as one package; None with fewer than two.
 
     Parameters
     ----------
     cycles : of the training, so many snapshots should be there.
-    trained, validated : images that the network was trained on, and that chose its weights.
 
     Raises
     ------
@@ -129,5 +126,5 @@ def write_snapshots(
     if len(files) < 2:
         return None
     path = folder / FILE_NAME
-    write_ensemble(path, files, SeenImages.of(trained, validated))
+    write_ensemble(path, files)
     return path

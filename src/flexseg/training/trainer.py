@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
+from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder, set_aside
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
@@ -144,9 +145,11 @@ class Training:
         if earlier is not None:
             self.manifest.continue_from(earlier)
         if is_over(train, progress):
-            return self._finished(progress, splits)
+            return self._finished(progress)
         clock = clock_of(train, self.started, progress)
         package = ModelPackage.create(self.experiment, self.loaded.path.parent)
+        seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
+        package = replace(package, seen=SeenImages.of(*seen))
         fresh = progress.epoch == 0 and progress.batch == 0
         if fresh:
             package.pretrain()
@@ -179,7 +182,7 @@ class Training:
                 )
             images = self._images_per_step(package, network, feed, progress)
             run = self._fit_within_memory(package, network, feed, progress, images, clock)
-            self._average_snapshots(splits)
+            self._average_snapshots()
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
@@ -271,7 +274,7 @@ class Training:
             checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
             self.manifest.write(batch_size=images.as_dict())
 
-    def _finished(self, progress: checkpoint.Progress, splits: Splits) -> Run:
+    def _finished(self, progress: checkpoint.Progress) -> Run:
         self.console.print(
             f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
             "train.minutes or train.patience, if one of these has ended it) to go on."
@@ -281,15 +284,14 @@ class Training:
         # It may have been interrupted in its very last validation.
         self.manifest.amend(**self._outcome(progress, epoch, loss))
         if not (self.experiment.train.model_dir / ENSEMBLE_FILE).exists():
-            self._average_snapshots(splits)
+            self._average_snapshots()
         return Run(self.folder, self.weights_file, progress.history, epoch, loss)
 
-    def _average_snapshots(self, splits: Splits) -> None:
+    def _average_snapshots(self) -> None:
         """Write the ensemble of a training with `[train] snapshots`."""
         train = self.experiment.train
         if train.snapshots > 1:
-            seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
-            ensemble = write_snapshots(train.model_dir, train.snapshots, *seen)
+            ensemble = write_snapshots(train.model_dir, train.snapshots)
             if ensemble is not None:
                 self.manifest.amend(ensemble=str(ensemble))
 

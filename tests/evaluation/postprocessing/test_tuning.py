@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         loaded = load(config, overrides)
         model = loaded.experiment.train.model_dir / "best_model.h5"
         model.parent.mkdir(exist_ok=True)
-        model.write_bytes(b"weights")
+        h5py.File(model, "w").close()
         predictor = Predictor(_package(loaded, channels, threshold), batch_size=3)
         monkeypatch.setattr(tuning, "make_predictor", lambda *_, **__: predictor)
         return loaded

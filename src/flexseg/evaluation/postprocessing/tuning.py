@@ -33,14 +33,13 @@ from flexseg.evaluation.postprocessing.improvement import (
     without_harm,
 )
 from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
-from flexseg.inference.ensemble import EnsemblePredictor, chosen_by, is_ensemble, model_file
+from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import Choice, write_choice
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json
-from flexseg.runs.manifest import FILE_NAME as MANIFEST
-from flexseg.runs.manifest import Manifest
+from flexseg.runs.seen import refuse_changed_split, trained_on, warn_of_trained_cases
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +148,8 @@ def _of_validation(loaded: LoadedConfig) -> list[Source]:
     splits.log()
     cases = splits.need("valid")
     if e.dataset.images_dir is not None or e.valid.images_dir is None:
-        _refuse_other_splits(e.train.run_dir, cases)
+        refuse_changed_split(cases, "valid", e.train.run_dir)
+    warn_of_trained_cases(cases, model_file(loaded))
     return [(make_predictor(loaded, tuned=False), cases)]
 
 
@@ -157,7 +157,7 @@ def _is_validated(loaded: LoadedConfig, ensemble: Path) -> bool:
     """Whether the validation split is new to the weights of all members, as of one training."""
     splits = find_splits(loaded.experiment, only=("valid",))
     splits.raise_errors()
-    return chosen_by(ensemble, (case.image for case in splits.need("valid")))
+    return not trained_on(splits.need("valid"), ensemble)
 
 
 def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> list[Source]:
@@ -192,23 +192,6 @@ def _shifted(
     on_case: Callable[[int, int], None] | None, done: int, total: int
 ) -> Callable[[int, int], None] | None:
     return None if on_case is None else lambda count, _: on_case(done + count, total)
-
-
-def _refuse_other_splits(run_dir: Path, cases: Sequence[Case]) -> None:
-    """Where one folder holds all splits, another seed or new files may divide it otherwise."""
-    manifest = Manifest.find(run_dir)
-    if manifest is None:
-        logger.info("Without %s it cannot be told what the model was trained on.", MANIFEST)
-        return
-    for split in ("train", "test"):
-        known = set(manifest.data[split].ids) if split in manifest.data else set()
-        if found := [case.id for case in cases if case.id in known]:
-            raise DataError(
-                f"{len(found)} of the validation cases were in the {split} set of this run, e.g. "
-                f"{found[0]}: the split has changed since.",
-                "Give the same train.seed and files as for the training, or train again.",
-                str(manifest.path),
-            )
 
 
 class _Search:

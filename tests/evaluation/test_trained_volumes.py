@@ -122,7 +122,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> dict[str, Predictor]:
 
 
 def _run(loaded: LoadedConfig, folder: Path) -> dict[str, Any]:
-    return evaluate(loaded, folder / "evaluation", folder / "evaluation.csv")
+    return evaluate(loaded, folder / "evaluation", folder / "evaluation.csv").as_dict()
 
 
 def _truth(name: str) -> NDArray[np.bool_]:

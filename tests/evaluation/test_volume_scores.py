@@ -237,12 +237,12 @@ class TestFolders:
 
     def test_pairs_by_name_whatever_the_format(self, tmp_path: Path) -> None:
         predictions, references = self._folders(tmp_path)
-        _write(predictions / "lonely.mha", _box(0, 0, 0))
+        _write(predictions / "unpaired.mha", _box(0, 0, 0))
         _write(references / "unpredicted.nii", _box(0, 0, 0))
-        scores, lonely = score_volume_folders(
+        scores, unpaired = score_volume_folders(
             predictions, references, _labels(), Measures(tolerance=1.0), group=r"p\d"
         )
-        assert lonely == ["lonely.mha", "unpredicted.nii"]
+        assert unpaired == ["unpaired.mha", "unpredicted.nii"]
         assert [(c.id, c.group) for c in scores.cases] == [
             ("p1_a", "p1"), ("p1_b", "p1"), ("p2", "p2"),
         ]  # fmt: skip

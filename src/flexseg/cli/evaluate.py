@@ -83,9 +83,9 @@ def evaluate(
         Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary.as_dict())
     print_scores(console, summary)
     if repair:
-        from flexseg.cli.repair import tell_gain
+        from flexseg.cli.repair import tell_difference
 
-        tell_gain(loaded.experiment.train.run_dir, folder)
+        tell_difference(loaded.experiment.train.run_dir, folder)
     say(f"Results: {folder}")
 
 

@@ -70,7 +70,7 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def tell_gain(run_dir: Path, evaluation: Path) -> None:
+def tell_difference(run_dir: Path, evaluation: Path) -> None:
     """One sentence on how the repaired config compares with the old one."""
     from flexseg.report.repaired import compare_with_original
 

@@ -258,7 +258,7 @@ def _differences(
             by_case = np.round(_mean_by_case(change[:, columns]), DECIMALS)
             defined = ~np.isnan(by_case)
             test = signed_rank_p if len(columns) == 1 else sign_flip_p
-            gain = METRICS.get(metric).sign * by_case[defined]
+            improvement = METRICS.get(metric).sign * by_case[defined]
             found.append(
                 Difference(
                     runs[a].name,
@@ -269,9 +269,9 @@ def _differences(
                     *mean_of_classes(change[:, columns], draws[:, columns]),
                     test(contributions(change[:, columns], groups)),
                     None,
-                    int((gain > 0).sum()),
-                    int((gain < 0).sum()),
-                    int((gain == 0).sum()),
+                    int((improvement > 0).sum()),
+                    int((improvement < 0).sum()),
+                    int((improvement == 0).sum()),
                 )
             )
     adjusted: dict[int, float] = {}

@@ -147,8 +147,8 @@ def _draw_row(
         axes.text(0, row, "in no case", ha="center", va="bottom", color=_EQUAL)
         return
     x = change[defined]
-    gain = direction * x
-    colors = np.select([gain > 0, gain < 0], [_BETTER, _WORSE], _EQUAL)
+    improvement = direction * x
+    colors = np.select([improvement > 0, improvement < 0], [_BETTER, _WORSE], _EQUAL)
     axes.scatter(x, row + _spread(x), s=14, c=colors, alpha=0.65, linewidths=0)
     ends = difference.ci95 or (difference.mean, difference.mean)
     axes.plot(ends, (row + 0.42, row + 0.42), color=_MEAN, linewidth=2.5, solid_capstyle="butt")

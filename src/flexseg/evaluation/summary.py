@@ -125,7 +125,7 @@ class Treatment(TypedDict, total=False):
 
     Attributes
     ----------
-    tta : views beside the image itself.
+    tta : views other than the image itself.
     postprocess : "2d" and "3d" -> class -> step -> value.
     chosen_on : "split", "cases" and "groups" by which these were chosen.
     slices : the axes along which volumes are cut.

@@ -90,7 +90,7 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
     environment.filters["ml"] = millilitres
     environment.filters["score"] = lambda value: formatted(value, "share")
     environment.filters["figures"] = _figures
-    environment.filters["gain"] = _gain
+    environment.filters["difference"] = _difference
     e = report.evaluation
     return environment.get_template("report.html.j2").render(
         r=report,
@@ -102,7 +102,7 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
         metrics=_metric_rows(e, _mean_cell) if e else [],
         spreads=_metric_rows(e, _spread_cell, with_mean=False) if e else [],
         interval_chart=_interval_chart(e),
-        gain_chart=_gain_chart(report.repair),
+        difference_chart=_difference_chart(report.repair),
         metric_label=lambda name: metric_of(name).label_of(volumes=e is not None and e.volumes),
         distributions=_distributions(e),
         failures=_failures(report),
@@ -202,16 +202,16 @@ def _interval_chart(e: Evaluation | None) -> Markup:
     return plots.intervals(e.classes, "dice")
 
 
-def _gain_chart(repair: Repair | None) -> Markup:
+def _difference_chart(repair: Repair | None) -> Markup:
     rows = [s for s in repair.comparison.scores if s.metric == "dice"] if repair else []
-    return plots.gains(rows)
+    return plots.differences(rows)
 
 
 def _figures(statistic: Statistic) -> _Cell:
     return _mean_cell("dice", statistic)
 
 
-def _gain(score: RepairedScore) -> _Cell:
+def _difference(score: RepairedScore) -> _Cell:
     """The paired difference with its interval."""
     if score.difference is None:
         return _Cell("\N{EN DASH}", "")

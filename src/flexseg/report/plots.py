@@ -167,7 +167,7 @@ def intervals(classes: Sequence[ClassSummary], metric: str) -> Markup:
     return axes.svg("Means with intervals", ", ".join(told))
 
 
-def gains(scores: Sequence[RepairedScore]) -> Markup:
+def differences(scores: Sequence[RepairedScore]) -> Markup:
     """Paired differences repaired - old with their 95 % intervals; a line at 0."""
     rows = [s for s in scores if s.difference is not None]
     if not rows:

@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
 
 
 def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
-    """The scores of a repaired run and of the one beside it, on the same cases.
+    """The scores of a repaired run and of that of the old config, on the same cases.
 
     Parameters
     ----------

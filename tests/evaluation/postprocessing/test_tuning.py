@@ -26,7 +26,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.postprocessing import tuning
-from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
+from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
 from flexseg.evaluation.postprocessing.steps import (
     _after_drops,
     _parts_of,
@@ -358,7 +358,7 @@ class TestKept:
         self, levels: list[int], thresholds: set[float]
     ) -> None:
         p = (np.array(levels, np.float32) / np.float32(255)).reshape(2, 2, 1)
-        kept = KeptCases(Path(), sorted(thresholds))
+        kept = PredictionCache(Path(), sorted(thresholds))
         limits = np.array(kept.thresholds, np.float32)
         stored = np.searchsorted(limits, p[..., 0], side="left").astype(np.uint8)
         for t in kept.thresholds:
@@ -367,7 +367,7 @@ class TestKept:
     @staticmethod
     def _volumes(*ids: str, shapes: list[tuple[int, int]] | None = None) -> list[Unit]:
         cases = [Case(i, Path(i), Path(i), i.partition("_")[0]) for i in ids]
-        kept = KeptCases(Path(), ())
+        kept = PredictionCache(Path(), ())
         kept.cases = cases
         kept.shapes = list(shapes or [(4, 4)] * len(ids))
         return kept.volumes()
@@ -406,7 +406,7 @@ class TestKept:
             Case(n, tmp_path / f"valid/images/{n}.png", tmp_path / f"valid/masks/{n}.png", "v")
             for n in names
         ]
-        kept = KeptCases(tmp_path, (0.5,))
+        kept = PredictionCache(tmp_path, (0.5,))
         done: list[tuple[int, int]] = []
         reader = CaseReader(package.preprocessing, package.labels)
         kept.predict([(predictor, cases)], reader, lambda *count: done.append(count))

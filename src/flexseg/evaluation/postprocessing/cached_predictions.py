@@ -1,4 +1,4 @@
-"""Predictions kept on the disk, so that many ways to treat them can be tried."""
+"""Predictions cached on the disk, so that many ways to treat them can be tried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unit:
     is_volume: bool
 
 
-class KeptCases:
+class PredictionCache:
     """Predicted and true class ids of cases, one file each.
 
     Parameters
@@ -49,7 +49,7 @@ class KeptCases:
         reader: CaseReader,
         on_case: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Predict and keep the cases of each predictor; `on_case` gets (done, total)."""
+        """Predict and store the cases of each predictor; `on_case` gets (done, total)."""
         total = sum(len(cases) for _, cases in sources)
         for predictor, cases in sources:
             for case, predicted, truth in self._predicted(predictor, cases, reader):
@@ -90,7 +90,7 @@ class KeptCases:
         return both[0], both[1]
 
     def labels(self, prediction: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
-        """Class ids of a kept prediction; `threshold` is one of `thresholds`, if there are any."""
+        """Class ids of a stored prediction; `threshold` is one of `thresholds`, if any."""
         if not self.thresholds:
             return prediction
         return (prediction > self.thresholds.index(threshold)).astype(np.uint8)

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.aggregate import bootstrap_means, mean_or_none, rounded
 
+StepValue = bool | int | float | str
 MARGIN = 0.001
 FEWEST = 5
 _RESAMPLES = 10_000
@@ -73,7 +73,7 @@ class Trial:
     kind: str
     class_name: str
     step: str
-    value: Any
+    value: StepValue
     cases: int
     groups: int
     changed: int
@@ -87,7 +87,7 @@ class Trial:
     kept: bool
     reason: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, StepValue | None]:
         """Plain JSON types, by `COLUMNS`."""
         return {
             name: rounded(cell) if isinstance(cell, float) else cell
@@ -108,11 +108,11 @@ def best_of(trials: Sequence[Trial]) -> tuple[list[Trial], Trial | None]:
         return list(trials), None
     best = max(good, key=lambda trial: trial.gain)
     others = f"{best.step} = {best.value} is better"
-    judged = [
+    updated = [
         replace(trial, kept=False, reason=others) if trial.kept and trial is not best else trial
         for trial in trials
     ]
-    return judged, best
+    return updated, best
 
 
 def without_harm(trial: Trial, elsewhere: Sequence[Trial]) -> Trial:
@@ -124,8 +124,8 @@ def without_harm(trial: Trial, elsewhere: Sequence[Trial]) -> Trial:
     return trial
 
 
-def judge(
-    what: tuple[str, str, str, Any],
+def compare_scores(
+    what: tuple[str, str, str, StepValue],
     before: Sequence[Counts],
     after: Sequence[Counts],
     groups: Sequence[str],

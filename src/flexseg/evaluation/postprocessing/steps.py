@@ -1,17 +1,22 @@
-"""Which steps of postprocessing help, on kept predictions of one kind of units."""
+"""Which steps of postprocessing help, on cached predictions of one kind of units."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.labels import LabelMap
-from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
-from flexseg.evaluation.postprocessing.improvement import Counts, Trial, best_of, judge
+from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
+from flexseg.evaluation.postprocessing.improvement import (
+    Counts,
+    StepValue,
+    Trial,
+    best_of,
+    compare_scores,
+)
 from flexseg.inference.postprocess import Postprocessing, Steps, fill_holes, parts
 
 # Of the 5 % quantile of the sizes of reference parts.
@@ -52,13 +57,13 @@ class StepSearch:
     def __init__(
         self,
         labels: LabelMap,
-        kept: KeptCases,
+        cache: PredictionCache,
         kind: str,
         units: Sequence[Unit],
         threshold: float,
     ) -> None:
         self.labels = labels
-        self.kept = kept
+        self.cache = cache
         self.kind = kind
         self.units = units
         self.threshold = threshold
@@ -83,15 +88,15 @@ class StepSearch:
         return self._choose_fills(steps)
 
     def _load(self, unit: Unit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        prediction, truth = self.kept.load(unit)
-        return self.kept.labels(prediction, self.threshold), truth
+        prediction, truth = self.cache.load(unit)
+        return self.cache.labels(prediction, self.threshold), truth
 
     def _choose_drops(self, name: str, table: list[_Parts], sizes: Sequence[int]) -> Steps:
         steps = Steps()
         for key, values in (("largest_component", [True]), ("min_size", list(sizes))):
             before = [_after_drops(table, steps)]
             trials = [
-                judge(
+                compare_scores(
                     (self.kind, name, key, value),
                     before,
                     [_after_drops(table, _with(steps, key, value))],
@@ -117,7 +122,7 @@ class StepSearch:
         )
         for c, before, after in zip(self.labels.foreground, dropped, filled, strict=True):
             what = (self.kind, c.name, "fill_holes", True)
-            trial = judge(what, [before], [after], self.groups)
+            trial = compare_scores(what, [before], [after], self.groups)
             self.trials.append(trial)
             if trial.kept:
                 steps[c.id] = replace(steps[c.id], fill_holes=True)
@@ -125,8 +130,10 @@ class StepSearch:
         return Postprocessing({c: s for c, s in steps.items() if s != Steps()})
 
 
-def _with(steps: Steps, key: str, value: Any) -> Steps:
-    return replace(steps, **{key: value})
+def _with(steps: Steps, key: str, value: StepValue) -> Steps:
+    if key == "min_size":
+        return replace(steps, min_size=int(value))
+    return replace(steps, largest_component=bool(value))
 
 
 def _parts_of(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], class_id: int) -> _Parts:

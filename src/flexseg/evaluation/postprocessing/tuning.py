@@ -22,14 +22,14 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
-from flexseg.evaluation.postprocessing.cached_predictions import KeptCases, Unit
+from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
 from flexseg.evaluation.postprocessing.improvement import (
     COLUMNS,
     FEWEST,
     Counts,
     Trial,
     best_of,
-    judge,
+    compare_scores,
     without_harm,
 )
 from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
@@ -76,7 +76,7 @@ def tune(
     folds: Sequence[Sequence[Case]] | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Tuned:
-    """Choose on the validation split of a config, and write the choice beside its model.
+    """Choose on the validation split of a config, and write the choice next to its model.
 
     Parameters
     ----------
@@ -93,35 +93,38 @@ def tune(
     """
     e = loaded.experiment
     model = model_file(loaded)
-    folded = is_ensemble(model) and (folds is not None or not _is_validated(loaded, model))
-    sources = _of_folds(loaded, folds) if folded else _of_validation(loaded)
-    split = "folds" if folded else "valid"
-    cases = [case for _, part in sources for case in part]
-    predictor = sources[0][0]
+    valid: Sequence[Case] = ()
+    if folds is None or not is_ensemble(model):
+        splits = find_splits(e, only=("valid",))
+        splits.raise_errors()
+        splits.log()
+        valid = splits.need("valid")
+    # The validation split is new to the weights of all members of one training.
+    folded = is_ensemble(model) and (not valid or bool(trained_on(valid, model)))
+    if not folded:
+        if e.dataset.images_dir is not None or e.valid.images_dir is None:
+            refuse_changed_split(valid, "valid", e.train.run_dir)
+        warn_of_trained_cases(valid, model)
+    predictor = make_predictor(loaded, tuned=False)
+    sources = _of_folds(predictor, folds) if folded else [(predictor, valid)]
+    tta = [tuple(e.infer.tta)]
+    if views and not e.infer.tta:
+        tta.append(VIEWS)
     package = predictor.package
-    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     thresholds: tuple[float, ...] = ()
     if package.labels.binary:
         tried = () if "infer.threshold" in loaded.sources else THRESHOLDS
         thresholds = tuple(sorted({package.threshold, *tried}))
-    ways = [tuple(e.infer.tta)]
-    if views and not e.infer.tta:
-        ways.append(VIEWS)
+    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".predictions-", dir=folder) as temporary:
-        kept = []
-        for number, names in enumerate(ways):
-            place = make_folder(Path(temporary) / str(number))
-            way = KeptCases(place, thresholds)
-            done, total = number * len(cases), len(ways) * len(cases)
-            report = _shifted(on_case, done, total)
-            way.predict([(one.treated(names), part) for one, part in sources], reader, report)
-            kept.append(way)
-        search = _Search(package.labels, kept, ways, package.threshold)
+        caches = _predict(sources, reader, tta, thresholds, Path(temporary), on_case)
+        search = _Search(package.labels, caches, tta, package.threshold)
         choice = search.run()
+    cases = [case for _, part in sources for case in part]
     groups = len({case.group for case in cases})
-    evidence = {"split": split, "cases": len(cases), "groups": groups}
-    choice = replace(choice, evidence=evidence)
+    split = "folds" if folded else "valid"
+    choice = replace(choice, evidence={"split": split, "cases": len(cases), "groups": groups})
     if groups < FEWEST:
         logger.warning(
             "The validation set has %d independent groups; nothing can be shown with fewer than "
@@ -141,27 +144,8 @@ def tune(
 Source = tuple[Predictor, Sequence[Case]]
 
 
-def _of_validation(loaded: LoadedConfig) -> list[Source]:
-    e = loaded.experiment
-    splits = find_splits(e, only=("valid",))
-    splits.raise_errors()
-    splits.log()
-    cases = splits.need("valid")
-    if e.dataset.images_dir is not None or e.valid.images_dir is None:
-        refuse_changed_split(cases, "valid", e.train.run_dir)
-    warn_of_trained_cases(cases, model_file(loaded))
-    return [(make_predictor(loaded, tuned=False), cases)]
-
-
-def _is_validated(loaded: LoadedConfig, ensemble: Path) -> bool:
-    """Whether the validation split is new to the weights of all members, as of one training."""
-    splits = find_splits(loaded.experiment, only=("valid",))
-    splits.raise_errors()
-    return not trained_on(splits.need("valid"), ensemble)
-
-
-def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> list[Source]:
-    """Each member with the cases that it has not seen."""
+def _of_folds(predictor: Predictor, folds: Sequence[Sequence[Case]] | None) -> list[Source]:
+    """Each member of an ensemble with the cases that it has not seen."""
     if folds is None:
         raise DataError(
             "The members of the ensemble were trained on the validation cases, and who has not "
@@ -169,7 +153,6 @@ def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> l
             "Give the run_dir of the cross-validation, which has a folds.json.",
             "[train] run_dir",
         )
-    predictor = make_predictor(loaded, tuned=False)
     members, engines = (
         (predictor.members, predictor.engines)
         if isinstance(predictor, EnsemblePredictor)
@@ -188,6 +171,25 @@ def _of_folds(loaded: LoadedConfig, folds: Sequence[Sequence[Case]] | None) -> l
     ]
 
 
+def _predict(
+    sources: Sequence[Source],
+    reader: CaseReader,
+    tta: Sequence[tuple[str, ...]],
+    thresholds: tuple[float, ...],
+    folder: Path,
+    on_case: Callable[[int, int], None] | None,
+) -> list[PredictionCache]:
+    """The predictions of all cases, once for each choice of views."""
+    cases = sum(len(part) for _, part in sources)
+    caches = []
+    for number, views in enumerate(tta):
+        cache = PredictionCache(make_folder(folder / str(number)), thresholds)
+        report = _shifted(on_case, number * cases, len(tta) * cases)
+        cache.predict([(one.treated(views), part) for one, part in sources], reader, report)
+        caches.append(cache)
+    return caches
+
+
 def _shifted(
     on_case: Callable[[int, int], None] | None, done: int, total: int
 ) -> Callable[[int, int], None] | None:
@@ -195,25 +197,25 @@ def _shifted(
 
 
 class _Search:
-    """The steps on the kept predictions of each way to predict."""
+    """The steps on the predictions of each choice of views."""
 
     def __init__(
         self,
         labels: LabelMap,
-        kept: Sequence[KeptCases],
-        ways: Sequence[tuple[str, ...]],
+        caches: Sequence[PredictionCache],
+        tta: Sequence[tuple[str, ...]],
         threshold: float,
     ) -> None:
         self.labels = labels
-        self.kept = kept
-        self.ways = ways
+        self.caches = caches
+        self.tta = tta
         self.threshold = threshold
         self.trials: list[Trial] = []
         self.scores: dict[str, dict[str, dict[str, float | None]]] = {}
 
     def run(self) -> Choice:
         """Try everything."""
-        first = self.kept[0]
+        first = self.caches[0]
         volumes = first.volumes()
         if not volumes and len({case.group for case in first.cases}) < len(first.cases):
             logger.info("The cases are no whole volumes: nothing is chosen for volumes.")
@@ -221,46 +223,48 @@ class _Search:
         # decide, because slices with a few pixels of a class weigh too much.
         kinds = ({"3d": volumes} if volumes else {}) | {"2d": first.images()}
         way = self._choose_views(kinds)
-        kept = self.kept[way]
-        threshold = self._choose_threshold(kinds, kept)
+        cache = self.caches[way]
+        threshold = self._choose_threshold(kinds, cache)
         found: dict[int, Postprocessing] = {}
         for kind, units in kinds.items():
-            steps = StepSearch(self.labels, kept, kind, units, threshold)
+            steps = StepSearch(self.labels, cache, kind, units, threshold)
             found[int(kind[0])] = steps.run()
             self.trials += steps.trials
-            before = self._counts(self.kept[0], units)
+            before = self._counts(self.caches[0], units)
             self.scores[kind] = self._compare(before, steps.final)
-        changed = kept.thresholds and threshold != self.threshold
-        return Choice(threshold if changed else None, self.ways[way], found)
+        changed = cache.thresholds and threshold != self.threshold
+        return Choice(threshold if changed else None, self.tta[way], found)
 
     def _choose_views(self, kinds: Mapping[str, Sequence[Unit]]) -> int:
-        """The index of the way to predict."""
-        if len(self.kept) == 1:
+        """The index of the choice of views."""
+        if len(self.caches) == 1:
             return 0
         trials = []
         for kind, units in kinds.items():
-            plain, seen = (self._counts(kept, units) for kept in self.kept)
-            what = (kind, ALL_CLASSES, "tta", ", ".join(self.ways[1]))
-            trials.append(judge(what, plain, seen, [unit.group for unit in units]))
+            plain, seen = (self._counts(cache, units) for cache in self.caches)
+            what = (kind, ALL_CLASSES, "tta", ", ".join(self.tta[1]))
+            trials.append(compare_scores(what, plain, seen, [unit.group for unit in units]))
         first = self._note_shared(trials)
         return int(first.kept)
 
-    def _choose_threshold(self, kinds: Mapping[str, Sequence[Unit]], kept: KeptCases) -> float:
-        others = [t for t in kept.thresholds if t != self.threshold]
+    def _choose_threshold(
+        self, kinds: Mapping[str, Sequence[Unit]], cache: PredictionCache
+    ) -> float:
+        others = [t for t in cache.thresholds if t != self.threshold]
         if not others:
             return self.threshold
         name = self.labels.foreground[0].name
         by_value: dict[float, list[Trial]] = {t: [] for t in others}
         for kind, units in kinds.items():
             groups = [unit.group for unit in units]
-            counts = self._threshold_counts(kept, units)
+            counts = self._threshold_counts(cache, units)
             for t in others:
                 what = (kind, name, "threshold", t)
                 pair = [counts[self.threshold]], [counts[t]]
-                by_value[t].append(judge(what, *pair, groups, len(others)))
+                by_value[t].append(compare_scores(what, *pair, groups, len(others)))
         first, best = best_of([without_harm(trials[0], trials[1:]) for trials in by_value.values()])
-        for trials, judged in zip(by_value.values(), first, strict=True):
-            self._note_shared([judged, *trials[1:]])
+        for trials, updated in zip(by_value.values(), first, strict=True):
+            self._note_shared([updated, *trials[1:]])
         return self.threshold if best is None else float(best.value)
 
     def _note_shared(self, trials: Sequence[Trial]) -> Trial:
@@ -271,12 +275,12 @@ class _Search:
         return first
 
     @staticmethod
-    def _threshold_counts(kept: KeptCases, units: Sequence[Unit]) -> dict[float, Counts]:
+    def _threshold_counts(cache: PredictionCache, units: Sequence[Unit]) -> dict[float, Counts]:
         """Of the one class, for every threshold, from one look at each unit."""
-        count = len(kept.thresholds) + 1
+        count = len(cache.thresholds) + 1
         common, predicted, reference = [], [], []
         for unit in units:
-            levels, truth = kept.load(unit)
+            levels, truth = cache.load(unit)
             of_all = np.bincount(levels.ravel(), minlength=count)
             of_class = np.bincount(levels[truth > 0], minlength=count)
             # Pixels whose probability exceeds at least 1, 2, ... thresholds.
@@ -286,14 +290,14 @@ class _Search:
         tables = np.array(common), np.array(predicted)
         return {
             t: Counts(tables[0][:, i], tables[1][:, i], np.array(reference))
-            for i, t in enumerate(kept.thresholds)
+            for i, t in enumerate(cache.thresholds)
         }
 
-    def _counts(self, kept: KeptCases, units: Sequence[Unit]) -> list[Counts]:
+    def _counts(self, cache: PredictionCache, units: Sequence[Unit]) -> list[Counts]:
         """Of each foreground class, of the predictions as they are."""
         pairs = (
-            (kept.labels(prediction, self.threshold), truth)
-            for prediction, truth in map(kept.load, units)
+            (cache.labels(prediction, self.threshold), truth)
+            for prediction, truth in map(cache.load, units)
         )
         return counts_of(pairs, len(self.labels.classes))
 

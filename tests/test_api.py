@@ -26,7 +26,7 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.inference.ensemble import write_ensemble
 from flexseg.inference.postprocess import Postprocessing, Steps
-from flexseg.inference.tuned import Choice, write_choice
+from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.models.package import ModelPackage
 from flexseg.runs.manifest import Manifest
 from support import flexseg as run_command
@@ -89,7 +89,7 @@ def choose_something(config: Path) -> None:
     """What `flexseg tune-postprocessing` could have chosen for the model."""
     package = ModelPackage.load(weights(config))
     steps = Postprocessing({1: Steps(min_size=6), 2: Steps(largest_component=True)})
-    choice = Choice(None, ("flips",), {2: steps, 3: steps}, {"split": "valid"})
+    choice = TunedChoice(None, ("flips",), {2: steps, 3: steps}, {"split": "valid"})
     write_choice(weights(config), choice, package.labels)
 
 

@@ -249,19 +249,16 @@ def _config_of_run(folder: Path) -> LoadedConfig:
     config = Path(manifest.config_file)
     if not config.is_file():
         config = folder.parent / config.name
-    loaded = LoadedConfig(config, manifest.experiment(), (), manifest.sources, legacy=False)
-    loaded = _with_model(loaded, manifest.model_dir, None)
-    file = model_file(loaded)
-    # Of a cross-validation there is only the ensemble, of an interrupted run only the best weights.
-    return _with_model(loaded, manifest.model_dir, file if file.is_file() else manifest.model_file)
+    experiment = manifest.experiment()
 
+    def with_model(**keys: object) -> LoadedConfig:
+        train = experiment.train.model_copy(update={"model_dir": manifest.model_dir, **keys})
+        found = experiment.model_copy(update={"train": train})
+        sources = manifest.sources | {f"train.{key}": FILE_NAME for key in keys}
+        return LoadedConfig(config, found, (), sources, legacy=False)
 
-def _with_model(loaded: LoadedConfig, folder: Path, file: Path | None) -> LoadedConfig:
-    changes: dict[str, object] = {"model_dir": folder}
-    sources = loaded.sources
-    if file is not None:
-        changes["best_model_file"] = file.name
-        sources = {**sources, "train.best_model_file": "run"}
-    train = loaded.experiment.train.model_copy(update=changes)
-    experiment = loaded.experiment.model_copy(update={"train": train})
-    return replace(loaded, experiment=experiment, sources=sources)
+    file = model_file(with_model())
+    if not file.is_file():
+        # Of a cross-validation there is only the ensemble, and the manifest names it.
+        file = manifest.model_file
+    return with_model(best_model_file=file.name)

@@ -190,9 +190,9 @@ class TestScores:
         loaded = _project(tmp_path)
         steps = {2: Postprocessing({1: Steps(min_size=10_000)}), 3: Postprocessing({})}
         plain = copying((SIDE, SIDE), axes=list(ANATOMICAL_AXES), intensity=WINDOW)
-        network["now"] = plain.treated((), steps)
+        network["now"] = plain.with_postprocessing((), steps)
         assert _run(loaded, tmp_path)["classes"][0]["dice"]["mean"] == 1
-        network["now"] = plain.treated((), {3: steps[2]})
+        network["now"] = plain.with_postprocessing((), {3: steps[2]})
         assert _run(loaded, tmp_path)["classes"][0]["dice"]["mean"] == 0
 
 
@@ -339,7 +339,7 @@ class TestSeenVolumes:
     ) -> None:
         loaded = load(_project(tmp_path).path, ["model.evaluation=valid"])
         plain = copying((SIDE, SIDE), axes=list(ANATOMICAL_AXES), intensity=WINDOW)
-        network["now"] = plain.treated((), {}, {"split": "valid"})
+        network["now"] = plain.with_postprocessing((), {}, {"split": "valid"})
         with caplog.at_level(logging.WARNING):
             _run(loaded, tmp_path)
         assert "chosen on these very cases" in caplog.text

@@ -183,19 +183,19 @@ class TestPredictor:
     def test_views_reach_the_probabilities(self, brightness: Make) -> None:
         image = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
         plain = brightness()
-        flips = plain.treated(["flips"])
+        flips = plain.with_postprocessing(["flips"])
         assert plain.views == () and len(flips.views) == 3
         (a,), (b,) = ([p for *_, p in x.probabilities([("", image)])] for x in (plain, flips))
         np.testing.assert_allclose(a, b, atol=1e-6)
-        smaller = plain.treated(["scale:0.5"])
+        smaller = plain.with_postprocessing(["scale:0.5"])
         (c,) = [p for *_, p in smaller.probabilities([("", image)])]
         assert np.abs(a - c).max() > 0.05
 
     def test_members_of_an_ensemble_see_the_views_too(self, brightness: Make) -> None:
         package = brightness().package
         batch = np.random.default_rng(0).random((2, 8, 8, 3)).astype(np.float32) * 255
-        single = Predictor(package).treated(["scale:0.5"])
-        both = EnsemblePredictor([package, replace(package)]).treated(["scale:0.5"])
+        single = Predictor(package).with_postprocessing(["scale:0.5"])
+        both = EnsemblePredictor([package, replace(package)]).with_postprocessing(["scale:0.5"])
         np.testing.assert_allclose(
             both.at_model_size(batch), single.at_model_size(batch), atol=1e-6
         )

@@ -14,7 +14,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
 from flexseg.inference.loading import Settings, chosen_for
 from flexseg.inference.postprocess import Postprocessing, Steps
-from flexseg.inference.tuned import Choice, place_of, read_choice, write_choice
+from flexseg.inference.tuned import TunedChoice, place_of, read_choice, write_choice
 
 CONFIG = """
 [model]
@@ -27,7 +27,7 @@ classes = [{id = 1, name = "lesion", color = [255, 0, 0]}]
 """
 DROPS = Postprocessing({1: Steps(min_size=9)})
 LARGEST = Postprocessing({1: Steps(largest_component=True)})
-CHOICE = Choice(0.3, ("flips",), {2: DROPS, 3: LARGEST}, {"split": "valid", "cases": 12})
+CHOICE = TunedChoice(0.3, ("flips",), {2: DROPS, 3: LARGEST}, {"split": "valid", "cases": 12})
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def _model(loaded: LoadedConfig) -> Path:
     return train.model_dir / train.best_model_file
 
 
-def _chosen(loaded: LoadedConfig, *, tuned: bool = True) -> Choice:
+def _chosen(loaded: LoadedConfig, *, tuned: bool = True) -> TunedChoice:
     e = loaded.experiment
     settings = replace(Settings.of(e.infer, e.postprocess, loaded.sources), tuned=tuned)
     return chosen_for(_model(loaded), _labels(loaded), settings)
@@ -80,20 +80,20 @@ def test_what_was_written_is_read(loaded: LoadedConfig) -> None:
 
 def test_an_earlier_choice_moves_aside(loaded: LoadedConfig) -> None:
     write_choice(_model(loaded), CHOICE, _labels(loaded))
-    write_choice(_model(loaded), Choice(), _labels(loaded))
-    assert read_choice(_model(loaded), _labels(loaded)) == Choice()
+    write_choice(_model(loaded), TunedChoice(), _labels(loaded))
+    assert read_choice(_model(loaded), _labels(loaded)) == TunedChoice()
     assert len(list(_model(loaded).parent.glob("*_bak"))) == 1
 
 
 def test_it_is_used_and_said(loaded: LoadedConfig, caplog: pytest.LogCaptureFixture) -> None:
-    assert _chosen(loaded) == Choice()
+    assert _chosen(loaded) == TunedChoice()
     write_choice(_model(loaded), CHOICE, _labels(loaded))
     assert _chosen(loaded) == CHOICE
     assert caplog.messages[-1] == (
         "best_model.postprocess.json: threshold 0.3, tta flips, postprocessing chosen on the "
         "validation set."
     )
-    assert _chosen(loaded, tuned=False) == Choice()
+    assert _chosen(loaded, tuned=False) == TunedChoice()
 
 
 def test_the_config_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -119,7 +119,7 @@ def test_another_model_does_not_get_it(
 ) -> None:
     write_choice(_model(loaded), CHOICE, _labels(loaded))
     _model(loaded).write_bytes(b"trained again")
-    assert _chosen(loaded) == Choice()
+    assert _chosen(loaded) == TunedChoice()
     assert "was chosen for another model than best_model.h5" in caplog.messages[-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flexseg.config.findings import Finding
 from flexseg.config.infer import Infer3dConfig, InferConfig, TiledInferConfig
@@ -142,7 +142,7 @@ def _moved(config: Config, output: Path | None) -> Config:
 def _of_volumes(
     config: Infer3dConfig, output: Path | None, channel: int | None, series: str | None
 ) -> Infer3dConfig:
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if output is not None:
         changes["output_dir"] = output.absolute()
         if config.video_dir is not None:

@@ -222,7 +222,7 @@ class EnsemblePredictor(Predictor):
                     "Only models of the same task can be averaged.",
                 )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """As of one network, and the number of members."""
         return super().describe() | {"members": len(self.members)}
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,7 +302,7 @@ class ImageJob:
 
     def finish(self, outcome: Outcome[Areas]) -> None:
         """Write what was predicted as JSON."""
-        summary: dict[str, Any] = {"pixels_per_class": outcome.files, "failed": outcome.failed}
+        summary: dict[str, object] = {"pixels_per_class": outcome.files, "failed": outcome.failed}
         if isinstance(self.predictor, TiledPredictor):
             height, width = self.predictor.window
             overlap = self.predictor.overlap

@@ -18,7 +18,7 @@ from flexseg.inference.engines.opening import open_engine
 from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.tuned import Choice, place_of, read_choice
+from flexseg.inference.tuned import TunedChoice, place_of, read_choice
 from flexseg.models.package import ModelPackage, threshold
 
 logger = logging.getLogger(__name__)
@@ -182,10 +182,10 @@ def open_predictor(
         if ensemble
         else Predictor(packages[0], size, blur, engines[0])
     )
-    return predictor.treated(choice.tta, choice.postprocessing, choice.evidence)
+    return predictor.with_postprocessing(choice.tta, choice.postprocessing, choice.evidence)
 
 
-def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> Choice:
+def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
     """Threshold, views and postprocessing of a trained model, and a line in the log on them.
 
     Raises
@@ -194,7 +194,7 @@ def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> Choice:
     DataError : the file of the tuned choice is damaged.
     """
     own = Postprocessing.from_config(settings.postprocess, labels)
-    choice = Choice(None, settings.tta, {2: own, 3: own} if own.steps else {})
+    choice = TunedChoice(None, settings.tta, {2: own, 3: own} if own.steps else {})
     found = read_choice(file, labels) if settings.tuned else None
     if found is None:
         return choice

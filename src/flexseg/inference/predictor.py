@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -52,13 +52,13 @@ class Predictor:
         self.engine = engine or KerasEngine(package)
         self.views: tuple[test_time.View, ...] = ()
         self.postprocessing: dict[int, Postprocessing] = {}
-        self.chosen_on: dict[str, Any] = {}
+        self.chosen_on: dict[str, object] = {}
 
-    def treated(
+    def with_postprocessing(
         self,
         tta: Sequence[str] = (),
         postprocessing: Mapping[int, Postprocessing] | None = None,
-        chosen_on: Mapping[str, Any] | None = None,
+        chosen_on: Mapping[str, object] | None = None,
     ) -> Self:
         """The same predictor with other views and postprocessing.
 
@@ -146,7 +146,7 @@ class Predictor:
         process = self.postprocessing.get(labels.ndim)
         return process(labels) if process else labels
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the predictions depend on beside the weights, plain JSON types."""
         label_map = self.package.labels
         return {

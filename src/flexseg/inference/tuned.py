@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flexseg import __version__
 from flexseg.dataset.labels import LabelMap
@@ -28,8 +27,8 @@ _KEYS = {"2d": 2, "3d": 3}
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the predictions of one model are treated with.
+class TunedChoice:
+    """What `flexseg tune-postprocessing` chose for the predictions of one model.
 
     Attributes
     ----------
@@ -42,9 +41,9 @@ class Choice:
     threshold: float | None = None
     tta: tuple[str, ...] = ()
     postprocessing: Mapping[int, Postprocessing] = field(default_factory=dict)
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, object] = field(default_factory=dict)
 
-    def as_dict(self, labels: LabelMap) -> dict[str, Any]:
+    def as_dict(self, labels: LabelMap) -> dict[str, object]:
         """Plain JSON types."""
         return {
             "threshold": self.threshold,
@@ -63,7 +62,7 @@ def place_of(model: Path) -> Path:
     return model.with_name(model.stem + SUFFIX)
 
 
-def write_choice(model: Path, choice: Choice, labels: LabelMap) -> Path:
+def write_choice(model: Path, choice: TunedChoice, labels: LabelMap) -> Path:
     """Write the choice beside its model; an earlier one moves aside. Returns the file."""
     path = place_of(model)
     set_aside(path)
@@ -72,7 +71,7 @@ def write_choice(model: Path, choice: Choice, labels: LabelMap) -> Path:
     return path
 
 
-def read_choice(model: Path, labels: LabelMap) -> Choice | None:
+def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
     """The choice for a model; None without one, or if it is for another model of that name.
 
     Raises
@@ -85,7 +84,7 @@ def read_choice(model: Path, labels: LabelMap) -> Choice | None:
     try:
         content = read_json(path)
         known = content["model"]["sha256"]
-        choice = Choice(
+        choice = TunedChoice(
             None if content["threshold"] is None else float(content["threshold"]),
             tuple(map(str, content["tta"])),
             {

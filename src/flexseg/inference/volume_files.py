@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,14 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
 from flexseg.inference.results.volume_outputs import VolumeTargets, write_previews, write_slices
-from flexseg.inference.results.volume_table import VOLUME_HEADER, volume_rows
+from flexseg.inference.results.volume_table import VOLUME_HEADER, Row, volume_rows
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.inference.volume_sources import VolumeCase
 from flexseg.outputs import refuse_overlap, write_csv, write_json
 
 logger = logging.getLogger(__name__)
 
-Description = dict[str, Any]
+Description = dict[str, object]
 
 # Volumes of no more distinct whole values than this look like labels.
 _FEW_VALUES = 16
@@ -85,7 +84,7 @@ class VolumeJob:
         self.package = predictor.predictor.package
         self.protected = list(protected)
         self.targets = VolumeTargets(self.config)
-        self._rows: list[list[Any]] = []
+        self._rows: list[Row] = []
         self._doubts: dict[str, list[str]] = {text: [] for text in (_ALIKE, _RAW, _ORDER)}
 
     @property

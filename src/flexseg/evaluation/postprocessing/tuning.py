@@ -37,7 +37,7 @@ from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_fil
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.tuned import Choice, write_choice
+from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json
 from flexseg.runs.seen import refuse_changed_split, trained_on, warn_of_trained_cases
 
@@ -61,7 +61,7 @@ class Tuned:
     scores : kind -> class name -> mean score and Dice before and after all that is kept.
     """
 
-    choice: Choice
+    choice: TunedChoice
     trials: list[Trial]
     file: Path
     folder: Path
@@ -185,7 +185,9 @@ def _predict(
     for number, views in enumerate(tta):
         cache = PredictionCache(make_folder(folder / str(number)), thresholds)
         report = _shifted(on_case, number * cases, len(tta) * cases)
-        cache.predict([(one.treated(views), part) for one, part in sources], reader, report)
+        cache.predict(
+            [(one.with_postprocessing(views), part) for one, part in sources], reader, report
+        )
         caches.append(cache)
     return caches
 
@@ -213,7 +215,7 @@ class _Search:
         self.trials: list[Trial] = []
         self.scores: dict[str, dict[str, dict[str, float | None]]] = {}
 
-    def run(self) -> Choice:
+    def run(self) -> TunedChoice:
         """Try everything."""
         first = self.caches[0]
         volumes = first.volumes()
@@ -233,7 +235,7 @@ class _Search:
             before = self._counts(self.caches[0], units)
             self.scores[kind] = self._compare(before, steps.final)
         changed = cache.thresholds and threshold != self.threshold
-        return Choice(threshold if changed else None, self.tta[way], found)
+        return TunedChoice(threshold if changed else None, self.tta[way], found)
 
     def _choose_views(self, kinds: Mapping[str, Sequence[Unit]]) -> int:
         """The index of the choice of views."""

@@ -76,7 +76,7 @@ def _calibrate(model: Path, images: list[NDArray[np.float32]]) -> Any:
         ) from error
 
 
-def keep(model: Path, file: Path, digest: str, evidence: dict[str, Any]) -> Path:
+def keep(model: Path, file: Path, digest: str, evidence: dict[str, object]) -> Path:
     """Put an int8 network beside its package, where `[infer] int8` finds it; returns the place.
 
     Parameters

@@ -6,7 +6,6 @@ Its description holds a hash of the package: another one under the same name doe
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from flexseg.errors import ConfigError
 from flexseg.files.json_file import read_json
@@ -52,7 +51,7 @@ def quantized_file(file: Path, digest: str) -> Path:
     return model
 
 
-def _made_of(description: Path) -> Any:
+def _made_of(description: Path) -> object:
     try:
         content = read_json(description)
         return content.get("sha256")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import cv2
 import numpy as np
@@ -143,7 +143,7 @@ def _spooled(spool: IO[bytes], shape: tuple[int, ...]) -> Iterator[Image.Image]:
 def _write_gif_frames(
     file: IO[bytes], frames: Iterator[Image.Image], palette: Image.Image, duration: int
 ) -> None:
-    head: dict[str, Any] = {"loop": 0, "duration": duration}
+    head: dict[str, int] = {"loop": 0, "duration": duration}
     for number, frame in enumerate(frames):
         indexed = frame.quantize(palette=palette, dither=Image.Dither.NONE)
         if number == 0:

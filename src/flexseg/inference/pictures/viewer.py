@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -198,7 +198,7 @@ def _page(
     )
     bare = np.array_equal(volume.affine, np.eye(4))
     low, high = grey.limits if grey.intensity is not None else (0.0, 255.0)
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "classes": classes,
         "window": [low, high if high > low else low + 1],
         "placed": not bare,

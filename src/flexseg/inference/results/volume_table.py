@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -19,13 +17,14 @@ _CUTS = {
     "L": "sagittal",
     "R": "sagittal",
 }
+Row = list[str | int | float | None]
 VOLUME_HEADER = [
     "case", "class_id", "class", "voxels", "volume_ml",
     *(f"{cut}_{end}" for cut in ("axial", "coronal", "sagittal") for end in ("first", "last")),
 ]  # fmt: skip
 
 
-def volume_rows(case: str, labels: Volume, label_map: LabelMap) -> list[list[Any]]:
+def volume_rows(case: str, labels: Volume, label_map: LabelMap) -> list[Row]:
     """One row per class but the background, with the cells of `VOLUME_HEADER`.
 
     The first and last slice of a class are counted from 0 along the array's own axes, as

@@ -63,7 +63,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
         def keep(case: Case, prediction: NDArray[np.uint8]) -> None:
             kept[case.id] = prediction
 
-        treated = predictor.treated(**treatment)  # type: ignore[arg-type]
+        treated = predictor.with_postprocessing(**treatment)  # type: ignore[arg-type]
         reader = CaseReader(preprocessing, labels)
         return evaluate_model(treated, cases, reader, {}, keep=keep), kept
 

@@ -375,6 +375,10 @@ def _templates(images: Sequence[set[str]], masks: Sequence[set[str]]) -> list[st
 
 def _replacements(stem: str, name: str) -> Iterable[str]:
     """Templates by which a word for images in `stem` makes way for another one, or for none."""
+    channel = re.fullmatch(r"(.+?)([-_ .]0+)", stem)
+    if channel and channel[1] == name:  # of nnU-Net's images
+        yield f"{{id:{channel[2]}=}}"
+        return
     start = _equal_letters(stem, name)
     end = _equal_letters(stem[start:][::-1], name[start:][::-1])
     while start and stem[start - 1].isalpha():  # whole words
@@ -387,8 +391,6 @@ def _replacements(stem: str, name: str) -> Iterable[str]:
     are_words = old not in ("", stem) and not re.search(r"[\d{}=]", old + new)
     if are_words and stem.replace(old, new, 1) == name:
         yield f"{{id:{old}={new}}}"
-    elif re.fullmatch(r"[-_ .]0+", old) and not new and not end:
-        yield f"{{id:{old}=}}"  # the channel of nnU-Net's images
 
 
 def _equal_letters(first: str, second: str) -> int:

@@ -1,12 +1,13 @@
 # Everything a fresh machine needs: Python 3.11 or newer with pip and venv, and make.
 PYTHON ?= python3
 VENV ?= .venv
+MINUTES ?= 10
 EXTRAS ?= dev,demo,jax,dicom,openvino,onnx,tune
 BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist test test-all test-browser lint bench benchmark-guard clean
+.PHONY: setup demo dist test test-all test-browser fuzz lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -39,6 +40,10 @@ test-browser: setup
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	cd tests/browser && node --test
+
+# 10 000 damaged files and 10 000 absurd configs through all readers; goes on where it has stopped.
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --folder fuzz-results
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks tools

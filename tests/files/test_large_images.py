@@ -303,3 +303,17 @@ def test_a_band_that_is_too_large_is_refused(
     monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str(90_000 / 2**30))
     with pytest.raises(DataError, match="150 x 203 x 3"), open_regions(tmp_path / "a.tif", large=1):
         pass
+
+
+def test_pixels_without_a_colour_in_the_palette(tmp_path: Path) -> None:
+    indexed = Image.fromarray((RGB[..., 0] % 3).astype(np.uint8))
+    indexed.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    path = tmp_path / "a.tif"
+    indexed.save(path)
+    with tifffile.TiffFile(path) as tiff:
+        colors = tiff.pages[0].tags["ColorMap"].offset
+    content = bytearray(path.read_bytes())
+    content[colors + 4 : colors + 8] = (6).to_bytes(4, "little")
+    path.write_bytes(content)
+    with open_regions(path, large=1) as regions, pytest.raises(DataError, match="in the palette"):
+        regions.rows(slice(0, 9))

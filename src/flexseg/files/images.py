@@ -241,7 +241,9 @@ def _decode_tiff(path: Path) -> NDArray:
         has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
         palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if palette is not None:
-        return (palette.T[pixels] >> 8).astype(np.uint8)  # writers scale by 256 or by 257
+        return (palette.T[pixels.astype(np.intp)] >> 8).astype(
+            np.uint8
+        )  # writers scale by 256 or by 257
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * 255
     if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:

@@ -112,7 +112,14 @@ class TiffRows:
 
     def _converted(self, pixels: NDArray) -> NDArray:
         if self._palette is not None:
-            return (self._palette.T[pixels[..., 0]] >> 8).astype(np.uint8)
+            indices = pixels[..., 0].astype(np.intp)
+            if indices.max(initial=0) >= self._palette.shape[1] or indices.min(initial=0) < 0:
+                raise DataError(
+                    "Some pixels have no colour in the palette.",
+                    "It is damaged: export or copy it again.",
+                    str(self.path),
+                )
+            return (self._palette.T[indices] >> 8).astype(np.uint8)
         if pixels.dtype == bool:
             return pixels.astype(np.uint8) * 255
         return _finite(pixels[..., : self.shape[2]], self.path)

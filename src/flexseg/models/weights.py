@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files.hdf5 import open_hdf5
 from flexseg.files.json_file import parse_json
 from flexseg.outputs import whole
 
@@ -83,7 +84,7 @@ def _open(path: Path) -> Iterator[Any]:
             str(path),
         )
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             yield file
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(

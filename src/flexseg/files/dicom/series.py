@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
+from flexseg.files.dicom.elements import check_lengths
 from flexseg.files.dicom.frames import decode, gather, read_frames
 from flexseg.files.dicom.stack import stack
 from flexseg.files.volumes.payload import check_volume_size
@@ -100,9 +101,12 @@ def read_header(path: Path) -> Header | None:
         return None
     reader = _reader(path)
     try:
+        check_lengths(path)
         reader.ReadImageInformation()
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
     except RuntimeError:
-        raise _damaged(path) from None
+        raise _unreadable(path, "its header is damaged") from None
 
     def text(tag: str) -> str:
         return reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
@@ -146,10 +150,6 @@ def storage_class(path: Path) -> str:
         return ""
     length = int.from_bytes(head[at + 6 : at + 8], "little")
     return head[at + 8 : at + 8 + length].rstrip(b"\0 ").decode("ascii", "replace")
-
-
-def _damaged(path: Path) -> DataError:
-    return _unreadable(path, "its header is damaged")
 
 
 def _unreadable(path: Path, reason: str) -> DataError:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files import npy
+from flexseg.files.hdf5 import open_hdf5
 from flexseg.files.limits import DEFLATE_RATIO
 from flexseg.files.volumes.payload import check_volume_size, to_native, told_as_damage
 from flexseg.files.volumes.volume import Volume
@@ -47,7 +48,7 @@ def read_hdf5(path: Path, key: str) -> Volume:
     """
     import h5py
 
-    with told_as_damage(path), h5py.File(path, "r") as file:
+    with told_as_damage(path), open_hdf5(path) as file:
         _check_links(file, key, path)
         node = file.get(key)
         if not isinstance(node, h5py.Dataset):

@@ -25,6 +25,11 @@ def config_reference() -> str:
     for name, field in Experiment.model_fields.items():
         section = field.annotation
         lines += ["", f"## [{name}]", "", section.__doc__.strip().splitlines()[0], ""]
+        if name == "model":
+            lines += [
+                "Each network also has [options of its own](models.md).",
+                "",
+            ]
         lines += ["| key | default | meaning |", "|---|---|---|"]
         for key, option in section.model_fields.items():
             default = getattr(getattr(Experiment(), name), key)
@@ -116,7 +121,8 @@ def model_reference() -> str:
         "ones. Made from the registry by `python docs/make_reference.py`; `flexseg list models` "
         "prints the same. A network takes images of any size: it pads inside to the multiple that "
         "its levels need and crops the result back; only SwinUNet is bound to sizes that its "
-        "windows divide, and says which.",
+        "windows divide, and says which. The options are keys of `[model]`, as those are that "
+        "[concern every network](config.md#model).",
     ]
     for entry in models():
         also = ", ".join(f"`{alias}`" for alias in entry["aliases"])

@@ -19,6 +19,8 @@ select(os.environ.get("KERAS_BACKEND", "tensorflow"))
 
 import keras  # noqa: E402 - the engine had to be chosen first
 
+import flexseg.models  # noqa: E402, F401 - commands that build networks register them too
+
 # How long an example takes says nothing on a machine that does other things too.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

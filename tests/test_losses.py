@@ -16,9 +16,10 @@ from flexseg.errors import ConfigError
 from flexseg.losses import (
     LOSSES,
     METRICS,
-    LabelLoss,
     get_loss,
     get_metric,
+    keras_loss,
+    keras_metric,
     one_hot_target,
     weighted_mean,
 )
@@ -97,7 +98,7 @@ def _step(name: str, channels: int, rate: float) -> tuple[float, float, NDArray]
     layer.logits.assign(start)
     inputs = keras.Input((*SIZE, channels))
     model = keras.Model(inputs, layer(inputs))
-    loss = LabelLoss(get_loss(name, channels), name)
+    loss = keras_loss(name, channels)
     model.compile(optimizer=keras.optimizers.SGD(rate), loss=loss, jit_compile=False)
     x = np.zeros((1, *SIZE, channels), np.float32)
     before = float(np.mean(model.train_on_batch(x, labels)))
@@ -156,8 +157,8 @@ class TestMetricContract:
         labels, p = _labels(channels), _random_probabilities(channels)
         inputs = keras.Input((*SIZE, channels))
         model = keras.Model(inputs, keras.layers.Identity()(inputs))
-        loss = LabelLoss(get_loss("dice_loss", channels), "dice_loss")
-        model.compile(loss=loss, metrics=[get_metric(name, channels)], jit_compile=False)
+        loss, metric = keras_loss("dice_loss", channels), keras_metric(name, channels)
+        model.compile(loss=loss, metrics=[metric], jit_compile=False)
         reported = model.evaluate(p, labels, verbose=0, return_dict=True)
         assert reported[name] == pytest.approx(_metric(name, labels, p), rel=1e-4)
 

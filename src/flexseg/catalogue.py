@@ -9,7 +9,6 @@ from typing import Any
 from flexseg.augment.geometric import GEOMETRIC
 from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.config.augmentation import AugmentationConfig, AugmentorConfig
-from flexseg.config.model import ModelConfig
 from flexseg.losses import LOSSES, METRICS, Score
 from flexseg.models.architecture import MODELS
 from flexseg.registry import Registry
@@ -22,12 +21,13 @@ def models() -> list[Entry]:
     entries = []
     for name in sorted(MODELS):
         architecture = MODELS.get(name)
+        fields = architecture.config.model_fields
         options = {
             key: {
                 "default": architecture.defaults.get(
-                    key, ModelConfig.model_fields[key].get_default(call_default_factory=True)
+                    key, fields[key].get_default(call_default_factory=True)
                 ),
-                "meaning": ModelConfig.model_fields[key].description,
+                "meaning": fields[key].description,
             }
             for key in architecture.options
         }

@@ -12,7 +12,6 @@ from flexseg import backend
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import InspectConfig
-from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
 from flexseg.models.inspection import ModelFacts, draw_graph, inspect_model, summary_text
 from flexseg.models.package import ModelPackage
@@ -40,11 +39,9 @@ class Inspection:
         return {"title": self.title, **self.about, **self.facts.as_dict()}
 
     def options(self) -> dict[str, Any]:
-        """The values of the keys that the network of a package reads."""
-        values = self.about["model"]
-        if ":" in values["model"]:
-            return {"model": values["model"]}
-        return {key: values[key] for key in MODELS.get(values["model"]).options}
+        """How the network of a package scales its input, and its options."""
+        common = ModelConfig.model_fields.keys() - {"input_normalize"}
+        return {k: value for k, value in self.about["model"].items() if k not in common}
 
     def write_summary(self) -> Path:
         """Write the table of all layers; an earlier file moves aside."""

@@ -313,31 +313,74 @@ def one_hot_target(labels: Tensor, channels: int) -> Tensor:
     return ops.one_hot(labels, channels, dtype="float32")
 
 
-def on_labels(score: Score, name: str) -> Formula:
-    """`score` as a Keras loss or metric on class ids [B, H, W] uint8 and probabilities."""
+def on_labels(score: Score) -> Formula:
+    """`score` on class ids [B, H, W] uint8 and probabilities [B, H, W, C] of any float type."""
 
     def on_ids(labels: Tensor, p: Tensor) -> Tensor:
         p = ops.cast(p, "float32")
         return score.formula(one_hot_target(labels, int(p.shape[-1])), p)
 
-    on_ids.__name__ = name
     return on_ids
 
 
+@keras.saving.register_keras_serializable("flexseg")
 class LabelLoss(keras.losses.Loss):
-    """A formula as a Keras loss on class ids [B, H, W] and probabilities [B, H, W, C].
+    """A loss by its name as Keras' class, on class ids [B, H, W] and probabilities [B, H, W, C].
 
-    A class of its own, because Keras squeezes the channel of one-class predictions when it
-    wraps a plain function.
+    Keras squeezes the channel of one-class predictions when it wraps a plain function.
+
+    Parameters
+    ----------
+    score : one of LOSSES.
     """
 
-    def __init__(self, function: Formula, name: str) -> None:
-        super().__init__(name=name)
-        self.function = function
+    def __init__(self, score: str, name: str | None = None, **keys: Any) -> None:
+        super().__init__(name=name or score, **keys)
+        self.score = score
+        self.function = on_labels(LOSSES.get(score))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss per image [B], or one scalar."""
         return self.function(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"score": self.score}
+
+
+@keras.saving.register_keras_serializable("flexseg")
+class LabelMetric(keras.metrics.MeanMetricWrapper):
+    """The mean of a loss or metric over batches, on class ids [B, H, W] and probabilities.
+
+    Parameters
+    ----------
+    score : one of METRICS or LOSSES.
+    """
+
+    def __init__(self, score: str, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(on_labels(_registry_of(score).get(score)), name=name or score, dtype=dtype)
+        self.score = score
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"score": self.score, "name": self.name, "dtype": self.dtype}
+
+
+def keras_loss(name: str, channels: int) -> LabelLoss:
+    """The loss called `name` for a network of `channels` outputs, as Keras takes it.
+
+    Raises
+    ------
+    ConfigError : unknown name, or a loss for another kind of head.
+    """
+    get_loss(name, channels)
+    return LabelLoss(name)
+
+
+def keras_metric(name: str, channels: int) -> LabelMetric:
+    """The metric called `name`, see `keras_loss`; every loss can be a metric too."""
+    get_metric(name, channels)
+    return LabelMetric(name)
 
 
 def get_loss(name: str, channels: int) -> Formula:
@@ -352,8 +395,11 @@ def get_loss(name: str, channels: int) -> Formula:
 
 def get_metric(name: str, channels: int) -> Formula:
     """The metric called `name`, see `get_loss`; every loss can be a metric too."""
-    registry = METRICS if name in METRICS or name not in LOSSES else LOSSES
-    return _get(registry, name, channels, "[model] metrics")
+    return _get(_registry_of(name), name, channels, "[model] metrics")
+
+
+def _registry_of(metric: str) -> Registry[Score]:
+    return LOSSES if metric in LOSSES and metric not in METRICS else METRICS
 
 
 def _get(registry: Registry[Score], name: str, channels: int, where: str) -> Formula:
@@ -367,7 +413,7 @@ def _get(registry: Registry[Score], name: str, channels: int, where: str) -> For
             f"Choose one of: {fitting}.",
             where,
         )
-    return on_labels(score, name)
+    return on_labels(score)
 
 
 def weighted_mean(function: Formula, labels: Any, p: Any) -> float:

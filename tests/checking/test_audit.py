@@ -457,7 +457,7 @@ def test_keys_that_the_network_does_not_read_are_noted(check: Check) -> None:
     found = only(report)
     assert (found.code, found.severity) == ("unread-key", Severity.NOTE)
     assert "[model] num_layers" in found.where
-    assert found.what.startswith("Without effect: SharpUNet reads input_normalize, filters,")
+    assert found.what.startswith("Without effect: SharpUNet reads filters,")
     assert report.exit_code == 0
 
 

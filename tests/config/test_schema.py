@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from flexseg.config import Experiment
 from flexseg.config.base import Section
+from flexseg.config.json_schema import config_schema
+from flexseg.config.network_options import NETWORKS
 from flexseg.config.schema import ClassConfig
 
 SECTIONS: dict[str, type[Section]] = {
@@ -37,22 +39,33 @@ def _nodes(node: Any) -> list[dict[str, Any]]:
 
 
 def test_json_schema_is_closed_and_its_references_resolve() -> None:
-    schema = json.loads(json.dumps(Experiment.model_json_schema()))
+    schema = json.loads(json.dumps(config_schema()))
     definitions = schema["$defs"]
     references = {n["$ref"] for n in _nodes(schema) if isinstance(n.get("$ref"), str)}
     assert references == {f"#/$defs/{name}" for name in definitions}
     assert schema["additionalProperties"] is False
+    model = definitions.pop("ModelConfig")
     assert all(d["additionalProperties"] is False for d in definitions.values())
+    assert model["else"] == {"propertyNames": {"enum": list(model["properties"])}}
     assert set(schema["properties"]) == set(Experiment.model_fields)
     types = {n["type"] for n in _nodes(schema) if isinstance(n.get("type"), str)}
     assert types <= {"object", "array", "string", "number", "integer", "boolean", "null"}
 
 
 def test_json_schema_tells_ranges_choices_and_descriptions() -> None:
-    properties = Experiment.model_json_schema()["$defs"]["ModelConfig"]["properties"]
+    properties = config_schema()["$defs"]["ModelConfig"]["properties"]
     assert properties["num_classes"]["minimum"] == 1
     assert properties["optimizer"]["enum"] == ["Adam", "AdamW", "SGD"]
     assert properties["image_width"]["description"].startswith("Width")
+
+
+def test_json_schema_has_the_options_of_all_networks() -> None:
+    properties = config_schema()["$defs"]["ModelConfig"]["properties"]
+    assert properties["segformer"]["description"].startswith("SegFormer: Size")
+    assert properties["num_layers"]["minimum"] == 2
+    heads = {option["description"].partition(":")[0] for option in properties["num_heads"]["anyOf"]}
+    assert heads == {"SwinUNet", "TransUNet"}
+    assert NETWORKS.option_names() <= set(properties)
 
 
 def test_values_are_fixed_once_checked() -> None:

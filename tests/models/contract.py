@@ -13,11 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from small import SMALL
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.model import ModelConfig, NetworkConfig
+from flexseg.config.network_options import with_options
 from flexseg.errors import ConfigError
-from flexseg.losses import LabelLoss, get_loss
+from flexseg.losses import keras_loss
 from flexseg.models import encoders
-from flexseg.models.architecture import COMMON_OPTIONS, MODELS
+from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.weights import load_weights, save_weights
 
@@ -68,7 +69,8 @@ class ModelContract:
     def multiple(self) -> int:
         """What heights and widths of the tests are multiples of."""
         keys = {"model": self.name, **self.keys()}
-        return self.unit or MODELS.get(self.name).multiple(ModelConfig.model_validate(keys))
+        config = with_options(ModelConfig.model_validate(keys))
+        return self.unit or MODELS.get(self.name).multiple(config)
 
     @staticmethod
     def images(config: ModelConfig, count: int = 2) -> NDArray[np.float32]:
@@ -80,8 +82,9 @@ class ModelContract:
         architecture = MODELS.get(self.name)
         assert 20 < len(architecture.summary) < 100
         assert re.search(r"(19|20)\d\d", architecture.paper)
-        assert set(architecture.options) <= set(ModelConfig.model_fields)
-        assert not set(architecture.options) & COMMON_OPTIONS
+        assert issubclass(architecture.config, NetworkConfig)
+        fields = architecture.config.model_fields
+        assert all(fields[key].description for key in architecture.options)
         assert set(self.keys()) <= set(architecture.options)
 
     @pytest.mark.parametrize("classes", [1, 5])
@@ -145,7 +148,7 @@ class ModelContract:
         """Every weight gets a gradient, and after a step the loss is lower."""
         config = self.config(classes)
         model = build_model(config)
-        objective = LabelLoss(get_loss(loss, classes), loss)
+        objective = keras_loss(loss, classes)
         model.compile(
             optimizer=keras.optimizers.Adam(self.learning_rate), loss=objective, jit_compile=False
         )

@@ -25,7 +25,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 
 
-@register_model("ToyNet", paper="Nobody 2000, A toy", options=())
+@register_model("ToyNet", paper="Nobody 2000, A toy")
 def build_toy(config: ModelConfig) -> keras.Model:
     \"\"\"A network that does nothing.\"\"\"
 """

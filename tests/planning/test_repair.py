@@ -15,6 +15,7 @@ import pytest
 
 from flexseg.config import load
 from flexseg.config.load import output_folders, path_fields, section_models
+from flexseg.config.network_options import parse_section
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import write_png
@@ -271,7 +272,7 @@ def test_learning_rate_by_network(write: Write) -> None:
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_which_networks_have_normalisation(name: str) -> None:
     """As their modules say: building each of them takes too long here."""
-    config = Experiment().model.model_copy(update={"model": name, "normalization": False})
+    config = parse_section({"model": name})
     module = sys.modules[MODELS.get(name).build.__module__]
     source = inspect.getsource(module)
     never = "norm=None" in source and "normalize(" not in source

@@ -11,6 +11,7 @@ from flexseg.augment.policy import policy_of
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
@@ -19,7 +20,8 @@ from flexseg.dataset.mirrors import Flip, mirror_twins
 from flexseg.errors import DataError
 from flexseg.inference.image_files import images_of
 from flexseg.inference.volume_sources import holds_volumes
-from flexseg.models.architecture import COMMON_OPTIONS, MODELS
+from flexseg.models.architecture import MODELS
+from flexseg.models.options import pretrained_weights
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
 # this share of all mask pixels probably is.
@@ -34,9 +36,9 @@ def _data(
 
 def network_findings(loaded: LoadedConfig) -> list[Finding]:
     """What of [model] the chosen network does not use, padding, and pretrained weights."""
-    config = loaded.experiment.model
-    if ":" in config.model:
+    if ":" in loaded.experiment.model.model:
         return []
+    config = with_options(loaded.experiment.model)
     findings = []
     for name, reason in _unused_keys(config).items():
         source = loaded.source("model", name)
@@ -108,9 +110,8 @@ def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case
 
 def _wants_rgb(config: ModelConfig) -> bool:
     """Whether the network scales the channels of a pretrained encoder, which are RGB."""
-    pretrained = config.weights is not None
     return (
-        pretrained
+        pretrained_weights(config) is not None
         and MODELS.get(config.model).backbone(config) is not None
         and config.input_normalize in ("auto", "encoder")
     )
@@ -118,19 +119,16 @@ def _wants_rgb(config: ModelConfig) -> bool:
 
 def _unused_keys(config: ModelConfig) -> dict[str, str]:
     """Keys of [model] that have no effect or only a part of it, and why."""
-    name, architecture = MODELS.canonical(config.model), MODELS.get(config.model)
-    read = {*COMMON_OPTIONS, *architecture.options}
-    reads = f"Without effect: {name} reads {', '.join(architecture.options)}."
-    unused = dict.fromkeys((key for key in ModelConfig.model_fields if key not in read), reads)
+    architecture = MODELS.get(config.model)
     head = "multiclass_activation" if config.num_classes == 1 else "final_activation"
-    unused[head] = f"Without effect with num_classes = {config.num_classes}."
+    unused = {head: f"Without effect with num_classes = {config.num_classes}."}
     has_encoder = architecture.backbone(config) is not None
-    if not has_encoder or config.weights is None:
+    if not has_encoder or pretrained_weights(config) is None:
         missing = "are no pretrained weights" if has_encoder else "is no backbone"
         unused |= dict.fromkeys(
             ("freeze_backbone", "freeze_batch_norm"), f"Without effect: there {missing}."
         )
-    if "weights" in read and not has_encoder:
+    if not has_encoder:
         unused["weights"] = "Without effect: there is no backbone."
     partly = architecture.unused(config)
     return unused | {key: f"Used in part: {reason}" for key, reason in partly.items()}
@@ -138,24 +136,24 @@ def _unused_keys(config: ModelConfig) -> dict[str, str]:
 
 def _pretrained_findings(config: ModelConfig) -> list[Finding]:
     """Whether the pretrained weights of an encoder are there."""
-    backbone = MODELS.get(config.model).backbone(config)
+    backbone, weights = MODELS.get(config.model).backbone(config), pretrained_weights(config)
     where = "[model] weights"
-    if backbone is None or config.weights is None:
+    if backbone is None or weights is None:
         return []
-    if config.weights == "imagenet":
+    if weights == "imagenet":
         what = f"The training begins with weights of {backbone} from ImageNet, which are downloaded"
         fix = "A file, or 'none' for random weights, needs no network."
         return [
             Finding(Severity.NOTE, "config", "download", where, f"{what} once.", fix),
         ]
-    if not Path(config.weights).is_file():
+    if not Path(weights).is_file():
         return [
             Finding(
                 Severity.ERROR,
                 "config",
                 "no-weights",
                 where,
-                f"There is no file {config.weights}.",
+                f"There is no file {weights}.",
                 "Check the path; 'imagenet' downloads, 'none' begins with random weights.",
             )
         ]

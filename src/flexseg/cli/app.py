@@ -129,17 +129,27 @@ def say(text: str) -> None:
 
 
 def load_config(
-    config: Path, overrides: list[str] | None, strict: bool, repaired: bool = False
+    config: Path,
+    overrides: list[str] | None,
+    strict: bool,
+    repaired: bool = False,
+    *,
+    network: bool = True,
 ) -> LoadedConfig:
     """Load a config and log the warnings about it.
 
     Parameters
     ----------
     repaired : as `flexseg train --repair` has trained it.
+    network : whether the command has to do with the network, whose options are then checked. To
+        know them takes Keras, so that the backend must be selected before.
     """
     from flexseg.config import Severity, load
 
-    loaded = load(config, overrides or (), strict=strict)
+    if network:
+        import flexseg.models  # noqa: F401 - registers the networks
+
+    loaded = load(config, overrides or (), strict=strict, run_code=network)
     for finding in loaded.findings:
         if finding.severity is Severity.WARNING:
             logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)

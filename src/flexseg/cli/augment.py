@@ -61,7 +61,7 @@ def augment(
         )
     if cases is not None and not preview:
         raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
-    loaded = load_config(config, overrides, strict)
+    loaded = load_config(config, overrides, strict, network=False)
     e = loaded.experiment
     run_dir = e.train.run_dir
     if preview:

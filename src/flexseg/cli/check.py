@@ -40,6 +40,7 @@ def check(
     Exit code 0: it can run. 2: the config is wrong. 3: the data is wrong.
     """
     select_backend(None)
+    import flexseg.models  # noqa: F401 - registers the networks
     from flexseg.checking.audit import audit
     from flexseg.cli.printing import print_check
     from flexseg.config import load

@@ -54,7 +54,9 @@ def evaluate(
         raise ConfigError(
             "--repair is of a trained model, --predictions of any masks.", "Leave one of them out."
         )
-    loaded = load_config(config, overrides, strict, repair)
+    if predictions is None:
+        select_backend(backend)
+    loaded = load_config(config, overrides, strict, repair, network=predictions is None)
     if (predictions is None) != (masks is None):
         raise ConfigError(
             "--predictions and --masks belong together.", "Give both, or none of them."
@@ -69,7 +71,6 @@ def evaluate(
         if unpaired:
             logger.warning("%d file(s) without partner: %s", len(unpaired), ", ".join(unpaired))
     else:
-        select_backend(backend)
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
         from flexseg.runs.manifest import Manifest
         from flexseg.runs.tracking import Tracker

@@ -130,11 +130,12 @@ def _print(made: Plan) -> None:
     for name, text in made.facts:
         table.add(name, text)
     model = made.loaded.experiment.model
+    options = model.model_dump()
     table.rule()
     table.add(
         "network",
         f"{model.model}, {model.image_width} x {model.image_height} pixels, "
-        f"{model.num_layers} levels from {model.base_filters} filters, "
+        f"{options['num_layers']} levels from {options['base_filters']} filters, "
         f"{made.step.parameters:,} parameters",
     )
     images = made.seconds / made.step.seconds * made.step.batch

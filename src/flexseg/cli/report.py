@@ -69,7 +69,8 @@ def _repaired_run(config: Path) -> Path:
         return config
     from flexseg.cli.app import load_config
 
-    return load_config(config, None, strict=False, repaired=True).experiment.train.run_dir
+    loaded = load_config(config, None, strict=False, repaired=True, network=False)
+    return loaded.experiment.train.run_dir
 
 
 def _refuse_odd_names(output: Path | None) -> None:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import (
-    app,
-    say,
-)
-
-if TYPE_CHECKING:
-    pass
+from flexseg.cli.app import app, say, select_backend
 
 
 @app.command()
@@ -22,10 +16,12 @@ def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
 ) -> None:
     """Write the JSON Schema of the config."""
-    from flexseg.config import Experiment
+    select_backend(None)
+    import flexseg.models  # noqa: F401 - registers the networks, whose options are keys
+    from flexseg.config.json_schema import config_schema
     from flexseg.outputs import set_aside, write_text
 
-    text = json.dumps(Experiment.model_json_schema(), indent=2)
+    text = json.dumps(config_schema(), indent=2)
     if output is None:
         typer.echo(text)
     else:

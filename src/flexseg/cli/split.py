@@ -212,7 +212,7 @@ def _of_config(source: Path, overrides: list[str] | None, group: str | None) -> 
     from flexseg.dataset.looks import look_at, read_cases
     from flexseg.dataset.splits import pair_one_folder
 
-    experiment = load_config(source, overrides, strict=False).experiment
+    experiment = load_config(source, overrides, strict=False, network=False).experiment
     pairing = pair_one_folder(experiment, group)
     labels = LabelMap.from_experiment(experiment)
     with progress("Reading masks") as on_case:

@@ -59,11 +59,11 @@ def tune(
 
     started = time.time()
     seconds = parse_duration(duration)
-    loaded = load_config(config, overrides, strict)
     from flexseg.search.study import require_optuna
 
     require_optuna()
     select_backend(backend)
+    loaded = load_config(config, overrides, strict)
     import keras
 
     from flexseg.search.search import Search

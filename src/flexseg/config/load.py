@@ -18,6 +18,8 @@ from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.base import PathRole, Section
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
+from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.outputs import refuse_overlap
@@ -47,7 +49,9 @@ class LoadedConfig:
         return self.sources.get(f"{section}.{key}", "default")
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> LoadedConfig:
+def load(
+    path: Path, overrides: Sequence[str] = (), *, strict: bool = False, run_code: bool = False
+) -> LoadedConfig:
     """Read a `.toml` config, or an antillia config of any other name.
 
     Parameters
@@ -55,6 +59,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
     overrides : "section.key=value" texts; relative paths in them are relative to the current
         directory, those in the file to the file.
     strict : unknown keys are errors in old configs too (in TOML they always are).
+    run_code : import the module of a network of the user's own, which knows the network's options.
 
     Raises
     ------
@@ -73,9 +78,12 @@ def load(path: Path, overrides: Sequence[str] = (), *, strict: bool = False) -> 
         _override(raw, override, is_legacy)
     if is_legacy:
         translation.to_canonical(raw)
-    _drop_unknown_keys(raw, path, strict=strict or not is_legacy)
-    _absolute_paths(raw, path)
-    experiment = _validate(raw, path)
+    network = _network_section(raw, path.parent if run_code else None)
+    sections = section_models() | {"model": network}
+    _note_foreign_options(raw, network)
+    _drop_unknown_keys(raw, sections, path, strict=strict or not is_legacy)
+    _absolute_paths(raw, sections, path)
+    experiment = _validate(raw, network, path)
     experiment = _resolve_outputs(experiment, path.parent)
     refuse_overlap(output_folders(experiment), input_paths(experiment, path))
     _note_gaps(raw, experiment)
@@ -165,14 +173,48 @@ def section_models() -> dict[str, type[Section]]:
     }
 
 
-def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> None:
-    sections = section_models()
-    homes: dict[str, str] = {}
+def _network_section(raw: legacy.RawConfig, search: Path | None) -> type[ModelConfig]:
+    """The class of [model] for the network that a config names.
+
+    Parameters
+    ----------
+    search : folder of the module of a user's own network; None: its code is not run.
+    """
+    name = raw.values.get(("model", "model"), ModelConfig.model_fields["model"].default)
+    if not isinstance(name, str):
+        return ModelConfig
+    return NETWORKS.own_section_of(name, search) if search else NETWORKS.section_of(name)
+
+
+def _note_foreign_options(raw: legacy.RawConfig, kind: type[ModelConfig]) -> None:
+    """Say which keys of [model] only other networks have, and leave them out."""
+    if kind is ModelConfig:
+        return
+    foreign = NETWORKS.option_names() - kind.model_fields.keys()
+    for section, key in list(raw.values):
+        if section != "model" or key not in foreign:
+            continue
+        name = str(raw.values.get(("model", "model"), kind.model_fields["model"].default))
+        where = f"{raw.sources[section, key]}, [model] {key}"
+        readers = NETWORKS.readers(key)
+        what = f"Without effect: {reads(kind, name)}; {key} is an option of {_listed(readers)}."
+        raw.warn(Severity.NOTE, "unread-key", where, what)
+        del raw.values[section, key], raw.sources[section, key]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _drop_unknown_keys(
+    raw: legacy.RawConfig, sections: dict[str, type[Section]], path: Path, *, strict: bool
+) -> None:
+    homes = dict.fromkeys(NETWORKS.option_names(), "model")
     for name, model in sections.items():
         for key in model.model_fields:
             homes.setdefault(key, name)
     for section, key in list(raw.values):
-        if section in sections and key in sections[section].model_fields:
+        if section in sections and _has_key(sections[section], key):
             continue
         source = raw.sources[section, key]
         where = f"{path.name}, {source}, [{section}] {key}"
@@ -196,9 +238,16 @@ def _drop_unknown_keys(raw: legacy.RawConfig, path: Path, *, strict: bool) -> No
         del raw.sources[section, key]
 
 
+def _has_key(section: type[Section], key: str) -> bool:
+    return key in section.model_fields or section.model_config["extra"] == "allow"
+
+
 def _path_keys() -> set[tuple[str, str]]:
+    networks = [("model", NETWORKS.get(name)) for name in NETWORKS]
     return {
-        (name, key) for name, model in section_models().items() for key, *_ in path_fields(model)
+        (name, key)
+        for name, model in (*section_models().items(), *networks)
+        for key, *_ in path_fields(model)
     }
 
 
@@ -210,9 +259,9 @@ def path_fields(model: type[Section]) -> Iterator[tuple[str, FieldInfo, PathRole
                 yield key, field, metadata
 
 
-def _absolute_paths(raw: legacy.RawConfig, path: Path) -> None:
+def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], path: Path) -> None:
     """Anchor input paths at the config file, and what the command line says at the shell."""
-    for section, model in section_models().items():
+    for section, model in sections.items():
         for key, _, role in path_fields(model):
             value = raw.values.get((section, key))
             if not isinstance(value, str) or value in role.words:
@@ -297,16 +346,20 @@ def output_folders(experiment: Experiment) -> dict[str, Path]:
 def input_paths(experiment: Experiment, config: Path) -> list[Path]:
     """Everything that is read."""
     paths = [config]
-    for name, model in section_models().items():
-        for key, _, role in path_fields(model):
+    for name in section_models():
+        section: Section = getattr(experiment, name)
+        for key, _, role in path_fields(type(section)):
             if role.kind == "input" and key != "run_dir":
-                paths.append(getattr(getattr(experiment, name), key))
+                paths.append(getattr(section, key))
     return [path for path in paths if isinstance(path, Path)]
 
 
-def _validate(raw: legacy.RawConfig, path: Path) -> Experiment:
+def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Experiment:
     try:
-        return Experiment.model_validate(raw.as_sections())
+        # A network of the user's own is known from its code alone.
+        return Experiment.model_validate(
+            {"model": {}} | raw.as_sections(), context={"model": model}
+        )
     except ValidationError as error:
         problems = [_explain(raw, dict(item)) for item in error.errors()]
         where, problem = problems[0]

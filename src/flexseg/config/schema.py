@@ -8,12 +8,15 @@ file, paths of *outputs* to `[train] run_dir`, which itself is relative to the c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
+    SerializeAsAny,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -47,6 +50,7 @@ from flexseg.config.infer import (
     VolumeConfig,
 )
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.config.train import TrainConfig
 from flexseg.config.tune import TuneConfig
 
@@ -264,7 +268,7 @@ class SegmentationConfig(Section):
 class Experiment(Section):
     """Everything that one config file says."""
 
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[ModelConfig] = Field(default_factory=lambda: parse_section({}))
     dataset: DatasetConfig = DatasetConfig()
     train: TrainConfig = TrainConfig()
     valid: SplitConfig = SplitConfig()
@@ -289,6 +293,15 @@ class Experiment(Section):
     brightening: BrighteningConfig = BrighteningConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     tune: TuneConfig = TuneConfig()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _with_options(cls, model: Any, info: ValidationInfo) -> Any:
+        """As the class that the context gives for it, else as that of the network it names."""
+        if not isinstance(model, Mapping):
+            return model
+        kind: type[ModelConfig] | None = (info.context or {}).get("model")
+        return kind.model_validate(model) if kind else parse_section(model)
 
     @field_validator("mask")
     @classmethod

@@ -58,7 +58,8 @@ def config_text(
         sections.setdefault(choice.section, {})[choice.key] = choice
     for section in sorted({*sections, "mask"}, key=list(Experiment.model_fields).index):
         keys = list(type(getattr(Experiment(), section)).model_fields)
-        own = dict(sorted(sections.get(section, {}).items(), key=lambda item: keys.index(item[0])))
+        known = [key for key in keys if key in sections.get(section, {})]
+        own = {key: sections[section][key] for key in (*known, *sections.get(section, {}))}
         tables = [key for key, choice in own.items() if isinstance(choice.value, dict)]
         plain = [choice for key, choice in own.items() if key not in tables]
         if plain:
@@ -148,8 +149,9 @@ def differences(path: Path, loaded: LoadedConfig) -> list[str]:
 def _is_unsaid(experiment: Experiment, name: str) -> bool:
     section, _, key = name.partition(".")
     part = getattr(experiment, section)
-    default = type(part).model_fields[key].get_default(call_default_factory=True)
-    return getattr(part, key) is None and default is not None
+    field = type(part).model_fields.get(key)
+    has_none = field is not None and field.get_default(call_default_factory=True) is None
+    return getattr(part, key) is None and not has_none
 
 
 def _section(
@@ -176,7 +178,8 @@ def _section(
                 f"{toml_key(name)} = {toml_value(_spec(spec))}" for name, spec in value.items()
             ]
             continue
-        role = _role(type(part).model_fields[key].metadata)
+        field = type(part).model_fields.get(key)
+        role = _role(field.metadata) if field else None
         if isinstance(value, Path) and role is not None:
             inside = role.kind == "output"
             value = relative_path(value, loaded.experiment.train.run_dir if inside else base)

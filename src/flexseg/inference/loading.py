@@ -12,6 +12,7 @@ from flexseg import backend
 from flexseg.config.infer import InferConfig, PostprocessConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import with_options
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.opening import open_engine
@@ -57,22 +58,25 @@ def _warn_of_differences(
 ) -> None:
     """Network, classes and preprocessing are part of the weights; the config cannot change them."""
     own = {
-        "model": (package.config.model_dump(), model.model_dump()),
+        "model": (package.config.model_dump(), with_options(model).model_dump()),
         "preprocessing": (package.preprocessing.as_dict(), preprocessing.as_dict()),
         "mask": (package.labels.as_dict(), labels.as_dict()),
     }
-    training_only = {"loss", "metrics", "learning_rate", "optimizer", "clipvalue", "generator"}
+    training_only = {
+        "loss", "metrics", "learning_rate", "optimizer", "clipvalue", "generator", "evaluation",
+        "show_summary",
+    }  # fmt: skip
     changed = [
         f"{section}.{key}"
         for section, (trained, asked) in own.items()
-        for key in trained
-        if trained[key] != asked[key] and key not in training_only | {"evaluation", "show_summary"}
+        for key in (trained.keys() & asked.keys()) - training_only
+        if trained[key] != asked[key]
     ]
     if changed:
         logger.warning(
             "The config differs from what the weights were trained with in %s; the trained values "
             "are used.",
-            ", ".join(changed),
+            ", ".join(sorted(changed)),
         )
 
 

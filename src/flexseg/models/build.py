@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import read_section, with_options
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import MODELS, Architecture
 from flexseg.models.encoders import check_encoder
 from flexseg.models.layers import activation
+from flexseg.models.options import EncoderOptions
+from flexseg.models.own_network import build_own_network
 
 PROBABILITIES = ("sigmoid", "hard_sigmoid")
 
 
-def build_model(config: ModelConfig, search: Path | None = None) -> keras.Model:
-    """The network that a config names, with fresh weights.
+def build_model(
+    network: ModelConfig | str, search: Path | None = None, **options: Any
+) -> keras.Model:
+    """A network with fresh weights.
+
+    It takes images [B, H, W, C] on a 0..255 scale and gives class probabilities float32
+    [B, H, W, classes].
 
     Parameters
     ----------
+    network : the section [model], or the name of a network.
+    options : with a name, keys of [model], e.g. `image_width`, `num_classes` or `base_filters`.
     search : folder in which the module of a user's own `package.module:builder` may lie
         (that of the config file). Importing it runs its code.
 
     Raises
     ------
-    ConfigError : unknown name, impossible size, or a builder that cannot be imported or
-        returns no Keras model of the right shape.
+    ConfigError : unknown name, option or value, impossible size, or a builder that cannot be
+        imported or returns no Keras model of the right shape.
     """
-    if ":" in config.model:
-        return _build_custom(config, search)
-    check_architecture(config)
-    return architecture_of(config).build(config)
+    if isinstance(network, str):
+        network = read_section({"model": network, **options}, search)
+    if ":" in network.model:
+        return build_own_network(network, search)
+    check_architecture(network)
+    return architecture_of(network).build(with_options(network))
 
 
 def parameter_count(config: ModelConfig) -> int:
@@ -54,9 +65,10 @@ def check_architecture(config: ModelConfig) -> None:
     ------
     ConfigError : unknown name, impossible size or values.
     """
-    architecture = architecture_of(config)
+    architecture, config = architecture_of(config), with_options(config)
     for key in ("activation", "final_activation"):
-        activation(getattr(config, key), f"[model] {key}")
+        if hasattr(config, key):
+            activation(getattr(config, key), f"[model] {key}")
     if config.num_classes == 1 and config.final_activation not in PROBABILITIES:
         raise ConfigError(
             f"final_activation = {config.final_activation!r} gives no probability.",
@@ -65,7 +77,7 @@ def check_architecture(config: ModelConfig) -> None:
         )
     architecture.check(config)
     backbone = architecture.backbone(config)
-    if backbone is not None:
+    if backbone is not None and isinstance(config, EncoderOptions):
         check_encoder(config, backbone)
 
 
@@ -80,42 +92,3 @@ def architecture_of(config: ModelConfig) -> Architecture:
         return MODELS.get(config.model)
     except ConfigError as error:
         raise ConfigError(error.problem, error.fix, "[model] model") from None
-
-
-def _build_custom(config: ModelConfig, search: Path | None) -> keras.Model:
-    module_name, _, attribute = config.model.partition(":")
-    where = "[model] model"
-    if search is not None and str(search) not in sys.path:
-        sys.path.append(str(search))
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module may raise anything
-        raise ConfigError(
-            f"The module of {config.model!r} cannot be imported ({type(error).__name__}: {error}).",
-            "Install it, or put it beside the config file; then correct its errors.",
-            where,
-        ) from error
-    builder = getattr(module, attribute, None)
-    if not callable(builder):
-        raise ConfigError(
-            f"The module {module_name!r} has no function {attribute!r}.",
-            "Write package.module:function.",
-            where,
-        )
-    try:
-        model = builder(config)
-    except Exception as error:  # the user's builder may raise anything
-        raise ConfigError(
-            f"{config.model} fails ({type(error).__name__}: {error}).",
-            "Correct the function; `flexseg --debug` shows where it fails.",
-            where,
-        ) from error
-    expected = (None, config.image_height, config.image_width, config.num_classes)
-    shape = getattr(model, "output_shape", type(model).__name__)
-    if not isinstance(model, keras.Model) or shape != expected:
-        raise ConfigError(
-            f"{config.model} returned {shape}, expected a Keras model with output {expected}.",
-            "The builder takes the ModelConfig and returns probabilities of that shape.",
-            where,
-        )
-    return model

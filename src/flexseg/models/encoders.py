@@ -24,6 +24,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
 from flexseg.models.normalization import BatchNormalization
+from flexseg.models.options import EncoderOptions, pretrained_weights
 from flexseg.models.weights import load_weights
 from flexseg.registry import Registry
 
@@ -162,7 +163,7 @@ class Encoder:
             layer.trainable = named or (normalizes and not batch_norm)
 
 
-def check_encoder(config: ModelConfig, name: str) -> None:
+def check_encoder(config: EncoderOptions, name: str) -> None:
     """Refuse values that an encoder cannot be built with.
 
     Raises
@@ -199,11 +200,11 @@ def family_of(name: str) -> Family:
         raise ConfigError(error.problem, error.fix, "[model] backbone") from None
 
 
-def _leaves_scaling_to_encoder(config: ModelConfig) -> bool:
+def _leaves_scaling_to_encoder(config: EncoderOptions) -> bool:
     return config.input_normalize in (False, "auto", "encoder")
 
 
-def encoder_input(config: ModelConfig, multiple: int = MULTIPLE) -> tuple[Any, Any]:
+def encoder_input(config: EncoderOptions, multiple: int = MULTIPLE) -> tuple[Any, Any]:
     """A network's input [B, H, W, C] (0..255), and the padded tensor that its encoder takes.
 
     Like `layers.network_input`, but pixels stay as they are where the encoder scales them.
@@ -213,12 +214,12 @@ def encoder_input(config: ModelConfig, multiple: int = MULTIPLE) -> tuple[Any, A
     return inputs, pad_to_multiple(scale_input(inputs, mode), multiple)
 
 
-def unit_range(image: Any, config: ModelConfig) -> Any:
+def unit_range(image: Any, config: EncoderOptions) -> Any:
     """The image [B, H, W, C] beside an encoder that scales it itself: 0..1, or 0..255 if asked."""
     return scale_input(image, config.input_normalize is not False)
 
 
-def build_encoder(x: Any, config: ModelConfig, name: str) -> Encoder:
+def build_encoder(x: Any, config: EncoderOptions, name: str) -> Encoder:
     """Build an encoder's layers onto a tensor, with random weights.
 
     Parameters
@@ -329,7 +330,7 @@ def _scale(x: Any, family: Family) -> Any:
 
 
 def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -> None:
-    """Set the encoder's weights in a network to those that `config.weights` names.
+    """Set the encoder's weights in a network to those that `[model] weights` names.
 
     Parameters
     ----------
@@ -340,13 +341,14 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
     ResourceError : the weights cannot be downloaded; says which file to place where.
     DataError : the file is missing, damaged or of another encoder.
     """
-    if name is None or config.weights is None:
+    weights = pretrained_weights(config)
+    if name is None or weights is None:
         return
     application = _application(name)
-    if config.weights == "imagenet":
+    if weights == "imagenet":
         path = _download(f"{application.name}{family_of(name).ending}", family_of(name).folder)
     else:
-        path = Path(config.weights)
+        path = Path(weights)
     _read(application, path, ENCODERS.canonical(name))
     own = {layer.name: layer for layer in model.layers}
     for layer in application.layers:

@@ -19,14 +19,11 @@ BATCH_NORM_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable("flexseg")
-def mish(x: Any) -> Any:
-    """x tanh(softplus(x)); Misra 2019, "Mish: a self regularized non-monotonic activation"."""
-    return x * ops.tanh(ops.softplus(x))
+def leaky_relu_001(x: Any) -> Any:
+    """x where it is positive, else 0.01 x; Maas 2013.
 
-
-@keras.saving.register_keras_serializable("flexseg")
-def leaky_relu(x: Any) -> Any:
-    """x where it is positive, else 0.01 x; Maas 2013. (Keras' own default slope is 0.2.)"""
+    Keras' own `leaky_relu` has the slope 0.2, and files take any function of that name for it.
+    """
     return keras.activations.leaky_relu(x, negative_slope=0.01)
 
 
@@ -64,14 +61,12 @@ class Standardize(keras.layers.Layer):
 
 
 def activation(name: str, where: str = "[model]") -> Any:
-    """An activation by name: "mish" or any of Keras.
+    """An activation of Keras by name.
 
     Raises
     ------
     ConfigError : there is none of that name.
     """
-    if name.lower() == "mish":
-        return mish
     try:
         return keras.activations.get(name.lower())
     except ValueError:

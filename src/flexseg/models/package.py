@@ -14,6 +14,7 @@ import keras
 
 from flexseg import __version__
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section, with_options
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, FlexsegError
@@ -53,9 +54,10 @@ class ModelPackage:
     @classmethod
     def create(cls, experiment: Experiment, search: Path | None = None) -> ModelPackage:
         """A package with fresh weights, as a config describes it."""
+        config = with_options(experiment.model, search)
         return cls(
-            build_model(experiment.model, search),
-            experiment.model,
+            build_model(config, search),
+            config,
             LabelMap.from_experiment(experiment),
             Preprocessing.from_config(
                 experiment.model,
@@ -138,7 +140,7 @@ class ModelPackage:
     ) -> ModelPackage:
         """A package with fresh weights, as a file describes it."""
         try:
-            config = ModelConfig.model_validate(metadata["model"])
+            stored = parse_section(metadata["model"])
             labels = LabelMap.from_dict(metadata["labels"])
             preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
             threshold, info = metadata["threshold"], metadata["info"]
@@ -149,7 +151,8 @@ class ModelPackage:
                 "Use that version, or train again.",
                 str(path),
             ) from None
-        _refuse_foreign_code(config, trust, path)
+        _refuse_foreign_code(stored, trust, path)
+        config = with_options(stored, search)
         _refuse_other_sizes(config, path)
         return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
 

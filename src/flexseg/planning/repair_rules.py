@@ -140,9 +140,10 @@ def is_saturated(model: ModelConfig) -> bool:
 
 def _is_pretrained(model: ModelConfig) -> bool:
     from flexseg.models.architecture import MODELS
+    from flexseg.models.options import pretrained_weights
 
     name = _network(model)
-    return bool(name and model.weights and MODELS.get(name).backbone(model))
+    return bool(name and pretrained_weights(model) and MODELS.get(name).backbone(model))
 
 
 def repair_batches(draft: Draft) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import case_of_mask, mask_stem
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
@@ -261,7 +262,19 @@ def _config_of_run(source: Source) -> LoadedConfig | None:
         source.missing.append(Missing("pictures of cases", str(error)))
         return None
     path = Path(manifest.config_file or source.folder / "config")
-    return LoadedConfig(path, experiment, (), manifest.sources, legacy=False)
+    return LoadedConfig(
+        path, experiment, (), _of_known_keys(experiment, manifest.sources), legacy=False
+    )
+
+
+def _of_known_keys(experiment: Experiment, sources: dict[str, str]) -> dict[str, str]:
+    """Without options of other networks, which older manifests name too."""
+
+    def is_known(name: str) -> bool:
+        section, _, key = name.partition(".")
+        return hasattr(getattr(experiment, section, None), key)
+
+    return {name: text for name, text in sources.items() if is_known(name)}
 
 
 def _read_summary(source: Source) -> None:

@@ -91,7 +91,7 @@ def _write_best(
 ) -> None:
     values = [override(name, value) for name, value in best.values.items()]
     run_dir = f"train.run_dir={found.folder / BEST_RUN}"
-    tuned = load(loaded.path, [*overrides, *values, run_dir])
+    tuned = load(loaded.path, [*overrides, *values, run_dir], run_code=True)
     comments = {p.name: _comment(p.start, best.values[p.name]) for p in found.parameters}
     for name, share in found.importance.items():
         comments[name] += f"; {share:.0%} of the differences between trials"

@@ -195,6 +195,8 @@ class Search:
             study.set_user_attr("common", now)
             study.set_user_attr("minutes", minutes)
             return
+        # Older searches also noted the options of other networks, which change nothing.
+        before = {k: v for k, v in before.items() if k in now or not k.startswith("model.")}
         changed = sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
         if changed:
             raise ConfigError(

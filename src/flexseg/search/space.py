@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.base import PathRole
 from flexseg.config.load import LoadedConfig, load
+from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import NETWORKS
 from flexseg.config.schema import Experiment
 from flexseg.config.tune import ValueRange
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from pydantic.fields import FieldInfo
 
 logger = logging.getLogger(__name__)
 
@@ -162,8 +165,24 @@ def parameters_of(
                     "Set [tune] metric to one of [model] metrics, or leave the key out.",
                     WHERE,
                 )
-    reader = _Reader(loaded.path, tuple(overrides))
-    return tuple(_parameter(name, spec, reader, experiment) for name, spec in space.items())
+    return tuple(
+        _parameter(name, spec, *_reading(name, loaded, overrides, space))
+        for name, spec in space.items()
+    )
+
+
+def _reading(
+    name: str, loaded: LoadedConfig, overrides: Sequence[str], space: Mapping[str, Any]
+) -> tuple[_Reader, Experiment]:
+    """What reads the values of a key, and the config that holds the first of them.
+
+    An option that the config's network does not have is read with one in the space that has it.
+    """
+    section, _, key = name.partition(".")
+    if section != "model" or key in type(loaded.experiment.model).model_fields:
+        return _Reader(loaded.path, tuple(overrides)), loaded.experiment
+    with_network = (*overrides, override("model.model", _reader(key, space)))
+    return _Reader(loaded.path, with_network), load(loaded.path, with_network).experiment
 
 
 def metric_of(experiment: Experiment) -> tuple[str, bool]:
@@ -201,9 +220,9 @@ def default_space(experiment: Experiment, metric: str) -> dict[str, Any]:
     if metric != "val_loss":
         entropy = "binary_crossentropy" if experiment.is_binary else "categorical_crossentropy"
         space["model.loss"] = ["dice_ce_loss", "tversky_loss", entropy]
-    options = _options(experiment)
+    options = _options(model)
     if "base_filters" in options:
-        width = model.base_filters
+        width = options["base_filters"]
         space["model.base_filters"] = [max(1, width // 2), width, 2 * width]
     if "dropout_rate" in options:
         space["model.dropout_rate"] = ValueRange(low=0.0, high=0.1)
@@ -215,18 +234,24 @@ def default_space(experiment: Experiment, metric: str) -> dict[str, Any]:
     return space
 
 
-def _options(experiment: Experiment) -> tuple[str, ...]:
-    """The keys of [model] that are the network's own; of a network of the user's none is known."""
-    from flexseg.models.build import architecture_of
+def _options(model: ModelConfig) -> dict[str, Any]:
+    """The options that a network is known to read, with their values."""
+    if ":" in model.model and type(model) is NETWORKS.section_of("UNet"):
+        return {}  # a network of the user's that does not say which keys it reads
+    return model.model_dump(mode="json", include=set(model.option_names()))
 
-    return () if ":" in experiment.model.model else architecture_of(experiment.model).options
+
+def _fields(experiment: Experiment, section: str) -> dict[str, FieldInfo]:
+    """The keys of a section; of [model] those of all networks, which may be tried in turn."""
+    networks = [NETWORKS.get(name) for name in NETWORKS] if section == "model" else []
+    kinds = (*networks, type(getattr(experiment, section)))
+    return {key: field for kind in kinds for key, field in kind.model_fields.items()}
 
 
-def _keys() -> Iterator[str]:
+def _keys(experiment: Experiment) -> Iterator[str]:
     """All that can be tuned."""
-    for section, field in Experiment.model_fields.items():
-        fields: dict[str, Any] = field.annotation.model_fields  # type: ignore[union-attr]
-        for key, info in fields.items():
+    for section in Experiment.model_fields:
+        for key, info in _fields(experiment, section).items():
             if any(isinstance(extra, PathRole) for extra in info.metadata):
                 continue
             name = f"{section}.{key}"
@@ -242,10 +267,9 @@ def _keys() -> Iterator[str]:
 
 def _check_name(name: str, experiment: Experiment, space: Mapping[str, Any]) -> None:
     section, _, key = name.partition(".")
-    known = list(_keys())
+    known = list(_keys(experiment))
     if name not in known:
-        fields = Experiment.model_fields
-        exists = section in fields and key in fields[section].annotation.model_fields  # type: ignore[union-attr]
+        exists = section in Experiment.model_fields and key in _fields(experiment, section)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         if not exists:
             raise ConfigError(
@@ -270,11 +294,11 @@ def _without_effect(
     """Why a search over a key would be in vain."""
     model, augmentation = experiment.model, experiment.augmentation
     may_be_enabled = augmentation.enabled or "augmentation.enabled" in space
-    if section == "model" and ":" not in model.model and "model.model" not in space:
-        from flexseg.models.architecture import COMMON_OPTIONS
-
-        if key not in COMMON_OPTIONS and key not in _options(experiment):
+    if section == "model" and key not in type(model).model_fields:
+        if "model.model" not in space:
             return f"{model.model} does not have it"
+        if not _reader(key, space):
+            return "none of the networks in model.model has it"
     if section == "augmentation" and key != "enabled" and not may_be_enabled:
         return "[augmentation] enabled is false"
     if section in ("generator", *AUGMENTOR_SECTIONS) and (
@@ -282,6 +306,13 @@ def _without_effect(
     ):
         return "these sections augment only with [model] generator and without [augmentation]"
     return None
+
+
+def _reader(key: str, space: Mapping[str, Any]) -> str | None:
+    """The first of the networks in a space that has an option of this name."""
+    listed = space.get("model.model", ())
+    names = listed if not isinstance(listed, ValueRange) else ()
+    return next((name for name in names if key in NETWORKS.section_of(name).model_fields), None)
 
 
 @dataclass(frozen=True)
@@ -301,7 +332,8 @@ class _Reader:
         from flexseg.models.build import check_architecture
 
         try:
-            experiment = load(self.path, [*self.overrides, override(name, value)]).experiment
+            overrides = [*self.overrides, override(name, value)]
+            experiment = load(self.path, overrides, run_code=True).experiment
             if ":" not in experiment.model.model:
                 check_architecture(experiment.model)
         except ConfigError as error:

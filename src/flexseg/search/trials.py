@@ -108,6 +108,7 @@ class Job:
                 "generator.debug=False",
                 "model.show_summary=False",
             ],
+            run_code=True,
         )
 
     def may_begin(self, trials: list[TrialRecord]) -> bool:

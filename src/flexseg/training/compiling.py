@@ -6,8 +6,8 @@ import keras
 
 from flexseg import backend
 from flexseg.config.model import ModelConfig
-from flexseg.losses import LabelLoss, get_loss, get_metric
-from flexseg.training.optimizers import make_optimizer
+from flexseg.losses import keras_loss, keras_metric
+from flexseg.models.optimizers import make_optimizer
 from flexseg.training.supervision import DeeplySupervised
 
 
@@ -16,8 +16,8 @@ def compile_model(model: keras.Model, config: ModelConfig, ema: float = 0.0) -> 
     channels = config.num_classes
     model.compile(
         optimizer=make_optimizer(config, ema),
-        loss=LabelLoss(get_loss(config.loss, channels), config.loss),
-        metrics=[get_metric(name, channels) for name in config.metrics],
+        loss=keras_loss(config.loss, channels),
+        metrics=[keras_metric(name, channels) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),
     )
     # Their variables must exist before a checkpoint can be restored into them (with float16 the

@@ -103,7 +103,7 @@ class CrossValidation:
         self.manifest = Manifest.start(self.folder, loaded)
         self.tracker = Tracker(self.manifest, loaded.experiment.train.mlflow)
         self._configs = [
-            load(loaded.path, [*overrides, f"train.run_dir={self.fold_folder(k)}"])
+            load(loaded.path, [*overrides, f"train.run_dir={self.fold_folder(k)}"], run_code=True)
             for k in range(count)
         ]
         for k, config in enumerate(self._configs):

@@ -70,5 +70,9 @@ def _augmentation(experiment: Experiment) -> dict[str, Any]:
 
 
 def changes(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
-    """The names whose values differ, sorted."""
+    """The names whose values differ, sorted.
+
+    Older signatures also hold the options of other networks, which change nothing.
+    """
+    stored = {k: v for k, v in stored.items() if k in now or not k.startswith("model.")}
     return sorted(key for key in now.keys() | stored.keys() if now.get(key) != stored.get(key))

@@ -12,7 +12,7 @@ from contract import ModelContract
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
-from flexseg.models.layers import leaky_relu
+from flexseg.models.layers import leaky_relu_001
 from flexseg.models.networks.resenc_unet import per_stage, resenc_multiple
 
 
@@ -92,7 +92,7 @@ def test_decoder_stages_have_the_resolutions_of_the_encoder() -> None:
 
 
 def test_leaky_relu_has_the_slope_of_nnunet() -> None:
-    np.testing.assert_allclose(leaky_relu(np.array([-2.0, 0.0, 3.0])), [-0.02, 0.0, 3.0])
+    np.testing.assert_allclose(leaky_relu_001(np.array([-2.0, 0.0, 3.0])), [-0.02, 0.0, 3.0])
 
 
 def test_instance_norm_forgets_each_images_own_contrast() -> None:

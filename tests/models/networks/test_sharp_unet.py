@@ -10,7 +10,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
-from flexseg.losses import LabelLoss, get_loss
+from flexseg.losses import keras_loss
 from flexseg.models.build import build_model
 
 OBLONG = {"base_ksize": (4, 3), "dilation": (1, 2)}
@@ -69,9 +69,7 @@ def test_skip_connections_are_sharpened() -> None:
 
 def test_training_leaves_the_sharpening_kernel() -> None:
     model = _build()
-    model.compile(
-        optimizer=keras.optimizers.SGD(0.1), loss=LabelLoss(get_loss("dice_ce_loss", 3), "loss")
-    )
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=keras_loss("dice_ce_loss", 3))
     before = [layer.get_weights()[0] for layer in _sharpening(model)]
     x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     model.train_on_batch(x, (x[..., 0] > 128).astype(np.uint8))

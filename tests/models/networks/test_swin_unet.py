@@ -13,11 +13,11 @@ from contract import ModelContract
 from numpy.typing import NDArray
 
 from flexseg.config.load import load
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.networks.swin_unet import (
     SwinTransformerBlock,
+    SwinUNetConfig,
     fits,
     nearest_sizes,
     relative_positions,
@@ -34,9 +34,9 @@ class TestSwinUNet(ModelContract):
     pads = False
 
 
-def _config(**keys: Any) -> ModelConfig:
+def _config(**keys: Any) -> SwinUNetConfig:
     base = {"model": "SwinUNet", "image_width": 64, "image_height": 64, "input_normalize": False}
-    return ModelConfig.model_validate(base | keys)
+    return SwinUNetConfig.model_validate(base | keys)
 
 
 FIXTURE = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from contract import ModelContract
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.layers import PatchEmbedding
+from flexseg.models.networks.trans_unet import TransUNetConfig
 
 
 class TestTransUNet(ModelContract):
@@ -30,16 +30,16 @@ SMALL = {
 }
 
 
-def _config(**keys: Any) -> ModelConfig:
+def _config(**keys: Any) -> TransUNetConfig:
     base = {"model": "TransUNet", "image_width": 32, "image_height": 32, "input_normalize": False}
-    return ModelConfig.model_validate(base | SMALL | keys)
+    return TransUNetConfig.model_validate(base | SMALL | keys)
 
 
 def _kinds(model: keras.Model) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
-def _parameters(config: ModelConfig) -> int:
+def _parameters(config: TransUNetConfig) -> int:
     """The count by the rule: convolutions with bias, max pooling, bilinear upsampling."""
     filters, dim, mlp = config.filter_num, config.embed_dim, config.num_mlp or 3072
     heads = config.num_heads or 12

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from contract import ModelContract
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
-from flexseg.models.networks.unet import dilation_schedule, kernel_schedule
+from flexseg.models.networks.unet import UNetConfig, dilation_schedule, kernel_schedule
 
 SMALL = {"num_layers": 3, "base_filters": 4}
 
@@ -35,12 +34,12 @@ class TestUNetOfTheSeeds(ModelContract):
     }
 
 
-def _config(**keys: Any) -> ModelConfig:
+def _config(**keys: Any) -> UNetConfig:
     base = {"image_width": 16, "image_height": 16, "input_normalize": False} | SMALL
-    return ModelConfig.model_validate(base | keys)
+    return UNetConfig.model_validate(base | keys)
 
 
-def _parameters(config: ModelConfig) -> int:
+def _parameters(config: UNetConfig) -> int:
     """The count by the rule of the original systems, without building the network."""
     levels, first = config.num_layers, config.base_filters
     kernels = [max(3, config.base_kernels[0] - 2 * level) for level in range(levels)]

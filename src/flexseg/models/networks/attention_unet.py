@@ -11,7 +11,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import (
     conv_block,
@@ -21,6 +20,13 @@ from flexseg.models.layers import (
     upsample,
 )
 from flexseg.models.networks.unet import unet_multiple
+from flexseg.models.options import DropoutRate, LevelOptions
+
+
+class AttentionUNetConfig(LevelOptions):
+    """Options of the AttentionUNet."""
+
+    dropout_rate: DropoutRate = 0.0
 
 
 def _double_conv(x: Any, filters: int, dropout: float) -> Any:
@@ -45,10 +51,9 @@ def _gated(skip: Any, signal: Any, dropout: float) -> Any:
     "TensorFlowFlexAttentionUNet",
     "TensorflowAttentionUNet",
     paper="Oktay 2018, Attention U-Net: learning where to look for the pancreas",
-    options=("input_normalize", "base_filters", "num_layers", "dropout_rate"),
     multiple=unet_multiple,
 )
-def build_attention_unet(config: ModelConfig) -> keras.Model:
+def build_attention_unet(config: AttentionUNetConfig) -> keras.Model:
     """UNet whose skip connections pass attention gates; batch normalisation.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -10,14 +10,21 @@ from typing import Any
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import class_probabilities, conv_block, network_input, upsample
 
 # Residual blocks of the six encoder stages; the first four are those of ResNet-34.
 STAGES = (3, 4, 6, 3, 3, 3)
 REFINEMENT_STAGES = 4
+
+
+class BASNetConfig(NetworkConfig):
+    """Options of the BASNet."""
+
+    base_filters: int = Field(16, gt=0, description="Filters of the first stage.")
 
 
 def _basic_block(x: Any, filters: int, stride: int = 1) -> Any:
@@ -44,7 +51,7 @@ def _encode(x: Any, filters: list[int]) -> list[Any]:
     return features
 
 
-def _predict(x: Any, config: ModelConfig) -> Any:
+def _predict(x: Any, config: BASNetConfig) -> Any:
     """The predict module: coarse class scores [B, H, W, classes]."""
     filters = [config.base_filters * min(2**stage, 8) for stage in range(len(STAGES))]
     features = _encode(x, filters)
@@ -75,7 +82,7 @@ def _refine(scores: Any, filters: int) -> Any:
     return layers.Add(name="logits")([scores, residual])
 
 
-def _multiple(config: ModelConfig) -> int:
+def _multiple(config: BASNetConfig) -> int:
     return 2 ** (len(STAGES) - 1)
 
 
@@ -83,10 +90,9 @@ def _multiple(config: ModelConfig) -> int:
     "BASNet",
     "TensorflowBASNet",
     paper="Qin 2019, BASNet: boundary-aware salient object detection",
-    options=("input_normalize", "base_filters"),
     multiple=_multiple,
 )
-def build_basnet(config: ModelConfig) -> keras.Model:
+def build_basnet(config: BASNetConfig) -> keras.Model:
     """ResNet-34-like encoder-decoder, and a second one that refines its class map.
 
     Input [B, H, W, C] on a 0..255 scale, output the refined class probabilities

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import build_encoder, encoder_input
 from flexseg.models.layers import conv_block, segmentation_head, upsample
+from flexseg.models.options import EncoderOptions
 
 BACKBONE = "ResNet50"
 MULTIPLE = 16  # where the pyramid works
@@ -38,11 +38,10 @@ def _pyramid(x: Any) -> Any:
     "TensorflowDeepLabV3Plus",
     paper="Chen 2018, Encoder-decoder with atrous separable convolution for semantic image "
     "segmentation",
-    options=("input_normalize", "weights"),
     multiple=MULTIPLE,
     backbone=BACKBONE,
 )
-def build_deeplab_v3plus(config: ModelConfig) -> keras.Model:
+def build_deeplab_v3plus(config: EncoderOptions) -> keras.Model:
     """ResNet50, atrous spatial pyramid pooling and a small decoder.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
     MULTIPLE,
@@ -16,12 +16,21 @@ from flexseg.models.encoders import (
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
+from flexseg.models.options import EncoderOptions
 
 BRIDGE = "block7a_project_bn"
 SKIPS = ("block5c_drop", "block3b_drop", "block2b_drop", "block1a_project_bn")
 
 
-def _backbone(config: ModelConfig) -> str:
+class EfficientUNetConfig(EncoderOptions):
+    """Options of the EfficientUNet."""
+
+    efficientnet: Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"] = Field(
+        "B0", description="Size of the encoder."
+    )
+
+
+def _backbone(config: EfficientUNetConfig) -> str:
     return f"EfficientNet{config.efficientnet}"
 
 
@@ -37,11 +46,10 @@ def _residual(x: Any, filters: int) -> Any:
     "TensorflowEfficientUNet",
     paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural "
     "networks",
-    options=("input_normalize", "efficientnet", "weights"),
     multiple=MULTIPLE,
     backbone=_backbone,
 )
-def build_efficient_unet(config: ModelConfig) -> keras.Model:
+def build_efficient_unet(config: EfficientUNetConfig) -> keras.Model:
     """U-Net with residual blocks on an EfficientNet from B0 to B7.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.encoders import (
@@ -15,6 +14,7 @@ from flexseg.models.encoders import (
     unit_range,
 )
 from flexseg.models.layers import conv_block, segmentation_head
+from flexseg.models.options import EncoderOptions, FreezeBackbone
 
 BACKBONE = "EfficientNetB7"
 # The last stage: with the head of the classifier, the 61 layers that the originals train.
@@ -24,17 +24,22 @@ SKIPS = ("block4a_activation", "block3a_activation", "block2a_activation", "bloc
 FILTERS = (512, 256, 128, 64, 32)
 
 
+class EfficientNetB7UNetConfig(EncoderOptions):
+    """Options of the EfficientNetB7UNet."""
+
+    freeze_backbone: FreezeBackbone = True
+
+
 @register_model(
     "EfficientNetB7UNet",
     "TensorFlowFlexEfficientNetB7UNet",
     "TensorflowEfficientNetB7UNet",
     paper="Tan and Le 2019, EfficientNet: rethinking model scaling for convolutional neural "
     "networks",
-    options=("input_normalize", "weights", "freeze_backbone"),
     multiple=MULTIPLE,
     backbone=BACKBONE,
 )
-def build_efficientnet_b7_unet(config: ModelConfig) -> keras.Model:
+def build_efficientnet_b7_unet(config: EfficientNetB7UNetConfig) -> keras.Model:
     """U-Net on an EfficientNetB7 of which only the last stage is trained.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -6,8 +6,9 @@ from itertools import zip_longest
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import Counts
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
@@ -16,16 +17,30 @@ from flexseg.models.encoders import (
     encoder_input,
 )
 from flexseg.models.layers import conv_block, segmentation_head, upsample
+from flexseg.models.options import EncoderOptions
 
 DEFAULT_BACKBONE = "EfficientNetV2B0"
 HALVINGS = 5
 
 
-def _backbone(config: ModelConfig) -> str:
+class EncoderUNetConfig(EncoderOptions):
+    """Options of the EncoderUNet."""
+
+    backbone: str | None = Field(
+        None,
+        description="Encoder from keras.applications, e.g. 'EfficientNetV2B0', 'ConvNeXtTiny', "
+        "'ResNet50'.",
+    )
+    decoder_filters: Counts = Field(
+        [256, 128, 64, 32, 16], description="Filters of the decoder, deepest first."
+    )
+
+
+def _backbone(config: EncoderUNetConfig) -> str:
     return config.backbone or DEFAULT_BACKBONE
 
 
-def check_encoder_unet(config: ModelConfig) -> None:
+def check_encoder_unet(config: EncoderUNetConfig) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -44,13 +59,12 @@ def check_encoder_unet(config: ModelConfig) -> None:
 @register_model(
     "EncoderUNet",
     paper="Ronneberger 2015, U-Net: convolutional networks for biomedical image segmentation",
-    options=("input_normalize", "backbone", "weights", "decoder_filters"),
     multiple=MULTIPLE,
     check=check_encoder_unet,
     backbone=_backbone,
     defaults={"backbone": DEFAULT_BACKBONE},
 )
-def build_encoder_unet(config: ModelConfig) -> keras.Model:
+def build_encoder_unet(config: EncoderUNetConfig) -> keras.Model:
     """U-Net on a pretrained EfficientNet, EfficientNetV2, ConvNeXt or ResNet.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

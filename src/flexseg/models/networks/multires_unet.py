@@ -7,12 +7,12 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head
 from flexseg.models.networks.unet import unet_multiple
+from flexseg.models.options import LevelOptions
 
 
 def multires_filters(filters: int) -> tuple[int, int, int]:
@@ -48,7 +48,7 @@ def _res_path(x: Any, filters: int, length: int) -> Any:
     return x
 
 
-def check_multires_unet(config: ModelConfig) -> None:
+def check_multires_unet(config: LevelOptions) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -70,11 +70,10 @@ def check_multires_unet(config: ModelConfig) -> None:
     "TensorflowMultiResUNet",
     paper="Ibtehaz 2019, MultiResUNet: rethinking the U-Net architecture for multimodal "
     "biomedical image segmentation",
-    options=("input_normalize", "base_filters", "num_layers"),
     multiple=unet_multiple,
     check=check_multires_unet,
 )
-def build_multires_unet(config: ModelConfig) -> keras.Model:
+def build_multires_unet(config: LevelOptions) -> keras.Model:
     """UNet of multi-resolution residual blocks, with residual paths as skip connections.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

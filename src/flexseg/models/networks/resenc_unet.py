@@ -8,14 +8,16 @@ from typing import Any, Literal, TypeVar
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import Blocks, Counts, SizePair
+from flexseg.config.model import NetworkConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import (
     conv_block,
-    leaky_relu,
+    leaky_relu_001,
     network_input,
     normalize,
     segmentation_head,
@@ -25,24 +27,48 @@ T = TypeVar("T")
 Norm = Literal["instance", "batch"]
 
 
+class ResEncUNetConfig(NetworkConfig):
+    """Options of the ResEncUNet; the last value of a list holds for all deeper stages."""
+
+    stage_features: Counts = Field(
+        [32, 64, 128, 256, 512, 512], description="Features per stage, one stage each."
+    )
+    stage_blocks: Blocks = Field(
+        [1, 3, 4, 6],
+        description="Residual blocks per stage; the last number holds for deeper ones.",
+    )
+    stage_kernels: list[SizePair] = Field(
+        [(3, 3)], min_length=1, description="Kernel per stage, as stage_blocks."
+    )
+    stage_strides: list[SizePair] = Field(
+        [(1, 1), (2, 2)], min_length=1, description="Stride per stage, likewise."
+    )
+    stage_norm: Norm = Field(
+        "instance", description="Normalisation; 'batch' is several times faster on a CPU."
+    )
+    decoder_blocks: Blocks = Field(
+        [1], description="Convolutions per decoder stage, deepest first, likewise."
+    )
+
+
 def per_stage(values: Sequence[T], stages: int) -> list[T]:
     """One value per stage: the last one given holds for all deeper stages, further ones rest."""
     return [values[min(stage, len(values) - 1)] for stage in range(stages)]
 
 
-def resenc_multiple(config: ModelConfig) -> int:
+def resenc_multiple(config: ResEncUNetConfig) -> int:
     """Sizes must survive the strides of all stages."""
     return max(resenc_strides(config))
 
 
-def resenc_strides(config: ModelConfig) -> tuple[int, int]:
+def resenc_strides(config: ResEncUNetConfig) -> tuple[int, int]:
     """By how much the deepest stage is smaller than the input, in height and width."""
     strides = per_stage(config.stage_strides, len(config.stage_features))
     height, width = zip(*strides, strict=True)
     return math.prod(height), math.prod(width)
 
 
-def unused_by_resenc(config: ModelConfig) -> dict[str, str]:
+def unused_by_resenc(config: ResEncUNetConfig) -> dict[str, str]:
     """Lists with more values than there are stages."""
     stages = len(config.stage_features)
     limits = dict.fromkeys(("stage_blocks", "stage_kernels", "stage_strides"), stages)
@@ -54,7 +80,7 @@ def unused_by_resenc(config: ModelConfig) -> dict[str, str]:
     }
 
 
-def check_resenc(config: ModelConfig) -> None:
+def check_resenc(config: ResEncUNetConfig) -> None:
     """Refuse lists that describe no network.
 
     Raises
@@ -97,7 +123,7 @@ def check_resenc(config: ModelConfig) -> None:
 
 def _conv(x: Any, features: int, kernel: tuple[int, int], norm: Norm, **keys: Any) -> Any:
     """Convolution and normalisation, which makes a bias idle; leaky ReLU by default."""
-    keys = {"act": leaky_relu, "use_bias": False} | keys
+    keys = {"act": leaky_relu_001, "use_bias": False} | keys
     return conv_block(x, features, kernel, norm=norm, **keys)
 
 
@@ -113,7 +139,7 @@ def _residual_block(
         shortcut = normalize(shortcut, norm)
     x = _conv(x, features, kernel, norm, strides=stride)
     x = _conv(x, features, kernel, norm, act=None)
-    return layers.Activation(leaky_relu)(layers.Add()([x, shortcut]))
+    return layers.Activation(leaky_relu_001)(layers.Add()([x, shortcut]))
 
 
 @register_model(
@@ -121,16 +147,12 @@ def _residual_block(
     "ResidualEncoderUNet",
     paper="Isensee 2024, nnU-Net revisited: a call for rigorous validation in 3D medical image "
     "segmentation",
-    options=(
-        "input_normalize", "stage_features", "stage_blocks", "stage_kernels", "stage_strides",
-        "stage_norm", "decoder_blocks",
-    ),
     multiple=resenc_multiple,
     check=check_resenc,
     unused=unused_by_resenc,
     deep_supervision=True,
-)  # fmt: skip
-def build_resenc_unet(config: ModelConfig) -> keras.Model:
+)
+def build_resenc_unet(config: ResEncUNetConfig) -> keras.Model:
     """U-Net with a residual encoder, instance (or batch) normalisation, strided convolutions.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. The

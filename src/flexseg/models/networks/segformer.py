@@ -6,12 +6,13 @@ in the decoder's width. The network serves any size: convolutions tell it about 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
 
@@ -22,6 +23,14 @@ PATCHES = ((7, 4), (3, 2), (3, 2), (3, 2))  # per stage: kernel and stride of pa
 EXPANSION = 4  # of the MLPs
 DROP_PATH = 0.1  # of the last block; it grows linearly from 0 at the first
 DROPOUT = 0.1  # before the scores
+
+
+class SegFormerConfig(NetworkConfig):
+    """Options of the SegFormer."""
+
+    segformer: Literal["B0", "B1", "B2", "B3", "B4", "B5"] = Field(
+        "B0", description="Size of the encoder (MiT)."
+    )
 
 
 class Size(NamedTuple):
@@ -121,10 +130,9 @@ def _encoder(x: Any, size: Size) -> list[Any]:
     "SegFormer",
     paper="Xie 2021, SegFormer: simple and efficient design for semantic segmentation with "
     "transformers",
-    options=("input_normalize", "segformer"),
     multiple=MULTIPLE,
 )
-def build_segformer(config: ModelConfig) -> keras.Model:
+def build_segformer(config: SegFormerConfig) -> keras.Model:
     """Hierarchical transformer with a light all-MLP decoder, in the published sizes B0 to B5.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import Counts, SizePair
+from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
@@ -20,7 +22,16 @@ from flexseg.models.layers import conv_block, network_input, segmentation_head
 SHARPEN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], "float32")
 
 
-def _double_conv(x: Any, filters: int, config: ModelConfig) -> Any:
+class SharpUNetConfig(NetworkConfig):
+    """Options of the SharpUNet."""
+
+    filters: Counts = Field([32, 64, 128, 256], description="Filters per level.")
+    max_filter: int = Field(512, gt=0, description="Filters of the bottleneck.")
+    base_ksize: SizePair = Field((3, 3), description="Kernel.")
+    dilation: SizePair = Field((1, 1), description="Dilation, the same at each level.")
+
+
+def _double_conv(x: Any, filters: int, config: SharpUNetConfig) -> Any:
     """[B, H, W, C] to [B, H, W, filters]."""
     for _ in range(2):
         x = conv_block(x, filters, config.base_ksize, norm=None, dilation_rate=config.dilation)
@@ -38,7 +49,7 @@ def _sharpened(x: Any) -> Any:
     )(x)
 
 
-def sharp_unet_multiple(config: ModelConfig) -> int:
+def sharp_unet_multiple(config: SharpUNetConfig) -> int:
     """Sizes must survive one halving per entry of `filters`."""
     return 2 ** len(config.filters)
 
@@ -49,10 +60,9 @@ def sharp_unet_multiple(config: ModelConfig) -> int:
     "TensorflowSharpUNet",
     paper="Zunair 2021, Sharp U-Net: depthwise convolutional network for biomedical image "
     "segmentation",
-    options=("input_normalize", "filters", "max_filter", "base_ksize", "dilation"),
     multiple=sharp_unet_multiple,
 )
-def build_sharp_unet(config: ModelConfig) -> keras.Model:
+def build_sharp_unet(config: SharpUNetConfig) -> keras.Model:
     """UNet whose skip connections are sharpened by a fixed kernel; a light decoder.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

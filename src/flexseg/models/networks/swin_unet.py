@@ -17,8 +17,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import Counts, Positive, SizePair
+from flexseg.config.model import NetworkConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import PatchEmbedding, network_input, segmentation_head
@@ -28,6 +30,26 @@ HEADS = [4, 8]  # of the first level, of the deeper ones
 WINDOWS = [4, 2]
 MLP = 512
 REACH = 64  # steps within which the nearest legal sizes are looked for
+
+
+class SwinUNetConfig(NetworkConfig):
+    """Options of the SwinUNet."""
+
+    filter_num_begin: int = Field(128, gt=0, description="Channels of the first level.")
+    depth: int = Field(4, ge=2, le=20, description="Levels.")
+    stack_num_down: int = Field(2, gt=0, le=100, description="Blocks per level down.")
+    stack_num_up: int = Field(2, gt=0, le=100, description="Blocks per level up.")
+    patch_size: SizePair = Field((4, 4), description="Patch in pixels.")
+    num_heads: Positive | Counts | None = Field(
+        None,
+        description="Attention heads per level, or one number for all.",
+    )
+    window_size: Counts | None = Field(
+        None,
+        description="Window per level, in patches of that level.",
+    )
+    num_mlp: Positive | None = Field(None, description="Width of the MLP in each block.")
+    shift_window: bool = Field(True, description="Shift every second block's window.")
 
 
 def windows_of(grid: NDArray, window: int) -> NDArray:
@@ -207,7 +229,7 @@ def _expand(x: Any, size: int) -> Any:
     return _depth_to_space(layers.Conv2D(size * x.shape[-1], 1, use_bias=False)(x), size)
 
 
-def _stage(x: Any, config: ModelConfig, entry: int, blocks: int) -> Any:
+def _stage(x: Any, config: SwinUNetConfig, entry: int, blocks: int) -> Any:
     """Swin blocks of one level, [B, H, W, C] to the same shape.
 
     Parameters
@@ -221,12 +243,12 @@ def _stage(x: Any, config: ModelConfig, entry: int, blocks: int) -> Any:
     return x
 
 
-def _per_level(values: list[int], config: ModelConfig) -> list[int]:
+def _per_level(values: list[int], config: SwinUNetConfig) -> list[int]:
     """A single number holds for all levels."""
     return values * config.depth if len(values) == 1 else values
 
 
-def _heads(config: ModelConfig) -> list[int]:
+def _heads(config: SwinUNetConfig) -> list[int]:
     """Attention heads per level."""
     heads = config.num_heads
     if heads is None:
@@ -234,14 +256,14 @@ def _heads(config: ModelConfig) -> list[int]:
     return _per_level([heads] if isinstance(heads, int) else heads, config)
 
 
-def _windows(config: ModelConfig) -> list[int]:
+def _windows(config: SwinUNetConfig) -> list[int]:
     """Side of the windows per level, in tokens of that level."""
     if config.window_size is None:
         return WINDOWS[:1] + WINDOWS[1:] * (config.depth - 1)
     return _per_level(config.window_size, config)
 
 
-def unused_by_swin(config: ModelConfig) -> dict[str, str]:
+def unused_by_swin(config: SwinUNetConfig) -> dict[str, str]:
     """Keys whose values are longer than the network is deep."""
     lists = {"window_size": _windows(config), "num_heads": _heads(config)}
     return {
@@ -252,7 +274,7 @@ def unused_by_swin(config: ModelConfig) -> dict[str, str]:
     }
 
 
-def _entries(config: ModelConfig) -> list[tuple[int, int]]:
+def _entries(config: SwinUNetConfig) -> list[tuple[int, int]]:
     """(level, entry of the lists) of each stage.
 
     The way up reads the lists from their end, so that its first stage, one level above the
@@ -262,7 +284,7 @@ def _entries(config: ModelConfig) -> list[tuple[int, int]]:
     return down + [(config.depth - 1 + entry, entry) for entry in range(-1, -config.depth, -1)]
 
 
-def window_and_shift(config: ModelConfig, entry: int, grid: tuple[int, int]) -> tuple[int, int]:
+def window_and_shift(config: SwinUNetConfig, entry: int, grid: tuple[int, int]) -> tuple[int, int]:
     """The window of a stage and the shift of its odd blocks, in tokens.
 
     A window that is larger than the grid becomes as large as its shorter side, unshifted.
@@ -273,7 +295,7 @@ def window_and_shift(config: ModelConfig, entry: int, grid: tuple[int, int]) -> 
     return wanted, wanted // 2 if config.shift_window else 0
 
 
-def fits(config: ModelConfig, height: int, width: int) -> bool:
+def fits(config: SwinUNetConfig, height: int, width: int) -> bool:
     """Whether patches, their merging and all windows divide an image of this size."""
     unit = config.patch_size[0] * 2 ** (config.depth - 1)
     if height % unit or width % unit:
@@ -287,7 +309,7 @@ def fits(config: ModelConfig, height: int, width: int) -> bool:
     return True
 
 
-def nearest_sizes(config: ModelConfig) -> list[tuple[int, int]]:
+def nearest_sizes(config: SwinUNetConfig) -> list[tuple[int, int]]:
     """The nearest legal (width, height) that is not larger, if any, and that is not smaller."""
     patch, windows = config.patch_size[0], _windows(config)
     unit = patch * 2 ** (config.depth - 1)
@@ -310,7 +332,7 @@ def nearest_sizes(config: ModelConfig) -> list[tuple[int, int]]:
     return found
 
 
-def _distance(config: ModelConfig) -> Callable[[tuple[int, int]], tuple[int, int]]:
+def _distance(config: SwinUNetConfig) -> Callable[[tuple[int, int]], tuple[int, int]]:
     """How far a (width, height) is from the config's, then the larger of the two differences."""
 
     def distance(size: tuple[int, int]) -> tuple[int, int]:
@@ -320,7 +342,7 @@ def _distance(config: ModelConfig) -> Callable[[tuple[int, int]], tuple[int, int
     return distance
 
 
-def check_swin(config: ModelConfig) -> None:
+def check_swin(config: SwinUNetConfig) -> None:
     """Refuse what cannot be cut into patches, windows and heads.
 
     Raises
@@ -372,15 +394,11 @@ def check_swin(config: ModelConfig) -> None:
     "TensorFlowFlexSwinUNet",
     "TensorflowSwinUNet",
     paper="Cao 2021, Swin-Unet: Unet-like pure transformer for medical image segmentation",
-    options=(
-        "input_normalize", "filter_num_begin", "depth", "stack_num_down", "stack_num_up",
-        "patch_size", "num_heads", "window_size", "num_mlp", "shift_window",
-    ),
     check=check_swin,
     unused=unused_by_swin,
     defaults={"num_heads": [4, 8, 8, 8], "num_mlp": MLP, "window_size": [4, 2, 2, 2]},
-)  # fmt: skip
-def build_swin_unet(config: ModelConfig) -> keras.Model:
+)
+def build_swin_unet(config: SwinUNetConfig) -> keras.Model:
     """U-shaped transformer without convolutions: attention within shifted windows of patches.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

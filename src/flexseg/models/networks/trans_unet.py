@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import Counts, Positive
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
@@ -28,18 +29,54 @@ from flexseg.models.layers import (
     segmentation_head,
     upsample,
 )
+from flexseg.models.options import EncoderOptions, FreezeBackbone, HiddenActivation
 
 MIN_LEVELS = 3  # with an encoder
 HEADS, MLP = 12, 3072  # of the paper
 
 
-def trans_multiple(config: ModelConfig) -> int:
+class TransUNetConfig(EncoderOptions):
+    """Options of the TransUNet."""
+
+    filter_num: Counts = Field([64, 128, 256, 512], description="Filters per level.")
+    stack_num_down: int = Field(2, gt=0, le=100, description="Convolutions per level down.")
+    stack_num_up: int = Field(2, gt=0, le=100, description="Convolutions per level up.")
+    embed_dim: int = Field(768, gt=0, description="Width of the transformer.")
+    num_mlp: Positive | None = Field(
+        None, description="Width of the MLP in each transformer block."
+    )
+    num_heads: Positive | Counts | None = Field(
+        None, description="Attention heads of each transformer block."
+    )
+    num_transformer: int = Field(12, gt=0, le=200, description="Transformer blocks.")
+    activation: HiddenActivation = "relu"
+    mlp_activation: str = Field("GELU", description="Activation of the MLP.")
+    batch_norm: bool = Field(False, description="Batch normalisation.")
+    pool: bool | Literal["max", "ave"] = Field(
+        True, description="Max pooling (true), 'ave', or strided convolution (false)."
+    )
+    unpool: bool | Literal["bilinear", "nearest"] = Field(
+        True,
+        description="Bilinear upsampling (true), 'nearest', or transposed convolution (false).",
+    )
+    backbone: str | None = Field(
+        None,
+        description="Encoder from keras.applications for the levels down, e.g. 'ResNet50'; "
+        "without it they are convolutions.",
+    )
+    freeze_backbone: FreezeBackbone = True
+    freeze_batch_norm: bool = Field(
+        True, description="Keep the statistics of a trained encoder too."
+    )
+
+
+def trans_multiple(config: TransUNetConfig) -> int:
     """Sizes must survive one halving per level but the first, and those of an encoder."""
     own = 2 ** (len(config.filter_num) - 1)
     return own if config.backbone is None else max(own, MULTIPLE)
 
 
-def check_trans(config: ModelConfig) -> None:
+def check_trans(config: TransUNetConfig) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -60,11 +97,11 @@ def check_trans(config: ModelConfig) -> None:
         )
 
 
-def _backbone(config: ModelConfig) -> str | None:
+def _backbone(config: TransUNetConfig) -> str | None:
     return config.backbone
 
 
-def _heads(config: ModelConfig) -> int:
+def _heads(config: TransUNetConfig) -> int:
     heads = config.num_heads or HEADS
     if isinstance(heads, int):
         return heads
@@ -83,16 +120,16 @@ def gelu_tanh(x: Any) -> Any:
     return keras.activations.gelu(x, approximate=True)
 
 
-def _mlp_activation(config: ModelConfig) -> Any:
+def _mlp_activation(config: TransUNetConfig) -> Any:
     name = config.mlp_activation
     return gelu_tanh if name.lower() == "gelu" else activation(name)
 
 
-def _norm(config: ModelConfig) -> Literal["batch"] | None:
+def _norm(config: TransUNetConfig) -> Literal["batch"] | None:
     return "batch" if config.batch_norm else None
 
 
-def _conv(x: Any, config: ModelConfig, filters: int, kernel: int = 3, strides: int = 1) -> Any:
+def _conv(x: Any, config: TransUNetConfig, filters: int, kernel: int = 3, strides: int = 1) -> Any:
     """Convolution, normalisation or bias, activation."""
     return conv_block(
         x,
@@ -105,20 +142,20 @@ def _conv(x: Any, config: ModelConfig, filters: int, kernel: int = 3, strides: i
     )
 
 
-def _convs(x: Any, config: ModelConfig, filters: int, count: int) -> Any:
+def _convs(x: Any, config: TransUNetConfig, filters: int, count: int) -> Any:
     for _ in range(count):
         x = _conv(x, config, filters)
     return x
 
 
-def _down(x: Any, config: ModelConfig, filters: int) -> Any:
+def _down(x: Any, config: TransUNetConfig, filters: int) -> Any:
     """[B, H, W, C] to [B, H / 2, W / 2, C or filters]."""
     if config.pool is False:
         return _conv(x, config, filters, kernel=2, strides=2)
     return layers.AveragePooling2D(2)(x) if config.pool == "ave" else layers.MaxPooling2D(2)(x)
 
 
-def _up(x: Any, config: ModelConfig, filters: int) -> Any:
+def _up(x: Any, config: TransUNetConfig, filters: int) -> Any:
     """[B, H, W, C] to [B, 2 H, 2 W, C or filters]."""
     if config.unpool is False:
         x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same")(x)
@@ -127,7 +164,7 @@ def _up(x: Any, config: ModelConfig, filters: int) -> Any:
     return upsample(x, 2, "nearest" if config.unpool == "nearest" else "bilinear")
 
 
-def _transformer_block(x: Any, config: ModelConfig) -> Any:
+def _transformer_block(x: Any, config: TransUNetConfig) -> Any:
     """x + attention, then x + MLP; both see x normalised; tokens [B, N, embed_dim].
 
     Each head is as wide as the tokens, and the MLP's output is activated: so do the original
@@ -143,7 +180,7 @@ def _transformer_block(x: Any, config: ModelConfig) -> Any:
     return layers.Add()([y, x])
 
 
-def _bottleneck(x: Any, config: ModelConfig) -> Any:
+def _bottleneck(x: Any, config: TransUNetConfig) -> Any:
     """Transformer over all pixels of the deepest level; [B, H, W, C] to [B, H, W, filters]."""
     filters, (height, width) = config.filter_num[-1], x.shape[1:3]
     x = layers.Conv2D(filters, 1, use_bias=False)(x)
@@ -155,7 +192,7 @@ def _bottleneck(x: Any, config: ModelConfig) -> Any:
     return layers.Conv2D(filters, 1, use_bias=False)(x)
 
 
-def _features(x: Any, config: ModelConfig) -> list[Any]:
+def _features(x: Any, config: TransUNetConfig) -> list[Any]:
     """The levels down, at 1/1, 1/2, ...; None where an encoder has no feature."""
     encoded: dict[int, Any] = {}
     if config.backbone is not None:
@@ -179,17 +216,12 @@ def _features(x: Any, config: ModelConfig) -> list[Any]:
     "TensorFlowFlexTransUNet",
     "TensorflowTransUNet",
     paper="Chen 2021, TransUNet: transformers make strong encoders for medical image segmentation",
-    options=(
-        "input_normalize", "filter_num", "stack_num_down", "stack_num_up", "embed_dim", "num_mlp",
-        "num_heads", "num_transformer", "activation", "mlp_activation", "batch_norm", "pool",
-        "unpool", "backbone", "weights", "freeze_backbone", "freeze_batch_norm",
-    ),
     multiple=trans_multiple,
     check=check_trans,
     backbone=_backbone,
-    defaults={"num_heads": HEADS, "num_mlp": MLP, "backbone": "none"},
-)  # fmt: skip
-def build_trans_unet(config: ModelConfig) -> keras.Model:
+    defaults={"num_heads": HEADS, "num_mlp": MLP},
+)
+def build_trans_unet(config: TransUNetConfig) -> keras.Model:
     """U-Net whose deepest level is a vision transformer over all pixels.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

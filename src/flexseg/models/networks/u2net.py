@@ -10,10 +10,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
+from flexseg.models.options import LevelOptions
 
 
 def _conv(x: Any, filters: int, dilation: int = 1) -> Any:
@@ -55,12 +55,12 @@ def _side_map(x: Any, classes: int, level: int) -> Any:
     return layers.Activation("sigmoid")(x)
 
 
-def u2net_multiple(config: ModelConfig) -> int:
+def u2net_multiple(config: LevelOptions) -> int:
     """Each U-block ends at the same coarsest resolution."""
     return 2 ** (config.num_layers + 1)
 
 
-def check_u2net(config: ModelConfig) -> None:
+def check_u2net(config: LevelOptions) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -81,11 +81,10 @@ def check_u2net(config: ModelConfig) -> None:
     "TensorFlowFlexU2Net",
     "TensorflowU2Net",
     paper="Qin 2020, U2-Net: going deeper with nested U-structure for salient object detection",
-    options=("input_normalize", "base_filters", "num_layers"),
     multiple=u2net_multiple,
     check=check_u2net,
 )
-def build_u2net(config: ModelConfig) -> keras.Model:
+def build_u2net(config: LevelOptions) -> keras.Model:
     """UNet whose every level is a UNet itself; the maps of all levels are fused.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -10,15 +10,30 @@ from typing import Any
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from flexseg.config.model import ModelConfig
+from flexseg.config.base import SizePair
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2D, Conv2DTranspose
 from flexseg.models.dropout import Dropout
 from flexseg.models.layers import activation, network_input, normalize, segmentation_head
+from flexseg.models.options import Dilation, HiddenActivation, LevelDropoutRate, LevelOptions
 
 DROPOUT_SEED = 137
+
+
+class UNetConfig(LevelOptions):
+    """Options of the UNet."""
+
+    base_kernels: SizePair = Field(
+        (3, 3), description="Kernel of the first level; each deeper level has 2 less, at least 3."
+    )
+    dilation: Dilation = (1, 1)
+    normalization: bool = Field(False, description="Batch normalisation after each convolution.")
+    activation: HiddenActivation = "relu"
+    dropout_rate: LevelDropoutRate = 0.0
+    dropout_seed_fixing: bool = Field(False, description="Give every dropout layer the same seed.")
 
 
 def kernel_schedule(first: tuple[int, int], levels: int) -> list[int]:
@@ -31,7 +46,7 @@ def dilation_schedule(first: tuple[int, int], levels: int) -> list[int]:
     return [max(1, first[0] - level) for level in range(levels)]
 
 
-def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation: int) -> Any:
+def _double_conv(x: Any, config: UNetConfig, level: int, kernel: int, dilation: int) -> Any:
     """Conv, [BN], dropout, conv, [BN]; batch normalisation follows the activation."""
     filters = config.base_filters * 2**level
     rate = config.dropout_rate * level
@@ -51,36 +66,35 @@ def _double_conv(x: Any, config: ModelConfig, level: int, kernel: int, dilation:
     return x
 
 
-def unet_multiple(config: ModelConfig) -> int:
+def unet_multiple(config: LevelOptions) -> int:
     """Sizes must survive one halving per level."""
     return 2 ** (config.num_layers - 1)
 
 
-def check_dropout(config: ModelConfig) -> None:
+def check_dropout(rate: float, levels: int) -> None:
     """Refuse a dropout that grows with the level and would reach 1.
 
     Raises
     ------
     ConfigError : names the largest rate.
     """
-    levels = config.num_layers
-    if config.dropout_rate * (levels - 1) >= 1:
+    if rate * (levels - 1) >= 1:
         raise ConfigError(
-            f"dropout_rate = {config.dropout_rate} grows with the level and would reach "
-            f"{config.dropout_rate * (levels - 1):.2f} at level {levels - 1}.",
+            f"dropout_rate = {rate} grows with the level and would reach "
+            f"{rate * (levels - 1):.2f} at level {levels - 1}.",
             f"Use less than {1 / (levels - 1):.3f}, or fewer num_layers.",
             "[model] dropout_rate",
         )
 
 
-def check_unet(config: ModelConfig) -> None:
+def check_unet(config: UNetConfig) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
     ------
     ConfigError : the dropout of the deepest level would reach 1, or a kernel is not square.
     """
-    check_dropout(config)
+    check_dropout(config.dropout_rate, config.num_layers)
     for key in ("base_kernels", "dilation"):
         pair = getattr(config, key)
         if pair[0] != pair[1]:
@@ -96,14 +110,10 @@ def check_unet(config: ModelConfig) -> None:
     "TensorflowSlightlyFlexibleUNet",
     "FlexUNet",
     paper="Ronneberger 2015, U-Net: convolutional networks for biomedical image segmentation",
-    options=(
-        "input_normalize", "base_filters", "num_layers", "base_kernels", "dilation",
-        "normalization", "activation", "dropout_rate", "dropout_seed_fixing",
-    ),
     multiple=unet_multiple,
     check=check_unet,
-)  # fmt: skip
-def build_unet(config: ModelConfig) -> keras.Model:
+)
+def build_unet(config: UNetConfig) -> keras.Model:
     """UNet whose kernels, dilations and dropout change with the level.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

@@ -7,12 +7,18 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
+from flexseg.models.options import DropoutRate, LevelOptions
 
 LEVELS = 5
+
+
+class UNet3PlusConfig(LevelOptions):
+    """Options of the UNet3Plus."""
+
+    dropout_rate: DropoutRate = 0.0
 
 
 def _conv(x: Any, filters: int, dropout: float) -> Any:
@@ -35,11 +41,11 @@ def _resized(x: Any, source: int, target: int) -> Any:
     return x
 
 
-def _multiple(config: ModelConfig) -> int:
+def _multiple(config: UNet3PlusConfig) -> int:
     return 2 ** (LEVELS - 1)
 
 
-def check_unet3plus(config: ModelConfig) -> None:
+def check_unet3plus(config: UNet3PlusConfig) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -66,11 +72,10 @@ def check_unet3plus(config: ModelConfig) -> None:
     "TensorFlowFlexUNet3Plus",
     "TensorflowUNet3Plus",
     paper="Huang 2020, UNet 3+: a full-scale connected UNet for medical image segmentation",
-    options=("input_normalize", "base_filters", "num_layers", "dropout_rate"),
     multiple=_multiple,
     check=check_unet3plus,
 )
-def build_unet3plus(config: ModelConfig) -> keras.Model:
+def build_unet3plus(config: UNet3PlusConfig) -> keras.Model:
     """UNet of five levels whose decoder sees the features of all scales at each level.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

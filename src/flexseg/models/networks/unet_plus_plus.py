@@ -7,14 +7,21 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
 from flexseg.models.networks.unet import check_dropout, unet_multiple
+from flexseg.models.options import HiddenActivation, LevelDropoutRate, LevelOptions
 
 
-def _node(x: Any, config: ModelConfig, level: int) -> Any:
+class UNetPlusPlusConfig(LevelOptions):
+    """Options of the UNetPlusPlus."""
+
+    activation: HiddenActivation = "relu"
+    dropout_rate: LevelDropoutRate = 0.0
+
+
+def _node(x: Any, config: UNetPlusPlusConfig, level: int) -> Any:
     """Two convolutions with batch normalisation, dropout rate x level after the first."""
     filters = config.base_filters * 2**level
     x = conv_block(x, filters, act=config.activation, dropout=config.dropout_rate * level)
@@ -25,12 +32,11 @@ def _node(x: Any, config: ModelConfig, level: int) -> Any:
     "UNetPlusPlus",
     "UNet++",
     paper="Zhou 2018, UNet++: a nested U-Net architecture for medical image segmentation",
-    options=("input_normalize", "base_filters", "num_layers", "activation", "dropout_rate"),
     multiple=unet_multiple,
-    check=check_dropout,
+    check=lambda config: check_dropout(config.dropout_rate, config.num_layers),
     deep_supervision=True,
 )
-def build_unet_plus_plus(config: ModelConfig) -> keras.Model:
+def build_unet_plus_plus(config: UNetPlusPlusConfig) -> keras.Model:
     """UNet++, whose skip paths are nested and densely connected.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes]. The

@@ -8,11 +8,17 @@ from typing import Any
 import keras
 from keras import layers
 
-from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head, upsample
 from flexseg.models.networks.unet import dilation_schedule
+from flexseg.models.options import Dilation, LevelOptions
+
+
+class XceptionLikeUNetConfig(LevelOptions):
+    """Options of the XceptionLikeUNet."""
+
+    dilation: Dilation = (1, 1)
 
 
 def _pair(x: Any, layer: Callable[[], keras.layers.Layer]) -> Any:
@@ -40,12 +46,12 @@ def _up(x: Any, filters: int) -> Any:
     return layers.Add()([upsample(x, interpolation="nearest"), residual])
 
 
-def xception_unet_multiple(config: ModelConfig) -> int:
+def xception_unet_multiple(config: XceptionLikeUNetConfig) -> int:
     """The stem and each further level halve."""
     return 2**config.num_layers
 
 
-def check_xception_unet(config: ModelConfig) -> None:
+def check_xception_unet(config: XceptionLikeUNetConfig) -> None:
     """Refuse values that the network cannot be built with.
 
     Raises
@@ -65,11 +71,10 @@ def check_xception_unet(config: ModelConfig) -> None:
     "TensorflowXceptionLikeUNet",
     paper="Chollet 2017, Xception: deep learning with depthwise separable convolutions; as a "
     "UNet in Keras' example of image segmentation",
-    options=("input_normalize", "base_filters", "num_layers", "dilation"),
     multiple=xception_unet_multiple,
     check=check_xception_unet,
 )
-def build_xception_unet(config: ModelConfig) -> keras.Model:
+def build_xception_unet(config: XceptionLikeUNetConfig) -> keras.Model:
     """Encoder of separable convolutions and decoder, joined by residuals instead of skips.
 
     Input [B, H, W, C] on a 0..255 scale, output class probabilities [B, H, W, classes].

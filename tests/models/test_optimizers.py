@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexseg.config.model import ModelConfig
-from flexseg.training.optimizers import make_optimizer
+from flexseg.models.optimizers import make_optimizer
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])

@@ -1,4 +1,4 @@
-"""Optimizers by the names of the configs."""
+"""Optimizers by the names of the configs; Keras finds them in files of models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class _KeepsWeights:
         """Leave the variables as they are; `AveragedWeights` swaps them."""
 
 
-class _FusedAdam(_KeepsWeights, keras.optimizers.Adam):
+@keras.saving.register_keras_serializable("flexseg")
+class FusedAdam(_KeepsWeights, keras.optimizers.Adam):
     """Adam whose update is one pass over the weights on TensorFlow.
 
     Keras' own makes a dozen passes with temporary arrays of the weights' size, which on a CPU
@@ -50,11 +51,13 @@ class _FusedAdam(_KeepsWeights, keras.optimizers.Adam):
         )
 
 
-class _FusedAdamW(_FusedAdam, keras.optimizers.AdamW):
+@keras.saving.register_keras_serializable("flexseg")
+class FusedAdamW(FusedAdam, keras.optimizers.AdamW):
     """AdamW (Loshchilov 2019): Keras decays the weights, the step is that of Adam."""
 
 
-class _SGD(_KeepsWeights, keras.optimizers.SGD):
+@keras.saving.register_keras_serializable("flexseg")
+class SGD(_KeepsWeights, keras.optimizers.SGD):
     """Keras' SGD."""
 
 
@@ -77,6 +80,6 @@ def make_optimizer(config: ModelConfig, ema: float = 0.0) -> keras.optimizers.Op
     if ema:
         keys |= {"use_ema": True, "ema_momentum": ema}
     if config.optimizer == "SGD":
-        return _SGD(momentum=0.99, nesterov=True, name="sgd", **keys)
-    kind = _FusedAdam if config.optimizer == "Adam" else _FusedAdamW
+        return SGD(momentum=0.99, nesterov=True, name="sgd", **keys)
+    kind = FusedAdam if config.optimizer == "Adam" else FusedAdamW
     return kind(name=config.optimizer.lower(), **keys)

@@ -1,0 +1,52 @@
+"""Options that several networks share: their types, bounds and meanings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from flexseg.config.base import PathRole, SizePair, as_none
+from flexseg.config.model import ModelConfig, NetworkConfig
+
+Dilation = Annotated[
+    SizePair,
+    Field(description="Dilation of the first level; each deeper level has 1 less."),
+]
+DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Dropout, the same at each level.")]
+LevelDropoutRate = Annotated[
+    float, Field(ge=0, lt=1, description="Dropout; a level drops this rate x its number, from 0.")
+]
+HiddenActivation = Annotated[
+    str, Field(description="Activation of the hidden layers: relu, mish, or any Keras name.")
+]
+FreezeBackbone = Annotated[
+    bool, Field(description="Keep the pretrained weights of the encoder as they are.")
+]
+
+
+class LevelOptions(NetworkConfig):
+    """Options of networks whose levels each have twice the filters of the one above."""
+
+    base_filters: int = Field(16, gt=0, description="Filters of the first level.")
+    num_layers: int = Field(6, ge=2, le=20, description="Levels, the bridge included.")
+
+
+class EncoderOptions(NetworkConfig):
+    """Options of networks on an encoder of keras.applications."""
+
+    weights: Annotated[
+        Literal["imagenet"] | Path | None,
+        PathRole("input", ("imagenet", "none")),
+        BeforeValidator(as_none),
+    ] = Field(
+        "imagenet",
+        description="Weights that the encoder of keras.applications starts with: 'imagenet' "
+        "(downloaded once), a file, or 'none' (random).",
+    )
+
+
+def pretrained_weights(config: ModelConfig) -> str | Path | None:
+    """The weights that a network's encoder starts with; None without an encoder."""
+    return config.weights if isinstance(config, EncoderOptions) else None

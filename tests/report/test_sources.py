@@ -90,7 +90,7 @@ class TestFindSource:
         shutil.copytree(run, copy)
         (copy / "evaluation" / "summary.json").write_text("{", encoding="utf-8")
         source = find_source(copy)
-        assert source.summary == {}
+        assert source.summary is None
         assert any("summary.json cannot be read" in m.why for m in source.missing)
 
     def test_config_of_another_version(self, run: Path, tmp_path: Path) -> None:

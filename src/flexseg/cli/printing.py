@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -186,7 +186,7 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
         _print_nested(console, "info", about["info"])
 
 
-def _print_nested(console: Console, title: str, content: dict[str, Any]) -> None:
+def _print_nested(console: Console, title: str, content: Mapping[str, object]) -> None:
     """Keys and values, groups in the key's name."""
     for key, value in content.items():
         if isinstance(value, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -78,7 +78,7 @@ def _refuse_odd_names(output: Path | None) -> None:
         raise ConfigError(f"{output} is no name of an HTML file.", "End it with .html.", "--output")
 
 
-def _audit(source: Source) -> dict[str, Any] | None:
+def _audit(source: Source) -> dict[str, object] | None:
     """What `flexseg check` says of the data of a run; None without a run or its data."""
     from flexseg.errors import FlexsegError
     from flexseg.report.sources import Missing

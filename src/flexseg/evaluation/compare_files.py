@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.compare import Comparison, Difference
 from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FILES = ("comparison.json", "comparison.csv", "comparison_cases.csv", "comparison.png")
 # Blue and orange differ for every kind of colour vision (Okabe & Ito).
@@ -35,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     return paths
 
 
-def as_dict(comparison: Comparison) -> dict[str, Any]:
+def as_dict(comparison: Comparison) -> dict[str, object]:
     """The content of `comparison.json`."""
     first = comparison.runs[0]
     return {
@@ -71,7 +74,7 @@ def _write_cases(comparison: Comparison, path: Path) -> None:
     names = [run.name for run in comparison.runs]
     others = [f"{name} - {names[0]}" for name in names[1:]]
     first = comparison.runs[0]
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[str | float | None, ...]] = []
     for i, (case, group) in enumerate(zip(first.cases, first.groups, strict=True)):
         for j, class_name in enumerate(first.classes.values()):
             scores = [float(values[i, j]) for values in comparison.values]
@@ -135,7 +138,7 @@ def _draw(comparison: Comparison, path: Path) -> None:
 
 
 def _draw_row(
-    axes: Any,
+    axes: Axes,
     row: int,
     change: NDArray[np.float64],
     difference: Difference,

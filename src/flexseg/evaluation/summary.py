@@ -20,7 +20,7 @@ class ClassSummary:
 
     Attributes
     ----------
-    color : of the class, RGB.
+    color : of the class, RGB; empty where it is not known.
     statistics : by metric, over the cases in whose reference the class is.
     pooled_pixels : metrics of the pixels of all cases together.
     worst : the cases of lowest Dice.
@@ -67,10 +67,11 @@ class ClassSummary:
     def from_dict(cls, entry: Json, groups: int) -> ClassSummary:
         """Of an entry of any version; `groups` is what it counts where it does not say."""
         lesions = mapping(entry.get("lesions"))
+        color = tuple(map(count, sequence(entry.get("color"))))
         return cls(
             id=count(entry.get("id")),
             name=str(entry.get("name") or f"class {entry.get('id')}"),
-            color=tuple(map(count, sequence(entry.get("color")))),
+            color=color if len(color) == 3 else (),
             cases_with_reference=count(entry.get("cases_with_reference")),
             cases_with_empty_reference=count(entry.get("cases_with_empty_reference")),
             groups_with_reference=count(entry.get("groups_with_reference", groups)),

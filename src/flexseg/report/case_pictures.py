@@ -101,9 +101,9 @@ def _label_map(source: Source, report: Report) -> LabelMap | None:
             report.missing.append(Missing("reference masks of cases", str(error)))
             return None
     classes = [
-        LabelClass(c["id"], str(c.get("name")), ((r, g, b),))
-        for c in source.summary.get("classes") or ()
-        for r, g, b in [c.get("color") or (0, 0, 0)]
+        LabelClass(c.id, c.name, ((r, g, b),))
+        for c in (source.summary.classes if source.summary else ())
+        for r, g, b in [c.color or (0, 0, 0)]
     ]
     background = LabelClass(0, "background", ((0, 0, 0),))
     if not classes or any(c.colors == background.colors for c in classes):
@@ -178,7 +178,7 @@ def _pictures(
 def _of_volumes(files: CaseFiles | None, foreign: Path | None, source: Source) -> bool:
     """Whether a case is a volume, by any of its files."""
     known = (foreign, files.image if files else None, files.mask if files else None)
-    return bool(source.summary.get("volumes")) or any(map(is_volume, known))
+    return bool(source.summary and source.summary.volumes) or any(map(is_volume, known))
 
 
 def _volume_case(

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from flexseg import __version__
-from flexseg.evaluation.json_values import mapping, sequence
+from flexseg.evaluation.json_values import Json, count, mapping, sequence
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.repaired import read_repair
@@ -24,7 +23,7 @@ _STRIPS = 3
 
 def gather(
     source: Source,
-    audit: Mapping[str, Any] | None = None,
+    audit: Json | None = None,
 ) -> Report:
     """The content of a report. Parts that are not there are listed under `missing`.
 
@@ -48,7 +47,7 @@ def gather(
         data=_data(source, {} if m is None else m.data, audit),
         audited=audit is not None or (m is not None and m.audited),
         findings=_findings(
-            (m.findings if m else ()) if audit is None else audit.get("findings") or ()
+            (m.findings if m else ()) if audit is None else sequence(audit.get("findings"))
         ),
         evaluation=evaluation,
         repair=read_repair(source),
@@ -138,29 +137,28 @@ def _epoch_changes(source: Source) -> list[EpochStrip]:
     return strips
 
 
-def _data(
-    source: Source, known: Mapping[str, SplitRecord], audit: Mapping[str, Any] | None
-) -> list[SplitFacts]:
+def _data(source: Source, known: Mapping[str, SplitRecord], audit: Json | None) -> list[SplitFacts]:
     """What the run was trained on, with what the audit sees there now if it is as many cases."""
-    seen = {row["split"]: row for row in (audit or {}).get("splits") or ()}
+    rows = map(mapping, sequence((audit or {}).get("splits")))
+    seen = {str(row.get("split")): row for row in rows}
     # The cases of a cross-validation train, validate and are held out in turn: they are one part,
     # which its manifest has under "train".
     parts = {ALL_FOLDS: "train"} if source.crossval else {s: s for s in ("train", "valid", "test")}
     facts = []
     for split, name in parts.items():
-        row, noted = seen.get(split, {}), known.get(name)
+        row, noted = mapping(seen.get(split)), known.get(name)
         if not row and not noted:
             continue
-        if row and noted and row["cases"] != noted.cases:
-            why = f"there were {noted.cases} cases, now there are {row['cases']}"
+        if row and noted and row.get("cases") != noted.cases:
+            why = f"there were {noted.cases} cases, now there are {row.get('cases')}"
             part = split if split == ALL_FOLDS else f"the {split} split"
             source.missing.append(Missing(f"sizes and class shares of {part}", why))
             row = {}
         facts.append(
             SplitFacts(
                 split,
-                int((noted.cases if noted else row.get("cases")) or 0),
-                noted.groups if noted else row.get("groups"),
+                (noted.cases or 0) if noted else count(row.get("cases")),
+                noted.groups if noted else count(row["groups"]) if "groups" in row else None,
                 **{k: str(row.get(k) or "") for k in ("sizes", "images", "masks", "shares")},
                 fingerprint=noted.fingerprint if noted else "",
             )
@@ -183,7 +181,7 @@ def _config(source: Source) -> list[Setting]:
     ]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_text(v) for v in value) if value else "none"
     if isinstance(value, Mapping):

@@ -8,7 +8,6 @@ from dataclasses import replace
 from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import count, number
 from flexseg.evaluation.metrics.metric import all_metrics
-from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.formats import millilitres
 from flexseg.report.sources import CASES, Missing, Source
 from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
@@ -21,15 +20,17 @@ _WORST, _MEDIAN, _BEST, _MOST = 3, 2, 2, 10
 def read_evaluation(source: Source) -> Evaluation | None:
     """The evaluation of a source; None if there is none, and what it lacks under `missing`."""
     summary = source.summary
-    if not summary:
+    if summary is None:
         return None
     rows = source.table(source.evaluation / CASES, "scores of single cases")
-    found = EvaluationSummary.from_dict(summary)
-    # Older evaluations do not say so, but volumes alone have millilitres.
-    found.volumes |= any("reference_ml" in row for row in rows)
-    found.classes = [replace(c, statistics=_defined(c.statistics)) for c in found.classes]
-    found.macro = _defined(found.macro)
-    evaluation = Evaluation(**vars(found), scores=[_case(row) for row in rows])
+    shown = replace(
+        summary,
+        # Older evaluations do not say so, but volumes alone have millilitres.
+        volumes=summary.volumes or any("reference_ml" in row for row in rows),
+        classes=[replace(c, statistics=_defined(c.statistics)) for c in summary.classes],
+        macro=_defined(summary.macro),
+    )
+    evaluation = Evaluation(**vars(shown), scores=[_case(row) for row in rows])
     lacking = {
         "confusion between classes": evaluation.confusion,
         "reliability of probabilities": evaluation.calibration,

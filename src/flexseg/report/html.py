@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flexseg.errors import ConfigError
 from flexseg.evaluation.aggregate import Statistic
+from flexseg.evaluation.json_values import Json
+from flexseg.evaluation.metrics.lesions import LesionTotals
+from flexseg.evaluation.summary import ClassSummary
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
@@ -20,6 +23,7 @@ from flexseg.report.formats import formatted, metric_of, millilitres
 from flexseg.report.sources import Source
 from flexseg.report.structure import (
     Evaluation,
+    Failure,
     Repair,
     RepairedScore,
     Report,
@@ -42,12 +46,51 @@ class _Cell:
     detail: str
 
 
+@dataclass(frozen=True)
+class _MetricRow:
+    label: str
+    unit: str
+    meaning: str
+    cells: list[_Cell]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Chart(Generic[T]):
+    """A chart, and what it is of: a class, its lesions, or the names of its curves."""
+
+    name: str
+    chart: Markup
+    of: T
+
+
+@dataclass(frozen=True)
+class _FailureGroup:
+    title: str
+    rows: list[Failure]
+
+
+@dataclass(frozen=True)
+class _ConfusionCell:
+    share: float | None
+    pixels: int
+
+
+@dataclass(frozen=True)
+class _ConfusionRow:
+    name: str
+    total: int
+    cells: list[_ConfusionCell]
+
+
 # Files of a run that a twin of the same name would move aside.
 _TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "comparison")
 
 
 def write_report(
-    source: Source, output: Path | None = None, audit: Mapping[str, Any] | None = None
+    source: Source, output: Path | None = None, audit: Json | None = None
 ) -> tuple[Path, Path, Report]:
     """Write the report and its JSON twin; earlier ones move aside.
 
@@ -172,7 +215,7 @@ def _spread_cell(name: str, statistic: Statistic) -> _Cell:
 
 def _metric_rows(
     e: Evaluation, cell: Callable[[str, Statistic], _Cell], with_mean: bool = True
-) -> list[dict[str, Any]]:
+) -> list[_MetricRow]:
     """One row per metric: a cell per class, and the mean over classes where there are several."""
     names = list(dict.fromkeys(name for c in e.classes for name in c.statistics))
     rows = []
@@ -185,14 +228,8 @@ def _metric_rows(
         if "tolerance" in metric.settings and e.tolerance is not None:
             unit = f"within {e.tolerance:g} {e.units}"
         cells = [cell(name, s) if s is not None else _Cell("\N{EN DASH}", "") for s in found]
-        rows.append(
-            {
-                "label": metric.label_of(volumes=e.volumes),
-                "unit": unit,
-                "meaning": f"{meaning} {_BETTER[metric.better]}" if meaning else "",
-                "cells": cells,
-            }
-        )
+        explained = f"{meaning} {_BETTER[metric.better]}" if meaning else ""
+        rows.append(_MetricRow(metric.label_of(volumes=e.volumes), unit, explained, cells))
     return rows
 
 
@@ -223,34 +260,34 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _distributions(e: Evaluation | None) -> list[dict[str, Any]]:
+def _distributions(e: Evaluation | None) -> list[_Chart[ClassSummary]]:
     charts = []
     for c in e.classes if e else ():
         own = [s for s in e.scores if s.class_id == c.id] if e else []
         if chart := plots.distribution(c.name, c.id, own):
-            charts.append({"name": c.name, "chart": chart, "of": c})
+            charts.append(_Chart(c.name, chart, c))
     return charts
 
 
-def _lesion_charts(e: Evaluation | None) -> list[dict[str, Any]]:
+def _lesion_charts(e: Evaluation | None) -> list[_Chart[LesionTotals]]:
     charts = []
     for c in e.classes if e else ():
         if c.lesions is not None:
             unit = "voxels" if e and e.volumes else "px"
             chart = plots.lesions_by_size(c.name, c.id, c.lesions.by_size, unit)
-            charts.append({"name": c.name, "chart": chart, "of": c.lesions})
+            charts.append(_Chart(c.name, chart, c.lesions))
     return charts
 
 
-def _failures(report: Report) -> list[dict[str, Any]]:
+def _failures(report: Report) -> list[_FailureGroup]:
     return [
-        {"title": title, "rows": rows}
+        _FailureGroup(title, rows)
         for kind, title in _TITLES.items()
         if (rows := [f for f in report.failures if f.kind == kind])
     ]
 
 
-def _confusion(e: Evaluation | None) -> list[dict[str, Any]]:
+def _confusion(e: Evaluation | None) -> list[_ConfusionRow]:
     """Rows of the confusion table: the share of each reference class in each predicted one."""
     if e is None or e.confusion is None:
         return []
@@ -258,12 +295,12 @@ def _confusion(e: Evaluation | None) -> list[dict[str, Any]]:
     for name, counts in zip(e.confusion.names, e.confusion.counts, strict=False):
         total = sum(counts)
         shares = [n / total if total else None for n in counts]
-        cells = [{"share": s, "pixels": n} for s, n in zip(shares, counts, strict=True)]
-        rows.append({"name": name, "total": total, "cells": cells})
+        cells = [_ConfusionCell(s, n) for s, n in zip(shares, counts, strict=True)]
+        rows.append(_ConfusionRow(name, total, cells))
     return rows
 
 
-def _curve_charts(report: Report) -> list[dict[str, Any]]:
+def _curve_charts(report: Report) -> list[_Chart[list[str]]]:
     """Each quantity with its validation; the learning rate alone, last."""
     names = [n for n in report.curves if not n.startswith("val_") and n not in ("lr", "loss")]
     best = report.training.best_epoch if report.training else None
@@ -276,7 +313,7 @@ def _curve_charts(report: Report) -> list[dict[str, Any]]:
         }
         title = "learning rate" if name == "lr" else name
         if chart := plots.curves(title, series, best):
-            charts.append({"name": title, "chart": chart, "series": list(series)})
+            charts.append(_Chart(title, chart, list(series)))
     return charts
 
 

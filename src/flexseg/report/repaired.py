@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.compare import MACRO, Comparison, compare
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.sources import Source
 from flexseg.report.structure import (
     OldAndRepaired,
@@ -41,7 +41,7 @@ def read_repair(source: Source) -> Repair | None:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_text, value)) + "]"
     if isinstance(value, float):
@@ -101,11 +101,12 @@ def _scores(comparison: Comparison) -> Iterator[RepairedScore]:
     """One row per class, and one for their mean where there are several."""
     runs = comparison.runs
     standings = {standing.name: standing for standing in comparison.standings}
+    noted = {run.name: EvaluationSummary.from_dict(run.summary) for run in runs}
     for class_id, name in runs[0].classes.items():
         old, repaired = (
             Statistic(
                 standings[run.name].classes[name],
-                _interval(_class(run.summary, class_id), comparison.metric),
+                _interval(_class(noted[run.name], class_id), comparison.metric),
             )
             for run in runs
         )
@@ -114,7 +115,7 @@ def _scores(comparison: Comparison) -> Iterator[RepairedScore]:
         old, repaired = (
             Statistic(
                 standings[run.name].mean,
-                _interval(run.summary.get("macro") or {}, comparison.metric),
+                _interval(noted[run.name].macro, comparison.metric),
             )
             for run in runs
         )
@@ -141,16 +142,14 @@ def _score(
     )
 
 
-def _class(summary: Mapping[str, Any], class_id: int) -> Mapping[str, Any]:
-    """The entry of a class in a summary."""
-    entries = (entry for entry in summary.get("classes") or () if entry.get("id") == class_id)
-    return next(entries, {})
+def _class(summary: EvaluationSummary, class_id: int) -> Mapping[str, Statistic]:
+    """The metrics of a class."""
+    return next((c.statistics for c in summary.classes if c.id == class_id), {})
 
 
-def _interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+def _interval(statistics: Mapping[str, Statistic], metric: str) -> tuple[float, float] | None:
     """The interval of a mean, as its evaluation has noted it."""
-    ci = (entry.get(metric) or {}).get("ci95")
-    return (float(ci[0]), float(ci[1])) if ci else None
+    return statistics.get(metric, Statistic()).ci95
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
@@ -13,6 +12,7 @@ from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import case_of_mask, mask_stem
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.volume_scores import volumes_by_name
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
 from flexseg.files.json_file import read_json
@@ -53,7 +53,7 @@ class Source:
     run_dir : folder of the training; None without one.
     evaluation : folder with `summary.json` and `cases.csv`.
     loaded : the config, for label map and data; None where none is known.
-    summary : content of the evaluation's `summary.json`; empty without one.
+    summary : of the evaluation; None without one.
     images, masks, predictions : folders of the evaluated cases, given by the user or noted by the
         evaluation; None where they are not known.
     files : image and mask of each case that the evaluation has noted one by one; the folders
@@ -67,7 +67,7 @@ class Source:
     run_dir: Path | None = None
     manifest: Manifest | None = None
     loaded: LoadedConfig | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: EvaluationSummary | None = None
     images: Path | None = None
     masks: Path | None = None
     predictions: Path | None = None
@@ -78,7 +78,7 @@ class Source:
     def crossval(self) -> bool:
         """Whether it is a cross-validation, each case of which is scored by its fold's network."""
         trained = self.manifest is not None and self.manifest.crossval is not None
-        return trained or "crossval" in self.summary
+        return trained or (self.summary is not None and self.summary.folds is not None)
 
     def history(self, run_dir: Path) -> dict[str, list[float | None]]:
         """Values after each epoch; empty, and a note under `missing`, if there are none to read."""
@@ -92,7 +92,7 @@ class Source:
             self.missing.append(Missing(what, f"there is no {HISTORY} in {run_dir}"))
         return history or {}
 
-    def json(self, path: Path, what: str) -> Any:
+    def json(self, path: Path, what: str) -> object:
         """Content of a JSON file; None, and a note under `missing`, if there is none to read."""
         if not path.is_file():
             self.missing.append(Missing(what, f"there is no {path.name} in {path.parent}"))
@@ -280,12 +280,12 @@ def _of_known_keys(experiment: Experiment, sources: dict[str, str]) -> dict[str,
 def _read_summary(source: Source) -> None:
     """Read `summary.json`, which also notes the folders that were evaluated."""
     summary = source.json(source.evaluation / SUMMARY, "scores (run `flexseg evaluate`)")
-    if not isinstance(summary, dict):
+    if not isinstance(summary, dict) or not summary:
         return
-    source.summary = summary
-    folders = [summary.get(f"{kind}_dir") for kind in ("images", "masks", "predictions")]
+    found = source.summary = EvaluationSummary.from_dict(summary)
     source.images, source.masks, source.predictions = (
-        _folder(source.evaluation, name) for name in folders
+        _folder(source.evaluation, name)
+        for name in (found.images_dir, found.masks_dir, found.predictions_dir)
     )
     if source.predictions is None:
         source.predictions = _folder(source.evaluation, "predictions")
@@ -295,5 +295,5 @@ def _read_summary(source: Source) -> None:
             source.files[row.get("case") or ""] = CaseFiles(image, mask)
 
 
-def _folder(base: Path, name: Any) -> Path | None:
-    return base / name if isinstance(name, str) and (base / name).is_dir() else None
+def _folder(base: Path, name: str | None) -> Path | None:
+    return base / name if name is not None and (base / name).is_dir() else None

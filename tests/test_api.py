@@ -286,6 +286,23 @@ class TestSources:
         np.save(tmp_path / "v.npy", voxels)
         np.testing.assert_array_equal(model.predict(tmp_path / "v.npy").labels, found.labels)
 
+    def test_images_of_simpleitk(self, tmp_path: Path) -> None:
+        model = flexseg.Model.load(weights(trained(tmp_path / "p", 1)))
+        volume = oblique((5, 6, 7), "RAS")
+        found, expected = model.predict(volume.image()), model.predict(volume)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        assert found.spacing == pytest.approx(volume.voxel_size)
+        assert found.geometry is not None
+        np.testing.assert_allclose(found.geometry.affine, volume.affine)
+
+    def test_values_from_0_to_1_are_told_once(self, model: flexseg.Model, caplog: Any) -> None:
+        images = [blobs(8, 8) / 255, blobs(9, 9) / 255]
+        list(model.predict(images))
+        assert len([m for m in caplog.messages if "Multiply the image by 255" in m]) == 1
+        caplog.clear()
+        model.predict(blobs(8, 8).astype(float))
+        assert not caplog.messages
+
     @pytest.mark.parametrize(
         ("shape", "options", "text"),
         [

@@ -130,7 +130,7 @@ class Model:
 
     # Texts and arrays are iterables as well; the first signature counts.
     @overload
-    def predict(  # type: ignore[overload-overlap]
+    def predict(
         self,
         source: Source,
         *,
@@ -183,7 +183,7 @@ class Model:
               the network has channels. Where the first is not longer than 4 it could be an image
               with its channels first, and `volume` must say;
             - the path of an image, of a volume, or of a folder of DICOM files;
-            - a `flexseg.files.volumes.volume.Volume`;
+            - a `flexseg.files.volumes.volume.Volume`, or an image of SimpleITK;
             - a list or other iterable of these. It gives an iterator that predicts in order while
               it is asked, several images at once; an error is raised in its turn and ends it.
         spacing : of rows and columns, or of z, y, x, in mm, or one number for all; of volumes that
@@ -200,8 +200,10 @@ class Model:
         DataError : a file is missing or damaged, or channels do not fit the network.
         ConfigError : an array can be an image as well as a volume, or an option does not fit.
         """
-        several = _is_several(source)
-        sources: Iterable[Source] = source if several else (source,)  # type: ignore[assignment]
+        from flexseg.inference.model_inputs import several
+
+        many = several(source)
+        sources: Iterable[Source] = source if many else (source,)  # type: ignore[assignment]
         predictions = self._sources.predictions(
             self._inputs(sources, volume, spacing),
             probabilities=probabilities,
@@ -209,7 +211,7 @@ class Model:
             channel=channel,
             series=series,
         )
-        return predictions if several else next(predictions)
+        return predictions if many else next(predictions)
 
     def _inputs(
         self, sources: Iterable[Source], volume: bool | None, spacing: Spacing | None
@@ -230,12 +232,6 @@ class Model:
             f"Model({self.file.name!r}: {package.config.model}, {size}, {names}, "
             f"{engine.name} {engine.precision})"
         )
-
-
-def _is_several(source: object) -> bool:
-    one = isinstance(source, str | Path) or hasattr(source, "__array__")
-    one = one or hasattr(source, "__array_interface__") or not isinstance(source, Iterable)
-    return not one
 
 
 def _config_of_run(folder: Path) -> LoadedConfig:

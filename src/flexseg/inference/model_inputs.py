@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL.Image import Image
 
@@ -28,15 +30,14 @@ logger = logging.getLogger(__name__)
 _CHANNELS = 4
 
 
-@runtime_checkable
 class ArrayLike(Protocol):
     """What NumPy takes as an array, such as tensors."""
 
     def __array__(self) -> NDArray: ...
 
 
-Source = NDArray | ArrayLike | Image | Volume | Path | str
-Spacing = tuple[float, ...] | float
+Source: TypeAlias = NDArray | ArrayLike | Image | Volume | sitk.Image | Path | str
+Spacing: TypeAlias = tuple[float, ...] | float
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class ImageInput:
 
     def __str__(self) -> str:
         return str(self.content) if isinstance(self.content, Path) else "array"
+
+    @property
+    def up_to_one(self) -> bool:
+        """Whether its values are floats from 0 to 1, as other programs scale images."""
+        pixels = self.content
+        if isinstance(pixels, Path) or pixels.dtype.kind != "f":
+            return False
+        return bool(pixels.min() >= 0 and 0 < pixels.max() <= 1)
 
     def read(self, neighbours: int) -> NDArray:
         """Pixels [H, W, C]; for networks that see neighbouring slices the stack of these."""
@@ -135,6 +144,8 @@ def model_input(
     ConfigError : it can be both and `volume` does not say which, or `spacing` does not fit.
     DataError : there is no such file, or it is neither an image nor a volume.
     """
+    if isinstance(source, sitk.Image):
+        source = _of_itk(source)
     if isinstance(source, Volume):
         return VolumeInput(source, _spacing(spacing, 3))
     if isinstance(source, str | Path):
@@ -145,6 +156,13 @@ def model_input(
         voxels = array.astype(np.float32) if array.dtype == np.float16 else array
         return VolumeInput(Volume(voxels), _spacing(spacing, 3), placed=False)
     return ImageInput(_pixels(array, channels), _spacing(spacing, 2))
+
+
+def _of_itk(image: sitk.Image) -> Volume:
+    try:
+        return Volume.from_image(image)
+    except ValueError as error:
+        raise DataError(f"The image has {error}.", "Give one 3-D volume.") from None
 
 
 def _of_file(
@@ -200,6 +218,13 @@ def _checked(array: NDArray) -> NDArray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def several(source: object) -> bool:
+    """Whether a source is an iterable of sources."""
+    one = isinstance(source, str | Path | Volume | sitk.Image)
+    one = one or hasattr(source, "__array__") or hasattr(source, "__array_interface__")
+    return not one and isinstance(source, Iterable)
 
 
 def _means_volume(

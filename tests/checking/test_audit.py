@@ -17,6 +17,7 @@ from PIL import Image
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Finding, Severity, load
 from flexseg.files.images import read_image, read_mask, write_png
+from synthetic_folders import FOLDERS as FOLDERS_OF_DATA
 
 MODEL = """
 [model]
@@ -437,20 +438,6 @@ def test_floats_without_a_window(dataset: Path, check: Check) -> None:
     assert "no-window" not in codes(check(CLEAN + "[image]\nwindow = [-1000, -745]\n"))
 
 
-def test_seen_test_cases_are_refused(tmp_path: Path) -> None:
-    """A split by share that has changed since the training must not be scored."""
-    from flexseg.dataset.cases import Case
-    from flexseg.errors import DataError
-    from flexseg.evaluation.trained_images import _refuse_seen_cases
-
-    manifest = tmp_path / "run.json"
-    manifest.write_text(json.dumps({"data": {"train": {"ids": ["a", "b"]}}}))
-    cases = [Case(n, tmp_path / n, tmp_path / n, n) for n in ("b", "c")]
-    with pytest.raises(DataError, match=r"1 of the test cases were in the train set.*b"):
-        _refuse_seen_cases(manifest, cases)
-    _refuse_seen_cases(manifest, cases[1:])
-
-
 def test_keys_that_the_network_does_not_read_are_noted(check: Check) -> None:
     text = NETWORK.format(name="SharpUNet", keys="num_layers = 3\nfilters = [4, 8]\n")
     report = check(text, with_data=False)
@@ -591,3 +578,38 @@ def test_mirroring_that_the_masks_refuse_is_warned_of(
     assert [f.where.rpartition(" ")[2] for f in found] == [flip]
     assert "'part 1'" in found[0].what
     assert "mirrored-sides" not in codes(check(f"{text}{flip} = 0\n"))
+
+
+SMALL = """
+[model]
+num_classes = {}
+image_width = 32
+image_height = 32
+num_layers = 3
+[dataset]
+images_dir = "data/images"
+masks_dir = "data/masks"
+[mask]
+unknown_colors = "nearest"
+"""
+
+
+def test_a_config_that_parts_patients_is_told(tmp_path: Path) -> None:
+    """As configs of hashed shares without a group do."""
+    FOLDERS_OF_DATA["patients"].write(tmp_path / "data")
+    config = tmp_path / "a.toml"
+    config.write_text(SMALL.format(3))
+    code = "unnamed-groups-across-splits"
+    (finding,) = [f for f in audit(load(config)).findings if f.code == code]
+    assert "patients or volumes" in finding.what and "[dataset] group" in finding.fix
+    assert set(finding.items) <= {f"p{i:02d}" for i in range(6)}
+    config.write_text(SMALL.format(3).replace("[mask]", "group = '^(p\\d+)_'\n[mask]"))
+    assert code not in codes(audit(load(config)))
+
+
+def test_compressed_masks_get_their_classes_proposed_and_no_shades(tmp_path: Path) -> None:
+    FOLDERS_OF_DATA["JPEG masks"].write(tmp_path / "data")
+    config = tmp_path / "a.toml"
+    config.write_text(SMALL.format(3))
+    (finding,) = [f for f in audit(load(config)).findings if f.code == "unknown-colors"]
+    assert re.match(r"Proposed map: 12\d -> 1, 255 -> 2; in the config", finding.fix)

@@ -23,6 +23,7 @@ from flexseg.dataset.reading import Dataset, ImageDataset
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.outputs import write_json
+from synthetic_folders import FOLDERS
 
 Make = Callable[..., Path]
 
@@ -747,3 +748,20 @@ def test_samples_of_the_originals(
         assert [c.values for c in opened.data.labels.foreground] == [(255,)]
     assert opened.data.gray
     assert checked(opened, tmp_path / "project").exit_code == 0
+
+
+def test_it_is_told_in_five_lines(tmp_path: Path) -> None:
+    FOLDERS["patients"].write(tmp_path / "data")
+    lines = repr(Dataset.open(tmp_path / "data")).splitlines()
+    assert lines == [
+        f"{tmp_path / 'data'} (images/, masks/)",
+        "18 cases in 6 groups: the names tell of 6 patients or volumes with 3 images: p00 (3), "
+        "p01 (3) and 4 more",
+        "images of 32 x 32 pixels, 1 channel, uint8",
+        "classes: 1 class 1 (1), 2 class 2 (2)",
+        "findings: none",
+    ]
+    FOLDERS["volumes"].write(tmp_path / "volumes")
+    lines = repr(Dataset.open(tmp_path / "volumes")).splitlines()
+    assert len(lines) == 5
+    assert lines[2] == "volumes of 32 x 32 x 6 voxels of 1 x 1 x 1 mm (x, y, z; median)"

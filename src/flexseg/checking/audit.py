@@ -271,7 +271,12 @@ def _file_findings(report: CheckReport, facts: list[Look], labels: LabelMap) -> 
     return [
         *file_findings(facts),
         *scale_findings(facts, experiment),
-        *unknown_findings(facts, labels, experiment, report.loaded.legacy),
+        *unknown_findings(
+            facts,
+            labels,
+            refused=experiment.mask.unknown_colors == "error",
+            legacy=report.loaded.legacy,
+        ),
     ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flexseg.augment.policy import policy_of
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
@@ -15,9 +17,11 @@ from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.looks import Look
+from flexseg.dataset.looks import Look, look_at_mask
+from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
 from flexseg.dataset.mirrors import Flip, mirror_twins
 from flexseg.errors import DataError
+from flexseg.files.images import read_mask
 from flexseg.inference.image_files import images_of
 from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
@@ -212,9 +216,15 @@ def scale_findings(facts: list[Look], experiment: Experiment) -> list[Finding]:
 
 
 def unknown_findings(
-    facts: list[Look], labels: LabelMap, experiment: Experiment, legacy: bool
+    facts: Sequence[Look], labels: LabelMap, *, refused: bool, legacy: bool
 ) -> list[Finding]:
-    """Mask pixels in no class, with a proposed map."""
+    """Mask pixels in no class, with a proposed map.
+
+    Parameters
+    ----------
+    refused : such masks are not trained on, see `[mask] unknown_colors`.
+    legacy : the map is for a config of the old syntax.
+    """
     unknown: Counter[Any] = Counter()
     for f in facts:
         unknown.update(f.unknown)
@@ -225,7 +235,8 @@ def unknown_findings(
     files = sorted({str(f.case.mask) for f in facts if f.unknown_pixels})
     top = [f"{key} ({count / pixels:.3%})" for key, count in unknown.most_common(6)]
     large = [key for key, count in unknown.most_common() if count / pixels >= _CLASS_SHARE]
-    refused = experiment.mask.unknown_colors == "error"
+    if large:
+        large = _unknown_classes(facts, labels)
     severity = Severity.ERROR if refused else Severity.WARNING if large else Severity.NOTE
     treatment = "are refused" if refused else "take the nearest class"
     what = (
@@ -242,12 +253,29 @@ def unknown_findings(
     return [_data(severity, "unknown-colors", "masks", what, fix, files)]
 
 
-def _known_values(labels: LabelMap, facts: list[Look]) -> dict[int, int]:
+def _unknown_classes(facts: Sequence[Look], labels: LabelMap) -> list[Any]:
+    """The values or colours of the masks that are classes, but not those of the map.
+
+    Others are shades of blended edges, or those that compression has made.
+    """
+    meaning = find_meaning([look_at_mask(read_mask(f.case.mask)) for f in facts if f.class_pixels])
+    known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
+    if labels.explicit:
+        known += [rgb for c in labels.classes for rgb in c.colors]
+    found = [key for c in meaning.classes for key in (c.values or c.colors)]
+    colors = np.array([key if isinstance(key, tuple) else (key,) * 3 for key in found])
+    distances = np.abs(colors[:, None] - np.array(known)).max(axis=-1).min(axis=-1)
+    near = NEAR_LOSSY if meaning.unknown == "nearest" else 0
+    return [key for key, distance in zip(found, distances.tolist(), strict=True) if distance > near]
+
+
+def _known_values(labels: LabelMap, facts: Sequence[Look]) -> dict[int, int]:
     """Foreground value -> class id, as far as the masks are already understood."""
     given = {v: c.id for c in labels.foreground for v in c.values}
     foreground = sum(sum(f.class_pixels[1:]) for f in facts)
+    unclear = given or labels.explicit or any(f.lossy for f in facts)
     # More foreground than unknown pixels: some masks hold the ids themselves as values.
-    if not given and not labels.explicit and foreground > sum(f.unknown_pixels for f in facts):
+    if not unclear and foreground > sum(f.unknown_pixels for f in facts):
         return {c.id: c.id for c in labels.foreground}
     return given
 

@@ -23,7 +23,7 @@ _FEW_SHADES = 2
 # What compression leaves of a class: this share of all core pixels that are marked.
 _LOSSY_SHARE = 0.005
 # Nearer values than these are one, where edges are blended or masks compressed.
-_NEAR, _NEAR_LOSSY = 8, 24
+_NEAR, NEAR_LOSSY = 8, 24
 # More solid values than these are no classes but objects with a number each.
 _MAX_CLASSES = 64
 _MAX_UNORDERED = 12
@@ -103,7 +103,7 @@ def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
     lossy = any(m.entries.lossy for m in masks)
     solid, blends = _without_shades(values, lossy, by_color)
     if lossy or blends:
-        solid = _merged(solid, values, by_color, _NEAR_LOSSY if lossy else _NEAR)
+        solid = _merged(solid, values, by_color, NEAR_LOSSY if lossy else _NEAR)
     findings = _blend_findings(values, solid, masks) if blends and not lossy else []
     nearest: Literal["nearest", "error"] = "nearest" if lossy or blends else "error"
     if _are_numbers(solid, sets, by_color):
@@ -153,7 +153,7 @@ def _without_shades(
     marked = sum(v.pixels for v in values.values())
     if lossy:
         # Compression makes an even 1 or 2 of black, too.
-        far = {k: v for k, v in values.items() if _distance(k, 0, by_color) > _NEAR_LOSSY}
+        far = {k: v for k, v in values.items() if _distance(k, 0, by_color) > NEAR_LOSSY}
         core = sum(v.core for v in (far or values).values())
         solid = [k for k, v in (far or values).items() if v.core > _LOSSY_SHARE * core]
     else:

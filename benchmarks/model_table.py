@@ -35,7 +35,7 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, objec
     experiment = Experiment.model_validate({"model": keys})
     model = build_model(experiment.model)
     facts = inspect_model(model)
-    network = supervised(model, experiment)
+    network = supervised(model, experiment.model, experiment.train.deep_supervision)
     compile_model(network, experiment.model)
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)

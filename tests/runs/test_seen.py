@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexseg.dataset.cases import Case
+from flexseg.errors import DataError
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import seen_by
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
+from flexseg.outputs import write_json
 from flexseg.runs.members import find_source, make_ensemble
+from flexseg.runs.seen import refuse_changed_split
 from support import flexseg
 
 CONFIG = """
@@ -125,3 +129,14 @@ def test_an_ensemble_knows_what_its_members_know(trained: Path) -> None:
     assert seen_by(made.file) == read_seen(alone)
     # The hashes are in the packages; the text names the members alone.
     assert "seen_images" not in made.file.read_text(encoding="utf-8")
+
+
+def test_a_split_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    """One folder holds all cases, which another seed divides otherwise."""
+    data = {"train": {"ids": ["a", "b"]}, "test": {"ids": ["c"]}}
+    write_json(tmp_path / "run.json", {"status": "finished", "config": {}, "data": data})
+    cases = [Case(name, tmp_path / name, tmp_path / name, name) for name in ("b", "c")]
+    with pytest.raises(DataError, match=r"1 of the 2 test cases were in the train set.*b"):
+        refuse_changed_split(cases, "test", tmp_path)
+    refuse_changed_split(cases[1:], "test", tmp_path)
+    refuse_changed_split(cases, "test", tmp_path / "of_no_run")

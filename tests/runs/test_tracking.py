@@ -17,7 +17,7 @@ from flexseg.config import load
 from flexseg.runs import tracking
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """
 [model]
@@ -58,7 +58,7 @@ def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def train(project: Path, *overrides: str, resume: bool = False) -> Run:
+def train(project: Path, *overrides: str, resume: bool = False) -> TrainingResult:
     loaded = load(project / "a.toml", overrides)
     return Training(loaded, Console(quiet=True)).run(resume=resume)
 

@@ -23,7 +23,7 @@ from flexseg.models.weights import read_weights
 from flexseg.training import batch_size, memory
 from flexseg.training.batch_size import BatchSize, choose, largest, most_useful, step_bytes
 from flexseg.training.memory import out_of_memory
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -208,7 +208,7 @@ def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def run(project: Path, *overrides: str, resume: bool = False) -> Run:
+def run(project: Path, *overrides: str, resume: bool = False) -> TrainingResult:
     return Training(load(project / "a.toml", overrides), Console(quiet=True)).run(resume=resume)
 
 
@@ -217,7 +217,7 @@ def noted(project: Path) -> dict[str, Any]:
     return noted
 
 
-def assert_same(a: Run, b: Run) -> None:
+def assert_same(a: TrainingResult, b: TrainingResult) -> None:
     """Equal but for the order in which threads add up."""
     assert a.history.keys() == b.history.keys()
     for key, values in a.history.items():

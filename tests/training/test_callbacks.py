@@ -31,7 +31,7 @@ from flexseg.training.callbacks import (
     StopFile,
     warn_of_standstill,
 )
-from flexseg.training.progress import ProgressLine
+from flexseg.training.progress import Output, ProgressLine
 
 STEPS = 500
 
@@ -94,7 +94,7 @@ def steps(clock: Clock, dataset: BatchDataset, tmp_path: Path) -> StepCallbacks:
         [
             EpochSetter(dataset, 0, 0),
             guard,
-            ProgressLine(console, dataset, str, []),
+            ProgressLine(Output(console), dataset, str, []),
             StopFile([tmp_path]),
             saver,
         ]

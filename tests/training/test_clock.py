@@ -21,7 +21,7 @@ from flexseg.training import clock as clock_module
 from flexseg.training.checkpoint import read_progress
 from flexseg.training.clock import Clock, TimeLimit
 from flexseg.training.schedule import LearningRate
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """
 [model]
@@ -60,7 +60,9 @@ def config(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     return path
 
 
-def train(config: Path, *overrides: str, resume: bool = False, started: float | None = None) -> Run:
+def train(
+    config: Path, *overrides: str, resume: bool = False, started: float | None = None
+) -> TrainingResult:
     """Train with overrides."""
     training = Training(load(config, overrides), Console(quiet=True), started=started)
     return training.run(resume=resume)
@@ -217,7 +219,7 @@ def test_averaged_weights_are_kept_and_resumed(
     assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
-def _kept(run: Run) -> list[np.ndarray]:
+def _kept(run: TrainingResult) -> list[np.ndarray]:
     return [array for _, array in read_weights(run.weights)]
 
 

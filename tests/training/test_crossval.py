@@ -36,7 +36,7 @@ from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.training import crossval
 from flexseg.training.crossval import CrossValidated, CrossValidation
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """
 [model]
@@ -290,7 +290,7 @@ def test_interrupted_goes_on_where_it_was(project: Path, monkeypatch: pytest.Mon
     train = Training.run
     trained: list[str] = []
 
-    def once_only(self: Training, *, resume: bool = False) -> Run:
+    def once_only(self: Training, *, resume: bool = False) -> TrainingResult:
         if len(trained) == 1:
             raise Interrupted("stopped", "go on")
         trained.append(self.folder.name)
@@ -329,7 +329,7 @@ def test_earlier_results_move_aside(project: Path, monkeypatch: pytest.MonkeyPat
     for name in (*files, "notes.txt"):
         (project / "cv" / name).write_text("kept", encoding="utf-8")
 
-    def stop(self: Training, *, resume: bool = False) -> Run:
+    def stop(self: Training, *, resume: bool = False) -> TrainingResult:
         assert not resume
         raise Interrupted("stopped", "go on")
 

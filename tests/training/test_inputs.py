@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
-from flexseg.models.package import ModelPackage
-from flexseg.training.inputs import Feed
+from flexseg.files.preprocess import Preprocessing
+from flexseg.training.inputs import InputPipeline
 
 MODEL = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,
          "base_filters": 4, "num_classes": 3}  # fmt: skip
@@ -22,7 +24,7 @@ CLASSES = [{"id": 1, "color": [0, 255, 0]}, {"id": 2, "color": [255, 0, 0]}]
 
 
 @pytest.fixture
-def feed(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[..., Feed]:
+def pipeline(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[..., InputPipeline]:
     """Makes the batches of eight cases, of which two show a second class."""
     train = make_dataset() / "train"
     for path in sorted((train / "masks").iterdir())[2:4]:
@@ -30,7 +32,7 @@ def feed(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[..., Fee
         labels[10:30, 10:30] = 2
         write_png(path, labels, [0, 0, 0, 0, 255, 0, 255, 0, 0])
 
-    def make(model: dict[str, Any] | None = None, **keys: Any) -> Feed:
+    def make(model: dict[str, Any] | None = None, **keys: Any) -> InputPipeline:
         folders = {"images_dir": train / "images", "masks_dir": train / "masks"}
         experiment = Experiment.model_validate(
             {
@@ -41,7 +43,12 @@ def feed(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[..., Fee
         )
         splits = find_splits(experiment, only=("train",))
         cases = {"train": splits.cases["train"] + splits.cases["valid"]}
-        return Feed(experiment, ModelPackage.create(experiment), cases, None)
+        preprocessing = Preprocessing.from_config(
+            experiment.model, experiment.image, experiment.volume
+        )
+        reader = CaseReader(preprocessing, LabelMap.from_experiment(experiment))
+        drawn = experiment.model.generator
+        return InputPipeline(cases, reader, experiment.train, experiment.dataset, drawn=drawn)
 
     return make
 
@@ -50,21 +57,25 @@ def feed(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[..., Fee
     ("keys", "batches"),
     [({}, 4), ({"epoch_steps": 7}, 7), ({"steps_per_epoch": 7}, 4)],
 )
-def test_steps_of_an_epoch(feed: Callable[..., Feed], keys: dict[str, int], batches: int) -> None:
-    made = feed(**keys)
+def test_steps_of_an_epoch(
+    pipeline: Callable[..., InputPipeline], keys: dict[str, int], batches: int
+) -> None:
+    made = pipeline(**keys)
     assert len(made.batches_of(2)[0].plan) == batches
     made.close()
 
 
-def test_random_batches_have_their_own_number_unless_told(feed: Callable[..., Feed]) -> None:
+def test_random_batches_have_their_own_number_unless_told(
+    pipeline: Callable[..., InputPipeline],
+) -> None:
     for keys, steps in (({"steps_per_epoch": 9}, 9), ({"epoch_steps": 3}, 3)):
-        made = feed({"generator": True}, **keys)
+        made = pipeline({"generator": True}, **keys)
         assert made.steps == len(made.batches_of(2)[0].plan) == steps
         made.close()
 
 
-def test_rare_classes_come_as_often_as_others(feed: Callable[..., Feed]) -> None:
-    made = feed(oversample=1.0, epoch_steps=100)
+def test_rare_classes_come_as_often_as_others(pipeline: Callable[..., InputPipeline]) -> None:
+    made = pipeline(oversample=1.0, epoch_steps=100)
     of_one, of_two = made.by_class
     assert len(of_two) == 2 and not set(of_one) & set(of_two)
     plan = made.batches_of(4)[0].plan
@@ -74,9 +85,9 @@ def test_rare_classes_come_as_often_as_others(feed: Callable[..., Feed]) -> None
 
 
 def test_a_damaged_mask_is_told_when_batches_are_made(
-    feed: Callable[..., Feed], tmp_path: Path
+    pipeline: Callable[..., InputPipeline], tmp_path: Path
 ) -> None:
-    made = feed(oversample=0.5)
+    made = pipeline(oversample=0.5)
     made.stores["train"].cases[0].mask.write_bytes(b"damaged")
     with pytest.raises(DataError):
         made.batches_of(2)

@@ -36,7 +36,7 @@ from flexseg.training.callbacks import StopFile
 from flexseg.training.compiling import compile_model
 from flexseg.training.crossval import CrossValidation
 from flexseg.training.snapshots import Snapshots
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 from synthetic import write_dataset
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -87,7 +87,7 @@ def config(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     return path
 
 
-def train(config: Path, *overrides: str, resume: bool = False) -> Run:
+def train(config: Path, *overrides: str, resume: bool = False) -> TrainingResult:
     return Training(load(config, overrides), Console(quiet=True)).run(resume=resume)
 
 

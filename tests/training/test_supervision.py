@@ -41,7 +41,7 @@ def batch(classes: int = 3) -> tuple[NDArray, NDArray]:
 @pytest.mark.parametrize("classes", [1, 3])
 def test_loss_is_the_weighted_mean_over_the_outputs(name: str, classes: int) -> None:
     e = experiment(model=name, num_classes=classes, num_layers=3, base_filters=4)
-    network = supervised(build_model(e.model), e)
+    network = supervised(build_model(e.model), e.model, e.train.deep_supervision)
     loss = get_loss("dice_ce_loss", classes)
     network.compile(loss=keras_loss("dice_ce_loss", classes), optimizer="sgd", jit_compile=False)
     x, y = batch(max(classes, 2))
@@ -62,7 +62,7 @@ def test_loss_is_the_weighted_mean_over_the_outputs(name: str, classes: int) -> 
 def test_regularisation_counts_once() -> None:
     e = experiment()
     model = build_model(e.model)
-    network = supervised(model, e)
+    network = supervised(model, e.model, e.train.deep_supervision)
     network.compile(loss=lambda y, p: 0.0 * p[..., 0], optimizer="sgd")
     kernel = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     kernel.kernel.regularizer = keras.regularizers.L2(0.5)
@@ -75,7 +75,7 @@ def test_regularisation_counts_once() -> None:
 def test_a_step_trains_all_heads_and_shows_the_first_output_s_metrics() -> None:
     e = experiment(metrics=["dice_coef_foreground"])
     model = build_model(e.model)
-    network = supervised(model, e)
+    network = supervised(model, e.model, e.train.deep_supervision)
     compile_model(network, e.model)
     x, y = batch()
     before = {w.path: keras.ops.convert_to_numpy(w) for w in network.trainable_weights}
@@ -110,19 +110,24 @@ def test_auto_is_on_where_the_network_is_made_for_it(
     keys: dict[str, Any], deep: Any, expected: bool
 ) -> None:
     e = experiment(deep, **keys)
-    assert isinstance(supervised(build_model(e.model), e), DeeplySupervised) is expected
+    assert (
+        isinstance(
+            supervised(build_model(e.model), e.model, e.train.deep_supervision), DeeplySupervised
+        )
+        is expected
+    )
 
 
 def test_a_network_without_stages_is_refused() -> None:
     e = experiment(True, model="UNet")
     with pytest.raises(ConfigError, match=r"UNet is not made for.*ResEncUNet"):
-        supervised(build_model(e.model), e)
+        supervised(build_model(e.model), e.model, e.train.deep_supervision)
 
 
 def test_a_network_of_the_user_needs_named_stages() -> None:
     e = experiment(True, model="my.module:net")
     with pytest.raises(ConfigError, match="no layers called decoder_0 and decoder_1"):
-        supervised(build_model(experiment(model="UNet").model), e)
+        supervised(build_model(experiment(model="UNet").model), e.model, True)
 
 
 CONFIG = """

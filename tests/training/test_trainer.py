@@ -14,7 +14,7 @@ from rich.console import Console
 from flexseg.config import load
 from flexseg.errors import ConfigError, DataError, TrainingError
 from flexseg.models.weights import read_metadata, read_weights
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """
 [model]
@@ -57,7 +57,7 @@ def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def run(project: Path, *overrides: str, resume: bool = False) -> Run:
+def run(project: Path, *overrides: str, resume: bool = False) -> TrainingResult:
     """Train `a.toml` with overrides."""
     loaded = load(project / "a.toml", overrides)
     return Training(loaded, Console(quiet=True)).run(resume=resume)

@@ -171,7 +171,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
             _check_custom(config.model, loaded.path.parent)
         else:
             check_architecture(config)
-            wants_supervision(loaded.experiment)
+            wants_supervision(config.model, e.train.deep_supervision)
 
     attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
     attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")

@@ -53,7 +53,7 @@ def time_step(experiment: Experiment, steps: int = _STEPS) -> StepTime:
     backend.prepare(train.precision, train.seed, train.deterministic)
     began = time.perf_counter()
     package = ModelPackage.create(experiment)
-    network = supervised(package.model, experiment)
+    network = supervised(package.model, model, train.deep_supervision)
     compile_model(network, model, train.ema)
     batch = 8 if train.batch_size == "auto" else train.batch_size
     rng = np.random.default_rng(0)

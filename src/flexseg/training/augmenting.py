@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from flexseg import backend
 from flexseg.augment.device import DeviceAugmenter, Slots, slots_of
 from flexseg.augment.device_ops import augment
-from flexseg.augment.policy import Augmenter, policy_of
+from flexseg.augment.policy import Augmenter, Policy, policy_of
 from flexseg.augment.writing import PairWriter
 from flexseg.batches.batch_plan import Augment, Pair
-from flexseg.config.schema import Experiment
+from flexseg.config.augmentation import (
+    AUGMENTOR_SECTIONS,
+    AugmentationConfig,
+    VariantSections,
+)
+from flexseg.config.base import Section
+from flexseg.config.schema import GeneratorConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.training.supervision import DeeplySupervised
@@ -46,40 +52,81 @@ class WritingAugmenter:
         return np.stack(images), np.stack(labels)
 
 
-def augmenter_of(experiment: Experiment) -> Augment | None:
-    """What makes the batches of a training, None where the config does not augment."""
-    policy = policy_of(experiment.augmentation, experiment.trained_variants)
-    if policy is None:
-        return None
-    augmenter = Augmenter(policy, experiment.train.seed)
-    if place_of(experiment) == "device":
-        size = (experiment.model.image_height, experiment.model.image_width)
-        return DeviceAugmenter(augmenter, slots_of(policy, size))
-    if not _writes_pairs(experiment):
-        return augmenter
-    labels = LabelMap.from_experiment(experiment)
-    writer = PairWriter.from_config(experiment.generator, labels, experiment.image.color_order)
-    return WritingAugmenter(augmenter, writer)
+@dataclass(frozen=True)
+class Augmentation:
+    """How the samples of a training are augmented, and where.
 
-
-def _writes_pairs(experiment: Experiment) -> bool:
-    drawn = experiment.trained_variants is not None and not experiment.augmentation.enabled
-    return drawn and experiment.generator.debug
-
-
-def place_of(experiment: Experiment) -> Place:
-    """Where samples are augmented.
-
-    "auto" is the device where that is a GPU or TPU: workers beside it seldom keep up with it. On
-    a CPU both compete for the same cores, and OpenCV is the faster one. Pairs that are to be
-    written are made in the workers.
+    Attributes
+    ----------
+    policy : None: they are not.
+    place : "auto": see `resolved_place`.
+    writer : of the pairs that are made, None where they are not written.
+    values : "section.key" -> JSON value, of all that changes what is made.
     """
-    place = experiment.augmentation.augment_on
-    if place != "auto":
-        return place
-    if _writes_pairs(experiment):
-        return "workers"
-    return "device" if backend.accelerator() is not None else "workers"
+
+    policy: Policy | None
+    place: Place | Literal["auto"]
+    writer: PairWriter | None
+    values: Mapping[str, object]
+
+    @classmethod
+    def from_config(
+        cls,
+        recipe: AugmentationConfig,
+        variants: VariantSections | None,
+        generator: GeneratorConfig,
+        labels: LabelMap,
+        color_order: str,
+    ) -> Augmentation:
+        """Of the sections that count in a training; an enabled recipe wins.
+
+        Raises
+        ------
+        ConfigError : pairs are to be written, and their folders or colours do not allow it.
+        """
+        policy = policy_of(recipe, variants)
+        writer = None
+        sections: dict[str, Section] = {}
+        if recipe.enabled:
+            sections = {"augmentation": recipe}
+        elif policy is not None and variants is not None:
+            sections = {name: getattr(variants, name) for name in AUGMENTOR_SECTIONS}
+            if generator.debug:
+                writer = PairWriter.from_config(generator, labels, color_order)
+        values = {
+            f"{name}.{key}": value
+            for name, section in sections.items()
+            # Where it is done may change.
+            for key, value in section.model_dump(mode="json", exclude={"augment_on"}).items()
+        }
+        return cls(policy, recipe.augment_on, writer, values if policy is not None else {})
+
+    def resolved_place(self) -> Place:
+        """Where samples are augmented.
+
+        "auto" is the device where that is a GPU or TPU: workers on the same machine seldom keep up
+        with it. On a CPU both compete for the same cores, and OpenCV is the faster one. Pairs that
+        are to be written are made in the workers.
+        """
+        if self.place != "auto":
+            return self.place
+        if self.writer is not None:
+            return "workers"
+        return "device" if backend.accelerator() is not None else "workers"
+
+    def augmenter(self, seed: int, size: tuple[int, int]) -> Augment | None:
+        """What makes the batches of a training, None where it does not augment.
+
+        Parameters
+        ----------
+        size : height and width of the network's images.
+        """
+        if self.policy is None:
+            return None
+        augmenter = Augmenter(self.policy, seed)
+        if self.resolved_place() == "device":
+            return DeviceAugmenter(augmenter, slots_of(self.policy, size))
+        return augmenter if self.writer is None else WritingAugmenter(augmenter, self.writer)
 
 
 class Augmenting(keras.Model):

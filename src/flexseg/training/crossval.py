@@ -40,7 +40,7 @@ from flexseg.runs.folds import Division, Fold, divide, no_folds, read_folds, wri
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
-from flexseg.training.trainer import Run, Training
+from flexseg.training.trainer import Training, TrainingResult
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class CrossValidated:
     evaluation : folder of the pooled evaluation.
     """
 
-    runs: list[Run]
+    runs: list[TrainingResult]
     evaluation: Path
     ensemble: Path
     summary: EvaluationSummary
@@ -125,7 +125,9 @@ class CrossValidation:
         """
         return divide(self.experiment, self.count)
 
-    def train(self, *, resume: bool = False, audited: Sequence[Finding] | None = None) -> list[Run]:
+    def train(
+        self, *, resume: bool = False, audited: Sequence[Finding] | None = None
+    ) -> list[TrainingResult]:
         """Train all folds.
 
         Parameters
@@ -153,7 +155,7 @@ class CrossValidation:
             return [self._train(k, fold) for k, fold in enumerate(division.folds)]
 
     def score(
-        self, runs: list[Run], on_case: Callable[[int, int], None] | None = None
+        self, runs: list[TrainingResult], on_case: Callable[[int, int], None] | None = None
     ) -> CrossValidated:
         """Score the trained folds together, and make the ensemble of them.
 
@@ -242,7 +244,7 @@ class CrossValidation:
         yield from (self.evaluation, self.ensemble, self.ensemble.parent / MEMBERS)
         yield from (self.folder / name for name in _EARLIER_FILES)
 
-    def _train(self, k: int, fold: Fold) -> Run:
+    def _train(self, k: int, fold: Fold) -> TrainingResult:
         self.console.print(
             f"[bold]Fold {k}[/] ({k + 1} of {self.count}): trains on {len(fold.train)}, validates "
             f"on {len(fold.valid)}, is scored on {len(fold.held_out)} cases.",
@@ -265,7 +267,7 @@ class CrossValidation:
         return SeenImages.of(case.image for case in self.division.cases)
 
     def _score(
-        self, runs: Sequence[Run], on_case: Callable[[int, int], None] | None
+        self, runs: Sequence[TrainingResult], on_case: Callable[[int, int], None] | None
     ) -> tuple[CaseScores, list[FoldScore]]:
         """All cases, each scored by the fold that has not seen it, and a row per fold."""
         measures = Measures.from_config(self.experiment.eval)

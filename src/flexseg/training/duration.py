@@ -1,4 +1,4 @@
-"""How a training runs its course: by epochs or by the clock, with which learning rate."""
+"""How long a training lasts, by epochs or by the clock, and its learning rate until the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import partial
 import keras
 
 from flexseg.batches.batch_dataset import BatchDataset
-from flexseg.config.schema import Experiment
 from flexseg.config.train import TrainConfig
 from flexseg.training.averaging import AveragedWeights
 from flexseg.training.callbacks import Remembered
@@ -48,11 +47,12 @@ def clock_of(train: TrainConfig, started: float, progress: Progress) -> Clock:
     return Clock(60 * train.minutes or math.inf, started, progress.seconds)
 
 
-class Course:
+class Schedule:
     """When a training ends, and what its learning rate is until then.
 
     Parameters
     ----------
+    learning_rate : the highest.
     batches : of the training.
     clock : see `clock_of`.
 
@@ -63,13 +63,14 @@ class Course:
 
     def __init__(
         self,
-        experiment: Experiment,
+        train: TrainConfig,
+        learning_rate: float,
         batches: BatchDataset,
         validation: BatchDataset | None,
         clock: Clock,
     ) -> None:
-        self.train = experiment.train
-        self.rate = experiment.model.learning_rate
+        self.train = train
+        self.learning_rate = learning_rate
         self.batches = batches
         self.limit: TimeLimit | None = None
         self.epochs = self.train.epochs
@@ -82,10 +83,10 @@ class Course:
         train = self.train
         callbacks: list[keras.callbacks.Callback] = []
         if train.schedule != "constant" or train.warmup:
-            course = partial(factor, train.schedule, warmup=train.warmup, cycles=train.snapshots)
+            shape = partial(factor, train.schedule, warmup=train.warmup, cycles=train.snapshots)
             # After the warm-up a constant rate is the reducer's to change.
             until = train.warmup if train.schedule == "constant" else math.inf
-            callbacks.append(LearningRate(self.rate, course, self.done, until))
+            callbacks.append(LearningRate(self.learning_rate, shape, self.done, until))
         if self.limit is not None:
             remember["clock"] = (self.limit, ("minutes",))
             callbacks.append(self.limit)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from flexseg.batches.neighbours import read_with_neighbours
-from flexseg.config.legacy import family_of_network
-from flexseg.config.load import LoadedConfig
+from flexseg.config.infer import InferConfig, TiledInferConfig
+from flexseg.config.train import TrainConfig
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.inference.image_files import images_of
@@ -51,28 +53,56 @@ class EpochChangeInference(keras.callbacks.Callback):
             )
 
 
-def epoch_change(loaded: LoadedConfig, package: ModelPackage) -> list[EpochChangeInference]:
-    """The predictions that a config asks for: of whole images, by windows, or none."""
-    e, train = loaded.experiment, loaded.experiment.train
-    predictor = Predictor(package, e.eval.batch_size)
-    callbacks = []
-    if train.epoch_change_infer and (
-        images := _watched("infer", e.infer.images_dir, train.num_infer_images)
-    ):
-        callbacks.append(EpochChangeInference(predictor, images, train.epoch_change_infer_dir))
+@dataclass(frozen=True)
+class WatchedFolder:
+    """Images whose predictions are written after every epoch.
+
+    Attributes
+    ----------
+    section : of the config that names them, for messages.
+    count : of the first images that are taken.
+    tiles : predict them by windows; None: as a whole.
+    """
+
+    section: str
+    source: Path | None
+    output: Path
+    count: int
+    tiles: TiledInferConfig | None = None
+
+
+def watched_folders(
+    train: TrainConfig, infer: InferConfig, tiled: TiledInferConfig, *, flex: bool
+) -> Iterator[WatchedFolder]:
+    """What a config asks for: whole images, windows, both or none.
+
+    Parameters
+    ----------
+    flex : it is of the multiclass family of the originals, which takes the images of [infer] for
+        windows too.
+    """
+    count = train.num_infer_images
+    whole = WatchedFolder("infer", infer.images_dir, train.epoch_change_infer_dir, count)
+    if train.epoch_change_infer:
+        yield whole
     if train.epoch_change_tiled_infer:
-        section, source = "infer", e.infer.images_dir
-        flex = loaded.legacy and (
-            family_of_network(e.model.model, e.model.num_classes) == "multiclass"
-        )
-        # The multiclass family of the originals takes the images of [infer] here too.
-        if e.tiledinfer.images_dir is not None and not flex:
-            section, source = "tiledinfer", e.tiledinfer.images_dir
-        if images := _watched(section, source, train.num_infer_images):
-            tiled = TiledPredictor.from_config(predictor, e.tiledinfer)
-            callbacks.append(
-                EpochChangeInference(tiled, images, train.epoch_change_tiled_infer_dir)
-            )
+        windows = replace(whole, output=train.epoch_change_tiled_infer_dir, tiles=tiled)
+        if tiled.images_dir is not None and not flex:
+            windows = replace(windows, section="tiledinfer", source=tiled.images_dir)
+        yield windows
+
+
+def epoch_change(
+    folders: Iterable[WatchedFolder], package: ModelPackage, batch_size: int
+) -> list[EpochChangeInference]:
+    """The callbacks that predict the images of some folders after every epoch."""
+    predictor = Predictor(package, batch_size)
+    callbacks = []
+    for folder in folders:
+        if images := _watched(folder.section, folder.source, folder.count):
+            tiles = folder.tiles
+            way = predictor if tiles is None else TiledPredictor.from_config(predictor, tiles)
+            callbacks.append(EpochChangeInference(way, images, folder.output))
     return callbacks
 
 

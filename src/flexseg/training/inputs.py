@@ -13,54 +13,55 @@ from numpy.typing import NDArray
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment, BatchPlan
 from flexseg.batches.store import CaseReader, Store, open_store, record_bytes
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import DatasetConfig
+from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SplitName
-from flexseg.models.package import ModelPackage
 
 
-class Feed:
+class InputPipeline:
     """Decoded cases, which stay, and batches of them, which are made anew for another size.
 
     Parameters
     ----------
     cases : of the splits; those of "train" are augmented, those of "valid" never.
+    reader : decodes them.
+    dataset : how decoded cases are stored, and who makes batches.
+    drawn : each step draws cases at random, and an epoch is a number of steps.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
-        package: ModelPackage,
         cases: Mapping[SplitName, tuple[Case, ...]],
-        augment: Augment | None,
+        reader: CaseReader,
+        train: TrainConfig,
+        dataset: DatasetConfig,
+        augment: Augment | None = None,
+        *,
+        drawn: bool = False,
     ) -> None:
-        self.experiment = experiment
+        self.train = train
+        self.dataset = dataset
         self.augment = augment
-        self.datasets: list[BatchDataset] = []
-        self.stores = self._open_stores(package, cases)
-
-    @property
-    def drawn(self) -> bool:
-        """Whether each step draws cases at random, and an epoch is a number of steps."""
-        return self.experiment.model.generator
+        self.drawn = drawn
+        self.batches: list[BatchDataset] = []
+        self.stores = self._open_stores(cases, reader)
 
     @property
     def steps(self) -> int | None:
         """Steps of an epoch, whatever the size of the batches; None: as many as show each case."""
-        train = self.experiment.train
-        return train.epoch_steps or (train.steps_per_epoch if self.drawn else None)
+        return self.train.epoch_steps or (self.train.steps_per_epoch if self.drawn else None)
 
     @property
     def error(self) -> BaseException | None:
         """What went wrong as a batch was made; engines wrap it beyond recognition."""
-        return next((d.error for d in self.datasets if d.error is not None), None)
+        return next((d.error for d in self.batches if d.error is not None), None)
 
     def _open_stores(
-        self, package: ModelPackage, cases: Mapping[SplitName, tuple[Case, ...]]
+        self, cases: Mapping[SplitName, tuple[Case, ...]], reader: CaseReader
     ) -> dict[SplitName, Store]:
-        e = self.experiment
-        reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-        budget = e.dataset.cache_gb * 2**30
+        dataset = self.dataset
+        budget = dataset.cache_gb * 2**30
         stores: dict[SplitName, Store] = {}
         names: tuple[SplitName, ...] = ("train", "valid")
         for split in names:
@@ -69,10 +70,10 @@ class Feed:
             store = open_store(
                 cases[split],
                 reader,
-                cache=e.dataset.cache,
+                cache=dataset.cache,
                 cache_bytes=budget,
-                cache_file=e.train.model_dir / f"cache_{split}.bin",
-                shared=e.dataset.worker_type == "process" and e.dataset.workers > 0,
+                cache_file=self.train.model_dir / f"cache_{split}.bin",
+                shared=dataset.worker_type == "process" and dataset.workers > 0,
             )
             if store.memory is not None:
                 budget -= len(store) * record_bytes(reader.preprocessing, store.dtype)
@@ -83,11 +84,11 @@ class Feed:
     def by_class(self) -> tuple[tuple[int, ...], ...]:
         """The training cases that show a class, at the network's size, for every foreground class
         that there is; empty without `oversample`. All are decoded for it, once."""
-        if not self.experiment.train.oversample:
+        if not self.train.oversample:
             return ()
         store = self.stores["train"]
         shown: dict[int, list[int]] = {}
-        with ThreadPoolExecutor(max(1, self.experiment.dataset.workers)) as pool:
+        with ThreadPoolExecutor(max(1, self.dataset.workers)) as pool:
             for i, classes in enumerate(pool.map(lambda i: _classes(store, i), range(len(store)))):
                 for class_id in classes:
                     shown.setdefault(class_id, []).append(i)
@@ -95,9 +96,9 @@ class Feed:
 
     def batches_of(self, size: int) -> list[BatchDataset]:
         """Batches of `size` images of the training and, if there are any, of the validation."""
-        self._close_datasets()
-        dataset = self.experiment.dataset
-        self.datasets = [
+        self._close_batches()
+        dataset = self.dataset
+        self.batches = [
             BatchDataset(
                 store,
                 self._plan(split, size),
@@ -107,7 +108,7 @@ class Feed:
             )
             for split, store in self.stores.items()
         ]
-        return self.datasets
+        return self.batches
 
     def sample(self, size: int) -> tuple[Any, NDArray[np.uint8]]:
         """One batch of the training, see `BatchDataset`."""
@@ -116,7 +117,7 @@ class Feed:
         ]
 
     def _plan(self, split: SplitName, size: int) -> BatchPlan:
-        train = self.experiment.train
+        train = self.train
         count = len(self.stores[split])
         if split != "train":
             return BatchPlan(count, size, train.seed)
@@ -132,13 +133,13 @@ class Feed:
             fill=True,
         )
 
-    def _close_datasets(self) -> None:
-        for dataset in self.datasets:
-            dataset.close()
+    def _close_batches(self) -> None:
+        for batches in self.batches:
+            batches.close()
 
     def close(self) -> None:
         """Stop the workers and remove the caches."""
-        self._close_datasets()
+        self._close_batches()
         for store in self.stores.values():
             store.close()
 

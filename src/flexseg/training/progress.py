@@ -1,7 +1,8 @@
-"""What a training shows on the console."""
+"""What a training shows on the console, or writes to the log."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,32 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.training.callbacks import SECONDS, number
+
+logger = logging.getLogger(__name__)
+
+
+class Output:
+    """Where a training tells how it goes.
+
+    Parameters
+    ----------
+    console : None: the log.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console
+
+    def say(self, text: str) -> None:
+        """Tell a line."""
+        if self.console is None:
+            logger.info("%s", text)
+        else:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    @property
+    def terminal(self) -> Console | None:
+        """The console, if it can show a moving bar."""
+        return self.console if self.console is not None and self.console.is_terminal else None
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -29,13 +56,13 @@ class ProgressLine(keras.callbacks.Callback):
 
     def __init__(
         self,
-        console: Console,
+        output: Output,
         dataset: BatchDataset,
         ends: Callable[[int], str],
         times: list[dict[str, float]],
     ) -> None:
         super().__init__()
-        self.console = console
+        self.output = output
         self.dataset = dataset
         self.ends = ends
         self.times = times
@@ -46,7 +73,7 @@ class ProgressLine(keras.callbacks.Callback):
         self._waited = 0.0
         self._batches = 0
         self._drawn = -math.inf
-        if self.console.is_terminal:
+        if (terminal := self.output.terminal) is not None:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
@@ -54,7 +81,7 @@ class ProgressLine(keras.callbacks.Callback):
                 TextColumn("loss {task.fields[loss]}"),
                 TextColumn("data {task.fields[data]}"),
                 TimeRemainingColumn(),
-                console=self.console,
+                console=terminal,
                 transient=True,
             )
             self._task = self._bar.add_task(
@@ -96,12 +123,10 @@ class ProgressLine(keras.callbacks.Callback):
             if key != "learning_rate"
         )
         rate = trained / max(self._batches, 1)
-        self.console.print(
+        self.output.say(
             f"epoch {self.ends(epoch + 1)}  {values}  |  {trained + times['validation']:.1f} s: "
             f"data {times['data']:.1f}, steps {times['steps']:.1f} ({rate:.2f} each), "
-            f"validation {times['validation']:.1f}",
-            highlight=False,
-            soft_wrap=True,
+            f"validation {times['validation']:.1f}"
         )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

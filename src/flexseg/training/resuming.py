@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError
 from flexseg.training import checkpoint
-from flexseg.training.signature import BATCH_SIZE, changes, signature_of
+from flexseg.training.signature import BATCH_SIZE, changes
 
 logger = logging.getLogger(__name__)
 
 
 def progress_of(
-    experiment: Experiment,
-    cases: tuple[Case, ...],
-    precision: str,
+    signature: dict[str, Any],
     file: Path,
     *,
     resume: bool,
@@ -27,7 +24,7 @@ def progress_of(
 
     Parameters
     ----------
-    cases : for training.
+    signature : of this training, see `signature_of`.
     file : the checkpoint.
     resume : go on with what it says.
     begun : there is a run to go on with, although it may have been interrupted before its first
@@ -38,7 +35,6 @@ def progress_of(
     ConfigError : the interrupted run had other values.
     DataError : there is nothing to go on with, or it is damaged.
     """
-    signature = signature_of(experiment, cases, precision)
     if not resume:
         return checkpoint.Progress(signature=signature)
     if not file.exists():

@@ -23,7 +23,7 @@ def factor(name: ScheduleName, share: float, warmup: float = 0.0, cycles: int = 
     ----------
     share : of the training that is done, 0 to 1.
     warmup : share of a cycle in which the rate rises from 4 % to its full height.
-    cycles : how often the whole course is run through (Loshchilov 2017, SGDR).
+    cycles : how often the whole schedule is run through (Loshchilov 2017, SGDR).
 
     Notes
     -----
@@ -47,7 +47,7 @@ class LearningRate(keras.callbacks.Callback):
     Parameters
     ----------
     highest : the rate that the schedule is a share of.
-    course : share of the training that is done -> factor on the rate, see `factor`.
+    shape : share of the training that is done -> factor on the rate, see `factor`.
     done : tells the share of the training that is done before batch `batch` of this epoch.
     until : share from which on the rate is left to others.
     """
@@ -55,13 +55,13 @@ class LearningRate(keras.callbacks.Callback):
     def __init__(
         self,
         highest: float,
-        course: Callable[[float], float],
+        shape: Callable[[float], float],
         done: Callable[[int], float],
         until: float = math.inf,
     ) -> None:
         super().__init__()
         self.highest = highest
-        self.course = course
+        self.shape = shape
         self.done = done
         self.until = until
         self._current = math.nan
@@ -71,7 +71,7 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         share = self.done(batch)
-        rate = self.highest * self.course(share)
+        rate = self.highest * self.shape(share)
         if share >= self.until:
             # What was interrupted later has the rate that it had.
             if math.isnan(self._current) or self._current == rate:

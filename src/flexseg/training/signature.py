@@ -7,28 +7,18 @@ from typing import Any
 
 import keras
 
-from flexseg.augment.policy import policy_of
-from flexseg.config.augmentation import AUGMENTOR_SECTIONS
-from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
-from flexseg.files.preprocess import Preprocessing
 from flexseg.runs.manifest import data_fingerprint
+from flexseg.training.job import TrainingJob
 
 # Key of the number of images per step, which `batch_size = "auto"` leaves to the run.
 BATCH_SIZE = "train.batch_size"
 
 
-def signature_of(experiment: Experiment, cases: tuple[Case, ...], precision: str) -> dict[str, Any]:
+def signature_of(job: TrainingJob, cases: tuple[Case, ...], precision: str) -> dict[str, Any]:
     """Name -> value in plain JSON; equal for two runs of which one can go on with the other."""
-    model = experiment.model.model_dump(mode="json", exclude={"show_summary"})
-    train = experiment.train
-    preprocessing = Preprocessing.from_config(
-        experiment.model,
-        experiment.image,
-        experiment.volume,
-        experiment.dataset.resize_interpolation,
-    ).as_dict()
+    model = job.model.model_dump(mode="json", exclude={"show_summary"})
+    train, reader = job.train, job.reader
     signature = {
         **{f"model.{key}": value for key, value in model.items()},
         BATCH_SIZE: train.batch_size,
@@ -42,10 +32,10 @@ def signature_of(experiment: Experiment, cases: tuple[Case, ...], precision: str
         "train.snapshots": train.snapshots,
         "train.ema": train.ema,
         "train.deep_supervision": train.deep_supervision,
-        **_augmentation(experiment),
-        **{f"preprocessing.{key}": value for key, value in preprocessing.items()},
-        "mask.classes": LabelMap.from_experiment(experiment).as_dict(),
-        "mask.unknown_colors": experiment.mask.unknown_colors,
+        **job.augmentation.values,
+        **{f"preprocessing.{k}": value for k, value in reader.preprocessing.as_dict().items()},
+        "mask.classes": reader.labels.as_dict(),
+        "mask.unknown_colors": reader.unknown_colors,
         "precision": precision,
         "backend": keras.backend.backend(),
         "training data": data_fingerprint(cases),
@@ -53,20 +43,6 @@ def signature_of(experiment: Experiment, cases: tuple[Case, ...], precision: str
     # Through JSON and back, as a stored one went: tuples become lists.
     plain: dict[str, Any] = json.loads(json.dumps(signature))
     return plain
-
-
-def _augmentation(experiment: Experiment) -> dict[str, Any]:
-    """What says how samples are augmented; where it is done may change."""
-    if policy_of(experiment.augmentation, experiment.trained_variants) is None:
-        return {}
-    names = ("augmentation",) if experiment.augmentation.enabled else AUGMENTOR_SECTIONS
-    return {
-        f"{name}.{key}": value
-        for name in names
-        for key, value in getattr(experiment, name)
-        .model_dump(mode="json", exclude={"augment_on"})
-        .items()
-    }
 
 
 def changes(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:

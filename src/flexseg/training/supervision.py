@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
-from flexseg.config.schema import Experiment
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import MODELS
 from flexseg.models.layers import segmentation_head
+
+Wanted = bool | Literal["auto"]
 
 
 class DeeplySupervised(keras.Model):
@@ -43,14 +45,18 @@ class DeeplySupervised(keras.Model):
         return super().compute_metrics(x, y, y_pred[0], sample_weight)
 
 
-def wants_supervision(experiment: Experiment) -> bool:
-    """Whether a config asks for deep supervision.
+def wants_supervision(name: str, wanted: Wanted) -> bool:
+    """Whether a network is trained with deep supervision.
+
+    Parameters
+    ----------
+    name : of the network.
+    wanted : `[train] deep_supervision`.
 
     Raises
     ------
-    ConfigError : it does, for a network of the registry that has no stages to supervise.
+    ConfigError : it is wanted for a network of the registry that has no stages to supervise.
     """
-    name, wanted = experiment.model.model, experiment.train.deep_supervision
     if ":" in name:
         return wanted is True
     has_stages = MODELS.get(name).deep_supervision
@@ -64,18 +70,23 @@ def wants_supervision(experiment: Experiment) -> bool:
     return has_stages and wanted is not False
 
 
-def supervised(model: keras.Model, experiment: Experiment) -> keras.Model:
+def supervised(model: keras.Model, config: ModelConfig, wanted: Wanted) -> keras.Model:
     """The network that training runs on; it shares all layers with `model`.
 
     The layers `decoder_0`, `decoder_1`, ... are the stages of the decoder, finest first. The
     network's own head follows `decoder_0`; each of the others gets a head of its own: a 1 x 1
     convolution to class scores, enlarged bilinearly to the resolution of `decoder_0`.
 
+    Parameters
+    ----------
+    config : of the network.
+    wanted : `[train] deep_supervision`.
+
     Raises
     ------
-    ConfigError : the config asks for supervision, and there are no such layers.
+    ConfigError : supervision is wanted, and there are no such layers.
     """
-    if not wants_supervision(experiment):
+    if not wants_supervision(config.model, wanted):
         return model
     stages = {
         int(layer.name.removeprefix("decoder_")): layer.output
@@ -83,10 +94,10 @@ def supervised(model: keras.Model, experiment: Experiment) -> keras.Model:
         if re.fullmatch(r"decoder_\d+", layer.name)
     }
     if 0 not in stages or len(stages) < 2:
-        if experiment.train.deep_supervision == "auto":
+        if wanted == "auto":
             return model
         raise ConfigError(
-            f"{experiment.model.model} has no layers called decoder_0 and decoder_1.",
+            f"{config.model} has no layers called decoder_0 and decoder_1.",
             "Name the stages of the decoder so, finest first, or leave deep_supervision out.",
             "[train] deep_supervision",
         )
@@ -95,7 +106,5 @@ def supervised(model: keras.Model, experiment: Experiment) -> keras.Model:
     for stage in sorted(stages):
         x = stages[stage]
         factor = (finest.shape[1] // x.shape[1], finest.shape[2] // x.shape[2])
-        outputs.append(
-            segmentation_head(x, experiment.model, factor=factor, name=f"supervised_{stage}")
-        )
+        outputs.append(segmentation_head(x, config, factor=factor, name=f"supervised_{stage}"))
     return DeeplySupervised(model.input, outputs, name=model.name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,20 @@ import keras
 from rich.console import Console
 
 from flexseg import backend
-from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import Interrupted
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
-from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder, set_aside
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
-from flexseg.training.augmenting import WritingAugmenter, augmenter_of, augmenting
+from flexseg.training.augmenting import WritingAugmenter, augmenting
 from flexseg.training.batch_size import BatchSize, choose
 from flexseg.training.callbacks import (
     BestModel,
@@ -45,14 +44,15 @@ from flexseg.training.callbacks import (
 )
 from flexseg.training.clock import Clock
 from flexseg.training.compiling import compile_model
-from flexseg.training.duration import Course, averaging, clock_of, is_over
+from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.epoch_change import epoch_change
-from flexseg.training.inputs import Feed
+from flexseg.training.inputs import InputPipeline
+from flexseg.training.job import TrainingJob
 from flexseg.training.memory import explained, out_of_memory, release
 from flexseg.training.plateau import plateau_callbacks
-from flexseg.training.progress import ProgressLine
+from flexseg.training.progress import Output, ProgressLine
 from flexseg.training.resuming import progress_of
-from flexseg.training.signature import BATCH_SIZE
+from flexseg.training.signature import BATCH_SIZE, signature_of
 from flexseg.training.snapshots import Snapshots, write_snapshots
 from flexseg.training.supervision import supervised
 from flexseg.training.tensorboard import tensorboard_callbacks
@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingResult:
     """A finished training.
 
     Attributes
@@ -77,22 +77,12 @@ class Run:
     best_loss: float
 
 
-def checked_splits(experiment: Experiment, given: Splits | None = None) -> Splits:
-    """The splits for training. Raises DataError on the first error that was found."""
-    splits = given or find_splits(experiment, only=("train", "valid"))
-    splits.raise_errors()
-    policy = policy_of(experiment.augmentation, experiment.trained_variants)
-    size = (experiment.model.image_height, experiment.model.image_width)
-    refuse_unscaled(policy, experiment.image, size, splits.need("train"))
-    splits.log()
-    return splits
-
-
 class Training:
     """One training, from its config to its files.
 
     Parameters
     ----------
+    console : where it tells how it goes; None: the log.
     splits : the cases to train on; without it those that the config names.
     started : `time.monotonic()` of when the time of `[train] minutes` begins; without it now.
 
@@ -104,40 +94,38 @@ class Training:
     def __init__(
         self,
         loaded: LoadedConfig,
-        console: Console,
+        console: Console | None = None,
         splits: Splits | None = None,
         started: float | None = None,
     ) -> None:
-        self.loaded = loaded
-        self.experiment = loaded.experiment
-        self.console = console
-        train = self.experiment.train
+        train = loaded.experiment.train
         refuse_as_weights(train)
+        self.job = TrainingJob.from_config(loaded)
+        self.output = Output(console)
         self.folder = train.run_dir
         self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
-        self.weights_file = train.model_dir / train.best_model_file
         self.manifest = Manifest.start(self.folder, loaded)
         self.tracker = Tracker(self.manifest, train.mlflow)
-        self.splits = splits
         self.started = time.monotonic() if started is None else started
         self.callbacks: list[keras.callbacks.Callback] = []
+        find = partial(find_splits, loaded.experiment, only=("train", "valid"))
+        self._splits: Callable[[], Splits] = find if splits is None else lambda: splits
 
-    def run(self, *, resume: bool = False) -> Run:
+    def run(self, *, resume: bool = False) -> TrainingResult:
         """Train, or go on with an interrupted training.
 
         Raises
         ------
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
-        model_config, train = self.experiment.model, self.experiment.train
+        job, train = self.job, self.job.train
         earlier = Manifest.find(self.folder) if resume else None
         backend.keep_freed_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
-        splits = checked_splits(self.experiment, self.splits)
+        splits = self._splits()
+        job.check(splits)
         progress = progress_of(
-            self.experiment,
-            splits.cases["train"],
-            precision,
+            signature_of(job, splits.cases["train"], precision),
             self.checkpoint_file,
             resume=resume,
             begun=earlier is not None,
@@ -147,19 +135,17 @@ class Training:
         if is_over(train, progress):
             return self._finished(progress)
         clock = clock_of(train, self.started, progress)
-        package = ModelPackage.create(self.experiment, self.loaded.path.parent)
-        seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
-        package = replace(package, seen=SeenImages.of(*seen))
+        package = job.package(splits)
         fresh = progress.epoch == 0 and progress.batch == 0
         if fresh:
             package.pretrain()
-        augment = augmenter_of(self.experiment)
-        network = augmenting(supervised(package.model, self.experiment), augment)
-        compile_model(network, model_config, train.ema)
-        if model_config.show_summary:
-            package.model.summary(print_fn=self.console.print)
+        augment = job.augmentation.augmenter(train.seed, job.size)
+        network = augmenting(supervised(package.model, job.model, train.deep_supervision), augment)
+        compile_model(network, job.model, train.ema)
+        if job.model.show_summary:
+            package.model.summary(print_fn=self.output.say)
         self._prepare_folders(augment, fresh=fresh)
-        self.manifest.add_data(splits.cases, [*self.loaded.findings, *splits.findings])
+        self.manifest.add_data(splits.cases, [*job.findings, *splits.findings])
         self.manifest.write(
             versions=backend.versions(),
             precision=precision,
@@ -167,43 +153,44 @@ class Training:
             parameters=package.model.count_params(),
             resumed_at={"epoch": progress.epoch, "batch": progress.batch},
         )
-        self.console.print(
-            f"Training {model_config.model} ({package.model.count_params():,} parameters, "
+        self.output.say(
+            f"Training {job.model.model} ({package.model.count_params():,} parameters, "
             f"{precision}, {keras.backend.backend()}) on {len(splits.cases['train'])} cases, "
-            f"validation on {len(splits.cases.get('valid', ()))}.",
-            highlight=False,
+            f"validation on {len(splits.cases.get('valid', ()))}."
         )
-        feed = Feed(self.experiment, package, splits.cases, augment)
+        inputs = InputPipeline(
+            splits.cases, job.reader, train, job.dataset, augment, drawn=job.model.generator
+        )
         try:
             if progress.epoch or progress.batch:
                 checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
-                self.console.print(
+                self.output.say(
                     f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
                 )
-            images = self._images_per_step(package, network, feed, progress)
-            run = self._fit_within_memory(package, network, feed, progress, images, clock)
+            images = self._images_per_step(package, network, inputs, progress)
+            run = self._fit_within_memory(package, network, inputs, progress, images, clock)
             self._average_snapshots()
         except Interrupted:
             self.manifest.write(status="interrupted")
             raise
         except Exception as error:
-            cause = explained(error, feed.error, train.batch_size)
+            cause = explained(error, inputs.error, train.batch_size)
             self.manifest.write(status="failed", error=str(cause))
             raise cause from error
         finally:
             self.tracker.finish()
-            feed.close()
+            inputs.close()
         return run
 
     def _images_per_step(
         self,
         package: ModelPackage,
         network: keras.Model,
-        feed: Feed,
+        inputs: InputPipeline,
         progress: checkpoint.Progress,
     ) -> BatchSize:
         """As the config says, as before an interruption, or found out for "auto"."""
-        wanted, known = self.experiment.train.batch_size, progress.signature[BATCH_SIZE]
+        wanted, known = self.job.train.batch_size, progress.signature[BATCH_SIZE]
         if wanted != "auto":
             images = BatchSize(wanted, "as configured")
         elif known != "auto":
@@ -214,20 +201,18 @@ class Training:
             checkpoint.save(self.checkpoint_file, network, progress)
             images = choose(
                 inspect_model(package.model),
-                len(feed.stores["train"]),
-                drawn=feed.drawn,
-                fits=lambda size: self._fits(network, feed, size),
+                len(inputs.stores["train"]),
+                drawn=inputs.drawn,
+                fits=lambda size: self._fits(network, inputs, size),
             )
-            self.console.print(
-                f"Batches of {images.size}: {images.reason}.", highlight=False, soft_wrap=True
-            )
+            self.output.say(f"Batches of {images.size}: {images.reason}.")
         progress.signature[BATCH_SIZE] = images.size
         self.manifest.write(batch_size=images.as_dict())
         return images
 
-    def _fits(self, network: keras.Model, feed: Feed, size: int) -> bool:
+    def _fits(self, network: keras.Model, inputs: InputPipeline, size: int) -> bool:
         """Whether memory suffices for a step of `size` images; the network stays as it was."""
-        x, y = feed.sample(size)
+        x, y = inputs.sample(size)
         try:
             network.train_on_batch(x, y)
             enough = True
@@ -244,15 +229,15 @@ class Training:
         self,
         package: ModelPackage,
         network: keras.Model,
-        feed: Feed,
+        inputs: InputPipeline,
         progress: checkpoint.Progress,
         images: BatchSize,
         clock: Clock,
-    ) -> Run:
+    ) -> TrainingResult:
         """Train; where the size of batches is automatic, halve it whenever memory runs out."""
         while True:
             try:
-                return self._fit(package, network, feed.batches_of(images.size), progress, clock)
+                return self._fit(package, network, inputs.batches_of(images.size), progress, clock)
             except Exception as error:
                 if images.size == 1 or not (images.automatic and out_of_memory(error)):
                     raise
@@ -268,14 +253,14 @@ class Training:
                 progress.epoch + 1,
                 progress.batch,
             )
-            if feed.steps is None:
+            if inputs.steps is None:
                 progress.batch = progress.batch * before // images.size
             progress.signature[BATCH_SIZE] = images.size
             checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
             self.manifest.write(batch_size=images.as_dict())
 
-    def _finished(self, progress: checkpoint.Progress) -> Run:
-        self.console.print(
+    def _finished(self, progress: checkpoint.Progress) -> TrainingResult:
+        self.output.say(
             f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
             "train.minutes or train.patience, if one of these has ended it) to go on."
         )
@@ -283,13 +268,13 @@ class Training:
         epoch, loss = best["best_epoch"], best["best"]
         # It may have been interrupted in its very last validation.
         self.manifest.amend(**self._outcome(progress, epoch, loss))
-        if not (self.experiment.train.model_dir / ENSEMBLE_FILE).exists():
+        if not (self.job.train.model_dir / ENSEMBLE_FILE).exists():
             self._average_snapshots()
-        return Run(self.folder, self.weights_file, progress.history, epoch, loss)
+        return self._result(progress, epoch, loss)
 
     def _average_snapshots(self) -> None:
         """Write the ensemble of a training with `[train] snapshots`."""
-        train = self.experiment.train
+        train = self.job.train
         if train.snapshots > 1:
             ensemble = write_snapshots(train.model_dir, train.snapshots)
             if ensemble is not None:
@@ -302,11 +287,14 @@ class Training:
             "epochs": progress.epoch,
             "best": {"epoch": epoch, "loss": loss},
             "seconds": round(progress.seconds, 1),
-            "weights": str(self.weights_file),
+            "weights": str(self.job.weights_file),
         }
 
+    def _result(self, progress: checkpoint.Progress, epoch: int, loss: float) -> TrainingResult:
+        return TrainingResult(self.folder, self.job.weights_file, progress.history, epoch, loss)
+
     def _prepare_folders(self, augment: Augment | None, *, fresh: bool) -> None:
-        train = self.experiment.train
+        train = self.job.train
         folders = [train.model_dir, train.eval_dir]
         if train.epoch_change_infer:
             folders.append(train.epoch_change_infer_dir)
@@ -321,8 +309,9 @@ class Training:
             make_folder(path)
         if fresh and isinstance(augment, WritingAugmenter):
             augment.writer.prepare()
-        if self.loaded.path.parent != train.model_dir:
-            shutil.copyfile(self.loaded.path, train.model_dir / self.loaded.path.name)
+        config = self.job.config_file
+        if config.parent != train.model_dir and config.is_file():
+            shutil.copyfile(config, train.model_dir / config.name)
 
     def _fit(
         self,
@@ -331,24 +320,24 @@ class Training:
         datasets: list[BatchDataset],
         progress: checkpoint.Progress,
         clock: Clock,
-    ) -> Run:
-        train, batches = self.experiment.train, datasets[0]
+    ) -> TrainingResult:
+        train, batches = self.job.train, datasets[0]
         validation = datasets[1] if len(datasets) > 1 else None
         best = BestModel(
             lambda logs: package.save(
-                self.weights_file, {"training": logs, "versions": backend.versions()}
+                self.job.weights_file, {"training": logs, "versions": backend.versions()}
             )
         )
         guard = NanGuard(batches)
-        course = Course(self.experiment, batches, validation, clock)
-        line = ProgressLine(self.console, batches, course.ends, progress.times)
+        schedule = Schedule(train, self.job.model.learning_rate, batches, validation, clock)
+        line = ProgressLine(self.output, batches, schedule.ends, progress.times)
         recorder = Recorder(
-            progress, train.eval_dir, self.folder / "history.json", self._csv_metrics()
+            progress, train.eval_dir, self.folder / "history.json", self.job.csv_metrics()
         )
         snapshots = Snapshots(
             train.model_dir,
             train.snapshots,
-            course.done,
+            schedule.done,
             lambda file, about: package.save(file, about | {"versions": backend.versions()}),
             averaged=train.ema > 0,
         )
@@ -363,28 +352,29 @@ class Training:
             train.checkpoint_minutes,
             clock.elapsed,
         )
+        watched = epoch_change(self.job.watched, package, self.job.watched_batch)
         callbacks = [
             EpochSetter(batches, progress.epoch, progress.batch),
-            *course.callbacks(remember),
+            *schedule.callbacks(remember),
             *([snapshots] if train.snapshots > 1 else []),
             guard,
             line,
-            *averaging(train.ema, [best, *epoch_change(self.loaded, package)]),
+            *averaging(train.ema, [best, *watched]),
             *plateau,
             recorder,
-            *([SampleLog(batches, self.folder)] if self.experiment.model.generator else []),
+            *([SampleLog(batches, self.folder)] if self.job.model.generator else []),
             *tensorboard_callbacks(train),
             *self.tracker.callbacks(),
             StopFile([Path.cwd(), self.folder]),
             *self.callbacks,
             checkpointer,
         ]
-        calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=course.epochs)
+        calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=schedule.epochs)
         with checkpointer:
             # An epoch that is resumed in its middle is shorter, so it has a `fit` of its own.
             middle = [progress.epoch + 1] if progress.batch else []
-            for last in (*middle, course.epochs):
-                if progress.epoch >= course.epochs or model.stop_training:
+            for last in (*middle, schedule.epochs):
+                if progress.epoch >= schedule.epochs or model.stop_training:
                     break
                 batches.set_epoch(progress.epoch, progress.batch)
                 model.fit(
@@ -400,11 +390,6 @@ class Training:
             snapshots.finish()
         warn_of_standstill(progress.history)
         self.manifest.write(**self._outcome(progress, best.best_epoch, best.best))
-        return Run(self.folder, self.weights_file, progress.history, best.best_epoch, best.best)
-
-    def _csv_metrics(self) -> list[str]:
-        given = self.experiment.train.metrics[:2]
-        names = self.experiment.model.metrics
-        if len(given) == 2:
-            return given
-        return [names[0], f"val_{names[0]}"] if names else ["loss", "val_loss"]
+        return TrainingResult(
+            self.folder, self.job.weights_file, progress.history, best.best_epoch, best.best
+        )

@@ -1,0 +1,121 @@
+"""All that one training needs, resolved from a config once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexseg.augment.policy import refuse_unscaled
+from flexseg.batches.store import CaseReader
+from flexseg.config.findings import Finding
+from flexseg.config.legacy import family_of_network
+from flexseg.config.load import LoadedConfig
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import DatasetConfig, ImageConfig
+from flexseg.config.train import TrainConfig
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import Splits
+from flexseg.files.preprocess import Preprocessing
+from flexseg.models.build import build_model
+from flexseg.models.package import ModelPackage, threshold
+from flexseg.models.seen_images import SeenImages
+from flexseg.training.augmenting import Augmentation
+from flexseg.training.epoch_change import WatchedFolder, watched_folders
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training, described by the sections of a config and what they mean together.
+
+    Attributes
+    ----------
+    config_file : its folder is where own networks are searched.
+    reader : decodes images and masks as the network wants them.
+    threshold : probability above which a pixel is foreground (one class only).
+    watched : images that are predicted after every epoch, `watched_batch` at a time.
+    findings : about the config.
+    """
+
+    config_file: Path
+    model: ModelConfig
+    train: TrainConfig
+    dataset: DatasetConfig
+    image: ImageConfig
+    reader: CaseReader
+    threshold: float
+    augmentation: Augmentation
+    watched: tuple[WatchedFolder, ...]
+    watched_batch: int
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def from_config(cls, loaded: LoadedConfig) -> TrainingJob:
+        """Resolve a config.
+
+        Raises
+        ------
+        ConfigError : values of it do not fit together.
+        """
+        e = loaded.experiment
+        labels = LabelMap.from_experiment(e)
+        preprocessing = Preprocessing.from_config(
+            e.model, e.image, e.volume, e.dataset.resize_interpolation
+        )
+        multiclass = family_of_network(e.model.model, e.model.num_classes) == "multiclass"
+        return cls(
+            loaded.path,
+            e.model,
+            e.train,
+            e.dataset,
+            e.image,
+            CaseReader(preprocessing, labels, e.mask.unknown_colors),
+            threshold(e),
+            Augmentation.from_config(
+                e.augmentation, e.trained_variants, e.generator, labels, e.image.color_order
+            ),
+            tuple(
+                watched_folders(e.train, e.infer, e.tiledinfer, flex=loaded.legacy and multiclass)
+            ),
+            e.eval.batch_size,
+            loaded.findings,
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's images."""
+        return self.model.image_height, self.model.image_width
+
+    @property
+    def weights_file(self) -> Path:
+        """Where the best weights go."""
+        return self.train.model_dir / self.train.best_model_file
+
+    def package(self, splits: Splits) -> ModelPackage:
+        """The network with fresh weights, which will be trained on these cases."""
+        seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
+        return ModelPackage(
+            build_model(self.model, self.config_file.parent),
+            self.model,
+            self.reader.labels,
+            self.reader.preprocessing,
+            self.threshold,
+            seen=SeenImages.of(*seen),
+        )
+
+    def check(self, splits: Splits) -> None:
+        """Raise the first error that was found in the splits, and log what else was found.
+
+        Raises
+        ------
+        DataError : the cases cannot be used.
+        """
+        splits.raise_errors()
+        refuse_unscaled(self.augmentation.policy, self.image, self.size, splits.need("train"))
+        splits.log()
+
+    def csv_metrics(self) -> list[str]:
+        """The two columns of train_metrics.csv."""
+        given, names = self.train.metrics[:2], self.model.metrics
+        if len(given) == 2:
+            return given
+        return [names[0], f"val_{names[0]}"] if names else ["loss", "val_loss"]

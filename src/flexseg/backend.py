@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 BackendName = Literal["tensorflow", "jax", "torch"]
 BACKENDS: tuple[BackendName, ...] = ("tensorflow", "jax", "torch")
+# An array of the engine: the engines' types have no common one.
+Tensor = Any
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 

@@ -6,8 +6,6 @@ it without a traceback (`--debug` adds one).
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class FlexsegError(Exception):
     """Base of all errors meant for the user. Exit code 1.
@@ -31,7 +29,7 @@ class FlexsegError(Exception):
         place = f"{self.where}: " if self.where else ""
         return f"{place}{self.problem} {self.fix}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The error for programs (`--json`)."""
         return {
             "error": type(self).__name__,

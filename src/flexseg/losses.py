@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from flexseg.backend import Tensor
 from flexseg.errors import ConfigError
 from flexseg.registry import Registry
 
-Tensor = Any
 Formula = Callable[[Tensor, Tensor], Tensor]
 Head = Literal["binary", "multiclass", "any"]
 

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
 from flexseg.errors import ConfigError, ResourceError
 
@@ -194,12 +193,12 @@ def write_text(path: Path, text: str, newline: str = "\n") -> None:
         part.write_text(text, encoding="utf-8", newline=newline)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write indented JSON; NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n")
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> object:
     if isinstance(value, dict):
         return {str(k): _jsonable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -213,11 +212,11 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, Real) and math.isnan(value))
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a comma-separated table; None and NaN become empty cells."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

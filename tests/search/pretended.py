@@ -12,13 +12,13 @@ from typing import Any
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import TrainingError
 from flexseg.search.study import ask, open_study
-from flexseg.search.trial_report import Report
+from flexseg.search.trial_report import TrialReport
 
 METRIC = "val_dice_coef_foreground"
 _EPOCHS = 5
 
 
-def pretend(loaded: LoadedConfig, report: Report, seconds: float = 0.0) -> None:
+def pretend(loaded: LoadedConfig, report: TrialReport, seconds: float = 0.0) -> None:
     """Epochs that reach a score, which is best at learning_rate 0.03 and base_filters 8."""
     model, train = loaded.experiment.model, loaded.experiment.train
     train.model_dir.mkdir(parents=True)
@@ -33,13 +33,13 @@ def pretend(loaded: LoadedConfig, report: Report, seconds: float = 0.0) -> None:
             break
 
 
-def pretend_old(loaded: LoadedConfig, report: Report) -> None:
+def pretend_old(loaded: LoadedConfig, report: TrialReport) -> None:
     """One epoch for a config of any metric; more filters are better."""
     loss = 1 / loaded.experiment.model.base_filters
     report.epoch({"val_loss": loss, f"val_{loaded.experiment.model.metrics[0]}": 1 - loss})
 
 
-def die(loaded: LoadedConfig, report: Report) -> None:
+def die(loaded: LoadedConfig, report: TrialReport) -> None:
     """As a process that the system kills for want of memory, unless the config is as it was."""
     if loaded.experiment.model.learning_rate != 0.01:
         if sys.platform == "win32":
@@ -48,12 +48,12 @@ def die(loaded: LoadedConfig, report: Report) -> None:
     pretend(loaded, report, seconds=0.05)
 
 
-def fail(loaded: LoadedConfig, report: Report) -> None:
+def fail(loaded: LoadedConfig, report: TrialReport) -> None:
     """As a training whose loss is not finite."""
     raise TrainingError("The loss became nan.", "Lower the rate.")
 
 
-def never_end(loaded: LoadedConfig, report: Report) -> None:
+def never_end(loaded: LoadedConfig, report: TrialReport) -> None:
     """Until the search is stopped."""
     while not report.shall_stop():
         time.sleep(0.01)

@@ -27,8 +27,8 @@ from flexseg.search import trials
 from flexseg.search.search import Found, Search
 from flexseg.search.space import default_space, metric_of, parameters_of
 from flexseg.search.study import State, best_of, locked, open_study, records
-from flexseg.search.trial_report import Report
-from flexseg.search.trials import Job, work
+from flexseg.search.trial_report import TrialReport
+from flexseg.search.trials import TrialJob, work
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -120,9 +120,9 @@ class Stop:
         return self.value
 
 
-def job_of(project: Path, *overrides: str, **changes: Any) -> Job:
+def job_of(project: Path, *overrides: str, **changes: Any) -> TrialJob:
     loaded = load(project / "a.toml", overrides)
-    metric, maximize = metric_of(loaded.experiment)
+    metric, maximize = metric_of(loaded.experiment.tune.metric, loaded.experiment.model.metrics)
     folder = loaded.experiment.train.run_dir / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     keys: dict[str, Any] = {
@@ -141,7 +141,7 @@ def job_of(project: Path, *overrides: str, **changes: Any) -> Job:
         "seed": 1,
         "processes": 1,
     }
-    return Job(**{**keys, **changes})
+    return TrialJob(**{**keys, **changes})
 
 
 def test_the_search_finds_the_better_values(project: Path) -> None:
@@ -172,7 +172,7 @@ def test_pruned_trials_are_those_below_the_median_and_never_the_best(project: Pa
     assert {t.state for t in records(job.open())} == {State.FINISHED}
 
 
-def fail_by_width(loaded: LoadedConfig, report: Report, error: Exception) -> None:
+def fail_by_width(loaded: LoadedConfig, report: TrialReport, error: Exception) -> None:
     if loaded.experiment.model.base_filters == 8:
         raise error
     pretend(loaded, report)
@@ -200,7 +200,7 @@ def test_failed_trials_are_noted_and_the_search_goes_on(
 
 @pytest.mark.parametrize("score", [float("nan"), None])
 def test_a_score_that_is_no_number_fails_the_trial(project: Path, score: float | None) -> None:
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         report.epoch({"val_loss": 0.5} | ({} if score is None else {METRIC: score}))
 
     job = job_of(project, limit=1)
@@ -210,7 +210,7 @@ def test_a_score_that_is_no_number_fails_the_trial(project: Path, score: float |
 
 
 def test_the_score_is_that_of_the_epoch_whose_weights_are_kept(project: Path) -> None:
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         for loss, score in ((0.5, 0.4), (0.3, 0.6), (0.4, 0.7)):
             report.epoch({"val_loss": loss, METRIC: score})
 
@@ -220,7 +220,7 @@ def test_the_score_is_that_of_the_epoch_whose_weights_are_kept(project: Path) ->
 
 
 def test_scores_are_reported_at_tenths_of_the_time(project: Path) -> None:
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         report.started -= report.seconds * 0.35
         report.epoch({"val_loss": 0.5, METRIC: 0.4})
         report.started -= report.seconds * 0.3
@@ -235,7 +235,7 @@ def test_scores_are_reported_at_tenths_of_the_time(project: Path) -> None:
 def test_an_interrupted_trial_is_tried_again(project: Path) -> None:
     stop = Stop()
 
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         stop.value = True
         assert report.epoch({"val_loss": 0.5, METRIC: 0.4})
 
@@ -255,7 +255,7 @@ def test_values_that_were_tried_are_not_trained_again_and_a_finished_space_ends_
     (project / "a.toml").write_text(CONFIG + "[tune.space]\nmodel.base_filters=[4, 8, 6]\n")
     trained = []
 
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         trained.append(loaded.experiment.model.base_filters)
         pretend(loaded, report)
 
@@ -274,7 +274,7 @@ def test_no_trial_begins_that_cannot_end_in_time(project: Path) -> None:
 def test_all_trials_have_the_config_their_values_and_a_folder_of_their_own(project: Path) -> None:
     seen: list[LoadedConfig] = []
 
-    def train(loaded: LoadedConfig, report: Report) -> None:
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
         seen.append(loaded)
         pretend(loaded, report)
 
@@ -451,7 +451,11 @@ def space_of(
     text = config + "[tune.space]\n" + "\n".join(lines) + "\n"
     (project / "a.toml").write_text(text, encoding="utf-8")
     loaded = load(project / "a.toml", overrides)
-    return parameters_of(loaded, overrides, metric_of(loaded.experiment)[0])
+    return parameters_of(
+        loaded,
+        overrides,
+        metric_of(loaded.experiment.tune.metric, loaded.experiment.model.metrics)[0],
+    )
 
 
 @pytest.mark.parametrize(
@@ -541,13 +545,13 @@ def test_metric_and_its_direction(
     project: Path, metrics: list[str], metric: str, expected: tuple[str, bool]
 ) -> None:
     loaded = load(project / "a.toml", [f"model.metrics={metrics}", f"tune.metric={metric}"])
-    assert metric_of(loaded.experiment) == expected
+    assert metric_of(loaded.experiment.tune.metric, loaded.experiment.model.metrics) == expected
 
 
 def test_a_metric_that_is_not_computed_is_an_error(project: Path) -> None:
     loaded = load(project / "a.toml", ["tune.metric=val_iou_coef"])
     with pytest.raises(ConfigError, match="not computed"):
-        metric_of(loaded.experiment)
+        metric_of(loaded.experiment.tune.metric, loaded.experiment.model.metrics)
 
 
 @pytest.mark.parametrize(
@@ -566,8 +570,8 @@ def test_the_default_space_can_be_searched_for_any_network(
 ) -> None:
     (project / "a.toml").write_text(CONFIG, encoding="utf-8")
     loaded = load(project / "a.toml", overrides)
-    metric, _ = metric_of(loaded.experiment)
-    names = list(default_space(loaded.experiment, metric))
+    metric, _ = metric_of(loaded.experiment.tune.metric, loaded.experiment.model.metrics)
+    names = list(default_space(loaded.experiment.model, loaded.experiment.augmentation, metric))
     assert [p.name for p in parameters_of(loaded, overrides, metric)] == names
     assert names[0] == "model.learning_rate" and 2 <= len(names) <= 8
 
@@ -652,7 +656,7 @@ def test_a_time_that_is_none_is_named(project: Path, capsys: pytest.CaptureFixtu
 def test_the_command_shows_what_was_found_and_what_to_do_next(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trials, "train", pretend)
+    monkeypatch.setattr(searching, "train_trial", pretend)
     assert run("tune", project / "a.toml", "--time", "60s", "--set", "tune.trials=16",
                "--set", "tune.prune=false") == 0  # fmt: skip
     said = capsys.readouterr().out
@@ -672,7 +676,7 @@ def test_the_command_shows_what_was_found_and_what_to_do_next(
 
 def test_a_real_training_is_searched(project: Path) -> None:
     job = job_of(project, "model.metrics=['dice_coef_foreground']", minutes=0.03, limit=2)
-    work(job, 0, Stop(), trials.train)
+    work(job, 0, Stop(), trials.train_trial)
     for trial in records(job.open()):
         assert trial.state in (State.FINISHED, State.PRUNED) and trial.epochs >= 1
         folder = job.trial_folder(trial.number)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -27,10 +27,11 @@ from flexseg.augment.fields import (
 )
 from flexseg.augment.photometric import BLUR_REACH, PHOTOMETRIC, kept_neighbours
 from flexseg.augment.policy import Augmenter, Draw, Policy
+from flexseg.backend import Tensor
 from flexseg.batches.batch_plan import Pair
 from flexseg.dataset.cases import Case
 
-Arrays = dict[str, Any]
+Arrays = dict[str, Tensor]
 
 BORDERS: tuple[Border, ...] = get_args(Border)
 _STILL = Affine(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))

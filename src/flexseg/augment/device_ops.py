@@ -7,7 +7,6 @@ those of `flexseg.augment.fields` and `flexseg.augment.photometric`; a test hold
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -15,6 +14,7 @@ from keras import ops
 from flexseg.augment.device import BORDERS, Arrays, Slots
 from flexseg.augment.fields import BORDER_PIXEL, CENTER, Size
 from flexseg.augment.photometric import BLUR_REACH
+from flexseg.backend import Tensor
 
 _CONSTANT, _EDGE, _REFLECT, _PIXEL = (
     BORDERS.index(name) for name in ("constant", "edge", "reflect", "pixel")
@@ -22,7 +22,7 @@ _CONSTANT, _EDGE, _REFLECT, _PIXEL = (
 _CUBIC = -0.75  # the coefficient of OpenCV's cubic kernel
 
 
-def augment(x: Arrays, y: Any, slots: Slots) -> tuple[Any, Any]:
+def augment(x: Arrays, y: Tensor, slots: Slots) -> tuple[Tensor, Tensor]:
     """Images and labels of a batch of `DeviceAugmenter`, augmented.
 
     Returns
@@ -47,13 +47,13 @@ def augment(x: Arrays, y: Any, slots: Slots) -> tuple[Any, Any]:
     return (ops.round(image) if eight_bit else image), ops.cast(labels[..., 0], y.dtype)
 
 
-def _corner(image: Any) -> Any:
+def _corner(image: Tensor) -> Tensor:
     """The pixel [B, 1, 1, C] that the border "pixel" repeats."""
     row, column = (min(n, m - 1) for n, m in zip(BORDER_PIXEL, image.shape[1:3], strict=True))
     return image[:, row : row + 1, column : column + 1]
 
 
-def _coordinates(x: Arrays, slots: Slots, size: Size) -> Any:
+def _coordinates(x: Arrays, slots: Slots, size: Size) -> Tensor:
     """Where each pixel looks [B, H, W, 2], see `fields.coordinates`."""
     height, width = size
     columns, rows = np.meshgrid(
@@ -80,33 +80,33 @@ def _coordinates(x: Arrays, slots: Slots, size: Size) -> Any:
 
 
 # A pixel's value is a sum over neighbours: how far each is from the first, and its weight.
-Taps = Callable[[Any], tuple[Any, list[tuple[int, Any]]]]
+Taps = Callable[[Tensor], tuple[Tensor, list[tuple[int, Tensor]]]]
 
 
-def _nearest(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+def _nearest(at: Tensor) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     return ops.round(at), [(0, None)]
 
 
-def _linear(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+def _linear(at: Tensor) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     first = ops.floor(at)
     share = at - first
     return first, [(0, 1.0 - share), (1, share)]
 
 
-def _cubic(at: Any) -> tuple[Any, list[tuple[int, Any]]]:
+def _cubic(at: Tensor) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     first = ops.floor(at)
     t = at - first
 
-    def near(d: Any) -> Any:
+    def near(d: Tensor) -> Tensor:
         return ((_CUBIC + 2.0) * d - (_CUBIC + 3.0)) * d * d + 1.0
 
-    def far(d: Any) -> Any:
+    def far(d: Tensor) -> Tensor:
         return _CUBIC * (((d - 5.0) * d + 8.0) * d - 4.0)
 
     return first, [(-1, far(1.0 + t)), (0, near(t)), (1, near(1.0 - t)), (2, far(2.0 - t))]
 
 
-def _sampled(image: Any, at: Any, border: Any, taps: Taps, outside: Any) -> Any:
+def _sampled(image: Tensor, at: Tensor, border: Tensor, taps: Taps, outside: Tensor) -> Tensor:
     """Image [B, H, W, C] at the coordinates [B, H, W, 2] (x, y); `outside` is [B, 1, 1, C]."""
     count, height, width, channels = ops.shape(image)
     pixels = ops.reshape(image, (count * height * width, channels))
@@ -131,7 +131,7 @@ def _sampled(image: Any, at: Any, border: Any, taps: Taps, outside: Any) -> Any:
     return result
 
 
-def _folded(index: Any, length: int, border: Any) -> Any:
+def _folded(index: Tensor, length: int, border: Tensor) -> Tensor:
     """Indices within 0..length - 1 that stand for any: mirrored, or the nearest."""
     period = max(2 * (length - 1), 1)
     folded = ops.mod(index, period)
@@ -139,11 +139,11 @@ def _folded(index: Any, length: int, border: Any) -> Any:
     return ops.where(border == _REFLECT, mirrored, ops.clip(index, 0, length - 1))
 
 
-def _per_sample(values: Any) -> Any:
+def _per_sample(values: Tensor) -> Tensor:
     return ops.reshape(values, (-1, 1, 1, 1))
 
 
-def _noise(image: Any, x: Arrays, slots: Slots) -> Any:
+def _noise(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     shape = ops.shape(image)
     position = ops.arange(shape[1] * shape[2] * shape[3], dtype="int32")
     index = position[None] + x["noise_seed"][:, None]
@@ -154,25 +154,25 @@ def _noise(image: Any, x: Arrays, slots: Slots) -> Any:
     return image + amplitude * ops.reshape(values, shape)
 
 
-def _hash(index: Any) -> Any:
+def _hash(index: Tensor) -> Tensor:
     mixed = ops.bitwise_xor(index, _shift(index, 16)) * _int(0x85EBCA6B)
     mixed = ops.bitwise_xor(mixed, _shift(mixed, 13)) * _int(0xC2B2AE35)
     return ops.bitwise_xor(mixed, _shift(mixed, 16))
 
 
-def _int(value: int) -> Any:
+def _int(value: int) -> Tensor:
     return np.array(value, np.uint32).astype(np.int32)
 
 
-def _shift(value: Any, bits: int) -> Any:
+def _shift(value: Tensor, bits: int) -> Tensor:
     return ops.bitwise_and(ops.right_shift(value, bits), (1 << (32 - bits)) - 1)
 
 
-def _uniform(value: Any) -> Any:
+def _uniform(value: Tensor) -> Tensor:
     return (ops.cast(_shift(value, 8), "float32") + 0.5) * 2.0**-24
 
 
-def _blur(image: Any, x: Arrays, slots: Slots) -> Any:
+def _blur(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     sigma = ops.maximum(x["blur_sigma"], 1e-6)
     steps = np.arange(-slots.blur_reach, slots.blur_reach + 1)
     offsets = ops.convert_to_tensor(steps.astype(np.float32))[None]
@@ -190,7 +190,7 @@ def _blur(image: Any, x: Arrays, slots: Slots) -> Any:
     return image
 
 
-def _low_resolution(image: Any, x: Arrays, slots: Slots) -> Any:
+def _low_resolution(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     count, height, width, channels = ops.shape(image)
     for axis in "yx":
         first, second = (x[f"low_resolution_{part}_{axis}"] for part in ("first", "second"))
@@ -211,7 +211,7 @@ def _low_resolution(image: Any, x: Arrays, slots: Slots) -> Any:
     return image
 
 
-def _sharpening(image: Any, x: Arrays, slots: Slots) -> Any:
+def _sharpening(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     total = image
     for axis in (1, 2):
         length = image.shape[axis]
@@ -222,12 +222,12 @@ def _sharpening(image: Any, x: Arrays, slots: Slots) -> Any:
     return image + k * (9.0 * image - total)
 
 
-def _contrast(image: Any, x: Arrays, slots: Slots) -> Any:
+def _contrast(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     mean = ops.mean(image, axis=(1, 2, 3), keepdims=True)
     return (image - mean) * _per_sample(x["contrast_factor"]) + mean
 
 
-def _gamma(image: Any, x: Arrays, slots: Slots) -> Any:
+def _gamma(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     exponent, inverted = _per_sample(x["gamma_exponent"]), _per_sample(x["gamma_inverted"])
     value = ops.clip(image / 255.0, 0.0, 1.0)
     value = ops.where(inverted > 0, 1.0 - value, value)
@@ -237,12 +237,12 @@ def _gamma(image: Any, x: Arrays, slots: Slots) -> Any:
     return ops.where(exponent == 1.0, image, changed)
 
 
-def _brightness(image: Any, x: Arrays, slots: Slots) -> Any:
+def _brightness(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     factor, offset = _per_sample(x["brightness_factor"]), _per_sample(x["brightness_offset"])
     return ops.abs(ops.maximum(image, 0.0) * factor + offset)
 
 
-ADJUST: dict[str, Callable[[Any, Arrays, Slots], Any]] = {
+ADJUST: dict[str, Callable[[Tensor, Arrays, Slots], Tensor]] = {
     "noise": _noise,
     "blur": _blur,
     "low_resolution": _low_resolution,

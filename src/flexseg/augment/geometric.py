@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from flexseg.augment.fields import Affine, Displacement, Radial, Size, Step
 from flexseg.registry import Registry
 
 Steps = tuple[Step, ...]
+MakeSteps = Callable[..., Steps]
 
 # Nodes of a displacement grid per width of its Gaussian: bilinear between them errs by 1 %.
 _NODES_PER_SIGMA = 4
@@ -29,8 +30,8 @@ class Geometric:
     neutral : parameters with which nothing moves.
     """
 
-    steps: Callable[..., Steps]
-    neutral: dict[str, Any] = field(default_factory=dict)
+    steps: MakeSteps
+    neutral: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -41,7 +42,9 @@ class Geometric:
 GEOMETRIC: Registry[Geometric] = Registry("geometric transform")
 
 
-def _register(name: str, **neutral: Any) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
+def _register(
+    name: str, **neutral: object
+) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
     def add(function: Callable[..., Steps]) -> Callable[..., Steps]:
         GEOMETRIC.register(name)(Geometric(function, neutral))
         return function

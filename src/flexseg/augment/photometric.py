@@ -6,9 +6,8 @@ once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -158,7 +157,7 @@ def adjust(image: NDArray, adjustments: Sequence[Adjustment]) -> NDArray:
     return _rounded(result) if image.dtype == np.uint8 else np.clip(result, 0, 255)
 
 
-def _chain(image: Pixels, steps: Sequence[tuple[Photometric, dict[str, Any]]]) -> Pixels:
+def _chain(image: Pixels, steps: Sequence[tuple[Photometric, Mapping[str, float]]]) -> Pixels:
     for step, parameters in steps:
         image = step.apply(image, **parameters)
     return image

@@ -6,9 +6,9 @@ A policy draws, a `Draw` says what was drawn, and an engine does it: NumPy in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Move:
     """A geometric transform of the registry with its parameters."""
 
     name: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
     def steps(self, rng: np.random.Generator, size: Size) -> Steps:
         """Its steps for images of `size`, with what `rng` draws."""
@@ -259,7 +259,7 @@ class RecipePolicy:
     def extremes(self, size: Size) -> list[Draw]:
         """See `Policy`."""
         c = self.config
-        changes: dict[str, Any] = {
+        changes: dict[str, object] = {
             key: 1.0 for key, value in c if isinstance(value, float) and value > 0
         }
         # The finest grid and the widest kernel.
@@ -295,7 +295,11 @@ class RecipePolicy:
             if _happens(rng, share):
                 center = (_within(rng, _MIDDLE), _within(rng, _MIDDLE))
                 radius, amount = _within(rng, c.radial_radius), sign * _within(rng, amounts)
-                parameters = {"radius": radius, "amount": amount, "centers": (center,)}
+                parameters: Mapping[str, object] = {
+                    "radius": radius,
+                    "amount": amount,
+                    "centers": (center,),
+                }
                 moves.append(Move("radial", parameters))
         if _happens(rng, c.elastic):
             sigma = _within(rng, c.elastic_sigma) * max(size)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -139,7 +138,7 @@ def _recipe_draws(
     for name, limits in RANGES.items():
         if getattr(config, name) == 0:
             continue
-        alone: dict[str, Any] = {**silent, name: 1.0}
+        alone: dict[str, object] = {**silent, name: 1.0}
         if limits is None:
             settings = [(name, alone)]
         else:

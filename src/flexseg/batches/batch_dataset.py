@@ -9,11 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from flexseg.backend import fixed_shapes
-from flexseg.batches.batch_plan import Augment, BatchMaker, BatchPlan, make_in_worker, start_worker
+from flexseg.batches.batch_plan import (
+    Augment,
+    Batch,
+    BatchMaker,
+    BatchPlan,
+    make_in_worker,
+    start_worker,
+)
 from flexseg.batches.store import Store
 from flexseg.dataset.cases import Case
 from flexseg.errors import ResourceError
@@ -51,7 +56,7 @@ class BatchDataset(keras.utils.PyDataset):
         self._worker_count = workers
         self._worker_type = worker_type
         self._executor: Executor | None = None
-        self._futures: dict[int, Future[Any]] = {}
+        self._futures: dict[int, Future[Batch]] = {}
 
     @property
     def num_batches(self) -> int:
@@ -65,15 +70,15 @@ class BatchDataset(keras.utils.PyDataset):
         self.epoch, self.start = epoch, start
         self.delivered.clear()
 
-    def feed(self) -> Any:
-        """What `fit` takes: these batches, for TensorFlow with their shapes made known."""
+    def for_fit(self) -> Any:
+        """What Keras' `fit` takes: these batches, for TensorFlow with their shapes made known."""
         return fixed_shapes(self, self.num_batches) if self.plan.fill else self
 
     def cases_of(self, batch: int) -> list[Case]:
         """The cases of batch `batch`, counted from the start of the epoch."""
         return [self.store.cases[i] for i in self.plan.indices(self.epoch, batch)]
 
-    def __getitem__(self, index: int) -> tuple[Any, NDArray[np.uint8]]:
+    def __getitem__(self, index: int) -> Batch:
         """Batch `index`, counted from `start`."""
         asked = time.perf_counter()
         try:
@@ -86,7 +91,7 @@ class BatchDataset(keras.utils.PyDataset):
         self.delivered[index] = (now, now - asked)
         return batch
 
-    def _fetch(self, batch: int) -> tuple[Any, NDArray[np.uint8]]:
+    def _fetch(self, batch: int) -> Batch:
         if self._worker_count == 0:
             return self.make(self.epoch, batch)
         executor = self._executor or self._start()
@@ -101,7 +106,7 @@ class BatchDataset(keras.utils.PyDataset):
                 "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'.",
             ) from None
 
-    def _submit(self, executor: Executor, batch: int) -> Future[Any]:
+    def _submit(self, executor: Executor, batch: int) -> Future[Batch]:
         if self._worker_type == "process":
             return executor.submit(make_in_worker, self.epoch, batch)
         return executor.submit(self.make, self.epoch, batch)

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,8 @@ def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 Pair = tuple[NDArray, NDArray[np.uint8]]
+# Images, alone or among the arrays of an augmentation on the device, and class ids.
+Batch = tuple[NDArray | dict[str, NDArray], NDArray[np.uint8]]
 
 
 class Augment(Protocol):
@@ -97,7 +99,7 @@ class Augment(Protocol):
 
     def batch(
         self, cases: Sequence[Case], pairs: Sequence[Pair], epoch: int, position: int
-    ) -> tuple[Any, NDArray[np.uint8]]:
+    ) -> Batch:
         """Inputs and class ids [B, H, W] of pairs (image [H, W, C], class ids [H, W]).
 
         The first pair has the place `position` in the epoch.
@@ -112,7 +114,7 @@ class BatchMaker:
     plan: BatchPlan
     augment: Augment | None = None
 
-    def __call__(self, epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
+    def __call__(self, epoch: int, batch: int) -> Batch:
         """Inputs and class ids [B, H, W] of one batch."""
         indices = self.plan.indices(epoch, batch)
         if self.augment is None:
@@ -133,6 +135,6 @@ def start_worker(maker: BatchMaker) -> None:
     _of_worker["maker"] = maker
 
 
-def make_in_worker(epoch: int, batch: int) -> tuple[Any, NDArray[np.uint8]]:
+def make_in_worker(epoch: int, batch: int) -> Batch:
     """A batch, in a worker process; see `BatchMaker`."""
     return _of_worker["maker"](epoch, batch)

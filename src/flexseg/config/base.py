@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,21 +17,21 @@ class PathRole:
     words: tuple[str, ...] = ()
 
 
-def _as_pair(value: Any) -> Any:
+def _as_pair(value: object) -> object:
     return (value, value) if isinstance(value, int) else value
 
 
-def _as_color(value: Any) -> Any:
+def _as_color(value: object) -> object:
     if isinstance(value, str) and value.startswith("#") and len(value) == 7:
         return tuple(bytes.fromhex(value[1:]))
     return value
 
 
-def as_list(value: Any) -> Any:
+def as_list(value: object) -> object:
     return [value] if isinstance(value, int | float | str) else value
 
 
-def as_none(value: Any) -> Any:
+def as_none(value: object) -> object:
     return None if value == "none" else value
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+
+from pydantic import JsonValue
 
 from flexseg.errors import FlexsegError
 
@@ -44,7 +45,7 @@ class Finding:
         code = type(error).__name__.removesuffix("Error").lower()
         return cls(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, JsonValue]:
         """The finding as plain JSON types."""
         return asdict(self) | {"severity": str(self.severity), "items": list(self.items)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -20,7 +20,7 @@ from flexseg.config.base import (
 _QUARTER_TURNS = {"ROTATE_90_CLOCKWISE": 1, "ROTATE_180": 2, "ROTATE_90_COUNTERCLOCKWISE": 3}
 
 
-def _without_module(value: Any) -> Any:
+def _without_module(value: object) -> object:
     return value.strip().removeprefix("cv2.") if isinstance(value, str) else value
 
 

@@ -15,7 +15,6 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.legacy_keys import (
@@ -33,7 +32,7 @@ class RawConfig:
     """Values by (section, key) as written, where each came from, and what was found."""
 
     file: str = ""
-    values: dict[Key, Any] = field(default_factory=dict)
+    values: dict[Key, object] = field(default_factory=dict)
     sources: dict[Key, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -41,9 +40,9 @@ class RawConfig:
         """Add a finding about the config."""
         self.findings.append(Finding(severity, "config", code, where, what, fix))
 
-    def as_sections(self) -> dict[str, dict[str, Any]]:
+    def as_sections(self) -> dict[str, dict[str, object]]:
         """The values nested by section."""
-        nested: dict[str, dict[str, Any]] = {}
+        nested: dict[str, dict[str, object]] = {}
         for (section, key), value in self.values.items():
             nested.setdefault(section, {})[key] = value
         return nested
@@ -77,7 +76,7 @@ def decode(path: Path) -> str:
     raise ConfigError("This is no text file in UTF-8.", "Save the file as UTF-8.", str(path))
 
 
-def literal(text: str, where: str) -> Any:
+def literal(text: str, where: str) -> object:
     """A Python literal (number, string, list, tuple, dict, True, False, None).
 
     Raises
@@ -174,7 +173,7 @@ def read(path: Path) -> RawConfig:
     return raw
 
 
-def enter(raw: RawConfig, key: Key, value: Any, source: str) -> None:
+def enter(raw: RawConfig, key: Key, value: object, source: str) -> None:
     """Put one value in its canonical place, unless a better source already gave it."""
     where = f"{source}, [{key[0]}] {key[1]}"
     home = ALIASES.get(key, key)

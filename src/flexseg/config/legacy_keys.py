@@ -5,8 +5,6 @@ The facts come from reading the original programs and their published configs.
 
 from __future__ import annotations
 
-from typing import Any
-
 Key = tuple[str, str]
 
 ORIGINAL = "default of the originals"
@@ -107,7 +105,7 @@ DEAD_SECTIONS = {
 }
 
 # Defaults of the originals where they differ from those of a new config.
-_COMMON_DEFAULTS: dict[Key, Any] = {
+_COMMON_DEFAULTS: dict[Key, object] = {
     ("dataset", "cache"): "auto",
     ("mask", "unknown_colors"): "nearest",
     ("train", "learning_rate_reducer"): False,
@@ -118,7 +116,7 @@ _COMMON_DEFAULTS: dict[Key, Any] = {
     ("infer3d", "slices"): True,
     ("infer3d", "video_dir"): "video_3d",
 }
-FAMILY_DEFAULTS: dict[str, dict[Key, Any]] = {
+FAMILY_DEFAULTS: dict[str, dict[Key, object]] = {
     "multiclass": _COMMON_DEFAULTS
     | {
         ("model", "loss"): "categorical_crossentropy",
@@ -156,7 +154,7 @@ ORIGINAL_INPUT_SCALE: dict[str, bool] = {
 # Those that scale by themselves, whatever is done to the images before.
 SCALING_NETWORKS = ("multiresunet", "efficientunet", "efficientnetb7unet")
 # Defaults of the originals that only one network has.
-NETWORK_DEFAULTS: dict[str, dict[Key, Any]] = {
+NETWORK_DEFAULTS: dict[str, dict[Key, object]] = {
     "attentionunet": {("model", "dropout_rate"): 0.1},
     "u2net": {("model", "multiclass_activation"): "sigmoid"},
 }

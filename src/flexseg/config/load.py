@@ -8,10 +8,10 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from flexseg.config import legacy, translation
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
@@ -153,7 +153,7 @@ def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
         raw.values[section, key], raw.sources[section, key] = value, COMMAND_LINE
 
 
-def _override_value(text: str) -> Any:
+def _override_value(text: str) -> object:
     """A literal, `true`/`false`, or the bare text: the shell has eaten the quotes."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
@@ -361,7 +361,7 @@ def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Ex
             {"model": {}} | raw.as_sections(), context={"model": model}
         )
     except ValidationError as error:
-        problems = [_explain(raw, dict(item)) for item in error.errors()]
+        problems = [_explain(raw, item) for item in error.errors()]
         where, problem = problems[0]
         more = "".join(f"\n  {w}: {p}" for w, p in problems[1:])
         raise ConfigError(
@@ -371,7 +371,7 @@ def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Ex
         ) from None
 
 
-def _explain(raw: legacy.RawConfig, error: dict[str, Any]) -> tuple[str, str]:
+def _explain(raw: legacy.RawConfig, error: ErrorDetails) -> tuple[str, str]:
     location = [str(part) for part in error["loc"]]
     section = location[0] if location else ""
     key = location[1] if len(location) > 1 else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -141,7 +141,7 @@ class EvalConfig(Section):
 
     @field_validator("spacing", mode="before")
     @classmethod
-    def _square(cls, spacing: Any) -> Any:
+    def _square(cls, spacing: object) -> object:
         return (spacing, spacing) if isinstance(spacing, int | float) else spacing
 
     @field_validator("lesion_sizes")
@@ -152,7 +152,7 @@ class EvalConfig(Section):
         return sizes
 
 
-def _as_code(value: Any) -> Any:
+def _as_code(value: object) -> object:
     """A coded concept as `scheme:value:meaning`, from a table of these too."""
     if isinstance(value, dict):
         keys = ("scheme", "value", "meaning")
@@ -296,7 +296,7 @@ class Experiment(Section):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _with_options(cls, model: Any, info: ValidationInfo) -> Any:
+    def _with_options(cls, model: object, info: ValidationInfo) -> object:
         """As the class that the context gives for it, else as that of the network it names."""
         if not isinstance(model, Mapping):
             return model

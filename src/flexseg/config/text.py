@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flexseg.config.base import PathRole
 from flexseg.config.load import LoadedConfig, load
@@ -34,14 +33,14 @@ class Choice:
 
     section: str
     key: str
-    value: Any
+    value: object
     reason: str = ""
 
 
 def config_text(
     head: Sequence[str],
     choices: Sequence[Choice],
-    classes: Sequence[Mapping[str, Any]],
+    classes: Sequence[Mapping[str, object]],
     folder: Path,
 ) -> str:
     """The text of a new config, with the reason for each value above it.
@@ -60,7 +59,7 @@ def config_text(
         keys = list(type(getattr(Experiment(), section)).model_fields)
         known = [key for key in keys if key in sections.get(section, {})]
         own = {key: sections[section][key] for key in (*known, *sections.get(section, {}))}
-        tables = [key for key, choice in own.items() if isinstance(choice.value, dict)]
+        tables = {key: c.value for key, c in own.items() if isinstance(c.value, dict)}
         plain = [choice for key, choice in own.items() if key not in tables]
         if plain:
             lines += ["", f"[{section}]"]
@@ -71,11 +70,9 @@ def config_text(
             if choice.reason:
                 lines += _comment(choice.reason)
             lines.append(f"{choice.key} = {toml_value(value)}")
-        for key in tables:
+        for key, table in tables.items():
             lines += ["", *_comment(own[key].reason), f"[{section}.{key}]"]
-            lines += [
-                f"{toml_key(name)} = {toml_value(value)}" for name, value in own[key].value.items()
-            ]
+            lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in table.items()]
         if section == "mask":
             for one in classes:
                 lines += ["", "[[mask.classes]]"]
@@ -188,11 +185,11 @@ def _section(
     return ["", f"[{section}]", *plain, *tables] if plain else tables
 
 
-def _role(metadata: Sequence[Any]) -> PathRole | None:
+def _role(metadata: Sequence[object]) -> PathRole | None:
     return next((entry for entry in metadata if isinstance(entry, PathRole)), None)
 
 
-def _spec(spec: Any) -> Any:
+def _spec(spec: object) -> object:
     return spec.model_dump(exclude_unset=True) if isinstance(spec, ValueRange) else spec
 
 
@@ -212,7 +209,7 @@ def toml_key(name: str) -> str:
     return name if set(name) <= _BARE else json.dumps(name, ensure_ascii=False)
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     """A value as TOML.
 
     Raises

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flexseg.config.findings import Severity
 from flexseg.config.legacy import RawConfig, family_of, network_of
 from flexseg.config.legacy_keys import (
@@ -63,8 +61,8 @@ def to_canonical(raw: RawConfig) -> None:
     _translate_pool(raw)
     patience = raw.values.get(("train", "patience"), 10)
     reducer_patience = ("train", "reducer_patience")
-    has_default = family == "single-class" and isinstance(patience, int)
-    if has_default and reducer_patience not in raw.values:
+    has_default = family == "single-class" and reducer_patience not in raw.values
+    if has_default and isinstance(patience, int):
         raw.values[reducer_patience] = max(1, patience // 2)
         raw.sources[reducer_patience] = "default of the originals: patience / 2"
 
@@ -165,17 +163,17 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
             f"The class ids {list(rgb_map.values())} are used as written; the originals take "
             "the position of a colour in the map instead.",
         )
-    classes: dict[int, dict[str, Any]] = {}
+    of_class: dict[int, list[object]] = {}
     for color, class_id in rgb_map.items():
-        if class_id in classes:
-            classes[class_id]["more_colors"].append(color)
-        else:
-            classes[class_id] = {"id": class_id, "color": color, "more_colors": []}
-    raw.values["mask", "classes"] = list(classes.values())
+        of_class.setdefault(class_id, []).append(color)
+    raw.values["mask", "classes"] = [
+        {"id": class_id, "color": first, "more_colors": more}
+        for class_id, (first, *more) in of_class.items()
+    ]
     raw.sources["mask", "classes"] = f"{source} as [mask] rgb_map"
 
 
-def _is_color(value: Any) -> bool:
+def _is_color(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) == 3
 
 
@@ -193,8 +191,9 @@ def _translate_masks(raw: RawConfig) -> None:
                     f"{raw.sources.pop(key)}, [mask] {key[1]}",
                     "Without effect: only `binarize = True` switches it on.",
                 )
-    if isinstance(raw.values.get(algorithm), str):
-        name = raw.values[algorithm].removeprefix("cv2.").removeprefix("THRESH_").lower()
+    given = raw.values.get(algorithm)
+    if isinstance(given, str):
+        name = given.removeprefix("cv2.").removeprefix("THRESH_").lower()
         raw.values[algorithm] = name if name in ("otsu", "triangle") else None
         if name not in ("otsu", "triangle", "binary", "trunc", "tozero"):
             raw.warn(

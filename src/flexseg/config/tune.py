@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BeforeValidator,
@@ -39,21 +39,21 @@ class ValueRange(Section):
         return f"{self.low:g} to {self.high:g}{more}"
 
 
-def _kind(spec: Any) -> str:
+def _kind(spec: object) -> str:
     return "values" if isinstance(spec, list | tuple) else "range"
 
 
-def _described(spec: Any) -> Any:
+def _described(spec: object) -> object:
     if not isinstance(spec, list | tuple | dict | ValueRange):
         raise ValueError("write a list of values, or { low = ..., high = ... }")
     return spec
 
 
-def _flat(space: Any) -> Any:
+def _flat(space: object) -> object:
     """`model.depth = [3, 4]` without quotes is a table in a table to TOML."""
     if not isinstance(space, dict):
         return space
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, spec in space.items():
         if "." not in str(name) and isinstance(spec, dict):
             flat |= {f"{name}.{key}": value for key, value in spec.items()}
@@ -63,7 +63,8 @@ def _flat(space: Any) -> Any:
 
 
 Values = Annotated[
-    Annotated[ValueRange, Tag("range")] | Annotated[list[Any], Field(min_length=2), Tag("values")],
+    Annotated[ValueRange, Tag("range")]
+    | Annotated[list[object], Field(min_length=2), Tag("values")],
     Discriminator(_kind),
     BeforeValidator(_described),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class Intensity:
             return f"mean of each volume -{self.high:g} to +{self.high:g} standard deviations"
         return {"full": "each volume's full range", "none": "as stored"}[self.kind]
 
-    def limits(self, array: NDArray, lowest: Any = None) -> tuple[float, float]:
+    def limits(self, array: NDArray, lowest: np.number | None = None) -> tuple[float, float]:
         """The values that become black and white.
 
         Percentiles and z-scores leave zeros out where nothing is below them: the air around a
@@ -172,7 +172,7 @@ class GreyValues:
     intensity: Intensity | None
     bits: int
     limits: tuple[float, float]
-    lowest: Any
+    lowest: np.number | None
     where: str
 
     @classmethod
@@ -212,7 +212,7 @@ class GreyValues:
         return self.intensity.apply(pixels, self.limits, self.bits, self.where)
 
 
-def lowest_finite(array: NDArray, where: str, *, quiet: bool = False) -> Any:
+def lowest_finite(array: NDArray, where: str, *, quiet: bool = False) -> np.number | None:
     """The lowest finite value, with a warning, where others are NaN or infinite; else None.
 
     Raises
@@ -237,7 +237,7 @@ def lowest_finite(array: NDArray, where: str, *, quiet: bool = False) -> Any:
     return min(found)
 
 
-def _finite(values: NDArray, lowest: Any) -> NDArray:
+def _finite(values: NDArray, lowest: np.number | None) -> NDArray:
     return values if lowest is None else np.where(np.isfinite(values), values, lowest)
 
 

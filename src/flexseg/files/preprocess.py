@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from flexseg.config.infer import VolumeConfig
 from flexseg.config.model import ModelConfig
@@ -96,7 +97,7 @@ class Preprocessing:
             volume.neighbours,
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, JsonValue]:
         """Plain JSON types, see `from_dict`."""
         return asdict(self)
 

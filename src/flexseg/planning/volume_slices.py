@@ -86,8 +86,9 @@ def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutS
                 f"The {name} volumes have no slices.", "Give other volumes.", str(pairs.images)
             )
     split_file = derived.output / "split.json"
-    ids = {"train": [s.name for s in train], "valid": [s.name for s in valid]}
-    write_json(split_file, {**plan.volumes, **ids})
+    slices_of = {"train": [s.name for s in train], "valid": [s.name for s in valid]}
+    content = {name: slices_of.get(name, volumes) for name, volumes in plan.volumes.items()}
+    write_json(split_file, content)
     shares = [
         sum(c.id in s.classes for s in train) / len(train) for c in plan.data.labels.foreground
     ]

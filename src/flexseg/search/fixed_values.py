@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.schema import Experiment
@@ -23,7 +22,7 @@ _FREE = {
 }  # fmt: skip
 
 
-def fixed_values(experiment: Experiment, splits: Splits) -> dict[str, Any]:
+def fixed_values(experiment: Experiment, splits: Splits) -> dict[str, object]:
     """Name -> value in plain JSON: the keys that scores depend on, and a hash of the cases."""
     from flexseg.runs.manifest import data_fingerprint
 
@@ -37,5 +36,5 @@ def fixed_values(experiment: Experiment, splits: Splits) -> dict[str, Any]:
     for name in ("train", "valid"):
         values[f"{name} cases"] = data_fingerprint(splits.need(name))
     # Through JSON and back, as a stored one went: tuples become lists.
-    plain: dict[str, Any] = json.loads(json.dumps(values))
+    plain: dict[str, object] = json.loads(json.dumps(values))
     return plain

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.config.durations import format_duration
-from flexseg.config.load import LoadedConfig, load
+from flexseg.config.load import load
 from flexseg.config.text import differences, write_config
 from flexseg.errors import ConfigError, TrainingError
 from flexseg.outputs import write_csv
@@ -65,8 +65,13 @@ def keep_small(folder: Path, ended: Sequence[TrialRecord], best: TrialRecord | N
                 file.unlink(missing_ok=True)
 
 
-def write_results(found: Found, loaded: LoadedConfig, overrides: Sequence[str]) -> None:
-    """Write `trials.csv`, and `best.toml` once a trial is finished."""
+def write_results(found: Found, config: Path, overrides: Sequence[str]) -> None:
+    """Write `trials.csv`, and `best.toml` once a trial is finished.
+
+    Parameters
+    ----------
+    config : the file that the search varies, read with `overrides`.
+    """
     names = [p.name for p in found.parameters]
     rows = [
         (
@@ -83,15 +88,13 @@ def write_results(found: Found, loaded: LoadedConfig, overrides: Sequence[str]) 
     header = ("trial", "state", found.metric, "minutes", "epochs", *names, "reason")
     write_csv(found.table, header, rows)
     if found.best is not None:
-        _write_best(found, found.best, loaded, overrides)
+        _write_best(found, found.best, config, overrides)
 
 
-def _write_best(
-    found: Found, best: TrialRecord, loaded: LoadedConfig, overrides: Sequence[str]
-) -> None:
+def _write_best(found: Found, best: TrialRecord, config: Path, overrides: Sequence[str]) -> None:
     values = [override(name, value) for name, value in best.values.items()]
     run_dir = f"train.run_dir={found.folder / BEST_RUN}"
-    tuned = load(loaded.path, [*overrides, *values, run_dir], run_code=True)
+    tuned = load(config, [*overrides, *values, run_dir], run_code=True)
     comments = {p.name: _comment(p.start, best.values[p.name]) for p in found.parameters}
     for name, share in found.importance.items():
         comments[name] += f"; {share:.0%} of the differences between trials"
@@ -100,10 +103,9 @@ def _write_best(
         f"The best of {ended} trials of {format_duration(60 * found.minutes)} by `flexseg tune`, "
         f"trial {best.number}: {found.metric} {best.score:.4f}"
         + (f" (as it was: {found.start.score:.4f})." if found.start else "."),
-        f"From {loaded.path.name}. Paths of inputs are relative to this file; results go to "
-        "run_dir.",
+        f"From {config.name}. Paths of inputs are relative to this file; results go to run_dir.",
     ]
-    if ":" in loaded.experiment.model.model:
+    if ":" in tuned.experiment.model.model:
         head.append("The module of the network must lie beside this file, or be installed.")
     try:
         unsaid = write_config(found.config, tuned, head=head, comments=comments)

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flexseg.config.durations import format_duration
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.outputs import make_folder, set_aside
-from flexseg.search import trials as one
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.outcome import (
     Found,
@@ -42,9 +41,13 @@ from flexseg.search.study import (
     records,
     require_optuna,
 )
-from flexseg.search.trials import Job, work_alone
+from flexseg.search.trials import Failure, Train, TrialJob, train_trial, work_alone
 
 if TYPE_CHECKING:
+    from multiprocessing.context import SpawnContext, SpawnProcess
+    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.synchronize import Event
+
     from optuna import Study
 
 logger = logging.getLogger(__name__)
@@ -74,7 +77,7 @@ class Search:
     seconds : for this command, all included.
     processes : trials at a time, each with its share of the processors.
     say : shows a line.
-    train : trains one trial; by default `trials.train`.
+    train : trains one trial; by default `train_trial`.
     started : `time.time()` of when `seconds` begin; without it now.
 
     Raises
@@ -91,7 +94,7 @@ class Search:
         backend: str,
         processes: int = 1,
         say: Callable[[str], None] = logger.info,
-        train: one.Train | None = None,
+        train: Train | None = None,
         started: float | None = None,
     ) -> None:
         self.deadline = (time.time() if started is None else started) + seconds
@@ -102,9 +105,10 @@ class Search:
         self.backend = backend
         self.processes = processes
         self.say = say
-        self.train = train or one.train
+        self.train = train or train_trial
         self.folder = loaded.experiment.train.run_dir / FOLDER_NAME
-        self.metric, self.maximize = metric_of(loaded.experiment)
+        e = loaded.experiment
+        self.metric, self.maximize = metric_of(e.tune.metric, e.model.metrics)
         self.parameters = parameters_of(loaded, overrides, self.metric)
         self._known: set[int] = set()
         self._deaths = 0
@@ -139,7 +143,7 @@ class Search:
                 self._watch(study, self._job(minutes), on_time)
             finally:
                 found = self._found(study, minutes)
-                write_results(found, self.loaded, self.overrides)
+                write_results(found, self.loaded.path, self.overrides)
         if not found.trials:
             raise ConfigError(
                 "The time sufficed for no trial.",
@@ -227,13 +231,13 @@ class Search:
             values = {p.name: p.stored(p.start) for p in self.parameters}
             study.enqueue_trial(values, user_attrs={"start": True})
 
-    def _job(self, minutes: float) -> Job:
+    def _job(self, minutes: float) -> TrialJob:
         tune = self.loaded.experiment.tune
-        return Job(
+        return TrialJob(
             config=self.loaded.path,
             overrides=self.overrides,
             folder=self.folder,
-            backend=self.backend if self.train is one.train else None,
+            backend=self.backend if self.train is train_trial else None,
             parameters=self.parameters,
             metric=self.metric,
             maximize=self.maximize,
@@ -246,7 +250,9 @@ class Search:
             processes=self.processes,
         )
 
-    def _watch(self, study: Study, job: Job, on_time: Callable[[float, int], None] | None) -> None:
+    def _watch(
+        self, study: Study, job: TrialJob, on_time: Callable[[float, int], None] | None
+    ) -> None:
         """Run the processes, start a dead one again, and tell of each trial that is done."""
         context = multiprocessing.get_context("spawn")
         stop, failures = context.Event(), context.SimpleQueue()
@@ -280,7 +286,9 @@ class Search:
         finally:
             self._stop(study, list(workers.values()), stop, patience)
 
-    def _stop(self, study: Study, workers: list[Any], stop: Any, patience: float) -> None:
+    def _stop(
+        self, study: Study, workers: list[SpawnProcess], stop: Event, patience: float
+    ) -> None:
         stop.set()
         until = time.monotonic() + patience
         for worker in workers:
@@ -341,8 +349,14 @@ class Search:
 
 
 def _start(
-    context: Any, job: Job, number: int, *, stop: Any, failures: Any, train: one.Train
-) -> Any:
+    context: SpawnContext,
+    job: TrialJob,
+    number: int,
+    *,
+    stop: Event,
+    failures: SimpleQueue[Failure],
+    train: Train,
+) -> SpawnProcess:
     worker = context.Process(target=work_alone, args=(job, number, stop, failures, train))
     worker.start()
     return worker

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flexseg.config.augmentation import AUGMENTOR_SECTIONS
+from flexseg.config.augmentation import AUGMENTOR_SECTIONS, AugmentationConfig
 from flexseg.config.base import PathRole
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.model import ModelConfig
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 logger = logging.getLogger(__name__)
+
+# What a key may be: a range, or values in plain JSON types.
+Values = ValueRange | list[object]
+Space = Mapping[str, Values]
 
 WHERE = "[tune] space"
 # A value drawn from a range is a number that a person could have written.
@@ -65,8 +69,8 @@ class Parameter:
     """
 
     name: str
-    start: Any
-    values: tuple[Any, ...] = ()
+    start: object
+    values: tuple[object, ...] = ()
     low: float = 0
     high: float = 0
     log: bool = False
@@ -101,7 +105,7 @@ class Parameter:
             return IntDistribution(low, high, log=self.log, step=step)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
-    def value(self, drawn: Any) -> Any:
+    def value(self, drawn: float | str) -> object:
         """The value that Optuna's one stands for."""
         if self.values:
             return ast.literal_eval(str(drawn))
@@ -109,7 +113,7 @@ class Parameter:
             return int(drawn)
         return min(max(float(f"{drawn:.{_DIGITS}g}"), self.low), self.high)
 
-    def stored(self, value: Any) -> Any:
+    def stored(self, value: object) -> object:
         """What Optuna knows a value as."""
         return repr(value) if self.values else value
 
@@ -120,7 +124,7 @@ class Parameter:
         return f"{self.low:g} to {self.high:g}{step}"
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A value for people: numbers short, text bare."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
@@ -131,7 +135,7 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def override(name: str, value: Any) -> str:
+def override(name: str, value: object) -> str:
     """The text by which `config.load.load` sets a value."""
     return f"{name}={value!r}"
 
@@ -153,10 +157,10 @@ def parameters_of(
     ------
     ConfigError : an unknown key, one that cannot be tuned, or a value that the config refuses.
     """
-    experiment = loaded.experiment
-    space: Mapping[str, Any] = experiment.tune.space or default_space(experiment, metric)
+    e = loaded.experiment
+    space: Space = e.tune.space or default_space(e.model, e.augmentation, metric)
     for name in space:
-        _check_name(name, experiment, space)
+        _check_name(name, e.model, e.augmentation, space)
     if metric == "val_loss":
         for name in ("model.loss", "train.batch_size"):
             if name in space:
@@ -172,37 +176,43 @@ def parameters_of(
 
 
 def _reading(
-    name: str, loaded: LoadedConfig, overrides: Sequence[str], space: Mapping[str, Any]
-) -> tuple[_Reader, Experiment]:
-    """What reads the values of a key, and the config that holds the first of them.
+    name: str, loaded: LoadedConfig, overrides: Sequence[str], space: Space
+) -> tuple[object, _Reader]:
+    """The value of a key in the config, and what reads other ones.
 
     An option that the config's network does not have is read with one in the space that has it.
     """
     section, _, key = name.partition(".")
     if section != "model" or key in type(loaded.experiment.model).model_fields:
-        return _Reader(loaded.path, tuple(overrides)), loaded.experiment
+        return _plain(loaded.experiment, name), _Reader(loaded.path, tuple(overrides))
     with_network = (*overrides, override("model.model", _reader(key, space)))
-    return _Reader(loaded.path, with_network), load(loaded.path, with_network).experiment
+    started = load(loaded.path, with_network).experiment
+    return _plain(started, name), _Reader(loaded.path, with_network)
 
 
-def metric_of(experiment: Experiment) -> tuple[str, bool]:
+def metric_of(chosen: str, metrics: Sequence[str]) -> tuple[str, bool]:
     """The score of the trials as Keras names it, and whether higher is better.
+
+    Parameters
+    ----------
+    chosen : `[tune] metric`.
+    metrics : those of the training, `[model] metrics`.
 
     Raises
     ------
-    ConfigError : `[tune] metric` is none of those that the training computes.
+    ConfigError : `chosen` is none of those that the training computes.
     """
     from flexseg.losses import LOSSES, METRICS
 
-    names = [f"val_{name}" for name in experiment.model.metrics]
-    wanted = experiment.tune.metric
+    names = [f"val_{name}" for name in metrics]
+    wanted = chosen
     if wanted == "auto":
         wanted = (*names, "val_loss")[0]
     if wanted not in (*names, "val_loss"):
         wanted = f"val_{wanted}"
     if wanted not in (*names, "val_loss"):
         raise ConfigError(
-            f"{experiment.tune.metric!r} is not computed on the validation set.",
+            f"{chosen!r} is not computed on the validation set.",
             f"Choose one of {', '.join((*names, 'val_loss'))}, or add it to [model] metrics.",
             "[tune] metric",
         )
@@ -210,48 +220,47 @@ def metric_of(experiment: Experiment) -> tuple[str, bool]:
     return wanted, name in METRICS and METRICS.canonical(name) not in LOSSES
 
 
-def default_space(experiment: Experiment, metric: str) -> dict[str, Any]:
+def default_space(model: ModelConfig, augmentation: AugmentationConfig, metric: str) -> Space:
     """What is worth a search for most networks: few keys, since trials are few."""
-    model, augmentation = experiment.model, experiment.augmentation
     rate = model.learning_rate
-    space: dict[str, Any] = {
+    space: dict[str, Values] = {
         "model.learning_rate": ValueRange(low=rate / 10, high=rate * 10, log=True)
     }
     if metric != "val_loss":
-        entropy = "binary_crossentropy" if experiment.is_binary else "categorical_crossentropy"
+        entropy = "binary_crossentropy" if model.num_classes == 1 else "categorical_crossentropy"
         space["model.loss"] = ["dice_ce_loss", "tversky_loss", entropy]
     options = _options(model)
-    if "base_filters" in options:
-        width = options["base_filters"]
+    if isinstance(width := options.get("base_filters"), int):
         space["model.base_filters"] = [max(1, width // 2), width, 2 * width]
     if "dropout_rate" in options:
         space["model.dropout_rate"] = ValueRange(low=0.0, high=0.1)
     if augmentation.enabled:
         for key in ("rotation", "scaling", "gamma"):
             space[f"augmentation.{key}"] = ValueRange(low=0.0, high=0.6)
-    elif not experiment.model.generator:
+    elif not model.generator:
         space["augmentation.enabled"] = [False, True]
     return space
 
 
-def _options(model: ModelConfig) -> dict[str, Any]:
+def _options(model: ModelConfig) -> dict[str, object]:
     """The options that a network is known to read, with their values."""
     if ":" in model.model and type(model) is NETWORKS.section_of("UNet"):
         return {}  # a network of the user's that does not say which keys it reads
     return model.model_dump(mode="json", include=set(model.option_names()))
 
 
-def _fields(experiment: Experiment, section: str) -> dict[str, FieldInfo]:
+def _fields(model: ModelConfig, section: str) -> dict[str, FieldInfo]:
     """The keys of a section; of [model] those of all networks, which may be tried in turn."""
-    networks = [NETWORKS.get(name) for name in NETWORKS] if section == "model" else []
-    kinds = (*networks, type(getattr(experiment, section)))
+    if section != "model":
+        return type(getattr(Experiment(), section)).model_fields
+    kinds = (*(NETWORKS.get(name) for name in NETWORKS), type(model))
     return {key: field for kind in kinds for key, field in kind.model_fields.items()}
 
 
-def _keys(experiment: Experiment) -> Iterator[str]:
+def _keys(model: ModelConfig) -> Iterator[str]:
     """All that can be tuned."""
     for section in Experiment.model_fields:
-        for key, info in _fields(experiment, section).items():
+        for key, info in _fields(model, section).items():
             if any(isinstance(extra, PathRole) for extra in info.metadata):
                 continue
             name = f"{section}.{key}"
@@ -265,11 +274,13 @@ def _keys(experiment: Experiment) -> Iterator[str]:
                 yield name
 
 
-def _check_name(name: str, experiment: Experiment, space: Mapping[str, Any]) -> None:
+def _check_name(
+    name: str, model: ModelConfig, augmentation: AugmentationConfig, space: Space
+) -> None:
     section, _, key = name.partition(".")
-    known = list(_keys(experiment))
+    known = list(_keys(model))
     if name not in known:
-        exists = section in Experiment.model_fields and key in _fields(experiment, section)
+        exists = section in Experiment.model_fields and key in _fields(model, section)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         if not exists:
             raise ConfigError(
@@ -284,15 +295,14 @@ def _check_name(name: str, experiment: Experiment, space: Mapping[str, Any]) -> 
             "training depends on, can be tuned.",
             WHERE,
         )
-    if vain := _without_effect(section, key, experiment, space):
+    if vain := _without_effect(section, key, model, augmentation, space):
         raise ConfigError(f"{name} has no effect here: {vain}.", "Leave it out.", WHERE)
 
 
 def _without_effect(
-    section: str, key: str, experiment: Experiment, space: Mapping[str, Any]
+    section: str, key: str, model: ModelConfig, augmentation: AugmentationConfig, space: Space
 ) -> str | None:
     """Why a search over a key would be in vain."""
-    model, augmentation = experiment.model, experiment.augmentation
     may_be_enabled = augmentation.enabled or "augmentation.enabled" in space
     if section == "model" and key not in type(model).model_fields:
         if "model.model" not in space:
@@ -308,10 +318,10 @@ def _without_effect(
     return None
 
 
-def _reader(key: str, space: Mapping[str, Any]) -> str | None:
+def _reader(key: str, space: Space) -> str | None:
     """The first of the networks in a space that has an option of this name."""
-    listed = space.get("model.model", ())
-    names = listed if not isinstance(listed, ValueRange) else ()
+    listed = space.get("model.model", [])
+    names = [] if isinstance(listed, ValueRange) else map(str, listed)
     return next((name for name in names if key in NETWORKS.section_of(name).model_fields), None)
 
 
@@ -322,7 +332,7 @@ class _Reader:
     path: Path
     overrides: tuple[str, ...]
 
-    def plain(self, name: str, value: Any) -> Any:
+    def plain(self, name: str, value: object) -> object:
         """The value as the config understands it.
 
         Raises
@@ -343,15 +353,14 @@ class _Reader:
         return _plain(experiment, name)
 
 
-def _plain(experiment: Experiment, name: str) -> Any:
+def _plain(experiment: Experiment, name: str) -> object:
     section, _, key = name.partition(".")
     return getattr(experiment, section).model_dump(mode="json", include={key})[key]
 
 
-def _parameter(name: str, spec: Any, reader: _Reader, experiment: Experiment) -> Parameter:
-    start = _plain(experiment, name)
+def _parameter(name: str, spec: Values, start: object, reader: _Reader) -> Parameter:
     if not isinstance(spec, ValueRange):
-        values: list[Any] = []
+        values: list[object] = []
         for value in (reader.plain(name, v) for v in spec):
             if repr(value) not in map(repr, values):
                 values.append(value)

@@ -62,11 +62,11 @@ class TrialRecord:
     score: float | None
     seconds: float
     epochs: int
-    values: dict[str, Any]
+    values: dict[str, object]
     reason: str = ""
     is_start: bool = False
     worker: int = 0
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, object] = field(default_factory=dict)
 
 
 def require_optuna() -> None:
@@ -185,7 +185,7 @@ def open_study(
         ) from error
 
 
-def note(trial: Trial, **attributes: Any) -> None:
+def note(trial: Trial, **attributes: object) -> None:
     """Write what happened to a trial."""
     for name, value in attributes.items():
         trial.set_user_attr(name, value)

@@ -21,7 +21,7 @@ class Flag(Protocol):
         """Whether all shall stop."""
 
 
-class Report:
+class TrialReport:
     """Hears how a trial does, epoch by epoch, and says when it shall stop.
 
     The score is that of the epoch with the lowest val_loss, whose weights a training keeps.

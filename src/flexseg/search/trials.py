@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
@@ -33,9 +33,11 @@ from flexseg.search.study import (
     tell,
     try_again,
 )
-from flexseg.search.trial_report import Flag, Report
+from flexseg.search.trial_report import Flag, TrialReport
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     from optuna import Study
     from optuna.trial import Trial
 
@@ -49,7 +51,7 @@ _OVERHEAD = 0.03
 
 
 @dataclass(frozen=True)
-class Job:
+class TrialJob:
     """What each process of a search must know.
 
     Attributes
@@ -92,7 +94,7 @@ class Job:
         """Where a trial's run is."""
         return self.folder / f"trial_{number}"
 
-    def load(self, values: Mapping[str, Any], folder: Path, minutes: float) -> LoadedConfig:
+    def load(self, values: Mapping[str, object], folder: Path, minutes: float) -> LoadedConfig:
         """The config of a trial: all its files in a folder, as few as possible."""
         return load(
             self.config,
@@ -127,10 +129,12 @@ class Job:
         return len(tried) >= math.prod(p.count for p in self.parameters)
 
 
-Train = Callable[[LoadedConfig, Report], None]
+# Problem, fix and place of an error.
+Failure = tuple[str, str, str | None]
+Train = Callable[[LoadedConfig, TrialReport], None]
 
 
-def train(loaded: LoadedConfig, report: Report) -> None:
+def train_trial(loaded: LoadedConfig, report: TrialReport) -> None:
     """Train one trial; what it prints is in `training.log` of its folder.
 
     Raises
@@ -148,18 +152,18 @@ def train(loaded: LoadedConfig, report: Report) -> None:
         console = Console(file=file, width=200)
         handler = logging.StreamHandler(file)
         log = logging.getLogger("flexseg")
-        kept, log.handlers[:] = log.handlers[:], [handler]
+        before, log.handlers[:] = log.handlers[:], [handler]
         try:
             training = Training(loaded, console, started=report.started)
             training.callbacks.append(EpochReport(report))
             training.run()
         finally:
-            log.handlers[:] = kept
+            log.handlers[:] = before
             keras.utils.clear_session()  # the graphs of all trials would stay otherwise
             release()
 
 
-def work(job: Job, worker: int, stop: Flag, train: Train) -> None:
+def work(job: TrialJob, worker: int, stop: Flag, train: Train) -> None:
     """Run trials until the time is over, enough are done, or it is asked to stop.
 
     Parameters
@@ -189,7 +193,7 @@ def work(job: Job, worker: int, stop: Flag, train: Train) -> None:
             break
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def _text(values: Mapping[str, object]) -> str:
     return json.dumps(values, sort_keys=True)
 
 
@@ -198,10 +202,15 @@ def _decided(trial: TrialRecord) -> bool:
 
 
 def _try(
-    job: Job, study: Study, trial: Trial, values: Mapping[str, Any], stop: Flag, train: Train
+    job: TrialJob,
+    study: Study,
+    trial: Trial,
+    values: Mapping[str, object],
+    stop: Flag,
+    train: Train,
 ) -> bool:
     """Train one trial and note how it went; False: there is no point in another one."""
-    report = Report(trial, job.metric, 60 * job.minutes, stop)
+    report = TrialReport(trial, job.metric, 60 * job.minutes, stop)
     state, reason = State.FINISHED, ""
     try:
         folder = make_folder(job.trial_folder(trial.number))
@@ -241,7 +250,9 @@ def _finish(study: Study, trial: Trial, state: State, score: float | None, reaso
         try_again(study, next(t for t in records(study) if t.number == trial.number))
 
 
-def work_alone(job: Job, worker: int, stop: Any, failures: Any, train: Train) -> None:
+def work_alone(
+    job: TrialJob, worker: int, stop: Flag, failures: SimpleQueue[Failure], train: Train
+) -> None:
     """`work` as a process of its own.
 
     Parameters

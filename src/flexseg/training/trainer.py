@@ -378,7 +378,7 @@ class Training:
                     break
                 batches.set_epoch(progress.epoch, progress.batch)
                 model.fit(
-                    batches.feed(),
+                    batches.for_fit(),
                     validation_data=validation,
                     initial_epoch=progress.epoch,
                     epochs=last,

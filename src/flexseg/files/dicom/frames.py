@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.dicom.stack import stack
 from flexseg.files.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    # The functional groups of one frame, and those of all, if there are any.
+    Groups = tuple[Dataset, Dataset | None]
 
 
 def read_frames(path: Path) -> Volume:
@@ -40,7 +46,7 @@ def read_frames(path: Path) -> Volume:
 
 
 def frame_places(
-    tags: Any, path: Path
+    tags: Dataset, path: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[float], float]:
     """Where the frames of a file lie, in the order that they are stored in.
 
@@ -81,7 +87,7 @@ def frame_places(
     return places, axes[0], pixel, thickness
 
 
-def _frames(tags: Any) -> list[tuple[Any, Any]]:
+def _frames(tags: Dataset) -> list[Groups]:
     """The functional groups of each frame: its own, and those of all frames."""
     shared = (tags.get("SharedFunctionalGroupsSequence") or [None])[0]
     return [(frame, shared) for frame in tags.get("PerFrameFunctionalGroupsSequence") or ()]
@@ -142,7 +148,7 @@ def _common(a: np.dtype, b: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if "f" in (a.kind, b.kind) else np.promote_types(a, b)
 
 
-def _tags(path: Path) -> Any:
+def _tags(path: Path) -> Dataset:
     """The tags of a file, without its pixels."""
     try:
         import pydicom
@@ -177,19 +183,19 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     )
 
 
-def _first(groups: Iterable[Any], name: str) -> Any:
+def _first(groups: Groups, name: str) -> Dataset | None:
     """A functional group: that of the frame itself, or that of all frames, or None."""
     return next((g[name][0] for g in groups if g is not None and g.get(name)), None)
 
 
-def _group(groups: Iterable[Any], name: str) -> Any:
+def _group(groups: Groups, name: str) -> Dataset:
     found = _first(groups, name)
     if found is None:
         raise LookupError(name)
     return found
 
 
-def _scaled(pixels: NDArray, tags: Any) -> NDArray:
+def _scaled(pixels: NDArray, tags: Dataset | None) -> NDArray:
     """Pixels after the slope and intercept that the tags tell, if any."""
     slope, intercept = (
         float(1 if value is None else value)

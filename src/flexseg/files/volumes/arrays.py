@@ -8,8 +8,9 @@ HDF5 it stands in the attributes `spacing`, `origin` and `direction` of the data
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from flexseg.files.hdf5 import open_hdf5
 from flexseg.files.limits import DEFLATE_RATIO
 from flexseg.files.volumes.payload import check_volume_size, to_native, told_as_damage
 from flexseg.files.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    import h5py
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ def read_hdf5(path: Path, key: str) -> Volume:
         return _volume(node[()], path, geometry)
 
 
-def _check_links(file: Any, key: str, path: Path) -> None:
+def _check_links(file: h5py.Group, key: str, path: Path) -> None:
     """Refuse a name that leads into another file, or around in circles, before it is followed.
 
     Raises
@@ -90,7 +94,7 @@ def _check_links(file: Any, key: str, path: Path) -> None:
             group = group.get(name)
 
 
-def _check_stored(node: Any, path: Path) -> None:
+def _check_stored(node: h5py.Dataset, path: Path) -> None:
     """Judge the size of a dataset by the bytes that the file holds for it.
 
     Raises
@@ -112,7 +116,7 @@ def _elsewhere(path: Path) -> DataError:
     )
 
 
-def _no_dataset(file: Any, key: str, path: Path, is_group: bool) -> DataError:
+def _no_dataset(file: h5py.Group, key: str, path: Path, is_group: bool) -> DataError:
     import h5py
 
     found: list[str] = []
@@ -146,7 +150,7 @@ def write_hdf5(path: Path, volume: Volume, key: str) -> None:
             node.attrs[name] = getattr(volume, name)
 
 
-def _volume(array: NDArray, path: Path, geometry: dict[str, Any]) -> Volume:
+def _volume(array: NDArray, path: Path, geometry: Mapping[str, object]) -> Volume:
     _check(array.dtype, array.shape, path)
     if array.dtype == bool:
         array = array.view(np.uint8)
@@ -165,7 +169,7 @@ def _volume(array: NDArray, path: Path, geometry: dict[str, Any]) -> Volume:
     return Volume(array).with_affine(affine)
 
 
-def _affine(geometry: dict[str, Any]) -> NDArray[np.float64] | None:
+def _affine(geometry: Mapping[str, object]) -> NDArray[np.float64] | None:
     """[4, 4] of spacing, origin and direction; None if they are missing or make no sense."""
     try:
         spacing, origin, direction = (

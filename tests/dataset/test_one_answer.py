@@ -25,7 +25,7 @@ from flexseg.dataset.splits import SPLITS, SplitName, find_splits
 from flexseg.derive.folders import derive_folders
 from flexseg.derive.tiles import TileOptions, derive_tiles
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
-from flexseg.evaluation.trained_volumes import volume_cases
+from flexseg.evaluation.trained_volumes import volumes_of_split
 from flexseg.files.images import read_mask
 from flexseg.planning import plan as plan_module
 from flexseg.planning.auto import Auto
@@ -234,10 +234,12 @@ def by_crossval(folder: Path, work: Path, row: FolderOfData) -> Told:
 def by_evaluate(folder: Path, work: Path, row: FolderOfData) -> Told:
     """The cases that would be scored."""
     experiment = init(folder, work)
+    splits = find_splits(experiment, only=("test",))
     if row.volumes:
-        cases = volume_cases(experiment)
+        group = experiment.dataset.group
+        cases = volumes_of_split(experiment.volume, splits, "test", group)
     else:
-        cases = find_splits(experiment, only=("test",)).need("test")
+        cases = splits.need("test")
     return Told(parts={"test": frozenset(name_of(case.id) for case in cases)})
 
 

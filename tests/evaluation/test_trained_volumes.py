@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from flexseg.cli import main
 from flexseg.config.load import LoadedConfig, load
+from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.splits import find_splits
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation import trained_volumes
 from flexseg.evaluation.trained_images import evaluate
-from flexseg.evaluation.trained_volumes import evaluate_volumes, volume_cases
+from flexseg.evaluation.trained_volumes import evaluate_volumes, volumes_of_split
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
@@ -127,6 +129,14 @@ def _run(loaded: LoadedConfig, folder: Path) -> dict[str, Any]:
 
 def _truth(name: str) -> NDArray[np.bool_]:
     return _volume(name).array > 0
+
+
+def _volumes(loaded: LoadedConfig) -> tuple[Case, ...]:
+    e = loaded.experiment
+    split = e.model.evaluation
+    splits = find_splits(e, only=(split,))
+    splits.raise_errors()
+    return volumes_of_split(e.volume, splits, split, e.dataset.group)
 
 
 class TestScores:
@@ -247,23 +257,23 @@ class TestCases:
     def test_volumes_of_slices_and_of_the_split_file(self, tmp_path: Path) -> None:
         """d has slices, c has none: both are in the test split."""
         loaded = _project(tmp_path, cut="abd")
-        assert [case.id for case in volume_cases(loaded.experiment)] == ["c", "d"]
+        assert [case.id for case in _volumes(loaded)] == ["c", "d"]
 
     def test_the_validation_set(self, tmp_path: Path) -> None:
         loaded = load(_project(tmp_path).path, ["model.evaluation=valid"])
-        assert [case.id for case in volume_cases(loaded.experiment)] == ["b"]
+        assert [case.id for case in _volumes(loaded)] == ["b"]
 
     def test_slices_of_no_volume_are_refused(self, tmp_path: Path) -> None:
         loaded = load(_project(tmp_path).path, ["model.evaluation=valid"])
         (tmp_path / "images" / "b.mha").unlink()
         with pytest.raises(DataError, match="18 slices of the valid split are of no volume"):
-            volume_cases(loaded.experiment)
+            _volumes(loaded)
 
     def test_a_split_without_volumes_is_refused(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)
         (tmp_path / "split.json").write_text(json.dumps({"train": ["a"], "valid": ["b"]}))
         with pytest.raises(ConfigError, match="no volume for the test split"):
-            volume_cases(loaded.experiment)
+            _volumes(loaded)
 
     def test_one_folder_alone_is_no_config(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
+from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, Interrupted
-from flexseg.evaluation.trained_volumes import volume_cases
+from flexseg.evaluation.trained_volumes import volumes_of_split
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.planning import auto as auto_module
@@ -138,8 +139,11 @@ def test_volumes_without_a_test_are_scored_on_the_validation(
     dataset = _volumes(tmp_path / "data", {"train": ["a", "b"], "valid": ["c"], "test": test})
     plan = make_plan(dataset, tmp_path / "out", 60.0)
     e = plan.loaded.experiment
-    assert e.model.evaluation == ("test" if test else "valid")
-    assert {case.id for case in volume_cases(e)} == set(test or ["c"])
+    split = e.model.evaluation
+    assert split == ("test" if test else "valid")
+    assert {
+        case.id for case in volumes_of_split(e.volume, find_splits(e), split, e.dataset.group)
+    } == set(test or ["c"])
     assert e.infer.images_dir == dataset / "images"
     assert not e.infer.tta
     report = audit(load(plan.config, strict=True))

@@ -25,12 +25,15 @@ from flexseg.files.preprocess import Preprocessing
 if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
 
+# Of class ids [B, h, w] and probabilities [B, h, w, C] at the network's size.
+Figure = Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
+
 
 def evaluate_model(
     predictor: Predictor,
     cases: Sequence[Case],
     reader: CaseReader,
-    figures: Mapping[str, Callable[[NDArray[np.uint8], NDArray[np.float32]], float]],
+    figures: Mapping[str, Figure],
     on_case: Callable[[int, int], None] | None = None,
     *,
     measures: Measures | None = None,
@@ -40,8 +43,7 @@ def evaluate_model(
 
     Parameters
     ----------
-    figures : name -> function of (class ids [B, h, w], probabilities [B, h, w, C]) at the
-        network's size; averaged over batches as the originals report them.
+    figures : by name; averaged over batches as the original systems report them.
     on_case : called with (done, total).
     keep : called with each case and its predicted class ids [H, W], from several threads.
     """

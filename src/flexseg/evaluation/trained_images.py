@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig
+from flexseg.config.model import ModelConfig
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
-from flexseg.evaluation.case_scores import PREDICTIONS, write_evaluation, write_legacy_csv
-from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
+from flexseg.evaluation.case_scores import (
+    PREDICTIONS,
+    CaseScores,
+    write_evaluation,
+    write_legacy_csv,
+)
+from flexseg.evaluation.image_scores import Figure, evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes
 from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.outputs import make_folder, set_aside, whole_folder
 from flexseg.runs.seen import refuse_seen_cases
@@ -66,31 +75,53 @@ def evaluate(
             "good."
         )
     package = predictor.package
-    channels = package.labels.channels
-    loss = "loss" if package.labels.binary else e.model.loss
-    figures = {loss: partial(weighted_mean, get_loss(e.model.loss, channels))}
-    for name in e.model.metrics if package.labels.binary else e.model.metrics[:1]:
-        figures[name] = partial(weighted_mean, get_metric(name, channels))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+    figures = original_figures(e.model, package.labels)
+    measures = Measures.from_config(e.eval)
     make_folder(folder)
+    scores = score_predictions(predictor, cases, reader, folder, measures, figures, on_case)
+    make_folder(legacy_csv.parent)
+    write_legacy_csv(legacy_csv, scores.legacy)
+    return write_evaluation(scores, folder, e.eval.bootstrap)
+
+
+def original_figures(model: ModelConfig, labels: LabelMap) -> dict[str, Figure]:
+    """The figures that the original systems report, by name: loss and metrics of a training."""
+    loss = "loss" if labels.binary else model.loss
+    figures: dict[str, Figure] = {
+        loss: partial(weighted_mean, get_loss(model.loss, labels.channels))
+    }
+    for name in model.metrics if labels.binary else model.metrics[:1]:
+        figures[name] = partial(weighted_mean, get_metric(name, labels.channels))
+    return figures
+
+
+def score_predictions(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    reader: CaseReader,
+    folder: Path,
+    measures: Measures,
+    figures: Mapping[str, Figure],
+    on_case: Callable[[int, int], None] | None = None,
+) -> CaseScores:
+    """Predict and score cases, and keep the predicted masks in the folder `predictions/`.
+
+    Parameters
+    ----------
+    figures : see `evaluate_model`.
+    """
     with whole_folder(folder / PREDICTIONS) as predictions:
+        keep = prediction_writer(predictions, reader.labels)
         scores = evaluate_model(
-            predictor,
-            cases,
-            reader,
-            figures,
-            on_case,
-            measures=Measures.from_config(e.eval),
-            keep=prediction_writer(predictions, package.labels),
+            predictor, cases, reader, figures, on_case, measures=measures, keep=keep
         )
     scores.folders = {
         "images_dir": _folder_of(case.image for case in cases),
         "masks_dir": _folder_of(case.mask for case in cases),
         "predictions_dir": PREDICTIONS,
     }
-    make_folder(legacy_csv.parent)
-    write_legacy_csv(legacy_csv, scores.legacy)
-    return write_evaluation(scores, folder, e.eval.bootstrap)
+    return scores
 
 
 def _folder_of(files: Iterable[Path]) -> str | None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.splits import SplitName, Splits, find_splits
 from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
@@ -48,26 +48,29 @@ logger = logging.getLogger(__name__)
 OnVolume = Callable[[float, int], None]
 
 
-def volume_cases(experiment: Experiment) -> tuple[Case, ...]:
-    """The volumes of the split that `[model] evaluation` names, with their labels.
+def volumes_of_split(
+    config: VolumeConfig, splits: Splits, split: SplitName, group: str | None
+) -> tuple[Case, ...]:
+    """The volumes of a split, with their labels.
+
+    Parameters
+    ----------
+    splits : the slices of each split, and the volumes that a split file names.
+    group : regular expression for `Case.group`.
 
     Raises
     ------
     ConfigError : the config names no volumes, or none of them for the split.
     DataError : folders are missing, or slices of the split are of no volume.
     """
-    v, split = experiment.volume, experiment.model.evaluation
-    if v.images_dir is None or v.masks_dir is None:
+    if config.images_dir is None or config.masks_dir is None:
         raise ConfigError(
             "The config names no volumes.", "Set images_dir and masks_dir.", "[volume] images_dir"
         )
-    splits = find_splits(experiment, only=(split,))
-    splits.raise_errors()
-    splits.log()
-    known = find_pairs(v.images_dir, v.masks_dir).by_stem
-    several, pattern = len(v.axes) > 1, experiment.dataset.group
+    known = find_pairs(config.images_dir, config.masks_dir).by_stem
+    several = len(config.axes) > 1
     groups = {
-        stem: group_of_volume(stem, pattern, several_axes=several)
+        stem: group_of_volume(stem, group, several_axes=several)
         for stem in splits.volumes.get(split, ())
     }
     lost = []
@@ -82,7 +85,7 @@ def volume_cases(experiment: Experiment) -> tuple[Case, ...]:
             f"{len(lost)} slices of the {split} split are of no volume: {examples(lost)}.",
             "Slices are called <volume>_<number> or <volume>_<axis>_<number>, as `flexseg derive "
             "volumes` writes them; give the volumes that they were cut from.",
-            str(v.images_dir),
+            str(config.images_dir),
         )
     if not groups:
         raise ConfigError(
@@ -114,8 +117,11 @@ def evaluate_volumes(
         the model was trained on.
     """
     e = loaded.experiment
-    cases = volume_cases(e)
     model, split = model_file(loaded), e.model.evaluation
+    splits = find_splits(e, only=(split,))
+    splits.raise_errors()
+    splits.log()
+    cases = volumes_of_split(e.volume, splits, split, e.dataset.group)
     refuse_trained_names(cases, split, model, e.train.run_dir)
     seen = images_seen(model, split)
     predictor = make_predictor(loaded)

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 from pkgutil import iter_modules
+from textwrap import dedent
 
 import pytest
 from contract import ModelContract
 
-from flexseg.models import networks
+from flexseg.config.network_options import NETWORKS
+from flexseg.errors import ConfigError
+from flexseg.models import build_model, networks
 from flexseg.models.architecture import MODELS
 
 MODULES = sorted(module.name for module in iter_modules(networks.__path__))
 TESTS = Path(__file__).parent / "networks"
 
-TOY = """
-import keras
-
-from flexseg.config.model import ModelConfig
-from flexseg.models.architecture import register_model
-
-
-@register_model("ToyNet", paper="Nobody 2000, A toy")
-def build_toy(config: ModelConfig) -> keras.Model:
-    \"\"\"A network that does nothing.\"\"\"
-"""
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that is searched for networks as well; what it registers is forgotten."""
-    for name, entries in list(vars(MODELS).items()):
-        monkeypatch.setattr(MODELS, name, copy(entries))
+    for registry in (MODELS, NETWORKS):
+        for name, entries in list(vars(registry).items()):
+            monkeypatch.setattr(registry, name, copy(entries))
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     before = set(sys.modules)
     yield tmp_path
@@ -66,10 +59,16 @@ def test_every_module_registers_a_network_whose_test_checks_the_contract(
 
 
 def test_a_new_module_is_found(folder: Path) -> None:
-    (folder / "toy.py").write_text(TOY, encoding="utf-8")
-    assert "ToyNet" not in MODELS
+    """The example of the documentation."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
+    (code, _) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (folder / "tiny_net.py").write_text(dedent(code), encoding="utf-8")
+    assert "TinyNet" not in MODELS
     networks.register_all()
-    assert MODELS.get("toynet").summary == "A network that does nothing."
+    keys = {"image_width": 7, "image_height": 8, "num_classes": 3}
+    assert build_model("tinynet", width=4, **keys).output_shape == (None, 8, 7, 3)
+    with pytest.raises(ConfigError, match="TinyNet reads width"):
+        build_model("TinyNet", qwertz=4)
 
 
 def test_an_error_in_a_module_is_raised(folder: Path) -> None:

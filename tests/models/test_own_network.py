@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -219,3 +220,12 @@ class TestConfigFile:
         loaded = load(self.write(tmp_path, "own_evil:build", "width = 4"))
         assert loaded.experiment.model.model_dump()["width"] == 4
         assert "own_evil" not in sys.modules
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, module: Callable[[str], str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "own-network.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    model = build_model(f"{module(code)}:build", tmp_path, image_width=8, num_classes=3, width=4)
+    assert model.output_shape == (None, 512, 8, 3)
+    with pytest.raises(ConfigError, match="no key 'height'"):
+        build_model(f"{module(code)}:build", tmp_path, height=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,7 +157,11 @@ def load_config(
     if repaired:
         from flexseg.planning.repair import recorded
 
-        return recorded(loaded).loaded
+        loaded = recorded(loaded).loaded
+    if network:
+        from flexseg.runs.manifest import own_network_of_run
+
+        loaded = replace(loaded, trust=own_network_of_run(loaded))
     return loaded
 
 

@@ -39,7 +39,7 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     train = loaded.experiment.train
     backend.prepare(train.precision)
     file = file or train.model_dir / train.best_model_file
-    package = ModelPackage.load(file, loaded.experiment, loaded.path.parent)
+    package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
     # Codes are no part of the weights either, but a class keeps those that it was trained with.
     labels = LabelMap.from_experiment(loaded.experiment)
     package = replace(package, labels=package.labels.with_codes(labels))

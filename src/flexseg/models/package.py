@@ -108,14 +108,14 @@ class ModelPackage:
         ----------
         experiment : may be None for a package, which describes itself.
         search : see `build_model`.
-        trust : the `package.module:builder` that a package may import; without it that of the
+        trust : a `package.module:builder` that a package may import, besides that of the
             experiment.
 
         Raises
         ------
         DataError : the file cannot be read or is of another network.
         """
-        trust = trust or (experiment.model.model if experiment is not None else None)
+        trusted = {trust, experiment.model.model if experiment is not None else None}
         metadata = read_metadata(path)
         if metadata is None:
             if experiment is None:
@@ -126,7 +126,7 @@ class ModelPackage:
                 )
             package = cls.create(experiment, search)
         else:
-            package = cls._described(metadata, path, trust, search)
+            package = cls._described(metadata, path, trusted, search)
         load_weights(package.model, path)
         return replace(package, seen=read_seen(path))
 
@@ -135,7 +135,7 @@ class ModelPackage:
         cls,
         metadata: dict[str, Any],
         path: Path,
-        trust: str | None,
+        trusted: set[str | None],
         search: Path | None,
     ) -> ModelPackage:
         """A package with fresh weights, as a file describes it."""
@@ -151,7 +151,7 @@ class ModelPackage:
                 "Use that version, or train again.",
                 str(path),
             ) from None
-        _refuse_foreign_code(stored, trust, path)
+        _refuse_foreign_code(stored, trusted, path)
         config = with_options(stored, search)
         _refuse_other_sizes(config, path)
         return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
@@ -169,9 +169,9 @@ def read_seen(path: Path) -> SeenImages:
     return SeenImages.from_arrays(read_arrays(path))
 
 
-def _refuse_foreign_code(config: ModelConfig, trust: str | None, path: Path) -> None:
+def _refuse_foreign_code(config: ModelConfig, trusted: set[str | None], path: Path) -> None:
     """A weight file is data: it may not choose which module gets imported."""
-    if ":" in config.model and config.model != trust:
+    if ":" in config.model and config.model not in trusted:
         raise DataError(
             f"The file asks for the code {config.model!r}, which nobody has named.",
             f"If you trust that code, set [model] model = {config.model!r} in the config, or give "

@@ -332,6 +332,21 @@ class Manifest(BaseModel):
 _MANIFEST = TypeAdapter(Manifest)
 
 
+def own_network_of_run(loaded: LoadedConfig) -> str | None:
+    """The `package.module:builder` that a config was trained with, where `--set` named it.
+
+    None if there is no run of this config, its manifest is damaged, or it names another network.
+    """
+    try:
+        manifest = Manifest.find(loaded.experiment.train.run_dir)
+    except DataError:
+        return None
+    if manifest is None or _portable(manifest.config_file).name != loaded.path.name:
+        return None
+    name = manifest.config.get("model", {}).get("model")
+    return name if isinstance(name, str) and ":" in name else None
+
+
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 

@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,32 @@ class TestLoad:
         a = flexseg.Model.load(file, trust="api_own_network:build").predict(image)
         b = flexseg.Model.load(tmp_path / "run").predict(image)
         np.testing.assert_array_equal(a.labels, b.labels)
+
+    @pytest.mark.parametrize(
+        ("run", "images", "classes"),
+        [
+            (".", "three/test/images", ["background", "class 1", "class 2"]),
+            ("one_run", "one/all/images", ["background", "disc"]),
+            ("own_run", "one/all/images", ["background", "disc"]),
+            ("one_folds", "one/all/images", ["background", "disc"]),
+        ],
+    )
+    def test_runs_of_an_earlier_state(
+        self, tmp_path: Path, run: str, images: str, classes: list[str], monkeypatch: Any
+    ) -> None:
+        with zipfile.ZipFile(Path(__file__).parent / "old_runs" / "study.zip") as archive:
+            archive.extractall(tmp_path)
+        study = tmp_path / "study"
+        monkeypatch.setattr(sys, "path", [*sys.path])  # the module of an own network lies there
+        model = flexseg.Model.load(study / run)
+        assert [c.name for c in model.classes] == classes
+        masks = sorted((study / run / "evaluation" / "predictions").glob("*.png"))
+        assert len(masks) >= 3
+        found = model.predict(study / images / mask.name for mask in masks)
+        for mask, prediction in zip(masks, found, strict=True):
+            with Image.open(mask) as image:
+                # Another processor rounds otherwise.
+                assert (np.asarray(image) == prediction.labels).mean() > 0.99
 
     def test_what_is_no_model(self, tmp_path: Path) -> None:
         with pytest.raises(flexseg.DataError, match="no such file or folder"):

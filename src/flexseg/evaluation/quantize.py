@@ -83,18 +83,7 @@ def quantize(
     """
     e = loaded.experiment
     file = model_file(loaded)
-    choose("openvino")
-    if find_spec("nncf") is None:
-        raise ConfigError(
-            "NNCF, which quantises, is not installed.",
-            "Install it: pip install 'flexseg[openvino]'.",
-        )
-    if is_ensemble(file):
-        raise ConfigError(
-            "An ensemble has several networks.",
-            "Name one of its members as [train] best_model_file.",
-            "[train] best_model_file",
-        )
+    _refuse_unfit(file)
     splits = find_splits(e, only=("train", "valid"))
     splits.raise_errors()
     splits.log()
@@ -129,6 +118,22 @@ def quantize(
             }
             kept = quantization.keep(model, file, file_hash(file), evidence)
     return Quantized(comparison, seconds, agreement, folder, kept)
+
+
+def _refuse_unfit(file: Path) -> None:
+    """What quantises must be installed, and the model be one network."""
+    choose("openvino")
+    if find_spec("nncf") is None:
+        raise ConfigError(
+            "NNCF, which quantises, is not installed.",
+            "Install it: pip install 'flexseg[openvino]'.",
+        )
+    if is_ensemble(file):
+        raise ConfigError(
+            "An ensemble has several networks.",
+            "Name one of its members as [train] best_model_file.",
+            "[train] best_model_file",
+        )
 
 
 def _opened(model: Path, precision: str) -> Engine:

@@ -16,7 +16,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.looks import Look
 from flexseg.dataset.splits import find_splits
 from flexseg.files.images import read_image, write_png
-from flexseg.runs.folds import Division, Fold
+from flexseg.runs.folds import Fold, Folds
 
 MODEL = "[model]\nimage_width = 32\nimage_height = 32\nnum_layers = 3\n"
 FOLDERS = """
@@ -187,7 +187,7 @@ class TestFolds:
 
             parts = [tuple(c for c in everything if fold_of(c) == k) for k in (0, 1)]
             folds = tuple(Fold(parts[1 - k][1:], parts[1 - k][:1], parts[k]) for k in (0, 1))
-            return audit_folds(loaded, Division(everything, folds))
+            return audit_folds(loaded, Folds(everything, folds))
 
         return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from flexseg.config import load
 from flexseg.dataset.cases import Case
+from flexseg.dataset.dividing import CaseTable
 from flexseg.errors import ConfigError, DataError
 from flexseg.runs.folds import FILE_NAME, divide, make_folds, recorded_division, write_folds
+from synthetic_folders import FOLDERS
 
 CONFIG = """
 [train]
@@ -30,6 +34,11 @@ def cases_of(groups: list[int]) -> list[Case]:
     return [Case(f"c{i}", Path("i"), Path("m"), f"g{g}") for i, g in enumerate(groups)]
 
 
+def table(cases: list[Case], presence: NDArray[np.bool_] | None = None) -> CaseTable:
+    shown = np.ones((len(cases), 1), bool) if presence is None else presence
+    return CaseTable(tuple(cases), shown, ("",) * len(cases), ("class 1",))
+
+
 class TestFolds:
     @settings(max_examples=60, deadline=None)
     @given(
@@ -43,7 +52,7 @@ class TestFolds:
         cases = cases_of([g for g, _ in drawn])
         presence = np.array([[shown] for _, shown in drawn])
         try:
-            parts = make_folds(cases, presence, count, seed)
+            parts = make_folds(table(cases, presence), count, seed)
         except DataError:
             # A single large group may be all that two folds leave for training.
             assert count == 2 or len({case.group for case in cases}) < count
@@ -58,17 +67,46 @@ class TestFolds:
     def test_classes_are_in_every_fold(self) -> None:
         cases = cases_of(list(range(100)))
         rare = np.arange(100) % 10 == 0
-        parts = make_folds(cases, rare[:, None], 5, 0)
+        parts = make_folds(table(cases, rare[:, None]), 5, 0)
         for fold in parts:
             assert sum(int(case.id[1:]) % 10 == 0 for case in fold.held_out) == 2
 
     def test_too_few(self) -> None:
         with pytest.raises(ConfigError, match="1 folds"):
-            make_folds(cases_of([0, 1, 2]), np.ones((3, 1), bool), 1, 0)
+            make_folds(table(cases_of([0, 1, 2])), 1, 0)
         with pytest.raises(DataError, match=r"4 cases of 2 group\(s\)"):
-            make_folds(cases_of([0, 0, 1, 1]), np.ones((4, 1), bool), 2, 0)
+            make_folds(table(cases_of([0, 0, 1, 1])), 2, 0)
         with pytest.raises(DataError, match="cannot make 5 folds"):
-            make_folds(cases_of([0, 1, 2]), np.ones((3, 1), bool), 5, 0)
+            make_folds(table(cases_of([0, 1, 2])), 5, 0)
+
+
+class TestDivide:
+    def test_patients_in_the_names_stay_whole(self, tmp_path: Path) -> None:
+        FOLDERS["patients"].write(tmp_path / "data")
+        text = '[dataset]\nimages_dir = "data/images"\nmasks_dir = "data/masks"\n'
+        (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+        experiment = load(tmp_path / "a.toml").experiment
+        division = divide(experiment, 3)
+        for fold in division.folds:
+            patients = [{c.id[:3] for c in p} for p in (fold.train, fold.valid, fold.held_out)]
+            assert sum(map(len, patients)) == len(set.union(*patients))
+        assert [f.code for f in division.findings] == ["groups-found"]
+        alone = load(tmp_path / "a.toml", ["dataset.group=^(.*)$"]).experiment
+        assert len({case.group for case in divide(alone, 3).cases}) == len(division.cases)
+
+    def test_copies_of_an_image_are_in_one_fold(
+        self, tmp_path: Path, make_dataset: Callable[..., Path]
+    ) -> None:
+        dataset = make_dataset({"train": 9, "valid": 3})
+        for kind in ("images", "masks"):
+            source = dataset / "train" / kind / "train_00.png"
+            for name in ("extra", "other"):
+                shutil.copy(source, source.with_stem(name))
+        (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
+        for seed in range(5):
+            experiment = load(tmp_path / "a.toml", [f"train.seed={seed}"]).experiment
+            held = [{case.id for case in f.held_out} for f in divide(experiment, 3).folds]
+            assert [len(h & {"train_00", "extra", "other"}) for h in held].count(3) == 1
 
 
 class TestRecordedDivision:

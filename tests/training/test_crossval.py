@@ -34,6 +34,7 @@ from flexseg.inference.loading import make_predictor
 from flexseg.models.seen_images import SeenImages
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
+from flexseg.runs.folds import divide, write_folds
 from flexseg.training import crossval
 from flexseg.training.crossval import CrossValidated, CrossValidation
 from flexseg.training.trainer import Training, TrainingResult
@@ -80,8 +81,8 @@ def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
 
 def cross_validate(project: Path, *overrides: str, resume: bool = False) -> CrossValidated:
     loaded = load(project / "a.toml", overrides)
-    validation = CrossValidation(loaded, overrides, 2, Console(quiet=True))
-    return validation.score(validation.train(resume=resume))
+    validation = CrossValidation(loaded, overrides, 2, Console(quiet=True), resume=resume)
+    return validation.score(validation.train())
 
 
 def ids_of(path: Path) -> list[str]:
@@ -305,7 +306,7 @@ def test_interrupted_goes_on_where_it_was(project: Path, monkeypatch: pytest.Mon
     first = (project / "cv/fold_0/models/best_model.h5").read_bytes()
     result = cross_validate(project, resume=True)
     assert (project / "cv/fold_0/models/best_model.h5").read_bytes() == first
-    assert result.summary["cases"] == 12
+    assert result.summary.cases == 12
     manifest = json.loads((project / "cv/run.json").read_text(encoding="utf-8"))
     assert manifest["status"] == "finished" and "error" not in manifest
 
@@ -315,8 +316,28 @@ def test_resuming_needs_the_same_folds(project: Path) -> None:
         cross_validate(project, resume=True)
     (project / "cv").mkdir(exist_ok=True)
     (project / "cv/folds.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="have changed"):
+    with pytest.raises(DataError, match="hold out 0 cases, now there are 12"):
         cross_validate(project, resume=True)
+    experiment = load(project / "a.toml").experiment
+    write_folds(project / "cv", divide(experiment, 3).ids())
+    with pytest.raises(ConfigError, match="has 3 folds, not 2"):
+        cross_validate(project, resume=True)
+    write_folds(project / "cv", divide(experiment, 2).ids())
+    (project / "cv/run.json").write_text(
+        json.dumps({"seed": 4, "status": "interrupted", "config": {}}), encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="with the seed 4, not"):
+        cross_validate(project, resume=True)
+
+
+def test_resuming_takes_the_folds_that_were_noted(project: Path) -> None:
+    """Another version might divide otherwise, but networks know the cases of theirs."""
+    loaded = load(project / "a.toml")
+    noted = divide(loaded.experiment, 2).ids()[::-1]
+    (project / "cv").mkdir()
+    write_folds(project / "cv", noted)
+    validation = CrossValidation(loaded, (), 2, Console(quiet=True), resume=True)
+    assert validation.division.ids() == noted
 
 
 def test_earlier_results_move_aside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
-from flexseg.runs.folds import ALL_FOLDS, Division
+from flexseg.runs.folds import ALL_FOLDS, Folds
 from flexseg.training.supervision import wants_supervision
 from flexseg.training.tensorboard import require_tensorboard
 
@@ -108,7 +108,7 @@ def audit(
 
 def audit_folds(
     loaded: LoadedConfig,
-    division: Division,
+    division: Folds,
     on_case: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Check every file of a cross-validation, each of which is read once.

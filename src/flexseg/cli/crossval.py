@@ -47,11 +47,11 @@ def crossval(
     from flexseg.training.crossval import CrossValidation
 
     loaded = load_config(config, overrides, strict)
-    validation = CrossValidation(loaded, overrides or (), folds, console)
+    validation = CrossValidation(loaded, overrides or (), folds, console, resume=resume)
     with progress("Reading the data") as on_case:
         audit = audit_folds(loaded, validation.division, on_case)
     _tell(audit)
-    runs = validation.train(resume=resume, audited=audit.findings)
+    runs = validation.train(audited=audit.findings)
     with progress("Scoring") as on_case:
         result = validation.score(runs, on_case)
     for fold in result.summary.folds or ():

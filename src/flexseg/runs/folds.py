@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from flexseg.config.findings import Finding, examples
+from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, group_of
+from flexseg.dataset.dividing import CaseTable, divide_cases, fold_cases
+from flexseg.dataset.grouping import guess_group
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.looks import look_at, read_cases
 from flexseg.dataset.splits import find_splits
-from flexseg.dataset.stratification import folds, partition
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.images import read_mask
 from flexseg.outputs import write_json
 from flexseg.runs.records import read_record
 
@@ -58,7 +56,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Division:
+class Folds:
     """The folds of a cross-validation.
 
     Attributes
@@ -76,21 +74,21 @@ class Division:
         return [fold.ids() for fold in self.folds]
 
 
-def divide(experiment: Experiment, count: int) -> Division:
+def divide(experiment: Experiment, count: int) -> Folds:
     """Divide the cases for training and validation of a config, which are read once for it.
+
+    Where the config names no group, what the names of the files tell counts, as in a plan.
 
     Raises
     ------
     ConfigError, DataError : no cases, cases of one name, or too few groups for so many folds.
     """
     cases, findings = _find_cases(experiment)
-    presence = _presence(cases, LabelMap.from_experiment(experiment))
-    return Division(
-        cases, tuple(make_folds(cases, presence, count, experiment.train.seed)), findings
-    )
+    table = _table(cases, LabelMap.from_experiment(experiment))
+    return Folds(cases, make_folds(table, count, experiment.train.seed), findings)
 
 
-def recorded_division(experiment: Experiment, folder: Path) -> Division:
+def recorded_division(experiment: Experiment, folder: Path) -> Folds:
     """The folds that the cross-validation in `folder` has noted in its `folds.json`.
 
     Raises
@@ -119,7 +117,7 @@ def recorded_division(experiment: Experiment, folder: Path) -> Division:
             "Restore the data, or run the cross-validation again.",
             str(path),
         )
-    return Division(cases, found, findings)
+    return Folds(cases, found, findings)
 
 
 def read_folds(folder: Path) -> list[FoldIds] | None:
@@ -156,14 +154,11 @@ _FIX = (
 )
 
 
-def make_folds(
-    cases: Sequence[Case], presence: NDArray[np.bool_], count: int, seed: int
-) -> list[Fold]:
+def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
     """Divide cases into folds by group.
 
     Parameters
     ----------
-    presence : [cases, classes], whether a case shows a class.
     seed : another seed, other folds.
 
     Raises
@@ -173,34 +168,28 @@ def make_folds(
     """
     if count < 2:
         raise ConfigError(f"{count} folds are none.", "Give 2 or more.", "--folds")
-    groups = np.array([case.group for case in cases])
-    number = len(set(groups))
+    number = len({case.group for case in table.cases})
     if number < max(count, 3):
         raise DataError(
-            f"{len(cases)} cases of {number} group(s) cannot make {count} folds.",
+            f"{len(table.cases)} cases of {number} group(s) cannot make {count} folds.",
             "Take fewer folds, or another [dataset] group: one group is never divided.",
             "--folds",
         )
-    fold_of = folds(list(groups), presence, count, seed)
-    result = []
-    for k in range(count):
-        rest = np.flatnonzero(fold_of != k)
-        if len(set(groups[rest])) < 2:
+    found = []
+    for k, parts in enumerate(fold_cases(table, count, seed=seed)):
+        if len({case.group for case in parts["train"]}) < 2:
             raise DataError(
                 f"Without fold {k} one group is left, which cannot train and validate.",
                 "Take more folds, or another [dataset] group: one group is never divided.",
                 "--folds",
             )
-        shares = [1 - VALIDATION_SHARE, VALIDATION_SHARE]
-        part = partition(list(groups[rest]), presence[rest], shares, seed)
-        result.append(
-            Fold(
-                tuple(cases[i] for i in rest[part == 0]),
-                tuple(cases[i] for i in rest[part == 1]),
-                tuple(cases[i] for i in np.flatnonzero(fold_of == k).tolist()),
-            )
+        inner = divide_cases(
+            table.only(parts["train"]),
+            {"train": 1 - VALIDATION_SHARE, "valid": VALIDATION_SHARE},
+            seed,
         )
-    return result
+        found.append(Fold(inner["train"], inner["valid"], parts["valid"]))
+    return tuple(found)
 
 
 def _find_cases(experiment: Experiment) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
@@ -218,15 +207,40 @@ def _find_cases(experiment: Experiment) -> tuple[tuple[Case, ...], tuple[Finding
         )
     # Which part of the training cases would validate in a single training does not matter here.
     findings = tuple(f for f in splits.findings if f.code != "validation-held-out")
-    return cases, findings
+    cases, found = _grouped(cases, experiment.dataset.group)
+    return cases, (*findings, *found)
 
 
-def _presence(cases: Sequence[Case], labels: LabelMap) -> NDArray[np.bool_]:
-    """Whether a case shows a class, [cases, foreground classes]."""
+def _grouped(
+    cases: tuple[Case, ...], pattern: str | None
+) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
+    """The cases in the groups that their names tell of, where the config names no `pattern`."""
+    if pattern is not None:
+        return cases, ()
+    found, reason = guess_group([case.id for case in cases])
+    if found is None:
+        return cases, ()
+    finding = Finding(
+        Severity.NOTE,
+        "data",
+        "groups-found",
+        "[dataset] group",
+        f"The config names no group, but {reason}. Each of them is in one fold as a whole.",
+        f"Set group = '{found}', so that other commands keep them together too; or '^(.*)$', if "
+        "each image stands for itself.",
+    )
+    return tuple(replace(case, group=group_of(case.id, found)) for case in cases), (finding,)
 
-    def shown(case: Case) -> list[bool]:
-        found = np.unique(labels.encode(read_mask(case.mask), str(case.mask)).labels)
-        return [c.id in found for c in labels.foreground]
 
-    with ThreadPoolExecutor() as pool:
-        return np.array(list(pool.map(shown, cases)), bool)
+def _table(cases: Sequence[Case], labels: LabelMap) -> CaseTable:
+    """The cases, each read once.
+
+    Raises
+    ------
+    FlexsegError : one cannot be used.
+    """
+    looks = read_cases(cases, look=lambda case: look_at(case, labels))
+    for look in looks:
+        for problem in look.problems:
+            raise problem
+    return CaseTable.of_looks(looks, labels)

@@ -36,7 +36,7 @@ from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
-from flexseg.runs.folds import Division, Fold, divide, no_folds, read_folds, write_folds
+from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
@@ -83,6 +83,8 @@ class CrossValidation:
     ----------
     loaded : the config, read with `overrides`.
     overrides : "section.key=value" texts.
+    resume : go on where an earlier one stopped, with its folds, of which finished ones are not
+        trained again.
 
     Raises
     ------
@@ -91,7 +93,13 @@ class CrossValidation:
     """
 
     def __init__(
-        self, loaded: LoadedConfig, overrides: Sequence[str], count: int, console: Console
+        self,
+        loaded: LoadedConfig,
+        overrides: Sequence[str],
+        count: int,
+        console: Console,
+        *,
+        resume: bool = False,
     ) -> None:
         self.loaded = loaded
         self.experiment = loaded.experiment
@@ -99,6 +107,7 @@ class CrossValidation:
         self.evaluation = self.folder / "evaluation"
         self.ensemble = loaded.experiment.train.model_dir / ENSEMBLE_FILE
         self.count = count
+        self.resume = resume
         self.console = console
         self.manifest = Manifest.start(self.folder, loaded)
         self.tracker = Tracker(self.manifest, loaded.experiment.train.mlflow)
@@ -116,23 +125,29 @@ class CrossValidation:
         return self.folder / f"fold_{k}"
 
     @cached_property
-    def division(self) -> Division:
-        """Who is in which fold; the masks are read for it once.
+    def division(self) -> Folds:
+        """Who is in which fold: as noted by the one that goes on, else the cases are read for it.
 
         Raises
         ------
-        ConfigError, DataError : see `divide`.
+        ConfigError, DataError : see `divide` and `recorded_division`.
         """
-        return divide(self.experiment, self.count)
+        if not self.resume:
+            return divide(self.experiment, self.count)
+        division = recorded_division(self.experiment, self.folder)
+        if len(division.folds) != self.count:
+            raise ConfigError(
+                f"The cross-validation has {len(division.folds)} folds, not {self.count}.",
+                "Give their number, or start without --resume (the old results move aside).",
+                "--folds",
+            )
+        return division
 
-    def train(
-        self, *, resume: bool = False, audited: Sequence[Finding] | None = None
-    ) -> list[TrainingResult]:
+    def train(self, *, audited: Sequence[Finding] | None = None) -> list[TrainingResult]:
         """Train all folds.
 
         Parameters
         ----------
-        resume : go on where an earlier one stopped: finished folds are not trained again.
         audited : all findings of an audit of config and folds, for the manifest; None: there
             was none.
 
@@ -141,7 +156,7 @@ class CrossValidation:
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
         division = self.division
-        self._prepare(resume=resume)
+        self._prepare()
         known = [*self.loaded.findings, *division.findings] if audited is None else [*audited]
         self.manifest.add_data({"train": division.cases}, known)
         self.manifest.write(
@@ -150,7 +165,7 @@ class CrossValidation:
             seed=self.experiment.train.seed,
             versions=backend.versions(),
         )
-        self.tracker.start(resumed=resume)
+        self.tracker.start(resumed=self.resume)
         with self._failures_noted():
             return [self._train(k, fold) for k, fold in enumerate(division.folds)]
 
@@ -207,25 +222,16 @@ class CrossValidation:
             self.tracker.finish()
             raise
 
-    def _prepare(self, *, resume: bool) -> None:
+    def _prepare(self) -> None:
         make_folder(self.folder)
-        division = self.division.ids()
-        if resume:
-            recorded = read_folds(self.folder)
-            if recorded is None:
-                raise no_folds(self.folder)
-            if recorded != division:
-                raise ConfigError(
-                    "The cases, their masks, train.seed or --folds have changed since.",
-                    "Restore them, or start without --resume (the old results move aside).",
-                    str(self.folder / FOLDS_FILE),
-                )
+        if self.resume:
             if earlier := Manifest.find(self.folder):
+                _refuse_other_seed(earlier.seed, self.experiment.train.seed)
                 self.manifest.continue_from(earlier)
             return
         for old in self._earlier():
             set_aside(old)
-        write_folds(self.folder, division)
+        write_folds(self.folder, self.division.ids())
 
     def _earlier(self) -> Iterator[Path]:
         """Where results of an earlier training or cross-validation may be."""
@@ -315,6 +321,15 @@ class CrossValidation:
             name: str(found.pop()) if len(found) == 1 else None for name, found in folders.items()
         } | {"predictions_dir": PREDICTIONS}
         return pooled, rows
+
+
+def _refuse_other_seed(earlier: int | None, seed: int) -> None:
+    if earlier not in (None, seed):
+        raise ConfigError(
+            f"The cross-validation was started with the seed {earlier}, not {seed}.",
+            "Set it, or start without --resume (the old results move aside).",
+            "[train] seed",
+        )
 
 
 def _refuse_shared_outputs(config: LoadedConfig, folder: Path) -> None:

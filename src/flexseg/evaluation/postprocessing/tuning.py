@@ -132,13 +132,17 @@ def tune(
             groups,
             FEWEST,
         )
+    _write_tables(folder, search, choice)
+    file = write_choice(model, choice, package.labels)
+    return Tuned(choice, search.trials, file, folder, search.scores)
+
+
+def _write_tables(folder: Path, search: _Search, choice: TunedChoice) -> None:
+    """The trials, and what came of them; earlier ones move aside."""
     for name in (TABLE, SUMMARY):
         set_aside(folder / name)
     write_csv(folder / TABLE, COLUMNS, (list(trial.as_dict().values()) for trial in search.trials))
-    content = choice.as_dict(package.labels) | {"scores": search.scores}
-    write_json(folder / SUMMARY, content)
-    file = write_choice(model, choice, package.labels)
-    return Tuned(choice, search.trials, file, folder, search.scores)
+    write_json(folder / SUMMARY, choice.as_dict(search.labels) | {"scores": search.scores})
 
 
 Source = tuple[Predictor, Sequence[Case]]

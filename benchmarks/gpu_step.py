@@ -5,7 +5,7 @@
 - torch: the same network in plain PyTorch, compiled, channels-last, bfloat16 autocast, fused Adam,
   on a batch that is already on the device.
 
-Each size in a process of its own, in turn, doubled until neither system has memory for it. Prints
+Each size in a separate process, in turn, doubled until neither system has memory for it. Prints
 seconds per step, images per second, share of the device's bfloat16 matrix rate, and peak memory.
 
     python benchmarks/gpu_step.py [--size 512] [--steps 20] [--backend jax]
@@ -63,8 +63,8 @@ def ours(engine: str, size: int, levels: int, count: int, steps: int) -> Result:
     pair = random_batch(size, count)
     watch = Watch()
     calls = StepCallbacks([watch], add_history=True, model=model, epochs=2)
-    feed = backend.fixed_shapes(Batches(), steps)
-    model.fit(feed, epochs=2, shuffle=False, verbose=0, callbacks=calls)
+    batches = backend.fixed_shapes(Batches(), steps)
+    model.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=calls)
     return {
         "step": watch.seconds / steps,
         "precision": precision,
@@ -151,7 +151,7 @@ def measure(arguments: argparse.Namespace) -> Result:
 
 
 def in_process(options: list[str]) -> Result:
-    """One figure, from a process of its own."""
+    """One figure, from a separate process."""
     result: Result = json.loads(run([sys.executable, __file__, *options]).splitlines()[-1])
     return result
 

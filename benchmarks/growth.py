@@ -9,7 +9,7 @@
 - workers: batches per second of the pipeline alone at 512 px with the Spleen project's
   augmentation, for 0, 1, 2 and 4 threads and processes, and the memory of all of them.
 
-Each point is measured in a process of its own. Rows are added to `growth_<part>.csv` in the
+Each point is measured in a separate process. Rows are added to `growth_<part>.csv` in the
 folder, where a later row of the same point replaces the earlier one; `plot` draws `growth.png`.
 
     python benchmarks/growth.py images [--points 128 256 512 1024] [--folder docs/performance]

@@ -46,7 +46,7 @@ TOLERANCE = 0.15
 
 @dataclass(frozen=True)
 class Verdict:
-    """A ratio beside its record.
+    """A ratio and its record.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def in_turn(ours: Callable[[], float], other: Callable[[], float], rounds: int) 
 
 
 def training(other: str, rounds: int) -> float | None:
-    """A training step, in processes of their own."""
+    """A training step, in separate processes."""
     if other == "torch" and importlib.util.find_spec("torch") is None:
         return None
 

@@ -3,7 +3,7 @@
 Runs `flexseg tiled-infer` on a generated 20 000 x 20 000 tiled TIFF, or with `--volume`
 `flexseg infer3d` on a generated volume of 600 slices of 512 x 512, with a small network, in a
 process of its own. Nothing is taken off the peak: the engine alone needs some hundred MiB. What the
-image or the volume would need decoded, and as probabilities, is printed beside it.
+image or the volume would need decoded, and as probabilities, is printed next to it.
 
     python benchmarks/memory_inference.py [--size 20000] [--network 512] [--classes 3]
     python benchmarks/memory_inference.py --volume [--shape 600 512 512]

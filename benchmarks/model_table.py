@@ -2,7 +2,7 @@
 
     python benchmarks/model_table.py [NAME ...] [--size 256] [--batch 2] [--precision auto]
 
-Prints a Markdown table. Each network runs in a process of its own; times are medians over steps
+Prints a Markdown table. Each network runs in a separate process; times are medians over steps
 after the first two, on random images, encoders without pretrained weights.
 """
 

@@ -6,7 +6,7 @@
   step is done: imports, building, tracing and compiling included; budget 15 s;
 - `flexseg check` of 1000 cases of 512 px, divided into three splits; budget 20 s.
 
-Each runs as a command in a process of its own. Prints minimum, median and maximum.
+Each runs as a command in a separate process. Prints minimum, median and maximum.
 
     python benchmarks/startup.py [--rounds 3] [--cases 1000] [--only help import train check]
 """

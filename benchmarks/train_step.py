@@ -1,6 +1,6 @@
 """One training step of the seeds' FlexUNet: ours, Keras as it stands, plain PyTorch, the limit.
 
-Each runs in a process of its own, in turn (A B C A B C ...), on ready arrays:
+Each runs in a separate process, in turn (A B C A B C ...), on ready arrays:
 
 - ours: the network and the optimizer of `flexseg train`;
 - keras: the same network of Keras' own layers with Keras' own Adam;

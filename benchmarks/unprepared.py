@@ -4,8 +4,8 @@ They are made from the open data of the 2018 Data Science Bowl (nuclei) and of w
 (wbc), folders with images/ and masks/ in DATA:
 
 - mixed: images of several sizes, RGBA, RGB, grey, 16-bit TIFF and JPEG side by side, masks of 0 and
-  1 beside masks of 0 and 255, an image without mask, a mask without image, a file that is damaged;
-- few: 8 cells with coloured masks `x_mask.png` beside the images;
+  1 next to masks of 0 and 255, an image without mask, a mask without image, a file that is damaged;
+- few: 8 cells with coloured masks `x_mask.png` next to the images;
 - rare: 300 images of which 3 % show white blood cells, and all others nuclei.
 
     python benchmarks/unprepared.py --data DATA [--time 2m] [--only few] [--work FOLDER]
@@ -60,7 +60,7 @@ def make_mixed(data: Path, folder: Path, count: int = 80) -> Path:
 
 
 def _spoil(images: Path, masks: Path) -> None:
-    """A lonely image, a lonely mask, and a file whose copying was interrupted."""
+    """An image without mask, a mask without image, and a file whose copying was interrupted."""
     whole = next(p for p in sorted(images.iterdir()) if p.suffix == ".png")
     shutil.copy(whole, images / f"unlabelled{whole.suffix}")
     shutil.copy(masks / f"{whole.stem}.png", masks / "leftover.png")
@@ -177,7 +177,7 @@ class Outcome:
 
 
 def run_auto(dataset: Path, output: Path, duration: str) -> Outcome:
-    """`flexseg auto` as a user runs it, in a process of its own."""
+    """`flexseg auto` as a user runs it, in a separate process."""
     command = [sys.executable, "-m", "flexseg", "auto", str(dataset)]
     started = time.monotonic()
     done = subprocess.run(

@@ -3,7 +3,7 @@
 Time: a volume of 512 x 512 slices through the seeds' UNet, against the same 8-bit slices as an
 array through the same predictor; both by turns, so that other work on the machine hits both.
 Memory: a 512 x 512 x 600 volume of 16 bits through a small network, along one axis, and averaged
-over three, each in a process of its own; the budget is input + labels + one batch of slices.
+over three, each in a separate process; the budget is input + labels + one batch of slices.
 
     python benchmarks/volume_inference.py [--slices 16] [--rounds 5] [--filters 16]
     python benchmarks/volume_inference.py --memory one|average [--depth 600]

@@ -182,7 +182,7 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
             if source == target or target in source.parents:
                 raise ConfigError(
                     f"The output folder {target} contains the input {source}.",
-                    "Choose an output folder of its own.",
+                    "Choose a separate output folder.",
                     key,
                 )
 

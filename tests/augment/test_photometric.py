@@ -11,8 +11,8 @@ from flexseg.augment.photometric import (
     PHOTOMETRIC,
     Adjustment,
     adjust,
-    kept_neighbours,
     normal,
+    sampled_neighbours,
 )
 
 
@@ -83,11 +83,11 @@ def test_low_resolution_keeps_pixels_and_is_linear_between() -> None:
 
 @pytest.mark.parametrize("scale", [0.9, 0.5, 0.37, 0.01])
 def test_low_resolution_is_what_its_neighbours_say(scale: float) -> None:
-    """The device works with `kept_neighbours`: the same image."""
+    """The device works with `sampled_neighbours`: the same image."""
     image = random_image((33, 50), 3).astype(np.float32)
     expected = image
     for axis, length in enumerate(image.shape[:2]):
-        low, high, weight = kept_neighbours(length, max(1, round(length * scale)))
+        low, high, weight = sampled_neighbours(length, max(1, round(length * scale)))
         share = weight.reshape([-1 if i == axis else 1 for i in range(3)])
         expected = expected.take(low, axis) * (1 - share) + expected.take(high, axis) * share
     result = applied("low_resolution", image, scale=scale)

@@ -25,7 +25,7 @@ from flexseg.augment.fields import (
     Size,
     merged,
 )
-from flexseg.augment.photometric import BLUR_REACH, PHOTOMETRIC, kept_neighbours
+from flexseg.augment.photometric import BLUR_REACH, PHOTOMETRIC, sampled_neighbours
 from flexseg.augment.policy import Augmenter, Draw, Policy
 from flexseg.backend import Tensor
 from flexseg.batches.batch_plan import Pair
@@ -95,7 +95,7 @@ def _ordered(draw: Draw) -> tuple[Affine, list[Radial], Displacement | None]:
 class DeviceAugmenter:
     """Draws what happens to the samples of a batch, and leaves the doing to the device.
 
-    It takes the place of `Augmenter` beside the training; `augment` is its other half.
+    It takes the place of `Augmenter` in a training; `device_ops.augment` is its other half.
     """
 
     augmenter: Augmenter
@@ -129,7 +129,7 @@ def stack(draws: Sequence[Draw], slots: Slots, size: Size) -> dict[str, NDArray]
             next((a.parameters for a in draw.adjustments if a.name == name), {}) for draw in draws
         ]
         if name == "low_resolution":
-            result |= _kept_rows([p.get("scale", 1.0) for p in parameters], size)
+            result |= _sampled_rows([p.get("scale", 1.0) for p in parameters], size)
             continue
         for key, neutral in PHOTOMETRIC.get(name).neutral.items():
             dtype = np.int32 if key == "seed" else np.float32
@@ -152,12 +152,12 @@ def _resized(displacement: Displacement | None, shape: tuple[int, int]) -> NDArr
     return cv2.resize(displacement.grid, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _kept_rows(scales: Iterable[float], size: Size) -> dict[str, NDArray]:
+def _sampled_rows(scales: Iterable[float], size: Size) -> dict[str, NDArray]:
     result = {}
     for axis, length in zip("yx", size, strict=True):
-        kept = [kept_neighbours(length, max(1, round(length * scale))) for scale in scales]
+        rows = [sampled_neighbours(length, max(1, round(length * scale))) for scale in scales]
         for part, arrays in zip(
-            ("first", "second", "weight"), zip(*kept, strict=True), strict=True
+            ("first", "second", "weight"), zip(*rows, strict=True), strict=True
         ):
             result[f"low_resolution_{part}_{axis}"] = np.stack(arrays)
     return result

@@ -89,27 +89,27 @@ def blur(image: Pixels, *, sigma: float) -> Pixels:
 
 @_register("low_resolution", scale=1.0)
 def low_resolution(image: Pixels, *, scale: float) -> Pixels:
-    """Keep every 1 / `scale`-th pixel along each axis, and interpolate linearly between them."""
+    """Take every 1 / `scale`-th pixel along each axis, and interpolate linearly between them."""
     height, width = image.shape[:2]
-    kept = image
+    sampled = image
     for axis, length in enumerate((height, width)):
-        kept = kept.take(_kept(length, max(1, round(length * scale))), axis)
-    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+        sampled = sampled.take(_sampled(length, max(1, round(length * scale))), axis)
+    return cv2.resize(sampled, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
 
 
-def _kept(length: int, kept: int) -> NDArray[np.int32]:
-    return ((np.arange(kept) + 0.5) * (length / kept)).astype(np.int32)
+def _sampled(length: int, count: int) -> NDArray[np.int32]:
+    return ((np.arange(count) + 0.5) * (length / count)).astype(np.int32)
 
 
-def kept_neighbours(
-    length: int, kept: int
+def sampled_neighbours(
+    length: int, count: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """For each of `length` pixels the two of the `kept` ones around it, and the second's weight."""
-    at = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * np.float32(kept / length)
-    at = np.clip(at - np.float32(0.5), 0, kept - 1)
+    """For each of `length` pixels the two sampled ones around it, and the weight of the second."""
+    at = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * np.float32(count / length)
+    at = np.clip(at - np.float32(0.5), 0, count - 1)
     first = np.floor(at).astype(np.int32)
-    second = np.minimum(first + 1, kept - 1)
-    source = _kept(length, kept)
+    second = np.minimum(first + 1, count - 1)
+    source = _sampled(length, count)
     return source[first], source[second], (at - first).astype(np.float32)
 
 

@@ -36,7 +36,7 @@ def mask_palette(labels: LabelMap) -> list[int]:
             return palette
     raise ConfigError(
         "Masks in the colours of the classes would not be read as these classes again.",
-        "Give every class a colour of its own in [mask], and leave threshold and algorithm out.",
+        "Give every class a different colour in [mask], and leave threshold and algorithm out.",
         "[mask]",
     )
 
@@ -126,7 +126,7 @@ class PairWriter:
         if generator.generated_images_dir == generator.generated_masks_dir:
             raise ConfigError(
                 "Generated images and masks have the same names and the same folder.",
-                "Give each a folder of its own.",
+                "Name two different folders.",
                 "[generator] generated_images_dir, generated_masks_dir",
             )
         palette = tuple(mask_palette(labels))

@@ -85,7 +85,7 @@ class BatchPlan:
 
 @lru_cache(maxsize=4)
 def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Kept, as every batch of an epoch asks for it."""
+    """Cached, as every batch of an epoch asks for it."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 

@@ -1,4 +1,4 @@
-"""Files of neighbouring slices: what 2.5-D networks see beside the slice that they predict.
+"""Files of neighbouring slices: what 2.5-D networks see next to the slice that they predict.
 
 Slices of one volume lie in one folder, and their names end in their number, `<volume>_0000.png`
 as `flexseg derive volumes` writes them.

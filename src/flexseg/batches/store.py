@@ -93,7 +93,7 @@ class CaseReader:
         return prepared, self.preprocessing.labels(labels)
 
     def neighbour(self, path: Path) -> NDArray:
-        """A slice [h, w, 1] beside that of a case, at the network's size."""
+        """A neighbouring slice [h, w, 1] of that of a case, at the network's size."""
         return self.preprocessing.single.image(read_slice(path), str(path))
 
 

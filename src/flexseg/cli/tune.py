@@ -86,7 +86,7 @@ def tune(
 
 
 def _tell(text: str) -> None:
-    """Beside JSON, which has the standard output for itself."""
+    """To the standard error, as the standard output is JSON."""
     errors.print(text, markup=False, soft_wrap=True)
 
 

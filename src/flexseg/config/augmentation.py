@@ -114,7 +114,7 @@ class AugmentationConfig(Section):
     enabled: bool = Field(False, description="Augment the training samples by this section.")
     augment_on: Literal["auto", "workers", "device"] = Field(
         "auto",
-        description="Where: in the workers beside the training, or on the device within its step; "
+        description="Where: in the workers that prepare batches, or on the device within its step; "
         "'auto': on the device where that is a GPU or TPU. Holds for the older sections too.",
     )
     border: Literal["reflect", "edge", "constant"] = Field(
@@ -131,7 +131,7 @@ class AugmentationConfig(Section):
     scaling: Probability = Field(0.2, description="Enlarge or shrink about the centre.")
     scaling_factor: PositiveRange = Field((0.7, 1.4), description="Factors on the size.")
     scaling_separate: Probability = Field(
-        0.0, description="Of these, how often height and width get factors of their own."
+        0.0, description="Of these, how often height and width get different factors."
     )
     shear: Probability = Field(0.0, description="Shear vertically.")
     shear_factor: Range = Field((-0.1, 0.1), description="Shear factors.")

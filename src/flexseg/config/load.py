@@ -426,7 +426,7 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
             "[infer3d]",
             "Slices, masks, overlays and videos as the originals make them, except: there is a "
             "label volume besides, in the input's geometry; overlay_alpha, beta and gamma and "
-            "mask_overlay have an effect; every volume has a video of its own name; "
+            "mask_overlay have an effect; every volume has its own video; "
             "probabilities are resized, not labels; nothing is deleted.",
             "slice_shape_order = None cuts slices along [volume] axis instead.",
         )

@@ -67,7 +67,7 @@ class DatasetConfig(Section):
     split_file: InputPath = Field(
         None,
         description='JSON file {"train": [...], "valid": [...], "test": [...]} with ids of cases '
-        "or names of groups; beside folders of the splits it chooses among their cases.",
+        "or names of groups; next to folders of the splits it chooses among their cases.",
     )
     split: tuple[float, float, float] = Field(
         (0.7, 0.15, 0.15),
@@ -92,7 +92,7 @@ class DatasetConfig(Section):
     )
     cache: Literal["auto", "memory", "disk", "none"] = Field(
         "auto",
-        description="Where decoded images are kept: in memory, in a file beside the run, or "
+        description="Where decoded images are cached: in memory, in a file in the run, or "
         "nowhere; 'auto' takes memory up to `cache_gb`, then the file.",
     )
     cache_gb: float = Field(2.0, ge=0, description="Memory for decoded images, in GiB.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.config.base import PathRole
+from flexseg.config.base import PathRole, Section
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.config.tune import ValueRange
@@ -109,20 +109,27 @@ def write_config(
     list[str]
         "section.key=none" of the values that TOML cannot say; they stand in the file as a comment.
     """
-    unsaid = [f"{name}=none" for name in loaded.sources if _is_unsaid(loaded.experiment, name)]
-    lines = [f"# {line}".rstrip() for line in head]
-    if unsaid:
-        sets = " ".join(f"--set {text}" for text in unsaid)
-        lines.append(f"# TOML has no word for 'none': this config needs {sets}")
-    sections: dict[str, list[str]] = {}
+    keys: dict[str, list[str]] = {}
     for name in loaded.sources:
         section, _, key = name.partition(".")
-        sections.setdefault(section, []).append(key)
+        keys.setdefault(section, []).append(key)
     order = list(Experiment.model_fields)
-    for section in sorted(sections, key=order.index):
-        lines += _section(loaded, section, sections[section], path.parent, comments or {})
+    parts = {name: getattr(loaded.experiment, name) for name in sorted(keys, key=order.index)}
+    inexpressible = [
+        f"{section}.{key}=none"
+        for section, part in parts.items()
+        for key in keys[section]
+        if _is_inexpressible(part, key)
+    ]
+    lines = [f"# {line}".rstrip() for line in head]
+    if inexpressible:
+        sets = " ".join(f"--set {text}" for text in inexpressible)
+        lines.append(f"# TOML has no word for 'none': this config needs {sets}")
+    folders = {"input": path.parent, "output": loaded.experiment.train.run_dir}
+    for section, part in parts.items():
+        lines += _section(section, part, keys[section], folders, comments or {})
     write_text(path, "\n".join(lines).lstrip("\n") + "\n")
-    return unsaid
+    return inexpressible
 
 
 def differences(path: Path, loaded: LoadedConfig) -> list[str]:
@@ -143,25 +150,32 @@ def differences(path: Path, loaded: LoadedConfig) -> list[str]:
     ]
 
 
-def _is_unsaid(experiment: Experiment, name: str) -> bool:
-    section, _, key = name.partition(".")
-    part = getattr(experiment, section)
+def _is_inexpressible(part: Section, key: str) -> bool:
     field = type(part).model_fields.get(key)
     has_none = field is not None and field.get_default(call_default_factory=True) is None
     return getattr(part, key) is None and not has_none
 
 
 def _section(
-    loaded: LoadedConfig, section: str, keys: Sequence[str], base: Path, comments: Mapping[str, str]
+    section: str,
+    part: Section,
+    keys: Sequence[str],
+    folders: Mapping[str, Path],
+    comments: Mapping[str, str],
 ) -> list[str]:
-    part = getattr(loaded.experiment, section)
+    """The lines of a section.
+
+    Parameters
+    ----------
+    folders : what paths are relative to, by the role of their key.
+    """
     plain, tables = [], []
     for key in keys:
         value = getattr(part, key)
         if value is None:
             continue
         if section == "mask" and key == "classes":
-            for one in part.classes:
+            for one in value:
                 tables += ["", "[[mask.classes]]"]
                 tables += [
                     f"{name} = {toml_value(entry)}"
@@ -178,8 +192,7 @@ def _section(
         field = type(part).model_fields.get(key)
         role = _role(field.metadata) if field else None
         if isinstance(value, Path) and role is not None:
-            inside = role.kind == "output"
-            value = relative_path(value, loaded.experiment.train.run_dir if inside else base)
+            value = relative_path(value, folders[role.kind])
         comment = comments.get(f"{section}.{key}")
         plain.append(f"{key} = {toml_value(value)}" + (f"  # {comment}" if comment else ""))
     return ["", f"[{section}]", *plain, *tables] if plain else tables

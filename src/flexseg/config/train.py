@@ -1,4 +1,4 @@
-"""The section [train]: training, its course and its files."""
+"""The section [train]: training, its schedule and its files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TrainConfig(Section):
     )
     snapshots: Positive = Field(
         1,
-        description="Cycles of the `schedule`. Above 1 the weights at the end of each are kept, "
+        description="Cycles of the `schedule`. Above 1 the weights at the end of each are saved, "
         "and averaged as the ensemble that evaluation and inference then use; no `patience`.",
     )
     ema: float = Field(
@@ -108,7 +108,7 @@ class TrainConfig(Section):
     tensorboard: bool = Field(False, description="Write TensorBoard logs into eval_dir.")
     mlflow: str = Field(
         "",
-        description="Track the run in MLflow: 'local' for mlflow.db beside the config, or the "
+        description="Track the run in MLflow: 'local' for mlflow.db next to the config, or the "
         "URI of a store or server; empty: not.",
     )
 

@@ -68,7 +68,7 @@ def to_canonical(raw: RawConfig) -> None:
 
 
 def _unwanted_of_infer3d(raw: RawConfig) -> set[tuple[str, str]]:
-    """Defaults of [infer3d] that do not count beside what is given.
+    """Defaults of [infer3d] that do not count next to what is given.
 
     Without an order of the file's axes, slices are cut along [volume] axis, as in TOML configs;
     what the file says of resizing and turning them goes, too.

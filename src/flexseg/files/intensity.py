@@ -204,7 +204,7 @@ class GreyValues:
 
         Raises
         ------
-        DataError : values are to be kept and do not fit into the bits.
+        DataError : values stay as they are and do not fit into the bits.
         """
         pixels = np.ascontiguousarray(_finite(pixels, self.lowest))
         if self.intensity is None:

@@ -24,7 +24,7 @@ from flexseg.files.limits import check_size
 from flexseg.files.npy import map_npy
 from flexseg.outputs import whole
 
-# From here on images are read by rows, and label maps are kept and written as files of tiles.
+# From here on images are read by rows, and label maps are held and written as files of tiles.
 LARGE_PIXELS = 100_000_000
 _TILE = 512
 

@@ -106,14 +106,14 @@ def _write_best(found: Found, best: TrialRecord, config: Path, overrides: Sequen
         f"From {config.name}. Paths of inputs are relative to this file; results go to run_dir.",
     ]
     if ":" in tuned.experiment.model.model:
-        head.append("The module of the network must lie beside this file, or be installed.")
+        head.append("The module of the network must lie next to this file, or be installed.")
     try:
-        unsaid = write_config(found.config, tuned, head=head, comments=comments)
-        other = [n for n in differences(found.config, tuned) if f"{n}=none" not in unsaid]
+        inexpressible = write_config(found.config, tuned, head=head, comments=comments)
+        other = [n for n in differences(found.config, tuned) if f"{n}=none" not in inexpressible]
     except ConfigError as error:
-        unsaid, other = [], [str(error)]
-    if unsaid:
-        logger.warning("%s needs --set %s.", found.config.name, " --set ".join(unsaid))
+        inexpressible, other = [], [str(error)]
+    if inexpressible:
+        logger.warning("%s needs --set %s.", found.config.name, " --set ".join(inexpressible))
     if other:
         logger.warning(
             "%s does not say all that the config said: %s. Use the config with --set %s instead.",

@@ -273,7 +273,7 @@ class Search:
                     if not failures.empty():
                         raise FlexsegError(*failures.get())
                     if worker.exitcode:
-                        self._bury(study, number, worker.exitcode)
+                        self._note_death(study, number, worker.exitcode)
                         workers[number] = start(number)
                 self._tell(study)
             if workers:
@@ -281,7 +281,7 @@ class Search:
                 logger.warning("The time is over: the trials that still run are ended.")
         except KeyboardInterrupt:
             raise Interrupted(
-                "The search was stopped; its trials are kept.", "The same command goes on."
+                "The search was stopped; its trials stay.", "The same command goes on."
             ) from None
         finally:
             self._stop(study, list(workers.values()), stop, patience)
@@ -302,7 +302,7 @@ class Search:
                 abandon(study, trial, State.INTERRUPTED, "the search was stopped")
         self._tell(study, strict=False)
 
-    def _bury(self, study: Study, number: int, exit_code: int) -> None:
+    def _note_death(self, study: Study, number: int, exit_code: int) -> None:
         """Note what the trial of a dead process died of."""
         reason = f"its process ended with code {exit_code}"
         if exit_code < 0:

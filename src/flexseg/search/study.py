@@ -51,7 +51,7 @@ class TrialRecord:
 
     Attributes
     ----------
-    score : of the epoch whose weights were kept; of a pruned trial the last known one.
+    score : of the epoch whose weights were saved; of a pruned trial the last known one.
     values : "section.key" -> value.
     reason : why it did not run to its end.
     is_start : the trial of the config as it is.

@@ -24,7 +24,7 @@ class Flag(Protocol):
 class TrialReport:
     """Hears how a trial does, epoch by epoch, and says when it shall stop.
 
-    The score is that of the epoch with the lowest val_loss, whose weights a training keeps.
+    The score is that of the epoch with the lowest val_loss, whose weights a training saves.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class TrialJob:
     processes: int
 
     def open(self, worker: int = 0) -> Study:
-        """The study; each process draws values of its own."""
+        """The study; each process draws other values."""
         return open_study(
             self.folder,
             maximize=self.maximize,
@@ -253,7 +253,7 @@ def _finish(study: Study, trial: Trial, state: State, score: float | None, reaso
 def work_alone(
     job: TrialJob, worker: int, stop: Flag, failures: SimpleQueue[Failure], train: Train
 ) -> None:
-    """`work` as a process of its own.
+    """`work` in a separate process.
 
     Parameters
     ----------

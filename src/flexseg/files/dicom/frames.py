@@ -81,7 +81,7 @@ def frame_places(
     if np.ptp(axes, axis=0).max() > 0.01:
         raise DataError(
             "The frames of the DICOM file lie in several directions.",
-            "Export every stack as a series of its own.",
+            "Export every stack as a separate series.",
             str(path),
         )
     return places, axes[0], pixel, thickness

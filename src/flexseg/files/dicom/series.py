@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 DICOM_SUFFIXES = (".dcm", ".ima")
 # DICOM-SEG, with one mask per segment or with a label map.
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-# Storage classes of files without an image of their own: directories, documents, radiotherapy
+# Storage classes of files without an image: directories, documents, radiotherapy
 # plans and structures, presentation states, registrations, waveforms, annotations.
 _NO_IMAGE = tuple(
     f"1.2.840.10008.{rest}"
@@ -231,13 +231,13 @@ def _in_order(headers: list[Header], quiet: bool) -> Series:
             )  # fmt: skip
         else:
             seen[header.instance or str(header.path)] = header
-    kept = list(seen.values())
-    if all(h.position and h.axes for h in kept):
-        normal = kept[0].normal
-        kept.sort(key=lambda h: (float(np.dot(h.position, normal)), h.number, h.path.name))
+    slices = list(seen.values())
+    if all(h.position and h.axes for h in slices):
+        normal = slices[0].normal
+        slices.sort(key=lambda h: (float(np.dot(h.position, normal)), h.number, h.path.name))
     else:
-        kept.sort(key=lambda h: (h.number, h.path.name))
-    return Series(tuple(kept))
+        slices.sort(key=lambda h: (h.number, h.path.name))
+    return Series(tuple(slices))
 
 
 def choose_series(folder: Path, wanted: str | None, *, quiet: bool = False) -> Series:

@@ -64,7 +64,7 @@ def data_file(header: Path, name: str) -> Path:
     if not name or name in (".", "..") or any(sign in name for sign in "/\\:\0"):
         raise DataError(
             f"Its header names {name!r} for the voxels, which is not in the same folder.",
-            f"Only files beside the header are read. {_ONE_FILE}",
+            f"Only files next to the header are read. {_ONE_FILE}",
             str(header),
         )
     path = header.with_name(name)

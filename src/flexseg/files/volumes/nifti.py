@@ -241,7 +241,7 @@ def _placed(array: NDArray, header: _Header, path: Path) -> Volume:
         return of_qform
     placed = volume.with_affine(header.sform)
     if placed.sheared:
-        logger.warning("%s: its axes are not at right angles; they are kept so.", path)
+        logger.warning("%s: its axes are not at right angles; they stay so.", path)
     elif header.qform is not None and not same_grid(placed, of_qform):
         logger.warning("%s: its qform and sform disagree; the sform counts.", path)
     return placed

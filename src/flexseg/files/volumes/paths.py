@@ -11,7 +11,7 @@ VOLUME_SUFFIXES = (
     ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".h5", ".hdf5", ".dcm",
 )  # fmt: skip
 
-# Voxels whose header is a file of its own (.mhd, .nhdr).
+# Voxels whose header is a separate file (.mhd, .nhdr).
 _VOXELS = (".raw", ".zraw", ".raw.gz")
 
 
@@ -58,7 +58,7 @@ def find_volumes(folder: Path) -> list[Path]:
 
 
 def other_files(folder: Path) -> list[Path]:
-    """The files beside the volumes that `find_volumes` gives, such as tables and notes, sorted.
+    """The files next to the volumes that `find_volumes` gives, such as tables and notes, sorted.
 
     The voxels that the headers of MetaImage and NRRD name do not count.
     """

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flexseg.api import Model
+    from flexseg.api import Model, Run, train
     from flexseg.config.load import load as load_config
     from flexseg.dataset.reading import Dataset
     from flexseg.errors import (
@@ -33,16 +33,20 @@ __all__ = [
     "Model",
     "Prediction",
     "ResourceError",
+    "Run",
     "TrainingError",
     "__version__",
     "load_config",
+    "train",
 ]
 
 _HOMES = {
     "Dataset": "flexseg.dataset.reading",
     "Model": "flexseg.api",
     "Prediction": "flexseg.inference.results.prediction",
+    "Run": "flexseg.api",
     "load_config": "flexseg.config.load",
+    "train": "flexseg.api",
 }
 
 

@@ -87,7 +87,7 @@ def load(
     _drop_unknown_keys(raw, sections, path, strict=strict or not is_legacy)
     _absolute_paths(raw, sections, path)
     experiment = _validate(raw, network, path)
-    experiment = _resolve_outputs(experiment, path.parent)
+    experiment = resolve_outputs(experiment, path.parent)
     refuse_overlap(output_folders(experiment), input_paths(experiment, path))
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
@@ -307,7 +307,8 @@ def _portable(value: str) -> Path:
     return Path(text).expanduser()
 
 
-def _resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
+def resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
+    """Make output paths absolute: they are relative to `[train] run_dir`, and that to `base`."""
     run_dir = (base / experiment.train.run_dir).resolve()
     sections: dict[str, Section] = {}
     for name, model in section_models().items():

@@ -1,8 +1,4 @@
-"""What a notebook writes: `flexseg.Model` and its predictions.
-
-Nothing is printed; what is worth knowing goes to the logger `flexseg`. All errors are
-`FlexsegError`s. Keras and the engines are imported as soon as a model is loaded.
-"""
+"""`flexseg.Model`: a trained model and its predictions."""
 
 from __future__ import annotations
 
@@ -104,7 +100,7 @@ class Model:
         from flexseg.inference.loading import make_predictor
         from flexseg.inference.source_predictor import SourcePredictor
 
-        loaded = _config_of_run(folder)
+        loaded = config_of_run(folder)
         e = loaded.experiment
         if engine is not None:
             e = e.model_copy(update={"infer": e.infer.model_copy(update={"engine": engine})})
@@ -234,8 +230,17 @@ class Model:
         )
 
 
-def _config_of_run(folder: Path) -> LoadedConfig:
-    """The config that a run was trained with, whose paths of models are those of today."""
+def config_of_run(folder: Path) -> LoadedConfig:
+    """The config that a run was trained with, whose paths of models are those of today.
+
+    Parameters
+    ----------
+    folder : of the run, or that of `flexseg auto` around it.
+
+    Raises
+    ------
+    DataError : there is no manifest of a run, it is damaged, or of another version of flexseg.
+    """
     from flexseg.inference.ensemble import model_file
     from flexseg.runs.manifest import FILE_NAME, Manifest
 
@@ -248,7 +253,8 @@ def _config_of_run(folder: Path) -> LoadedConfig:
     experiment = manifest.experiment()
 
     def with_model(**keys: object) -> LoadedConfig:
-        train = experiment.train.model_copy(update={"model_dir": manifest.model_dir, **keys})
+        places = {"run_dir": manifest.folder, "model_dir": manifest.model_dir}
+        train = experiment.train.model_copy(update=places | keys)
         found = experiment.model_copy(update={"train": train})
         sources = manifest.sources | {f"train.{key}": FILE_NAME for key in keys}
         return LoadedConfig(config, found, (), sources, legacy=False)

@@ -1,0 +1,283 @@
+"""`flexseg.train` and `flexseg.Run`: a training, and what it has left in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from flexseg import backend
+from flexseg.api.trained_model import config_of_run
+from flexseg.config.load import LoadedConfig, load, resolve_outputs
+from flexseg.config.schema import Experiment
+from flexseg.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import keras
+
+    from flexseg.dataset.splits import SplitName, Splits
+    from flexseg.evaluation.summary import EvaluationSummary
+    from flexseg.runs.manifest import BestEpoch
+
+T = TypeVar("T")
+
+
+def train(
+    config: str | Path | LoadedConfig | Experiment,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool = False,
+    splits: Splits | None = None,
+) -> Run:
+    """Train the network of a config, as `flexseg train` does.
+
+    How it goes is told to the logger `flexseg` (level INFO).
+
+    Parameters
+    ----------
+    config : a config file (antillia syntax, or TOML if it is named *.toml), or its content; the
+        paths of an `Experiment` are relative to the current folder.
+    overrides : "section.key" -> value, for a config file; relative paths in them are relative to
+        the current folder.
+    callbacks : of Keras. They see the values of an epoch (loss, metrics, `val_` ones and `lr`) as
+        numbers, those of a step as they are on the device.
+    resume : go on with the interrupted training in the run's folder. Otherwise earlier results
+        there move aside.
+    splits : the cases to train on and to validate with; without it those that the config names.
+
+    Raises
+    ------
+    ConfigError : the config cannot be read, or asks for what there is not.
+    DataError : images or masks cannot be used, or there is nothing to resume.
+    TrainingError : the loss is not finite.
+    Interrupted : it was stopped by a signal, after its state was saved.
+
+    Examples
+    --------
+    >>> import flexseg
+    >>> run = flexseg.train("flexseg.toml", {"train.epochs": 2})      # doctest: +SKIP
+    >>> run.best_epoch, run.best_loss                                 # doctest: +SKIP
+    (1, 0.2134)
+    """
+    backend.select()
+    from flexseg.training.trainer import Training
+
+    loaded = _loaded(config, overrides or {})
+    with backend.same_dtype_policy():
+        training = Training(loaded, splits=splits)
+        training.callbacks += callbacks
+        result = training.run(resume=resume)
+    return Run(result.folder, loaded)
+
+
+class Run:
+    """A training and the files that it has left in its folder.
+
+    `flexseg.train` returns one; `Run.open` finds that of a folder.
+
+    Attributes
+    ----------
+    folder : of the run.
+    """
+
+    def __init__(self, folder: Path, loaded: LoadedConfig) -> None:
+        from flexseg.runs.manifest import Manifest
+
+        self.folder = folder
+        self._loaded = loaded
+        self._manifest = Manifest.read(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """The run in a folder, which may have been moved since.
+
+        Parameters
+        ----------
+        folder : of the run, or that of `flexseg auto` around it.
+
+        Raises
+        ------
+        DataError : there is no run, its manifest is damaged, or of another version of flexseg.
+        """
+        loaded = config_of_run(Path(folder).absolute())
+        folder = loaded.experiment.train.run_dir
+        return cls(folder, loaded)
+
+    @property
+    def status(self) -> str:
+        """ "running", "finished", "interrupted" or "failed"."""
+        return self._manifest.status
+
+    @property
+    def weights(self) -> Path:
+        """The package of the best epoch; of a cross-validation the ensemble of its folds.
+
+        Raises
+        ------
+        DataError : the training has not finished an epoch.
+        """
+        return self._manifest.model_dir / Path(self._finished(self._manifest.weights)).name
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the lowest validation loss, from 0; its weights were saved.
+
+        Raises
+        ------
+        DataError : the training is not finished.
+        """
+        return self._finished(self._best.epoch)
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest validation loss; the lowest loss where nothing validates.
+
+        Raises
+        ------
+        DataError : the training is not finished.
+        """
+        return self._finished(self._best.loss)
+
+    @property
+    def history(self) -> dict[str, list[float | None]]:
+        """Loss, metric or learning rate by name -> value of each epoch, None where not finite.
+
+        Raises
+        ------
+        DataError : the file is damaged.
+        """
+        from flexseg.runs.history import read_history
+
+        return read_history(self.folder) or {}
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The network with the weights of the best epoch.
+
+        It takes prepared images [B, H, W, C] at its own size, and gives probabilities
+        [B, H, W, classes] float32. `flexseg.Model.load(run.folder)` predicts files and arrays of
+        any size.
+
+        Raises
+        ------
+        DataError : the training is not finished, or it is a cross-validation, which has several.
+        """
+        backend.select()
+        from flexseg.inference.ensemble import is_ensemble
+        from flexseg.models.package import ModelPackage
+
+        if is_ensemble(self.weights):
+            raise DataError(
+                "A cross-validation has a network for each fold.",
+                "Open the run of a fold, e.g. Run.open(run.folder / 'fold_0').",
+                str(self.folder),
+            )
+        e, search = self._loaded.experiment, self._loaded.path.parent
+        return ModelPackage.load(self.weights, e, search).model
+
+    def evaluate(self, split: SplitName | None = None) -> EvaluationSummary:
+        """Score the model per case and class, as `flexseg evaluate` does.
+
+        The files are written into the folder `evaluation` of the run, those of another split than
+        the config's into `evaluation_<split>`; earlier ones move aside.
+
+        Parameters
+        ----------
+        split : "train", "valid" or "test"; without it the config's ([model] evaluation).
+
+        Returns
+        -------
+        Means over the cases with 95 % intervals; distances are in pixels, or in mm where the size
+        of a pixel is known.
+
+        Raises
+        ------
+        DataError : there are no weights, files are damaged, or the model was trained on test cases.
+        """
+        backend.select()
+        from flexseg.evaluation.trained_images import evaluate
+        from flexseg.runs.tracking import Tracker
+
+        e = self._loaded.experiment
+        default = e.model.evaluation
+        split = split or default
+        model = e.model.model_copy(update={"evaluation": split})
+        loaded = replace(self._loaded, experiment=e.model_copy(update={"model": model}))
+        ending = "" if split == default else f"_{split}"
+        folder = self.folder / f"evaluation{ending}"
+        with backend.same_dtype_policy():
+            summary = evaluate(loaded, folder, self.folder / f"evaluation{ending}.csv")
+        Tracker(self._manifest, e.train.mlflow).evaluation(folder, summary.as_dict())
+        return summary
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write what is known of the run as one HTML file, and a JSON file for programs with it.
+
+        Parameters
+        ----------
+        path : of the HTML file; without it `report.html` in the run's folder. Earlier ones move
+            aside.
+
+        Returns the HTML file.
+
+        Raises
+        ------
+        ConfigError : files of the run have that name.
+        """
+        from flexseg.report.html import write_report
+        from flexseg.report.sources import find_source
+
+        html, _, _ = write_report(find_source(self.folder), Path(path) if path else None)
+        return html
+
+    @property
+    def _best(self) -> BestEpoch:
+        from flexseg.runs.manifest import BestEpoch
+
+        return self._manifest.best or BestEpoch()
+
+    def _finished(self, value: T | None) -> T:
+        if value is None:
+            raise DataError(
+                f"The run is not finished (its status is {self.status!r}).",
+                "Finish it with flexseg.train(config, resume=True).",
+                str(self.folder),
+            )
+        return value
+
+    def __repr__(self) -> str:
+        loss = "" if self._best.loss is None else f", best loss {self._best.loss:.4f}"
+        network = self._loaded.experiment.model.model
+        return f"Run({str(self.folder)!r}: {network}, {self.status}{loss})"
+
+
+def _loaded(
+    config: str | Path | LoadedConfig | Experiment, overrides: Mapping[str, object]
+) -> LoadedConfig:
+    """The config with its overrides.
+
+    Raises
+    ------
+    ConfigError : it cannot be read, or overrides are given for one that was read already.
+    """
+    if isinstance(config, str | Path):
+        texts = [f"{key}={_text(value)}" for key, value in overrides.items()]
+        return load(Path(config), texts)
+    if overrides:
+        raise ConfigError(
+            "Overrides are for a config file that is still to be read.",
+            "Give the path of the file, or change the values before.",
+            ", ".join(overrides),
+        )
+    if isinstance(config, LoadedConfig):
+        return config
+    here = Path.cwd()
+    return LoadedConfig(here / "experiment", resolve_outputs(config, here), (), {}, legacy=False)
+
+
+def _text(value: object) -> str:
+    """A value as `--set` takes it."""
+    return str(value) if isinstance(value, str | Path) else repr(value)

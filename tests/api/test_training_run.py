@@ -1,0 +1,184 @@
+"""`flexseg.train` and `flexseg.Run`: as the commands do, without printing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import flexseg
+from flexseg.config.schema import Experiment
+from flexseg.dataset.splits import find_splits
+from flexseg.models.weights import read_weights
+from support import flexseg as run_command
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+CONFIG = """
+[model]
+image_width = 24
+image_height = 16
+num_classes = 2
+num_layers = 2
+base_filters = 2
+learning_rate = 0.01
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+run_dir = "run"
+epochs = 1
+precision = "float32"
+epoch_change_infer = false
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[test]
+images_dir = "dataset/test/images"
+masks_dir = "dataset/test/masks"
+[eval]
+bootstrap = 0
+[[mask.classes]]
+id = 1
+name = "disc"
+color = [0, 255, 0]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
+    """A config with its dataset."""
+    make_dataset({"train": 5, "valid": 2, "test": 3}, size=(20, 24))
+    (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
+    return tmp_path / "a.toml"
+
+
+class Losses(keras.callbacks.Callback):
+    """What a callback of the user sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[dict[str, float]] = []
+        self.batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.batches += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epochs.append({key: float(value) for key, value in (logs or {}).items()})
+
+
+def test_a_training_of_two_epochs(
+    config: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(logging.getLogger("flexseg"), "propagate", True)
+    seen = Losses()
+    with caplog.at_level(logging.INFO, "flexseg"):
+        run = flexseg.train(config, {"train.epochs": 2, "train.batch_size": 2}, callbacks=[seen])
+    assert capfd.readouterr().out == ""
+    assert "on 5 cases, validation on 2" in caplog.text and "epoch 2/2" in caplog.text
+    assert run.folder == config.parent / "run" and run.status == "finished"
+    assert seen.batches == 6
+    assert [e["val_loss"] for e in seen.epochs] == run.history["val_loss"]
+    losses = [epoch["val_loss"] for epoch in seen.epochs]
+    assert run.best_epoch == int(np.argmin(losses)) and run.best_loss == min(losses)
+    assert run.weights == run.folder / "models/best_model.h5" and run.weights.is_file()
+    for (_, stored), weight in zip(read_weights(run.weights), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(stored, weight)
+    assert "UNet, finished, best loss" in repr(run)
+
+
+def test_evaluated_as_the_command_does(config: Path) -> None:
+    run = flexseg.train(str(config))
+    summary = run.evaluate()
+    path = run.folder / "evaluation/summary.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert summary.cases == 3 and run_command("evaluate", config) == 0
+    assert json.loads(path.read_text(encoding="utf-8")) == told
+    assert run.evaluate("valid").cases == 2
+    assert (run.folder / "evaluation_valid/cases.csv").is_file()
+    with pytest.raises(flexseg.DataError, match="1 of the 4 test cases were seen"):
+        for kind in ("images", "masks"):
+            folder = config.parent / "dataset"
+            shutil.copy(folder / f"train/{kind}/train_00.png", folder / f"test/{kind}/x.png")
+        run.evaluate()
+
+
+def test_reported(config: Path, tmp_path: Path) -> None:
+    run = flexseg.train(config)
+    run.evaluate()
+    assert run.report() == run.folder / "report.html"
+    assert run.report(tmp_path / "mine.html") == tmp_path / "mine.html"
+    content = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
+    assert content["training"]["epochs"] == 1 and content["evaluation"]["cases"] == 3
+
+
+def test_opened_where_it_was_moved_to(config: Path, tmp_path: Path) -> None:
+    first = flexseg.train(config)
+    first.folder.rename(tmp_path / "moved")
+    run = flexseg.Run.open(tmp_path / "moved")
+    assert run.folder == tmp_path / "moved" and run.weights.is_file()
+    assert (run.best_epoch, run.best_loss) == (first.best_epoch, first.best_loss)
+    assert run.history["loss"] and run.evaluate().cases == 3
+    assert (tmp_path / "moved/evaluation/summary.json").is_file()
+    assert not (tmp_path / "run").exists()
+
+
+def test_resumed(config: Path) -> None:
+    first = flexseg.train(config)
+    run = flexseg.train(config, {"train.epochs": 3}, resume=True)
+    assert len(run.history["loss"]) == 3 and run.history["loss"][0] == first.history["loss"][0]
+    with pytest.raises(flexseg.ConfigError, match=r"other values of: train\.seed"):
+        flexseg.train(config, {"train.seed": 3}, resume=True)
+
+
+def test_what_was_read_already(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = flexseg.load_config(config, ["train.run_dir=" + str(config.parent / "b")])
+    cases = find_splits(loaded.experiment, only=("train", "valid"))
+    run = flexseg.train(loaded, splits=cases)
+    assert run.folder == config.parent / "b"
+    with pytest.raises(flexseg.ConfigError, match="still to be read"):
+        flexseg.train(loaded, {"train.epochs": 2})
+    monkeypatch.chdir(config.parent)
+    content = loaded.experiment.model_dump()
+    for key in ("model_dir", "eval_dir", "epoch_change_infer_dir", "epoch_change_tiled_infer_dir"):
+        del content["train"][key]
+    content["train"]["run_dir"] = "c"
+    run = flexseg.train(Experiment.model_validate(content))
+    assert run.folder == config.parent / "c" and run.weights == run.folder / "models/best_model.h5"
+
+
+def test_errors_are_those_of_the_commands(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(flexseg.ConfigError, match="no key 'epoch'"):
+        flexseg.train(config, {"train.epoch": 2})
+    with pytest.raises(flexseg.ConfigError, match="no such config file"):
+        flexseg.train(tmp_path / "b.toml")
+    with pytest.raises(flexseg.DataError, match="no checkpoint"):
+        flexseg.train(config, resume=True)
+    with pytest.raises(flexseg.DataError, match="no run of flexseg"):
+        flexseg.Run.open(tmp_path)
+    run = flexseg.train(config)
+    (run.folder / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(flexseg.DataError, match="cannot be read"):
+        flexseg.Run.open(run.folder)
+
+
+def test_a_run_without_an_end(config: Path) -> None:
+    run = flexseg.train(config)
+    manifest = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    for key in ("best", "weights", "epochs"):
+        del manifest[key]
+    manifest["status"] = "interrupted"
+    (run.folder / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    run = flexseg.Run.open(run.folder)
+    assert run.status == "interrupted" and "interrupted" in repr(run)
+    for name in ("best_epoch", "best_loss", "weights", "model"):
+        with pytest.raises(flexseg.DataError, match="not finished"):
+            getattr(run, name)

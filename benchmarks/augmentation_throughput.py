@@ -136,7 +136,7 @@ def our_batches(
     cases = pair(folder / "images", folder / "masks").cases
     reader = CaseReader(
         Preprocessing.from_config(experiment.model, experiment.image, experiment.volume),
-        LabelMap.from_experiment(experiment),
+        LabelMap.from_config(experiment.class_sections),
     )
     plan = BatchPlan(len(cases), BATCH, steps=10**6)
     batches = BatchDataset(

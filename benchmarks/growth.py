@@ -169,11 +169,11 @@ def measure_pipeline(path: Path) -> Row:
         row[name] = times[-1] - times[-2]
 
     with peak_memory() as peak:
-        cases = find_splits(experiment).need("train")
+        cases = find_splits(experiment.data).need("train")
         stop("splits_s")
         reader = CaseReader(
             Preprocessing.from_config(experiment.model, experiment.image, experiment.volume),
-            LabelMap.from_experiment(experiment),
+            LabelMap.from_config(experiment.class_sections),
         )
         store = open_store(
             cases, reader, cache_bytes=CACHE_BYTES, cache_file=path.with_name("cache.bin")

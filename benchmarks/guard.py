@@ -194,8 +194,8 @@ def checking(rounds: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name) / "data", 90, 512)
         experiment = load(in_one_folder(write_config(Path(name), size=512))).experiment
-        cases = find_splits(experiment).need("train")[:60]
-        labels = LabelMap.from_experiment(experiment)
+        cases = find_splits(experiment.data).need("train")[:60]
+        labels = LabelMap.from_config(experiment.class_sections)
 
         def ours() -> float:
             begin = time.process_time()

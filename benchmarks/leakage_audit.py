@@ -108,7 +108,10 @@ def plant(
     cases = {c.id: c for c in pair(folder / "train" / "images", folder / "train" / "masks").cases}
     done: set[tuple[str, str]] = set()
     for experiment in configs:
-        e, labels = experiment, LabelMap.from_experiment(experiment)
+        e, labels = (
+            experiment,
+            LabelMap.from_config(experiment.class_sections),
+        )
         plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
         reader = CaseReader(Preprocessing.from_config(e.model, e.image, e.volume), labels)
         palette = mask_palette(labels)

@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             predictions["flexseg"] /= "labels"
         config = config or trained
     if options.only != "flexseg":
-        labels = LabelMap.from_experiment(load(config).experiment)
+        labels = LabelMap.from_config(load(config).experiment.class_sections)
         results["nnunet"] = run_nnunet(dataset, labels, work, options)
         predictions["nnunet"] = work / "nnunet" / "predictions"
     for name, folder in predictions.items():

@@ -15,4 +15,13 @@ def preprocessing_of(e: Experiment) -> Preprocessing:
 
 def reader_of(e: Experiment) -> CaseReader:
     """What reads its cases."""
-    return CaseReader(preprocessing_of(e), LabelMap.from_experiment(e), e.mask.unknown_colors)
+    return CaseReader(
+        preprocessing_of(e),
+        LabelMap.from_config(e.class_sections),
+        e.mask.unknown_colors,
+    )
+
+
+def labels_of(experiment: Experiment) -> LabelMap:
+    """The label map of a config."""
+    return LabelMap.from_config(experiment.class_sections)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.case_scores import CaseScores
 
 CLASSES = [
@@ -42,7 +42,7 @@ def a_case(name: str, group: str | None = None) -> Case:
 
 def sample_scores() -> CaseScores:
     """Four cases: class 1 scored .5, missed, absent, scored 1; class 2 only a false positive."""
-    result = CaseScores(LabelMap.from_experiment(experiment()))
+    result = CaseScores(labels_of(experiment()))
     result.add(a_case("a"), boxes(c1=(0, 0)), boxes(c1=(0, 5)))
     result.add(a_case("b"), boxes(c1=(0, 0)), boxes())
     result.add(a_case("c"), boxes(), boxes(c2=(3, 3)))

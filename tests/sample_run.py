@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.config import load
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.evaluation.case_scores import CaseScores, write_evaluation
 from flexseg.evaluation.image_scores import score_folders
@@ -63,7 +63,7 @@ def score_masks(
     return score_folders(
         predictions,
         masks,
-        LabelMap.from_experiment(experiment),
+        labels_of(experiment),
         Measures.from_config(experiment.eval),
         mask_name=experiment.dataset.mask_name,
         group=experiment.dataset.group,
@@ -86,7 +86,7 @@ def write_sample_run(folder: Path, cases: int = 12) -> Path:
     run.mkdir()
     manifest = Manifest.start(run, loaded)
     note = Finding(Severity.WARNING, "data", "tiny", "data", "Only 8 <cases> to train on.", "More.")
-    manifest.add_data(find_splits(loaded.experiment).cases, [note])
+    manifest.add_data(find_splits(loaded.experiment.data).cases, [note])
     manifest.write(
         status="finished",
         epochs=12,

@@ -17,7 +17,7 @@ def test_the_demo_is_a_dataset_that_its_config_reads(tmp_path: Path) -> None:
     pytest.importorskip("nilearn", reason="the extra demo is not installed")
     loaded = load(write_demo(tmp_path / "demo"))
     assert [f for f in loaded.findings if f.severity is not Severity.NOTE] == []
-    splits = find_splits(loaded.experiment)
+    splits = find_splits(loaded.experiment.data)
     splits.raise_errors()
     blocks = {}
     for split, cases in splits.cases.items():

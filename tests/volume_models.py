@@ -10,10 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.config.infer import Infer3dConfig
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
@@ -53,7 +52,7 @@ def copying(size: tuple[int, int], channels: int = 1, **volume: Any) -> Copying:
     package = ModelPackage(
         None,  # type: ignore[arg-type]
         experiment.model,
-        LabelMap.from_experiment(experiment),
+        labels_of(experiment),
         preprocessing_of(experiment),
     )
     return Copying(package)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from config_parts import reader_of
+from config_parts import labels_of, reader_of
 from flexseg.augment.multiplication import Multiplication
 from flexseg.augment.offline import MANIFEST, multiply
 from flexseg.augment.writing import PairWriter, image_suffix, mask_palette
@@ -25,7 +25,6 @@ from flexseg.config import load
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.images import read_image, read_mask, write_png
 
@@ -340,7 +339,7 @@ BINARY: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", BINARY)
 def test_masks_of_one_class_read_back(settings: dict[str, Any], tmp_path: Path) -> None:
     experiment = Experiment.model_validate({"model": {"num_classes": 1}} | settings)
-    labels = LabelMap.from_experiment(experiment)
+    labels = labels_of(experiment)
     palette = mask_palette(labels)
     for ids in ([[0, 0, 0]], [[0, 1, 1]], [[1, 1, 1]]):
         write_png(tmp_path / "m.png", np.array(ids, np.uint8), palette)
@@ -356,7 +355,7 @@ def test_classes_that_cannot_be_told_apart_are_refused() -> None:
         }
     )
     with pytest.raises(ConfigError, match="not be read"):
-        mask_palette(LabelMap.from_experiment(experiment))
+        mask_palette(labels_of(experiment))
 
 
 def test_the_command_prints_what_a_config_must_say(
@@ -392,7 +391,7 @@ def test_debug_writer_survives_pickling_and_several_writers(config: Path, tmp_pa
     """`[generator] debug`: pairs under prefix and id, colours right whatever the order."""
     options = ["model.generator=true", "generator.debug=true", "image.color_order=BGR"]
     experiment = load(config, options).experiment
-    labels = LabelMap.from_experiment(experiment)
+    labels = labels_of(experiment)
     writer = PairWriter.from_config(experiment.generator, labels, "BGR")
     writer.prepare()
     writer = pickle.loads(pickle.dumps(writer))  # noqa: S301 - our own bytes

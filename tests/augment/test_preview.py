@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config_parts import labels_of
 from flexseg.augment import preview
 from flexseg.augment.multiplication import Multiplication
 from flexseg.augment.pairs import ScaledPair
@@ -16,7 +17,6 @@ from flexseg.config import load
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
 
 CONFIG = """
 [model]
@@ -70,7 +70,7 @@ def test_each_transform_is_shown_and_does_something() -> None:
 def test_outlines_lie_where_the_image_says() -> None:
     """The filled outline of every tile is the bright part of its image."""
     pair = disc()
-    labels = LabelMap.from_experiment(Experiment())
+    labels = labels_of(Experiment())
     for caption, draw in preview._recipe_draws(STRONG, 0, CASE, pair.labels):
         if caption.startswith(("noise", "draw")):
             continue
@@ -112,7 +112,7 @@ def test_dull_images_are_stretched_all_alike(dtype: str) -> None:
 
 def test_grey_classes_get_an_outline_in_colour() -> None:
     one = Experiment.model_validate({"model": {"num_classes": 1}})
-    labels = LabelMap.from_experiment(one)
+    labels = labels_of(one)
     color = preview._line_color(labels, labels.foreground[0])
     assert max(color) - min(color) > 100
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.augment.policy import Augmenter, Policy, RecipePolicy, VariantPolicy, variants_of
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import BatchPlan
@@ -19,7 +20,6 @@ from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.dataset.cases import pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.files.preprocess import Preprocessing
 
@@ -30,7 +30,7 @@ Batches = list[tuple[NDArray[Any], NDArray[np.uint8]]]
 def store(make_dataset: Callable[..., Path]) -> Store:
     """Seven cases, not cached, so that each access reads the files."""
     folder = make_dataset({"train": 7}, size=(20, 24)) / "train"
-    labels = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 2}}))
+    labels = labels_of(Experiment.model_validate({"model": {"num_classes": 2}}))
     reader = CaseReader(Preprocessing(24, 20, 3), labels)
     return open_store(pair(folder / "images", folder / "masks").cases, reader, cache="none")
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import tifffile
 
+from config_parts import labels_of
 from flexseg.batches.store import CaseReader, Store, open_store, record_bytes
 from flexseg.config import Experiment
 from flexseg.dataset.cases import Case, pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 
-LABELS = LabelMap.from_experiment(
+LABELS = labels_of(
     Experiment.model_validate(
         {
             "model": {"num_classes": 3},

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
+from config_parts import labels_of
 from flexseg.config import Experiment
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.errors import ConfigError, DataError
@@ -24,7 +25,7 @@ quick = settings(max_examples=30, deadline=None)
 def label_map(num_classes: int, **mask: Any) -> LabelMap:
     """The label map of a config with these keys in `[mask]`."""
     content = {"model": {"num_classes": num_classes}, "mask": mask}
-    return LabelMap.from_experiment(Experiment.model_validate(content))
+    return labels_of(Experiment.model_validate(content))
 
 
 def stored(
@@ -341,11 +342,11 @@ def test_dictionary_round_trip() -> None:
 def test_colors_of_the_old_segmentation_section() -> None:
     colors = {"colorize": True, "white": "green"}
     content = {"model": {"num_classes": 1}, "segmentation": colors}
-    labels = LabelMap.from_experiment(Experiment.model_validate(content))
+    labels = labels_of(Experiment.model_validate(content))
     assert labels.palette == [0, 0, 0, 0, 128, 0]
     colors["white"] = "greeen"
     with pytest.raises(ConfigError, match="'greeen' is no colour name"):
-        LabelMap.from_experiment(Experiment.model_validate(content))
+        labels_of(Experiment.model_validate(content))
 
 
 def test_published_masks_have_their_classes(shared: Any) -> None:
@@ -354,7 +355,7 @@ def test_published_masks_have_their_classes(shared: Any) -> None:
     from flexseg.files.images import list_files, read_mask
 
     experiment = load(shared / "configs" / "covid-19.config").experiment
-    labels = LabelMap.from_experiment(experiment)
+    labels = labels_of(experiment)
     pixels = unknown = 0
     seen: set[int] = set()
     for path in list_files(shared / "data/mini_test/covid-19/masks", (".png",))[:6]:

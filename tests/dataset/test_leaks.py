@@ -179,7 +179,7 @@ class TestFolds:
         def run(text: str = CLEAN, **moved: int) -> CheckReport:
             (tmp_path / "a.toml").write_text(text)
             loaded = load(tmp_path / "a.toml")
-            cases = find_splits(loaded.experiment, only=("train", "valid")).cases
+            cases = find_splits(loaded.experiment.data, only=("train", "valid")).cases
             everything = (*cases["train"], *cases["valid"])
 
             def fold_of(case: Case) -> int:

@@ -22,7 +22,7 @@ def labels_of(*names: str) -> LabelMap:
         for i, name in enumerate(("background", *names))
     ]
     content = {"model": {"num_classes": len(classes)}, "mask": {"classes": classes}}
-    return LabelMap.from_experiment(Experiment.model_validate(content))
+    return LabelMap.from_config(Experiment.model_validate(content).class_sections)
 
 
 def write_cases(
@@ -96,7 +96,7 @@ def test_places_are_shares_of_the_masks_that_have_the_class(tmp_path: Path) -> N
 def test_real_cells_lie_anywhere(shared: Path) -> None:
     classes = [{"id": i, "color": [v, v, v], "values": [v]} for i, v in enumerate((0, 128, 255))]
     content = {"model": {"num_classes": 3}, "mask": {"classes": classes}}
-    labels = LabelMap.from_experiment(Experiment.model_validate(content))
+    labels = LabelMap.from_config(Experiment.model_validate(content).class_sections)
     masks = sorted((shared / "data" / "wbc" / "masks").iterdir())
     cases = [Case(path.stem, path, path, path.stem) for path in masks]
     assert class_places(labels, cases)[1:].max() > 0.3

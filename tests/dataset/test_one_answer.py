@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from config_parts import labels_of
 from flexseg.augment.offline import multiply
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
@@ -82,10 +83,10 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> Groups:
 
 def told_by_config(experiment: Experiment) -> Told:
     """What a training with this config would take."""
-    splits = find_splits(experiment)
+    splits = find_splits(experiment.data)
     splits.raise_errors()
     cases = [case for own in splits.cases.values() for case in own]
-    labels = LabelMap.from_experiment(experiment)
+    labels = labels_of(experiment)
     parts = {s: frozenset(name_of(c.id) for c in own) for s, own in splits.cases.items()}
     classes = tuple(c.name for c in labels.foreground)
     if experiment.volume.images_dir is None:
@@ -219,7 +220,7 @@ def by_crossval(folder: Path, work: Path, row: FolderOfData) -> Told:
     for fold in division.folds:
         groups = [{c.group for c in part} for part in (fold.train, fold.valid, fold.held_out)]
         assert sum(map(len, groups)) == len(set.union(*groups))
-    splits = find_splits(experiment)
+    splits = find_splits(experiment.data)
     test = splits.cases.get("test", ())
     if row.volumes:
         names = {case.group for case in division.cases} | {*splits.volumes.get("test", ())}
@@ -234,7 +235,7 @@ def by_crossval(folder: Path, work: Path, row: FolderOfData) -> Told:
 def by_evaluate(folder: Path, work: Path, row: FolderOfData) -> Told:
     """The cases that would be scored."""
     experiment = init(folder, work)
-    splits = find_splits(experiment, only=("test",))
+    splits = find_splits(experiment.data, only=("test",))
     if row.volumes:
         group = experiment.dataset.group
         cases = volumes_of_split(experiment.volume, splits, "test", group)

@@ -28,7 +28,7 @@ def experiment(dataset: Path, content: dict[str, list[str]], *splits: str) -> Ex
 def ids(
     found: Experiment, only: tuple[SplitName, ...] = ("train", "valid", "test")
 ) -> dict[str, list[str]]:
-    splits = find_splits(found, only)
+    splits = find_splits(found.data, only)
     splits.raise_errors()
     return {split: [case.id for case in own] for split, own in splits.cases.items()}
 

@@ -54,7 +54,7 @@ def one_folder(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 def splits_of(config: dict[str, Any]) -> Splits:
-    return find_splits(Experiment.model_validate(config))
+    return find_splits(Experiment.model_validate(config).data)
 
 
 @settings(max_examples=30, deadline=None)
@@ -188,7 +188,7 @@ def test_folders_of_their_own(make_dataset: Callable[..., Path]) -> None:
 
 def test_only_the_asked_split_is_read(make_dataset: Callable[..., Path]) -> None:
     config = folders(make_dataset({"test": 3}), *SPLITS)
-    splits = find_splits(Experiment.model_validate(config), only=("test",))
+    splits = find_splits(Experiment.model_validate(config).data, only=("test",))
     assert list(splits.cases) == ["test"]
 
 
@@ -270,7 +270,7 @@ def test_split_file_may_name_groups(tmp_path: Path) -> None:
                 }
             }
         )
-        splits = find_splits(experiment)
+        splits = find_splits(experiment.data)
         assert {f.code for f in splits.findings} <= {"cases-in-no-split"}
         return {name: [case.id for case in cases] for name, cases in splits.cases.items()}
 

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.dataset.cases import pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
 from flexseg.dataset.volumes.pairing import pair_volumes, slice_name
 from flexseg.derive.class_options import parse_labels
@@ -446,7 +445,7 @@ def check_network_inputs(
     experiment = load(config, strict=True).experiment
     preprocessing = preprocessing_of(experiment)
     assert slice_axes(preprocessing) == cuts
-    reader = CaseReader(preprocessing, LabelMap.from_experiment(experiment))
+    reader = CaseReader(preprocessing, labels_of(experiment))
     cases = {c.id: c for c in pair(folder / "out" / "images", folder / "out" / "masks").cases}
     seen_of_v1 = []
     for cut in cuts:

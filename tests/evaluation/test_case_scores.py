@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flexseg.dataset.labels import LabelMap
+from config_parts import labels_of
 from flexseg.evaluation.case_scores import (
     CaseScores,
     case_columns,
@@ -72,7 +72,7 @@ class TestSummary:
 
     def test_groups_widen_the_interval(self) -> None:
         def width(group: Callable[[int], str]) -> float:
-            result = CaseScores(LabelMap.from_experiment(experiment()))
+            result = CaseScores(labels_of(experiment()))
             for i in range(24):
                 shift = 2 * (i // 4)  # six patients, four equal slices each
                 case = a_case(f"s{i}", group(i))
@@ -83,7 +83,7 @@ class TestSummary:
         assert width(lambda i: f"p{i // 4}") > 1.5 * width(lambda i: f"s{i}")
 
     def test_one_group_has_no_interval(self) -> None:
-        result = CaseScores(LabelMap.from_experiment(experiment()))
+        result = CaseScores(labels_of(experiment()))
         for shift in (0, 2, 4):
             case = a_case(f"slice {shift}", "patient")
             result.add(case, boxes(c1=(0, 0)), boxes(c1=(0, shift)))
@@ -130,13 +130,13 @@ class TestSummary:
 
     def test_all_background_scores_zero_not_nearly_one(self) -> None:
         """What dice_coef_multiclass of the originals hides."""
-        result = CaseScores(LabelMap.from_experiment(experiment()))
+        result = CaseScores(labels_of(experiment()))
         for i in range(3):
             result.add(a_case(f"{i}"), boxes(c1=(0, i)), boxes())
         assert result.summary().as_dict()["macro"]["dice"]["mean"] == 0
 
     def test_quantiles_and_worst_cases(self) -> None:
-        result = CaseScores(LabelMap.from_experiment(experiment()))
+        result = CaseScores(labels_of(experiment()))
         for shift in range(11):
             case = a_case(f"shift {shift:02d}")
             result.add(case, boxes(c1=(0, 0)), boxes(c1=(0, shift)))
@@ -170,7 +170,7 @@ class TestSummary:
 
     def test_units(self) -> None:
         def summary(**keys: Any) -> dict[str, Any]:
-            result = CaseScores(LabelMap.from_experiment(experiment()), Measures(**keys))
+            result = CaseScores(labels_of(experiment()), Measures(**keys))
             result.add(a_case("a"), boxes(c1=(0, 0)), boxes(c1=(0, 4)))
             return result.summary(10).as_dict()
 
@@ -186,7 +186,7 @@ class TestSummary:
         summary = scores.summary().as_dict()
         assert summary["calibration"] is None
         assert summary["classes"][0]["brier"]["mean"] is None
-        result = CaseScores(LabelMap.from_experiment(experiment()))
+        result = CaseScores(labels_of(experiment()))
         p = np.full((*SIZE, 3), 0.1, np.float32)
         np.put_along_axis(p, boxes(c1=(0, 0))[..., None].astype(int), 0.8, axis=-1)
         for name in "ab":
@@ -219,7 +219,7 @@ class TestFiles:
 
     def test_slices_of_a_volume_are_scored_together(self, tmp_path: Path) -> None:
         """As the volume that they make when they are stacked; one slice misses the class."""
-        scores = CaseScores(LabelMap.from_experiment(experiment()))
+        scores = CaseScores(labels_of(experiment()))
         a, b, empty = boxes(c1=(0, 0)), boxes(c1=(5, 0)), boxes()
         scores.add(a_case("v_0", "v"), a, a)
         scores.add(a_case("v_1", "v"), a, b)

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
@@ -126,7 +125,7 @@ class TestEvaluateModel:
                 "mask": {"classes": CLASSES[:2]},
             }
         )
-        labels = LabelMap.from_experiment(experiment)
+        labels = labels_of(experiment)
         preprocessing = preprocessing_of(experiment)
         package = ModelPackage(
             _brightness_network(size, cut), experiment.model, labels, preprocessing

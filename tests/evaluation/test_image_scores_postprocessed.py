@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
@@ -52,7 +51,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
     layer = keras.layers.Conv2D(1, 1)
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([np.full((1, 1, 1, 1), 1 / 255, np.float32), np.zeros(1, np.float32)])
-    labels = LabelMap.from_experiment(experiment)
+    labels = labels_of(experiment)
     preprocessing = preprocessing_of(experiment)
     predictor = Predictor(ModelPackage(model, experiment.model, labels, preprocessing))
     cases = pair(tmp_path / "images", tmp_path / "masks").cases

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.cli import main
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
@@ -115,7 +115,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> dict[str, Predictor]:
         predictor = chosen.setdefault(
             "now", copying((SIDE, SIDE), axes=list(ANATOMICAL_AXES), intensity=WINDOW)
         )
-        labels = LabelMap.from_experiment(loaded.experiment)
+        labels = labels_of(loaded.experiment)
         predictor.package = replace(predictor.package, labels=labels)
         return predictor
 
@@ -134,7 +134,7 @@ def _truth(name: str) -> NDArray[np.bool_]:
 def _volumes(loaded: LoadedConfig) -> tuple[Case, ...]:
     e = loaded.experiment
     split = e.model.evaluation
-    splits = find_splits(e, only=(split,))
+    splits = find_splits(e.data, only=(split,))
     splits.raise_errors()
     return volumes_of_split(e.volume, splits, split, e.dataset.group)
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.cli import main
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
@@ -47,7 +48,7 @@ SHAPE = (12, 30, 40)
 
 def _labels(classes: list[dict[str, Any]] = CLASSES) -> LabelMap:
     sections = {"model": {"num_classes": len(classes)}, "mask": {"classes": classes}}
-    return LabelMap.from_experiment(Experiment.model_validate(sections))
+    return labels_of(Experiment.model_validate(sections))
 
 
 def _sphere(radius: float, spacing: tuple[float, float, float]) -> NDArray[np.uint8]:
@@ -331,7 +332,7 @@ class TestFolders:
     def test_one_class(self, tmp_path: Path, value: int) -> None:
         _write(tmp_path / "p" / "v.nii.gz", _box(2, 2, 2))
         _write(tmp_path / "r" / "v.nii.gz", _box(2, 2, 2, label=value))
-        labels = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 1}}))
+        labels = labels_of(Experiment.model_validate({"model": {"num_classes": 1}}))
         scores, _ = score_volume_folders(tmp_path / "p", tmp_path / "r", labels, Measures())
         assert scores.results[0].classes[0].values["dice"] == 1
 

@@ -10,9 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.inference.pictures.viewer import niivue_problem
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
@@ -92,7 +91,7 @@ def _predictor(
     package = ModelPackage(
         model,
         experiment.model,
-        LabelMap.from_experiment(experiment),
+        labels_of(experiment),
         preprocessing_of(experiment),
         threshold,
     )

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import ndimage
 
+from config_parts import labels_of
 from flexseg.config.infer import PostprocessConfig
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.inference.postprocess import Postprocessing, Steps, fill_holes
 
-LABELS = LabelMap.from_experiment(
+LABELS = labels_of(
     Experiment.model_validate(
         {
             "model": {"num_classes": 3},

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.config.infer import TiledInferConfig
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, gaussian_weight, windows
@@ -110,7 +109,7 @@ class _Mean(Predictor):
         package = ModelPackage(
             None,
             experiment.model,
-            LabelMap.from_experiment(experiment),
+            labels_of(experiment),
             preprocessing_of(experiment),
         )
         super().__init__(package)
@@ -235,7 +234,7 @@ def _convolutional(height: int, width: int) -> Predictor:
     package = ModelPackage(
         model,
         experiment.model,
-        LabelMap.from_experiment(experiment),
+        labels_of(experiment),
         preprocessing_of(experiment),
     )
     return Predictor(package)

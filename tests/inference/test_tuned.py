@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from config_parts import labels_of
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
@@ -64,7 +65,7 @@ def _chosen(loaded: LoadedConfig, *, tuned: bool = True) -> TunedChoice:
 
 
 def _labels(loaded: LoadedConfig) -> LabelMap:
-    return LabelMap.from_experiment(loaded.experiment)
+    return labels_of(loaded.experiment)
 
 
 def test_what_was_written_is_read(loaded: LoadedConfig) -> None:

@@ -142,7 +142,7 @@ def test_volumes_without_a_test_are_scored_on_the_validation(
     split = e.model.evaluation
     assert split == ("test" if test else "valid")
     assert {
-        case.id for case in volumes_of_split(e.volume, find_splits(e), split, e.dataset.group)
+        case.id for case in volumes_of_split(e.volume, find_splits(e.data), split, e.dataset.group)
     } == set(test or ["c"])
     assert e.infer.images_dir == dataset / "images"
     assert not e.infer.tta

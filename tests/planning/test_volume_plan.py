@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.batches.neighbours import neighbour_files
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import volume_folders
 from flexseg.dataset.reading import Dataset, VolumeDataset
 from flexseg.dataset.splits import find_splits
@@ -455,7 +455,7 @@ class TestCut:
 
     def test_training_and_validation_have_slices(self, tmp_path: Path) -> None:
         plan = _plan(_write(tmp_path / "d", NAMES[:6]))
-        splits = find_splits(self._experiment(plan, tmp_path / "plan"))
+        splits = find_splits(self._experiment(plan, tmp_path / "plan").data)
         assert splits.findings == []
         per_volume = 16 + 18 + 20
         assert len(splits.cases["train"]) == per_volume * len(plan.volumes["train"])
@@ -473,7 +473,7 @@ class TestCut:
         labels = np.zeros((16, 18, 20), np.uint8)
         labels[:size, 2 : 2 + size, 2 : 2 + 2 * size] = 1
         plan = _plan(_write(tmp_path / "d", SCANS, labels=labels), group=r"^(p\d+)_")
-        splits = find_splits(self._experiment(plan, tmp_path / "plan"))
+        splits = find_splits(self._experiment(plan, tmp_path / "plan").data)
         for name in ("train", "valid"):
             cases = splits.cases[name]
             assert {volume_of(case.id, SCANS) for case in cases} == {*plan.volumes[name]}
@@ -491,7 +491,7 @@ class TestCut:
         )
         experiment = Experiment.model_validate(sections_of(data.choices, data.classes))
         assert experiment.volume.axis == "axial"
-        trained = find_splits(experiment).cases["train"]
+        trained = find_splits(experiment.data).cases["train"]
         volumes = {volume_of(case.id, NAMES) for case in trained}
         assert data.rarest == pytest.approx(len(volumes) / len(trained))
         assert data.rarest < 0.3
@@ -503,9 +503,9 @@ class TestCut:
         dataset = _write(tmp_path / "d", NAMES[:3], labels=_block((16, 18, 20), 3))
         experiment = self._experiment(_plan(dataset), tmp_path / "plan")
         case = next(
-            c for c in find_splits(experiment).cases["train"] if c.id.endswith("axial_0008")
+            c for c in find_splits(experiment.data).cases["train"] if c.id.endswith("axial_0008")
         )
-        labels = LabelMap.from_experiment(experiment)
+        labels = labels_of(experiment)
         found = labels.encode(read_mask(case.mask)).labels
         assert found.sum() == 10 * 10
         assert read_image(case.image).dtype == np.uint8
@@ -516,8 +516,8 @@ class TestCut:
         few[20:23, 20:23, 20:23] = 1
         plan = _plan(_write(tmp_path / "d", NAMES[:4], labels=few, shape=(40, 40, 40)))
         experiment = self._experiment(plan, tmp_path / "plan")
-        splits = find_splits(experiment)
-        labels = LabelMap.from_experiment(experiment)
+        splits = find_splits(experiment.data)
+        labels = labels_of(experiment)
         volumes = len(plan.volumes["train"])
         shown = [
             bool(labels.encode(read_mask(case.mask)).labels.any()) for case in splits.cases["train"]

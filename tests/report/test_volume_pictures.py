@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import FILES_TABLE, write_evaluation
 from flexseg.evaluation.scoring import Measures
@@ -25,7 +25,7 @@ from flexseg.report.sources import find_source
 from flexseg.report.volume_pictures import VolumeSlice, is_volume, volume_slice
 
 SHAPE = (8, 10, 12)
-LABELS = LabelMap.from_experiment(
+LABELS = labels_of(
     Experiment.model_validate(
         {
             "model": {"num_classes": 3},

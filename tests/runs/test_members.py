@@ -67,7 +67,7 @@ def make_run(tmp_path: Path, make_dataset: Callable[..., Path]) -> MakeRun:
         keras.utils.set_random_seed(len(name))
         ModelPackage.create(loaded.experiment).save(weights, {})
         manifest = Manifest.start(run, loaded)
-        manifest.add_data(find_splits(loaded.experiment, only=("train", "valid")).cases, [])
+        manifest.add_data(find_splits(loaded.experiment.data, only=("train", "valid")).cases, [])
         known = {"weights": str(weights)} if status == "finished" else {}
         manifest.write(status=status, **known)
         return run
@@ -129,7 +129,7 @@ def test_validation_set_that_trained_another_member(make_run: MakeRun, tmp_path:
     seen = seen_by(made.file)
     assert seen.trained == digests(tmp_path, "train") | digests(tmp_path, "valid")
     assert not seen.validated
-    valid = find_splits(load(tmp_path / "a.toml").experiment, only=("valid",)).need("valid")
+    valid = find_splits(load(tmp_path / "a.toml").experiment.data, only=("valid",)).need("valid")
     assert trained_on(valid, made.file)
 
 

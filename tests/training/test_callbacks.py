@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from config_parts import labels_of
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import BatchPlan
 from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import TrainingError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.training import callbacks, checkpoint, progress
@@ -79,7 +79,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def dataset(make_dataset: Callable[..., Path]) -> BatchDataset:
     folder = make_dataset() / "train"
     cases = pair(folder / "images", folder / "masks").cases
-    reader = CaseReader(Preprocessing(16, 16, 3), LabelMap.from_experiment(Experiment()))
+    reader = CaseReader(Preprocessing(16, 16, 3), labels_of(Experiment()))
     return BatchDataset(open_store(cases, reader), BatchPlan(len(cases), 2, steps=STEPS))
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from config_parts import labels_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
@@ -41,12 +41,12 @@ def pipeline(tmp_path: Path, make_dataset: Callable[..., Path]) -> Callable[...,
                 "mask": {"classes": CLASSES},
             }
         )
-        splits = find_splits(experiment, only=("train",))
+        splits = find_splits(experiment.data, only=("train",))
         cases = {"train": splits.cases["train"] + splits.cases["valid"]}
         preprocessing = Preprocessing.from_config(
             experiment.model, experiment.image, experiment.volume
         )
-        reader = CaseReader(preprocessing, LabelMap.from_experiment(experiment))
+        reader = CaseReader(preprocessing, labels_of(experiment))
         drawn = experiment.model.generator
         return InputPipeline(cases, reader, experiment.train, experiment.dataset, drawn=drawn)
 

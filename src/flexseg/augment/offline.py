@@ -104,7 +104,7 @@ def multiply(
     plan.refuse_equal_names(splits["train"])
     size = (e.model.image_height, e.model.image_width)
     refuse_unscaled(plan.policy, e.image, size, splits["train"])
-    labels = LabelMap.from_experiment(e)
+    labels = LabelMap.from_config(e.class_sections)
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
     reader = CaseReader(preprocessing.single, labels, e.mask.unknown_colors)
@@ -146,10 +146,10 @@ def multiply(
 
 def _splits(experiment: Experiment) -> dict[SplitName, tuple[Case, ...]]:
     """Training and validation cases, which must be there, and those of the test if they are."""
-    splits = find_splits(experiment, only=("train", "valid"))
+    splits = find_splits(experiment.data, only=("train", "valid"))
     if experiment.test.images_dir is not None and not splits.cases.get("test"):
         try:
-            test = find_splits(experiment, only=("test",))
+            test = find_splits(experiment.data, only=("test",))
         except DataError as error:
             logger.warning("The test split is left out: %s", error)
             test = Splits()

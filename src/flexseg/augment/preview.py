@@ -94,9 +94,9 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     """
     e = loaded.experiment
     plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
-    splits = find_splits(e, only=("train",))
+    splits = find_splits(e.data, only=("train",))
     splits.raise_errors()
-    labels = LabelMap.from_experiment(e)
+    labels = LabelMap.from_config(e.class_sections)
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
     reader = CaseReader(preprocessing.single, labels, e.mask.unknown_colors)

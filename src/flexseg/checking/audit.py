@@ -100,7 +100,7 @@ def audit(
     if report.exit_code == 0 and with_data:
         _check_data(loaded.experiment, report, on_case)
     elif report.exit_code == 0:
-        labels = LabelMap.from_experiment(loaded.experiment)
+        labels = LabelMap.from_config(loaded.experiment.class_sections)
         report.findings += mirror_findings(loaded, labels, ())
     _worst_first(report.findings)
     return report
@@ -121,7 +121,7 @@ def audit_folds(
     on_case : called with (done, total) while files are read.
     """
     report = CheckReport(loaded, [*loaded.findings, *division.findings])
-    labels = LabelMap.from_experiment(loaded.experiment)
+    labels = LabelMap.from_config(loaded.experiment.class_sections)
     facts = _examined(loaded.experiment, division.cases, labels, on_case)
     known = {f.case.id: f for f in facts}
     held_out, trained = (
@@ -178,7 +178,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
     for name in config.metrics:
         attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
     attempt(lambda: Preprocessing.from_config(config, e.image, e.volume), "[image]")
-    attempt(partial(LabelMap.from_experiment, loaded.experiment), "[mask]")
+    attempt(partial(LabelMap.from_config, e.class_sections), "[mask]")
     if not findings:
         findings += network_findings(loaded)
     if loaded.experiment.train.tensorboard:
@@ -205,7 +205,7 @@ def _check_data(
     experiment: Experiment, report: CheckReport, on_case: Callable[[int, int], None] | None
 ) -> None:
     try:
-        splits = find_splits(experiment)
+        splits = find_splits(experiment.data)
         report.findings += splits.findings
         if report.exit_code == 0:
             policy = policy_of(experiment.augmentation, experiment.trained_variants)
@@ -217,7 +217,7 @@ def _check_data(
     except ConfigError as error:
         report.findings.append(Finding.of_error(error, "config"))
         return
-    labels = LabelMap.from_experiment(experiment)
+    labels = LabelMap.from_config(experiment.class_sections)
     cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
     rest = iter(_examined(experiment, cases, labels, on_case))
     facts: dict[str, list[Look]] = {

@@ -97,7 +97,12 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
     from flexseg.evaluation.scoring import Measures
     from flexseg.evaluation.volume_scores import hold_volumes, score_volume_folders
 
-    what = (predictions, masks, LabelMap.from_experiment(e), Measures.from_config(e.eval))
+    what = (
+        predictions,
+        masks,
+        LabelMap.from_config(e.class_sections),
+        Measures.from_config(e.eval),
+    )
     pattern, group = e.dataset.mask_name, e.dataset.group
     with progress("Scoring") as on_case:
         if hold_volumes(predictions, masks):

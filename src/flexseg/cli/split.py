@@ -213,8 +213,8 @@ def _of_config(source: Path, overrides: list[str] | None, group: str | None) -> 
     from flexseg.dataset.splits import pair_one_folder
 
     experiment = load_config(source, overrides, strict=False, network=False).experiment
-    pairing = pair_one_folder(experiment, group)
-    labels = LabelMap.from_experiment(experiment)
+    pairing = pair_one_folder(experiment.data, group)
+    labels = LabelMap.from_config(experiment.class_sections)
     with progress("Reading masks") as on_case:
         looks = read_cases(pairing.cases, on_case, lambda case: look_at(case, labels))
     for look in looks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -265,6 +266,28 @@ class SegmentationConfig(Section):
     white: str = Field("white", description="Colour of the foreground.")
 
 
+@dataclass(frozen=True)
+class DataSections:
+    """The sections of a config that say where cases are, how they pair, and who trains."""
+
+    dataset: DatasetConfig
+    train: TrainConfig
+    valid: SplitConfig
+    test: SplitConfig
+    image: ImageConfig
+    mask: MaskConfig
+    volume: VolumeConfig
+
+
+@dataclass(frozen=True)
+class ClassSections:
+    """What of a config says which classes there are, and how masks show them."""
+
+    mask: MaskConfig
+    num_classes: int
+    segmentation: SegmentationConfig
+
+
 class Experiment(Section):
     """Everything that one config file says."""
 
@@ -350,6 +373,16 @@ class Experiment(Section):
                 "augmentation.augment_on = 'device' makes them on the device"
             )
         return self
+
+    @property
+    def data(self) -> DataSections:
+        """The sections that say which cases there are."""
+        return DataSections(**{f.name: getattr(self, f.name) for f in fields(DataSections)})
+
+    @property
+    def class_sections(self) -> ClassSections:
+        """The sections that say which classes there are."""
+        return ClassSections(self.mask, self.model.num_classes, self.segmentation)
 
     @property
     def variants(self) -> VariantSections:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import ClassSections, SegmentationConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.images import MaskPixels
@@ -77,9 +77,9 @@ class LabelMap:
     explicit: bool = True
 
     @classmethod
-    def from_experiment(cls, experiment: Experiment) -> LabelMap:
-        """The label map that a config describes."""
-        mask, count = experiment.mask, max(2, experiment.model.num_classes)
+    def from_config(cls, config: ClassSections) -> LabelMap:
+        """The label map that sections of a config describe."""
+        mask, binary, count = config.mask, config.num_classes == 1, max(2, config.num_classes)
         given = {c.id: c for c in mask.classes}
         classes = []
         for i in range(count):
@@ -90,14 +90,15 @@ class LabelMap:
                 values = tuple(c.values)
                 classes.append(LabelClass(i, name, colors, values, c.code, c.category))
             else:
-                classes.append(_made_up_class(experiment, i, count))
+                made = _binary_class(config.segmentation, i) if binary else _made_up_class(i, count)
+                classes.append(made)
         if not classes[0].values and any(c.values for c in mask.classes):
             classes[0] = replace(classes[0], values=(0,))
         return cls(
             tuple(classes),
-            experiment.is_binary,
+            binary,
             mask.threshold,
-            mask.algorithm if experiment.is_binary else None,
+            mask.algorithm if binary else None,
             explicit=bool(mask.classes),
         )
 
@@ -351,19 +352,21 @@ def make_classes(foreground: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Lab
     )
 
 
-def _made_up_class(experiment: Experiment, i: int, count: int) -> LabelClass:
-    if experiment.is_binary:
-        name = experiment.segmentation.white if i else experiment.segmentation.black
-        try:
-            color = ImageColor.getrgb(name)[:3] if experiment.segmentation.colorize else None
-        except ValueError:
-            raise ConfigError(
-                f"{name!r} is no colour name.",
-                "Use an HTML colour name such as 'green', or '#00ff00'.",
-                "[segmentation]",
-            ) from None
-        default = (255, 255, 255) if i else (0, 0, 0)
-        return LabelClass(i, "foreground" if i else "background", (color or default,))
+def _binary_class(segmentation: SegmentationConfig, i: int) -> LabelClass:
+    name = segmentation.white if i else segmentation.black
+    try:
+        color = ImageColor.getrgb(name)[:3] if segmentation.colorize else None
+    except ValueError:
+        raise ConfigError(
+            f"{name!r} is no colour name.",
+            "Use an HTML colour name such as 'green', or '#00ff00'.",
+            "[segmentation]",
+        ) from None
+    default = (255, 255, 255) if i else (0, 0, 0)
+    return LabelClass(i, "foreground" if i else "background", (color or default,))
+
+
+def _made_up_class(i: int, count: int) -> LabelClass:
     if i == 0:
         return LabelClass(0, "background", ((0, 0, 0),))
     return LabelClass(i, f"class {i}", (distinct_color(i - 1, count - 1),))

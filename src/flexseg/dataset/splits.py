@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import Experiment, SplitConfig
+from flexseg.config.schema import DataSections, SplitConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case, Pairing, pair
 from flexseg.dataset.parallel import Progress
@@ -78,7 +78,7 @@ class Splits:
         return self.cases[split]
 
 
-def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> Splits:
+def find_splits(data: DataSections, only: Iterable[SplitName] = SPLITS) -> Splits:
     """Find and pair the cases of all splits that the config describes.
 
     Each split has folders of its own, of which `split_file` may choose cases; or `[dataset]
@@ -96,21 +96,21 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
     splits = Splits()
     wanted = set(only)
     sections: dict[SplitName, TrainConfig | SplitConfig] = {
-        "train": experiment.train,
-        "valid": experiment.valid,
-        "test": experiment.test,
+        "train": data.train,
+        "valid": data.valid,
+        "test": data.test,
     }
     own = [name for name, section in sections.items() if section.images_dir is not None]
-    if experiment.dataset.images_dir is not None:
+    if data.dataset.images_dir is not None:
         if own:
             raise ConfigError(
                 f"[dataset] images_dir holds all splits, but [{'], ['.join(own)}] has images too.",
                 "Keep one of the two.",
                 "[dataset] images_dir",
             )
-        _from_one_folder(experiment, experiment.dataset.images_dir, splits)
+        _from_one_folder(data, data.dataset.images_dir, splits)
         return splits
-    split_file = experiment.dataset.split_file
+    split_file = data.dataset.split_file
     if "valid" not in own and wanted & {"train", "valid"}:
         wanted |= {"train", "valid"}  # the one is held out from the other
     if split_file is not None and not wanted <= set(own):
@@ -118,36 +118,36 @@ def find_splits(experiment: Experiment, only: Iterable[SplitName] = SPLITS) -> S
     for split in SPLITS:
         section = sections[split]
         if split in wanted and section.images_dir is not None:
-            pairing = _pair(experiment, section.images_dir, section.masks_dir)
+            pairing = _pair(data, section.images_dir, section.masks_dir)
             splits.findings += _pairing_findings(pairing, split)
             splits.cases[split] = pairing.cases
     if split_file is not None:
         splits.add(parts_of_file(split_file, dict(splits.cases.items())))
     if "valid" in wanted and not splits.cases.get("valid") and splits.cases.get("train"):
-        _hold_out_validation(experiment, splits)
+        _hold_out_validation(data.train.seed, splits)
     return splits
 
 
 def _pair(
-    experiment: Experiment, images: Path, masks: Path | None, group: str | None = None
+    data: DataSections, images: Path, masks: Path | None, group: str | None = None
 ) -> Pairing:
     if masks is None:
         raise ConfigError(
             f"There are images ({images}) but no masks_dir beside them.",
             "Set masks_dir in the same section.",
         )
-    dataset = experiment.dataset
+    dataset = data.dataset
     return pair(
         images,
         masks,
         mask_name=dataset.mask_name,
         group=group or dataset.group,
-        image_format=experiment.image.file_format,
-        mask_format=experiment.mask.mask_file_format,
+        image_format=data.image.file_format,
+        mask_format=data.mask.mask_file_format,
     )
 
 
-def pair_one_folder(experiment: Experiment, group: str | None = None) -> Pairing:
+def pair_one_folder(data: DataSections, group: str | None = None) -> Pairing:
     """The cases of a config that names one folder of images, or one for training alone.
 
     Parameters
@@ -159,8 +159,8 @@ def pair_one_folder(experiment: Experiment, group: str | None = None) -> Pairing
     ConfigError : the config names no folder, or several.
     DataError : nothing pairs.
     """
-    dataset, train = experiment.dataset, experiment.train
-    own = [n for n in SPLITS if getattr(experiment, n).images_dir is not None]
+    dataset, train = data.dataset, data.train
+    own = [n for n in SPLITS if getattr(data, n).images_dir is not None]
     images, masks = dataset.images_dir, dataset.masks_dir
     if images is None and own == ["train"]:
         images, masks = train.images_dir, train.masks_dir
@@ -171,7 +171,7 @@ def pair_one_folder(experiment: Experiment, group: str | None = None) -> Pairing
             "Set [dataset] images_dir and masks_dir, or give the folder instead of the config.",
             "[dataset] images_dir",
         )
-    pairing = _pair(experiment, images, masks, group)
+    pairing = _pair(data, images, masks, group)
     for finding in _pairing_findings(pairing, "dataset"):
         if finding.severity is Severity.ERROR:
             raise DataError(finding.what, finding.fix, str(images))
@@ -222,20 +222,20 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
     return findings
 
 
-def _from_one_folder(experiment: Experiment, images_dir: Path, splits: Splits) -> None:
-    dataset = experiment.dataset
-    pairing = _pair(experiment, images_dir, dataset.masks_dir)
+def _from_one_folder(data: DataSections, images_dir: Path, splits: Splits) -> None:
+    dataset = data.dataset
+    pairing = _pair(data, images_dir, dataset.masks_dir)
     splits.findings += _pairing_findings(pairing, "dataset")
     if dataset.split_file is not None:
-        whole = _whole_volumes(experiment)
+        whole = _whole_volumes(data)
         splits.add(parts_of_file(dataset.split_file, {"": pairing.cases}, whole))
     else:
-        splits.cases.update(_by_share(pairing.cases, dataset.split, experiment.train.seed))
+        splits.cases.update(_by_share(pairing.cases, dataset.split, data.train.seed))
 
 
-def _whole_volumes(experiment: Experiment) -> dict[str, list[str]]:
+def _whole_volumes(data: DataSections) -> dict[str, list[str]]:
     """The volumes that `[volume]` names, by their own name and by that of their group."""
-    volume = experiment.volume
+    volume = data.volume
     if volume.images_dir is None or volume.masks_dir is None:
         return {}
     # Only here, as reading volumes takes a while to import.
@@ -244,7 +244,7 @@ def _whole_volumes(experiment: Experiment) -> dict[str, list[str]]:
     by_name: dict[str, list[str]] = defaultdict(list)
     stems = list(find_pairs(volume.images_dir, volume.masks_dir).by_stem)
     for stem in stems:
-        pattern, several = experiment.dataset.group, len(volume.axes) > 1
+        pattern, several = data.dataset.group, len(volume.axes) > 1
         by_name[group_of_volume(stem, pattern, several_axes=several)].append(stem)
     return by_name | {stem: [stem] for stem in stems}
 
@@ -407,9 +407,9 @@ def _by_share(
     return {name: tuple(case for case in cases if split_of[case.group] == name) for name in SPLITS}
 
 
-def _hold_out_validation(experiment: Experiment, splits: Splits) -> None:
+def _hold_out_validation(seed: int, splits: Splits) -> None:
     cases = splits.cases["train"]
-    groups = _shuffled_groups(cases, experiment.train.seed)
+    groups = _shuffled_groups(cases, seed)
     if len(groups) < 2:
         return
     held = set(groups[: max(1, len(groups) // 5)])

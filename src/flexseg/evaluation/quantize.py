@@ -84,7 +84,7 @@ def quantize(
     e = loaded.experiment
     file = model_file(loaded)
     _refuse_unfit(file)
-    splits = find_splits(e, only=("train", "valid"))
+    splits = find_splits(e.data, only=("train", "valid"))
     splits.raise_errors()
     splits.log()
     cases = splits.need("valid")

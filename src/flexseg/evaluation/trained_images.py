@@ -61,7 +61,7 @@ def evaluate(
         logger.info("Whole volumes are scored; there is no %s of them.", legacy_csv.name)
         return evaluate_volumes(loaded, folder, on_case)
     split = e.model.evaluation
-    splits = find_splits(e, only=(split,))
+    splits = find_splits(e.data, only=(split,))
     splits.raise_errors()
     splits.log()
     cases = splits.need(split)

@@ -118,7 +118,7 @@ def evaluate_volumes(
     """
     e = loaded.experiment
     model, split = model_file(loaded), e.model.evaluation
-    splits = find_splits(e, only=(split,))
+    splits = find_splits(e.data, only=(split,))
     splits.raise_errors()
     splits.log()
     cases = volumes_of_split(e.volume, splits, split, e.dataset.group)

@@ -41,7 +41,7 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     file = file or train.model_dir / train.best_model_file
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
     # Codes are no part of the weights either, but a class keeps those that it was trained with.
-    labels = LabelMap.from_experiment(loaded.experiment)
+    labels = LabelMap.from_config(loaded.experiment.class_sections)
     package = replace(package, labels=package.labels.with_codes(labels))
     e = loaded.experiment
     interpolation = e.dataset.resize_interpolation

@@ -58,7 +58,7 @@ class ModelPackage:
         return cls(
             build_model(config, search),
             config,
-            LabelMap.from_experiment(experiment),
+            LabelMap.from_config(experiment.class_sections),
             Preprocessing.from_config(
                 experiment.model,
                 experiment.image,

@@ -213,7 +213,7 @@ def _refuse_seen_tests(e: Experiment) -> None:
     """The evaluation at the end would refuse such test cases: the time until then is saved."""
     if e.model.evaluation != "test" or e.volume.images_dir is not None:
         return
-    splits = find_splits(e).cases
+    splits = find_splits(e.data).cases
     images = ([case.image for case in splits.get(s, ())] for s in ("train", "valid"))
     refuse_seen_tests(splits.get("test", ()), SeenImages.of(*images).all)
 

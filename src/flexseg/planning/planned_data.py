@@ -223,7 +223,7 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
     side = max(length for axis in sizes for length in axis["median_size"])
     side = -(-side // _SLICE_MULTIPLE) * _SLICE_MULTIPLE
     experiment = Experiment.model_validate(sections_of(choices, classes))
-    cases = find_splits(experiment, only=("train", "valid")).cases
+    cases = find_splits(experiment.data, only=("train", "valid")).cases
     return PlannedData(
         output=output,
         choices=choices,
@@ -235,7 +235,11 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
         validation=len(cases.get("valid", ())),
         test=len(plan.volumes[evaluated]),
         rarest=slices.rarest,
-        flips=_flips_of_slices(plan.axes, LabelMap.from_experiment(experiment), cases["train"]),
+        flips=_flips_of_slices(
+            plan.axes,
+            LabelMap.from_config(experiment.class_sections),
+            cases["train"],
+        ),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=describe_volumes(plan),
         fingerprint=plan.facts,

@@ -113,7 +113,7 @@ def recorded(loaded: LoadedConfig) -> Repaired:
 def _training_cases(experiment: Experiment) -> Sequence[Case]:
     """The cases to train on; none where they cannot be found, which training will say."""
     try:
-        splits = find_splits(experiment, only=("train",))
+        splits = find_splits(experiment.data, only=("train",))
     except FlexsegError:
         return ()
     return splits.cases.get("train", ())

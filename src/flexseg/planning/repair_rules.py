@@ -189,7 +189,7 @@ def _keep_geometry(draft: Draft) -> None:
 
 def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
     """Switch off what these data do not allow."""
-    labels = LabelMap.from_experiment(draft.result)
+    labels = LabelMap.from_config(draft.result.class_sections)
     for flip, (a, b) in mirror_twins(labels, cases).items():
         why = f"it would lay {a} where {b} is, which is another class"
         draft.set("augmentation", flip, 0.0, why)

@@ -96,7 +96,7 @@ def _label_map(source: Source, report: Report) -> LabelMap | None:
     """The classes of the masks: of the config, else by the names and colours of the evaluation."""
     if source.loaded is not None:
         try:
-            return LabelMap.from_experiment(source.loaded.experiment)
+            return LabelMap.from_config(source.loaded.experiment.class_sections)
         except ConfigError as error:
             report.missing.append(Missing("reference masks of cases", str(error)))
             return None

@@ -125,7 +125,7 @@ class Source:
         experiment = self.loaded.experiment
         split = experiment.model.evaluation
         try:
-            cases = find_splits(experiment, only=(split,)).need(split)
+            cases = find_splits(experiment.data, only=(split,)).need(split)
         except FlexsegError as error:
             self.missing.append(Missing("pictures of cases", str(error)))
             return {}

@@ -84,7 +84,7 @@ def divide(experiment: Experiment, count: int) -> Folds:
     ConfigError, DataError : no cases, cases of one name, or too few groups for so many folds.
     """
     cases, findings = _find_cases(experiment)
-    table = _table(cases, LabelMap.from_experiment(experiment))
+    table = _table(cases, LabelMap.from_config(experiment.class_sections))
     return Folds(cases, make_folds(table, count, experiment.train.seed), findings)
 
 
@@ -194,7 +194,7 @@ def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
 
 def _find_cases(experiment: Experiment) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
     """All cases but those of the test, and what was found about them."""
-    splits = find_splits(experiment, only=("train", "valid"))
+    splits = find_splits(experiment.data, only=("train", "valid"))
     splits.raise_errors()
     cases = (*splits.need("train"), *splits.cases.get("valid", ()))
     ids = [case.id for case in cases]

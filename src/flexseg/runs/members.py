@@ -180,7 +180,7 @@ def _seen_in_run(manifest: Manifest) -> tuple[SeenImages, str]:
     except DataError:
         return SeenImages(), f"its {MANIFEST} is of another version of flexseg"
     try:
-        found = find_splits(experiment, only=_LEARNT_FROM).cases
+        found = find_splits(experiment.data, only=_LEARNT_FROM).cases
     except FlexsegError as error:
         return SeenImages(), f"its data are not where they were: {error.problem}"
     # A fold of a cross-validation takes cases of both splits.

@@ -153,7 +153,7 @@ class Search:
         return found
 
     def _splits(self) -> Splits:
-        splits = find_splits(self.loaded.experiment, only=("train", "valid"))
+        splits = find_splits(self.loaded.experiment.data, only=("train", "valid"))
         splits.raise_errors()
         splits.need("train")
         splits.need("valid")

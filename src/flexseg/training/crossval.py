@@ -277,7 +277,7 @@ class CrossValidation:
     ) -> tuple[CaseScores, list[FoldScore]]:
         """All cases, each scored by the fold that has not seen it, and a row per fold."""
         measures = Measures.from_config(self.experiment.eval)
-        labels = LabelMap.from_experiment(self.experiment)
+        labels = LabelMap.from_config(self.experiment.class_sections)
         make_folder(self.evaluation)
         pooled = CaseScores(labels, measures)
         total = len(self.division.cases)

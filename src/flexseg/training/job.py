@@ -57,7 +57,7 @@ class TrainingJob:
         ConfigError : values of it do not fit together.
         """
         e = loaded.experiment
-        labels = LabelMap.from_experiment(e)
+        labels = LabelMap.from_config(e.class_sections)
         preprocessing = Preprocessing.from_config(
             e.model, e.image, e.volume, e.dataset.resize_interpolation
         )

@@ -108,7 +108,7 @@ class Training:
         self.tracker = Tracker(self.manifest, train.mlflow)
         self.started = time.monotonic() if started is None else started
         self.callbacks: list[keras.callbacks.Callback] = []
-        find = partial(find_splits, loaded.experiment, only=("train", "valid"))
+        find = partial(find_splits, loaded.experiment.data, only=("train", "valid"))
         self._splits: Callable[[], Splits] = find if splits is None else lambda: splits
 
     def run(self, *, resume: bool = False) -> TrainingResult:

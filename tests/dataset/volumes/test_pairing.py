@@ -102,17 +102,17 @@ class TestSplitFile:
         )
 
     def test_only_some_volumes_are_cut(self, experiment: Experiment) -> None:
-        splits = find_splits(experiment)
+        splits = find_splits(experiment.data)
         assert [len(splits.cases[name]) for name in ("train", "valid", "test")] == [9, 9, 0]
 
     def test_a_volume_without_slices_is_not_missing(self, experiment: Experiment) -> None:
-        splits = find_splits(experiment)
+        splits = find_splits(experiment.data)
         assert splits.volumes == {"test": ("c",)}
         assert splits.findings == []
 
     def test_it_is_missing_where_volumes_are_not_named(self, experiment: Experiment) -> None:
         plain = experiment.model_copy(update={"volume": Experiment().volume})
-        splits = find_splits(plain)
+        splits = find_splits(plain.data)
         assert splits.volumes == {}
         assert [f.code for f in splits.findings] == ["split-ids-missing"]
 

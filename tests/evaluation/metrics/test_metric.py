@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
+from config_parts import labels_of
 from flexseg.cli.printing import print_scores
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.case_scores import CaseScores, case_columns, write_evaluation
 from flexseg.evaluation.compare import compare
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
@@ -263,7 +263,7 @@ def widest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metric]:
 
 def test_one_entry_is_all_that_a_new_metric_needs(widest: Metric, tmp_path: Path) -> None:
     """It is in cases.csv, summary.json, compare, the report and the terminal."""
-    labels = LabelMap.from_experiment(Experiment())
+    labels = labels_of(Experiment())
     for run, extra in (("a", 1), ("b", 3)):
         scores = CaseScores(labels, Measures())
         for number in range(8):

@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from config_parts import preprocessing_of
+from config_parts import labels_of, preprocessing_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.cases import Case, pair
-from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.postprocessing import tuning
@@ -126,7 +125,7 @@ def _package(loaded: LoadedConfig, channels: int, threshold: float) -> ModelPack
         kernel[0, 0, 0, 1] = kernel[0, 0, 1, 2] = 1 / 255
     layer.set_weights([kernel.astype(np.float32), np.array(bias, np.float32)])
     e = loaded.experiment
-    parts = LabelMap.from_experiment(e), preprocessing_of(e)
+    parts = labels_of(e), preprocessing_of(e)
     return ModelPackage(model, e.model, *parts, threshold)
 
 
@@ -167,7 +166,7 @@ class TestTune:
         scores = tuned.scores["2d"]["red"]
         assert scores["dice_before"] is not None and scores["dice_before"] < 0.97
         assert scores["dice_after"] is not None and scores["dice_after"] > 0.97
-        labels = LabelMap.from_experiment(loaded.experiment)
+        labels = labels_of(loaded.experiment)
         model = loaded.experiment.train.model_dir / "best_model.h5"
         assert read_choice(model, labels) == tuned.choice
 

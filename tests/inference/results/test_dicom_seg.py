@@ -17,6 +17,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from config_parts import labels_of
 from flexseg import __version__
 from flexseg.config import Experiment
 from flexseg.dataset.labels import LabelMap
@@ -44,7 +45,7 @@ DCMQI = shutil.which("segimage2itkimage")
 
 def label_map(classes: Sequence[dict[str, Any]] = CLASSES) -> LabelMap:
     content = {"model": {"num_classes": len(classes) + 1}, "mask": {"classes": classes}}
-    return LabelMap.from_experiment(Experiment.model_validate(content))
+    return labels_of(Experiment.model_validate(content))
 
 
 def write(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from config_parts import labels_of
 from flexseg.config import Experiment
-from flexseg.dataset.labels import LabelMap
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.results.volume_table import VOLUME_HEADER, volume_rows
 from volume_models import ORIENTATIONS, oblique
 
-LABELS = LabelMap.from_experiment(Experiment.model_validate({"model": {"num_classes": 4}}))
+LABELS = labels_of(Experiment.model_validate({"model": {"num_classes": 4}}))
 
 
 def rows(volume: Volume) -> list[dict[str, object]]:

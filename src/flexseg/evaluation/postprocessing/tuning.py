@@ -95,7 +95,7 @@ def tune(
     model = model_file(loaded)
     valid: Sequence[Case] = ()
     if folds is None or not is_ensemble(model):
-        splits = find_splits(e, only=("valid",))
+        splits = find_splits(e.data, only=("valid",))
         splits.raise_errors()
         splits.log()
         valid = splits.need("valid")

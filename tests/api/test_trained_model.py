@@ -485,6 +485,12 @@ class TestLoad:
         (tmp_path / "damaged.h5").write_bytes(b"nothing")
         with pytest.raises(flexseg.DataError, match=r"damaged\.h5"):
             flexseg.Model.load(tmp_path / "damaged.h5")
+        (tmp_path / "c.toml").write_text("[model]")
+        with pytest.raises(flexseg.DataError, match=r"c\.toml: By its name this is no model"):
+            flexseg.Model.load(tmp_path / "c.toml")
+        (tmp_path / "run.json").write_text('{"status": ')
+        with pytest.raises(flexseg.DataError, match=r"run\.json: The manifest of the run cannot"):
+            flexseg.Model.load(tmp_path)
         with pytest.raises(flexseg.ConfigError, match="no engine"):
             flexseg.Model.load(tmp_path / "damaged.h5", engine="quick")  # type: ignore[arg-type]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flexseg.inference.source_predictor import SourcePredictor
 
 Engine = Literal["auto", "keras", "openvino", "onnx"]
+_MODELS = (".h5", ".hdf5", ".json")
 # What `flexseg auto` and `flexseg plan` call the folder of their training.
 _RUN = "run"
 
@@ -78,6 +79,12 @@ class Model:
             raise ConfigError(f"{engine!r} is no engine.", f"Choose one of {known}.", "engine")
         if not path.exists():
             raise DataError("There is no such file or folder.", "Check the path.", str(path))
+        if path.is_file() and path.suffix.lower() not in _MODELS:
+            raise DataError(
+                "By its name this is no model.",
+                "Give a model package (*.h5), an ensemble (ensemble.json), or the folder of a run.",
+                str(path),
+            )
         backend.select()
         with backend.same_dtype_policy():
             if path.is_dir():

@@ -61,17 +61,29 @@ def set_own_aside(path: Path, marker: str) -> Path | None:
 def explain_os_errors(path: Path) -> Iterator[None]:
     """Turn what the system refuses (full disk, open or protected file) into a ResourceError.
 
-    It names the place that a file within `whole` or `whole_folder` is to get.
+    It names the file that failed, where the system tells, else `path`; of a file within `whole` or
+    `whole_folder` the place that it is to get.
     """
     try:
         yield
     except OSError as error:
+        failed = Path(os.fsdecode(error.filename)) if _names_file(error) else path
         raise ResourceError(
             f"It cannot be written ({error.strerror or error}).",
             "Close programs that have it open, check permissions and free space, or choose "
             "another folder with --set train.run_dir=FOLDER or --output FOLDER.",
-            str(Path(*(p for p in path.parts if not p.startswith(_PART)))),
+            str(final_place(failed)),
         ) from None
+
+
+def final_place(path: Path) -> Path:
+    """The place that a file within `whole` or `whole_folder` is to get; of others their own."""
+    folders = [part for part in path.parts[:-1] if not part.startswith(_PART)]
+    return Path(*folders, path.name.removeprefix(_PART))
+
+
+def _names_file(error: OSError) -> bool:
+    return isinstance(error.filename, str | bytes | os.PathLike)
 
 
 @contextmanager

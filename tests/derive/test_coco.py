@@ -146,6 +146,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
         (annotation(1, 3, {"size": [6, 8], "counts": [3]}), "add up to 3, expected 48"),
         (annotation(1, 3, {"size": [8, 6], "counts": [48]}), "its size is"),
         (annotation(1, 3, {"counts": [48]}), "cannot be read"),
+        (annotation(1, 3, {"size": [float("inf"), 8], "counts": [48]}), "cannot be read"),
     ],
 )
 def test_annotations_that_are_wrong(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:

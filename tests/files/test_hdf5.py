@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flexseg.errors import DataError
-from flexseg.files.hdf5 import open_hdf5
+from flexseg.files.hdf5 import open_hdf5, written_hdf5
 from flexseg.models.weights import read_metadata
 
 
@@ -46,3 +46,24 @@ def test_what_is_no_hdf5(tmp_path: Path) -> None:
         (tmp_path / "a.h5").write_bytes(content)
         with pytest.raises(OSError, match=r"."), open_hdf5(tmp_path / "a.h5"):
             pass
+
+
+def test_a_text_that_is_longer_than_its_file_is_refused(texts: Path) -> None:
+    with h5py.File(texts) as file:
+        place = file["flexseg"].id.get_offset()
+    content = bytearray(texts.read_bytes())
+    content[place : place + 4] = (2**30).to_bytes(4, "little")
+    texts.write_bytes(content)
+    with pytest.raises(DataError, match="a text is longer than the file"):
+        read_metadata(texts)
+
+
+def test_a_file_is_written_when_it_is_whole(tmp_path: Path) -> None:
+    with written_hdf5(tmp_path / "a.h5") as file:
+        file["a"] = np.arange(5)
+        assert not (tmp_path / "a.h5").exists()
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["a"][()].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(KeyError), written_hdf5(tmp_path / "b.h5") as file:
+        file["missing"]
+    assert not (tmp_path / "b.h5").exists()

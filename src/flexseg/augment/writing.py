@@ -16,6 +16,7 @@ from flexseg.config.augmentation import GeneratorConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.files.images import MaskPixels
+from flexseg.files.npy import write_npy
 from flexseg.outputs import make_folder, set_aside, whole
 
 _BLACK_WHITE = [0, 0, 0, 255, 255, 255]
@@ -69,8 +70,8 @@ def write_image(folder: Path, stem: str, pixels: NDArray, *, concurrent: bool = 
     """
     path = folder / f"{stem}{image_suffix(pixels)}"
     if path.suffix == ".npy":
-        with whole(path, concurrent=concurrent) as part, part.open("wb") as file:
-            np.save(file, pixels, allow_pickle=False)
+        with whole(path, concurrent=concurrent) as part:
+            write_npy(part, pixels)
     else:
         # OpenCV encodes several times faster than Pillow, and colours of 16 bits.
         bgr = np.ascontiguousarray(pixels[..., ::-1])

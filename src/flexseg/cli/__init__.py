@@ -5,14 +5,17 @@ Heavy modules are imported inside the commands, so that `flexseg --help` answers
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
 from flexseg.cli import app
 from flexseg.errors import FlexsegError
+from flexseg.outputs import final_place
 
 # The order of these imports is that of the commands in `flexseg --help`.
 # isort: split
@@ -114,8 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except OSError as error:
         if app.state["debug"]:
             app.errors.print_exception()
+        failed = final_place(Path(os.fsdecode(error.filename))) if error.filename else ""
         app.errors.print(
-            f"[bold red]Error:[/] {escape(str(error.filename or ''))}\n"
+            f"[bold red]Error:[/] {escape(str(failed))}\n"
             f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] Check the path, its "
             "permissions, the free space, and whether another program has it open.",
             soft_wrap=True,

@@ -66,7 +66,7 @@ def label_names(path: Path) -> dict[int, str]:
         foreground = [name.casefold() for value, name in names.items() if value]
         unclear = len({*foreground}) < len(foreground) or "background" in foreground
         return {} if unclear else names
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -93,7 +93,15 @@ def description(dataset: Path) -> Description | None:
         return Description(classes, content.get("group"), _volume(content.get("parameters", {})))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ConfigError,
+    ) as error:
         raise DataError(
             f"The description of the dataset cannot be read ({error}).",
             "Restore the file that `flexseg derive` wrote, or remove it.",

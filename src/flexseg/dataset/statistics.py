@@ -25,7 +25,7 @@ from flexseg.files.images import (
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.slices import to_lps
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, whole
 
 _TILE = 192
 _COLUMNS = 6
@@ -125,7 +125,8 @@ def _draw_counts(path: Path, counts: dict[str, int], title: str) -> None:
     axes.set_ylabel("Number of Images")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
-    figure.savefig(path, dpi=120)
+    with whole(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def _write_sheet(path: Path, tiles: list[tuple[str, NDArray[np.uint8]]]) -> Path:

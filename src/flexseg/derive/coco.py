@@ -136,7 +136,7 @@ def read_coco(path: Path, images: Path) -> CocoFile:
         names = {image_id: str(image["file_name"]) for image_id, image in listed.items()}
     except FileNotFoundError:
         raise DataError("There is no such file.", "Check the path.", str(path)) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise DataError(
             f"This is no COCO instance file ({type(error).__name__}: {error}).",
             "It must be JSON with the lists images (id, file_name), annotations (image_id, "
@@ -195,14 +195,14 @@ def coco_labels(
     for annotation in case.annotations:
         try:
             mask = _outline(annotation["segmentation"], shape)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError) as error:
             raise DataError(
                 f"The outline of annotation {annotation.get('id')} cannot be read ({error}).",
                 "Expected polygons [[x0, y0, x1, y1, ...], ...] or run lengths "
                 '{"size": [height, width], "counts": ...}.',
                 str(where),
             ) from None
-        painted.append((int(mask.sum()), class_ids[annotation["category_id"]], mask))
+        painted.append((int(mask.sum()), class_ids[int(annotation["category_id"])], mask))
     labels = np.zeros(shape, np.uint8)
     overlap = 0
     for _, class_id, mask in sorted(painted, key=lambda p: -p[0]):

@@ -1,16 +1,20 @@
-"""HDF5 files on which the library would never end: found before they are opened.
+"""HDF5: files that lie, or on which the library would never end, are found before they are read.
 
 Heap collections: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, III.E.
 """
 
 from __future__ import annotations
 
+import io
 import mmap
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from flexseg.errors import DataError
+from flexseg.files.limits import DEFLATE_RATIO, check_size
 
 _SIGNATURE = b"GCOL\x01\0\0\0"
 _OBJECT = struct.Struct("<H6xQ")
@@ -30,6 +34,64 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     _check_heaps(path)
     with h5py.File(path, "r") as file:
         yield file
+
+
+@contextmanager
+def written_hdf5(path: Path) -> Iterator[Any]:
+    """A new `h5py.File` in memory, which is written to `path` at the end of the block.
+
+    The library itself ends the process when a disk is full.
+
+    Raises
+    ------
+    OSError : it cannot be written.
+    """
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    path.write_bytes(content.getbuffer())
+
+
+def check_stored(node: Any, path: Path) -> None:
+    """Judge a dataset's size by the bytes that the file holds for it.
+
+    Raises
+    ------
+    DataError : the file only points to its values; larger than is allowed.
+    ValueError : the file holds fewer bytes.
+    """
+    if node.external or node.is_virtual:
+        raise elsewhere(path)
+    if node.shape is None or 0 in node.shape:
+        return
+    if node.dtype.kind == "O":
+        _check_text(node, path)
+        return
+    held = node.id.get_storage_size()
+    most = held * DEFLATE_RATIO if node.chunks is not None else held
+    check_size(node.shape or (1,), node.dtype, path, most=most, instead="cut it into smaller ones")
+
+
+def _check_text(node: Any, path: Path) -> None:
+    """Compare the length of a text with that of the file, as the library believes it at once."""
+    place = node.id.get_offset()
+    if node.shape != () or place is None:
+        return
+    with path.open("rb") as file:
+        file.seek(place)
+        if int.from_bytes(file.read(4), "little") > path.stat().st_size:
+            raise ValueError("a text is longer than the file")
+
+
+def elsewhere(path: Path) -> DataError:
+    """The error about a file that points into another one."""
+    return DataError(
+        "Its values are in another file, which the HDF5 file only points to.",
+        "Copy them into one file: `file[key] = source[key][()]` with h5py.",
+        str(path),
+    )
 
 
 def _check_heaps(path: Path) -> None:

@@ -107,8 +107,12 @@ class TiffRows:
         """Pixels [H, W, samples] that lie in the file one after the other, uncompressed."""
         mapped = self.page.asarray(out="memmap")
         if mapped.ndim == 2:
-            return mapped[..., None]
-        return np.moveaxis(mapped, 0, -1) if self.page.planarconfig == 2 else mapped
+            mapped = mapped[..., None]
+        elif self.page.planarconfig == 2:
+            mapped = np.moveaxis(mapped, 0, -1)
+        if mapped.shape != (*self.shape[:2], self.page.samplesperpixel):
+            raise ValueError(f"its pixels are {mapped.shape}, its header says {self.shape}")
+        return mapped
 
     def _converted(self, pixels: NDArray) -> NDArray:
         if self._palette is not None:
@@ -212,6 +216,8 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
 
 def _tiff_rows(page: tifffile.TiffPage, path: Path) -> TiffRows:
     try:
+        if page.photometric == 3 and np.shape(page.colormap)[:1] != (3,):
+            raise ValueError("its palette is damaged")
         height = page.tilelength if page.is_tiled else page.rowsperstrip
         if not page.is_memmappable:
             band = (min(height, page.imagelength), page.imagewidth, page.samplesperpixel)

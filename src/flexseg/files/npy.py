@@ -1,9 +1,10 @@
-"""Arrays of numbers from NPY files: the header judged first, no objects, text or dates."""
+"""Arrays of numbers in NPY files: the header judged first, no objects, text or dates."""
 
 from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import numpy as np
@@ -48,6 +49,17 @@ def map_npy(path: Path) -> NDArray:
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     check_numbers(mapped.dtype, path)
     return mapped
+
+
+def write_npy(path: Path, array: NDArray) -> None:
+    """Write an array. (`np.save` does not notice when the end of a small one meets a full disk.)
+
+    Raises
+    ------
+    OSError : it cannot be written.
+    """
+    with path.open("wb") as file:
+        npy.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def check_header(file: IO[bytes], length: int, path: Path) -> None:

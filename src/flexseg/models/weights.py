@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.files.hdf5 import open_hdf5
+from flexseg.files.hdf5 import check_stored, open_hdf5, written_hdf5
 from flexseg.files.json_file import parse_json
 from flexseg.outputs import whole
 
@@ -57,10 +57,18 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
                 str(path),
             )
         return [
-            (name, np.asarray(group[layer][name]))
+            (name, _array(group[layer][name], path))
             for layer in layers
             for name in _names(group[layer].attrs, "weight_names")
         ]
+
+
+def _array(node: Any, path: Path) -> NDArray:
+    """An array of the file, if the file has all of it."""
+    if not isinstance(node, h5py.Dataset):
+        raise ValueError("a weight is no array")
+    check_stored(node, path)
+    return np.asarray(node)
 
 
 def is_whole_model(path: Path) -> bool:
@@ -86,7 +94,7 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with open_hdf5(path) as file:
             yield file
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"The file is no HDF5 file or is damaged ({error}).",
             "Copy it again, or train again.",
@@ -145,7 +153,7 @@ def save_weights(
     ------
     ResourceError : the place cannot be written to.
     """
-    with whole(path) as part, h5py.File(part, "w") as file:
+    with whole(path) as part, written_hdf5(part) as file:
         file.attrs["keras_version"] = b"2.10.0"
         file.attrs["backend"] = b"tensorflow"
         names = [layer.name for layer in model.layers]
@@ -191,6 +199,9 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     with _open(path) as file:
         if METADATA not in file:
             return None
+        if file[METADATA].shape != ():
+            raise ValueError("what it says of its network is no text")
+        check_stored(file[METADATA], path)
         content = parse_json(_text(file[METADATA][()]))
         if not isinstance(content, dict):
             raise ValueError("what it says of its network is no description")
@@ -207,7 +218,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     prefix = f"{METADATA}_"
     with _open(path) as file:
         return {
-            name.removeprefix(prefix): np.asarray(file[name])
+            name.removeprefix(prefix): _array(file[name], path)
             for name in file
             if name.startswith(prefix) and isinstance(file[name], h5py.Dataset)
         }

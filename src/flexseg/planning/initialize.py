@@ -132,6 +132,7 @@ def _write_scripts(output: Path, *, volumes: bool) -> list[Path]:
         commands = f'@chcp 65001 >nul\n@cd /d "%~dp0"\n@{line} %*\n@pause\n'
         write_text(bat, commands, newline="\r\n")
         write_text(sh, f'#!/bin/sh\ncd "$(dirname "$0")" && {line} "$@"\n')
-        sh.chmod(0o755)
+        mode = sh.stat().st_mode
+        sh.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         written += [bat, sh]
     return written

@@ -67,6 +67,11 @@ def test_lengths_that_a_file_has_not(
             check_lengths(path)
 
 
+def test_half_an_element_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cut off"):
+        check_lengths(_file(tmp_path / "a.dcm", LITTLE, NAME, b"\x28\0\x10\0"))
+
+
 def test_files_that_are_whole_pass(tmp_path: Path) -> None:
     for path in write_series(tmp_path / "series", ramp()):
         check_lengths(path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
+from flexseg.files.npy import write_npy
 from flexseg.inference.predictor import Predictor
 
 # Fewer slices are hardly a volume.
@@ -53,7 +54,7 @@ class PredictionCache:
         total = sum(len(cases) for _, cases in sources)
         for predictor, cases in sources:
             for case, predicted, truth in self._predicted(predictor, cases, reader):
-                np.save(self._file(len(self.cases)), np.stack([predicted, truth]))
+                write_npy(self._file(len(self.cases)), np.stack([predicted, truth]))
                 self.cases.append(case)
                 self.shapes.append(predicted.shape)
                 if on_case is not None:

@@ -48,9 +48,13 @@ def _walk(content: mmap.mmap) -> None:
             return
         if length != _UNDEFINED and start + length > len(content):
             raise ValueError(f"an element of its header has {length} bytes, the file has fewer")
+        if (group, element) == _PIXELS:
+            return
         if (group, element) == (0x0002, 0x0010):
             syntax = bytes(content[start : start + length]).rstrip(b"\0 ")
         at = start if descends else start + length
+    if at < len(content):
+        raise ValueError("its header is cut off")
 
 
 def _header(content: mmap.mmap, at: int, explicit: bool) -> tuple[int, int, bytes]:

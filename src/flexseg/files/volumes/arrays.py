@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files import npy
-from flexseg.files.hdf5 import open_hdf5
-from flexseg.files.limits import DEFLATE_RATIO
-from flexseg.files.volumes.payload import check_volume_size, to_native, told_as_damage
+from flexseg.files.hdf5 import check_stored, elsewhere, open_hdf5, written_hdf5
+from flexseg.files.volumes.payload import to_native, told_as_damage
 from flexseg.files.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -57,10 +56,8 @@ def read_hdf5(path: Path, key: str) -> Volume:
         node = file.get(key)
         if not isinstance(node, h5py.Dataset):
             raise _no_dataset(file, key, path, node is not None)
-        if node.external or node.is_virtual:
-            raise _elsewhere(path)
         _check(node.dtype, node.shape, path)
-        _check_stored(node, path)
+        check_stored(node, path)
         geometry = {name: node.attrs[name] for name in _GEOMETRY if name in node.attrs}
         return _volume(node[()], path, geometry)
 
@@ -83,7 +80,7 @@ def _check_links(file: h5py.Group, key: str, path: Path) -> None:
         if link is None:
             return
         if isinstance(link, h5py.ExternalLink):
-            raise _elsewhere(path)
+            raise elsewhere(path)
         if isinstance(link, h5py.SoftLink):
             followed += 1
             if followed > _MOST_LINKS:
@@ -92,28 +89,6 @@ def _check_links(file: h5py.Group, key: str, path: Path) -> None:
             parts = link.path.split("/") + parts
         else:
             group = group.get(name)
-
-
-def _check_stored(node: h5py.Dataset, path: Path) -> None:
-    """Judge the size of a dataset by the bytes that the file holds for it.
-
-    Raises
-    ------
-    ValueError, DataError : see `check_size`.
-    """
-    held = node.id.get_storage_size()
-    compressed = node.chunks is not None
-    check_volume_size(
-        node.shape, node.dtype, path, most=held * DEFLATE_RATIO if compressed else held
-    )
-
-
-def _elsewhere(path: Path) -> DataError:
-    return DataError(
-        "Its voxels are in another file, which the HDF5 file only points to.",
-        "Copy the voxels into one file: h5repack, or `file[key] = source[key][()]` with h5py.",
-        str(path),
-    )
 
 
 def _no_dataset(file: h5py.Group, key: str, path: Path, is_group: bool) -> DataError:
@@ -134,17 +109,9 @@ def _no_dataset(file: h5py.Group, key: str, path: Path, is_group: bool) -> DataE
     )
 
 
-def write_npy(path: Path, volume: Volume) -> None:
-    """Write the voxels; the geometry is lost."""
-    with path.open("wb") as file:
-        np.save(file, volume.array, allow_pickle=False)
-
-
 def write_hdf5(path: Path, volume: Volume, key: str) -> None:
     """Write the voxels as one dataset, compressed, with the geometry as attributes."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with written_hdf5(path) as file:
         node = file.create_dataset(key, data=volume.array, compression="gzip", compression_opts=4)
         for name in _GEOMETRY:
             node.attrs[name] = getattr(volume, name)

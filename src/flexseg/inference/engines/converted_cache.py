@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -82,7 +82,8 @@ class EngineCache:
         for place in self.places:
             try:
                 place.mkdir(parents=True, exist_ok=True)
-                part = Path(tempfile.mkdtemp(prefix=".part-", dir=place))
+                part = place / f".part-{uuid.uuid4().hex}"  # unlike `mkdtemp`, by the umask
+                part.mkdir()
             except OSError as error:
                 logger.debug("%s: %s", place, error)
                 continue
@@ -99,7 +100,6 @@ class EngineCache:
 
     def _finish(self, part: Path, place: Path) -> Path:
         folder = place / f"{self.prefix}{self.key}"
-        part.chmod(0o755)  # temporary folders are closed to all others
         try:
             part.rename(folder)
         except OSError:

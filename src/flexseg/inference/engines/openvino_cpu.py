@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ def write(function: Any, images: Any, folder: Path) -> None:
 
 
 def save(model: Any, file: Path) -> None:
-    """Write an OpenVINO network, `*.xml` and `*.bin`, with its weights as they are."""
+    """Write an OpenVINO network, `*.xml` and `*.bin`, with its weights as they are.
+
+    Raises
+    ------
+    OSError : it cannot be written.
+    """
     import openvino
 
-    openvino.save_model(model, file, compress_to_fp16=False)
+    try:
+        openvino.save_model(model, file, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, str(error), str(file)) from None
 
 
 class OpenVinoEngine:

@@ -91,8 +91,8 @@ def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> N
         if writer is not None:
             writer.release()
     written = _frames_in(path)  # a full disk is not reported otherwise
-    if written != count:
-        raise _EncoderError(f"{written} of {count} frames were written")
+    if written != count or not _boxes_fit(path):
+        raise _EncoderError(f"{written} of {count} frames were written, or not to their end")
 
 
 def _frames_in(path: Path) -> int:
@@ -101,6 +101,21 @@ def _frames_in(path: Path) -> int:
         return int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
     finally:
         video.release()
+
+
+def _boxes_fit(path: Path) -> bool:
+    """Whether the outer boxes of an MP4 end where the file ends (ISO/IEC 14496-12, 4.2)."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(16).ljust(16, b"\0")
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            if length < 8:
+                return False
+            at += length
+    return at == size
 
 
 def _write_gif(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:

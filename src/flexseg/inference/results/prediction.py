@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.errors import ConfigError
 from flexseg.files.images import encode_png, write_png
+from flexseg.files.npy import write_npy
 from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import WRITABLE_SUFFIXES, write_volume
@@ -113,7 +114,7 @@ class Prediction(NDArrayOperatorsMixin):
                 write_png(path, self.labels, self.label_map.palette)
             else:
                 with whole(path) as part:
-                    np.save(part, self.labels)
+                    write_npy(part, self.labels)
         return path
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
+from flexseg.cli.tables import number
 from flexseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def crossval(
     with progress("Scoring") as on_case:
         result = validation.score(runs, on_case)
     for fold in result.summary.folds or ():
-        dice = "-" if fold["dice"] is None else f"{fold['dice']:.4f}"
-        say(f"fold {fold['fold']}: Dice {dice} of {fold['cases']} cases")
+        say(f"fold {fold.fold}: Dice {number(fold.dice)} of {fold.cases} cases")
     print_scores(console, result.summary)
     html, _, _ = write_report(find_source(validation.folder), audit=audit.as_dict())
     say(f"Results: {result.evaluation}\nReport: {html}\nEnsemble: {result.ensemble}")

@@ -12,7 +12,7 @@ from flexseg.cli.app import JsonOption, app, progress, say, select_backend
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexseg.report.sources import Source
+    from flexseg.report.sources import ReportSource
 
 
 @app.command()
@@ -78,7 +78,7 @@ def _refuse_odd_names(output: Path | None) -> None:
         raise ConfigError(f"{output} is no name of an HTML file.", "End it with .html.", "--output")
 
 
-def _audit(source: Source) -> dict[str, object] | None:
+def _audit(source: ReportSource) -> dict[str, object] | None:
     """What `flexseg check` says of the data of a run; None without a run or its data."""
     from flexseg.errors import FlexsegError
     from flexseg.report.sources import Missing

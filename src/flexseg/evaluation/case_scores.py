@@ -18,7 +18,7 @@ from flexseg.evaluation.metrics.lesions import Lesions
 from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
-from flexseg.evaluation.summary import EvaluationSummary, Treatment
+from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
 
 Cell = str | int | float | None
@@ -53,7 +53,7 @@ class CaseScores:
     legacy : the original systems' figures (loss and training metrics at the network's size).
     folders : where images, masks and predictions are, for those who show them: "images_dir",
         "masks_dir" and "predictions_dir" (absolute, or relative to the evaluation's folder).
-    inference : what a network's predictions were treated with, see `Predictor.describe`.
+    inference : what a network's predictions depend on, see `Predictor.describe`.
     """
 
     labels: LabelMap
@@ -63,7 +63,7 @@ class CaseScores:
     calibration: Reliability | None = None
     legacy: dict[str, float] = field(default_factory=dict)
     folders: dict[str, str | None] = field(default_factory=dict)
-    inference: Treatment | None = None
+    inference: PredictionSettings | None = None
 
     @property
     def matrices(self) -> list[NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
-from flexseg.evaluation.summary import Treatment
+from flexseg.evaluation.summary import PredictionSettings
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 
@@ -88,7 +88,7 @@ def evaluate_model(
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
     scores.legacy = {name: total / len(cases) for name, total in sums.items()}
-    scores.inference = cast(Treatment, predictor.describe())
+    scores.inference = cast(PredictionSettings, predictor.describe())
     return scores
 
 

@@ -10,6 +10,7 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
 from flexseg.evaluation.metrics.calibration import Calibration
 from flexseg.evaluation.metrics.lesions import LesionTotals
+from flexseg.runs.manifest import FoldScore
 
 _ORIGINAL = "not_comparable_with_the_above"
 
@@ -111,18 +112,8 @@ class Confusion:
     counts: list[list[int]]
 
 
-class FoldScore(TypedDict):
-    """A fold of a cross-validation: the mean Dice of its cases, and how it was trained."""
-
-    fold: int
-    cases: int
-    dice: float | None
-    best_epoch: int
-    val_loss: float
-
-
-class Treatment(TypedDict, total=False):
-    """What a network's predictions were treated with, see `Predictor.describe`.
+class PredictionSettings(TypedDict, total=False):
+    """What predictions depend on other than the weights; see `Predictor.describe`.
 
     Attributes
     ----------
@@ -172,7 +163,7 @@ class EvaluationSummary(ClassMeans):
     images_dir: str | None = None
     masks_dir: str | None = None
     predictions_dir: str | None = None
-    inference: Treatment | None = None
+    inference: PredictionSettings | None = None
     original_figures: dict[str, float | str] = field(default_factory=dict)
     folds: list[FoldScore] | None = None
 
@@ -187,6 +178,7 @@ class EvaluationSummary(ClassMeans):
 
     def as_dict(self) -> dict[str, object]:
         """The content of `summary.json`."""
+        folds = [fold.model_dump() for fold in self.folds or ()]
         return (
             {
                 "cases": self.cases,
@@ -212,7 +204,7 @@ class EvaluationSummary(ClassMeans):
                 "inference": self.inference,
                 _ORIGINAL: self.original_figures or None,
             }
-            | ({"crossval": {"folds": self.folds}} if self.folds is not None else {})
+            | ({"crossval": {"folds": folds}} if self.folds is not None else {})
         )
 
     @classmethod
@@ -221,7 +213,16 @@ class EvaluationSummary(ClassMeans):
         groups = count(content.get("groups", content.get("cases")))
         by_group = mapping(content.get("by_group"))
         calibration, spacing = mapping(content.get("calibration")), content.get("spacing")
-        folds = mapping(content.get("crossval")).get("folds", [])
+        folds = [
+            FoldScore(
+                fold=count(one.get("fold")),
+                cases=count(one.get("cases")),
+                dice=number(one.get("dice")),
+                best_epoch=None if one.get("best_epoch") is None else count(one["best_epoch"]),
+                val_loss=number(one.get("val_loss")),
+            )
+            for one in map(mapping, sequence(mapping(content.get("crossval")).get("folds")))
+        ]
         inference = mapping(content.get("inference"))
         return cls(
             cases=count(content.get("cases")),
@@ -243,13 +244,13 @@ class EvaluationSummary(ClassMeans):
             images_dir=_text(content.get("images_dir")),
             masks_dir=_text(content.get("masks_dir")),
             predictions_dir=_text(content.get("predictions_dir")),
-            inference=cast(Treatment, inference) if inference else None,
+            inference=cast(PredictionSettings, inference) if inference else None,
             original_figures={
                 name: value
                 for name, value in mapping(content.get(_ORIGINAL)).items()
                 if isinstance(value, int | float | str)
             },
-            folds=folds if "crossval" in content and isinstance(folds, list) else None,
+            folds=folds if "crossval" in content else None,
         )
 
 

@@ -24,7 +24,7 @@ from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
 from flexseg.evaluation.scoring import Measures
-from flexseg.evaluation.summary import EvaluationSummary, Treatment
+from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
 from flexseg.evaluation.volume_scores import class_ids, score_on_grid, warn_of_sheared
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume
@@ -158,7 +158,7 @@ def evaluate_volumes(
         "predictions_dir": PREDICTIONS,
     }
     cuts = cut_names(evaluation.predictor.cuts(reads_xyz(cases[0].image)))
-    scores.inference = cast(Treatment, predictor.describe() | {"slices": cuts})
+    scores.inference = cast(PredictionSettings, predictor.describe() | {"slices": cuts})
     summary = write_evaluation(scores, folder, e.eval.bootstrap)
     files = [(case.id, case.image.absolute(), case.mask.absolute()) for case in cases]
     write_csv(folder / FILES_TABLE, ("case", "image", "mask"), files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flexseg.config.schema import ModelConfig
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, Statistic, classes_with_few
-from flexseg.evaluation.summary import Treatment
+from flexseg.evaluation.summary import PredictionSettings
 from flexseg.report.structure import CardSection, Evaluation, Report
 from flexseg.runs.folds import ALL_FOLDS
 
@@ -144,7 +144,7 @@ def _test_data(report: Report, trained: Trained | None) -> list[str]:
     return points + (_prediction(e.inference) if e.inference else [])
 
 
-def _prediction(inference: Treatment) -> list[str]:
+def _prediction(inference: PredictionSettings) -> list[str]:
     """What was done with the network's probabilities, and what it was chosen by."""
     views, threshold = inference.get("tta") or (), inference.get("threshold")
     steps = inference.get("postprocess") or {}

@@ -25,7 +25,7 @@ from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read
 from flexseg.files.preprocess import Preprocessing
 from flexseg.report.content import epoch_change_folder
 from flexseg.report.plots import color_number
-from flexseg.report.sources import CaseFiles, Missing, Source
+from flexseg.report.sources import CaseFiles, Missing, ReportSource
 from flexseg.report.structure import EpochStrip, Report, ShownCase
 from flexseg.report.volume_pictures import is_volume, volume_slice
 
@@ -57,7 +57,7 @@ class Pictures:
     panels: tuple[Panel, ...]
 
 
-def draw_cases(source: Source, report: Report) -> dict[str, Pictures]:
+def draw_cases(source: ReportSource, report: Report) -> dict[str, Pictures]:
     """Pictures of the shown cases by name. What cannot be drawn is added to `report.missing`."""
     if not report.shown_cases:
         return {}
@@ -92,7 +92,7 @@ def draw_cases(source: Source, report: Report) -> dict[str, Pictures]:
     return drawn
 
 
-def _label_map(source: Source, report: Report) -> LabelMap | None:
+def _label_map(source: ReportSource, report: Report) -> LabelMap | None:
     """The classes of the masks: of the config, else by the names and colours of the evaluation."""
     if source.loaded is not None:
         try:
@@ -111,7 +111,7 @@ def _label_map(source: Source, report: Report) -> LabelMap | None:
     return LabelMap((background, *classes), binary=len(classes) == 1)
 
 
-def _foreign_predictions(source: Source) -> dict[str, Path]:
+def _foreign_predictions(source: ReportSource) -> dict[str, Path]:
     """Masks that another program predicted, by case; the evaluation's own copies need no look."""
     folder = source.predictions
     if folder is None or folder == source.evaluation / "predictions":
@@ -124,7 +124,7 @@ def _case(
     shown: ShownCase,
     files: CaseFiles | None,
     labels: LabelMap | None,
-    source: Source,
+    source: ReportSource,
     foreign: Mapping[str, Path],
 ) -> Pictures | None:
     if _of_volumes(files, foreign.get(shown.case), source):
@@ -175,7 +175,7 @@ def _pictures(
     return Pictures(case, *picture[::-1], data_uri(_photo(photo, picture)), tuple(panels))
 
 
-def _of_volumes(files: CaseFiles | None, foreign: Path | None, source: Source) -> bool:
+def _of_volumes(files: CaseFiles | None, foreign: Path | None, source: ReportSource) -> bool:
     """Whether a case is a volume, by any of its files."""
     known = (foreign, files.image if files else None, files.mask if files else None)
     return bool(source.summary and source.summary.volumes) or any(map(is_volume, known))
@@ -185,7 +185,7 @@ def _volume_case(
     shown: ShownCase,
     files: CaseFiles | None,
     labels: LabelMap | None,
-    source: Source,
+    source: ReportSource,
     foreign: Mapping[str, Path],
 ) -> Pictures | None:
     """The views of the slice that shows most of a volume."""
@@ -238,7 +238,7 @@ def _require_same(
             )
 
 
-def draw_epochs(source: Source, strips: list[EpochStrip]) -> list[Pictures]:
+def draw_epochs(source: ReportSource, strips: list[EpochStrip]) -> list[Pictures]:
     """The epoch-change predictions of a few images, over the image where it can be found."""
     folder = epoch_change_folder(source)
     experiment = source.loaded.experiment if source.loaded else None

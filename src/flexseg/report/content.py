@@ -12,8 +12,15 @@ from flexseg.evaluation.json_values import Json, count, mapping, sequence
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.repaired import read_repair
-from flexseg.report.sources import Missing, Source
-from flexseg.report.structure import AuditFinding, EpochStrip, Report, Setting, SplitFacts, Training
+from flexseg.report.sources import Missing, ReportSource
+from flexseg.report.structure import (
+    AuditFinding,
+    EpochStrip,
+    Report,
+    Setting,
+    SplitFacts,
+    TrainingFacts,
+)
 from flexseg.runs.folds import ALL_FOLDS
 from flexseg.runs.manifest import BestEpoch, Manifest, SplitRecord
 
@@ -22,7 +29,7 @@ _STRIPS = 3
 
 
 def gather(
-    source: Source,
+    source: ReportSource,
     audit: Json | None = None,
 ) -> Report:
     """The content of a report. Parts that are not there are listed under `missing`.
@@ -67,9 +74,9 @@ def gather(
     return report
 
 
-def _training(m: Manifest) -> Training:
+def _training(m: Manifest) -> TrainingFacts:
     best = m.best or BestEpoch()
-    return Training(
+    return TrainingFacts(
         status=m.status,
         started=m.started or "",
         seconds=m.seconds,
@@ -95,7 +102,7 @@ def _findings(known: Iterable[object]) -> list[AuditFinding]:
     ]
 
 
-def _curves(source: Source) -> dict[str, list[float | None]]:
+def _curves(source: ReportSource) -> dict[str, list[float | None]]:
     if source.run_dir is None:
         return {}
     if source.crossval:
@@ -105,7 +112,7 @@ def _curves(source: Source) -> dict[str, list[float | None]]:
     return {name: values for name, values in source.history(source.run_dir).items() if values}
 
 
-def epoch_change_folder(source: Source) -> Path | None:
+def epoch_change_folder(source: ReportSource) -> Path | None:
     """Where the predictions after each epoch are; None without a training."""
     if source.run_dir is None:
         return None
@@ -117,7 +124,7 @@ def epoch_change_folder(source: Source) -> Path | None:
     return named if named.is_dir() else default
 
 
-def _epoch_changes(source: Source) -> list[EpochStrip]:
+def _epoch_changes(source: ReportSource) -> list[EpochStrip]:
     """Per image the files of the first, middle and last epoch."""
     folder = epoch_change_folder(source)
     if folder is None or source.crossval:
@@ -137,7 +144,9 @@ def _epoch_changes(source: Source) -> list[EpochStrip]:
     return strips
 
 
-def _data(source: Source, known: Mapping[str, SplitRecord], audit: Json | None) -> list[SplitFacts]:
+def _data(
+    source: ReportSource, known: Mapping[str, SplitRecord], audit: Json | None
+) -> list[SplitFacts]:
     """What the run was trained on, with what the audit sees there now if it is as many cases."""
     rows = map(mapping, sequence((audit or {}).get("splits")))
     seen = {str(row.get("split")): row for row in rows}
@@ -166,7 +175,7 @@ def _data(source: Source, known: Mapping[str, SplitRecord], audit: Json | None) 
     return facts
 
 
-def _config(source: Source) -> list[Setting]:
+def _config(source: ReportSource) -> list[Setting]:
     """All values, section by section, what was set marked by where."""
     sections: Mapping[str, Mapping[str, object]] = {}
     set_by: Mapping[str, str] = {}

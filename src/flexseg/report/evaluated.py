@@ -9,7 +9,7 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import count, number
 from flexseg.evaluation.metrics.metric import all_metrics
 from flexseg.report.formats import millilitres
-from flexseg.report.sources import CASES, Missing, Source
+from flexseg.report.sources import CASES, Missing, ReportSource
 from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
@@ -17,7 +17,7 @@ _WEAK_DICE = 0.5
 _WORST, _MEDIAN, _BEST, _MOST = 3, 2, 2, 10
 
 
-def read_evaluation(source: Source) -> Evaluation | None:
+def read_evaluation(source: ReportSource) -> Evaluation | None:
     """The evaluation of a source; None if there is none, and what it lacks under `missing`."""
     summary = source.summary
     if summary is None:

@@ -20,7 +20,7 @@ from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
 from flexseg.report.formats import formatted, metric_of, millilitres
-from flexseg.report.sources import Source
+from flexseg.report.sources import ReportSource
 from flexseg.report.structure import (
     Evaluation,
     Failure,
@@ -90,7 +90,7 @@ _TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "compariso
 
 
 def write_report(
-    source: Source, output: Path | None = None, audit: Json | None = None
+    source: ReportSource, output: Path | None = None, audit: Json | None = None
 ) -> tuple[Path, Path, Report]:
     """Write the report and its JSON twin; earlier ones move aside.
 

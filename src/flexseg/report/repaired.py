@@ -10,7 +10,7 @@ from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.compare import MACRO, Comparison, compare
 from flexseg.evaluation.summary import EvaluationSummary
-from flexseg.report.sources import Source
+from flexseg.report.sources import ReportSource
 from flexseg.report.structure import (
     OldAndRepaired,
     Repair,
@@ -27,7 +27,7 @@ OLD, REPAIRED = "old config", "repaired"
 METRICS = ("dice", "nsd")
 
 
-def read_repair(source: Source) -> Repair | None:
+def read_repair(source: ReportSource) -> Repair | None:
     """The repair of a run's config; None where it is no repaired one."""
     manifest = source.manifest
     if manifest is None or not manifest.repair or source.run_dir is None:

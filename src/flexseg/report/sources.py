@@ -43,7 +43,7 @@ class CaseFiles:
 
 
 @dataclass
-class Source:
+class ReportSource:
     """The files that a report is made of.
 
     Attributes
@@ -180,7 +180,7 @@ def find_source(
     config: Path | None = None,
     images: Path | None = None,
     masks: Path | None = None,
-) -> Source:
+) -> ReportSource:
     """Find out what `path` is: a config file, a run folder, or an evaluation folder.
 
     Parameters
@@ -209,7 +209,7 @@ def find_source(
             str(path),
         )
     elif (path / SUMMARY).is_file() and not (path / MANIFEST).is_file():
-        source = Source(path.name, path, path)
+        source = ReportSource(path.name, path, path)
     else:
         source = _run(path)
     source.loaded = loaded or _config_of_run(source)
@@ -219,7 +219,7 @@ def find_source(
     return source
 
 
-def _run(folder: Path) -> Source:
+def _run(folder: Path) -> ReportSource:
     known = (MANIFEST, HISTORY, f"evaluation/{SUMMARY}")
     if not any((folder / name).is_file() for name in known):
         raise DataError(
@@ -231,14 +231,14 @@ def _run(folder: Path) -> Source:
     # The usual name of a run's folder says nothing; that of the project does.
     named = folder.resolve()
     title = named.parent.name if named.name == "run" else named.name
-    source = Source(title or named.name, folder, folder / "evaluation", run_dir=folder)
+    source = ReportSource(title or named.name, folder, folder / "evaluation", run_dir=folder)
     source.manifest = _read_manifest(source, folder)
     if source.manifest is not None and source.manifest.repair:
         source.title = f"{Path(source.manifest.config_file).stem}, repaired"
     return source
 
 
-def _read_manifest(source: Source, folder: Path) -> Manifest | None:
+def _read_manifest(source: ReportSource, folder: Path) -> Manifest | None:
     """The manifest of a run; None, and a note under `missing`, if there is none to read."""
     what = "training and data"
     try:
@@ -251,7 +251,7 @@ def _read_manifest(source: Source, folder: Path) -> Manifest | None:
     return found
 
 
-def _config_of_run(source: Source) -> LoadedConfig | None:
+def _config_of_run(source: ReportSource) -> LoadedConfig | None:
     """The config that a run was started with, from its manifest: the file may have changed."""
     manifest = source.manifest
     if manifest is None:
@@ -277,7 +277,7 @@ def _of_known_keys(experiment: Experiment, sources: dict[str, str]) -> dict[str,
     return {name: text for name, text in sources.items() if is_known(name)}
 
 
-def _read_summary(source: Source) -> None:
+def _read_summary(source: ReportSource) -> None:
     """Read `summary.json`, which also notes the folders that were evaluated."""
     summary = source.json(source.evaluation / SUMMARY, "scores (run `flexseg evaluate`)")
     if not isinstance(summary, dict) or not summary:

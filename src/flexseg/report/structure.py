@@ -59,7 +59,7 @@ class SplitFacts:
 
 
 @dataclass
-class Training:
+class TrainingFacts:
     """How the network was trained."""
 
     status: str
@@ -202,7 +202,7 @@ class Report:
     flexseg_version: str
     source: str
     headline: str
-    training: Training | None = None
+    training: TrainingFacts | None = None
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     epoch_changes: list[EpochStrip] = field(default_factory=list)
     data: list[SplitFacts] = field(default_factory=list)
@@ -225,6 +225,7 @@ class Report:
                 "inference": e.inference or {},
                 "out_of_fold": e.out_of_fold,
             }
+            del content["evaluation"]["folds"]
             for entry, c in zip(content["evaluation"]["classes"], e.classes, strict=True):
                 entry["pooled_dice"] = c.pooled_dice
         return content

@@ -28,7 +28,7 @@ from flexseg.errors import ConfigError, FlexsegError, Interrupted
 from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
-from flexseg.evaluation.summary import EvaluationSummary, FoldScore
+from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
@@ -38,7 +38,7 @@ from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, wri
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
-from flexseg.runs.manifest import Manifest
+from flexseg.runs.manifest import FoldScore, Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
 from flexseg.training.trainer import Training, TrainingResult
 
@@ -304,13 +304,13 @@ class CrossValidation:
                 pooled.inference = scores.inference
                 macro = scores.summary(resamples=0).macro["dice"].mean
                 rows.append(
-                    {
-                        "fold": k,
-                        "cases": len(fold.held_out),
-                        "dice": macro,
-                        "best_epoch": run.best_epoch,
-                        "val_loss": run.best_loss,
-                    }
+                    FoldScore(
+                        fold=k,
+                        cases=len(fold.held_out),
+                        dice=macro,
+                        best_epoch=run.best_epoch,
+                        val_loss=run.best_loss,
+                    )
                 )
                 keras.utils.clear_session()
         folders = {

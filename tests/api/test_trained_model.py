@@ -463,7 +463,7 @@ class TestLoad:
     def test_runs_of_an_earlier_state(
         self, tmp_path: Path, run: str, images: str, classes: list[str], monkeypatch: Any
     ) -> None:
-        with zipfile.ZipFile(Path(__file__).parent / "old_runs" / "study.zip") as archive:
+        with zipfile.ZipFile(Path(__file__).parents[1] / "old_runs" / "study.zip") as archive:
             archive.extractall(tmp_path)
         study = tmp_path / "study"
         monkeypatch.setattr(sys, "path", [*sys.path])  # the module of an own network lies there
@@ -537,7 +537,7 @@ def test_the_guide_works(
     (tmp_path / "images").rename(config.parent / "scans")
     (config.parent / "scans" / "a_rgb.png").rename(config.parent / "scans" / "a.png")
     monkeypatch.chdir(config.parent)
-    guide = (Path(__file__).parents[1] / "docs/how-to/python.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs/how-to/python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     assert len(blocks) == 4
     names: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,14 @@ def test_a_run_without_an_end(config: Path) -> None:
     for name in ("best_epoch", "best_loss", "weights", "model"):
         with pytest.raises(flexseg.DataError, match="not finished"):
             getattr(run, name)
+
+
+def test_the_guide_works(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.rename(config.with_name("flexseg.toml"))
+    monkeypatch.chdir(config.parent)
+    guide = Path(__file__).parents[2] / "docs/how-to/python-training.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec("\n".join(blocks), names)  # noqa: S102 - it is ours
+    assert len(blocks) == 3 and names["run"].folder.name == "second"
+    assert names["scores"].cases == 3 and names["page"].is_file() and 0 <= names["dice"] <= 1

@@ -48,6 +48,28 @@ name = "square"
 color = "#ff0000"
 """
 
+# A config of two classes in the syntax of the original systems.
+OLD_CONFIG = """
+[model]
+model = "TensorFlowFlexUNet"
+image_width = 64
+image_height = 64
+num_classes = 2
+base_filters = 4
+num_layers = 3
+clipvalue = None
+[train]
+images_dir = "./dataset/train/images/"
+masks_dir = "./dataset/train/masks/"
+model_dir = "./models"
+epochs = 3
+[valid]
+image_datapath = "./dataset/valid/images/"
+mask_datapath = "./dataset/valid/masks/"
+[mask]
+rgb_map = {(0,0,0):0, (0,255,0):1}
+"""
+
 
 def flexseg(*arguments: str | Path) -> int:
     """Run a command in this process; returns its exit code."""

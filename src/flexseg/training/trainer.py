@@ -24,7 +24,7 @@ from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, whole
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
@@ -311,7 +311,8 @@ class Training:
             augment.writer.prepare()
         config = self.job.config_file
         if config.parent != train.model_dir and config.is_file():
-            shutil.copyfile(config, train.model_dir / config.name)
+            with whole(train.model_dir / config.name) as part:
+                shutil.copyfile(config, part)
 
     def _fit(
         self,

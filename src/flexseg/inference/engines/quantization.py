@@ -24,7 +24,7 @@ from flexseg.inference.engines import openvino_cpu as engine_openvino
 from flexseg.inference.engines.conversion import ConversionError, convert
 from flexseg.inference.engines.quantized import files_of
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import explain_os_errors, set_aside, write_json
+from flexseg.outputs import set_aside, whole, write_json
 
 IMAGES = 100
 
@@ -88,8 +88,8 @@ def keep(model: Path, file: Path, digest: str, evidence: dict[str, object]) -> P
     places = files_of(file)
     for place in places:
         set_aside(place)
-    with explain_os_errors(places[0]):
-        shutil.copyfile(model, places[0])
-        shutil.copyfile(model.with_suffix(".bin"), places[1])
+    with whole(places[0]) as part:
+        shutil.copyfile(model, part)
+        shutil.copyfile(model.with_suffix(".bin"), part.with_name(places[1].name))
     write_json(places[2], {"sha256": digest, **evidence})
     return places[0]

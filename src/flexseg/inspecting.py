@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from flexseg import backend
-from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import InspectConfig
 from flexseg.models.build import build_model
@@ -64,17 +63,28 @@ class Inspection:
         return self.targets.model_graph
 
 
-def inspect_config(loaded: LoadedConfig, output: Path | None = None) -> Inspection:
-    """Inspect the network of a config, in the precision that it is trained with.
+def inspect_network(
+    config: ModelConfig,
+    targets: InspectConfig,
+    *,
+    precision: str = "auto",
+    search: Path | None = None,
+    output: Path | None = None,
+) -> Inspection:
+    """Inspect a network that is not trained yet.
 
     Parameters
     ----------
-    output : folder of the files [default: [inspect] of the config].
+    precision : see `[train] precision`.
+    search : see `build_model`.
+    output : folder of the files [default: as `targets` say].
+
+    Raises
+    ------
+    ConfigError : the network cannot be built.
     """
-    backend.prepare(loaded.experiment.train.precision)
-    config = loaded.experiment.model
-    model = build_model(config, loaded.path.parent)
-    return _inspection(model, config, _targets(loaded.experiment.inspect, output))
+    backend.prepare(precision)
+    return _inspection(build_model(config, search), config, _targets(targets, output))
 
 
 def inspect_package(path: Path, output: Path | None = None) -> Inspection:

@@ -35,12 +35,20 @@ def inspect(
 ) -> None:
     """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
     select_backend(None)
-    from flexseg.inspecting import inspect_config, inspect_package
+    from flexseg.inspecting import inspect_network, inspect_package
 
     if is_package(source, overrides):
         inspection = inspect_package(source, output)
     else:
-        inspection = inspect_config(load_config(source, overrides, strict), output)
+        loaded = load_config(source, overrides, strict)
+        e = loaded.experiment
+        inspection = inspect_network(
+            e.model,
+            e.inspect,
+            precision=e.train.precision,
+            search=loaded.path.parent,
+            output=output,
+        )
     if as_json:
         typer.echo(json.dumps(inspection.as_dict(), indent=2))
     else:

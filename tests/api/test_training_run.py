@@ -96,6 +96,24 @@ def test_a_training_of_two_epochs(
     assert "UNet, finished, best loss" in repr(run)
 
 
+def test_the_model_can_be_saved_for_keras(config: Path) -> None:
+    run = flexseg.train(config)
+    run.model.save(config.parent / "x.keras")
+    again = keras.saving.load_model(config.parent / "x.keras", safe_mode=True)
+    x = np.random.default_rng(0).uniform(0, 255, (2, 16, 24, 3)).astype(np.float32)
+    y = (x[..., 0] > 99).astype(np.uint8)
+    np.testing.assert_allclose(again.predict_on_batch(x), run.model.predict_on_batch(x), atol=1e-6)
+    expected = run.model.test_on_batch(x, y, return_dict=True)
+    assert again.test_on_batch(x, y, return_dict=True) == pytest.approx(expected, rel=1e-5)
+    assert set(expected) == {"loss", "dice_coef_foreground"}
+
+
+def test_an_option_that_no_network_has_is_refused(config: Path) -> None:
+    with pytest.raises(flexseg.ConfigError) as caught:
+        flexseg.train(config, {"model.base_filter": 4})
+    assert caught.value.fix == "Did you mean 'base_filters'?"
+
+
 def test_evaluated_as_the_command_does(config: Path) -> None:
     run = flexseg.train(str(config))
     summary = run.evaluate()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flexseg import backend
 from flexseg.api.trained_model import config_of_run
 from flexseg.config.load import LoadedConfig, load, resolve_outputs
+from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
 
@@ -159,7 +160,9 @@ class Run:
 
         It takes prepared images [B, H, W, C] at its own size, and gives probabilities
         [B, H, W, classes] float32. `flexseg.Model.load(run.folder)` predicts files and arrays of
-        any size.
+        any size. It is compiled with the loss, the metrics and a new optimizer of the config, and
+        `run.model.save("x.keras")` writes a file that `keras.saving.load_model` reads in safe mode
+        after `import flexseg.models`.
 
         Raises
         ------
@@ -168,6 +171,7 @@ class Run:
         backend.select()
         from flexseg.inference.ensemble import is_ensemble
         from flexseg.models.package import ModelPackage
+        from flexseg.training.compiling import compile_model
 
         if is_ensemble(self.weights):
             raise DataError(
@@ -176,7 +180,9 @@ class Run:
                 str(self.folder),
             )
         e, search = self._loaded.experiment, self._loaded.path.parent
-        return ModelPackage.load(self.weights, e, search).model
+        package = ModelPackage.load(self.weights, e, search)
+        compile_model(package.model, package.config)
+        return package.model
 
     def evaluate(self, split: SplitName | None = None) -> EvaluationSummary:
         """Score the model per case and class, as `flexseg evaluate` does.
@@ -265,17 +271,20 @@ def _loaded(
     """
     if isinstance(config, str | Path):
         texts = [f"{key}={_text(value)}" for key, value in overrides.items()]
-        return load(Path(config), texts)
+        return load(Path(config), texts, run_code=True)
     if overrides:
         raise ConfigError(
             "Overrides are for a config file that is still to be read.",
             "Give the path of the file, or change the values before.",
             ", ".join(overrides),
         )
-    if isinstance(config, LoadedConfig):
-        return config
-    here = Path.cwd()
-    return LoadedConfig(here / "experiment", resolve_outputs(config, here), (), {}, legacy=False)
+    if isinstance(config, Experiment):
+        here = Path.cwd()
+        resolved = resolve_outputs(config, here)
+        config = LoadedConfig(here / "experiment", resolved, (), {}, legacy=False)
+    e = config.experiment
+    model = with_options(e.model, config.path.parent)
+    return replace(config, experiment=e.model_copy(update={"model": model}))
 
 
 def _text(value: object) -> str:

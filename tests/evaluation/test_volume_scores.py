@@ -30,7 +30,6 @@ from flexseg.evaluation.volume_scores import (
     on_grid_of,
     score_volume,
     score_volume_folders,
-    volumes_by_name,
 )
 from flexseg.files.images import write_png
 from flexseg.files.volumes.read import write_volume
@@ -362,12 +361,6 @@ class TestFolders:
         _write(tmp_path / "r" / "b.nii.gz", _box(2, 2, 2))
         with pytest.raises(DataError, match="No predicted volume has a reference"):
             score_volume_folders(tmp_path / "p", tmp_path / "r", _labels(), Measures())
-
-    def test_same_name_twice(self, tmp_path: Path) -> None:
-        _write(tmp_path / "a.nii", _box(2, 2, 2))
-        _write(tmp_path / "a.nii.gz", _box(2, 2, 2))
-        with pytest.raises(DataError, match=r"a.nii and a.nii.gz have the same name"):
-            volumes_by_name(tmp_path)
 
     def test_a_spacing_of_slices_is_not_used(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -7,7 +7,6 @@ as `flexseg derive volumes` writes them.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import images_by_stem
 from flexseg.dataset.description import DATASET_FILE
+from flexseg.dataset.names import numbered
 from flexseg.derive.dataset_writer import LEFT_OUT
 from flexseg.errors import DataError
 from flexseg.files.images import read_image
@@ -25,7 +25,6 @@ from flexseg.files.json_file import read_json
 
 logger = logging.getLogger(__name__)
 
-_NUMBERED = re.compile(r"(.*_)(\d+)")
 _AGAIN = "Make the dataset again with `flexseg derive volumes --empty-every 1`"
 
 
@@ -40,11 +39,11 @@ def neighbour_files(path: Path, n: int) -> tuple[Path, ...]:
     """
     if not n:
         return (path,)
-    match = _NUMBERED.fullmatch(path.stem)
-    if match is None:
+    place = numbered(path.stem)
+    if place is None:
         return (path,) * (2 * n + 1)
-    slices = _numbered(path.parent).get(match[1], {})
-    at = int(match[2])
+    series, at = place
+    slices = _numbered(path.parent).get(series, {})
     first, last = min(slices, default=at), max(slices, default=at)
     numbers = [min(max(i, first), last) for i in range(at - n, at + n + 1)]
     missing = sorted({i for i in numbers if i not in slices and i != at})
@@ -117,8 +116,8 @@ def warn_of_lone(paths: Sequence[Path], n: int) -> None:
 
 
 def _has_neighbours(path: Path) -> bool:
-    match = _NUMBERED.fullmatch(path.stem)
-    return match is not None and len(_numbered(path.parent).get(match[1], {})) > 1
+    place = numbered(path.stem)
+    return place is not None and len(_numbered(path.parent).get(place[0], {})) > 1
 
 
 def _numbered(folder: Path) -> Mapping[str, Mapping[int, Path]]:
@@ -154,11 +153,11 @@ def _left_out_by(description: Path, _changed: int) -> int:
 def _listed(folder: Path, _changed: int) -> Mapping[str, Mapping[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
     for stem, path in images_by_stem(folder).items():
-        match = _NUMBERED.fullmatch(stem)
-        if match is None:
+        place = numbered(stem)
+        if place is None:
             continue
-        slices = found.setdefault(match[1], {})
-        other = slices.setdefault(int(match[2]), path)
+        series, number = place
+        other = found.setdefault(series, {}).setdefault(number, path)
         if other != path:
             raise DataError(
                 f"{other.name} and {path.name} have the same slice number.",

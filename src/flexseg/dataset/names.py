@@ -66,3 +66,15 @@ def base_name(stem: str) -> str:
 def is_augmented(stem: str) -> bool:
     """Whether a file name without suffix is one that the originals' augmenters write."""
     return base_name(stem) != stem
+
+
+def numbered(stem: str) -> tuple[str, int] | None:
+    """The series that a file belongs to by its name, and its number there; None without one.
+
+    Examples
+    --------
+    >>> numbered("p01_axial_0012")
+    ('p01_axial', 12)
+    """
+    series, _, number = stem.rpartition("_")
+    return (series, int(number)) if number.isdecimal() and number.isascii() else None

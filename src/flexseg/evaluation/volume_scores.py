@@ -11,19 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, group_of, mask_stem
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.volumes.pairing import (
+    LABEL_SUFFIXES,
+    pair_label_volumes,
+    volumes_by_name,
+)
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels, list_files
 from flexseg.files.volumes.geometry import same_grid, text
-from flexseg.files.volumes.read import read_labels, volume_stem
+from flexseg.files.volumes.read import read_labels
 from flexseg.files.volumes.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5")
 VolumeReader = Callable[[Path], Volume]
 
 
@@ -112,31 +115,6 @@ def hold_volumes(predictions: Path, references: Path) -> bool:
     return False
 
 
-def volumes_by_name(folder: Path) -> dict[str, Path]:
-    """The label volumes of a folder by file name without suffix, sorted.
-
-    Raises
-    ------
-    DataError : there is no such folder, or two files have the same name.
-    """
-    if not folder.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(folder))
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        hidden = path.name.startswith(".") or not path.is_file()
-        if hidden or not path.name.lower().endswith(LABEL_SUFFIXES):
-            continue
-        name = volume_stem(path)
-        if name in found:
-            raise DataError(
-                f"{found[name].name} and {path.name} have the same name but for the suffix.",
-                "Keep one file per volume.",
-                str(folder),
-            )
-        found[name] = path
-    return found
-
-
 def score_volume_folders(
     predictions: Path,
     references: Path,
@@ -165,13 +143,8 @@ def score_volume_folders(
     ------
     DataError : no pair at all, different grids, values in no class, or unreadable files.
     """
-    predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
-    partner = {name: mask_stem(mask_name, name) for name in predicted}
-    cases = [
-        Case(name, path, reference[partner[name]], group_of(name, group))
-        for name, path in predicted.items()
-        if partner[name] in reference
-    ]
+    pairing = pair_label_volumes(predictions, references, mask_name=mask_name, group=group)
+    cases = pairing.cases
     if not cases:
         raise DataError(
             "No predicted volume has a reference of the same name.",
@@ -200,9 +173,8 @@ def score_volume_folders(
         "masks_dir": str(references.absolute()),
         "predictions_dir": str(predictions.absolute()),
     }
-    used = {case.mask for case in cases}
-    unpaired = [path.name for name, path in predicted.items() if partner[name] not in reference]
-    return scores, [*unpaired, *(path.name for path in reference.values() if path not in used)]
+    unpaired = (*pairing.images_without_mask, *pairing.masks_without_image)
+    return scores, [path.name for path in unpaired]
 
 
 def _warn_of_images(*folders: Path) -> None:

@@ -11,9 +11,9 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import case_of_mask, mask_stem
 from flexseg.dataset.splits import find_splits
+from flexseg.dataset.volumes.pairing import volumes_by_name
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.summary import EvaluationSummary
-from flexseg.evaluation.volume_scores import volumes_by_name
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
 from flexseg.files.json_file import read_json
 from flexseg.runs.history import FILE_NAME as HISTORY

@@ -10,7 +10,12 @@ import pytest
 
 from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import find_splits, read_split_file
-from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
+from flexseg.dataset.volumes.pairing import (
+    find_pairs,
+    group_of_volume,
+    pair_label_volumes,
+    volume_of,
+)
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import DataError
 from flexseg.files.volumes.read import write_volume
@@ -122,3 +127,21 @@ class TestSplitFile:
         path.write_text('{"fold": ["a"]}')
         with pytest.raises(DataError, match="'fold' is no split"):
             read_split_file(path)
+
+
+def test_label_volumes_pair_whatever_their_format(tmp_path: Path) -> None:
+    predictions = _write(tmp_path / "p", "p1_a.nii.gz", "p1_b.nrrd", "x.mha")
+    references = _write(tmp_path / "r", "p1_a_gt.nii", "p1_b_gt.mha", "y_gt.nii")
+    found = pair_label_volumes(predictions, references, mask_name="{id}_gt", group="^(p[0-9]+)_")
+    assert [(c.id, c.mask.name, c.group) for c in found.cases] == [
+        ("p1_a", "p1_a_gt.nii", "p1"),
+        ("p1_b", "p1_b_gt.mha", "p1"),
+    ]
+    assert [p.name for p in found.images_without_mask] == ["x.mha"]
+    assert [p.name for p in found.masks_without_image] == ["y_gt.nii"]
+
+
+def test_label_volumes_of_the_same_name(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", "a.nii", "a.nii.gz")
+    with pytest.raises(DataError, match=r"a.nii and a.nii.gz have the same name"):
+        pair_label_volumes(folder, folder)

@@ -6,9 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.dataset.cases import group_of
+from flexseg.dataset.cases import Case, Pairing, group_of, mask_stem
 from flexseg.dataset.name_patterns import NamePattern
-from flexseg.dataset.names import base_name
+from flexseg.dataset.names import base_name, numbered
 from flexseg.errors import DataError
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
@@ -25,6 +25,8 @@ NAMES = (
     ("{id}", "{id}_label"),
     ("{id}", "{id}_mask"),
 )
+# What label volumes of two folders are compared by; arrays may be images as well.
+LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,60 @@ def pair_volumes(
     )
 
 
+def pair_label_volumes(
+    predictions: Path, references: Path, *, mask_name: str = "{id}", group: str | None = None
+) -> Pairing:
+    """Pair the label volumes of two folders by name, whatever their format.
+
+    Parameters
+    ----------
+    mask_name : name of the reference that belongs to the prediction `{id}`, see `mask_stem`.
+    group : regular expression for `Case.group`.
+
+    Raises
+    ------
+    DataError : see `volumes_by_name`.
+    """
+    predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
+    partner = {name: reference.get(mask_stem(mask_name, name)) for name in predicted}
+    cases = tuple(
+        Case(name, predicted[name], found, group_of(name, group))
+        for name, found in partner.items()
+        if found is not None
+    )
+    used = {case.mask for case in cases}
+    return Pairing(
+        cases,
+        tuple(path for name, path in predicted.items() if partner[name] is None),
+        tuple(path for path in reference.values() if path not in used),
+    )
+
+
+def volumes_by_name(folder: Path) -> dict[str, Path]:
+    """The label volumes of a folder by file name without suffix, sorted.
+
+    Raises
+    ------
+    DataError : there is no such folder, or two files have the same name.
+    """
+    if not folder.is_dir():
+        raise DataError("There is no such folder.", "Check the path.", str(folder))
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") or not path.is_file()
+        if hidden or not path.name.lower().endswith(LABEL_SUFFIXES):
+            continue
+        name = volume_stem(path)
+        if name in found:
+            raise DataError(
+                f"{found[name].name} and {path.name} have the same name but for the suffix.",
+                "Keep one file per volume.",
+                str(folder),
+            )
+        found[name] = path
+    return found
+
+
 def _is_one(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and is_series_folder(path))
 
@@ -184,12 +240,13 @@ def volume_of(case_id: str, stems: Container[str]) -> str | None:
     Names are those of `slice_name`, augmented copies included.
     """
     for name in (case_id, base_name(case_id)):
-        head, _, number = name.rpartition("_")
-        if not number.isdecimal():
+        place = numbered(name)
+        if place is None:
             continue
-        if head in stems:
-            return head
-        volume, _, axis = head.rpartition("_")
+        series, _ = place
+        if series in stems:
+            return series
+        volume, _, axis = series.rpartition("_")
         if axis in ANATOMICAL_AXES and volume in stems:
             return volume
     return None

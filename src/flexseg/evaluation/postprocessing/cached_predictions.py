@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
+from flexseg.dataset.names import numbered
 from flexseg.files.npy import write_npy
 from flexseg.inference.predictor import Predictor
 
@@ -108,10 +108,11 @@ class PredictionCache:
         """
         series: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for i, case in enumerate(self.cases):
-            match = re.fullmatch(r"(.*?)(\d+)", case.id)
-            if match is None:
+            place = numbered(case.id)
+            if place is None:
                 return []
-            series[case.group, match[1]].append((int(match[2]), i))
+            name, number = place
+            series[case.group, name].append((number, i))
         units = []
         for (group, _), slices in series.items():
             slices.sort()

@@ -29,6 +29,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 # Files of long tests: they begin first, so that no worker is left alone with one at the end.
 LONG = (
+    "test_tutorials.py",
     "test_engines.py",
     "test_backends.py",
     "test_trainer.py",

@@ -1,0 +1,33 @@
+"""The notebooks of docs/tutorials run from top to bottom, in a kernel of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TUTORIALS = sorted((Path(__file__).resolve().parents[1] / "docs" / "tutorials").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    manager = pytest.importorskip("jupyter_client.manager")
+    client = pytest.importorskip("nbclient")
+    # The kernel of this interpreter, whatever kernels the machine has.
+    monkeypatch.setattr(
+        manager.KernelManager,
+        "kernel_cmd",
+        [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        raising=False,
+    )
+    notebook = nbformat.read(path, as_version=4)
+    client.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert (tmp_path / "mask.png").is_file()
+
+
+def test_there_is_a_first_tutorial() -> None:
+    assert [path.stem for path in TUTORIALS] == ["first_steps"]

@@ -3,72 +3,25 @@
 from __future__ import annotations
 
 import csv
-import pickle
 import tomllib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from augmented import CONFIG, VARIANTS, files_of
 from PIL import Image
 
-from config_parts import labels_of, reader_of
-from flexseg.augment.multiplication import Multiplication
+from config_parts import reader_of
 from flexseg.augment.offline import MANIFEST, multiply
-from flexseg.augment.writing import PairWriter, image_suffix, mask_palette
 from flexseg.cli import augment as _command  # noqa: F401 - registers it
 from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, DataError, ResourceError
-from flexseg.files.images import read_image, read_mask, write_png
-
-CONFIG = """
-[model]
-image_width = 48
-image_height = 40
-num_classes = 3
-[train]
-images_dir = "dataset/train/images"
-masks_dir = "dataset/train/masks"
-[valid]
-images_dir = "dataset/valid/images"
-masks_dir = "dataset/valid/masks"
-[[mask.classes]]
-id = 1
-name = "disc"
-color = "#00ff00"
-[[mask.classes]]
-id = 2
-name = "square"
-color = "#ff0000"
-[augmentor]
-rotation = false
-shrinks = []
-deformation = true
-brightening = true
-"""
-VARIANTS = ("hfliped_", "vfliped_", "deformed_alpha_1300_sigmoid_8_", "brightened_1.2_10")
-Files = dict[str, bytes]
-
-
-@pytest.fixture
-def config(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
-    make_dataset({"train": 6, "valid": 2}, classes=3)
-    path = tmp_path / "a.toml"
-    path.write_text(CONFIG, encoding="utf-8")
-    return path
-
-
-def files_of(folder: Path) -> Files:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
+from flexseg.files.images import read_image
 
 
 def on_result(config: Path, output: Path, *overrides: str) -> LoadedConfig:
@@ -318,46 +271,6 @@ def test_without_other_cases_nothing_can_be_held_out(config: Path, tmp_path: Pat
         multiply(load(config), tmp_path / "out")
 
 
-def test_variants_of_one_name_are_made_once(config: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = ["augmentor.rotation=true", "augmentor.angles=[90, 90.0, 180]"]
-    e = load(config, options).experiment
-    plan = Multiplication.from_config(0, e.augmentation, e.variants)
-    assert [v.prefix for v in plan.variants if "rot" in v.prefix] == ["rotated_90_", "rotated_180_"]
-    assert "rotated_90_" in caplog.text
-
-
-BINARY: list[dict[str, Any]] = [
-    {},
-    {"segmentation": {"colorize": True, "white": "green"}, "mask": {"threshold": 128}},
-    {"segmentation": {"colorize": True, "white": "#303030"}, "mask": {"threshold": 128}},
-    {"mask": {"threshold": 200}},
-    {"mask": {"classes": [{"id": 1, "color": (255, 255, 255), "values": [7]}]}},
-    {"mask": {"classes": [{"id": 1, "color": (40, 40, 40)}], "threshold": 100}},
-]
-
-
-@pytest.mark.parametrize("settings", BINARY)
-def test_masks_of_one_class_read_back(settings: dict[str, Any], tmp_path: Path) -> None:
-    experiment = Experiment.model_validate({"model": {"num_classes": 1}} | settings)
-    labels = labels_of(experiment)
-    palette = mask_palette(labels)
-    for ids in ([[0, 0, 0]], [[0, 1, 1]], [[1, 1, 1]]):
-        write_png(tmp_path / "m.png", np.array(ids, np.uint8), palette)
-        encoded = labels.encode(read_mask(tmp_path / "m.png"))
-        assert encoded.labels.tolist() == ids and not encoded.unknown
-
-
-def test_classes_that_cannot_be_told_apart_are_refused() -> None:
-    experiment = Experiment.model_validate(
-        {
-            "model": {"num_classes": 2},
-            "mask": {"classes": [{"id": 1, "color": (0, 0, 0)}]},
-        }
-    )
-    with pytest.raises(ConfigError, match="not be read"):
-        mask_palette(labels_of(experiment))
-
-
 def test_the_command_prints_what_a_config_must_say(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -378,33 +291,3 @@ def test_the_command_prints_what_a_config_must_say(
         main(["augment", str(config), "--preview", "--cases", "1", "--output", str(output)])
     assert not caught.value.code
     assert (output / "augmentation_preview.png").is_file()
-
-
-def test_what_a_png_cannot_hold() -> None:
-    shapes = {(1, "uint8"): ".png", (3, "uint16"): ".png", (4, "uint8"): ".npy",
-              (1, "int16"): ".npy", (3, "float32"): ".npy"}  # fmt: skip
-    for (channels, dtype), suffix in shapes.items():
-        assert image_suffix(np.zeros((2, 2, channels), dtype)) == suffix
-
-
-def test_debug_writer_survives_pickling_and_several_writers(config: Path, tmp_path: Path) -> None:
-    """`[generator] debug`: pairs under prefix and id, colours right whatever the order."""
-    options = ["model.generator=true", "generator.debug=true", "image.color_order=BGR"]
-    experiment = load(config, options).experiment
-    labels = labels_of(experiment)
-    writer = PairWriter.from_config(experiment.generator, labels, "BGR")
-    writer.prepare()
-    writer = pickle.loads(pickle.dumps(writer))  # noqa: S301 - our own bytes
-    rgb = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-    ids = np.eye(4, 5, dtype=np.uint8) * 2
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: writer.write("hfliped_x", rgb[..., ::-1], ids), range(40)))
-    writer.write("deep", rgb[..., ::-1].astype(np.float32) + np.float32(0.5), ids)
-    images, masks = tmp_path / "generated_images_dir", tmp_path / "generated_masks_dir"
-    assert sorted(files_of(images)) == sorted(files_of(masks)) == ["deep.png", "hfliped_x.png"]
-    np.testing.assert_array_equal(read_image(images / "hfliped_x.png"), rgb)
-    deep = np.rint((rgb + 0.5) * 257)
-    np.testing.assert_array_equal(read_image(images / "deep.png"), deep)
-    np.testing.assert_array_equal(labels.encode(read_mask(masks / "deep.png")).labels, ids)
-    writer.prepare()
-    assert not files_of(images) and len(list(tmp_path.glob("generated_images_dir_*_bak"))) == 1

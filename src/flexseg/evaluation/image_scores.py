@@ -50,24 +50,15 @@ def evaluate_model(
     measures = measures or Measures()
     scores = CaseScores(reader.labels, measures)
     sums = dict.fromkeys(figures, 0.0)
-    count = len(reader.labels.classes)
 
     def score(
         case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
     ) -> CaseResult:
         image, labels = pixels
-        native = predictor.resize(p, image.shape[:2])
-        decided = predictor.labels(native)
-        prediction = predictor.postprocess(decided)
+        prediction, result = _scored(predictor, p, image.shape[:2], labels, measures)
         if keep is not None:
             keep(case, prediction)
-        result = score_case(labels, prediction, count, measures, native)
-        if prediction is decided:
-            return result
-        # Postprocessing says nothing about probabilities: their calibration is that of the
-        # network's own decisions.
-        calibration = of_decisions(with_background(native), labels, decided)
-        return replace(result, calibration=calibration)
+        return result
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), predictor.batch_size):
@@ -90,6 +81,27 @@ def evaluate_model(
     scores.legacy = {name: total / len(cases) for name, total in sums.items()}
     scores.inference = cast(PredictionSettings, predictor.describe())
     return scores
+
+
+def _scored(
+    predictor: Predictor,
+    p: NDArray[np.float32],
+    size: tuple[int, int],
+    labels: NDArray[np.uint8],
+    measures: Measures,
+) -> tuple[NDArray[np.uint8], CaseResult]:
+    """Predicted class ids of an image at its own size, and their scores."""
+    native = predictor.resize(p, size)
+    decided = predictor.labels(native)
+    prediction = predictor.postprocess(decided)
+    classes = len(predictor.package.labels.classes)
+    result = score_case(labels, prediction, classes, measures, native)
+    if prediction is not decided:
+        # Postprocessing says nothing about probabilities: their calibration is that of the
+        # network's own decisions.
+        calibration = of_decisions(with_background(native), labels, decided)
+        result = replace(result, calibration=calibration)
+    return prediction, result
 
 
 def score_folders(

@@ -216,7 +216,7 @@ def by_augment(folder: Path, work: Path, row: FolderOfData) -> Told:
 def by_crossval(folder: Path, work: Path, row: FolderOfData) -> Told:
     """The folds hold whole groups, and the cases for training and validation."""
     experiment = init(folder, work)
-    division = divide(experiment, 2)
+    division = divide(experiment.data, LabelMap.from_config(experiment.class_sections), 2)
     for fold in division.folds:
         groups = [{c.group for c in part} for part in (fold.train, fold.valid, fold.held_out)]
         assert sum(map(len, groups)) == len(set.union(*groups))

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.config import load
+from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import CaseTable
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
-from flexseg.runs.folds import FILE_NAME, divide, make_folds, recorded_division, write_folds
+from flexseg.runs.folds import FILE_NAME, Folds, divide, make_folds, recorded_division, write_folds
 from synthetic_folders import FOLDERS
 
 CONFIG = """
@@ -37,6 +39,10 @@ def cases_of(groups: list[int]) -> list[Case]:
 def table(cases: list[Case], presence: NDArray[np.bool_] | None = None) -> CaseTable:
     shown = np.ones((len(cases), 1), bool) if presence is None else presence
     return CaseTable(tuple(cases), shown, ("",) * len(cases), ("class 1",))
+
+
+def divided(experiment: Experiment, count: int) -> Folds:
+    return divide(experiment.data, LabelMap.from_config(experiment.class_sections), count)
 
 
 class TestFolds:
@@ -86,13 +92,13 @@ class TestDivide:
         text = '[dataset]\nimages_dir = "data/images"\nmasks_dir = "data/masks"\n'
         (tmp_path / "a.toml").write_text(text, encoding="utf-8")
         experiment = load(tmp_path / "a.toml").experiment
-        division = divide(experiment, 3)
+        division = divided(experiment, 3)
         for fold in division.folds:
             patients = [{c.id[:3] for c in p} for p in (fold.train, fold.valid, fold.held_out)]
             assert sum(map(len, patients)) == len(set.union(*patients))
         assert [f.code for f in division.findings] == ["groups-found"]
         alone = load(tmp_path / "a.toml", ["dataset.group=^(.*)$"]).experiment
-        assert len({case.group for case in divide(alone, 3).cases}) == len(division.cases)
+        assert len({case.group for case in divided(alone, 3).cases}) == len(division.cases)
 
     def test_copies_of_an_image_are_in_one_fold(
         self, tmp_path: Path, make_dataset: Callable[..., Path]
@@ -105,7 +111,7 @@ class TestDivide:
         (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
         for seed in range(5):
             experiment = load(tmp_path / "a.toml", [f"train.seed={seed}"]).experiment
-            held = [{case.id for case in f.held_out} for f in divide(experiment, 3).folds]
+            held = [{case.id for case in f.held_out} for f in divided(experiment, 3).folds]
             assert [len(h & {"train_00", "extra", "other"}) for h in held].count(3) == 1
 
 
@@ -115,13 +121,13 @@ class TestRecordedDivision:
         """A folder with data, a config, and the folds of both."""
         make_dataset({"train": 5, "valid": 2})
         (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
-        division = divide(load(tmp_path / "a.toml").experiment, 2)
+        division = divided(load(tmp_path / "a.toml").experiment, 2)
         write_folds(tmp_path, division.ids())
         return tmp_path
 
     def test_as_it_was_made(self, folder: Path) -> None:
         experiment = load(folder / "a.toml").experiment
-        assert recorded_division(experiment, folder) == divide(experiment, 2)
+        assert recorded_division(experiment.data, folder) == divided(experiment, 2)
 
     def test_cases_that_are_gone_or_new(self, folder: Path) -> None:
         experiment = load(folder / "a.toml").experiment
@@ -129,14 +135,14 @@ class TestRecordedDivision:
             path = folder / "dataset/train" / kind / "train_00.png"
             path.rename(path.with_name("new.png"))
         with pytest.raises(DataError, match="'train_00'"):
-            recorded_division(experiment, folder)
+            recorded_division(experiment.data, folder)
         content = [{"train": ["train_01"], "valid": [], "held_out": ["train_02"]}]
         (folder / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(DataError, match="hold out 1 cases, now there are 7"):
-            recorded_division(experiment, folder)
+            recorded_division(experiment.data, folder)
 
     @pytest.mark.parametrize("text", ["[3]", "3", "{", '[{"train": [[]]}]', '["a"]'])
     def test_damaged(self, folder: Path, text: str) -> None:
         (folder / FILE_NAME).write_text(text, encoding="utf-8")
         with pytest.raises(DataError):
-            recorded_division(load(folder / "a.toml").experiment, folder)
+            recorded_division(load(folder / "a.toml").experiment.data, folder)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from flexseg.cli import main
 from flexseg.config import load
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, Interrupted
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
@@ -319,10 +320,11 @@ def test_resuming_needs_the_same_folds(project: Path) -> None:
     with pytest.raises(DataError, match="hold out 0 cases, now there are 12"):
         cross_validate(project, resume=True)
     experiment = load(project / "a.toml").experiment
-    write_folds(project / "cv", divide(experiment, 3).ids())
+    labels = LabelMap.from_config(experiment.class_sections)
+    write_folds(project / "cv", divide(experiment.data, labels, 3).ids())
     with pytest.raises(ConfigError, match="has 3 folds, not 2"):
         cross_validate(project, resume=True)
-    write_folds(project / "cv", divide(experiment, 2).ids())
+    write_folds(project / "cv", divide(experiment.data, labels, 2).ids())
     (project / "cv/run.json").write_text(
         json.dumps({"seed": 4, "status": "interrupted", "config": {}}), encoding="utf-8"
     )
@@ -333,7 +335,8 @@ def test_resuming_needs_the_same_folds(project: Path) -> None:
 def test_resuming_takes_the_folds_that_were_noted(project: Path) -> None:
     """Another version might divide otherwise, but networks know the cases of theirs."""
     loaded = load(project / "a.toml")
-    noted = divide(loaded.experiment, 2).ids()[::-1]
+    labels = LabelMap.from_config(loaded.experiment.class_sections)
+    noted = divide(loaded.experiment.data, labels, 2).ids()[::-1]
     (project / "cv").mkdir()
     write_folds(project / "cv", noted)
     validation = CrossValidation(loaded, (), 2, Console(quiet=True), resume=True)

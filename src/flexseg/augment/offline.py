@@ -26,7 +26,7 @@ from flexseg.augment.writing import mask_palette, write_image, write_mask
 from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig, input_paths
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case, mask_stem
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
@@ -100,7 +100,7 @@ def multiply(
     output = output.absolute()
     refuse_overlap({"--output": output}, input_paths(e, loaded.path))
     plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants, copies)
-    splits = _splits(e)
+    splits = _splits(e.data)
     plan.refuse_equal_names(splits["train"])
     size = (e.model.image_height, e.model.image_width)
     refuse_unscaled(plan.policy, e.image, size, splits["train"])
@@ -144,12 +144,12 @@ def multiply(
     return result
 
 
-def _splits(experiment: Experiment) -> dict[SplitName, tuple[Case, ...]]:
+def _splits(data: DataSections) -> dict[SplitName, tuple[Case, ...]]:
     """Training and validation cases, which must be there, and those of the test if they are."""
-    splits = find_splits(experiment.data, only=("train", "valid"))
-    if experiment.test.images_dir is not None and not splits.cases.get("test"):
+    splits = find_splits(data, only=("train", "valid"))
+    if data.test.images_dir is not None and not splits.cases.get("test"):
         try:
-            test = find_splits(experiment.data, only=("test",))
+            test = find_splits(data, only=("test",))
         except DataError as error:
             logger.warning("The test split is left out: %s", error)
             test = Splits()

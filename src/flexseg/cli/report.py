@@ -92,7 +92,7 @@ def _audit(source: ReportSource) -> dict[str, object] | None:
     try:
         with progress("Reading the data") as on_case:
             if source.crossval:
-                division = recorded_division(source.loaded.experiment, source.run_dir)
+                division = recorded_division(source.loaded.experiment.data, source.run_dir)
                 result = audit_folds(source.loaded, division, on_case).as_dict()
             else:
                 result = audit(source.loaded, on_case=on_case).as_dict()

@@ -76,7 +76,7 @@ def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
         return None
     if not (train.run_dir / FILE_NAME).exists():
         return None
-    return [fold.held_out for fold in recorded_division(experiment, train.run_dir).folds]
+    return [fold.held_out for fold in recorded_division(experiment.data, train.run_dir).folds]
 
 
 def _print(tuned: Tuned) -> None:

@@ -21,6 +21,7 @@ from flexseg.dataset.volumes.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
+    Row,
     find_group,
     left_out,
     refuse_equal_names,
@@ -92,13 +93,22 @@ def _uncompressed(text: str) -> list[int]:
 
 
 @dataclass(frozen=True)
+class CocoAnnotation:
+    """An object: its own id, that of its category, and its outline as the file has it."""
+
+    id: object
+    category: int
+    segmentation: Any
+
+
+@dataclass(frozen=True)
 class CocoCase:
     """One image of a COCO file, its (height, width) if given, and its annotations."""
 
     id: str
     image: Path
     size: tuple[int | None, int | None]
-    annotations: tuple[dict[str, Any], ...]
+    annotations: tuple[CocoAnnotation, ...]
 
 
 @dataclass(frozen=True)
@@ -130,30 +140,37 @@ def read_coco(path: Path, images: Path) -> CocoFile:
         content = read_json(path, "utf-8-sig")
         categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
         listed = {image["id"]: image for image in content["images"]}
-        annotations = [(a["image_id"], int(a["category_id"]), a) for a in content["annotations"]]
+        annotations = [
+            (
+                a["image_id"],
+                CocoAnnotation(a.get("id"), int(a["category_id"]), a.get("segmentation")),
+            )
+            for a in content["annotations"]
+        ]
         if len(listed) < len(content["images"]):
             raise ValueError("an image id occurs twice")
         names = {image_id: str(image["file_name"]) for image_id, image in listed.items()}
     except FileNotFoundError:
         raise DataError("There is no such file.", "Check the path.", str(path)) from None
-    except (ValueError, OverflowError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"This is no COCO instance file ({type(error).__name__}: {error}).",
             "It must be JSON with the lists images (id, file_name), annotations (image_id, "
             "category_id, segmentation) and categories (id, name).",
             str(path),
         ) from None
-    of_image: dict[Any, list[dict[str, Any]]] = {image_id: [] for image_id in listed}
+    of_image: dict[object, list[CocoAnnotation]] = {image_id: [] for image_id in listed}
     without_outline = 0
-    for image_id, category, annotation in annotations:
+    for image_id, annotation in annotations:
+        category = annotation.category
         if image_id not in listed or category not in categories:
             what = f"category {category}" if image_id in listed else f"image {image_id}"
             raise DataError(
-                f"Annotation {annotation.get('id')} refers to {what}, which is not listed.",
+                f"Annotation {annotation.id} refers to {what}, which is not listed.",
                 "Export the annotations again.",
                 str(path),
             )
-        if annotation.get("segmentation"):
+        if annotation.segmentation:
             of_image[image_id].append(annotation)
         else:
             without_outline += 1
@@ -194,15 +211,15 @@ def coco_labels(
     painted = []
     for annotation in case.annotations:
         try:
-            mask = _outline(annotation["segmentation"], shape)
+            mask = _outline(annotation.segmentation, shape)
         except (ValueError, OverflowError, KeyError, TypeError) as error:
             raise DataError(
-                f"The outline of annotation {annotation.get('id')} cannot be read ({error}).",
+                f"The outline of annotation {annotation.id} cannot be read ({error}).",
                 "Expected polygons [[x0, y0, x1, y1, ...], ...] or run lengths "
                 '{"size": [height, width], "counts": ...}.',
                 str(where),
             ) from None
-        painted.append((int(mask.sum()), class_ids[int(annotation["category_id"])], mask))
+        painted.append((int(mask.sum()), class_ids[annotation.category], mask))
     labels = np.zeros(shape, np.uint8)
     overlap = 0
     for _, class_id, mask in sorted(painted, key=lambda p: -p[0]):
@@ -243,7 +260,7 @@ class CocoOptions:
 
 @dataclass(frozen=True)
 class _Written:
-    row: tuple[Any, ...]
+    row: Row
     empty: bool
     overlap: int
 

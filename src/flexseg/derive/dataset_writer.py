@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +33,8 @@ from flexseg.outputs import (
 )
 
 LEFT_OUT = "slices_left_out"
+# A row of the manifest: image, mask, and what the kind of derivation says more.
+Row = tuple[str, str, *tuple[object, ...]]
 
 
 @dataclass
@@ -123,7 +124,7 @@ class DatasetWriter:
         """Write which images train, validate and test: split -> names without suffix."""
         write_json(self._part / SPLIT_FILE, parts)
 
-    def thin_out(self, rows: Sequence[Sequence[Any]], every: int) -> set[str]:
+    def thin_out(self, rows: Sequence[Row], every: int) -> set[str]:
         """Keep every n-th of some rows (0: none); removes the files of the others.
 
         Returns the images removed, by their path in the dataset, the first column.
@@ -137,10 +138,10 @@ class DatasetWriter:
     def finish(
         self,
         header: Sequence[str],
-        rows: Sequence[Sequence[Any]],
+        rows: Sequence[Row],
         *,
         kind: str,
-        parameters: dict[str, Any],
+        parameters: Mapping[str, object],
         empty: int,
         group: str | None,
         notes: list[str],

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from flexseg.dataset.volumes.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
+    Row,
     find_group,
     left_out,
     refuse_equal_names,
@@ -211,7 +211,7 @@ def image_pixels(path: Path, intensity: Intensity, bits: int | None) -> NDArray:
 
 @dataclass(frozen=True)
 class _Written:
-    row: tuple[Any, ...]
+    row: Row
     empty: bool
     overlap: int
     unknown: Counter[str]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
-from flexseg.derive.dataset_writer import DatasetWriter, Derived, check_group, left_out
+from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, check_group, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import MaskPixels, read_mask
@@ -102,7 +101,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Written:
-    rows: list[tuple[Any, ...]]
+    rows: list[Row]
     empty: int
     dropped: int
     small: bool

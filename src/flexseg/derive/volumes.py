@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from flexseg.derive.dataset_writer import (
     LEFT_OUT,
     DatasetWriter,
     Derived,
+    Row,
     check_group,
     left_out,
     refuse_equal_names,
@@ -90,7 +90,7 @@ class VolumeOptions:
 
 @dataclass(frozen=True)
 class _Written:
-    rows: list[tuple[Any, ...]]
+    rows: list[Row]
     empty: int
     dropped: int
     resampled: bool
@@ -220,12 +220,14 @@ def _write_volume(
     label, resampled = match_label(found, image, options.geometry, pair.label)
     voxels = options.axes[0].oriented(image.array, image.orientation)
     gray = GreyValues.of(voxels, options.intensity, options.bits, str(pair.image))
-    sources = [_source(p, r) for p, r in zip((pair.image, pair.label), roots, strict=True)]
-    stem, rows, empty, kept_empty = file_name(pair.id), [], 0, 0
+    black, white = gray.limits
+    source_image, source_label = _source(pair.image, roots[0]), _source(pair.label, roots[1])
+    stem, empty, kept_empty = file_name(pair.id), 0, 0
+    rows: list[Row] = []
     for axis in options.axes:
         slices = axis.slice_view(image.array, image.orientation)
         masks = axis.slice_view(label.array, label.orientation)
-        spacing = [round(mm, 6) for mm in axis.spacing(image)]
+        height_mm, width_mm, depth_mm = (round(mm, 6) for mm in axis.spacing(image))
         empty_here = 0
         for i, (pixels, values) in enumerate(zip(slices, masks, strict=True)):
             ids = np.ascontiguousarray(table[values])
@@ -236,17 +238,16 @@ def _write_volume(
                     continue
                 kept_empty += 1
             name = slice_name(stem, axis, i, options.axes)
-            row = (
+            row: Row = (
                 writer.write_image(f"{name}.png", gray(pixels)),
                 writer.write_mask(f"{name}.png", ids),
-                group_of(name, group),
-                stem, i, axis.name, *spacing, *gray.limits,
-                " ".join(map(str, present)), *sources,
+                group_of(name, group), stem, i, axis.name, height_mm, width_mm, depth_mm,
+                black, white, " ".join(map(str, present)), source_image, source_label,
             )  # fmt: skip
             rows.append(row)
         empty += empty_here
     like_ct = np.issubdtype(voxels.dtype, np.integer) and int(voxels.min()) < _AIR_HU
-    constant = options.intensity.kind != "none" and gray.limits[0] >= gray.limits[1]
+    constant = options.intensity.kind != "none" and black >= white
     return _Written(rows, kept_empty, empty - kept_empty, resampled, like_ct, constant)
 
 

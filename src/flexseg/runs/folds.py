@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.dividing import CaseTable, divide_cases, fold_cases
 from flexseg.dataset.grouping import guess_group
@@ -74,7 +74,7 @@ class Folds:
         return [fold.ids() for fold in self.folds]
 
 
-def divide(experiment: Experiment, count: int) -> Folds:
+def divide(data: DataSections, labels: LabelMap, count: int) -> Folds:
     """Divide the cases for training and validation of a config, which are read once for it.
 
     Where the config names no group, what the names of the files tell counts, as in a plan.
@@ -83,12 +83,12 @@ def divide(experiment: Experiment, count: int) -> Folds:
     ------
     ConfigError, DataError : no cases, cases of one name, or too few groups for so many folds.
     """
-    cases, findings = _find_cases(experiment)
-    table = _table(cases, LabelMap.from_config(experiment.class_sections))
-    return Folds(cases, make_folds(table, count, experiment.train.seed), findings)
+    cases, findings = _find_cases(data)
+    table = _table(cases, labels)
+    return Folds(cases, make_folds(table, count, data.train.seed), findings)
 
 
-def recorded_division(experiment: Experiment, folder: Path) -> Folds:
+def recorded_division(data: DataSections, folder: Path) -> Folds:
     """The folds that the cross-validation in `folder` has noted in its `folds.json`.
 
     Raises
@@ -99,7 +99,7 @@ def recorded_division(experiment: Experiment, folder: Path) -> Folds:
     content = read_folds(folder)
     if content is None:
         raise no_folds(folder)
-    cases, findings = _find_cases(experiment)
+    cases, findings = _find_cases(data)
     known = {case.id: case for case in cases}
     try:
         found = tuple(
@@ -192,9 +192,9 @@ def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
     return tuple(found)
 
 
-def _find_cases(experiment: Experiment) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
+def _find_cases(data: DataSections) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
     """All cases but those of the test, and what was found about them."""
-    splits = find_splits(experiment.data, only=("train", "valid"))
+    splits = find_splits(data, only=("train", "valid"))
     splits.raise_errors()
     cases = (*splits.need("train"), *splits.cases.get("valid", ()))
     ids = [case.id for case in cases]
@@ -207,7 +207,7 @@ def _find_cases(experiment: Experiment) -> tuple[tuple[Case, ...], tuple[Finding
         )
     # Which part of the training cases would validate in a single training does not matter here.
     findings = tuple(f for f in splits.findings if f.code != "validation-held-out")
-    cases, found = _grouped(cases, experiment.dataset.group)
+    cases, found = _grouped(cases, data.dataset.group)
     return cases, (*findings, *found)
 
 

@@ -133,8 +133,9 @@ class CrossValidation:
         ConfigError, DataError : see `divide` and `recorded_division`.
         """
         if not self.resume:
-            return divide(self.experiment, self.count)
-        division = recorded_division(self.experiment, self.folder)
+            labels = LabelMap.from_config(self.experiment.class_sections)
+            return divide(self.experiment.data, labels, self.count)
+        division = recorded_division(self.experiment.data, self.folder)
         if len(division.folds) != self.count:
             raise ConfigError(
                 f"The cross-validation has {len(division.folds)} folds, not {self.count}.",

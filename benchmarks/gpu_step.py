@@ -39,7 +39,7 @@ def ours(engine: str, size: int, levels: int, count: int, steps: int) -> Result:
     import keras
 
     from flexseg.models.build import build_model
-    from flexseg.training.callbacks import StepCallbacks
+    from flexseg.training.callbacks.step_values import StepCallbacks
     from flexseg.training.compiling import compile_model
 
     class Batches(keras.utils.PyDataset):

@@ -18,10 +18,10 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
-from flexseg.training.averaging import AveragedWeights
-from flexseg.training.callbacks import StepCallbacks
+from flexseg.training.callbacks.averaging import AveragedWeights
+from flexseg.training.callbacks.schedule import LearningRate
+from flexseg.training.callbacks.step_values import StepCallbacks
 from flexseg.training.compiling import compile_model
-from flexseg.training.schedule import LearningRate
 
 
 def augmented_batch() -> dict[str, NDArray]:

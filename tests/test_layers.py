@@ -45,7 +45,6 @@ LARGER = {
     "cli": "one module per command",
     "models/networks": "one module per network",
     "dataset": "is being sorted",
-    "training": "is being sorted",
 }
 SAME_NAME = {
     "derive": "a command of the name of its package",

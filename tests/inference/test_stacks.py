@@ -18,7 +18,7 @@ from flexseg.files.images import write_png
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
-from flexseg.training.epoch_change import EpochChangeInference
+from flexseg.training.callbacks.epoch_change import EpochChangeInference
 
 GREYS = [0, 30, 60, 240, 240, 60]
 

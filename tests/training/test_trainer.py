@@ -162,7 +162,7 @@ def test_early_stopping(project: Path) -> None:
 
 
 def test_stop_file_ends_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flexseg.training.callbacks import Recorder
+    from flexseg.training.callbacks.recorder import Recorder
 
     write = Recorder.write
 

@@ -37,8 +37,8 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
 from flexseg.runs.folds import ALL_FOLDS, Folds
+from flexseg.training.callbacks.tensorboard import require_tensorboard
 from flexseg.training.supervision import wants_supervision
-from flexseg.training.tensorboard import require_tensorboard
 
 
 @dataclass

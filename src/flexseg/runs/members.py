@@ -36,7 +36,7 @@ _DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Source:
+class GivenModel:
     """A model as it was given.
 
     Attributes
@@ -66,7 +66,7 @@ class MadeEnsemble:
 
     file: Path
     members: dict[str, Path]
-    sources: tuple[Source, ...]
+    sources: tuple[GivenModel, ...]
 
 
 def make_ensemble(models: Sequence[Path], folder: Path) -> MadeEnsemble:
@@ -112,7 +112,7 @@ def _beyond_packages(seen: SeenImages, packages: Iterable[Path]) -> SeenImages:
     return SeenImages(seen.trained - told.trained, seen.validated - told.all)
 
 
-def find_source(model: Path) -> Source:
+def find_source(model: Path) -> GivenModel:
     """The packages that a path stands for, and what they have seen.
 
     Raises
@@ -126,7 +126,7 @@ def find_source(model: Path) -> Source:
     if is_ensemble(model):
         seen = seen_by(model)
         why = "" if seen.all else "it does not say what its members were trained on"
-        return Source(model, tuple(read_members(model)), seen, why)
+        return GivenModel(model, tuple(read_members(model)), seen, why)
     if read_metadata(model) is None:
         raise DataError(
             "The file holds weights, but not what network they are of.",
@@ -135,7 +135,7 @@ def find_source(model: Path) -> Source:
         )
     read_weights(model)  # refuses damaged ones
     seen, unknown = _seen_by(model)
-    return Source(model, (model,), seen, unknown)
+    return GivenModel(model, (model,), seen, unknown)
 
 
 def _model_in(folder: Path) -> Path:
@@ -265,7 +265,7 @@ class _Task:
             yield f"threshold {self.threshold:g} / {other.threshold:g}"
 
 
-def _names(sources: Sequence[Source]) -> list[str]:
+def _names(sources: Sequence[GivenModel]) -> list[str]:
     """A file name without suffix for each member, by what was given."""
     names: list[str] = []
     for source in sources:

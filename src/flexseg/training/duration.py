@@ -10,11 +10,11 @@ import keras
 
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.config.train import TrainConfig
-from flexseg.training.averaging import AveragedWeights
-from flexseg.training.callbacks import Remembered
+from flexseg.training.callbacks.averaging import AveragedWeights
+from flexseg.training.callbacks.checkpointer import Remembered
+from flexseg.training.callbacks.clock import Clock, TimeLimit
+from flexseg.training.callbacks.schedule import LearningRate, factor
 from flexseg.training.checkpoint import Progress
-from flexseg.training.clock import Clock, TimeLimit
-from flexseg.training.schedule import LearningRate, factor
 
 # More epochs than any time suffices for.
 _ENDLESS = 1_000_000

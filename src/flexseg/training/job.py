@@ -20,7 +20,7 @@ from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage, threshold
 from flexseg.models.seen_images import SeenImages
 from flexseg.training.augmenting import Augmentation
-from flexseg.training.epoch_change import WatchedFolder, watched_folders
+from flexseg.training.callbacks.epoch_change import WatchedFolder, watched_folders
 
 
 @dataclass(frozen=True)

@@ -30,32 +30,24 @@ from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import WritingAugmenter, augmenting
 from flexseg.training.batch_size import BatchSize, choose
-from flexseg.training.callbacks import (
-    BestModel,
-    Checkpointer,
-    EpochSetter,
-    NanGuard,
-    Recorder,
-    Remembered,
-    SampleLog,
-    StepCallbacks,
-    StopFile,
-    warn_of_standstill,
-)
-from flexseg.training.clock import Clock
+from flexseg.training.callbacks.checkpointer import Checkpointer, Remembered
+from flexseg.training.callbacks.clock import Clock
+from flexseg.training.callbacks.epoch_change import epoch_change
+from flexseg.training.callbacks.guards import NanGuard, StopFile, warn_of_standstill
+from flexseg.training.callbacks.plateau import plateau_callbacks
+from flexseg.training.callbacks.progress import Output, ProgressLine
+from flexseg.training.callbacks.recorder import BestModel, Recorder, SampleLog
+from flexseg.training.callbacks.snapshots import Snapshots, write_snapshots
+from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
+from flexseg.training.callbacks.tensorboard import tensorboard_callbacks
 from flexseg.training.compiling import compile_model
 from flexseg.training.duration import Schedule, averaging, clock_of, is_over
-from flexseg.training.epoch_change import epoch_change
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.job import TrainingJob
 from flexseg.training.memory import explained, out_of_memory, release
-from flexseg.training.plateau import plateau_callbacks
-from flexseg.training.progress import Output, ProgressLine
 from flexseg.training.resuming import progress_of
 from flexseg.training.signature import BATCH_SIZE, signature_of
-from flexseg.training.snapshots import Snapshots, write_snapshots
 from flexseg.training.supervision import supervised
-from flexseg.training.tensorboard import tensorboard_callbacks
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from flexseg.inference.ensemble import FILE_NAME, write_ensemble
-from flexseg.training.averaging import AveragedWeights
+from flexseg.training.callbacks.averaging import AveragedWeights
 
 logger = logging.getLogger(__name__)
 

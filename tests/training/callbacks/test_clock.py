@@ -17,10 +17,10 @@ from rich.console import Console
 from engine_jobs import check_course, course_of_weights
 from flexseg.config import load
 from flexseg.models.weights import read_weights
-from flexseg.training import clock as clock_module
+from flexseg.training.callbacks import clock as clock_module
+from flexseg.training.callbacks.clock import Clock, TimeLimit
+from flexseg.training.callbacks.schedule import LearningRate
 from flexseg.training.checkpoint import read_progress
-from flexseg.training.clock import Clock, TimeLimit
-from flexseg.training.schedule import LearningRate
 from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """

@@ -32,10 +32,10 @@ from flexseg.models.build import build_model
 from flexseg.models.seen_images import SeenImages
 from flexseg.models.weights import read_weights
 from flexseg.runs.members import find_source
-from flexseg.training.callbacks import StopFile
+from flexseg.training.callbacks.guards import StopFile
+from flexseg.training.callbacks.snapshots import Snapshots
 from flexseg.training.compiling import compile_model
 from flexseg.training.crossval import CrossValidation
-from flexseg.training.snapshots import Snapshots
 from flexseg.training.trainer import Training, TrainingResult
 from synthetic import write_dataset
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexseg.training.schedule import ScheduleName, factor
+from flexseg.training.callbacks.schedule import ScheduleName, factor
 
 NAMES: list[ScheduleName] = ["constant", "polynomial", "cosine"]
 

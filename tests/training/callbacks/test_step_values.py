@@ -22,16 +22,12 @@ from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import pair
 from flexseg.errors import TrainingError
 from flexseg.files.preprocess import Preprocessing
-from flexseg.training import callbacks, checkpoint, progress
-from flexseg.training.callbacks import (
-    Checkpointer,
-    EpochSetter,
-    NanGuard,
-    StepCallbacks,
-    StopFile,
-    warn_of_standstill,
-)
-from flexseg.training.progress import Output, ProgressLine
+from flexseg.training import checkpoint
+from flexseg.training.callbacks import checkpointer, guards, progress
+from flexseg.training.callbacks.checkpointer import Checkpointer
+from flexseg.training.callbacks.guards import NanGuard, StopFile, warn_of_standstill
+from flexseg.training.callbacks.progress import Output, ProgressLine
+from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
 
 STEPS = 500
 
@@ -68,7 +64,7 @@ class OnDevice:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (callbacks, progress):
+    for module in (checkpointer, guards, progress):
         monkeypatch.setattr(module.time, "monotonic", clock)
         monkeypatch.setattr(module.time, "perf_counter", clock)
     monkeypatch.setattr(OnDevice, "reads", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from flexseg.config.train import TrainConfig
-from flexseg.training.callbacks import Remembered
+from flexseg.training.callbacks.checkpointer import Remembered
 
 
 def plateau_callbacks(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flexseg.batches.batch_dataset import BatchDataset
-from flexseg.training.callbacks import SECONDS, number
+from flexseg.training.callbacks.step_values import SECONDS, number
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Keras callbacks of a training: what happens around its steps and epochs."""

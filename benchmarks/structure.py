@@ -127,18 +127,21 @@ def writes_config(module: Module) -> bool:
 def reads_manifest(module: Module) -> bool:
     """Parses JSON and names the papers of a training."""
     names = r"\brun\.json|\bfolds\.json|FILE_NAME as (MANIFEST|FOLDS)|import MANIFEST"
-    return "loads" in module.called and bool(re.search(names, module.text))
+    reads = {"loads", "read_json", "parse_json"} & module.called
+    return bool(reads) and bool(re.search(names, module.text))
 
 
-# The question, and what is counted as an answer.
-QUESTIONS: dict[str, Rule] = {
-    "where are images and masks": names_folders,
-    "what does a mask mean": judges_values,
-    "what one read case tells": reads_case,
-    "which cases belong together": groups_cases,
-    "who trains, validates, tests": divides_cases,
-    "the text of a config": writes_config,
-    "what was a model trained on": reads_manifest,
+# The question, what is counted as an answer, and the packages that may give it (`data` was the
+# name of `dataset`).
+DATASET = {"data", "dataset"}
+QUESTIONS: dict[str, tuple[Rule, set[str]]] = {
+    "where are images and masks": (names_folders, DATASET),
+    "what does a mask mean": (judges_values, DATASET),
+    "what one read case tells": (reads_case, DATASET),
+    "which cases belong together": (groups_cases, DATASET),
+    "who trains, validates, tests": (divides_cases, DATASET),
+    "the text of a config": (writes_config, {"config"}),
+    "what was a model trained on": (reads_manifest, {"runs"}),
 }
 
 
@@ -191,10 +194,12 @@ def figures(modules: list[Module]) -> dict[str, list[str]]:
         "module names in several packages": names_of_modules(modules),
         "class names in several modules": names_of_classes(modules),
     }
-    for question, rule in QUESTIONS.items():
-        found[question] = [module.name for module in modules if rule(module)]
-        packages = {name.split(".")[0] for name in found[question]}
-        found[f"... {question}: packages"] = sorted(packages)
+    for question, (rule, owners) in QUESTIONS.items():
+        places = [module for module in modules if rule(module)]
+        found[question] = [module.name for module in places]
+        found["... elsewhere than in " + sorted(owners)[-1] + "/: " + question] = [
+            module.name for module in places if module.package not in owners
+        ]
     return found
 
 
@@ -208,7 +213,7 @@ def main() -> None:
     counted = [figures(read_modules(source)) for source in arguments.sources]
     for name in counted[0]:
         values = "".join(f"{len(one[name]):>10,}" for one in counted)
-        print(f"{name:<42}{values}")
+        print(f"{name.partition(': ')[0]:<42}{values}")
         if arguments.list and name not in ("modules", "lines", "mentions of Any"):
             print("".join(f"    {place}\n" for place in counted[-1][name]), end="")
 

@@ -255,9 +255,40 @@ def test_json_is_strict_and_takes_numpy_paths_and_nan(tmp_path: Path) -> None:
     }
 
 
+def test_cells_of_a_csv_that_a_spreadsheet_would_execute_are_text(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["=name", "x"], [("=cmd|' /C calc'!A0", -0.5), ("@a", "-0.5")])
+    text = (tmp_path / "t.csv").read_text()
+    assert text == "'=name,x\n'=cmd|' /C calc'!A0,-0.5\n'@a,-0.5\n"
+
+
 def test_csv_has_empty_cells_for_nan_and_none(tmp_path: Path) -> None:
     rows = [["a, b", 0.25, None], ["c", float("nan"), np.float32("nan")]]
     write_csv(tmp_path / "t.csv", ["name", "x", "y"], rows)
     assert (tmp_path / "t.csv").read_bytes() == b'name,x,y\n"a, b",0.25,\nc,,\n'
     with (tmp_path / "t.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["name"] == "a, b"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o027, 0o640, 0o750), (0o002, 0o664, 0o775)])
+def test_the_umask_is_kept(tmp_path: Path, mask: int, file: int, folder: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+        with whole(tmp_path / "b.txt", concurrent=True) as part:
+            part.write_text("b")
+        with whole_folder(tmp_path / "c") as part:
+            (part / "c.txt").write_text("c")
+        make_folder(tmp_path / "d" / "e")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {
+        "a.txt": file, "b.txt": file, "c.txt": file, "c": folder, "d": folder, "e": folder,
+    }  # fmt: skip
+
+
+def test_a_failure_names_the_file_that_failed(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError) as caught, whole_folder(tmp_path / "a") as part:
+        write_text(part / "missing" / "b.txt", "")
+    assert caught.value.where == str(tmp_path / "a" / "missing" / "b.txt")

@@ -18,6 +18,7 @@ from numbers import Real
 from pathlib import Path
 
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.spreadsheet import as_cell
 
 logger = logging.getLogger(__name__)
 
@@ -229,10 +230,13 @@ def _is_missing(value: object) -> bool:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a comma-separated table; None and NaN become empty cells."""
+    """Write a comma-separated table; None and NaN become empty cells.
+
+    Texts that a spreadsheet would execute are marked as text, see `flexseg.spreadsheet.of_cell`.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([as_cell(name) for name in header])
     for row in rows:
-        writer.writerow(["" if _is_missing(v) else v for v in row])
+        writer.writerow(["" if _is_missing(v) else as_cell(v) for v in row])
     write_text(path, buffer.getvalue())

@@ -34,6 +34,7 @@ from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
+from flexseg.spreadsheet import as_cell, of_cell
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +201,8 @@ def _resume(output: Path, state: Mapping[str, object], plan: Multiplication) -> 
     found: Done = {}
     for row in csv.reader(whole.splitlines()[1:]):
         if len(row) == len(HEADER) and all(_is_file(output / name) for name in row[:2]):
-            found.setdefault((row[5], row[2]), []).append(tuple(row))
+            plain = tuple(map(of_cell, row))
+            found.setdefault((plain[5], plain[2]), []).append(plain)
     return {
         (split, case): rows
         for (split, case), rows in found.items()
@@ -279,7 +281,7 @@ def _work(
                 if len(failed) == _MAX_ERRORS:
                     break
                 continue
-            table.writerows(rows)
+            table.writerows([*map(as_cell, row)] for row in rows)
             manifest.flush()
             if split == "train" and not measured:
                 _refuse_small_disk(writer, rows, sum(name == "train" for name, _ in todo) - 1)

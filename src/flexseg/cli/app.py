@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg import __version__
+from flexseg.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -28,8 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 logger = logging.getLogger(__name__)
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+console = Terminal()
+errors = Terminal(stderr=True)
 
 ConfigArgument = Annotated[
     Path, typer.Argument(help="Config file: antillia syntax, or TOML if it is named *.toml.")

@@ -17,6 +17,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.json_file import read_json
 from flexseg.files.volumes.slices import parse_axes
+from flexseg.spreadsheet import of_cell
 
 DATASET_FILE = "dataset.json"
 _FILE_COLUMNS = ("image", "file")
@@ -147,7 +148,7 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
             "Name the column of the group by --by, the file stands in 'image'.",
             str(path),
         )
-    groups = {_stem(row[files]): (row[column] or "").strip() for row in table if row[files]}
+    groups = {_stem(row[files]): of_cell(row[column] or "").strip() for row in table if row[files]}
     lacking_cases = [c.id for c in cases if not (groups.get(c.id) or groups.get(base_name(c.id)))]
     if lacking_cases:
         raise DataError(

@@ -15,6 +15,7 @@ from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.outputs import write_json
 from flexseg.planning.volume_plan import VolumePlan
+from flexseg.spreadsheet import of_cell
 
 _SLICES = "slices"
 
@@ -106,7 +107,9 @@ def _slices(manifest: Path) -> list[_Slice]:
     with manifest.open(encoding="utf-8", newline="") as file:
         return [
             _Slice(
-                Path(row["image"]).stem, row["volume"], frozenset(map(int, row["classes"].split()))
+                Path(row["image"]).stem,
+                of_cell(row["volume"]),
+                frozenset(map(int, row["classes"].split())),
             )
             for row in csv.DictReader(file)
         ]

@@ -20,6 +20,7 @@ from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest
+from flexseg.spreadsheet import of_cell
 
 SUMMARY = "summary.json"
 CASES = "cases.csv"
@@ -110,7 +111,10 @@ class ReportSource:
             return []
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file))
+                return [
+                    {key: of_cell(cell) for key, cell in row.items() if key is not None}
+                    for row in csv.DictReader(file, restval="")
+                ]
         except (ValueError, OSError, csv.Error) as error:
             self.missing.append(Missing(what, f"{path} cannot be read: {error}"))
             return []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
+from flexseg.spreadsheet import of_cell
 
 CASES_FILE = "cases.csv"
 SUMMARY_FILE = "summary.json"
@@ -157,7 +158,7 @@ def _read_table(file: Path) -> tuple[list[str], list[dict[str, str]]]:
             raise _damaged(file, f"line {number} has another number of cells than the header")
         if not row["class_id"].isdecimal():
             raise _damaged(file, f"line {number} has the class id {row['class_id']!r}")
-    return header, rows
+    return header, [{key: of_cell(cell) for key, cell in row.items()} for row in rows]
 
 
 def _number(text: str, file: Path, case: str, column: str) -> float:

@@ -1,0 +1,37 @@
+"""A console on which names of files and classes cannot steer the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+# Control characters but for the end of a line and tabs, marks that turn the direction of writing,
+# and bytes of names that are no UTF-8.
+_UNSEEN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """A text with the characters that steer a terminal written out, as in `\\x1b`."""
+    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+class Terminal(Console):
+    """A console that shows control characters, and takes `:name:` for no picture."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The pieces of what is shown, each made visible."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(visible(segment.text), segment.style)

@@ -312,6 +312,21 @@ def compare(told: Told, right: Answer, parts: Parts, row: FolderOfData) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_cross_validated(tmp_path: Path) -> None:
+    right = FOLDERS["patients"].write(tmp_path / "data")
+    parts = ids_of(Dataset.open(tmp_path / "data").divide().parts)
+    config = initialize(tmp_path / "data", tmp_path / "project")[0]
+    short = ("--set", "train.epochs=1", "--set", "model.base_filters=4")
+    assert flexseg("crossval", config, "--folds", "2", *short) == 0
+    run = tmp_path / "project" / "run"
+    with (run / "evaluation" / "cases.csv").open(encoding="utf-8", newline="") as file:
+        assert {line["case"] for line in csv.DictReader(file)} == right.cases - parts["test"]
+    for fold in json.loads((run / "folds.json").read_text(encoding="utf-8")):
+        patients = [{name[:3] for name in fold[part]} for part in ("train", "valid", "held_out")]
+        assert sum(map(len, patients)) == len(set.union(*patients)) == 5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["patients", "train, val, test"])
 def test_what_is_trained_and_scored(name: str, tmp_path: Path) -> None:
     FOLDERS[name].write(tmp_path / "data")

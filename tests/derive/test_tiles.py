@@ -166,7 +166,7 @@ def test_val_is_a_split_and_images_without_masks_are_told(tmp_path: Path) -> Non
     derived = derive(tmp_path / "d", size=(16, 16))
     splits = [r["image"].split("/")[0] for r in rows_of(derived.output)]
     assert splits == ["train"] * 4 + ["valid"] * 2
-    assert "The images in test/images/ have no masks and are left out." in derived.notes
+    assert "1 images in test/images/ have no masks and are left out." in derived.notes
 
 
 def test_patients_in_the_names_of_images_are_the_groups_of_tiles(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
 from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, check_group, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.images import MaskPixels, read_mask
+from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, list_files, read_mask
 from flexseg.files.intensity import Intensity
 from flexseg.outputs import refuse_overlap
 
@@ -195,7 +195,8 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
     notes = list(layout.notes)
     for folder in layout.unlabeled.values():
         name = folder.relative_to(layout.root).as_posix()
-        notes.append(f"The images in {name}/ have no masks and are left out.")
+        count = len(list_files(folder, IMAGE_SUFFIXES))
+        notes.append(f"{count} images in {name}/ have no masks and are left out.")
     notes += _without_partner(pairings.values())
     if options.patient is not None:
         check_group(options.patient, [_tile_name(case) for _, case in cases])

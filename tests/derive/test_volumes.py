@@ -31,7 +31,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.intensity import Intensity
 from flexseg.files.preprocess import Preprocessing
-from flexseg.files.volumes.arrays import write_hdf5
+from flexseg.files.volumes.file_formats.arrays import write_hdf5
 from flexseg.files.volumes.geometry import GeometryRule
 from flexseg.files.volumes.read import read_volume
 from flexseg.files.volumes.slices import (

@@ -10,6 +10,7 @@ from flexseg.dataset.cases import Case, Pairing, group_of, mask_stem
 from flexseg.dataset.name_patterns import NamePattern
 from flexseg.dataset.names import base_name, numbered
 from flexseg.errors import DataError
+from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
 
@@ -26,7 +27,9 @@ NAMES = (
     ("{id}", "{id}_mask"),
 )
 # What label volumes of two folders are compared by; arrays may be images as well.
-LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5")
+LABEL_SUFFIXES = tuple(
+    suffix for known in all_formats() if known.only_volumes for suffix in known.suffixes
+)
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ from pathlib import Path
 
 from flexseg.errors import DataError
 from flexseg.files.dicom.series import DICOM_SUFFIXES, is_dicom, is_series_folder
+from flexseg.files.volumes.file_formats.file_format import all_formats
 
-VOLUME_SUFFIXES = (
-    ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".h5", ".hdf5", ".dcm",
-)  # fmt: skip
+VOLUME_SUFFIXES = tuple(suffix for known in all_formats() for suffix in known.suffixes)
 
 # Voxels whose header is a separate file (.mhd, .nhdr).
-_VOXELS = (".raw", ".zraw", ".raw.gz")
+_VOXELS = tuple(suffix for known in all_formats() for suffix in known.voxel_suffixes)
 
 
 def volume_suffix(path: Path) -> str:
     """The suffix of a volume, in small letters; `.nii.gz` is one. Empty for other files."""
     name = path.name.lower()
-    return next((s for s in VOLUME_SUFFIXES if name.endswith(s) and name != s), "")
+    return max((s for s in VOLUME_SUFFIXES if name.endswith(s) and name != s), key=len, default="")
 
 
 def volume_stem(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Volumes in: NIfTI, MHA, NRRD, DICOM, NPY and HDF5, and label volumes."""
+"""Volumes in, whatever their format, and label volumes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder, read_series
-from flexseg.files.volumes.arrays import HDF5_SUFFIXES, read_hdf5, read_npy
+from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder
+from flexseg.files.volumes.file_formats.file_format import FORMATS, Part
 from flexseg.files.volumes.geometry import text
-from flexseg.files.volumes.metaimage import read_metaimage
-from flexseg.files.volumes.nifti import read_nifti
-from flexseg.files.volumes.nrrd import read_nrrd
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, find_volumes, volume_stem, volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
@@ -66,24 +63,15 @@ def read_volume(
     if not path.exists():
         raise DataError("There is no such file.", "Check the path.", str(path))
     suffix = volume_suffix(path)
-    if path.is_dir() or suffix == ".dcm" or (not suffix and has_preamble(path)):
-        volume = read_series(path, series)
-    elif suffix in (".nii", ".nii.gz"):
-        volume = read_nifti(path)
-    elif suffix == ".npy":
-        volume = read_npy(path)
-    elif suffix in HDF5_SUFFIXES:
-        volume = read_hdf5(path, key)
-    elif suffix in (".mha", ".mhd"):
-        volume = read_metaimage(path)
-    elif suffix in (".nrrd", ".nhdr"):
-        volume = read_nrrd(path)
-    else:
+    if path.is_dir() or (not suffix and has_preamble(path)):
+        suffix = ".dcm"
+    elif not suffix:
         raise DataError(
             "By its name this is no volume.",
             f"Volumes are {', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
             str(path),
         )
+    volume = FORMATS.get(suffix).read(path, Part(key, series))
     if channel is None:
         return volume
     if not 0 <= channel < volume.channels:

@@ -6,26 +6,15 @@ import errno
 import os
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.npy import write_npy
-from flexseg.files.volumes.arrays import HDF5_SUFFIXES, write_hdf5
-from flexseg.files.volumes.metaimage import read_metaimage
-from flexseg.files.volumes.nifti import read_nifti, write_sform
-from flexseg.files.volumes.nrrd import read_nrrd
-from flexseg.files.volumes.paths import volume_suffix
+from flexseg.files.volumes.file_formats.file_format import FORMATS, FileFormat, Part, all_formats
+from flexseg.files.volumes.paths import volume_stem, volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.outputs import make_folder, whole
 
-_READERS = {
-    (".nii", ".nii.gz"): read_nifti,
-    (".mha", ".mhd"): read_metaimage,
-    (".nrrd", ".nhdr"): read_nrrd,
-}
-WRITABLE_SUFFIXES = (
-    ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".h5", ".hdf5",
-)  # fmt: skip
+WRITABLE_SUFFIXES = tuple(
+    suffix for known in all_formats() if known.write is not None for suffix in known.suffixes
+)
 
 
 def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
@@ -42,7 +31,8 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
     ResourceError : the place cannot be written to.
     """
     suffix = volume_suffix(path)
-    if suffix not in WRITABLE_SUFFIXES:
+    known = FORMATS.get(suffix) if suffix else None
+    if known is None or known.write is None:
         raise ConfigError(
             f"Volumes are not written as {path.suffix or 'a file without suffix'}.",
             f"Choose {', '.join(WRITABLE_SUFFIXES)}.",
@@ -50,25 +40,15 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
         )
     make_folder(path.parent)
     with whole(path) as part:
-        _write(part, suffix, volume, key)
+        # ITK knows no suffixes in capital letters.
+        written = part.with_name(volume_stem(path) + suffix)
+        known.write(written, volume, Part(key))
+        if known.read_back:
+            _check_whole(written, known, volume)
+        written.rename(part)
 
 
-def _write(path: Path, suffix: str, volume: Volume, key: str) -> None:
-    if suffix == ".npy":
-        write_npy(path, volume.array)
-    elif suffix in HDF5_SUFFIXES:
-        write_hdf5(path, volume, key)
-    else:
-        try:
-            sitk.WriteImage(volume.image(), str(path), useCompression=suffix != ".nii")
-        except RuntimeError as error:
-            raise OSError(str(error).strip().splitlines()[-1]) from None
-        if suffix in (".nii", ".nii.gz") and volume.sheared:
-            write_sform(path, volume.affine)
-        _check_whole(path, suffix, volume)
-
-
-def _check_whole(path: Path, suffix: str, volume: Volume) -> None:
+def _check_whole(path: Path, known: FileFormat, volume: Volume) -> None:
     """Read a volume back, as ITK says nothing of a full disk.
 
     Raises
@@ -78,9 +58,8 @@ def _check_whole(path: Path, suffix: str, volume: Volume) -> None:
     for file in path.parent.iterdir():
         with file.open("rb") as written:
             os.fsync(written.fileno())
-    read = next(reader for suffixes, reader in _READERS.items() if suffix in suffixes)
     try:
-        shape = read(path).array.shape
+        shape = known.read(path, Part()).array.shape
     except DataError as error:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}? {error.problem}") from None
     if shape != volume.array.shape:

@@ -16,13 +16,14 @@ from flexseg.files.dicom.series import is_dicom
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import WRITABLE_SUFFIXES
 from flexseg.inference.pictures.slice_pictures import SlicePictures
 from flexseg.inference.volume_predictor import Cut, Grey
 from flexseg.outputs import make_folder, set_aside
 
 logger = logging.getLogger(__name__)
 
-_SAME = {".nhdr": ".nrrd", ".hdf5": ".h5", ".dcm": ".nii.gz", "": ".nii.gz"}
+_SAME = {".nhdr": ".nrrd", ".hdf5": ".h5"}
 
 
 class VolumeTargets:
@@ -90,7 +91,7 @@ def label_suffix(source: Path, label_format: str) -> str:
     if label_format != "same":
         return label_format
     own = "" if source.is_dir() or is_dicom(source) else volume_suffix(source)
-    return _SAME.get(own, own)
+    return _SAME.get(own, own) if own in WRITABLE_SUFFIXES else ".nii.gz"
 
 
 def _result_of(file: Path) -> str:

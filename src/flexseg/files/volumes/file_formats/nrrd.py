@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
+from flexseg.files.volumes.file_formats.file_format import FileFormat, register_format
 from flexseg.files.volumes.headers import (
     check_dimensions,
     data_file,
@@ -23,6 +24,7 @@ from flexseg.files.volumes.headers import (
     placed,
     whole_number,
 )
+from flexseg.files.volumes.itk import write_itk
 from flexseg.files.volumes.payload import read_text, read_voxels, stored, told_as_damage
 from flexseg.files.volumes.volume import Volume
 
@@ -230,3 +232,14 @@ def _type(fields: dict[str, str]) -> np.dtype:
             raise ValueError("its header does not tell the order of bytes (endian)")
         return dtype
     return dtype.newbyteorder("<" if endian == "little" else ">")
+
+
+register_format(
+    "NRRD",
+    FileFormat(
+        (".nrrd", ".nhdr"),
+        read=lambda path, part: read_nrrd(path),
+        write=lambda path, volume, part: write_itk(path, volume),
+        voxel_suffixes=(".raw", ".raw.gz"),
+    ),
+)

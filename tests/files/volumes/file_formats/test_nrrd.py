@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from flexseg.errors import DataError
-from flexseg.files.volumes.nrrd import read_nrrd
+from flexseg.files.volumes.file_formats.nrrd import read_nrrd
 from flexseg.files.volumes.volume import Volume
 from synthetic_volumes import ramp
 

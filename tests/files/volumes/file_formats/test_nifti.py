@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from flexseg.errors import DataError
-from flexseg.files.volumes.nifti import read_nifti
+from flexseg.files.volumes.file_formats.nifti import read_nifti
 from flexseg.files.volumes.read import read_volume
 from synthetic_volumes import ORDERS, make, ramp
 

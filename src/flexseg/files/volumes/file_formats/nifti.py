@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files.limits import DEFLATE_RATIO
+from flexseg.files.volumes.file_formats.file_format import FileFormat, register_format
 from flexseg.files.volumes.geometry import same_grid
+from flexseg.files.volumes.itk import write_itk
 from flexseg.files.volumes.payload import (
     GZIP,
     check_volume_size,
@@ -247,6 +249,13 @@ def _placed(array: NDArray, header: _Header, path: Path) -> Volume:
     return placed
 
 
+def write_nifti(path: Path, volume: Volume) -> None:
+    """Write a NIfTI-1 file, compressed where its name ends in `.gz`; axes may be sheared."""
+    write_itk(path, volume, compressed=path.suffix == ".gz")
+    if volume.sheared:
+        write_sform(path, volume.affine)
+
+
 def write_sform(path: Path, affine: NDArray[np.float64]) -> None:
     """Give a NIfTI-1 file that ITK wrote an affine that is no rotation, such as a shear.
 
@@ -264,3 +273,13 @@ def write_sform(path: Path, affine: NDArray[np.float64]) -> None:
     struct.pack_into(f"{_NATIVE}2h", content, 252, 0, 1)
     struct.pack_into(f"{_NATIVE}12f", content, 280, *rows[:3].ravel())
     path.write_bytes(gzip.compress(content, 6) if compressed else content)
+
+
+register_format(
+    "NIfTI",
+    FileFormat(
+        (".nii.gz", ".nii"),
+        read=lambda path, part: read_nifti(path),
+        write=lambda path, volume, part: write_nifti(path, volume),
+    ),
+)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from flexseg.errors import DataError
-from flexseg.files.volumes.metaimage import read_metaimage
+from flexseg.files.volumes.file_formats.metaimage import read_metaimage
 from flexseg.files.volumes.volume import Volume
 from synthetic_volumes import ramp
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flexseg.files.volumes.file_formats.file_format import FileFormat, register_format
 from flexseg.files.volumes.headers import (
     check_dimensions,
     data_file,
@@ -20,6 +21,7 @@ from flexseg.files.volumes.headers import (
     placed,
     whole_number,
 )
+from flexseg.files.volumes.itk import write_itk
 from flexseg.files.volumes.payload import read_text, read_voxels, told_as_damage
 from flexseg.files.volumes.volume import Volume
 
@@ -113,3 +115,14 @@ def _is_true(text: str) -> bool:
 
 def _first(fields: dict[str, str], names: tuple[str, ...]) -> str | None:
     return next((fields[name] for name in names if name in fields), None)
+
+
+register_format(
+    "MetaImage",
+    FileFormat(
+        (".mha", ".mhd"),
+        read=lambda path, part: read_metaimage(path),
+        write=lambda path, volume, part: write_itk(path, volume),
+        voxel_suffixes=(".raw", ".zraw"),
+    ),
+)

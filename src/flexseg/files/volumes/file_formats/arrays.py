@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError
 from flexseg.files import npy
 from flexseg.files.hdf5 import check_stored, elsewhere, open_hdf5, written_hdf5
+from flexseg.files.volumes.file_formats.file_format import FileFormat, register_format
 from flexseg.files.volumes.payload import to_native, told_as_damage
 from flexseg.files.volumes.volume import Volume
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
 _GEOMETRY = {"spacing": 3, "origin": 3, "direction": 9}
 _MOST_LINKS = 16
 
@@ -160,3 +160,25 @@ def _check(dtype: np.dtype, shape: tuple[int, ...] | None, path: Path) -> None:
             "Save one volume per file: [z, y, x], or [z, y, x, channels].",
             str(path),
         )
+
+
+register_format(
+    "NPY",
+    FileFormat(
+        (".npy",),
+        read=lambda path, part: read_npy(path),
+        write=lambda path, volume, part: npy.write_npy(path, volume.array),
+        geometry=False,
+        only_volumes=False,
+        read_back=False,
+    ),
+)
+register_format(
+    "HDF5",
+    FileFormat(
+        (".h5", ".hdf5"),
+        read=lambda path, part: read_hdf5(path, part.key),
+        write=lambda path, volume, part: write_hdf5(path, volume, part.key),
+        read_back=False,
+    ),
+)

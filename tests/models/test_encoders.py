@@ -18,6 +18,7 @@ from contract import application
 from numpy.typing import NDArray
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models import encoders
 from flexseg.models.architecture import MODELS
@@ -75,7 +76,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 def config_of(**keys: Any) -> ModelConfig:
     base = {"model": "EncoderUNet", "image_height": 64, "image_width": 64, "weights": "none"}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 def encoder_of(name: str, **keys: Any) -> tuple[keras.Model, Encoder]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from test_parity import STORED
 
 from flexseg.config.load import load
-from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.models.package import ModelPackage
 from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
@@ -219,7 +219,7 @@ class TestExport:
     )
     def test_differences_to_the_originals(self, keys: dict[str, Any], difference: str) -> None:
         base = {"image_width": 256, "image_height": 256, "num_classes": 1, "input_normalize": False}
-        found = differences_to_originals(ModelConfig.model_validate(base | keys))
+        found = differences_to_originals(parse_section(base | keys))
         assert len(found) == 1 and difference in found[0]
 
     @pytest.mark.parametrize("name", STORED)

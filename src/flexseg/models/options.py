@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from flexseg.config.base import PathRole, SizePair, as_none
 from flexseg.config.model import ModelConfig, NetworkConfig
+from flexseg.config.network_options import with_options
 
 Dilation = Annotated[
     SizePair,
@@ -48,5 +49,6 @@ class EncoderOptions(NetworkConfig):
 
 
 def pretrained_weights(config: ModelConfig) -> str | Path | None:
-    """The weights that a network's encoder starts with; None without an encoder."""
+    """The weights that the encoder of a network of the registry starts with, if it has one."""
+    config = with_options(config)
     return config.weights if isinstance(config, EncoderOptions) else None

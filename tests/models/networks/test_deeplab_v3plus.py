@@ -10,6 +10,7 @@ import pytest
 from contract import EncoderContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
@@ -23,7 +24,7 @@ class TestDeepLabV3Plus(EncoderContract):
 
 def config_of(**keys: object) -> ModelConfig:
     base = {"model": "DeepLabV3Plus", "image_height": 32, "image_width": 32, "weights": "none"}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 def test_original_names() -> None:

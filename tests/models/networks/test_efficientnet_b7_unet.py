@@ -8,6 +8,7 @@ import pytest
 from contract import EncoderContract, application
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.models import encoders
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model
@@ -27,7 +28,7 @@ class TestEfficientNetB7UNet(EncoderContract):
 
 def config_of(**keys: Any) -> ModelConfig:
     base = {"model": "EfficientNetB7UNet", "image_height": 32, "image_width": 32}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 def test_original_names() -> None:

@@ -10,6 +10,7 @@ import pytest
 from contract import EncoderContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
 
@@ -28,7 +29,7 @@ def config_of(**keys: Any) -> ModelConfig:
         "weights": "none",
         "decoder_filters": SMALL_DECODER,
     }
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 def joined(model: keras.Model) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model
 from flexseg.models.networks.multires_unet import multires_filters
@@ -20,7 +21,7 @@ class TestMultiResUNet(ModelContract):
 
 def _config(**keys: Any) -> ModelConfig:
     base = {"model": "MultiResUNet", "image_width": 16, "image_height": 16}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 from flexseg.models.layers import leaky_relu_001
@@ -37,7 +38,7 @@ class TestAnisotropic(ModelContract):
 
 def _config(**keys: Any) -> ModelConfig:
     base = {"model": "ResEncUNet", "image_width": 16, "image_height": 16, "image_channels": 1}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 def _parameters(features: list[int], blocks: list[int], ups: list[int], classes: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.models.build import build_model
 from flexseg.models.networks import segformer
 from flexseg.models.networks.segformer import SIZES, Size
@@ -30,7 +31,7 @@ class TestSegFormer(ModelContract):
 
 def _config(**keys: Any) -> ModelConfig:
     base = {"model": "SegFormer", "image_width": 64, "image_height": 64}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 # Millions of parameters with the 150 classes of ADE20K; Xie 2021, table 2.

@@ -9,6 +9,7 @@ import pytest
 from contract import ModelContract
 
 from flexseg.config.model import ModelConfig
+from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError
 from flexseg.models.build import build_model, check_architecture
 
@@ -19,7 +20,7 @@ class TestUNetPlusPlus(ModelContract):
 
 def _config(**keys: Any) -> ModelConfig:
     base = {"model": "UNetPlusPlus", "image_width": 16, "image_height": 16, "base_filters": 4}
-    return ModelConfig.model_validate(base | keys)
+    return parse_section(base | keys)
 
 
 @pytest.mark.parametrize("levels", [2, 3, 5])

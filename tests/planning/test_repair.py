@@ -24,7 +24,7 @@ from flexseg.outputs import write_json
 from flexseg.planning import recipe
 from flexseg.planning.repair import Repaired, recorded, repair
 from flexseg.planning.repair_rules import is_plain
-from flexseg.planning.variant import beside
+from flexseg.planning.variant import in_subfolder
 from flexseg.runs.manifest import Manifest
 from support import flexseg
 
@@ -365,7 +365,7 @@ class TestPlaces:
         places = {"train.run_dir": "r", "train.model_dir": "r", "train.eval_dir": "r/e"}
         places["infer.output_dir"] = "r/e"
         loaded = load(write(), [f"{key}={tmp_path / place}" for key, place in places.items()])
-        moved = beside(loaded.experiment, "new")
+        moved = in_subfolder(loaded.experiment, "new")
         assert moved.train.model_dir == moved.train.run_dir == tmp_path / "r" / "new"
         assert moved.train.eval_dir == moved.infer.output_dir == tmp_path / "r" / "new" / "e"
 

@@ -42,13 +42,13 @@ STOPPED = {
 # These say what is lacking, and go on.
 TOLD = {
     "runs": (("runs", "."), "one_run"),
+    "infer": (("infer", "one.toml"), "one_run"),
+    "tiled-infer": (("tiled-infer", "one.toml", "--input", "one/all/images"), "one_run"),
     "report of a config": (("report", "one.toml", "--no-audit"), "one_run"),
     "report of a folder": (("report", "one_run", "--no-audit"), "one_run"),
 }
 # These do not ask what was trained on what.
 INDIFFERENT = {
-    "infer": ("infer", "one.toml"),
-    "tiled-infer": ("tiled-infer", "one.toml", "--input", "one/all/images"),
     "compare": ("compare", "one_run", "own_run"),
     "check": ("check", "one.toml"),
     "inspect": ("inspect", "one_run/models/best_model.h5"),

@@ -26,6 +26,11 @@ def config(study: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("own_network", None)
 
 
+def named(config: Path) -> str | None:
+    loaded = load(config)
+    return own_network_of_run(loaded.path, loaded.experiment.train.run_dir)
+
+
 def infer(config: Path) -> int:
     with pytest.raises(SystemExit) as caught:
         main(["infer", str(config)])
@@ -33,7 +38,7 @@ def infer(config: Path) -> int:
 
 
 def test_the_manifest_of_the_run_names_it(config: Path) -> None:
-    assert own_network_of_run(load(config)) == "own_network:build"
+    assert named(config) == "own_network:build"
     assert infer(config) == 0
     assert "own_network" in sys.modules
     assert list((config.parent / "own_run" / "predictions").iterdir())
@@ -50,11 +55,11 @@ def test_without_it_no_code_is_run(
         manifest.write_text("{", encoding="utf-8")
     else:
         config = shutil.copy(config, config.with_name("other.toml"))
-    assert own_network_of_run(load(config)) is None
+    assert named(config) is None
     assert infer(config) == 3
     assert "own_network:build" in " ".join(capsys.readouterr().err.split())
     assert "own_network" not in sys.modules
 
 
 def test_another_network_of_the_manifest_is_not_trusted(study: Path) -> None:
-    assert own_network_of_run(load(study / "three.config")) is None
+    assert named(study / "three.config") is None

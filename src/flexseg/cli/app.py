@@ -161,7 +161,9 @@ def load_config(
     if network:
         from flexseg.runs.manifest import own_network_of_run
 
-        loaded = replace(loaded, trust=own_network_of_run(loaded))
+        loaded = replace(
+            loaded, trust=own_network_of_run(loaded.path, loaded.experiment.train.run_dir)
+        )
     return loaded
 
 

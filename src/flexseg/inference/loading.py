@@ -49,7 +49,7 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     _warn_of_differences(package, e.model, labels, preprocessing)
     if "infer.threshold" in loaded.sources:
         # The threshold may be chosen after training; all else is part of the weights.
-        return replace(package, threshold=threshold(loaded.experiment))
+        return replace(package, threshold=threshold(loaded.experiment.infer.threshold))
     return package
 
 

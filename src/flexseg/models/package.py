@@ -65,7 +65,7 @@ class ModelPackage:
                 experiment.volume,
                 experiment.dataset.resize_interpolation,
             ),
-            threshold(experiment),
+            threshold(experiment.infer.threshold),
         )
 
     def pretrain(self) -> None:
@@ -203,8 +203,7 @@ def _refuse_other_sizes(config: ModelConfig, path: Path) -> None:
         )
 
 
-def threshold(experiment: Experiment) -> float:
-    """The probability above which a pixel is foreground, from `[infer] threshold`."""
+def threshold(value: float) -> float:
+    """The probability above which a pixel is foreground, of `[infer] threshold` (0 to 255)."""
     # 127 of 255 is the old spelling of one half.
-    value = experiment.infer.threshold
     return 0.5 if value == 127 else value / 255

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from flexseg.config.load import LoadedConfig, input_paths, output_folders
-from flexseg.config.schema import Experiment
+from flexseg.config.schema import DataSections, Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.outputs import refuse_overlap
 from flexseg.planning import repair_rules as rules
 from flexseg.planning.repair_draft import Draft, from_shell
-from flexseg.planning.variant import beside
+from flexseg.planning.variant import in_subfolder
 from flexseg.runs.manifest import FILE_NAME, Change, Manifest
 
 FOLDER = "repaired"
@@ -59,12 +59,12 @@ def repair(loaded: LoadedConfig, *, look: bool = True) -> Repaired:
     look : look at the training data, for what mirroring may not do to them; without it, or where
         they cannot be found, the config alone decides.
     """
-    draft = Draft(loaded)
-    cases = _training_cases(loaded.experiment) if look else ()
+    draft = Draft(loaded.experiment, loaded.sources)
+    cases = _training_cases(loaded.experiment.data) if look else ()
     rules.repair_scale(draft)
     rules.repair_loss(draft)
     rules.repair_batches(draft)
-    rules.repair_course(draft)
+    rules.repair_schedule(draft)
     rules.repair_augmentation(draft, cases)
     rules.repair_views(draft)
     notes = tuple(rules.notes(draft.result))
@@ -98,7 +98,7 @@ def recorded(loaded: LoadedConfig) -> Repaired:
             str(path),
         )
     try:
-        kept = [c for c in manifest.repair if not from_shell(loaded, c.section, c.key)]
+        kept = [c for c in manifest.repair if not from_shell(loaded.sources, c.section, c.key)]
         changes, notes = tuple(manifest.repair), tuple(manifest.repair_notes)
         return Repaired(loaded, _applied(loaded, kept), changes, notes)
     except (ValueError, KeyError) as error:
@@ -110,10 +110,10 @@ def recorded(loaded: LoadedConfig) -> Repaired:
         ) from None
 
 
-def _training_cases(experiment: Experiment) -> Sequence[Case]:
+def _training_cases(data: DataSections) -> Sequence[Case]:
     """The cases to train on; none where they cannot be found, which training will say."""
     try:
-        splits = find_splits(experiment.data, only=("train",))
+        splits = find_splits(data, only=("train",))
     except FlexsegError:
         return ()
     return splits.cases.get("train", ())
@@ -129,7 +129,7 @@ def _applied(loaded: LoadedConfig, changes: Sequence[Change]) -> LoadedConfig:
     content = loaded.experiment.model_dump()
     for change in changes:
         content[change.section][change.key] = change.after
-    experiment = beside(Experiment.model_validate(content), FOLDER)
+    experiment = in_subfolder(Experiment.model_validate(content), FOLDER)
     refuse_overlap(output_folders(experiment), input_paths(experiment, loaded.path))
     enabled = experiment.augmentation.enabled and not loaded.experiment.augmentation.enabled
     findings = (f for f in loaded.findings if not (enabled and f.code == "unused-augmentation"))

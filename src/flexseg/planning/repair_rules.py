@@ -71,10 +71,10 @@ def repair_loss(draft: Draft) -> None:
         )
 
 
-def repair_course(draft: Draft) -> None:
+def repair_schedule(draft: Draft) -> None:
     """Learning rate and what moves the weights: one decision, of which no part goes alone."""
     train = draft.result.train
-    if train.schedule == "constant" or from_shell(draft.loaded, "train", "schedule"):
+    if train.schedule == "constant" or from_shell(draft.sources, "train", "schedule"):
         draft.set("model", "optimizer", recipe.OPTIMIZER, "Adam with weights that decay apart")
         if not is_saturated(draft.result.model):
             rate, why = _learning_rate(draft.result.model)

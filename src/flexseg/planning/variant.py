@@ -9,7 +9,7 @@ from flexseg.config.load import path_fields, section_models
 from flexseg.config.schema import Experiment
 
 
-def beside(experiment: Experiment, name: str) -> Experiment:
+def in_subfolder(experiment: Experiment, name: str) -> Experiment:
     """The experiment with `<run_dir>/<name>` as its run's folder, and every output inside it.
 
     Outputs keep their place within the run's folder. Those that lie elsewhere, by absolute paths,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -24,6 +25,8 @@ from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.outputs import write_json
 from flexseg.runs.records import read_record
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "run.json"
 _SAMPLE = 65536
@@ -332,16 +335,22 @@ class Manifest(BaseModel):
 _MANIFEST = TypeAdapter(Manifest)
 
 
-def own_network_of_run(loaded: LoadedConfig) -> str | None:
+def own_network_of_run(config_file: Path, run_dir: Path) -> str | None:
     """The `package.module:builder` that a config was trained with, where `--set` named it.
 
-    None if there is no run of this config, its manifest is damaged, or it names another network.
+    Parameters
+    ----------
+    run_dir : folder of its run, which may not exist.
+
+    Returns None if there is no run of this config, or it has a network of the registry; also, with
+    a warning, if its manifest is damaged.
     """
     try:
-        manifest = Manifest.find(loaded.experiment.train.run_dir)
-    except DataError:
+        manifest = Manifest.find(run_dir)
+    except DataError as error:
+        logger.warning("%s", error)
         return None
-    if manifest is None or _portable(manifest.config_file).name != loaded.path.name:
+    if manifest is None or _portable(manifest.config_file).name != config_file.name:
         return None
     name = manifest.config.get("model", {}).get("model")
     return name if isinstance(name, str) and ":" in name else None

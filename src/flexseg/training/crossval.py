@@ -22,6 +22,8 @@ from flexseg import backend
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import GeneratorConfig
+from flexseg.config.train import TrainConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted
@@ -116,7 +118,8 @@ class CrossValidation:
             for k in range(count)
         ]
         for k, config in enumerate(self._configs):
-            _refuse_shared_outputs(config, self.fold_folder(k))
+            e = config.experiment
+            _refuse_shared_outputs(e.train, e.generator, self.fold_folder(k))
         refuse_as_weights(loaded.experiment.train)
         _refuse_snapshots(loaded.experiment.train.snapshots)
 
@@ -333,16 +336,15 @@ def _refuse_other_seed(earlier: int | None, seed: int) -> None:
         )
 
 
-def _refuse_shared_outputs(config: LoadedConfig, folder: Path) -> None:
+def _refuse_shared_outputs(train: TrainConfig, generator: GeneratorConfig, folder: Path) -> None:
     """An absolute output folder would be that of all folds, each of which moves it aside."""
-    e = config.experiment
     outputs = {
-        "[train] model_dir": e.train.model_dir,
-        "[train] eval_dir": e.train.eval_dir,
-        "[train] epoch_change_infer_dir": e.train.epoch_change_infer_dir,
-        "[train] epoch_change_tiled_infer_dir": e.train.epoch_change_tiled_infer_dir,
-        "[generator] generated_images_dir": e.generator.generated_images_dir,
-        "[generator] generated_masks_dir": e.generator.generated_masks_dir,
+        "[train] model_dir": train.model_dir,
+        "[train] eval_dir": train.eval_dir,
+        "[train] epoch_change_infer_dir": train.epoch_change_infer_dir,
+        "[train] epoch_change_tiled_infer_dir": train.epoch_change_tiled_infer_dir,
+        "[generator] generated_images_dir": generator.generated_images_dir,
+        "[generator] generated_masks_dir": generator.generated_masks_dir,
     }
     for key, path in outputs.items():
         if path is not None and not path.is_relative_to(folder):

@@ -69,7 +69,7 @@ class TrainingJob:
             e.dataset,
             e.image,
             CaseReader(preprocessing, labels, e.mask.unknown_colors),
-            threshold(e),
+            threshold(e.infer.threshold),
             Augmentation.from_config(
                 e.augmentation, e.trained_variants, e.generator, labels, e.image.color_order
             ),

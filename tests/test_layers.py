@@ -44,14 +44,12 @@ LARGEST_FOLDER = 16
 LARGER = {
     "cli": "one module per command",
     "models/networks": "one module per network",
-    "dataset": "is being sorted",
 }
 SAME_NAME = {
     "derive": "a command of the name of its package",
     "augment": "a command of the name of its package",
     "report": "a command of the name of its package",
     "volumes": "`derive volumes` is a command; the folders of volumes and their files",
-    "findings": "is being sorted",
 }
 
 

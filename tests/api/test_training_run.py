@@ -160,7 +160,7 @@ def test_resumed(config: Path) -> None:
 
 def test_what_was_read_already(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = flexseg.load_config(config, ["train.run_dir=" + str(config.parent / "b")])
-    cases = find_splits(loaded.experiment, only=("train", "valid"))
+    cases = find_splits(loaded.experiment.data, only=("train", "valid"))
     run = flexseg.train(loaded, splits=cases)
     assert run.folder == config.parent / "b"
     with pytest.raises(flexseg.ConfigError, match="still to be read"):

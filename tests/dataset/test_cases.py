@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.dataset.cases import case_of_mask, group_of, images_by_stem, mask_stem, pair
+from flexseg.dataset.cases import group_of, images_by_stem, pair
+from flexseg.dataset.names import case_of_mask, mask_stem
 from flexseg.errors import DataError
 
 

@@ -23,7 +23,7 @@ from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.dataset.cases import pair
 from flexseg.dataset.reading import Dataset
-from flexseg.dataset.volumes.pairing import pair_volumes, slice_name
+from flexseg.dataset.volumetric.pairing import pair_volumes, slice_name
 from flexseg.derive.class_options import parse_labels
 from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.volumes import VolumeOptions, derive_volumes

@@ -20,7 +20,7 @@ from flexseg.dataset.cases import group_of
 from flexseg.dataset.layout import volume_folders
 from flexseg.dataset.reading import Dataset, VolumeDataset
 from flexseg.dataset.splits import find_splits
-from flexseg.dataset.volumes.pairing import volume_of
+from flexseg.dataset.volumetric.pairing import volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.read import write_volume
@@ -223,7 +223,7 @@ class TestTrainingAlone:
     def test_grey_values_and_labels(
         self, tmp_path: Path, sampled: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flexseg.dataset.volumes.scans._SAMPLED", sampled)
+        monkeypatch.setattr("flexseg.dataset.volumetric.scans._SAMPLED", sampled)
         # Every second volume is for the test, as a sample of every second one would be.
         split = {"train": NAMES[1:8:2], "valid": NAMES[9:], "test": NAMES[:9:2]}
         made = []

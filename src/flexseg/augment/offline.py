@@ -27,8 +27,9 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import DataSections
-from flexseg.dataset.cases import Case, mask_stem
+from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.names import mask_stem
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json

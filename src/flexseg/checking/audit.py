@@ -27,10 +27,10 @@ from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.findings import file_findings, shows_classes, split_findings
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.leaks import fold_leak_findings, leak_findings
 from flexseg.dataset.looks import Look, look_at, read_cases
+from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
+from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
 from flexseg.dataset.splits import SPLITS, find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.preprocess import Preprocessing
@@ -260,7 +260,7 @@ def _examined(
         neighbour_files(case.image, preprocessing.neighbours)
 
     def look(case: Case) -> Look:
-        return look_at(case, labels, fingerprints=True, require=require)
+        return look_at(case, labels, hashes=True, require=require)
 
     return read_cases(cases, on_case, look)
 

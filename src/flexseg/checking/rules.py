@@ -19,7 +19,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
 from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
-from flexseg.dataset.mirrors import Flip, mirror_twins
+from flexseg.dataset.quality.mirrors import Flip, mirror_twins
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask
 from flexseg.inference.image_files import images_of

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.dataset.names import base_name
+from flexseg.dataset.names import base_name, is_mask, mask_stem
 from flexseg.errors import DataError
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
 
@@ -35,63 +35,6 @@ class Pairing:
     cases: tuple[Case, ...]
     images_without_mask: tuple[Path, ...]
     masks_without_image: tuple[Path, ...]
-
-
-_NAME = re.compile(r"\{id(?::([^{}=]+)=([^{}=]*))?\}")
-
-
-def mask_stem(mask_name: str, stem: str) -> str:
-    """The stem of the mask that belongs to an image's stem.
-
-    Parameters
-    ----------
-    mask_name : a template in which `{id}` stands for the image's stem, and `{id:old=new}` for
-        the stem with the first `old` replaced by `new`.
-
-    Examples
-    --------
-    >>> mask_stem("{id}_mask", "p01_slice3")
-    'p01_slice3_mask'
-    >>> mask_stem("{id:img=gt}", "img_07")
-    'gt_07'
-    >>> mask_stem("{id:_0000=}", "brain_0000")
-    'brain'
-    """
-    return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
-
-
-def case_of_mask(mask_name: str, stem: str) -> str | None:
-    """The stem of an image that a mask's stem belongs to, or None if it has another form.
-
-    Where `{id:old=}` leaves a part of the name out, the part is unknown and stays out.
-
-    Examples
-    --------
-    >>> case_of_mask("{id}_mask", "p01_slice3_mask")
-    'p01_slice3'
-    >>> case_of_mask("{id:img=gt}", "gt_07")
-    'img_07'
-    """
-    match = _NAME.search(mask_name)
-    if match is None:
-        return None
-    before, after = mask_name[: match.start()], mask_name[match.end() :]
-    if not (stem.startswith(before) and stem.endswith(after)):
-        return None
-    name = stem[len(before) : len(stem) - len(after)]
-    return name.replace(match[2], match[1], 1) if match[2] else name
-
-
-def _is_mask(mask_name: str, stem: str) -> bool:
-    """Whether a file in a folder of images and masks has the name of a mask."""
-    match = _NAME.search(mask_name)
-    if match is None:
-        return stem == mask_name
-    before, after = mask_name[: match.start()], mask_name[match.end() :]
-    around = len(before) + len(after)
-    if not (stem.startswith(before) and stem.endswith(after) and len(stem) > around):
-        return False
-    return not match[1] or (bool(match[2]) and match[2] in stem)
 
 
 def group_of(case_id: str, pattern: str | None) -> str:
@@ -135,8 +78,8 @@ def pair(
     images = images_by_stem(images_dir, _suffixes(image_format, image_suffixes))
     masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
     if mask_name != "{id}" and images_dir.resolve() == masks_dir.resolve():
-        images = {stem: path for stem, path in images.items() if not _is_mask(mask_name, stem)}
-        masks = {stem: path for stem, path in masks.items() if _is_mask(mask_name, stem)}
+        images = {stem: path for stem, path in images.items() if not is_mask(mask_name, stem)}
+        masks = {stem: path for stem, path in masks.items() if is_mask(mask_name, stem)}
     cases_list, lonely = [], []
     used: set[str] = set()
     for stem, image in images.items():

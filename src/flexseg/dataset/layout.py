@@ -10,7 +10,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Pairing, mask_stem, pair
+from flexseg.dataset.cases import Pairing, pair
+from flexseg.dataset.names import mask_stem
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, list_files

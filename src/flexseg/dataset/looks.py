@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, check_same_aspect
-from flexseg.dataset.duplicates import Fingerprint, fingerprint
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
+from flexseg.dataset.quality.duplicates import ImageHash, image_hash
 from flexseg.errors import FlexsegError
 from flexseg.files.images import MaskPixels, read_image, read_mask
 
@@ -77,7 +77,7 @@ class Look:
     gray : its channels are all equal.
     digest : of the image's pixels; "" where they are all equal, as in the empty slices of many
         volumes, which are no copies of each other.
-    fingerprint : to find near copies, if it was asked for.
+    image_hash : to find near copies, if it was asked for.
     lossy : the mask is JPEG.
     other_resolution : the mask has another size than the image.
     mask : None if it could not be read, or if it was encoded at once.
@@ -100,7 +100,7 @@ class Look:
     constant: bool = False
     gray: bool = False
     digest: str = ""
-    fingerprint: Fingerprint | None = None
+    image_hash: ImageHash | None = None
     lossy: bool = False
     other_resolution: bool = False
     mask: MaskLook | None = None
@@ -136,7 +136,7 @@ def look_at(
     case: Case,
     labels: LabelMap | None = None,
     *,
-    fingerprints: bool = False,
+    hashes: bool = False,
     require: Callable[[Case, NDArray], None] | None = None,
 ) -> Look:
     """Read image and mask of one case.
@@ -144,14 +144,14 @@ def look_at(
     Parameters
     ----------
     labels : the classes, if they are known: then the mask is encoded by them.
-    fingerprints : take one of the image.
+    hashes : of the image, to find near copies.
     require : raises a FlexsegError for an image [H, W, C] that cannot be used.
     """
     look = Look(case)
     image = None
     try:
         image = read_image(case.image)
-        _note_image(look, image, fingerprints)
+        _note_image(look, image, hashes)
         if require is not None:
             require(case, image)
     except FlexsegError as error:
@@ -169,7 +169,7 @@ def look_at(
     return look
 
 
-def _note_image(look: Look, image: NDArray, fingerprints: bool) -> None:
+def _note_image(look: Look, image: NDArray, hashes: bool) -> None:
     look.size = (image.shape[0], image.shape[1])
     look.channels, look.dtype = image.shape[2], str(image.dtype)
     look.mode = f"{look.channels} x {look.dtype}"
@@ -178,7 +178,7 @@ def _note_image(look: Look, image: NDArray, fingerprints: bool) -> None:
     look.gray = bool((image == image[..., :1]).all())
     if not look.constant:
         look.digest = _digest(image)
-        look.fingerprint = fingerprint(image) if fingerprints else None
+        look.image_hash = image_hash(image) if hashes else None
 
 
 def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:

@@ -22,12 +22,6 @@ from flexseg.dataset.description import (
     label_names,
 )
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
-from flexseg.dataset.findings import (
-    copies_left_out,
-    dataset_findings,
-    parts_findings,
-    unread_split,
-)
 from flexseg.dataset.grouping import grouped
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import Layout, find_layout, volume_folders
@@ -40,6 +34,12 @@ from flexseg.dataset.looks import (
 )
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress
+from flexseg.dataset.quality.defects import (
+    copies_left_out,
+    dataset_findings,
+    parts_findings,
+    unread_split,
+)
 from flexseg.dataset.splits import (
     SPLIT_FILE,
     SPLITS,
@@ -48,16 +48,16 @@ from flexseg.dataset.splits import (
     parts_of_file,
     read_split_file,
 )
-from flexseg.dataset.volumes.copies import (
+from flexseg.dataset.volumetric.copies import (
     copies_across,
     equal_volumes,
     groups_across,
     joined_groups,
 )
-from flexseg.dataset.volumes.division import absent_classes, completed, given_division, note
-from flexseg.dataset.volumes.groups import volume_groups
-from flexseg.dataset.volumes.pairing import VolumePairs, find_pairs
-from flexseg.dataset.volumes.scans import Survey, survey_labels, volume_classes
+from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, note
+from flexseg.dataset.volumetric.groups import volume_groups
+from flexseg.dataset.volumetric.pairing import VolumePairs, find_pairs
+from flexseg.dataset.volumetric.scans import Survey, survey_labels, volume_classes
 from flexseg.errors import DataError
 
 MIN_CASES = 3

@@ -239,7 +239,7 @@ def _whole_volumes(data: DataSections) -> dict[str, list[str]]:
     if volume.images_dir is None or volume.masks_dir is None:
         return {}
     # Only here, as reading volumes takes a while to import.
-    from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume
+    from flexseg.dataset.volumetric.pairing import find_pairs, group_of_volume
 
     by_name: dict[str, list[str]] = defaultdict(list)
     stems = list(find_pairs(volume.images_dir, volume.masks_dir).by_stem)

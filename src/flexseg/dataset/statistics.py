@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flexseg.dataset.layout import find_layout, volume_folders
-from flexseg.dataset.volumes.pairing import find_pairs
+from flexseg.dataset.volumetric.pairing import find_pairs
 from flexseg.files.display import class_colors, displayable
 from flexseg.files.images import (
     IMAGE_SUFFIXES,

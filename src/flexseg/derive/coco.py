@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.labels import make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
-from flexseg.dataset.volumes.pairing import file_name
+from flexseg.dataset.volumetric.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,

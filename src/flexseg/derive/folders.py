@@ -14,9 +14,9 @@ from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout
-from flexseg.dataset.name_patterns import NamePattern
+from flexseg.dataset.names import NamePattern
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
-from flexseg.dataset.volumes.pairing import file_name
+from flexseg.dataset.volumetric.pairing import file_name
 from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,

@@ -15,7 +15,7 @@ from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import DATASET_FILE, label_names
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
-from flexseg.dataset.volumes.pairing import (
+from flexseg.dataset.volumetric.pairing import (
     GROUP,
     GROUP_OF_AXES,
     VolumePair,
@@ -24,7 +24,7 @@ from flexseg.dataset.volumes.pairing import (
     pair_volumes,
     slice_name,
 )
-from flexseg.dataset.volumes.scans import volume_classes
+from flexseg.dataset.volumetric.scans import volume_classes
 from flexseg.derive.dataset_writer import (
     LEFT_OUT,
     DatasetWriter,

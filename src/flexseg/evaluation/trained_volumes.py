@@ -20,7 +20,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SplitName, Splits, find_splits
-from flexseg.dataset.volumes.pairing import find_pairs, group_of_volume, volume_of
+from flexseg.dataset.volumetric.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
 from flexseg.evaluation.scoring import Measures

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.volumes.pairing import (
-    LABEL_SUFFIXES,
-    pair_label_volumes,
-    volumes_by_name,
-)
+from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case

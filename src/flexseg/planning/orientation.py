@@ -8,7 +8,7 @@ import numpy as np
 
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.mirrors import Flip, mirror_twins, small_masks
+from flexseg.dataset.quality.mirrors import Flip, mirror_twins, small_masks
 
 # A class whose larger part is in the same half of so many of the masks that show it, is always
 # there; fewer masks than this may show it by chance.

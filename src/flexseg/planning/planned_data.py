@@ -14,10 +14,10 @@ from flexseg.config.text import Choice
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.mirrors import Flip
+from flexseg.dataset.quality.mirrors import Flip
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SplitName, find_splits
-from flexseg.dataset.volumes.division import note
+from flexseg.dataset.volumetric.division import note
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint

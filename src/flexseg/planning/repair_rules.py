@@ -10,7 +10,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.mirrors import mirror_twins
+from flexseg.dataset.quality.mirrors import mirror_twins
 from flexseg.errors import DataError
 from flexseg.planning import recipe
 from flexseg.planning.repair_draft import Draft, from_shell

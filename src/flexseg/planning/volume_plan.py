@@ -13,9 +13,9 @@ from flexseg.config.text import Choice
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.reading import VolumeDataset
 from flexseg.dataset.splits import SplitName
-from flexseg.dataset.volumes.division import note
-from flexseg.dataset.volumes.groups import slice_pattern
-from flexseg.dataset.volumes.scans import Survey, survey_images
+from flexseg.dataset.volumetric.division import note
+from flexseg.dataset.volumetric.groups import slice_pattern
+from flexseg.dataset.volumetric.scans import Survey, survey_images
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.slices import ANATOMICAL_AXES
 

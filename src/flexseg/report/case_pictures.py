@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.dataset.labels import LabelClass, LabelMap
-from flexseg.dataset.volumes.pairing import volumes_by_name
+from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import CLASS_COLORS, displayable
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_image, read_mask

@@ -9,9 +9,9 @@ from pathlib import Path
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import case_of_mask, mask_stem
+from flexseg.dataset.names import case_of_mask, mask_stem
 from flexseg.dataset.splits import find_splits
-from flexseg.dataset.volumes.pairing import volumes_by_name
+from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.duplicates import Fingerprint, NearDuplicate, find_near_duplicates
 from flexseg.dataset.grouping import guess_group
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import is_augmented
+from flexseg.dataset.quality.duplicates import ImageHash, NearDuplicate, find_near_duplicates
 
 # The cases of each part by its name, in order: of the splits, or of the folds.
 Parts = Mapping[str, Sequence[Look]]
@@ -124,7 +124,7 @@ def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
 def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> list[Finding]:
     """Copies that are flipped, rotated, resized or mildly warped, whatever their names say."""
     names = list(parts)
-    listed = [(p, f) for p in names for f in parts[p] if f.fingerprint is not None]
+    listed = [(p, f) for p in names for f in parts[p] if f.image_hash is not None]
 
     def known(first: int, second: int) -> bool:
         """Whether another finding tells of this pair."""
@@ -136,7 +136,7 @@ def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> li
             or (told and a.case.group == b.case.group)
         )
 
-    prints: list[Fingerprint] = [f.fingerprint for _, f in listed if f.fingerprint is not None]
+    prints: list[ImageHash] = [f.image_hash for _, f in listed if f.image_hash is not None]
     pairs = find_near_duplicates(prints, [names.index(p) for p, _ in listed], skip=known)
     if not pairs:
         return []

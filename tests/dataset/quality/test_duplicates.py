@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flexseg.dataset.duplicates import Fingerprint, NearDuplicate, find_near_duplicates, fingerprint
+from flexseg.dataset.quality.duplicates import (
+    ImageHash,
+    NearDuplicate,
+    find_near_duplicates,
+    image_hash,
+)
 from flexseg.files.images import list_files, read_image
 
 Image = NDArray[np.uint8]
@@ -98,8 +103,8 @@ COPIES: dict[str, Callable[[Image], Image]] = {
 }
 
 
-def printed(image: NDArray) -> Fingerprint:
-    found = fingerprint(np.ascontiguousarray(image))
+def printed(image: NDArray) -> ImageHash:
+    found = image_hash(np.ascontiguousarray(image))
     assert found is not None
     return found
 
@@ -173,21 +178,21 @@ def test_more_images_than_candidates(fields: list[Image]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_an_image_of_one_value_has_no_fingerprint(dtype: type) -> None:
-    assert fingerprint(np.full((50, 60, 3), 7, dtype)) is None
+def test_an_image_of_one_value_has_no_hash(dtype: type) -> None:
+    assert image_hash(np.full((50, 60, 3), 7, dtype)) is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 300, 3), (17, 5, 2), (40, 48, 5)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
 def test_odd_shapes(shape: tuple[int, ...], dtype: type) -> None:
     rng = np.random.default_rng(0)
-    found = fingerprint((rng.random(shape) * 200).astype(dtype))
+    found = image_hash((rng.random(shape) * 200).astype(dtype))
     if found is not None:
         assert np.isfinite(found.spectrum).all()
         assert find_near_duplicates([found, found], [0, 1])[0].similarity > 0.99
 
 
-def test_a_fingerprint_is_small(fields: list[Image]) -> None:
+def test_a_hash_is_small(fields: list[Image]) -> None:
     found = printed(fields[0])
     assert found.thumbnail.nbytes + found.spectrum.nbytes < 24_000
 

@@ -9,9 +9,9 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Pairing
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import Layout
-from flexseg.dataset.leaks import leak_findings
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import is_augmented
+from flexseg.dataset.quality.leaks import leak_findings
 from flexseg.errors import DataError
 from flexseg.files.images import is_8bit
 

@@ -10,7 +10,7 @@ import pytest
 from flexseg.config import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.mirrors import class_places, mirror_twins
+from flexseg.dataset.quality.mirrors import class_places, mirror_twins
 from flexseg.files.images import write_png
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]

@@ -1,6 +1,6 @@
 """Near duplicates: copies of an image that are flipped, rotated, resized or mildly warped.
 
-Every image leaves a small fingerprint when it is read. Pairs are then compared in three steps,
+Every image leaves a small hash when it is read. Pairs are then compared in three steps,
 each slower and surer than the one before:
 
 1. The magnitudes of the angular Fourier coefficients on circles around the image's centre do not
@@ -44,7 +44,7 @@ SIMILAR = 0.78  # benchmarks/leakage_audit.py measures what this finds and what 
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class ImageHash:
     """What is kept of an image to compare it: 22 KB.
 
     Attributes
@@ -95,8 +95,8 @@ class _Pose:
     angle: float
 
 
-def fingerprint(image: NDArray) -> Fingerprint | None:
-    """The fingerprint of an image [H, W, C] of any type; None if it shows nothing."""
+def image_hash(image: NDArray) -> ImageHash | None:
+    """The hash of an image [H, W, C] of any type; None if it shows nothing."""
     thumbnail = _thumbnail(image)
     contrast = _local_contrast(thumbnail.astype(np.float32), 2.0, 12.0, noise=1.0, relative=1.0)
     rings = [cv2.remap(contrast, *_circles(scale), cv2.INTER_LINEAR) for scale in _SCALES]
@@ -110,11 +110,11 @@ def fingerprint(image: NDArray) -> Fingerprint | None:
         if length < 1e-3:
             return None
         spectrum[i] = waves / length
-    return Fingerprint(thumbnail, spectrum)
+    return ImageHash(thumbnail, spectrum)
 
 
 def find_near_duplicates(
-    fingerprints: Sequence[Fingerprint],
+    hashes: Sequence[ImageHash],
     parts: Sequence[int],
     *,
     skip: Callable[[int, int], bool] | None = None,
@@ -125,14 +125,14 @@ def find_near_duplicates(
 
     Parameters
     ----------
-    fingerprints : one per image.
+    hashes : one per image.
     parts : number of the part (split) that each image is in.
     skip : (first, second) -> whether this pair is of no interest.
     """
     numbers = np.asarray(parts)
     names = sorted(set(numbers.tolist()))
     found: list[NearDuplicate] = []
-    cluster = list(range(len(fingerprints)))
+    cluster = list(range(len(hashes)))
 
     def known(first: int, second: int) -> bool:
         linked = cluster[first] == cluster[second]
@@ -143,8 +143,8 @@ def find_near_duplicates(
             sides = np.flatnonzero(numbers == earlier), np.flatnonzero(numbers == later)
             # Each image of the smaller part is looked up in the larger one.
             queries, others = sorted(sides, key=len)
-            found += _compare(fingerprints, queries, others, known)
-            cluster[:] = _clusters(len(fingerprints), found)
+            found += _compare(hashes, queries, others, known)
+            cluster[:] = _clusters(len(hashes), found)
     return sorted(found, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
@@ -165,12 +165,12 @@ def _clusters(count: int, pairs: list[NearDuplicate]) -> list[int]:
 
 
 def _compare(
-    fingerprints: Sequence[Fingerprint],
+    hashes: Sequence[ImageHash],
     queries: NDArray[np.intp],
     others: NDArray[np.intp],
     skip: Callable[[int, int], bool],
 ) -> list[NearDuplicate]:
-    nearest = _nearest(fingerprints, queries, others)
+    nearest = _nearest(hashes, queries, others)
 
     def look_up(row: int) -> list[NearDuplicate]:
         query = int(queries[row])
@@ -179,37 +179,33 @@ def _compare(
             first, second = sorted((query, index))
             if not skip(first, second):
                 candidates.append(index)
-        return _look_up(fingerprints, query, candidates)
+        return _look_up(hashes, query, candidates)
 
     with ThreadPoolExecutor() as pool:
         return [pair for pairs in pool.map(look_up, range(len(queries))) for pair in pairs]
 
 
 def _nearest(
-    fingerprints: Sequence[Fingerprint], queries: NDArray[np.intp], others: NDArray[np.intp]
+    hashes: Sequence[ImageHash], queries: NDArray[np.intp], others: NDArray[np.intp]
 ) -> NDArray[np.intp]:
     """For each query the positions in `others` of the most similar magnitudes, [q, <= 64]."""
     keep = min(_CANDIDATES, len(others))
     if keep == len(others):
         return np.tile(np.arange(keep), (len(queries), 1))
-    known = [_magnitudes(fingerprints, others, scale) for scale in range(len(_SCALES))]
+    known = [_magnitudes(hashes, others, scale) for scale in range(len(_SCALES))]
     mean = known[0].mean(axis=0)
     known = [_unit(values - mean) for values in known]
     result = np.empty((len(queries), keep), np.intp)
     for start in range(0, len(queries), 256):
         block = queries[start : start + 256]
-        asked = [
-            _unit(_magnitudes(fingerprints, block, scale) - mean) for scale in range(len(_SCALES))
-        ]
+        asked = [_unit(_magnitudes(hashes, block, scale) - mean) for scale in range(len(_SCALES))]
         score = np.maximum.reduce([asked[i] @ known[j].T for i, j in _SCALE_PAIRS])
         result[start : start + 256] = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
     return result
 
 
-def _magnitudes(
-    fingerprints: Sequence[Fingerprint], indices: NDArray[np.intp], scale: int
-) -> Pixels:
-    spectra = np.stack([fingerprints[i].spectrum[scale] for i in indices.tolist()])
+def _magnitudes(hashes: Sequence[ImageHash], indices: NDArray[np.intp], scale: int) -> Pixels:
+    spectra = np.stack([hashes[i].spectrum[scale] for i in indices.tolist()])
     weighted = np.abs(spectra) * np.sqrt(_wave_weights())
     return weighted.reshape(len(indices), -1).astype(np.float32)
 
@@ -218,15 +214,13 @@ def _unit(rows: Pixels) -> Pixels:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
 
 
-def _look_up(
-    fingerprints: Sequence[Fingerprint], query: int, candidates: list[int]
-) -> list[NearDuplicate]:
+def _look_up(hashes: Sequence[ImageHash], query: int, candidates: list[int]) -> list[NearDuplicate]:
     """Verify candidates from the best on, as long as at least half of them are copies."""
     if not candidates:
         return []
-    poses = _poses(fingerprints[query], [fingerprints[i] for i in candidates])
+    poses = _poses(hashes[query], [hashes[i] for i in candidates])
     order = sorted(range(len(candidates)), key=lambda i: -poses[i].correlation)
-    asked = _contrasts(fingerprints[query].thumbnail)
+    asked = _contrasts(hashes[query].thumbnail)
     found: list[NearDuplicate] = []
     start, count = 0, _VERIFIED
     while start < len(order):
@@ -234,7 +228,7 @@ def _look_up(
         for i in order[start : start + count]:
             if poses[i].correlation < _MIN_CORRELATION:
                 return found
-            other = _contrasts(fingerprints[candidates[i]].thumbnail)
+            other = _contrasts(hashes[candidates[i]].thumbnail)
             similarity = _similarity(asked, other, poses[i])
             if similarity >= SIMILAR:
                 hits += 1
@@ -247,7 +241,7 @@ def _look_up(
     return found
 
 
-def _poses(query: Fingerprint, others: list[Fingerprint]) -> list[_Pose]:
+def _poses(query: ImageHash, others: list[ImageHash]) -> list[_Pose]:
     """The best alignment of each of some images with the query."""
     spectra = np.stack([other.spectrum for other in others])
     back = _inverse_transform()

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
-from flexseg.dataset.volumes.pairing import VolumePair
+from flexseg.dataset.volumetric.pairing import VolumePair
 from flexseg.errors import DataError
 from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels, read_volume

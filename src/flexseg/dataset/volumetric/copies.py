@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.splits import SplitName
-from flexseg.dataset.volumes.pairing import VolumePair
-from flexseg.dataset.volumes.scans import Survey
+from flexseg.dataset.volumetric.pairing import VolumePair
+from flexseg.dataset.volumetric.scans import Survey
 from flexseg.files.volumes.read import read_volume
 
 

@@ -6,9 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.dataset.cases import Case, Pairing, group_of, mask_stem
-from flexseg.dataset.name_patterns import NamePattern
-from flexseg.dataset.names import base_name, numbered
+from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.names import NamePattern, base_name, mask_stem, numbered
 from flexseg.errors import DataError
 from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem

@@ -11,7 +11,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
-from flexseg.dataset.volumes.scans import Survey
+from flexseg.dataset.volumetric.scans import Survey
 from flexseg.errors import DataError
 
 _VALIDATION = 0.2

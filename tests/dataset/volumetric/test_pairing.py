@@ -10,7 +10,7 @@ import pytest
 
 from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import find_splits, read_split_file
-from flexseg.dataset.volumes.pairing import (
+from flexseg.dataset.volumetric.pairing import (
     find_pairs,
     group_of_volume,
     pair_label_volumes,

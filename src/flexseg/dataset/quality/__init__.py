@@ -1,0 +1,1 @@
+"""What is doubtful with a dataset: files, classes, leaks between its parts."""

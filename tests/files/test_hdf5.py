@@ -58,6 +58,18 @@ def test_a_text_that_is_longer_than_its_file_is_refused(texts: Path) -> None:
         read_metadata(texts)
 
 
+@pytest.mark.parametrize("kind", ["group", "type", "numbers"])
+def test_a_description_that_is_no_text_is_refused(texts: Path, kind: str) -> None:
+    with h5py.File(texts, "r+") as file:
+        del file["flexseg"]
+        if kind == "group":
+            file.create_group("flexseg")
+        else:
+            file["flexseg"] = np.dtype("f4") if kind == "type" else np.arange(3)
+    with pytest.raises(DataError, match="is no text"):
+        read_metadata(texts)
+
+
 def test_a_file_is_written_when_it_is_whole(tmp_path: Path) -> None:
     with written_hdf5(tmp_path / "a.h5") as file:
         file["a"] = np.arange(5)

@@ -11,17 +11,20 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flexseg.errors import DataError
 from flexseg.files.limits import DEFLATE_RATIO, check_size
+
+if TYPE_CHECKING:
+    import h5py
 
 _SIGNATURE = b"GCOL\x01\0\0\0"
 _OBJECT = struct.Struct("<H6xQ")
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An `h5py.File`, open for reading.
 
     Raises
@@ -37,7 +40,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def written_hdf5(path: Path) -> Iterator[Any]:
+def written_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new `h5py.File` in memory, which is written to `path` at the end of the block.
 
     The library itself ends the process when a disk is full.
@@ -54,7 +57,7 @@ def written_hdf5(path: Path) -> Iterator[Any]:
     path.write_bytes(content.getbuffer())
 
 
-def check_stored(node: Any, path: Path) -> None:
+def check_stored(node: h5py.Dataset, path: Path) -> None:
     """Judge a dataset's size by the bytes that the file holds for it.
 
     Raises
@@ -74,7 +77,7 @@ def check_stored(node: Any, path: Path) -> None:
     check_size(node.shape or (1,), node.dtype, path, most=most, instead="cut it into smaller ones")
 
 
-def _check_text(node: Any, path: Path) -> None:
+def _check_text(node: h5py.Dataset, path: Path) -> None:
     """Compare the length of a text with that of the file, as the library believes it at once."""
     place = node.id.get_offset()
     if node.shape != () or place is None:

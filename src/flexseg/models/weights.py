@@ -199,10 +199,11 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     with _open(path) as file:
         if METADATA not in file:
             return None
-        if file[METADATA].shape != ():
+        node = file[METADATA]
+        if not isinstance(node, h5py.Dataset) or node.shape != ():
             raise ValueError("what it says of its network is no text")
-        check_stored(file[METADATA], path)
-        content = parse_json(_text(file[METADATA][()]))
+        check_stored(node, path)
+        content = parse_json(_text(node[()]))
         if not isinstance(content, dict):
             raise ValueError("what it says of its network is no description")
     return content

@@ -72,6 +72,12 @@ def test_half_an_element_is_told(tmp_path: Path) -> None:
         check_lengths(_file(tmp_path / "a.dcm", LITTLE, NAME, b"\x28\0\x10\0"))
 
 
+def test_a_file_that_does_not_tell_its_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + NAME)
+    with pytest.raises(ValueError, match="no meta information"):
+        check_lengths(tmp_path / "a.dcm")
+
+
 def test_files_that_are_whole_pass(tmp_path: Path) -> None:
     for path in write_series(tmp_path / "series", ramp()):
         check_lengths(path)

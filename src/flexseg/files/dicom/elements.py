@@ -26,7 +26,7 @@ def check_lengths(path: Path) -> None:
 
     Raises
     ------
-    ValueError : an element is longer than the file.
+    ValueError : an element is longer than the file, or the file does not tell its encoding.
     """
     if path.stat().st_size <= _PREAMBLE:
         return
@@ -37,6 +37,8 @@ def check_lengths(path: Path) -> None:
 
 def _walk(content: mmap.mmap) -> None:
     at, syntax = _PREAMBLE, b""
+    if content[at : at + 2] != b"\x02\0":
+        raise ValueError("its header has no meta information")
     while at + 8 <= len(content):
         group, element = struct.unpack_from("<HH", content, at)
         if group != 2 and syntax in _OTHERS:

@@ -100,6 +100,18 @@ class TestScoreFolders:
         with pytest.raises(DataError, match="20 x 30 pixels"):
             score_masks(predictions, masks, experiment())
 
+    def test_all_damaged_files_are_listed(self, tmp_path: Path) -> None:
+        for folder in ("p", "m"):
+            (tmp_path / folder).mkdir()
+            for i in range(9):
+                write_png(tmp_path / folder / f"{i}.png", np.zeros((8, 8), np.uint8))
+        damaged = [f"p/{i}.png" for i in range(6)] + ["m/7.png"]
+        for name in damaged:
+            (tmp_path / name).write_bytes(b"damaged")
+        with pytest.raises(DataError, match="7 files are wrong") as caught:
+            score_masks(tmp_path / "p", tmp_path / "m", experiment())
+        assert all(str(tmp_path / name) in caught.value.problem for name in damaged)
+
     def test_no_common_name(self, tmp_path: Path) -> None:
         self._write(tmp_path / "masks", "a.png", boxes())
         self._write(tmp_path / "predictions", "b.png", boxes())

@@ -30,6 +30,7 @@ from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.names import mask_stem
+from flexseg.dataset.parallel import MOST_ERRORS, together
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
@@ -43,7 +44,6 @@ MANIFEST = "manifest.csv"
 STATE = "augmentation.json"
 HEADER = ("file", "mask", "case", "group", "transform", "split")
 
-_MAX_ERRORS = 5
 Row = tuple[str, ...]
 
 
@@ -279,7 +279,7 @@ def _work(
                 rows = future.result()
             except DataError as error:
                 failed.append(error)
-                if len(failed) == _MAX_ERRORS:
+                if len(failed) == MOST_ERRORS:
                     break
                 continue
             table.writerows([*map(as_cell, row)] for row in rows)
@@ -294,7 +294,7 @@ def _work(
         pool.shutdown(cancel_futures=True)
         manifest.close()
     if failed:
-        raise _together(sorted(failed, key=str))
+        raise together(sorted(failed, key=str), len(failed) == MOST_ERRORS)
 
 
 def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> None:
@@ -309,11 +309,3 @@ def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> N
             "needs no disk at all.",
             str(writer.output),
         )
-
-
-def _together(failed: list[DataError]) -> DataError:
-    if len(failed) == 1:
-        return failed[0]
-    more = " or more" if len(failed) == _MAX_ERRORS else ""
-    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
-    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Called with (done, total).
 Progress = Callable[[int, int], None]
-_MAX_ERRORS = 5
+MOST_ERRORS = 5
 
 
 def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
@@ -26,10 +26,15 @@ def run_parallel(
     items: Sequence[Item],
     workers: int | None,
     on_done: Progress | None,
+    most_errors: int = MOST_ERRORS,
 ) -> list[Result]:
     """`function` of every item, in order. At most `workers` items are in memory at once.
 
     Threads, because decoding and encoding run outside of Python's lock.
+
+    Parameters
+    ----------
+    most_errors : after so many nothing more is tried.
 
     Raises
     ------
@@ -46,20 +51,26 @@ def run_parallel(
                 results.append(future.result())
             except DataError as error:
                 failed.append(error)
-                if len(failed) == _MAX_ERRORS:
+                if len(failed) == most_errors:
                     break
             if on_done:
                 on_done(i, len(items))
     finally:
         pool.shutdown(cancel_futures=True)
     if failed:
-        raise _together(failed)
+        raise together(failed, len(items) - len(results) > len(failed))
     return results
 
 
-def _together(failed: list[DataError]) -> DataError:
+def together(failed: Sequence[DataError], stopped: bool) -> DataError:
+    """Several errors as one.
+
+    Parameters
+    ----------
+    stopped : there may be more of them.
+    """
     if len(failed) == 1:
         return failed[0]
-    more = " or more" if len(failed) == _MAX_ERRORS else ""
+    more = " or more" if stopped else ""
     listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
     return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)

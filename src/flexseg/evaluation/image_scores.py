@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case, check_same_aspect, pair
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
@@ -129,7 +130,7 @@ def score_folders(
 
     Raises
     ------
-    DataError : no pair at all, or sizes that do not fit.
+    DataError : no pair at all, or files that are damaged or do not fit, all of which it lists.
     """
     pairing = pair(
         predictions, masks, mask_name=mask_name, group=group, image_suffixes=MASK_SUFFIXES
@@ -150,11 +151,9 @@ def score_folders(
             prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
         return score_case(reference, prediction, len(labels.classes), measures)
 
-    with ThreadPoolExecutor() as pool:
-        for case, result in zip(pairing.cases, pool.map(score, pairing.cases), strict=True):
-            scores.put(case, result)
-            if on_case is not None:
-                on_case(len(scores.cases), len(pairing.cases))
+    results = run_parallel(score, pairing.cases, None, on_case, most_errors=len(pairing.cases))
+    for case, result in zip(pairing.cases, results, strict=True):
+        scores.put(case, result)
     scores.folders = {
         "images_dir": _folder_of_images(image_folders, pairing.cases),
         "masks_dir": str(masks.absolute()),

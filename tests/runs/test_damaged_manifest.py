@@ -126,3 +126,15 @@ def test_a_new_training_moves_it_aside(study: Path, monkeypatch: pytest.MonkeyPa
     assert flexseg("train", "one.toml", "--set", "train.epochs=1") == 0
     (aside,) = path.parent.glob("run.json_*_bak")
     assert aside.read_bytes() == DAMAGES["binary"][0]
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("how", ["truncated", "foreign"])
+def test_auto_does_not_go_on(
+    how: str, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(study)
+    (study / "one.toml").rename(study / "flexseg.toml")
+    damage(study, "one_run", how)
+    assert flexseg("auto", "one/all", "--output", ".", "--resume") == 3
+    assert f"The manifest of the run cannot be read: {DAMAGES[how][1]}" in said(capsys)

@@ -85,6 +85,53 @@ def names_found(group: str, names: Sequence[str], what: str = "case") -> list[st
     return found
 
 
+def check_group(pattern: str | None, names: Sequence[str], option: str = "--patient") -> None:
+    """Refuse a regular expression that finds no patient in some of the names.
+
+    Raises
+    ------
+    ConfigError : it is no regular expression, or does not match.
+    """
+    if pattern is None:
+        return
+    try:
+        missed = [name for name in names if not re.search(pattern, name)]
+    except re.error as error:
+        raise ConfigError(
+            f"{pattern!r} is no regular expression: {error}.",
+            "It must find the patient in a file name, e.g. '^(p\\d+)_'.",
+            option,
+        ) from None
+    if missed:
+        raise ConfigError(
+            f"{pattern!r} finds nothing in {len(missed)} of {len(names)} names: "
+            f"{examples(missed)}.",
+            "It must find the patient in the names of the files written.",
+            option,
+        )
+
+
+def find_group(
+    given: str | None, names: Sequence[str], described: Description | None = None
+) -> tuple[str | None, list[str]]:
+    """The regular expression that finds the patient in the names of files, and a note on it.
+
+    That is the one given; else that of the description of the source; else what the names
+    suggest; None where they suggest nothing.
+
+    Raises
+    ------
+    ConfigError : see `check_group`.
+    """
+    if given is not None:
+        check_group(given, names)
+        return given, []
+    if described is not None and described.group is not None:
+        return described.group, []
+    found, reason = guess_group(names)
+    return found, [] if found is None else [f"Groups: {reason}."]
+
+
 def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:
     """A regular expression that finds patient or volume in the names of cases, and why.
 

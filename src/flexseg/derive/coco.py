@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
+from flexseg.dataset.grouping import find_group
 from flexseg.dataset.labels import make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumetric.pairing import file_name
@@ -22,7 +23,6 @@ from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
     Row,
-    find_group,
     left_out,
     refuse_equal_names,
 )

@@ -6,7 +6,6 @@ image: where it comes from) and `dataset.json` (classes, and how it was made).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 
 from flexseg import __version__
 from flexseg.config.findings import examples
-from flexseg.dataset.description import DATASET_FILE, Description
-from flexseg.dataset.grouping import guess_group
+from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.splits import SPLIT_FILE
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import DataError
 from flexseg.files.images import encode_png
 from flexseg.outputs import (
     explain_os_errors,
@@ -206,53 +204,6 @@ def refuse_equal_names(names: Iterable[str], where: Path) -> None:
             "Rename the sources.",
             str(where),
         )
-
-
-def check_group(pattern: str | None, names: Sequence[str], option: str = "--patient") -> None:
-    """Refuse a regular expression that finds no patient in some of the names.
-
-    Raises
-    ------
-    ConfigError : it is no regular expression, or does not match.
-    """
-    if pattern is None:
-        return
-    try:
-        missed = [name for name in names if not re.search(pattern, name)]
-    except re.error as error:
-        raise ConfigError(
-            f"{pattern!r} is no regular expression: {error}.",
-            "It must find the patient in a file name, e.g. '^(p\\d+)_'.",
-            option,
-        ) from None
-    if missed:
-        raise ConfigError(
-            f"{pattern!r} finds nothing in {len(missed)} of {len(names)} names: "
-            f"{examples(missed)}.",
-            "It must find the patient in the names of the files written.",
-            option,
-        )
-
-
-def find_group(
-    given: str | None, names: Sequence[str], described: Description | None = None
-) -> tuple[str | None, list[str]]:
-    """The regular expression that finds the patient in the names of files, and a note on it.
-
-    That is the one given; else that of the description of the source; else what the names
-    suggest; None where they suggest nothing.
-
-    Raises
-    ------
-    ConfigError : see `check_group`.
-    """
-    if given is not None:
-        check_group(given, names)
-        return given, []
-    if described is not None and described.group is not None:
-        return described.group, []
-    found, reason = guess_group(names)
-    return found, [] if found is None else [f"Groups: {reason}."]
 
 
 def left_out(what: str, names: Sequence[str]) -> list[str]:

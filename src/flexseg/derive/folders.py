@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import description
+from flexseg.dataset.grouping import find_group
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout
 from flexseg.dataset.names import NamePattern
@@ -21,7 +22,6 @@ from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
     Row,
-    find_group,
     left_out,
     refuse_equal_names,
 )

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.description import DATASET_FILE, description, label_names
-from flexseg.dataset.grouping import grouped
+from flexseg.dataset.grouping import check_group, grouped
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
-from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, check_group, left_out
+from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, list_files, read_mask

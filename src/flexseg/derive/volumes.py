@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.grouping import check_group
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.volumetric.pairing import (
@@ -30,7 +31,6 @@ from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
     Row,
-    check_group,
     left_out,
     refuse_equal_names,
 )

@@ -21,6 +21,18 @@ _CONSTANT, _EDGE, _REFLECT, _PIXEL = (
 )
 _CUBIC = -0.75  # the coefficient of OpenCV's cubic kernel
 
+Adjust = Callable[[Tensor, Arrays, Slots], Tensor]
+# The photometric transforms: (images, arrays of the batch, slots) -> images.
+ADJUST: dict[str, Adjust] = {}
+
+
+def _adjusts(name: str) -> Callable[[Adjust], Adjust]:
+    def add(function: Adjust) -> Adjust:
+        ADJUST[name] = function
+        return function
+
+    return add
+
 
 def augment(x: Arrays, y: Tensor, slots: Slots) -> tuple[Tensor, Tensor]:
     """Images and labels of a batch of `DeviceAugmenter`, augmented.
@@ -143,6 +155,7 @@ def _per_sample(values: Tensor) -> Tensor:
     return ops.reshape(values, (-1, 1, 1, 1))
 
 
+@_adjusts("noise")
 def _noise(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     shape = ops.shape(image)
     position = ops.arange(shape[1] * shape[2] * shape[3], dtype="int32")
@@ -172,6 +185,7 @@ def _uniform(value: Tensor) -> Tensor:
     return (ops.cast(_shift(value, 8), "float32") + 0.5) * 2.0**-24
 
 
+@_adjusts("blur")
 def _blur(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     sigma = ops.maximum(x["blur_sigma"], 1e-6)
     steps = np.arange(-slots.blur_reach, slots.blur_reach + 1)
@@ -190,6 +204,7 @@ def _blur(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     return image
 
 
+@_adjusts("low_resolution")
 def _low_resolution(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     count, height, width, channels = ops.shape(image)
     for axis in "yx":
@@ -211,6 +226,7 @@ def _low_resolution(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     return image
 
 
+@_adjusts("sharpening")
 def _sharpening(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     total = image
     for axis in (1, 2):
@@ -222,11 +238,13 @@ def _sharpening(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     return image + k * (9.0 * image - total)
 
 
+@_adjusts("contrast")
 def _contrast(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     mean = ops.mean(image, axis=(1, 2, 3), keepdims=True)
     return (image - mean) * _per_sample(x["contrast_factor"]) + mean
 
 
+@_adjusts("gamma")
 def _gamma(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     exponent, inverted = _per_sample(x["gamma_exponent"]), _per_sample(x["gamma_inverted"])
     value = ops.clip(image / 255.0, 0.0, 1.0)
@@ -237,17 +255,7 @@ def _gamma(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     return ops.where(exponent == 1.0, image, changed)
 
 
+@_adjusts("brightness")
 def _brightness(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     factor, offset = _per_sample(x["brightness_factor"]), _per_sample(x["brightness_offset"])
     return ops.abs(ops.maximum(image, 0.0) * factor + offset)
-
-
-ADJUST: dict[str, Callable[[Tensor, Arrays, Slots], Tensor]] = {
-    "noise": _noise,
-    "blur": _blur,
-    "low_resolution": _low_resolution,
-    "sharpening": _sharpening,
-    "contrast": _contrast,
-    "gamma": _gamma,
-    "brightness": _brightness,
-}

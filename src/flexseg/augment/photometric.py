@@ -129,7 +129,7 @@ def contrast(image: Pixels, *, factor: float) -> Pixels:
     return (image - mean) * np.float32(factor) + mean
 
 
-@_register("gamma", pointwise=True, exponent=1.0, inverted=0.0)
+@_register("gamma", pointwise=True, inverted=0.0, exponent=1.0)
 def gamma(image: Pixels, *, exponent: float, inverted: float = 0.0) -> Pixels:
     """255 (v / 255)^`exponent`, or of the negative image where `inverted` is 1."""
     value = np.clip(image / np.float32(255), 0, 1)

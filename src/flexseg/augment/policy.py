@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.augment.fields import Border, Interpolation, Size, warp
 from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
-from flexseg.augment.photometric import Adjustment, adjust
+from flexseg.augment.photometric import PHOTOMETRIC, Adjustment, adjust
 from flexseg.batches.batch_plan import Pair
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig, VariantSections
 from flexseg.config.schema import ImageConfig
@@ -322,28 +322,25 @@ class RecipePolicy:
         return Move("crop", {"share": share, "x": x, "y": y})
 
     def _adjustments(self, rng: np.random.Generator) -> tuple[Adjustment, ...]:
-        c = self.config
-        result = []
+        """In the order of the registry; a key of [augmentation] is about each parameter."""
+        drawn = []
+        for name in PHOTOMETRIC:
+            if _happens(rng, getattr(self.config, name)):
+                keys = {key: f"{name}_{key}" for key in PHOTOMETRIC.get(name).neutral}
+                parameters = {
+                    key: self._parameter(rng, option)
+                    for key, option in keys.items()
+                    if key == "seed" or option in AugmentationConfig.model_fields
+                }
+                drawn.append(Adjustment(name, parameters))
+        return tuple(drawn)
 
-        def add(name: str, **parameters: float) -> None:
-            result.append(Adjustment(name, parameters))
-
-        if _happens(rng, c.noise):
-            add("noise", std=_within(rng, c.noise_std), seed=int(rng.integers(2**31)))
-        if _happens(rng, c.blur):
-            add("blur", sigma=_within(rng, c.blur_sigma))
-        if _happens(rng, c.low_resolution):
-            add("low_resolution", scale=_within(rng, c.low_resolution_scale))
-        if _happens(rng, c.sharpening):
-            add("sharpening", k=_within(rng, c.sharpening_k))
-        if _happens(rng, c.contrast):
-            add("contrast", factor=_within(rng, c.contrast_factor))
-        if _happens(rng, c.gamma):
-            inverted = float(_happens(rng, c.gamma_inverted))
-            add("gamma", exponent=_within(rng, c.gamma_exponent), inverted=inverted)
-        if _happens(rng, c.brightness):
-            add("brightness", factor=_within(rng, c.brightness_factor))
-        return tuple(result)
+    def _parameter(self, rng: np.random.Generator, option: str) -> float:
+        """A seed, a number from a range, or 1 with a probability."""
+        if option.endswith("_seed"):
+            return int(rng.integers(2**31))
+        chosen = getattr(self.config, option)
+        return _within(rng, chosen) if isinstance(chosen, tuple) else _happens(rng, chosen)
 
 
 def _happens(rng: np.random.Generator, probability: float) -> bool:

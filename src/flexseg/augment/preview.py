@@ -45,6 +45,16 @@ _COLORLESS = 60  # a smaller spread of red, green and blue is no hue
 _BRIGHT = 90  # luminance of outlines at least; pure blue has 29
 _DARK = (40, 40, 40)
 
+
+def _range_of(name: str) -> tuple[str, float] | None:
+    """The key with the range of a photometric transform, and its neutral value."""
+    for key, neutral in PHOTOMETRIC.get(name).neutral.items():
+        option = AugmentationConfig.model_fields.get(f"{name}_{key}")
+        if option is not None and isinstance(option.default, tuple):
+            return f"{name}_{key}", neutral
+    return None
+
+
 # Transform of [augmentation] -> its range, and the value with which it changes nothing.
 RANGES: dict[str, tuple[str, float] | None] = {
     "crop": ("crop_share", 1),
@@ -56,13 +66,7 @@ RANGES: dict[str, tuple[str, float] | None] = {
     "barrel": ("barrel_amount", 0),
     "pincushion": ("pincushion_amount", 0),
     "elastic": ("elastic_shift", 0),
-    "noise": ("noise_std", 0),
-    "blur": ("blur_sigma", 0),
-    "low_resolution": ("low_resolution_scale", 1),
-    "sharpening": ("sharpening_k", 0),
-    "contrast": ("contrast_factor", 1),
-    "gamma": ("gamma_exponent", 1),
-    "brightness": ("brightness_factor", 1),
+    **{name: _range_of(name) for name in PHOTOMETRIC},
 }
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import RecipePolicy, refuse_unscaled
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
@@ -39,9 +40,6 @@ _PLAIN = {"UNet": "normalization", "TransUNet": "batch_norm", "U2Net": "", "Shar
 # Of which the original programs read [model] input_normalize.
 _SCALABLE = ("UNet",)
 _TRANSFORMERS = ("SwinUNet", "TransUNet", "SegFormer")
-_OF_VALUES = (
-    "noise", "blur", "low_resolution", "sharpening", "contrast", "gamma", "brightness",
-)  # fmt: skip
 
 
 def repair_scale(draft: Draft) -> None:
@@ -199,7 +197,7 @@ def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
         refuse_unscaled(RecipePolicy(e.augmentation), e.image, size, cases)
     except DataError:
         why = "the range of the images' values is unknown; set [image] window to vary them"
-        for key in _OF_VALUES:
+        for key in PHOTOMETRIC:
             draft.set("augmentation", key, 0.0, why)
 
 

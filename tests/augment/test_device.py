@@ -121,18 +121,22 @@ def test_recipes_are_the_same_on_both_engines(border: str, interpolation: str, r
     assert_same(draws, slots_of(policy, SIZE), within=8)
 
 
+# What each transform of values is compared with.
+VALUES: dict[str, dict[str, float]] = {
+    "noise": {"std": 0.2, "seed": 123456789},
+    "blur": {"sigma": 0.9},
+    "low_resolution": {"scale": 0.6},
+    "sharpening": {"k": 0.5},
+    "contrast": {"factor": 1.3},
+    "gamma": {"exponent": 0.7, "inverted": 1.0},
+    "brightness": {"factor": 1.2, "offset": 10.0},
+}
+
+
 @pytest.mark.parametrize("name", list(PHOTOMETRIC))
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_values_are_the_same_on_both_engines(name: str, dtype: type) -> None:
-    parameters = {
-        "noise": {"std": 0.2, "seed": 123456789},
-        "blur": {"sigma": 0.9},
-        "low_resolution": {"scale": 0.6},
-        "sharpening": {"k": 0.5},
-        "contrast": {"factor": 1.3},
-        "gamma": {"exponent": 0.7, "inverted": 1.0},
-        "brightness": {"factor": 1.2, "offset": 10.0},
-    }[name]
+    parameters = VALUES[name]
     draws = [Draw(), Draw(adjustments=(Adjustment(name, parameters),))]
     expected, images, labels = both(draws, Slots(adjustments=(name,), blur_reach=3), dtype)
     for (image, classes), found, found_classes in zip(expected, images, labels, strict=True):

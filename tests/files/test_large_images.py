@@ -317,3 +317,18 @@ def test_pixels_without_a_colour_in_the_palette(tmp_path: Path) -> None:
     path.write_bytes(content)
     with open_regions(path, large=1) as regions, pytest.raises(DataError, match="in the palette"):
         regions.rows(slice(0, 9))
+
+
+def test_pages_that_lead_around_in_circles(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB[..., 0])
+    tifffile.imwrite(path, RGB[..., 1], append=True)
+    with tifffile.TiffFile(path) as tiff:
+        first, second = (page.offset for page in tiff.pages)
+        count = len(tiff.pages[1].tags)
+    content = bytearray(path.read_bytes())
+    end = second + 2 + 12 * count
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    with open_regions(path, large=1) as regions:
+        np.testing.assert_array_equal(regions.rows(slice(0, 9))[..., 0], RGB[:9, :, 0])

@@ -241,6 +241,7 @@ def _open_tiff(path: Path, large: int) -> tuple[tifffile.TiffFile | None, Any]:
     except Exception:  # `read_image` tries other decoders, or says what is wrong
         return None, None
     try:
+        len(tiff.pages)  # finds pages that lead around in circles, on which `series` does not end
         page = tiff.pages[0]
         one_image = len(tiff.series) > 1 or len(tiff.series[0].pages) == 1
         size = page.imagelength * page.imagewidth

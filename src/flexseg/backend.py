@@ -23,6 +23,8 @@ BackendName = Literal["tensorflow", "jax", "torch"]
 BACKENDS: tuple[BackendName, ...] = ("tensorflow", "jax", "torch")
 # An array of the engine: the engines' types have no common one.
 Tensor = Any
+# What Keras hands to callbacks: values of a step, on the device as yet, or of an epoch, by name.
+Logs = dict[str, Tensor]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 

@@ -17,6 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from flexseg import backend
+from flexseg.backend import Tensor
 
 # Pixels up to which a convolution is computed as a matrix product.
 _FEW_PIXELS = 64
@@ -28,7 +29,7 @@ _FEW_PIXELS_TRANSPOSED = 64 * 64
 class Conv2D(keras.layers.Conv2D):
     """Keras' layer: same weights, same results but for rounding."""
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def convolution_op(self, inputs: Tensor, kernel: Any) -> Tensor:
         """[B, H, W, C] and [rows, columns, C, filters] to [B, H, W, filters]."""
         plain = (self.padding, self.strides, self.dilation_rate, self.groups)
         few = _few_pixels(inputs, _FEW_PIXELS)
@@ -47,7 +48,7 @@ class Conv2D(keras.layers.Conv2D):
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras' layer: same weights, same results but for rounding."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """[B, H, W, C] to [B, rows H, columns W, filters]."""
         rows, columns = self.kernel_size
         apart = self.strides == (rows, columns) and self.dilation_rate == (1, 1)
@@ -85,7 +86,7 @@ def _taps_along(length: int, kernel: int) -> NDArray[np.float32]:
     return (target[..., None] == np.arange(length)).astype(np.float32)
 
 
-def _few_pixels(x: Any, limit: int) -> bool:
+def _few_pixels(x: Tensor, limit: int) -> bool:
     """Whether a tensor [B, H, W, C] is better multiplied than convolved on this device."""
     height, width = x.shape[1:3]
     if None in (height, width) or height * width > limit:

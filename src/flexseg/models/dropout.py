@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
+
+from flexseg.backend import Tensor
 
 _STEPS = 2**16
 
@@ -18,7 +18,7 @@ class Dropout(keras.layers.Dropout):
     meant by them, so that their mean stays.
     """
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Some values 0 and the others larger while training, else `inputs`."""
         threshold = round(self.rate * _STEPS)
         plain = keras.backend.backend() != "tensorflow" or self.noise_shape is not None

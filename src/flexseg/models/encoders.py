@@ -20,6 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
@@ -120,7 +121,7 @@ class ImageNormalization(keras.layers.Layer):
         keys |= {"shape": (), "dtype": "int32"}
         self.count = self.add_weight(name="count", initializer="zeros", **keys)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same shape."""
         std = ops.maximum(ops.sqrt(self.variance), keras.config.epsilon())
         return (x - self.mean) / std * ops.convert_to_tensor(self.factor, "float32")
@@ -146,7 +147,7 @@ class Encoder:
     """
 
     outputs: dict[str, Any]
-    features: list[Any]
+    features: list[Tensor]
     layers: list[keras.layers.Layer]
 
     def freeze(self, *, trained: str | None = None, batch_norm: bool = True) -> None:
@@ -204,7 +205,7 @@ def _leaves_scaling_to_encoder(config: EncoderOptions) -> bool:
     return config.input_normalize in (False, "auto", "encoder")
 
 
-def encoder_input(config: EncoderOptions, multiple: int = MULTIPLE) -> tuple[Any, Any]:
+def encoder_input(config: EncoderOptions, multiple: int = MULTIPLE) -> tuple[Tensor, Tensor]:
     """A network's input [B, H, W, C] (0..255), and the padded tensor that its encoder takes.
 
     Like `layers.network_input`, but pixels stay as they are where the encoder scales them.
@@ -214,12 +215,12 @@ def encoder_input(config: EncoderOptions, multiple: int = MULTIPLE) -> tuple[Any
     return inputs, pad_to_multiple(scale_input(inputs, mode), multiple)
 
 
-def unit_range(image: Any, config: EncoderOptions) -> Any:
+def unit_range(image: Tensor, config: EncoderOptions) -> Tensor:
     """The image [B, H, W, C] beside an encoder that scales it itself: 0..1, or 0..255 if asked."""
     return scale_input(image, config.input_normalize is not False)
 
 
-def build_encoder(x: Any, config: EncoderOptions, name: str) -> Encoder:
+def build_encoder(x: Tensor, config: EncoderOptions, name: str) -> Encoder:
     """Build an encoder's layers onto a tensor, with random weights.
 
     Parameters
@@ -249,7 +250,7 @@ def build_encoder(x: Any, config: EncoderOptions, name: str) -> Encoder:
             layers.append(fresh)
         return fresh
 
-    def call(operation: Any, first: Any, *others: Any, **keys: Any) -> Any:
+    def call(operation: Any, first: Tensor, *others: Any, **keys: Any) -> Tensor:
         # Cloning wants the whole network's input; the encoder's first layer takes `x` instead.
         output = operation(x if first is source else first, *others, **keys)
         outputs[operation.name] = output
@@ -315,7 +316,7 @@ def _renewed(operation: Any, factor: float | list[float]) -> Any:
     return type(operation).from_config(settings)
 
 
-def _scale(x: Any, family: Family) -> Any:
+def _scale(x: Tensor, family: Family) -> Tensor:
     """[B, H, W, C] from 0..255 to what the encoder was trained with."""
     mean, std = family.mean, family.std
     if x.shape[-1] != 3:

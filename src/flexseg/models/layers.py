@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.convolution import Conv2D
@@ -19,7 +20,7 @@ BATCH_NORM_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable("flexseg")
-def leaky_relu_001(x: Any) -> Any:
+def leaky_relu_001(x: Tensor) -> Tensor:
     """x where it is positive, else 0.01 x; Maas 2013.
 
     Keras' own `leaky_relu` has the slope 0.2, and files take any function of that name for it.
@@ -43,7 +44,7 @@ class Standardize(keras.layers.Layer):
         super().__init__(**({"dtype": "float32"} | kwargs))
         self.per_channel = per_channel
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same shape."""
         axes = (1, 2) if self.per_channel else (1, 2, 3)
         x = ops.cast(x, "float32")
@@ -75,7 +76,7 @@ def activation(name: str, where: str = "[model]") -> Any:
         ) from None
 
 
-def network_input(config: ModelConfig, multiple: int = 1) -> tuple[Any, Any]:
+def network_input(config: ModelConfig, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """A network's input [B, H, W, C] (0..255), and the tensor that its first block sees.
 
     The latter is scaled as `input_normalize` says, and padded with zeros on all sides to
@@ -85,7 +86,7 @@ def network_input(config: ModelConfig, multiple: int = 1) -> tuple[Any, Any]:
     return inputs, pad_to_multiple(scale_input(inputs, config.input_normalize), multiple)
 
 
-def scale_input(x: Any, mode: bool | str) -> Any:
+def scale_input(x: Tensor, mode: bool | str) -> Tensor:
     """Pixels 0..255 as they are (False), as 0..1 (True), else standardised per image.
 
     "standardize_channels" does it per channel too.
@@ -101,7 +102,7 @@ def _margins(missing: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def pad_to_multiple(x: Any, multiple: int) -> Any:
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """[B, H, W, C] with zeros around, so that H and W are multiples of `multiple`."""
     margins = (_margins(-x.shape[1] % multiple), _margins(-x.shape[2] % multiple))
     if not any(sum(pair) for pair in margins):
@@ -109,7 +110,7 @@ def pad_to_multiple(x: Any, multiple: int) -> Any:
     return keras.layers.ZeroPadding2D(margins, name="pad")(x)
 
 
-def crop_to(x: Any, height: int, width: int) -> Any:
+def crop_to(x: Tensor, height: int, width: int) -> Tensor:
     """[B, H, W, C] without the margins that `pad_to_multiple` has added."""
     margins = (_margins(x.shape[1] - height), _margins(x.shape[2] - width))
     if not any(sum(pair) for pair in margins):
@@ -118,14 +119,14 @@ def crop_to(x: Any, height: int, width: int) -> Any:
 
 
 def segmentation_head(
-    x: Any,
+    x: Tensor,
     config: ModelConfig,
     *,
     kernel: int = 1,
     use_bias: bool = True,
     factor: int | tuple[int, int] = 1,
     name: str = "",
-) -> Any:
+) -> Tensor:
     """Class probabilities [B, H, W, C] in float32, at the size and of the classes of the config.
 
     Parameters
@@ -143,14 +144,14 @@ def segmentation_head(
     return class_probabilities(x, config, name=f"{prefix}probabilities")
 
 
-def class_probabilities(scores: Any, config: ModelConfig, name: str = "probabilities") -> Any:
+def class_probabilities(scores: Tensor, config: ModelConfig, name: str = "probabilities") -> Tensor:
     """Class scores [B, H, W, C] to probabilities in float32, at the size of the config."""
     final = config.multiclass_activation if config.num_classes > 1 else config.final_activation
     x = crop_to(scores, config.image_height, config.image_width)
     return keras.layers.Activation(activation(final), dtype="float32", name=name)(x)
 
 
-def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch") -> Any:
+def normalize(x: Tensor, kind: Literal["batch", "instance"] | None = "batch") -> Tensor:
     """Batch normalisation, instance normalisation (Ulyanov 2016) or none; [B, H, W, C]."""
     if kind == "batch":
         return BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
@@ -160,7 +161,7 @@ def normalize(x: Any, kind: Literal["batch", "instance"] | None = "batch") -> An
 
 
 def conv_block(
-    x: Any,
+    x: Tensor,
     filters: int,
     kernel: int | tuple[int, int] = 3,
     *,
@@ -168,7 +169,7 @@ def conv_block(
     act: str | Callable[[Any], Any] | None = "relu",
     dropout: float = 0.0,
     **keys: Any,
-) -> Any:
+) -> Tensor:
     """Convolution, [dropout], [normalisation], [activation]: the order that most networks use.
 
     Parameters
@@ -185,7 +186,9 @@ def conv_block(
     return x
 
 
-def upsample(x: Any, factor: int | tuple[int, int] = 2, interpolation: str = "bilinear") -> Any:
+def upsample(
+    x: Tensor, factor: int | tuple[int, int] = 2, interpolation: str = "bilinear"
+) -> Tensor:
     """[B, H, W, C] to [B, factor H, factor W, C]."""
     return keras.layers.UpSampling2D(factor, interpolation=interpolation)(x)
 
@@ -214,7 +217,7 @@ class PatchEmbedding(keras.layers.Layer):
         )
         self.positions.build()
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C], one patch per pixel, to [B, H, W, dim]."""
         places = ops.reshape(self.positions.embeddings, (*x.shape[1:3], self.dim))
         x = self.project(x)

@@ -12,12 +12,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from flexseg.backend import Tensor
+
 
 @keras.saving.register_keras_serializable("flexseg")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer (Ioffe 2015): same weights, same results but for rounding."""
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         """[B, H, W, C] to the same shape; training changes the moving statistics."""
         plain = self.axis in (-1, 3) and self.scale and self.center and not self.renorm
         if not plain or mask is not None or not _has_fused_operation(inputs):
@@ -36,12 +38,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-def _has_fused_operation(x: Any) -> bool:
+def _has_fused_operation(x: Tensor) -> bool:
     return keras.backend.backend() == "tensorflow" and len(x.shape) == 4
 
 
 def _fused(
-    x: Any, gamma: Any, beta: Any, epsilon: float, statistics: tuple[Any, Any] | None = None
+    x: Tensor, gamma: Any, beta: Any, epsilon: float, statistics: tuple[Any, Any] | None = None
 ) -> tuple[Any, Any, Any]:
     """Normalised [B, H, W, C], and mean and variance [C] of the batch in float32."""
     import tensorflow as tf

@@ -18,6 +18,7 @@ from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.errors import FlexsegError
 from flexseg.outputs import write_json
 from flexseg.runs.manifest import Manifest
@@ -210,10 +211,10 @@ class _EpochLog(keras.callbacks.Callback):
         super().__init__()
         self.tracker = tracker
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.tracker.start()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.tracker.epoch(epoch, {key: float(value) for key, value in (logs or {}).items()})
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import keras
 
+from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import MODELS
@@ -26,10 +27,10 @@ class DeeplySupervised(keras.Model):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
         training: bool = True,
     ) -> Any:
         """The loss of one batch, a scalar; `y` are class ids [B, H, W]."""
@@ -40,7 +41,9 @@ class DeeplySupervised(keras.Model):
             for i, p in enumerate(outputs)
         )
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def compute_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> Tensor:
         """Metric name -> value so far."""
         return super().compute_metrics(x, y, y_pred[0], sample_weight)
 

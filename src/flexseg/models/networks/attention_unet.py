@@ -6,11 +6,10 @@ and channel, where the paper has one per pixel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import (
     conv_block,
@@ -29,12 +28,12 @@ class AttentionUNetConfig(LevelOptions):
     dropout_rate: DropoutRate = 0.0
 
 
-def _double_conv(x: Any, filters: int, dropout: float) -> Any:
+def _double_conv(x: Tensor, filters: int, dropout: float) -> Tensor:
     """[B, H, W, C] to [B, H, W, filters]; dropout is in the second convolution."""
     return conv_block(conv_block(x, filters), filters, dropout=dropout)
 
 
-def _gated(skip: Any, signal: Any, dropout: float) -> Any:
+def _gated(skip: Tensor, signal: Tensor, dropout: float) -> Tensor:
     """The skip connection [B, H, W, F], weighted 0..1 by itself and the signal [B, H, W, G]."""
     filters = skip.shape[-1]
     from_signal = normalize(layers.Conv2D(filters, 1)(signal))

@@ -6,12 +6,11 @@ left out.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import class_probabilities, conv_block, network_input, upsample
@@ -27,7 +26,7 @@ class BASNetConfig(NetworkConfig):
     base_filters: int = Field(16, gt=0, description="Filters of the first stage.")
 
 
-def _basic_block(x: Any, filters: int, stride: int = 1) -> Any:
+def _basic_block(x: Tensor, filters: int, stride: int = 1) -> Tensor:
     """The two-convolution block of ResNet-34 (He 2016), [B, H / stride, W / stride, filters]."""
     shortcut = x
     if stride > 1:
@@ -37,7 +36,7 @@ def _basic_block(x: Any, filters: int, stride: int = 1) -> Any:
     return layers.Activation("relu")(layers.Add()([x, shortcut]))
 
 
-def _encode(x: Any, filters: list[int]) -> list[Any]:
+def _encode(x: Tensor, filters: list[int]) -> list[Tensor]:
     """Features of the six stages, each at half the resolution of the one before."""
     x = conv_block(x, filters[0])
     features = []
@@ -51,7 +50,7 @@ def _encode(x: Any, filters: list[int]) -> list[Any]:
     return features
 
 
-def _predict(x: Any, config: BASNetConfig) -> Any:
+def _predict(x: Tensor, config: BASNetConfig) -> Tensor:
     """The predict module: coarse class scores [B, H, W, classes]."""
     filters = [config.base_filters * min(2**stage, 8) for stage in range(len(STAGES))]
     features = _encode(x, filters)
@@ -67,7 +66,7 @@ def _predict(x: Any, config: BASNetConfig) -> Any:
     return layers.Conv2D(config.num_classes, 3, padding="same")(x)
 
 
-def _refine(scores: Any, filters: int) -> Any:
+def _refine(scores: Tensor, filters: int) -> Tensor:
     """The residual refinement module: class scores, corrected, [B, H, W, classes]."""
     x = layers.Conv2D(filters, 3, padding="same")(scores)
     features = []

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import build_encoder, encoder_input
 from flexseg.models.layers import conv_block, segmentation_head, upsample
@@ -18,12 +19,12 @@ FILTERS = 256
 RATES = (6, 12, 18)
 
 
-def _conv(x: Any, filters: int, kernel: int = 1, use_bias: bool = False, **keys: Any) -> Any:
+def _conv(x: Tensor, filters: int, kernel: int = 1, use_bias: bool = False, **keys: Any) -> Tensor:
     keys["kernel_initializer"] = "he_normal"
     return conv_block(x, filters, kernel, use_bias=use_bias, **keys)
 
 
-def _pyramid(x: Any) -> Any:
+def _pyramid(x: Tensor) -> Tensor:
     """Atrous spatial pyramid pooling; [B, H, W, C] to [B, H, W, 256]."""
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
     pooled = _conv(pooled, FILTERS, use_bias=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
     MULTIPLE,
@@ -34,7 +35,7 @@ def _backbone(config: EfficientUNetConfig) -> str:
     return f"EfficientNet{config.efficientnet}"
 
 
-def _residual(x: Any, filters: int) -> Any:
+def _residual(x: Tensor, filters: int) -> Tensor:
     """Two convolutions beside one of a single pixel; [B, H, W, C] to [B, H, W, filters]."""
     y = conv_block(conv_block(x, filters), filters)
     return layers.Add()([y, layers.Conv2D(filters, 1)(x)])

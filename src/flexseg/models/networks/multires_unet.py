@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
@@ -21,16 +20,16 @@ def multires_filters(filters: int) -> tuple[int, int, int]:
     return int(0.167 * width), int(0.333 * width), int(0.5 * width)
 
 
-def _conv(x: Any, filters: int, kernel: int, act: str | None) -> Any:
+def _conv(x: Tensor, filters: int, kernel: int, act: str | None) -> Tensor:
     return conv_block(x, filters, kernel, act=act, use_bias=False)
 
 
-def _sum(x: Any, shortcut: Any) -> Any:
+def _sum(x: Tensor, shortcut: Tensor) -> Tensor:
     """Residual sum, ReLU, batch normalisation."""
     return normalize(layers.Activation("relu")(layers.Add()([x, shortcut])))
 
 
-def _multires_block(x: Any, filters: int) -> Any:
+def _multires_block(x: Tensor, filters: int) -> Tensor:
     """[B, H, W, C] to [B, H, W, sum(multires_filters(filters))]."""
     scales = []
     y = x
@@ -41,7 +40,7 @@ def _multires_block(x: Any, filters: int) -> Any:
     return _sum(normalize(layers.Concatenate()(scales)), shortcut)
 
 
-def _res_path(x: Any, filters: int, length: int) -> Any:
+def _res_path(x: Tensor, filters: int, length: int) -> Tensor:
     """[B, H, W, C] to [B, H, W, filters] by `length` residual convolutions."""
     for _ in range(length):
         x = _sum(_conv(x, filters, 3, None), _conv(x, filters, 1, None))

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.base import Blocks, Counts, SizePair
 from flexseg.config.model import NetworkConfig
 from flexseg.errors import ConfigError
@@ -121,15 +122,15 @@ def check_resenc(config: ResEncUNetConfig) -> None:
         )
 
 
-def _conv(x: Any, features: int, kernel: tuple[int, int], norm: Norm, **keys: Any) -> Any:
+def _conv(x: Tensor, features: int, kernel: tuple[int, int], norm: Norm, **keys: Any) -> Tensor:
     """Convolution and normalisation, which makes a bias idle; leaky ReLU by default."""
     keys = {"act": leaky_relu_001, "use_bias": False} | keys
     return conv_block(x, features, kernel, norm=norm, **keys)
 
 
 def _residual_block(
-    x: Any, features: int, kernel: tuple[int, int], norm: Norm, stride: tuple[int, int]
-) -> Any:
+    x: Tensor, features: int, kernel: tuple[int, int], norm: Norm, stride: tuple[int, int]
+) -> Tensor:
     """Two convolutions beside an average-pooled, projected shortcut (ResNet-D, He 2019)."""
     shortcut = x
     if stride != (1, 1):

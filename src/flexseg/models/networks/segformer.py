@@ -12,6 +12,7 @@ import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
@@ -70,7 +71,7 @@ def _fan_out_normal() -> Any:
     return keras.initializers.VarianceScaling(2, "fan_out", "untruncated_normal")
 
 
-def _overlapping_patches(x: Any, channels: int, kernel: int, stride: int) -> Any:
+def _overlapping_patches(x: Tensor, channels: int, kernel: int, stride: int) -> Tensor:
     """[B, H, W, C] to [B, H / stride, W / stride, channels]; neighbouring patches overlap."""
     # Equal margins, as published; "same" padding would shift the patches.
     x = layers.ZeroPadding2D(kernel // 2)(x)
@@ -78,7 +79,7 @@ def _overlapping_patches(x: Any, channels: int, kernel: int, stride: int) -> Any
     return layers.LayerNormalization(epsilon=1e-5)(x)
 
 
-def _attention(x: Any, heads: int, reduction: int) -> Any:
+def _attention(x: Tensor, heads: int, reduction: int) -> Tensor:
     """Self-attention whose keys and values come from a grid smaller by `reduction`."""
     _, height, width, channels = x.shape
     queries = layers.Reshape((height * width, channels))(x)
@@ -93,7 +94,7 @@ def _attention(x: Any, heads: int, reduction: int) -> Any:
     return layers.Reshape((height, width, channels))(x)
 
 
-def _mix_mlp(x: Any) -> Any:
+def _mix_mlp(x: Tensor) -> Tensor:
     """MLP with a 3x3 depthwise convolution, whose zero margins tell tokens where they are."""
     channels = x.shape[-1]
     x = _dense(EXPANSION * channels)(x)
@@ -101,14 +102,14 @@ def _mix_mlp(x: Any) -> Any:
     return _dense(channels)(layers.Activation("gelu")(x))
 
 
-def _add(x: Any, branch: Any, drop: float) -> Any:
+def _add(x: Tensor, branch: Tensor, drop: float) -> Tensor:
     """x + branch; in training, the branch of an image is dropped at that rate (Huang 2016)."""
     if drop > 0:
         branch = layers.Dropout(drop, noise_shape=(None, 1, 1, 1))(branch)
     return layers.Add()([x, branch])
 
 
-def _encoder(x: Any, size: Size) -> list[Any]:
+def _encoder(x: Tensor, size: Size) -> list[Tensor]:
     """Features at 1/4, 1/8, 1/16 and 1/32, shallow first."""
     features = []
     block, last = 0, sum(size.blocks) - 1

@@ -5,13 +5,12 @@ In their decoder only the last level has convolutions; the paper has two at each
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.base import Counts, SizePair
 from flexseg.config.model import NetworkConfig
 from flexseg.models.architecture import register_model
@@ -31,14 +30,14 @@ class SharpUNetConfig(NetworkConfig):
     dilation: SizePair = Field((1, 1), description="Dilation, the same at each level.")
 
 
-def _double_conv(x: Any, filters: int, config: SharpUNetConfig) -> Any:
+def _double_conv(x: Tensor, filters: int, config: SharpUNetConfig) -> Tensor:
     """[B, H, W, C] to [B, H, W, filters]."""
     for _ in range(2):
         x = conv_block(x, filters, config.base_ksize, norm=None, dilation_rate=config.dilation)
     return x
 
 
-def _sharpened(x: Any) -> Any:
+def _sharpened(x: Tensor) -> Tensor:
     """Each channel of [B, H, W, C] through the frozen sharpening kernel."""
     return layers.DepthwiseConv2D(
         3,

@@ -19,6 +19,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.base import Counts, Positive, SizePair
 from flexseg.config.model import NetworkConfig
 from flexseg.errors import ConfigError
@@ -119,7 +120,7 @@ class _WindowAttention(layers.Layer):
         self.project = layers.Dense(channels, name="project")
         self.project.build(shape)
 
-    def call(self, x: Any, relative_positions: Any, mask: Any = None) -> Any:
+    def call(self, x: Tensor, relative_positions: Tensor, mask: Tensor = None) -> Tensor:
         """[B, windows, window^2, C] to the same shape; the scores are in float32."""
         windows, tokens, channels = x.shape[1:]
         parts = (-1, windows, tokens, 3, self.heads, channels // self.heads)
@@ -169,7 +170,7 @@ class SwinTransformerBlock(layers.Layer):
         self.tables = _Tables(self.window, self.shift, name="tables")
         self.tables.build(input_shape)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same shape."""
         _, height, width, channels = x.shape
         rows, columns = height // self.window, width // self.window
@@ -201,7 +202,7 @@ class SwinTransformerBlock(layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _space_to_depth(x: Any, size: int, order: tuple[int, ...]) -> Any:
+def _space_to_depth(x: Tensor, size: int, order: tuple[int, ...]) -> Tensor:
     """[B, H, W, C] to [B, H / size, W / size, size^2 C], a patch's pixels in `order`."""
     _, height, width, channels = x.shape
     rows, columns = height // size, width // size
@@ -210,7 +211,7 @@ def _space_to_depth(x: Any, size: int, order: tuple[int, ...]) -> Any:
     return layers.Reshape((rows, columns, size * size * channels))(x)
 
 
-def _depth_to_space(x: Any, size: int) -> Any:
+def _depth_to_space(x: Tensor, size: int) -> Tensor:
     """[B, H, W, size^2 C] to [B, size H, size W, C]."""
     _, height, width, channels = x.shape
     channels //= size * size
@@ -219,17 +220,17 @@ def _depth_to_space(x: Any, size: int) -> Any:
     return layers.Reshape((height * size, width * size, channels))(x)
 
 
-def _merge(x: Any) -> Any:
+def _merge(x: Tensor) -> Tensor:
     """[B, H, W, C] to [B, H / 2, W / 2, 2 C]; the originals take a patch column by column."""
     return layers.Dense(2 * x.shape[-1], use_bias=False)(_space_to_depth(x, 2, order=(4, 2)))
 
 
-def _expand(x: Any, size: int) -> Any:
+def _expand(x: Tensor, size: int) -> Tensor:
     """[B, H, W, C] to [B, size H, size W, C / size]."""
     return _depth_to_space(layers.Conv2D(size * x.shape[-1], 1, use_bias=False)(x), size)
 
 
-def _stage(x: Any, config: SwinUNetConfig, entry: int, blocks: int) -> Any:
+def _stage(x: Tensor, config: SwinUNetConfig, entry: int, blocks: int) -> Tensor:
     """Swin blocks of one level, [B, H, W, C] to the same shape.
 
     Parameters

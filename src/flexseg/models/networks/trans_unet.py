@@ -12,6 +12,7 @@ import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.base import Counts, Positive
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
@@ -115,7 +116,7 @@ def _heads(config: TransUNetConfig) -> int:
 
 
 @keras.saving.register_keras_serializable("flexseg")
-def gelu_tanh(x: Any) -> Any:
+def gelu_tanh(x: Tensor) -> Tensor:
     """GELU by its tanh approximation, as in the original systems; Hendrycks 2016."""
     return keras.activations.gelu(x, approximate=True)
 
@@ -129,7 +130,9 @@ def _norm(config: TransUNetConfig) -> Literal["batch"] | None:
     return "batch" if config.batch_norm else None
 
 
-def _conv(x: Any, config: TransUNetConfig, filters: int, kernel: int = 3, strides: int = 1) -> Any:
+def _conv(
+    x: Tensor, config: TransUNetConfig, filters: int, kernel: int = 3, strides: int = 1
+) -> Tensor:
     """Convolution, normalisation or bias, activation."""
     return conv_block(
         x,
@@ -142,20 +145,20 @@ def _conv(x: Any, config: TransUNetConfig, filters: int, kernel: int = 3, stride
     )
 
 
-def _convs(x: Any, config: TransUNetConfig, filters: int, count: int) -> Any:
+def _convs(x: Tensor, config: TransUNetConfig, filters: int, count: int) -> Tensor:
     for _ in range(count):
         x = _conv(x, config, filters)
     return x
 
 
-def _down(x: Any, config: TransUNetConfig, filters: int) -> Any:
+def _down(x: Tensor, config: TransUNetConfig, filters: int) -> Tensor:
     """[B, H, W, C] to [B, H / 2, W / 2, C or filters]."""
     if config.pool is False:
         return _conv(x, config, filters, kernel=2, strides=2)
     return layers.AveragePooling2D(2)(x) if config.pool == "ave" else layers.MaxPooling2D(2)(x)
 
 
-def _up(x: Any, config: TransUNetConfig, filters: int) -> Any:
+def _up(x: Tensor, config: TransUNetConfig, filters: int) -> Tensor:
     """[B, H, W, C] to [B, 2 H, 2 W, C or filters]."""
     if config.unpool is False:
         x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same")(x)
@@ -164,7 +167,7 @@ def _up(x: Any, config: TransUNetConfig, filters: int) -> Any:
     return upsample(x, 2, "nearest" if config.unpool == "nearest" else "bilinear")
 
 
-def _transformer_block(x: Any, config: TransUNetConfig) -> Any:
+def _transformer_block(x: Tensor, config: TransUNetConfig) -> Tensor:
     """x + attention, then x + MLP; both see x normalised; tokens [B, N, embed_dim].
 
     Each head is as wide as the tokens, and the MLP's output is activated: so do the original
@@ -180,7 +183,7 @@ def _transformer_block(x: Any, config: TransUNetConfig) -> Any:
     return layers.Add()([y, x])
 
 
-def _bottleneck(x: Any, config: TransUNetConfig) -> Any:
+def _bottleneck(x: Tensor, config: TransUNetConfig) -> Tensor:
     """Transformer over all pixels of the deepest level; [B, H, W, C] to [B, H, W, filters]."""
     filters, (height, width) = config.filter_num[-1], x.shape[1:3]
     x = layers.Conv2D(filters, 1, use_bias=False)(x)
@@ -192,15 +195,15 @@ def _bottleneck(x: Any, config: TransUNetConfig) -> Any:
     return layers.Conv2D(filters, 1, use_bias=False)(x)
 
 
-def _features(x: Any, config: TransUNetConfig) -> list[Any]:
+def _features(x: Tensor, config: TransUNetConfig) -> list[Tensor]:
     """The levels down, at 1/1, 1/2, ...; None where an encoder has no feature."""
-    encoded: dict[int, Any] = {}
+    encoded: dict[int, Tensor] = {}
     if config.backbone is not None:
         encoder = build_encoder(x, config, config.backbone)
         if config.weights is not None and config.freeze_backbone:
             encoder.freeze(batch_norm=config.freeze_batch_norm)
         encoded = {x.shape[1] // feature.shape[1]: feature for feature in encoder.features}
-    features: list[Any] = []
+    features: list[Tensor] = []
     for level, filters in enumerate(config.filter_num):
         if 2**level <= max(encoded, default=0):
             features.append(encoded.get(2**level))

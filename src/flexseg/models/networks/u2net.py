@@ -5,22 +5,21 @@ Any width and depth, no batch normalisation, one output.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
 from flexseg.models.options import LevelOptions
 
 
-def _conv(x: Any, filters: int, dilation: int = 1) -> Any:
+def _conv(x: Tensor, filters: int, dilation: int = 1) -> Tensor:
     return conv_block(x, filters, norm=None, dilation_rate=dilation)
 
 
-def _rsu(x: Any, filters: int, middle: int, depth: int) -> Any:
+def _rsu(x: Tensor, filters: int, middle: int, depth: int) -> Tensor:
     """Residual U-block: a UNet of `middle` filters with `depth` halvings, [B, H, W, filters]."""
     entry = _conv(x, filters)
     x = _conv(entry, middle)
@@ -35,7 +34,7 @@ def _rsu(x: Any, filters: int, middle: int, depth: int) -> Any:
     return layers.Add()([x, entry])
 
 
-def _rsu_4f(x: Any, filters: int, middle: int) -> Any:
+def _rsu_4f(x: Tensor, filters: int, middle: int) -> Tensor:
     """Residual U-block that dilates its kernels where `_rsu` halves, [B, H, W, filters]."""
     entry = x = _conv(x, filters)
     skips = []
@@ -47,7 +46,7 @@ def _rsu_4f(x: Any, filters: int, middle: int) -> Any:
     return layers.Add()([x, entry])
 
 
-def _side_map(x: Any, classes: int, level: int) -> Any:
+def _side_map(x: Tensor, classes: int, level: int) -> Tensor:
     """A map 0..1 of each class at full resolution from the features of one level."""
     x = layers.Conv2D(classes, 3, padding="same")(x)
     if level:

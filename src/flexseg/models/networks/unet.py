@@ -6,12 +6,11 @@ grows with the level. `TensorFlowFlexUNet` and `TensorflowUNet` are this one net
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 from pydantic import Field
 
+from flexseg.backend import Tensor
 from flexseg.config.base import SizePair
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
@@ -46,7 +45,7 @@ def dilation_schedule(first: tuple[int, int], levels: int) -> list[int]:
     return [max(1, first[0] - level) for level in range(levels)]
 
 
-def _double_conv(x: Any, config: UNetConfig, level: int, kernel: int, dilation: int) -> Any:
+def _double_conv(x: Tensor, config: UNetConfig, level: int, kernel: int, dilation: int) -> Tensor:
     """Conv, [BN], dropout, conv, [BN]; batch normalisation follows the activation."""
     filters = config.base_filters * 2**level
     rate = config.dropout_rate * level

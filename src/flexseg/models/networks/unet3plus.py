@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, segmentation_head, upsample
@@ -21,7 +20,7 @@ class UNet3PlusConfig(LevelOptions):
     dropout_rate: DropoutRate = 0.0
 
 
-def _conv(x: Any, filters: int, dropout: float) -> Any:
+def _conv(x: Tensor, filters: int, dropout: float) -> Tensor:
     """3 x 3 convolution, dropout, batch normalisation, ReLU."""
     return conv_block(
         x,
@@ -32,7 +31,7 @@ def _conv(x: Any, filters: int, dropout: float) -> Any:
     )
 
 
-def _resized(x: Any, source: int, target: int) -> Any:
+def _resized(x: Tensor, source: int, target: int) -> Tensor:
     """Features of level `source` at the resolution of level `target`."""
     if source < target:
         return layers.MaxPooling2D(2 ** (target - source))(x)

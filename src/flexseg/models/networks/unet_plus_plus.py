@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.models.architecture import register_model
 from flexseg.models.convolution import Conv2DTranspose
 from flexseg.models.layers import conv_block, network_input, segmentation_head
@@ -21,7 +22,7 @@ class UNetPlusPlusConfig(LevelOptions):
     dropout_rate: LevelDropoutRate = 0.0
 
 
-def _node(x: Any, config: UNetPlusPlusConfig, level: int) -> Any:
+def _node(x: Tensor, config: UNetPlusPlusConfig, level: int) -> Tensor:
     """Two convolutions with batch normalisation, dropout rate x level after the first."""
     filters = config.base_filters * 2**level
     x = conv_block(x, filters, act=config.activation, dropout=config.dropout_rate * level)

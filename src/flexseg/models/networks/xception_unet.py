@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import layers
 
+from flexseg.backend import Tensor
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.layers import conv_block, network_input, normalize, segmentation_head, upsample
@@ -21,14 +21,14 @@ class XceptionLikeUNetConfig(LevelOptions):
     dilation: Dilation = (1, 1)
 
 
-def _pair(x: Any, layer: Callable[[], keras.layers.Layer]) -> Any:
+def _pair(x: Tensor, layer: Callable[[], keras.layers.Layer]) -> Tensor:
     """Twice ReLU, convolution, batch normalisation."""
     for _ in range(2):
         x = normalize(layer()(layers.Activation("relu")(x)))
     return x
 
 
-def _down(x: Any, filters: int, dilation: int) -> Any:
+def _down(x: Tensor, filters: int, dilation: int) -> Tensor:
     """[B, H, W, C] to [B, H / 2, W / 2, filters]."""
     residual = layers.Conv2D(filters, 1, strides=2, padding="same")(x)
     x = _pair(
@@ -39,7 +39,7 @@ def _down(x: Any, filters: int, dilation: int) -> Any:
     return layers.Add()([x, residual])
 
 
-def _up(x: Any, filters: int) -> Any:
+def _up(x: Tensor, filters: int) -> Tensor:
     """[B, H, W, C] to [B, 2 H, 2 W, filters]."""
     residual = layers.Conv2D(filters, 1)(upsample(x, interpolation="nearest"))
     x = _pair(x, lambda: layers.Conv2DTranspose(filters, 3, padding="same"))

@@ -7,10 +7,10 @@ Polyak, Juditsky: Acceleration of stochastic approximation by averaging. SIAM 19
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
+
+from flexseg.backend import Logs
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -26,10 +26,10 @@ class AveragedWeights(keras.callbacks.Callback):
         self.inside = False
         self.after = _Leave(self)
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         self.enter()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.enter()
 
     def enter(self) -> None:
@@ -61,5 +61,5 @@ class _Leave(keras.callbacks.Callback):
         super().__init__()
         self.averaged = averaged
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.averaged.leave()

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.errors import Interrupted
 from flexseg.training import checkpoint
@@ -75,19 +76,19 @@ class Checkpointer(keras.callbacks.Callback):
         self.stop_signal = number
         logger.warning("Stopping after this step; press Ctrl-C again to stop without saving.")
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         # Keras' callbacks forget everything here, so their memory is given back last.
         for name, (callback, attributes) in self.remember.items():
             for attribute in attributes:
                 if attribute in self.progress.callbacks.get(name, {}):
                     setattr(callback, attribute, self.progress.callbacks[name][attribute])
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if not self._restored_metrics:
             checkpoint.restore(self.path, self.model, ("metrics",))
             self._restored_metrics = True
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         due = time.monotonic() - self._saved > self.interval
         done = self.dataset.start + batch + 1
         # After the last batch, the end of the epoch saves with the validation included.
@@ -98,7 +99,7 @@ class Checkpointer(keras.callbacks.Callback):
         if self.stop_signal is not None:
             self._interrupt()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._save(epoch + 1, 0)
         if self.stop_signal is not None:
             self._interrupt()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import keras
+
+from flexseg.backend import Logs
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class TimeLimit(keras.callbacks.Callback):
         """How much of the training is done, 0 to 1; at 1 the last validation begins."""
         return self.clock.elapsed() / max(self.clock.seconds - self.reserve, 1e-9)
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.clock.left() <= self.reserve:
             logger.warning(
                 "The %.0f s for the training were over, or nearly, before its first step: reading "
@@ -78,13 +79,13 @@ class TimeLimit(keras.callbacks.Callback):
                 self.clock.seconds,
             )
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._last = time.monotonic()
         if self._ended is not None:
             self.reserve = _RESERVE * (self._last - self._ended)
             self._measured = True
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         now = time.monotonic()
         took, self._last = now - self._last, now
         # The first step compiles, and tells nothing about the others.
@@ -95,7 +96,7 @@ class TimeLimit(keras.callbacks.Callback):
         self._ended = now
         self._stop_if_due(self._step)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         # Another epoch would have to have a step at least, and a validation.
         self._stop_if_due(self._step)
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.config.train import TrainConfig
@@ -45,7 +45,7 @@ class EpochChangeInference(keras.callbacks.Callback):
             except DataError as error:
                 logger.warning("Left out at epoch changes: %s", error)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         palette = self.predictor.package.labels.palette
         for stem, _, p in self.predictor.probabilities(self.images):
             write_png(

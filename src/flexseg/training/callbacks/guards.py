@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.errors import TrainingError
 from flexseg.training.callbacks.step_values import SECONDS, number
@@ -35,10 +36,10 @@ class NanGuard(keras.callbacks.Callback):
         self._unread: list[tuple[int, Any]] = []
         self._looked = time.monotonic()
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._unread.clear()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._unread.append((batch, (logs or {}).get("loss", 0.0)))
         last = batch + 1 >= self.dataset.num_batches
         if last or time.monotonic() - self._looked > SECONDS:
@@ -60,7 +61,7 @@ class NanGuard(keras.callbacks.Callback):
             "input_normalize or precision = 'float32' usually help.",
         )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.look()  # the clock may end an epoch at any batch
         loss = float((logs or {}).get("val_loss", 0.0))
         if not math.isfinite(loss):
@@ -79,7 +80,7 @@ class StopFile(keras.callbacks.Callback):
         self.files = sorted({folder / STOP_FILE for folder in folders})
         self.started = time.time()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         for file in self.files:
             if file.exists() and file.stat().st_mtime >= self.started - 1:
                 logger.info("%s exists: training ends after epoch %d.", file, epoch + 1)

@@ -6,12 +6,12 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flexseg.backend import Logs
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.training.callbacks.step_values import SECONDS, number
 
@@ -68,7 +68,7 @@ class ProgressLine(keras.callbacks.Callback):
         self.times = times
         self._bar: Progress | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._begin = self._last = time.perf_counter()
         self._waited = 0.0
         self._batches = 0
@@ -90,7 +90,7 @@ class ProgressLine(keras.callbacks.Callback):
             )  # fmt: skip
             self._bar.start()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         # Engines ask ahead, so a request may end before the step that uses it begins.
         delivered, took = self.dataset.delivered.pop(batch, (self._last, 0.0))
         self._waited += min(took, max(0.0, delivered - self._last))
@@ -106,7 +106,7 @@ class ProgressLine(keras.callbacks.Callback):
                 data=f"{share:.0%}",
             )
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._stop_bar()
         now = time.perf_counter()
         trained = self._last - self._begin
@@ -129,7 +129,7 @@ class ProgressLine(keras.callbacks.Callback):
             f"validation {times['validation']:.1f}"
         )
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._stop_bar()
 
     def _stop_bar(self) -> None:

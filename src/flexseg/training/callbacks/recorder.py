@@ -6,10 +6,10 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.errors import ResourceError
 from flexseg.outputs import write_csv, write_json, write_text
@@ -28,7 +28,7 @@ class BestModel(keras.callbacks.Callback):
         self.best = math.inf
         self.best_epoch = -1
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         current = values.get("val_loss", values.get("loss", math.inf))
         if current < self.best:
@@ -59,7 +59,7 @@ class Recorder(keras.callbacks.Callback):
         self.history_file = history_file
         self.metrics = metrics
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         values.pop("learning_rate", None)
         values["lr"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -109,7 +109,7 @@ class SampleLog(keras.callbacks.Callback):
         self.dataset = dataset
         self.file = folder / "generate_images.txt"
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         batches = range(len(self.dataset.plan))
         cases = [case for batch in batches for case in self.dataset.cases_of(batch)]
         lines = [f"{n}_{case.image.name}_{case.mask.name}\n" for n, case in enumerate(cases)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import keras
+
+from flexseg.backend import Logs
 
 ScheduleName = Literal["constant", "polynomial", "cosine"]
 # Where a warm-up begins, as a share of the highest rate.
@@ -66,10 +68,10 @@ class LearningRate(keras.callbacks.Callback):
         self.until = until
         self._current = math.nan
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._current = math.nan
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         share = self.done(batch)
         rate = self.highest * self.shape(share)
         if share >= self.until:

@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from flexseg.backend import Logs
 from flexseg.inference.ensemble import FILE_NAME, write_ensemble
 from flexseg.training.callbacks.averaging import AveragedWeights
 
@@ -66,11 +67,11 @@ class Snapshots(keras.callbacks.Callback):
         if self.average is not None:
             self.average.set_model(model)
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self.taken is None:  # an interrupted training goes on within one of its cycles
             self.taken = self._passed(self.done(batch))
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._share = self.done(batch + 1)
         reached = self._passed(self._share)
         if self.taken is not None and reached > self.taken:

@@ -7,10 +7,9 @@ device then waits for the host: nothing here reads one more often than every `SE
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
+from flexseg.backend import Logs, Tensor
 from flexseg.batches.batch_dataset import BatchDataset
 
 # Between two looks at the values of steps.
@@ -23,16 +22,16 @@ class StepCallbacks(keras.callbacks.CallbackList):
     Keras' own list turns every value into a number at every step.
     """
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
-    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         for callback in self.callbacks:
             callback.on_test_batch_end(batch, logs)
 
 
-def number(value: Any) -> float:
+def number(value: Tensor) -> float:
     """A value of a step as a number; waits until it is computed."""
     return float(keras.ops.convert_to_numpy(value))
 
@@ -45,6 +44,6 @@ class EpochSetter(keras.callbacks.Callback):
         self.dataset = dataset
         self.first = (first_epoch, first_batch)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         start = self.first[1] if epoch == self.first[0] else 0
         self.dataset.set_epoch(epoch, start)

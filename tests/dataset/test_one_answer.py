@@ -296,6 +296,36 @@ def test_one_answer(name: str, command: str, tmp_path: Path) -> None:
     compare(told, right, parts, row)
 
 
+# What a user who writes the config by hand says of a folder.
+BY_HAND = {
+    "images and masks": 'images_dir = "data/images"\nmasks_dir = "data/masks"',
+    "one folder": 'images_dir = "data"\nmasks_dir = "data"\nmask_name = "{id}_mask"',
+    "patients": 'images_dir = "data/images"\nmasks_dir = "data/masks"',
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_one_answer_to_a_config_without_group(name: str, tmp_path: Path) -> None:
+    """The groups are those of the folder itself, whether folds or parts are made."""
+    right = FOLDERS[name].write(tmp_path / "data")
+    config = tmp_path / "config.toml"
+    config.write_text(f"[dataset]\n{BY_HAND[name]}\n", encoding="utf-8")
+    experiment = load(config).experiment
+    cases = divide(experiment.data, LabelMap.from_config(experiment.class_sections), 2).cases
+    divided = {case.id for case in cases}
+    whole = {group & divided for group in right.groups} - {frozenset()}
+    assert grouped((case.id, case.group) for case in cases) == whole
+    assert flexseg("split", config, "-o", tmp_path / "a.json") == 0
+    assert flexseg("split", config, "--folds", "3", "-o", tmp_path / "b.json") == 0
+    files = list(tmp_path.glob("*.json"))
+    assert len(files) == 4
+    for file in files:
+        parts = [set(ids) for ids in json.loads(file.read_text(encoding="utf-8")).values()]
+        assert set().union(*parts) == right.cases
+        for group in right.groups:
+            assert sum(bool(group & part) for part in parts) == 1
+
+
 def compare(told: Told, right: Answer, parts: Parts, row: FolderOfData) -> None:
     if told.cases is not None:
         assert told.cases == right.cases

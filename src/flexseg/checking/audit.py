@@ -27,6 +27,7 @@ from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.grouping import unmatched_findings
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
@@ -136,9 +137,7 @@ def audit_folds(
     report.findings += fold_class_findings(trained, labels)
     report.findings += mirror_findings(loaded, labels, division.cases)
     report.findings += _file_findings(report, facts, labels)
-    report.findings += fold_leak_findings(
-        held_out, named=loaded.experiment.dataset.group is not None
-    )
+    report.findings += fold_leak_findings(held_out, named=_names_groups(report, division.cases))
     _worst_first(report.findings)
     return report
 
@@ -235,10 +234,18 @@ def _check_data(
     valid, test = experiment.valid.images_dir, experiment.test.images_dir
     report.findings += leak_findings(
         facts,
-        named=experiment.dataset.group is not None,
+        named=_names_groups(report, cases),
         one_folder=valid is not None and valid == test,
     )
     report.findings += infer_findings(experiment)
+
+
+def _names_groups(report: CheckReport, cases: Sequence[Case]) -> bool:
+    """Whether the config's group finds anything, which the report tells if it does not."""
+    group = report.loaded.experiment.dataset.group
+    unmatched = unmatched_findings(group, [case.id for case in cases])
+    report.findings += unmatched
+    return group is not None and not unmatched
 
 
 def _examined(

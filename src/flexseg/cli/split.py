@@ -94,7 +94,7 @@ def split(
 
     _refuse_contradictions(ratios, folds, test, group, manifest, copy)
     shares = _shares(ratios or DEFAULT_RATIOS)
-    found = _read(source, overrides, group)
+    found = _read(source, overrides, group, by_names=manifest is None)
     for text in found.warnings:
         logger.warning(text)
     if manifest is not None:
@@ -189,9 +189,11 @@ def _to_divide_anew(found: _Divisible) -> _Divisible:
     return replace(found, planned=None)
 
 
-def _read(source: Path, overrides: list[str] | None, group: str | None) -> _Divisible:
+def _read(
+    source: Path, overrides: list[str] | None, group: str | None, *, by_names: bool
+) -> _Divisible:
     if not source.is_dir():
-        return _of_config(source, overrides, group)
+        return _of_config(source, overrides, group, by_names=by_names)
     from flexseg.config.findings import Severity
     from flexseg.dataset.reading import Dataset
 
@@ -205,24 +207,40 @@ def _read(source: Path, overrides: list[str] | None, group: str | None) -> _Divi
     return _Divisible(data.table, told, division, data.divided_by_folders)
 
 
-def _of_config(source: Path, overrides: list[str] | None, group: str | None) -> _Divisible:
-    """The cases of a config's one folder, with its classes."""
+def _of_config(
+    source: Path, overrides: list[str] | None, group: str | None, *, by_names: bool
+) -> _Divisible:
+    """The cases of a config's one folder, with its classes.
+
+    Parameters
+    ----------
+    by_names : without a pattern, what the names tell makes the groups.
+    """
+    from flexseg.config.findings import examples
     from flexseg.dataset.dividing import CaseTable
+    from flexseg.dataset.grouping import grouped_by_names, names_found
     from flexseg.dataset.labels import LabelMap
     from flexseg.dataset.looks import look_at, read_cases
     from flexseg.dataset.splits import pair_one_folder
 
     experiment = load_config(source, overrides, strict=False, network=False).experiment
     pairing = pair_one_folder(experiment.data, group)
+    if group is not None:
+        names_found(group, [case.id for case in pairing.cases])
+    cases, told = pairing.cases, []
+    if by_names:
+        cases, notes = grouped_by_names(cases, group or experiment.dataset.group)
+        told = [f"{note.what} {note.fix}" for note in notes]
     labels = LabelMap.from_config(experiment.class_sections)
     with progress("Reading masks") as on_case:
-        looks = read_cases(pairing.cases, on_case, lambda case: look_at(case, labels))
+        looks = read_cases(cases, on_case, lambda case: look_at(case, labels))
     for look in looks:
         for problem in look.problems:
             raise problem
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
-    told = [f"{len(unpaired)} file(s) without partner are left out: {', '.join(unpaired[:4])}"]
-    return _Divisible(CaseTable.of_looks(looks, labels), tuple(told if unpaired else ()))
+    if unpaired:
+        told.append(f"{len(unpaired)} file(s) without partner are left out: {examples(unpaired)}")
+    return _Divisible(CaseTable.of_looks(looks, labels), tuple(told))
 
 
 def _shares(text: str) -> dict[SplitName, float]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flexseg.config.findings import examples
-from flexseg.dataset.cases import Pairing, group_of
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.description import Description
 from flexseg.dataset.names import base_name
 from flexseg.errors import ConfigError, DataError
@@ -56,6 +56,44 @@ def grouped(
         for name, pairing in pairings.items()
     }
     return cases, group, reason
+
+
+def grouped_by_names(
+    cases: Sequence[Case], pattern: str | None
+) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
+    """The cases in the groups that their names tell of, where the config names no `pattern`."""
+    if pattern is not None:
+        return tuple(cases), ()
+    found, reason = guess_group([case.id for case in cases])
+    if found is None:
+        return tuple(cases), ()
+    finding = Finding(
+        Severity.NOTE,
+        "data",
+        "groups-found",
+        "[dataset] group",
+        f"The config names no group, but {reason}. Each of them stays in one part as a whole.",
+        f"Set group = '{found}', so that other commands keep them together too; or '^(.*)$', if "
+        "each image stands for itself.",
+    )
+    return tuple(replace(case, group=group_of(case.id, found)) for case in cases), (finding,)
+
+
+def unmatched_findings(pattern: str | None, names: Sequence[str]) -> list[Finding]:
+    """A warning where `[dataset] group` finds nothing in any of the names of cases."""
+    if pattern is None or not names or any(re.search(pattern, name) for name in names):
+        return []
+    return [
+        Finding(
+            Severity.WARNING,
+            "data",
+            "group-finds-nothing",
+            "[dataset] group",
+            f"The group '{pattern}' is found in no name of a case: {examples(list(names))}. Each "
+            "image stands for itself.",
+            "Correct it, e.g. '^(p[0-9]+)_'; in single quotes TOML takes backslashes as they are.",
+        )
+    ]
 
 
 def names_found(group: str, names: Sequence[str], what: str = "case") -> list[str]:

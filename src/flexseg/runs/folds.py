@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, examples
 from flexseg.config.schema import DataSections
-from flexseg.dataset.cases import Case, group_of
+from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import CaseTable, divide_cases, fold_cases
-from flexseg.dataset.grouping import guess_group
+from flexseg.dataset.grouping import grouped_by_names
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import look_at, read_cases
 from flexseg.dataset.splits import find_splits
@@ -207,29 +207,8 @@ def _find_cases(data: DataSections) -> tuple[tuple[Case, ...], tuple[Finding, ..
         )
     # Which part of the training cases would validate in a single training does not matter here.
     findings = tuple(f for f in splits.findings if f.code != "validation-held-out")
-    cases, found = _grouped(cases, data.dataset.group)
+    cases, found = grouped_by_names(cases, data.dataset.group)
     return cases, (*findings, *found)
-
-
-def _grouped(
-    cases: tuple[Case, ...], pattern: str | None
-) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
-    """The cases in the groups that their names tell of, where the config names no `pattern`."""
-    if pattern is not None:
-        return cases, ()
-    found, reason = guess_group([case.id for case in cases])
-    if found is None:
-        return cases, ()
-    finding = Finding(
-        Severity.NOTE,
-        "data",
-        "groups-found",
-        "[dataset] group",
-        f"The config names no group, but {reason}. Each of them is in one fold as a whole.",
-        f"Set group = '{found}', so that other commands keep them together too; or '^(.*)$', if "
-        "each image stands for itself.",
-    )
-    return tuple(replace(case, group=group_of(case.id, found)) for case in cases), (finding,)
 
 
 def _table(cases: Sequence[Case], labels: LabelMap) -> CaseTable:

@@ -143,6 +143,25 @@ def test_a_pattern_groups_copies_and_tells_them_once(dataset: Path, check: Check
     ]
 
 
+def test_the_pattern_that_the_fix_names_finds_the_leak(dataset: Path, check: Check) -> None:
+    """Pasted into the config as it is printed, it makes the groups known."""
+    for split, patients in (("train", "112233"), ("valid", "144"), ("test", "566")):
+        for kind in ("images", "masks"):
+            files = sorted((dataset / split / kind).iterdir())
+            for number, (patient, path) in enumerate(zip(patients, files, strict=True)):
+                path.rename(path.with_name(f"patient{patient}_{split}{number}.png"))
+    told = only(check())
+    assert told.code == "unnamed-groups-across-splits" and told.items == ("patient1",)
+    start = told.fix.index("group = ")
+    line = told.fix[start : told.fix.index("'", told.fix.index("'") + 1) + 1]
+    assert "\\d" in line
+    named = only(check(f"{CLEAN}[dataset]\n{line}\n"))
+    assert named.code == "groups-across-splits" and named.items == ("patient1",)
+    doubled = line.replace("\\", "\\\\")
+    report = check(f"{CLEAN}[dataset]\n{doubled}\n")
+    assert codes(report) == {"group-finds-nothing", "unnamed-groups-across-splits"}
+
+
 def test_validation_is_test_is_said_once(dataset: Path, check: Check) -> None:
     folders = FOLDERS.format("train", "train") + FOLDERS.format("valid", "test")
     text = MODEL + folders + FOLDERS.format("test", "test")

@@ -26,7 +26,7 @@ def leak_findings(parts: Parts, *, named: bool, one_folder: bool = False) -> lis
 
     Parameters
     ----------
-    named : a pattern was given that finds the groups in the names.
+    named : a pattern was given that finds groups in the names.
     one_folder : validation and test are one folder, which is told once; training still counts.
     """
     same = {"valid", "test"} if one_folder else set()
@@ -212,7 +212,7 @@ def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
                 f"The names tell of {len(parted)} patients or volumes that have cases in more "
                 f"than one {unit}: {examples(parted)}.",
                 "If cases of one name belong together, the score is too good: set [dataset] group "
-                f"= {pattern!r}. {_GROUP[unit]}",
+                f"= '{pattern}'. {_GROUP[unit]}",
                 parted,
             )
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+import flexseg
 
 TUTORIALS = sorted((Path(__file__).resolve().parents[1] / "docs" / "tutorials").glob("*.ipynb"))
 
@@ -31,3 +35,11 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_there_is_a_first_tutorial() -> None:
     assert [path.stem for path in TUTORIALS] == ["first_steps"]
+
+
+def test_from_a_folder_to_a_prediction_in_ten_lines() -> None:
+    """The lines of the first notebook after the cell that makes the folder; all names are public."""
+    cells = json.loads(TUTORIALS[0].read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][1:]
+    assert len([line for text in code for line in text.splitlines() if line.strip()]) <= 10
+    assert set(re.findall(r"flexseg\.(\w+)", "".join(code))) <= set(flexseg.__all__)

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flexseg.api import Model, Run, train
+    from flexseg.api import Model, Run, init, train
     from flexseg.config.load import load as load_config
     from flexseg.dataset.reading import Dataset
     from flexseg.errors import (
@@ -36,6 +36,7 @@ __all__ = [
     "Run",
     "TrainingError",
     "__version__",
+    "init",
     "load_config",
     "train",
 ]
@@ -45,6 +46,7 @@ _HOMES = {
     "Model": "flexseg.api",
     "Prediction": "flexseg.inference.results.prediction",
     "Run": "flexseg.api",
+    "init": "flexseg.api",
     "load_config": "flexseg.config.load",
     "train": "flexseg.api",
 }

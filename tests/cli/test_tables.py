@@ -68,5 +68,9 @@ def test_intervals(
     assert with_interval(value, interval, 3, sign=sign).plain == expected
 
 
+def test_ends_can_be_parted_by_a_word() -> None:
+    assert with_interval(0, (0, 0), separator=" to ").plain == "0.0000\n0.0000 to 0.0000"
+
+
 def test_details_are_below() -> None:
     assert below("run_1", "2:03").plain == "run_1\n2:03"

@@ -83,7 +83,7 @@ def _print_ranking(comparison: Comparison) -> None:
         table.add(
             s.rank,
             s.name,
-            with_interval(s.mean, s.ci95),
+            with_interval(s.mean, s.ci95, separator=" to "),
             *(number(s.classes[name]) for name in shown),
             *(counted[s.name] for counted in counts.values()),
             *((_not_told_apart(s),) if tied else ()),

@@ -91,12 +91,13 @@ def with_interval(
     digits: int = 4,
     *,
     sign: bool = False,
+    separator: str = "-",
 ) -> Text:
-    """A value, and below it its interval."""
+    """A value, and below it its interval, whose ends are parted by `separator`, signed by "to"."""
     if value is None or interval is None:
         return Text(number(value, digits, sign=sign))
     ends = (number(end, digits, sign=sign) for end in interval)
-    return below(number(value, digits, sign=sign), (" to " if sign else "-").join(ends))
+    return below(number(value, digits, sign=sign), (" to " if sign else separator).join(ends))
 
 
 def below(text: str, detail: str, style: str = "") -> Text:

@@ -1,0 +1,51 @@
+"""`flexseg.init`: a config for a folder of data."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def init(
+    dataset: str | Path,
+    output: str | Path = ".",
+    *,
+    split_file: str | Path | None = None,
+    group: str | None = None,
+    size: int | None = None,
+    neighbours: int | None = None,
+) -> Path:
+    """Write a commented config for a folder of data, as `flexseg init` does; returns its path.
+
+    Parameters
+    ----------
+    dataset : folder of images and masks, or of volumes and label volumes.
+    output : folder of the new config, of its start scripts, and of the slices of volumes.
+    split_file : a split to use, as `flexseg split` writes it; without it that of the folders, or
+        a new one.
+    group : regular expression whose first group is the patient or volume in a file's name;
+        without it found in the names.
+    size : longer side of the network's input in pixels.
+    neighbours : slices on each side that the network sees as further channels; without it one for
+        volumes, none for images.
+
+    Raises
+    ------
+    DataError : the folder has no pairs of images and masks, too few, or no neighbouring slices.
+    ConfigError : a config is already there, `output` lies among the data, or `group` is no
+        regular expression.
+    ResourceError : the files cannot be written.
+    """
+    from flexseg.planning.initialize import initialize
+
+    return initialize(
+        Path(dataset),
+        Path(output),
+        split_file=None if split_file is None else Path(split_file),
+        group=group,
+        size=size,
+        neighbours=neighbours,
+        stage=logger.info,
+    )[0]

@@ -448,7 +448,19 @@ class TestLoad:
             flexseg.Model.load(file, trust="another:build")
         image = blobs(8, 8, 3)
         a = flexseg.Model.load(file, trust="api_own_network:build").predict(image)
-        b = flexseg.Model.load(tmp_path / "run").predict(image)
+        with pytest.raises(flexseg.DataError, match=r"trust='api_own_network:build'"):
+            flexseg.Model.load(tmp_path / "run")
+        with pytest.raises(flexseg.DataError, match="which nobody has named"):
+            flexseg.Model.load(tmp_path / "run", trust="another:build")
+        run = flexseg.Run.open(tmp_path / "run")
+        assert run.status == "finished"
+        with pytest.raises(flexseg.DataError, match=r"Run.open\(..., trust='api_own_network:build"):
+            _ = run.model
+        with pytest.raises(flexseg.DataError, match="which nobody has named"):
+            run.evaluate()
+        trusted = flexseg.Run.open(tmp_path / "run", trust="api_own_network:build")
+        assert trusted.model.output_shape == (None, 8, 8, 1)
+        b = flexseg.Model.load(tmp_path / "run", trust="api_own_network:build").predict(image)
         np.testing.assert_array_equal(a.labels, b.labels)
 
     @pytest.mark.parametrize(
@@ -467,7 +479,8 @@ class TestLoad:
             archive.extractall(tmp_path)
         study = tmp_path / "study"
         monkeypatch.setattr(sys, "path", [*sys.path])  # the module of an own network lies there
-        model = flexseg.Model.load(study / run)
+        trust = "own_network:build" if run == "own_run" else None
+        model = flexseg.Model.load(study / run, trust=trust)
         assert [c.name for c in model.classes] == classes
         masks = sorted((study / run / "evaluation" / "predictions").glob("*.png"))
         assert len(masks) >= 3

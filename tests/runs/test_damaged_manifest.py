@@ -14,6 +14,10 @@ DAMAGES = {
     "foreign": (b'{"name": "of another program", "version": "1.0"}', "flexseg did not write it"),
     "no object": (b"[1, 2]", "flexseg did not write it"),
     "wrong types": (b'{"status": 3, "config": {"model": "UNet"}}', "flexseg did not write it"),
+    "a number of 5,000 digits": (
+        b'{"status": "finished", "epochs": ' + b"9" * 5000 + b"}",
+        "it is no JSON that flexseg writes",
+    ),
     "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", "it is no text"),
 }
 # Command, and the folder whose manifest is damaged.
@@ -42,8 +46,6 @@ STOPPED = {
 # These say what is lacking, and go on.
 TOLD = {
     "runs": (("runs", "."), "one_run"),
-    "infer": (("infer", "one.toml"), "one_run"),
-    "tiled-infer": (("tiled-infer", "one.toml", "--input", "one/all/images"), "one_run"),
     "report of a config": (("report", "one.toml", "--no-audit"), "one_run"),
     "report of a folder": (("report", "one_run", "--no-audit"), "one_run"),
 }
@@ -51,6 +53,11 @@ TOLD = {
 INDIFFERENT = {
     "compare": ("compare", "one_run", "own_run"),
     "check": ("check", "one.toml"),
+    "infer": ("infer", "one.toml"),
+    "tiled-infer": ("tiled-infer", "one.toml", "--input", "one/all/images"),
+    "quantize": ("quantize", "one.toml"),
+    "inspect of a config": ("inspect", "one.toml"),
+    "export-weights": ("export-weights", "one_run/models/best_model.h5", "exported.h5"),
     "inspect": ("inspect", "one_run/models/best_model.h5"),
 }
 

@@ -62,7 +62,7 @@ class Model:
         path : a model package (`best_model.h5`), an ensemble (`ensemble.json`), or the folder of a
             run, a cross-validation or of `flexseg auto`.
         trust : the `package.module:builder` of a network of one's own, which a package may then
-            import; a run folder names its own. Load only run folders that you trust.
+            import, and a run folder too.
         engine : what computes the network, see `[infer] engine`; without it what the run says, else
             the fastest that is installed.
 
@@ -88,7 +88,7 @@ class Model:
         backend.select()
         with backend.same_dtype_policy():
             if path.is_dir():
-                return cls._of_run(path, engine)
+                return cls._of_run(path, trust, engine)
             return cls._of_file(path, trust, engine or "auto")
 
     @classmethod
@@ -99,15 +99,16 @@ class Model:
 
         settings = Settings(engine=engine)
         backend.prepare(settings.precision)
-        load = partial(ModelPackage.load, trust=trust)
+        load = partial(ModelPackage.load, trust=lambda code: code == trust)
         return cls(SourcePredictor(open_predictor(file, load, settings)), file)
 
     @classmethod
-    def _of_run(cls, folder: Path, engine: Engine | None) -> Model:
+    def _of_run(cls, folder: Path, trust: str | None, engine: Engine | None) -> Model:
         from flexseg.inference.loading import make_predictor
         from flexseg.inference.source_predictor import SourcePredictor
 
         loaded = config_of_run(folder)
+        refuse_foreign_code(loaded, trust, "flexseg.Model.load")
         e = loaded.experiment
         if engine is not None:
             e = e.model_copy(update={"infer": e.infer.model_copy(update={"engine": engine})})
@@ -234,6 +235,28 @@ class Model:
         return (
             f"Model({self.file.name!r}: {package.config.model}, {size}, {names}, "
             f"{engine.name} {engine.precision})"
+        )
+
+
+def refuse_foreign_code(loaded: LoadedConfig, trust: str | None, function: str) -> None:
+    """A folder that may have come from elsewhere may not choose which module gets imported.
+
+    Parameters
+    ----------
+    loaded : the config of a run.
+    trust : the code that may be imported.
+    function : takes `trust`.
+
+    Raises
+    ------
+    DataError : the run's network is of another code.
+    """
+    name, folder = loaded.experiment.model.model, loaded.experiment.train.run_dir
+    if ":" in name and name != trust:
+        raise DataError(
+            f"The run asks for the code {name!r}, which nobody has named.",
+            f"If you trust that code, give {function}(..., trust={name!r}).",
+            str(folder),
         )
 
 

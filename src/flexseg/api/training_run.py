@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flexseg import backend
-from flexseg.api.trained_model import config_of_run
+from flexseg.api.trained_model import config_of_run, refuse_foreign_code
 from flexseg.config.load import LoadedConfig, load, resolve_outputs
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
@@ -71,7 +71,7 @@ def train(
         training = Training(loaded, splits=splits)
         training.callbacks += callbacks
         result = training.run(resume=resume)
-    return Run(result.folder, loaded)
+    return Run(result.folder, loaded, trust=loaded.experiment.model.model)
 
 
 class Run:
@@ -84,20 +84,23 @@ class Run:
     folder : of the run.
     """
 
-    def __init__(self, folder: Path, loaded: LoadedConfig) -> None:
+    def __init__(self, folder: Path, loaded: LoadedConfig, trust: str | None = None) -> None:
         from flexseg.runs.manifest import Manifest
 
         self.folder = folder
         self._loaded = loaded
+        self._trust = trust
         self._manifest = Manifest.read(folder)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
+    def open(cls, folder: str | Path, trust: str | None = None) -> Run:
         """The run in a folder, which may have been moved since.
 
         Parameters
         ----------
         folder : of the run, or that of `flexseg auto` around it.
+        trust : the `package.module:builder` of a network of one's own, which `model` and `evaluate`
+            may then import.
 
         Raises
         ------
@@ -105,7 +108,7 @@ class Run:
         """
         loaded = config_of_run(Path(folder).absolute())
         folder = loaded.experiment.train.run_dir
-        return cls(folder, loaded)
+        return cls(folder, loaded, trust)
 
     @property
     def status(self) -> str:
@@ -166,8 +169,10 @@ class Run:
 
         Raises
         ------
-        DataError : the training is not finished, or it is a cross-validation, which has several.
+        DataError : the training is not finished, it is a cross-validation, which has several, or
+            the network is of code that `trust` does not name.
         """
+        self._refuse_foreign_code()
         backend.select()
         from flexseg.inference.ensemble import is_ensemble
         from flexseg.models.package import ModelPackage
@@ -201,8 +206,10 @@ class Run:
 
         Raises
         ------
-        DataError : there are no weights, files are damaged, or the model was trained on test cases.
+        DataError : there are no weights, files are damaged, the model was trained on test cases, or
+            the network is of code that `trust` does not name.
         """
+        self._refuse_foreign_code()
         backend.select()
         from flexseg.evaluation.trained_images import evaluate
         from flexseg.runs.tracking import Tracker
@@ -238,6 +245,9 @@ class Run:
 
         html, _, _ = write_report(find_source(self.folder), Path(path) if path else None)
         return html
+
+    def _refuse_foreign_code(self) -> None:
+        refuse_foreign_code(self._loaded, self._trust, "flexseg.Run.open")
 
     @property
     def _best(self) -> BestEpoch:

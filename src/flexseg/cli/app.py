@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,11 +160,11 @@ def load_config(
 
         loaded = recorded(loaded).loaded
     if network:
-        from flexseg.runs.manifest import own_network_of_run
+        from flexseg.runs.manifest import trained_own_network
 
-        loaded = replace(
-            loaded, trust=own_network_of_run(loaded.path, loaded.experiment.train.run_dir)
-        )
+        run_dir = loaded.experiment.train.run_dir
+        trust = partial(trained_own_network, config_file=loaded.path, run_dir=run_dir)
+        loaded = replace(loaded, trust=trust)
     return loaded
 
 

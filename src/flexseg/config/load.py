@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class LoadedConfig:
     findings : warnings and notes about the file (errors were raised).
     sources : "section.key" -> where the value came from; keys that are absent have the default.
     legacy : the file is in the antillia syntax.
-    trust : `package.module:builder` that a model package may import although this config does not
-        name it: the run of this config was trained with it.
+    trust : whether a model package may import a `package.module:builder` although this config does
+        not name it: the run of this config was trained with it.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class LoadedConfig:
     findings: tuple[Finding, ...]
     sources: dict[str, str]
     legacy: bool
-    trust: str | None = None
+    trust: Callable[[str], bool] | None = None
 
     def source(self, section: str, key: str) -> str:
         """Where a value came from, for people."""

@@ -63,7 +63,8 @@ def import_builder(name: str, search: Path | None) -> Callable[..., Any]:
     except Exception as error:  # the user's module may raise anything
         raise ConfigError(
             f"The module of {name!r} cannot be imported ({type(error).__name__}: {error}).",
-            "Install it, or put it beside the config file; then correct its errors.",
+            "Install it, put it beside the config file or into a folder of sys.path (PYTHONPATH), "
+            "and correct its errors.",
             _WHERE,
         ) from error
     builder = getattr(module, attribute, None)

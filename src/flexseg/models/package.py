@@ -6,6 +6,7 @@ The file is a `best_model.h5` that the original systems can load; what they do n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class ModelPackage:
         path: Path,
         experiment: Experiment | None = None,
         search: Path | None = None,
-        trust: str | None = None,
+        trust: Callable[[str], bool] | None = None,
     ) -> ModelPackage:
         """Read a package; a weight file of the original systems takes the rest from the config.
 
@@ -108,14 +109,13 @@ class ModelPackage:
         ----------
         experiment : may be None for a package, which describes itself.
         search : see `build_model`.
-        trust : a `package.module:builder` that a package may import, besides that of the
-            experiment.
+        trust : whether a package may import a `package.module:builder` that is not that of the
+            experiment; asked only then.
 
         Raises
         ------
         DataError : the file cannot be read or is of another network.
         """
-        trusted = {trust, experiment.model.model if experiment is not None else None}
         metadata = read_metadata(path)
         if metadata is None:
             if experiment is None:
@@ -126,7 +126,10 @@ class ModelPackage:
                 )
             package = cls.create(experiment, search)
         else:
-            package = cls._described(metadata, path, trusted, search)
+            named = experiment.model.model if experiment is not None else None
+            package = cls._described(
+                metadata, path, lambda code: code == named or bool(trust and trust(code)), search
+            )
         load_weights(package.model, path)
         return replace(package, seen=read_seen(path))
 
@@ -135,7 +138,7 @@ class ModelPackage:
         cls,
         metadata: dict[str, Any],
         path: Path,
-        trusted: set[str | None],
+        trusted: Callable[[str], bool],
         search: Path | None,
     ) -> ModelPackage:
         """A package with fresh weights, as a file describes it."""
@@ -169,9 +172,9 @@ def read_seen(path: Path) -> SeenImages:
     return SeenImages.from_arrays(read_arrays(path))
 
 
-def _refuse_foreign_code(config: ModelConfig, trusted: set[str | None], path: Path) -> None:
+def _refuse_foreign_code(config: ModelConfig, trusted: Callable[[str], bool], path: Path) -> None:
     """A weight file is data: it may not choose which module gets imported."""
-    if ":" in config.model and config.model not in trusted:
+    if ":" in config.model and not trusted(config.model):
         raise DataError(
             f"The file asks for the code {config.model!r}, which nobody has named.",
             f"If you trust that code, set [model] model = {config.model!r} in the config, or give "

@@ -136,6 +136,7 @@ class Manifest(BaseModel):
     Attributes
     ----------
     status : "running", "finished", "interrupted" or "failed".
+    config_sha256 : of the content of the config file (hex).
     config : section -> key -> value, with all defaults.
     sources : "section.key" -> where its value came from.
     started, updated : ISO 8601 with offset.
@@ -153,6 +154,7 @@ class Manifest(BaseModel):
     status: str
     started: str | None = None
     config_file: str = ""
+    config_sha256: str | None = None
     config: dict[str, dict[str, JsonValue]]
     sources: dict[str, str] = {}
     data: dict[str, SplitRecord] = {}
@@ -184,6 +186,7 @@ class Manifest(BaseModel):
             status="running",
             started=_now(),
             config_file=str(loaded.path),
+            config_sha256=_sha256(loaded.path),
             config=loaded.experiment.model_dump(mode="json"),
             sources=loaded.sources,
         )
@@ -335,25 +338,36 @@ class Manifest(BaseModel):
 _MANIFEST = TypeAdapter(Manifest)
 
 
-def own_network_of_run(config_file: Path, run_dir: Path) -> str | None:
-    """The `package.module:builder` that a config was trained with, where `--set` named it.
+def trained_own_network(name: str, config_file: Path, run_dir: Path) -> bool:
+    """Whether this config has trained a network of the user's own, which `--set` then named.
+
+    The folder may have come from elsewhere, and its manifest may name any code; so the manifest
+    must know the content of the config file.
 
     Parameters
     ----------
-    run_dir : folder of its run, which may not exist.
+    name : `package.module:builder`.
+    run_dir : folder of the config's run, which may not exist.
 
-    Returns None if there is no run of this config, or it has a network of the registry; also, with
-    a warning, if its manifest is damaged.
+    False, with a warning, also if the manifest is damaged.
     """
     try:
         manifest = Manifest.find(run_dir)
     except DataError as error:
         logger.warning("%s", error)
-        return None
-    if manifest is None or _portable(manifest.config_file).name != config_file.name:
-        return None
-    name = manifest.config.get("model", {}).get("model")
-    return name if isinstance(name, str) and ":" in name else None
+        return False
+    if manifest is None or manifest.config_sha256 is None:
+        return False
+    return (
+        manifest.config.get("model", {}).get("model") == name
+        and _portable(manifest.config_file).name == config_file.name
+        and manifest.config_sha256 == _sha256(config_file)
+    )
+
+
+def _sha256(file: Path) -> str | None:
+    """Of a file (hex); None if there is none, as for a config that was made in Python."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _now() -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from flexseg.errors import DataError
+from flexseg.files.json_file import read_json
 
 T = TypeVar("T")
 
@@ -28,9 +29,7 @@ def read_record(path: Path, kind: TypeAdapter[T], what: str, fix: str) -> T:
     """
     problem = ""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        return kind.validate_python(content)
+        return kind.validate_python(read_json(path))
     except FileNotFoundError:
         raise
     except UnicodeDecodeError:
@@ -39,12 +38,12 @@ def read_record(path: Path, kind: TypeAdapter[T], what: str, fix: str) -> T:
         problem = f"the system does not open it: {error.strerror or error}"
     except json.JSONDecodeError as error:
         cut = f"it is no JSON, or cut off: {error.msg} in line {error.lineno}"
-        problem = cut if text.strip() else "it is empty"
-    except RecursionError:
-        problem = "it is no JSON that flexseg writes"
+        problem = cut if error.doc.strip() else "it is empty"
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         place = f"{key}: " if key else ""
         problem = f"flexseg did not write it ({place}{first['msg'][0].lower()}{first['msg'][1:]})"
+    except ValueError:
+        problem = "it is no JSON that flexseg writes"
     raise DataError(f"{what} cannot be read: {problem}.", fix, str(path))

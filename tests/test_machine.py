@@ -1,4 +1,4 @@
-"""Memory: the tightest of the machine's and the containers' limits."""
+"""Memory: in all and still available, by the tightest of the machine's and the containers' limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.machine import total_memory
+from flexseg.machine import available_memory, total_memory
 
 
 def _write(path: Path, text: str) -> None:
@@ -39,3 +39,28 @@ def test_the_tightest_of_nested_groups_counts(
 def test_without_groups_the_machine_counts(tmp_path: Path) -> None:
     installed = total_memory(tmp_path)
     assert installed is None or installed > 2**28
+
+
+@pytest.mark.parametrize(
+    ("group", "folder", "limit", "used"),
+    [
+        ("0::/", "", "memory.max", "memory.current"),
+        ("0::/job/step", "job", "memory.max", "memory.current"),
+        ("5:cpu,memory:/job", "memory/job", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_available_memory_is_bounded_by_the_container(
+    tmp_path: Path, group: str, folder: str, limit: str, used: str
+) -> None:
+    assert available_memory(tmp_path) is None
+    _write(tmp_path / "proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 1000 kB\n")
+    assert available_memory(tmp_path) == 1000 * 1024
+    _write(tmp_path / "proc/self/cgroup", f"{group}\n")
+    files = tmp_path / "sys/fs/cgroup" / folder
+    _write(files / used, "600000\n")
+    _write(files / limit, "max\n")
+    assert available_memory(tmp_path) == 1000 * 1024
+    _write(files / limit, "700000\n")
+    assert available_memory(tmp_path) == 100_000
+    _write(files / limit, "500000\n")
+    assert available_memory(tmp_path) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,8 +13,25 @@ def total_memory(root: Path = Path("/")) -> int | None:
     The tightest limit counts: that of the machine, or of one of the nested control groups that
     containers and batch systems put processes into.
     """
-    limits = [_installed(), *_group_limits(root)]
+    limits = [_installed(), *(_number(limit) for limit, _ in _groups(root))]
     return min((limit for limit in limits if limit), default=None)
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of memory that this process can still get on Linux; None where nobody tells.
+
+    What the machine has free, or what one of the nested control groups has left of its limit.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+    for limit_file, used_file in _groups(root):
+        limit, used = _number(limit_file), _number(used_file)
+        if limit is not None and used is not None:
+            free = min(free, max(0, limit - used))
+    return free
 
 
 def _installed() -> int | None:
@@ -23,31 +41,31 @@ def _installed() -> int | None:
         return None
 
 
-def _group_limits(root: Path) -> list[int]:
-    """The limits of the control groups (version 1 and 2) of this process, inner ones first."""
+def _groups(root: Path) -> Iterator[tuple[Path, Path]]:
+    """The files that say the limit and the use of the control groups (version 1 and 2) of this
+    process, inner ones first."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return []
-    found = []
+        return
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers == "":
-            top, name = root / "sys/fs/cgroup", "memory.max"
+            top, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
         elif "memory" in controllers.split(","):
-            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            top = root / "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
         else:
             continue
         inner = top / group.lstrip("/")
         for folder in (inner, *inner.parents):
-            found += _limit(folder / name)
+            yield folder / limit, folder / used
             if folder == top:
                 break
-    return found
 
 
-def _limit(path: Path) -> list[int]:
+def _number(path: Path) -> int | None:
     try:
-        return [int(path.read_text(encoding="utf-8"))]
+        return int(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # "max", or no such group seen from within a container
-        return []
+        return None

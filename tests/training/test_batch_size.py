@@ -20,7 +20,7 @@ from flexseg.config import load
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.models.inspection import ModelFacts
 from flexseg.models.weights import read_weights
-from flexseg.training import batch_size, memory
+from flexseg.training import batch_size
 from flexseg.training.batch_size import BatchSize, choose, largest, most_useful, step_bytes
 from flexseg.training.memory import out_of_memory
 from flexseg.training.trainer import Training, TrainingResult
@@ -146,20 +146,6 @@ def test_an_accelerator_is_tried(known: int | None, monkeypatch: pytest.MonkeyPa
 )
 def test_errors_that_mean_too_little_memory(error: Exception, expected: bool) -> None:
     assert out_of_memory(error) == expected
-
-
-def test_free_memory_is_bounded_by_the_container(tmp_path: Path) -> None:
-    assert memory._free_on_machine(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 1000 kB\n")
-    assert memory._free_on_machine(tmp_path) == 1000 * 1024
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("600000\n")
-    (group / "memory.max").write_text("max\n")
-    assert memory._free_on_machine(tmp_path) == 1000 * 1024
-    (group / "memory.max").write_text("700000\n")
-    assert memory._free_on_machine(tmp_path) == 100_000
 
 
 # --- trainings ----------------------------------------------------------------------------------

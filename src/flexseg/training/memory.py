@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import gc
 import re
-from pathlib import Path
 from typing import Literal
 
 import keras
 
 from flexseg import backend
 from flexseg.errors import FlexsegError, ResourceError
+from flexseg.machine import available_memory
 
 # How TensorFlow, JAX/XLA and PyTorch name it, in the error's type or text.
 _OUT_OF_MEMORY = re.compile(
     r"ResourceExhausted|OutOfMemory|RESOURCE_EXHAUSTED|out of memory|can't allocate memory|OOM when"
-)
-_CGROUPS = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
 
 
@@ -53,7 +49,7 @@ def explained(
 def free_memory() -> int | None:
     """Bytes that the accelerator has left, without one the machine; None if nobody tells."""
     if backend.accelerator() is None:
-        return _free_on_machine()
+        return available_memory()
     if keras.backend.backend() == "jax":
         import jax
 
@@ -66,23 +62,6 @@ def free_memory() -> int | None:
 
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
     return None
-
-
-def _free_on_machine(root: Path = Path("/")) -> int | None:
-    """What Linux says is available, bounded by what the container may still take."""
-    try:
-        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-    for limit, used in _CGROUPS:
-        folder = root / "sys/fs/cgroup"
-        try:
-            left = int((folder / limit).read_text()) - int((folder / used).read_text())
-        except (OSError, ValueError):  # no such file, or "max": no limit
-            continue
-        free = min(free, max(0, left))
-    return free
 
 
 def release() -> None:

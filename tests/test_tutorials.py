@@ -7,7 +7,10 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 
 import flexseg
 
@@ -16,20 +19,15 @@ TUTORIALS = sorted((Path(__file__).resolve().parents[1] / "docs" / "tutorials").
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbformat = pytest.importorskip("nbformat")
-    manager = pytest.importorskip("jupyter_client.manager")
-    client = pytest.importorskip("nbclient")
     # The kernel of this interpreter, whatever kernels the machine has.
     monkeypatch.setattr(
-        manager.KernelManager,
+        KernelManager,
         "kernel_cmd",
         [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         raising=False,
     )
     notebook = nbformat.read(path, as_version=4)
-    client.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "mask.png").is_file()
 
 

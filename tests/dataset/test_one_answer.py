@@ -18,11 +18,11 @@ from flexseg.augment.offline import multiply
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.config.schema import Experiment
-from flexseg.dataset import statistics
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
 from flexseg.dataset.splits import SPLITS, SplitName, find_splits
+from flexseg.dataset.statistics import draw_statistics, find_pictures
 from flexseg.derive.folders import derive_folders
 from flexseg.derive.tiles import TileOptions, derive_tiles
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
@@ -129,10 +129,15 @@ def by_split(folder: Path, work: Path, row: FolderOfData) -> Told:
 
 
 def by_stats(folder: Path, work: Path, row: FolderOfData) -> Told:
-    drawn = statistics._parts(folder, "all")
+    drawn = find_pictures(folder, "all")
     parts = {split: frozenset(map(name_of, part.masks)) for split, part in drawn.items()}
     cases = frozenset().union(*parts.values())
     assert cases == {name_of(stem) for part in drawn.values() for stem in part.images}
+    sheets = {file.name for file in draw_statistics(folder, work / "stats")}
+    names = {folder.name if split == "all" else split for split in drawn}
+    kinds = ("images", "masks")
+    expected = {f"{name}_{kind}_sample.png" for name in names for kind in kinds}
+    assert sheets == {f"{folder.name}_Statistics.png", *expected}
     return Told(cases, parts=None if "all" in parts else parts)
 
 
@@ -143,7 +148,8 @@ def by_check(folder: Path, work: Path, row: FolderOfData) -> Told:
     told = [f for f in report.findings if f.severity is not Severity.NOTE]
     told = [f for f in told if f.code != "lossy-masks"]
     assert [str(f) for f in told] == []
-    return Told(sizes={s["split"]: s["cases"] for s in report.splits})
+    count = "groups" if row.volumes else "cases"  # of volumes it reads the slices
+    return Told(sizes={s["split"]: s[count] for s in report.splits})
 
 
 def by_tiles(folder: Path, work: Path, row: FolderOfData) -> Told:
@@ -337,8 +343,9 @@ def compare(told: Told, right: Answer, parts: Parts, row: FolderOfData) -> None:
         assert told.groups == right.groups
     if told.parts is not None:
         assert {split: parts[split] for split in told.parts} == told.parts
-    if told.sizes is not None and not row.volumes:
-        assert told.sizes == {split: len(own) for split, own in parts.items()}
+    if told.sizes is not None:
+        assert told.sizes == {split: len(parts[split]) for split in told.sizes}
+        assert {*parts} - {*told.sizes} <= ({"test"} if row.volumes else set())
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, VariantP
 from flexseg.config.augmentation import AugmentationConfig, VariantSections
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
+from flexseg.dataset.names import original_of_copy
 from flexseg.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -107,9 +107,8 @@ class Multiplication:
         planned = Counter(prefix + name for prefix in prefixes for name in ids)
         double = sorted(name for name, count in planned.items() if count > 1)
         if self.recipe is not None:
-            names = "|".join([*GEOMETRIC, *PHOTOMETRIC])
-            pattern = re.compile(rf"(?:(?:{names})_)+\d+_(.+)")
-            double += sorted(i for i in ids if (m := pattern.fullmatch(i)) and m[1] in ids)
+            names = (*GEOMETRIC, *PHOTOMETRIC)
+            double += sorted(i for i in ids if original_of_copy(i, names) in ids)
         if len(ids) < len(cases):
             double += [name for name, n in Counter(c.id.casefold() for c in cases).items() if n > 1]
         if double:

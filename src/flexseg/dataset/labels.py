@@ -416,3 +416,13 @@ def _channel_error(found: int, expected: int, where: str) -> DataError:
         "Set model.num_classes to the number of channels, or convert the masks.",
         where,
     )
+
+
+def ids_or_foreground(pixels: NDArray) -> NDArray[np.uint8]:
+    """The class ids of a mask whose label map is not known, [H, W].
+
+    Parameters
+    ----------
+    pixels : [H, W] class ids, or [H, W, channels] colours, of which the bright ones are class 1.
+    """
+    return (pixels.max(axis=-1) > 127 if pixels.ndim == 3 else pixels).astype(np.uint8)

@@ -130,6 +130,20 @@ def find_layout(dataset: Path, mask_name: str | None = None, *, need_masks: bool
     return _layout(root, found, mask_name, unlabeled, notes)
 
 
+def dataset_name(images: str) -> str:
+    """The name of a dataset by the path of its images, which may be one of another machine.
+
+    Examples
+    --------
+    >>> dataset_name("C:\\\\data\\\\lungs\\\\train\\\\images")
+    'lungs'
+    """
+    parts = [part for part in images.replace("\\", "/").split("/") if part]
+    plain = {*IMAGE_FOLDERS, *_SPLIT_FOLDERS["train"]}
+    named = [part for part in parts if part.lower() not in plain] or parts
+    return named[-1] if named else images
+
+
 def folders_layout(images: Path, masks: Path) -> Layout:
     """How the images and masks of two folders pair; both may be one.
 

@@ -77,6 +77,18 @@ def is_augmented(stem: str) -> bool:
     return base_name(stem) != stem
 
 
+def original_of_copy(stem: str, transforms: Iterable[str]) -> str | None:
+    """The original of a numbered copy that a recipe of these transforms makes; None of others.
+
+    Examples
+    --------
+    >>> original_of_copy("hflip_gamma_2_p01", ["hflip", "gamma"])
+    'p01'
+    """
+    match = re.fullmatch(rf"(?:(?:{'|'.join(transforms)})_)+\d+_(.+)", stem)
+    return match[1] if match else None
+
+
 def numbered(stem: str) -> tuple[str, int] | None:
     """The series that a file belongs to by its name, and its number there; None without one.
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import CLASS_COLORS, displayable
@@ -275,10 +275,8 @@ def _image_named(folder: Path | None, stem: str) -> NDArray[np.uint8] | None:
 
 
 def _fitted(labels: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Class ids at the image's size; colour masks of other programs count as one class."""
-    if labels.ndim == 3:
-        labels = labels.max(axis=-1) > 127
-    labels = labels.astype(np.uint8)
+    """Class ids at the image's size."""
+    labels = ids_or_foreground(labels)
     return labels if labels.shape == size else Preprocessing(size[1], size[0], 1).labels(labels)
 
 

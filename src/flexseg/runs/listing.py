@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from flexseg.dataset.layout import dataset_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.runs.evaluations import read_summary
 from flexseg.runs.history import read_history
@@ -174,9 +175,5 @@ def _data(manifest: Manifest) -> str | None:
     sizes = "+".join(str(n) for n in counts if n is not None)
     for section in ("dataset", "train"):
         if path := _text(manifest.config.get(section, {}).get("images_dir")):
-            # Paths of the machine that trained, whose separators may be others.
-            parts = [p for p in path.replace("\\", "/").split("/") if p]
-            plain = ("images", "train", "training")
-            named = [p for p in parts if p.lower() not in plain] or parts
-            return f"{named[-1] if named else path} {sizes}".strip()
+            return f"{dataset_name(path)} {sizes}".strip()
     return sizes or None

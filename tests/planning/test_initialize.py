@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -346,3 +347,16 @@ def test_tiles_have_the_classes_of_their_masks(
     assert [c.color for c in experiment.mask.classes] == [(0, 255, 0), (255, 0, 0)]
     assert experiment.model.num_classes == 3
     assert experiment.dataset.group == derived.group
+
+
+def test_files_that_are_left_out_are_told(
+    tmp_path: Path, make_dataset: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("flexseg").propagate = True
+    folder = make_dataset({"all": 8}) / "all"
+    (folder / "images" / "all_02.png").write_bytes(b"no picture")
+    (folder / "masks" / "all_05.png").unlink()
+    initialize(folder, tmp_path / "project")
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("all_02" in text and "left out" in text for text in told), told
+    assert any("all_05" in text and "no mask" in text for text in told), told

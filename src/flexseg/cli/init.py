@@ -45,3 +45,4 @@ def init(
     )
     for path in written:
         say(f"written: {path}")
+    say(f"Next: flexseg check {written[0]}")

@@ -124,7 +124,7 @@ def _print(made: Plan) -> None:
     from rich.markup import escape
 
     from flexseg.config.durations import format_duration
-    from flexseg.planning.plan import warnings
+    from flexseg.config.findings import warnings
 
     table = Table([*fixed("fact"), *texts("found")], header=False)
     for name, text in made.facts:

@@ -58,3 +58,8 @@ def examples(items: Sequence[str], limit: int = 4) -> str:
     shown = ", ".join(items[:limit])
     rest = len(items) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def warnings(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that a user has to know."""
+    return [f for f in findings if f.severity is not Severity.NOTE]

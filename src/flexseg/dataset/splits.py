@@ -383,7 +383,8 @@ def cases_in_no_split(names: Sequence[str], path: Path) -> Finding:
         str(path),
         f"{len(names)} case{'s are' if len(names) > 1 else ' is'} in no split and not used: "
         f"{examples(list(names))}.",
-        "Add them to the split file, if they are to be used.",
+        "Add them to the split file, if they are to be used; damaged ones are left out of it by "
+        "`init`, `plan` and `split`.",
         tuple(names),
     )
 

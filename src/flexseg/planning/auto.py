@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from flexseg.checking.audit import CheckReport, audit
-from flexseg.config.findings import Severity
+from flexseg.config.findings import Severity, warnings
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.splits import find_splits
@@ -24,7 +24,7 @@ from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import make_folder
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
-from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan, warnings
+from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
 from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from flexseg.config.findings import warnings
 from flexseg.config.text import Choice, config_text
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_text
 from flexseg.planning.planned_data import PlannedData, read_data
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "flexseg.toml"
 _STEPS = {"1.train": "train", "2.evaluate": "evaluate", "3.infer": "infer"}
@@ -27,6 +31,8 @@ def initialize(
     stage: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Write `flexseg.toml` and start scripts (.bat, .sh) into `output`; returns the files.
+
+    What is wrong with the data, files that are left out above all, goes to the logger.
 
     Parameters
     ----------
@@ -48,6 +54,8 @@ def initialize(
     data = read_data(
         dataset, output, split_file=split_file, group=group, stage=stage, neighbours=neighbours
     )
+    for finding in warnings(data.findings):
+        logger.warning("%s", " ".join(text for text in (finding.what, finding.fix) if text))
     make_folder(output)
     choices = [*data.choices, *_network(data, size), *_training(data)]
     write_text(target, config_text(_head(data), choices, data.classes, output))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg import backend
 from flexseg.config.durations import format_duration
-from flexseg.config.findings import Finding, Severity
+from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice, config_text
@@ -176,8 +176,3 @@ def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
             f"{times} time{'s' if times > 1 else ''}",
         ),
     ]  # fmt: skip
-
-
-def warnings(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that a user has to know."""
-    return [f for f in findings if f.severity is not Severity.NOTE]

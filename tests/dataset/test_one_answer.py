@@ -26,8 +26,9 @@ from flexseg.dataset.statistics import draw_statistics, find_pictures
 from flexseg.derive.folders import derive_folders
 from flexseg.derive.tiles import TileOptions, derive_tiles
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
-from flexseg.evaluation.trained_volumes import volumes_of_split
+from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_mask
+from flexseg.models.package import ModelPackage
 from flexseg.planning import plan as plan_module
 from flexseg.planning.auto import Auto
 from flexseg.planning.initialize import initialize
@@ -239,15 +240,16 @@ def by_crossval(folder: Path, work: Path, row: FolderOfData) -> Told:
 
 
 def by_evaluate(folder: Path, work: Path, row: FolderOfData) -> Told:
-    """The cases that would be scored."""
-    experiment = init(folder, work)
-    splits = find_splits(experiment.data, only=("test",))
-    if row.volumes:
-        group = experiment.dataset.group
-        cases = volumes_of_split(experiment.volume, splits, "test", group)
-    else:
-        cases = splits.need("test")
-    return Told(parts={"test": frozenset(name_of(case.id) for case in cases)})
+    """The cases that an untrained network is scored on."""
+    small = ("model.base_filters=2", "model.num_layers=2", "train.precision=float32")
+    loaded = load(initialize(folder, work / "init")[0], list(small))
+    weights = loaded.experiment.train.model_dir / "best_model.h5"
+    weights.parent.mkdir(parents=True)
+    ModelPackage.create(loaded.experiment).save(weights, {})
+    evaluate(loaded, work / "evaluation", work / "evaluation.csv")
+    with (work / "evaluation" / "cases.csv").open(encoding="utf-8", newline="") as file:
+        scored = frozenset(name_of(line["case"]) for line in csv.DictReader(file))
+    return Told(parts={"test": scored})
 
 
 COMMANDS: dict[str, Callable[[Path, Path, FolderOfData], Told]] = {

@@ -347,10 +347,22 @@ class TestSources:
         with pytest.raises(flexseg.ConfigError, match="this is an image"):
             model.predict(tmp_path / "a.png", volume=True)
 
-    @pytest.mark.parametrize("spacing", [(1, 2, 3), 0, (1, -1)])
+    @pytest.mark.parametrize("spacing", [(1, 2, 3), 0, (1, -1), ("a", "b"), "ab", (None, 1)])
     def test_spacing_must_fit(self, model: flexseg.Model, spacing: Any) -> None:
         with pytest.raises(flexseg.ConfigError, match="2 positive numbers in mm"):
             model.predict(blobs(8, 8), spacing=spacing)
+
+    @pytest.mark.parametrize("spacing", [np.float32(0.5), np.array([0.5, 0.5]), 0.5])
+    def test_spacing_of_numpy(self, model: flexseg.Model, spacing: Any) -> None:
+        found = model.predict(blobs(8, 8), spacing=spacing).spacing
+        assert found == (0.5, 0.5) and {type(value) for value in found} == {float}
+
+    @pytest.mark.parametrize("option", [{"channel": 1}, {"series": "CT"}])
+    def test_options_of_volumes_are_not_for_images(
+        self, model: flexseg.Model, option: dict[str, Any]
+    ) -> None:
+        with pytest.raises(flexseg.ConfigError, match="An image has no"):
+            model.predict(blobs(8, 8), **option)
 
     def test_a_volume_keeps_its_spacing(self, model: flexseg.Model) -> None:
         volume = Volume(np.zeros((5, 6, 7), np.uint8), (1.0, 1.0, 3.0))

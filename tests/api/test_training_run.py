@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,13 @@ def test_errors_are_those_of_the_commands(config: Path, tmp_path: Path) -> None:
         flexseg.train(config, resume=True)
     with pytest.raises(flexseg.DataError, match="no run of flexseg"):
         flexseg.Run.open(tmp_path)
-    run = flexseg.train(config)
+    not_callbacks: Any = [5]
+    with pytest.raises(flexseg.ConfigError, match="5 is no callback of Keras"):
+        flexseg.train(config, callbacks=not_callbacks)
+    run = flexseg.train(config, {"train.epochs": np.int64(1)})
+    unknown: Any = "tset"
+    with pytest.raises(flexseg.ConfigError, match="'tset' is no split"):
+        run.evaluate(unknown)
     (run.folder / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(flexseg.DataError, match="cannot be read"):
         flexseg.Run.open(run.folder)
@@ -201,6 +208,15 @@ def test_a_run_without_an_end(config: Path) -> None:
     for name in ("best_epoch", "best_loss", "weights", "model"):
         with pytest.raises(flexseg.DataError, match="not finished"):
             getattr(run, name)
+
+
+@pytest.mark.parametrize("name", ["best_epoch", "best_loss", "model"])
+def test_a_cross_validation_has_several(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(Path(__file__).parents[1] / "old_runs" / "study.zip") as archive:
+        archive.extractall(tmp_path)
+    run = flexseg.Run.open(tmp_path / "study" / "one_folds")
+    with pytest.raises(flexseg.DataError, match="a network for each fold"):
+        getattr(run, name)
 
 
 def test_the_guide_works(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

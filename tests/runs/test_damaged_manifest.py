@@ -55,9 +55,8 @@ INDIFFERENT = {
     "check": ("check", "one.toml"),
     "infer": ("infer", "one.toml"),
     "tiled-infer": ("tiled-infer", "one.toml", "--input", "one/all/images"),
-    "quantize": ("quantize", "one.toml"),
     "inspect of a config": ("inspect", "one.toml"),
-    "export-weights": ("export-weights", "one_run/models/best_model.h5", "exported.h5"),
+    "export-weights": ("export-weights", "one_run/models/best_model.h5", "-o", "exported.h5"),
     "inspect": ("inspect", "one_run/models/best_model.h5"),
 }
 

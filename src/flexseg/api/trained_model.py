@@ -209,7 +209,7 @@ class Model:
         many = several(source)
         sources: Iterable[Source] = source if many else (source,)  # type: ignore[assignment]
         predictions = self._sources.predictions(
-            self._inputs(sources, volume, spacing),
+            self._inputs(sources, volume, spacing, channel, series),
             probabilities=probabilities,
             tiled=tiled,
             channel=channel,
@@ -218,15 +218,31 @@ class Model:
         return predictions if many else next(predictions)
 
     def _inputs(
-        self, sources: Iterable[Source], volume: bool | None, spacing: Spacing | None
+        self,
+        sources: Iterable[Source],
+        volume: bool | None,
+        spacing: Spacing | None,
+        channel: int | None,
+        series: str | None,
     ) -> Iterator[ImageInput | VolumeInput | FlexsegError]:
-        from flexseg.inference.model_inputs import model_input
+        from flexseg.inference.model_inputs import ImageInput, model_input
 
         for source in sources:
             try:
-                yield model_input(source, channels=self.channels, volume=volume, spacing=spacing)
+                item = model_input(source, channels=self.channels, volume=volume, spacing=spacing)
             except FlexsegError as error:
                 yield error
+                continue
+            options = {"channel": channel, "series": series}
+            given = [name for name, value in options.items() if value is not None]
+            if isinstance(item, ImageInput) and given:
+                yield ConfigError(
+                    f"An image has no {given[0]} to choose: {item}.",
+                    f"Leave {given[0]} out; it is for volumes.",
+                    given[0],
+                )
+                continue
+            yield item
 
     def __repr__(self) -> str:
         package, engine = self._predictor.package, self._predictor.engine

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from flexseg import backend
 from flexseg.api.trained_model import config_of_run, refuse_foreign_code
 from flexseg.config.load import LoadedConfig, load, resolve_outputs
@@ -51,7 +53,7 @@ def train(
 
     Raises
     ------
-    ConfigError : the config cannot be read, or asks for what there is not.
+    ConfigError : the config cannot be read, or asks for what there is not; a callback is none.
     DataError : images or masks cannot be used, or there is nothing to resume.
     TrainingError : the loss is not finite.
     Interrupted : it was stopped by a signal, after its state was saved.
@@ -66,12 +68,25 @@ def train(
     backend.select()
     from flexseg.training.trainer import Training
 
+    _refuse_other_callbacks(callbacks)
     loaded = _loaded(config, overrides or {})
     with backend.same_dtype_policy():
         training = Training(loaded, splits=splits)
         training.callbacks += callbacks
         result = training.run(resume=resume)
     return Run(result.folder, loaded, trust=loaded.experiment.model.model)
+
+
+def _refuse_other_callbacks(callbacks: Sequence[object]) -> None:
+    import keras
+
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(
+                f"{callback!r} is no callback of Keras.",
+                "Give objects of subclasses of keras.callbacks.Callback.",
+                "callbacks",
+            )
 
 
 class Run:
@@ -131,8 +146,9 @@ class Run:
 
         Raises
         ------
-        DataError : the training is not finished.
+        DataError : the training is not finished, or it is a cross-validation, which has several.
         """
+        self._refuse_folds()
         return self._finished(self._best.epoch)
 
     @property
@@ -141,8 +157,9 @@ class Run:
 
         Raises
         ------
-        DataError : the training is not finished.
+        DataError : the training is not finished, or it is a cross-validation, which has several.
         """
+        self._refuse_folds()
         return self._finished(self._best.loss)
 
     @property
@@ -174,16 +191,10 @@ class Run:
         """
         self._refuse_foreign_code()
         backend.select()
-        from flexseg.inference.ensemble import is_ensemble
         from flexseg.models.package import ModelPackage
         from flexseg.training.compiling import compile_model
 
-        if is_ensemble(self.weights):
-            raise DataError(
-                "A cross-validation has a network for each fold.",
-                "Open the run of a fold, e.g. Run.open(run.folder / 'fold_0').",
-                str(self.folder),
-            )
+        self._refuse_folds()
         e, search = self._loaded.experiment, self._loaded.path.parent
         package = ModelPackage.load(self.weights, e, search)
         compile_model(package.model, package.config)
@@ -206,17 +217,23 @@ class Run:
 
         Raises
         ------
+        ConfigError : there is no such split.
         DataError : there are no weights, files are damaged, the model was trained on test cases, or
             the network is of code that `trust` does not name.
         """
         self._refuse_foreign_code()
         backend.select()
+        from flexseg.dataset.splits import SPLITS
         from flexseg.evaluation.trained_images import evaluate
         from flexseg.runs.tracking import Tracker
 
         e = self._loaded.experiment
         default = e.model.evaluation
         split = split or default
+        if split not in SPLITS:
+            raise ConfigError(
+                f"{split!r} is no split.", f"Choose one of {', '.join(SPLITS)}.", "split"
+            )
         model = e.model.model_copy(update={"evaluation": split})
         loaded = replace(self._loaded, experiment=e.model_copy(update={"model": model}))
         ending = "" if split == default else f"_{split}"
@@ -248,6 +265,14 @@ class Run:
 
     def _refuse_foreign_code(self) -> None:
         refuse_foreign_code(self._loaded, self._trust, "flexseg.Run.open")
+
+    def _refuse_folds(self) -> None:
+        if self._manifest.crossval is not None:
+            raise DataError(
+                "A cross-validation has a network for each fold.",
+                "Open the run of a fold, e.g. Run.open(run.folder / 'fold_0').",
+                str(self.folder),
+            )
 
     @property
     def _best(self) -> BestEpoch:
@@ -299,4 +324,6 @@ def _loaded(
 
 def _text(value: object) -> str:
     """A value as `--set` takes it."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     return str(value) if isinstance(value, str | Path) else repr(value)

@@ -196,7 +196,8 @@ def _check_custom(name: str, folder: Path) -> None:
         found = False
     if not (found or beside.exists() or package.exists()):
         raise ConfigError(
-            f"There is no module {module!r}.", "Install it, or put it beside the config file."
+            f"There is no module {module!r}.",
+            "Install it, or put it beside the config file or into a folder of PYTHONPATH.",
         )
 
 

@@ -278,7 +278,11 @@ def _pixels(array: NDArray, channels: int) -> NDArray:
 def _spacing(spacing: Spacing | None, axes: int) -> tuple[float, ...] | None:
     if spacing is None:
         return None
-    values = (float(spacing),) * axes if isinstance(spacing, int | float) else tuple(spacing)
+    try:
+        given = tuple(spacing) if isinstance(spacing, Iterable) else (spacing,) * axes
+        values = tuple(float(value) for value in given)
+    except (TypeError, ValueError):
+        values = ()
     if len(values) != axes or not all(np.isfinite(v) and v > 0 for v in values):
         order = "row, column" if axes == 2 else "z, y, x"
         raise ConfigError(

@@ -22,7 +22,10 @@ from flexseg.outputs import explain_os_errors, make_folder, set_aside, whole
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction(NDArrayOperatorsMixin):
-    """The class of every pixel or voxel; usable as the array `labels`.
+    """The class of every pixel or voxel.
+
+    NumPy's functions, operators and indices take it as the array `labels`; methods of arrays
+    (`sum`, `astype`, ...) are those of `labels`, or of `np.asarray(prediction)`.
 
     Attributes
     ----------

@@ -107,10 +107,10 @@ class TestPage:
 class TestFiles:
     def test_twin_and_earlier_ones(self, tmp_path: Path) -> None:
         run = write_sample_run(tmp_path)
-        html, twin, _ = write_report(find_source(run))
-        assert (html, twin) == (run / "report.html", run / "report.json")
+        html, data, _ = write_report(find_source(run))
+        assert (html, data) == (run / "report.html", run / "report.json")
         first = html.read_bytes()
-        content = json.loads(twin.read_text(encoding="utf-8"))
+        content = json.loads(data.read_text(encoding="utf-8"))
         assert content["evaluation"]["cases"] == 12
         assert content["training"]["best_epoch"] == 10
         assert content["epoch_changes"][0]["image"] == "test_03"
@@ -181,9 +181,9 @@ class TestCommand:
     def test_without_audit(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert self._run(write_sample_run(tmp_path), "--no-audit") == 0
         assert "written:" in capsys.readouterr().out
-        twin = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
-        assert twin["audited"] is False
-        assert [f["what"] for f in twin["findings"]] == ["Only 8 <cases> to train on."]
+        data = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+        assert data["audited"] is False
+        assert [f["what"] for f in data["findings"]] == ["Only 8 <cases> to train on."]
 
     def test_errors(self, tmp_path: Path) -> None:
         assert self._run(tmp_path) == 3

@@ -82,7 +82,7 @@ def test_other_cases_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_the_page_has_all_of_it(run: Path, tmp_path: Path) -> None:
-    html, twin, content = write_report(find_source(run), tmp_path / "page.html")
+    html, data, content = write_report(find_source(run), tmp_path / "page.html")
     page = html.read_text(encoding="utf-8")
     assert content.title == "config, repaired"
     assert "The repaired config is better" in content.headline
@@ -97,7 +97,7 @@ def test_the_page_has_all_of_it(run: Path, tmp_path: Path) -> None:
         "Differences with intervals",
     ):
         assert part in page, part
-    said = json.loads(twin.read_text(encoding="utf-8"))["repair"]
+    said = json.loads(data.read_text(encoding="utf-8"))["repair"]
     assert said["changes"][1] == {
         "key": "train.patience",
         "before": "10",

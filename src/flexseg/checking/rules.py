@@ -19,7 +19,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
 from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
-from flexseg.dataset.quality.mirrors import Flip, mirror_twins
+from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask
 from flexseg.inference.image_files import images_of
@@ -95,20 +95,20 @@ def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case
     used = [flip for flip in _WORDS if getattr(getattr(experiment, section), flip)]
     if not used:
         return []
-    twins = mirror_twins(labels, cases)
+    mirrored = mirrored_classes(labels, cases)
     return [
         Finding(
             Severity.WARNING,
             "config",
             "mirrored-sides",
             f"{loaded.source(section, flip)}, [{section}] {flip}",
-            f"Images are mirrored {_WORDS[flip]} while training, which lays {twins[flip][0]!r} "
-            f"where {twins[flip][1]!r} is, a class of its own: the network is taught the wrong "
+            f"Images are mirrored {_WORDS[flip]} while training, which lays {mirrored[flip][0]!r} "
+            f"where {mirrored[flip][1]!r} is, a class of its own: the network is taught the wrong "
             "name for what it sees.",
             f"Set {section}.{flip} = {'0' if section == 'augmentation' else 'False'}.",
         )
         for flip in used
-        if flip in twins
+        if flip in mirrored
     ]
 
 

@@ -44,23 +44,23 @@ def report(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML file with scores, pictures, failures, data and limits; and a JSON twin."""
+    """Write one HTML file with scores, pictures, failures, data and limits; and a JSON copy."""
     _refuse_odd_names(output)
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
 
     source = find_source(_repaired_run(run) if repair else run, config, images, masks)
     facts = _audit(source) if audit else None
-    html, twin, content = write_report(source, output, facts)
+    html, data, content = write_report(source, output, facts)
     if as_json:
-        typer.echo(json.dumps(json.loads(twin.read_text(encoding="utf-8")), indent=2))
+        typer.echo(json.dumps(json.loads(data.read_text(encoding="utf-8")), indent=2))
         return
     say(content.headline)
     if content.repair is not None and content.repair.comparison.why_not:
         say(content.repair.comparison.why_not)
     for part in content.missing:
         say(f"not in the report: {part.what}: {part.why}")
-    say(f"written: {html}\nwritten: {twin}")
+    say(f"written: {html}\nwritten: {data}")
 
 
 def _repaired_run(config: Path) -> Path:

@@ -80,7 +80,7 @@ def pair(
     if mask_name != "{id}" and images_dir.resolve() == masks_dir.resolve():
         images = {stem: path for stem, path in images.items() if not is_mask(mask_name, stem)}
         masks = {stem: path for stem, path in masks.items() if is_mask(mask_name, stem)}
-    cases_list, lonely = [], []
+    cases_list, unpaired = [], []
     used: set[str] = set()
     for stem, image in images.items():
         wanted = mask_stem(mask_name, stem)
@@ -88,9 +88,9 @@ def pair(
             cases_list.append(Case(stem, image, masks[wanted], group_of(stem, group)))
             used.add(wanted)
         else:
-            lonely.append(image)
+            unpaired.append(image)
     extra = tuple(path for stem, path in masks.items() if stem not in used)
-    return Pairing(tuple(cases_list), tuple(lonely), extra)
+    return Pairing(tuple(cases_list), tuple(unpaired), extra)
 
 
 def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.quality.mirrors import Flip, mirror_twins, small_masks
+from flexseg.dataset.quality.mirrors import Flip, mirrored_classes, small_masks
 
 # A class whose larger part is in the same half of so many of the masks that show it, is always
 # there; fewer masks than this may show it by chance.
@@ -30,12 +30,12 @@ def flips(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tuple[float, st
     ----------
     cases : for training.
     """
-    twins = mirror_twins(labels, cases)
+    mirrored = mirrored_classes(labels, cases)
     sides = _sides(labels, cases)
     result: dict[Flip, tuple[float, str]] = {}
     for flip, axis in _AXES.items():
-        if flip in twins:
-            a, b = twins[flip]
+        if flip in mirrored:
+            a, b = mirrored[flip]
             result[flip] = 0.0, f"mirrored, {a} would look like {b}"
             continue
         sided = [c.name for c in labels.foreground if _is_one_sided(sides[c.id][axis])]

@@ -106,7 +106,7 @@ def make_plan(
         *data.choices,
         *shape_choices(shape, why_size, why_filters),
         *recipe_choices(data, shape),
-        *_course(data, step, for_training),
+        *_duration(data, step, for_training),
     ]
     make_folder(output)
     head = [
@@ -156,7 +156,7 @@ def _warn_of_little_time(step: StepTime, seconds: float) -> None:
         )
 
 
-def _course(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
+def _duration(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
     """How long, and how often validated."""
     batches = -(-data.validation // step.batch)
     validation = batches * step.validation + 0.5

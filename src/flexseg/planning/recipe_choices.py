@@ -18,7 +18,7 @@ def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
     """Network, loss, optimizer, schedule, augmentation, test-time augmentation."""
     return [
         *_network(),
-        *_course(data),
+        *_optimization(data),
         *_augmentation(data),
         *_prediction(data, shape),
         *_search(shape),
@@ -29,7 +29,7 @@ def _network() -> list[Choice]:
     return [Choice("model", key, value, reason) for key, value, reason in recipe.NETWORK]
 
 
-def _course(data: PlannedData) -> list[Choice]:
+def _optimization(data: PlannedData) -> list[Choice]:
     choices = [
         Choice("model", "loss", recipe.LOSS, "the overlap, and steady steps"),
         Choice("model", "metrics", ["dice_coef_foreground"], ""),

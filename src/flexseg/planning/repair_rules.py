@@ -11,7 +11,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.quality.mirrors import mirror_twins
+from flexseg.dataset.quality.mirrors import mirrored_classes
 from flexseg.errors import DataError
 from flexseg.planning import recipe
 from flexseg.planning.repair_draft import Draft, from_shell
@@ -188,7 +188,7 @@ def _keep_geometry(draft: Draft) -> None:
 def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
     """Switch off what these data do not allow."""
     labels = LabelMap.from_config(draft.result.class_sections)
-    for flip, (a, b) in mirror_twins(labels, cases).items():
+    for flip, (a, b) in mirrored_classes(labels, cases).items():
         why = f"it would lay {a} where {b} is, which is another class"
         draft.set("augmentation", flip, 0.0, why)
     try:

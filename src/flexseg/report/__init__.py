@@ -1,1 +1,1 @@
-"""One HTML file, and its JSON twin, that tell what a run is worth."""
+"""One HTML file, and its JSON copy, that tell what a run is worth."""

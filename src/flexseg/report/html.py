@@ -85,18 +85,18 @@ class _ConfusionRow:
     cells: list[_ConfusionCell]
 
 
-# Files of a run that a twin of the same name would move aside.
+# Files of a run that a report of the same name would move aside.
 _TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "comparison")
 
 
 def write_report(
     source: ReportSource, output: Path | None = None, audit: Json | None = None
 ) -> tuple[Path, Path, Report]:
-    """Write the report and its JSON twin; earlier ones move aside.
+    """Write the report and its JSON copy; earlier ones move aside.
 
     Parameters
     ----------
-    output : the HTML file; the twin has its name with the suffix `.json`.
+    output : the HTML file; the copy has its name with the suffix `.json`.
     audit : see `flexseg.report.content.gather`.
 
     Returns both paths and the content.
@@ -104,19 +104,19 @@ def write_report(
     html = output or source.folder / "report.html"
     if html.stem in _TAKEN:
         raise ConfigError(
-            f"The report's JSON twin would take the place of {html.stem}.json.",
+            f"The report's JSON copy would take the place of {html.stem}.json.",
             "Choose another name.",
             "--output",
         )
     report = gather(source, audit)
     page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
-    twin = html.with_suffix(".json")
+    data = html.with_suffix(".json")
     make_folder(html.parent)
-    for path in (html, twin):
+    for path in (html, data):
         set_aside(path)
     write_text(html, page)
-    write_json(twin, report.as_dict())
-    return html, twin, report
+    write_json(data, report.as_dict())
+    return html, data, report
 
 
 def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictures]) -> str:

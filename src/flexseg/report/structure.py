@@ -217,7 +217,7 @@ class Report:
     missing: list[Missing] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON types: the JSON twin."""
+        """Plain JSON types: the JSON copy."""
         content = asdict(self)
         if (e := self.evaluation) is not None:
             content["evaluation"] |= {

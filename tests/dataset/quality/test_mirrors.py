@@ -10,7 +10,7 @@ import pytest
 from flexseg.config import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.quality.mirrors import class_places, mirror_twins
+from flexseg.dataset.quality.mirrors import class_places, mirrored_classes
 from flexseg.files.images import write_png
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
@@ -57,27 +57,27 @@ MIDDLE = (slice(26, 38), slice(42, 54))
         ((LEFT, TOP), set()),
     ],
 )
-def test_twins_by_their_places(tmp_path: Path, places: tuple, flips: set[str]) -> None:
+def test_mirrored_classes_by_their_places(tmp_path: Path, places: tuple, flips: set[str]) -> None:
     cases = write_cases(tmp_path, *places)
-    found = mirror_twins(labels_of("one", "two"), cases)
+    found = mirrored_classes(labels_of("one", "two"), cases)
     assert set(found) == flips
     assert all(pair == ("one", "two") for pair in found.values())
 
 
-def test_twins_by_their_names_without_any_mask() -> None:
-    found = mirror_twins(labels_of("Right lung", "left_lung"), [])
+def test_mirrored_classes_by_their_names_without_any_mask() -> None:
+    found = mirrored_classes(labels_of("Right lung", "left_lung"), [])
     assert found == {"hflip": ("left_lung", "Right lung")}
-    assert mirror_twins(labels_of("leftover", "bright"), []) == {}
+    assert mirrored_classes(labels_of("leftover", "bright"), []) == {}
 
 
-def test_one_class_has_no_twin(tmp_path: Path) -> None:
-    assert mirror_twins(labels_of("one"), write_cases(tmp_path, LEFT, LEFT)) == {}
+def test_one_class_has_no_mirrored_one(tmp_path: Path) -> None:
+    assert mirrored_classes(labels_of("one"), write_cases(tmp_path, LEFT, LEFT)) == {}
 
 
 def test_unreadable_masks_are_left_out(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, LEFT, RIGHT)
     cases[0].mask.write_bytes(b"no picture")
-    assert set(mirror_twins(labels_of("one", "two"), cases)) == {"hflip"}
+    assert set(mirrored_classes(labels_of("one", "two"), cases)) == {"hflip"}
 
 
 def test_places_are_shares_of_the_masks_that_have_the_class(tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_real_cells_lie_anywhere(shared: Path) -> None:
     masks = sorted((shared / "data" / "wbc" / "masks").iterdir())
     cases = [Case(path.stem, path, path, path.stem) for path in masks]
     assert class_places(labels, cases)[1:].max() > 0.3
-    assert mirror_twins(labels, cases) == {}
+    assert mirrored_classes(labels, cases) == {}

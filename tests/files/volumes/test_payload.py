@@ -12,13 +12,13 @@ import pytest
 
 from flexseg.errors import DataError
 from flexseg.files.volumes.payload import (
+    explain_damage,
     fill,
     inflated,
     read_text,
     read_voxels,
     skipped,
     stored,
-    told_as_damage,
 )
 
 NOISE = np.random.default_rng(0).integers(0, 1000, (5, 20, 20)).astype("<i2")
@@ -67,7 +67,7 @@ def test_places_in_a_file(tmp_path: Path) -> None:
 def test_other_lengths_and_damage(
     tmp_path: Path, content: bytes, compressed: bool, match: str
 ) -> None:
-    with pytest.raises(DataError, match=match), told_as_damage(tmp_path / "a"):
+    with pytest.raises(DataError, match=match), explain_damage(tmp_path / "a"):
         _read(tmp_path / "a", content, compressed)
 
 

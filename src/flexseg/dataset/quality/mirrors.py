@@ -21,13 +21,13 @@ _AXES: dict[Flip, int] = {"hflip": 1, "vflip": 0}
 # Masks are looked at so small, and so many of them at most.
 _SIDE = 48
 _MOST_CASES = 48
-# Overlap of one class's mirrored places with the other's, from which they are twins: at least so
-# much, and so many times that with its own.
+# Classes mirror each other where the mirrored places of one overlap those of the other at least so
+# much, and so many times as much as their own.
 _LEAST_OVERLAP = 0.2
 _TIMES_OWN = 2.0
 
 
-def mirror_twins(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tuple[str, str]]:
+def mirrored_classes(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tuple[str, str]]:
     """Per flip the names of two classes that it turns into each other, if there are any.
 
     Such are a left and a right organ: mirrored, the one lies where the other one does, and a
@@ -47,7 +47,7 @@ def mirror_twins(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tuple[st
     places = class_places(labels, cases)
     for flip, axis in _AXES.items():
         for a, b in combinations(names, 2):
-            if flip not in found and _are_twins(places[a], places[b], axis):
+            if flip not in found and _are_mirrored(places[a], places[b], axis):
                 found[flip] = names[a], names[b]
     return found
 
@@ -84,7 +84,7 @@ def small_masks(labels: LabelMap, cases: Sequence[Case]) -> Iterable[NDArray[np.
         yield ids[np.ix_(rows, columns)]
 
 
-def _are_twins(a: NDArray[np.float64], b: NDArray[np.float64], axis: int) -> bool:
+def _are_mirrored(a: NDArray[np.float64], b: NDArray[np.float64], axis: int) -> bool:
     mirrored_a, mirrored_b = np.flip(a, axis), np.flip(b, axis)
     crossed = _overlap(mirrored_a, b)
     own = max(_overlap(mirrored_a, a), _overlap(mirrored_b, b))

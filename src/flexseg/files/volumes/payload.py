@@ -21,7 +21,7 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def told_as_damage(path: Path) -> Iterator[None]:
+def explain_damage(path: Path) -> Iterator[None]:
     """What goes wrong as a damaged volume is parsed and decompressed, as an error about the file.
 
     Raises

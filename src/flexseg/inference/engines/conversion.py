@@ -58,7 +58,7 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
     import tensorflow as tf
 
     write, answer = _engine(engine)
-    model = float32_twin(package)
+    model = float32_copy(package)
     shape = (None, *model.input_shape[1:])
     images = tf.TensorSpec(shape, tf.float32, name="images")
     function = tf.function(
@@ -104,18 +104,18 @@ def _probe(shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.clip(image, 0, 255).astype(np.float32)[None]
 
 
-def float32_twin(package: ModelPackage) -> keras.Model:
+def float32_copy(package: ModelPackage) -> keras.Model:
     """The network of a package computing in float32: itself, or a copy."""
     if all(layer.compute_dtype in ("float32", None) for layer in package.model.layers):
         return package.model
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        twin = build_model(package.config)
+        copy = build_model(package.config)
     finally:
         keras.config.set_dtype_policy(before)
-    twin.set_weights(package.model.get_weights())
-    return twin
+    copy.set_weights(package.model.get_weights())
+    return copy
 
 
 def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> None:

@@ -19,7 +19,7 @@ from flexseg.errors import DataError
 from flexseg.files import npy
 from flexseg.files.hdf5 import check_stored, elsewhere, open_hdf5, written_hdf5
 from flexseg.files.volumes.file_formats.file_format import FileFormat, register_format
-from flexseg.files.volumes.payload import to_native, told_as_damage
+from flexseg.files.volumes.payload import explain_damage, to_native
 from flexseg.files.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_npy(path: Path) -> Volume:
     ------
     DataError : damaged, no numbers, or not of 2 to 4 axes.
     """
-    with told_as_damage(path):
+    with explain_damage(path):
         return _volume(npy.read_npy(path), path, {})
 
 
@@ -51,7 +51,7 @@ def read_hdf5(path: Path, key: str) -> Volume:
     """
     import h5py
 
-    with told_as_damage(path), open_hdf5(path) as file:
+    with explain_damage(path), open_hdf5(path) as file:
         _check_links(file, key, path)
         node = file.get(key)
         if not isinstance(node, h5py.Dataset):

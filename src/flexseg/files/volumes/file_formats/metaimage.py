@@ -22,7 +22,7 @@ from flexseg.files.volumes.headers import (
     whole_number,
 )
 from flexseg.files.volumes.itk import write_itk
-from flexseg.files.volumes.payload import read_text, read_voxels, told_as_damage
+from flexseg.files.volumes.payload import explain_damage, read_text, read_voxels
 from flexseg.files.volumes.volume import Volume
 
 _TYPES = {
@@ -45,7 +45,7 @@ def read_metaimage(path: Path) -> Volume:
     DataError : cut off, a wrong checksum, no MetaImage, no plain numbers, too many dimensions,
         or voxels in a file of another folder.
     """
-    with told_as_damage(path):
+    with explain_damage(path):
         return _read(path)
 
 

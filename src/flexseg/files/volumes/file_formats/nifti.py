@@ -29,12 +29,12 @@ from flexseg.files.volumes.itk import write_itk
 from flexseg.files.volumes.payload import (
     GZIP,
     check_volume_size,
+    explain_damage,
     fill,
     inflated,
     skipped,
     stored,
     to_native,
-    told_as_damage,
 )
 from flexseg.files.volumes.volume import Volume
 
@@ -91,7 +91,7 @@ def read_nifti(path: Path) -> Volume:
     ------
     DataError : cut off, a wrong checksum, no NIfTI, no numbers, or too many dimensions.
     """
-    with told_as_damage(path):
+    with explain_damage(path):
         content = stored(path)
         header, array = _read(inflated(content) if _is_compressed(path) else content, path)
         return _placed(_scaled(array, header), header, path)

@@ -61,7 +61,7 @@ def test_every_module_registers_a_network_whose_test_checks_the_contract(
 def test_a_new_module_is_found(folder: Path) -> None:
     """The example of the documentation."""
     page = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
-    (code, _) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     (folder / "tiny_net.py").write_text(dedent(code), encoding="utf-8")
     assert "TinyNet" not in MODELS
     networks.register_all()

@@ -74,7 +74,9 @@ def train(
         training = Training(loaded, splits=splits)
         training.callbacks += callbacks
         result = training.run(resume=resume)
-    return Run(result.folder, loaded, trust=loaded.experiment.model.model)
+    run = Run(result.folder, loaded, trust=loaded.experiment.model.model)
+    run._mlflow = loaded.experiment.train.mlflow
+    return run
 
 
 def _refuse_other_callbacks(callbacks: Sequence[object]) -> None:
@@ -105,6 +107,8 @@ class Run:
         self.folder = folder
         self._loaded = loaded
         self._trust = trust
+        # A folder that is opened may have come from elsewhere, and so would the address.
+        self._mlflow = ""
         self._manifest = Manifest.read(folder)
 
     @classmethod
@@ -204,7 +208,8 @@ class Run:
         """Score the model per case and class, as `flexseg evaluate` does.
 
         The files are written into the folder `evaluation` of the run, those of another split than
-        the config's into `evaluation_<split>`; earlier ones move aside.
+        the config's into `evaluation_<split>`; earlier ones move aside. MLflow is told only of runs
+        that `flexseg.train` returned.
 
         Parameters
         ----------
@@ -240,7 +245,7 @@ class Run:
         folder = self.folder / f"evaluation{ending}"
         with backend.same_dtype_policy():
             summary = evaluate(loaded, folder, self.folder / f"evaluation{ending}.csv")
-        Tracker(self._manifest, e.train.mlflow).evaluation(folder, summary.as_dict())
+        Tracker(self._manifest, self._mlflow).evaluation(folder, summary.as_dict())
         return summary
 
     def report(self, path: str | Path | None = None) -> Path:

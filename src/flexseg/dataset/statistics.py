@@ -1,4 +1,4 @@
-"""Pictures of a dataset: how many images it has, and what they look like."""
+"""FolderPictures of a dataset: how many images it has, and what they look like."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ROWS = 3
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FolderPictures:
     """What is drawn of one part of a dataset: files by their names."""
 
     images: dict[str, Path]
@@ -69,24 +69,24 @@ def draw_statistics(dataset: Path, output: Path) -> list[Path]:
     return written
 
 
-def find_pictures(dataset: Path, name: str) -> dict[str, Pictures]:
+def find_pictures(dataset: Path, name: str) -> dict[str, FolderPictures]:
     """The parts of a dataset that its folders tell of, or the whole under its name."""
     volumes = volume_folders(dataset)
     if volumes is not None:
         pairs = find_pairs(*volumes).by_stem
         images = {stem: pair.image for stem, pair in pairs.items()}
         labels = {stem: pair.label for stem, pair in pairs.items()}
-        return {name: Pictures(images, labels, _slice_of_image, _slice_of_labels)}
+        return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels)}
     layout = find_layout(dataset, need_masks=False)
     parts = {}
     for split, pairing in layout.pair().items():
         images = {case.id: case.image for case in pairing.cases}
         images |= {path.stem: path for path in pairing.images_without_mask}
         masks = {case.id: case.mask for case in pairing.cases}
-        parts[split or name] = Pictures(images, masks, _image, _mask)
+        parts[split or name] = FolderPictures(images, masks, _image, _mask)
     for split, folder in layout.unlabeled.items():
         images = {path.stem: path for path in list_files(folder, IMAGE_SUFFIXES)}
-        parts.setdefault(split or name, Pictures(images, {}, _image, _mask))
+        parts.setdefault(split or name, FolderPictures(images, {}, _image, _mask))
     return parts
 
 

@@ -1,4 +1,4 @@
-"""FolderPictures of a dataset: how many images it has, and what they look like."""
+"""Pictures of a dataset: how many images it has, and what they look like."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.dataset.cases import pair
-from flexseg.errors import DataError
+from flexseg.errors import DataError, ResourceError
 from flexseg.files.preprocess import Preprocessing
 
 Batches = list[tuple[NDArray[Any], NDArray[np.uint8]]]
@@ -200,6 +201,21 @@ def test_error_of_a_worker_arrives_whole(
     assert caught.value.where == str(damaged)
     assert "cannot be read" in caught.value.problem
     assert found.error is caught.value
+
+
+def test_a_worker_that_the_system_ends_is_explained_whenever_it_dies(
+    dataset: Callable[..., BatchDataset],
+) -> None:
+    """At the first batch after its death, and at every later one."""
+    found = dataset(workers=1, worker_type="process")
+    found[0]
+    assert isinstance(found._executor, ProcessPoolExecutor)
+    (worker,) = found._executor._processes.values()
+    worker.kill()
+    for epoch in (1, 2):
+        found.set_epoch(epoch)
+        with pytest.raises(ResourceError, match="A worker process was ended by the system"):
+            found[0]
 
 
 def test_closing_stops_the_workers_and_may_be_repeated(

@@ -95,10 +95,10 @@ class BatchDataset(keras.utils.PyDataset):
         if self._worker_count == 0:
             return self.make(self.epoch, batch)
         executor = self._executor or self._start()
-        for ahead in range(batch, min(batch + self._ahead, len(self.plan))):
-            if ahead not in self._futures:
-                self._futures[ahead] = self._submit(executor, ahead)
         try:
+            for ahead in range(batch, min(batch + self._ahead, len(self.plan))):
+                if ahead not in self._futures:
+                    self._futures[ahead] = self._submit(executor, ahead)
             return self._futures.pop(batch).result()
         except BrokenProcessPool:
             raise ResourceError(

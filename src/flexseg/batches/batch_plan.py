@@ -5,7 +5,6 @@ Worker processes import this module: it does without Keras, which takes them sec
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import Store
 from flexseg.dataset.cases import Case
+from flexseg.execution.child_processes import begin_worker
 
 # Tells the random numbers of drawing by class from those of the order.
 _BY_CLASS = 3
@@ -130,8 +130,7 @@ _of_worker: dict[str, BatchMaker] = {}
 
 def start_worker(maker: BatchMaker) -> None:
     """Prepare a worker process."""
-    # Ctrl-C reaches the whole process group; only the main process decides when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_worker()
     _of_worker["maker"] = maker
 
 

@@ -10,9 +10,7 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
+from flexseg.execution.child_processes import begin_worker
 from flexseg.outputs import make_folder
 from flexseg.search.space import Parameter, override
 from flexseg.search.study import (
@@ -260,8 +259,7 @@ def work_alone(
     stop : event by which the search ends.
     failures : queue for the error that keeps this process from working at all.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search hears it, and tells us
-    _end_with_parent()
+    begin_worker()
     _share_machine(worker, job.processes)
     try:
         if job.backend is not None:
@@ -281,22 +279,6 @@ def _load_engine(backend: str) -> None:
 
     # It warns of graphs that are made anew, as they must be for each trial.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-def _end_with_parent() -> None:
-    """A search that was killed leaves no trainings behind."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _share_machine(worker: int, processes: int) -> None:

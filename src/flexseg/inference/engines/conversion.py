@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import FlexsegError
+from flexseg.execution.child_processes import end_with_input
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
 
@@ -130,15 +131,26 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYTHONIOENCODING": "utf-8",
         }
-        result = subprocess.run(  # noqa: S603 - this very program
-            line, env=environment, capture_output=True, encoding="utf-8", check=False
-        )
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["it failed without a word"]
+        log = Path(temporary) / "errors.txt"
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(  # noqa: S603 - this very program
+                line,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            ) as process,
+        ):
+            code = process.wait()
+        told = log.read_text(encoding="utf-8", errors="replace")
+    if code:
+        lines = told.strip().splitlines() or ["it failed without a word"]
         raise ConversionError(lines[-1][:300])
 
 
 def _main() -> None:
+    end_with_input()
     file, engine, folder = sys.argv[1:]
     keras.config.set_dtype_policy("float32")
     try:

@@ -1,0 +1,1 @@
+"""How work is done beside the main thread; nothing here knows of datasets."""

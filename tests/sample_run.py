@@ -67,6 +67,7 @@ def score_masks(
         Measures.from_config(experiment.eval),
         mask_name=experiment.dataset.mask_name,
         group=experiment.dataset.group,
+        unknown=experiment.mask.unknown_colors,
         image_folders=[experiment.test.images_dir],
     )
 

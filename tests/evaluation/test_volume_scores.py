@@ -313,7 +313,7 @@ class TestFolders:
     def test_values_in_no_class_are_refused(self, tmp_path: Path) -> None:
         for name in "pr":
             _write(tmp_path / name / "v.nii.gz", _box(2, 2, 2, label=5))
-        with pytest.raises(DataError, match="800 voxels have values in no class: 5"):
+        with pytest.raises(DataError, match="1 of 1 predictions hold values in no class: 5"):
             score_volume_folders(tmp_path / "p", tmp_path / "r", _labels(), Measures())
 
     def test_values_of_classes_count(self, tmp_path: Path) -> None:

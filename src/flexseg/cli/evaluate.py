@@ -35,7 +35,10 @@ def evaluate(
     overrides: SetOption = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Score this folder of masks or label volumes instead of the model."),
+        typer.Option(
+            help="Score this folder of masks or label volumes instead of the model, or what "
+            "`flexseg infer3d` wrote."
+        ),
     ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Reference masks or volumes for --predictions.")
@@ -95,8 +98,13 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
     from flexseg.dataset.labels import LabelMap
     from flexseg.evaluation.image_scores import score_folders
     from flexseg.evaluation.scoring import Measures
-    from flexseg.evaluation.volume_scores import hold_volumes, score_volume_folders
+    from flexseg.evaluation.volume_scores import (
+        folder_of_predictions,
+        hold_volumes,
+        score_volume_folders,
+    )
 
+    predictions = folder_of_predictions(predictions)
     what = (
         predictions,
         masks,
@@ -109,5 +117,10 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
             return score_volume_folders(*what, mask_name=pattern, group=group, on_case=on_case)
         folders = [section.images_dir for section in (e.test, e.valid, e.train, e.dataset, e.infer)]
         return score_folders(
-            *what, mask_name=pattern, group=group, image_folders=folders, on_case=on_case
+            *what,
+            mask_name=pattern,
+            group=group,
+            unknown=e.mask.unknown_colors,
+            image_folders=folders,
+            on_case=on_case,
         )

@@ -52,11 +52,7 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         console.print(f"Note: {note}", markup=False)
     mean = summary.macro["dice"].mean
     if mean is not None and mean < HARDLY_ANYTHING:
-        console.print(
-            f"[yellow]A mean Dice of {mean:.3f}: this network has hardly learned anything.[/] It "
-            "needs more training; if that does not help, look whether images and masks belong "
-            "together (flexseg check)."
-        )
+        console.print(f"[yellow]A mean Dice of {mean:.3f}:[/] {_why_so_low(summary)}")
     figures = summary.original_figures.items()
     if values := ", ".join(f"{k} {v:.4f}" for k, v in figures if not isinstance(v, str)):
         console.print(f"The original systems' figures (soft, at network size): {values}")
@@ -85,6 +81,18 @@ def _heading(metric: Metric, summary: EvaluationSummary) -> str:
     if "tolerance" in metric.settings:
         return f"{name} {summary.tolerance:g} {units}"
     return name
+
+
+def _why_so_low(summary: EvaluationSummary) -> str:
+    if summary.inference is None:
+        return (
+            "these masks hardly agree with their references. Look whether they belong together, "
+            "and whether they show the same classes."
+        )
+    return (
+        "this network has hardly learned anything. It needs more training; if that does not help, "
+        "look whether images and masks belong together (flexseg check)."
+    )
 
 
 def _about_class(c: ClassSummary) -> Iterator[str]:

@@ -54,6 +54,7 @@ class CaseScores:
     folders : where images, masks and predictions are, for those who show them: "images_dir",
         "masks_dir" and "predictions_dir" (absolute, or relative to the evaluation's folder).
     inference : what a network's predictions depend on, see `Predictor.describe`.
+    notes : how masks of unknown origin were read, one sentence each.
     """
 
     labels: LabelMap
@@ -64,6 +65,7 @@ class CaseScores:
     legacy: dict[str, float] = field(default_factory=dict)
     folders: dict[str, str | None] = field(default_factory=dict)
     inference: PredictionSettings | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def matrices(self) -> list[NDArray[np.int64]]:
@@ -143,6 +145,7 @@ class CaseScores:
         found.masks_dir = self.folders.get("masks_dir")
         found.predictions_dir = self.folders.get("predictions_dir")
         found.inference = self.inference
+        found.notes += self.notes
         found.original_figures = {"what": _ORIGINAL_FIGURES, **self.legacy} if self.legacy else {}
         return found
 

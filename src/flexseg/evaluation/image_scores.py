@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
+from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case, check_same_aspect, pair
-from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
+from flexseg.evaluation.folder_masks import Unknown, understand
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
@@ -113,17 +115,20 @@ def score_folders(
     *,
     mask_name: str = "{id}",
     group: str | None = None,
+    unknown: Unknown = "error",
     image_folders: Sequence[Path | None] = (),
     on_case: Callable[[int, int], None] | None = None,
 ) -> tuple[CaseScores, list[str]]:
     """Score a folder of predicted masks against a folder of reference masks.
 
-    Masks pair by file name; colours and values are read by the label map, the nearest colour
-    counts. Returns the scores and the names without a partner.
+    Masks pair by file name, and are read as `understand` says. Returns the scores and the names
+    without a partner.
 
     Parameters
     ----------
-    mask_name : name of the reference that belongs to the prediction `{id}`.
+    mask_name : name of the reference that belongs to the prediction `{id}`; where it pairs none,
+        equal names do.
+    unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     group : regular expression for `Case.group`.
     image_folders : where the images of the cases may be, for those who show them.
     on_case : called with (done, total).
@@ -132,35 +137,58 @@ def score_folders(
     ------
     DataError : no pair at all, or files that are damaged or do not fit, all of which it lists.
     """
-    pairing = pair(
-        predictions, masks, mask_name=mask_name, group=group, image_suffixes=MASK_SUFFIXES
-    )
-    if not pairing.cases:
+    for name in (mask_name, "{id}"):
+        pairing = pair(
+            predictions, masks, mask_name=name, group=group, image_suffixes=MASK_SUFFIXES
+        )
+        if pairing.cases:
+            break
+    else:
         raise DataError(
             "No prediction has a mask of the same name.",
             f"Compare the file names with those in {masks}.",
             str(predictions),
         )
-    scores = CaseScores(labels, measures)
+    cases = pairing.cases
+    predicted = understand("predictions", [c.image for c in cases], labels, unknown, _encoded)
+    true = understand("reference masks", [c.mask for c in cases], labels, unknown, _encoded)
 
-    def score(case: Case) -> CaseResult:
-        reference = labels.encode(read_mask(case.mask), str(case.mask)).labels
-        prediction = labels.encode(read_mask(case.image), str(case.image)).labels
-        if prediction.shape != reference.shape:
+    def score(case: Case) -> tuple[CaseResult, bool]:
+        """The scores, and whether the prediction had another size."""
+        reference = _encoded(true.labels, case.mask).labels
+        prediction = _encoded(predicted.labels, case.image).labels
+        resized = prediction.shape != reference.shape
+        if resized:
             check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
             prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
-        return score_case(reference, prediction, len(labels.classes), measures)
+        return score_case(reference, prediction, len(labels.classes), measures), resized
 
-    results = run_parallel(score, pairing.cases, None, on_case, most_errors=len(pairing.cases))
-    for case, result in zip(pairing.cases, results, strict=True):
+    results = run_parallel(score, cases, None, on_case, most_errors=len(cases))
+    scores = CaseScores(labels, measures)
+    for case, (result, _) in zip(cases, results, strict=True):
         scores.put(case, result)
+    resized = [case.image.name for case, (_, other) in zip(cases, results, strict=True) if other]
+    scores.notes = [note for note in (predicted.note, true.note, _of_other_size(resized)) if note]
     scores.folders = {
-        "images_dir": _folder_of_images(image_folders, pairing.cases),
+        "images_dir": _folder_of_images(image_folders, cases),
         "masks_dir": str(masks.absolute()),
         "predictions_dir": str(predictions.absolute()),
     }
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     return scores, unpaired
+
+
+def _encoded(labels: LabelMap, path: Path) -> Encoded:
+    return labels.encode(read_mask(path), str(path))
+
+
+def _of_other_size(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return (
+        f"{len(names)} prediction(s) have another size than their reference and were brought to "
+        f"it by nearest neighbour: {examples(names)}."
+    )
 
 
 def _folder_of_images(folders: Iterable[Path | None], cases: Iterable[Case]) -> str | None:

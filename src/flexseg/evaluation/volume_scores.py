@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
-from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
+from flexseg.evaluation.folder_masks import folder_of_masks, understand
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels, list_files
 from flexseg.files.volumes.geometry import same_grid, text
@@ -88,6 +89,11 @@ def warn_of_sheared(names: list[str]) -> None:
         )
 
 
+def folder_of_predictions(folder: Path) -> Path:
+    """The folder of the masks or label volumes; that of a whole result holds them in another."""
+    return folder_of_masks(folder, lambda inside: bool(volumes_by_name(inside)))
+
+
 def hold_volumes(predictions: Path, references: Path) -> bool:
     """Whether two folders are to be scored as volumes, not as images.
 
@@ -152,12 +158,23 @@ def score_volume_folders(
     _warn_of_images(predictions, references)
     scores = CaseScores(labels, replace(measures, spacing=None, volumes=True))
     sheared: list[str] = []
+
+    def encode(label_map: LabelMap, path: Path) -> Encoded:
+        return encoded_volume(read(path).array, label_map)
+
+    predicted = understand(
+        "predictions", [case.image for case in cases], labels, "error", encode, workers=1
+    )
+    true = understand(
+        "reference volumes", [case.mask for case in cases], labels, "error", encode, workers=1
+    )
+    scores.notes = [note for note in (predicted.note, true.note) if note]
     for done, case in enumerate(cases, start=1):
         truth = read(case.mask)
         found = on_grid_of(truth, read(case.image), case.image)
         pair = (
-            class_ids(found.array, labels, case.image),
-            class_ids(truth.array, labels, case.mask),
+            encoded_volume(found.array, predicted.labels).labels,
+            encoded_volume(truth.array, true.labels).labels,
         )
         scores.put(case, score_on_grid(*pair, truth, labels, measures))
         if truth.sheared:
@@ -186,8 +203,7 @@ def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8
 
     Values in no class are an error: unlike the blended edges of images, they are no accident.
     """
-    flat = voxels.reshape(-1, voxels.shape[-1])
-    encoded = labels.encode(MaskPixels(flat, None, lossy=False, one_hot=False, mode="volume"))
+    encoded = encoded_volume(voxels, labels)
     if encoded.unknown:
         values = examples([f"{value:g}" for value in sorted(encoded.unknown)])
         raise DataError(
@@ -195,7 +211,14 @@ def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8
             "Give these values to classes in [mask] classes, or set model.num_classes.",
             str(path),
         )
-    return encoded.labels.reshape(voxels.shape)
+    return encoded.labels
+
+
+def encoded_volume(voxels: NDArray, labels: LabelMap) -> Encoded:
+    """Label values [Z, Y, X] read as those of grey masks are."""
+    flat = voxels.reshape(-1, voxels.shape[-1])
+    encoded = labels.encode(MaskPixels(flat, None, lossy=False, one_hot=False, mode="volume"))
+    return replace(encoded, labels=encoded.labels.reshape(voxels.shape))
 
 
 def on_grid_of(reference: Volume, prediction: Volume, path: Path) -> Volume:

@@ -20,8 +20,16 @@ from PIL import Image
 from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.folder_masks import as_scored
 from flexseg.files.display import CLASS_COLORS, displayable
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_image, read_mask
+from flexseg.files.images import (
+    IMAGE_SUFFIXES,
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
+    list_files,
+    read_image,
+    read_mask,
+)
 from flexseg.files.preprocess import Preprocessing
 from flexseg.report.content import epoch_change_folder
 from flexseg.report.plots import color_number
@@ -133,15 +141,14 @@ def _case(
     lossy = False
     own = source.evaluation / "predictions" / f"{shown.case}.png"
     if labels is not None and shown.case in foreign:
-        path = foreign[shown.case]
-        prediction = labels.encode(read_mask(path), str(path)).labels
+        prediction = _labels_of(foreign[shown.case], labels)
     elif own.is_file() and not foreign:
         prediction = read_mask(own).pixels
     if files is not None and files.image is not None:
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
-        stored = read_mask(files.mask)
-        reference, lossy = labels.encode(stored, str(files.mask)).labels, stored.lossy
+        reference = _labels_of(files.mask, labels)
+        lossy = files.mask.suffix.lower() in LOSSY_SUFFIXES
     known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
     if not known:
         return None
@@ -154,6 +161,12 @@ def _case(
     if files is not None and files.mask is not None and reference is not None:
         _require_same(shown, (reference, fitted["Reference"]), files.mask, lossy=lossy)
     return _pictures(shown.case, size, image, fitted)
+
+
+def _labels_of(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
+    """The class ids of a mask as it was scored."""
+    mask = read_mask(path)
+    return as_scored(labels, lambda own: own.encode(mask, str(path))).labels
 
 
 def _pictures(

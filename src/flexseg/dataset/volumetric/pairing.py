@@ -25,6 +25,12 @@ NAMES = (
     ("{id}", "{id}_label"),
     ("{id}", "{id}_mask"),
 )
+# The same as names of labels after those of images.
+_NAMES_OF_LABELS = (
+    "{id}",
+    "{id:_0000=}",
+    *(label for image, label in NAMES if image == "{id}" != label),
+)
 # What label volumes of two folders are compared by; arrays may be images as well.
 LABEL_SUFFIXES = tuple(
     suffix for known in all_formats() if known.only_volumes for suffix in known.suffixes
@@ -163,7 +169,9 @@ def pair_label_volumes(
 
     Parameters
     ----------
-    mask_name : name of the reference that belongs to the prediction `{id}`, see `mask_stem`.
+    mask_name : name of the reference that belongs to the prediction `{id}`, see `mask_stem`; where
+        it pairs none, the names do by which images and labels pair, as predictions are named
+        after their images.
     group : regular expression for `Case.group`.
 
     Raises
@@ -171,7 +179,10 @@ def pair_label_volumes(
     DataError : see `volumes_by_name`.
     """
     predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
-    partner = {name: reference.get(mask_stem(mask_name, name)) for name in predicted}
+    for rule in (mask_name, *_NAMES_OF_LABELS):
+        partner = {name: reference.get(mask_stem(rule, name)) for name in predicted}
+        if any(partner.values()):
+            break
     cases = tuple(
         Case(name, predicted[name], found, group_of(name, group))
         for name, found in partner.items()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.errors import DataError
+from flexseg.evaluation.case_scores import CaseScores
+from flexseg.evaluation.folder_masks import Unknown, folder_of_masks
+from flexseg.evaluation.image_scores import score_folders
+from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.volume_scores import folder_of_predictions, score_volume_folders
+from flexseg.files.images import write_png
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+
+IDS = np.zeros((12, 16), np.uint8)
+IDS[2:6, 2:9] = 1
+IDS[7:11, 3:8] = 2
+
+
+def classes_of(*values: int) -> LabelMap:
+    """One class per grey value."""
+    return LabelMap.of_foreground(
+        [LabelClass(i, f"c{i}", ((i, 9, 9),), (v,)) for i, v in enumerate(values, start=1)]
+    )
+
+
+def write(folder: Path, *values: int, count: int = 2, step: int = 1) -> Path:
+    """Masks whose class i has the i-th value."""
+    folder.mkdir()
+    for i in range(count):
+        mask = np.array([0, *values, 0], np.uint8)[np.roll(IDS, i, axis=1)]
+        write_png(folder / f"c{i}.png", np.ascontiguousarray(mask[::step, ::step]))
+    return folder
+
+
+def score(
+    predictions: Path, masks: Path, labels: LabelMap, unknown: Unknown = "error"
+) -> CaseScores:
+    return score_folders(predictions, masks, labels, Measures(), unknown=unknown)[0]
+
+
+def dice(scores: CaseScores) -> list[float]:
+    """Of each case and class."""
+    return [c.values["dice"] for result in scores.results for c in result.classes]
+
+
+@pytest.mark.parametrize("values", [(255,), (128, 255), (2, 1)])
+@pytest.mark.parametrize("ids_are", ["predictions", "reference masks"])
+def test_ids_of_classes_are_understood(tmp_path: Path, values: Sequence[int], ids_are: str) -> None:
+    stored, ids = write(tmp_path / "stored", *values), write(tmp_path / "ids", 1, 2)
+    if len(values) == 1:
+        ids = write(tmp_path / "one", 1)
+    folders = (ids, stored) if ids_are == "predictions" else (stored, ids)
+    scores = score(*folders, classes_of(*values))
+    if values == (2, 1):  # the values that the config gives to classes explain them too
+        assert dice(scores) == [0] * 4
+        assert scores.notes == []
+    else:
+        assert set(dice(scores)) == {1}
+        assert [note.startswith(f"The {ids_are} hold ids") for note in scores.notes] == [True]
+
+
+def test_a_folder_is_read_in_one_way(tmp_path: Path) -> None:
+    """Alone, the second mask would be explained by the values of the config."""
+    masks = write(tmp_path / "m", 2, 3)
+    predictions = write(tmp_path / "p", 1, 2)
+    write_png(predictions / "c1.png", np.where(np.roll(IDS, 1, axis=1) == 2, IDS * 0 + 2, IDS * 0))
+    scores = score(predictions, masks, classes_of(2, 3))
+    assert dice(scores) == [1, 1, 0, 1]
+
+
+def test_values_of_no_class_are_refused_or_told(tmp_path: Path) -> None:
+    masks, predictions = write(tmp_path / "m", 100, 200), write(tmp_path / "p", 90, 7)
+    with pytest.raises(DataError, match="2 of 2 predictions hold values in no class: 90, 7") as e:
+        score(predictions, masks, classes_of(100, 200))
+    assert e.value.where == str(predictions / "c0.png")
+    scores = score(predictions, masks, classes_of(100, 200), "nearest")
+    assert dice(scores) == [1, 0, 1, 0]
+    assert "96 pixels count as the nearest class" in scores.notes[0]
+
+
+def test_another_size_is_told(tmp_path: Path) -> None:
+    masks, half = write(tmp_path / "m", 255), write(tmp_path / "p", 255, step=2)
+    assert "2 prediction(s) have another size" in score(half, masks, classes_of(255)).notes[0]
+
+
+def test_names_of_references_count_too(tmp_path: Path) -> None:
+    """The config's rule is of images; other programs name masks after the references."""
+    masks = write(tmp_path / "m", 255)
+    scores, _ = score_folders(masks, masks, classes_of(255), Measures(), mask_name="{id}_mask")
+    assert set(dice(scores)) == {1}
+
+
+class TestVolumes:
+    @staticmethod
+    def _write(path: Path, *values: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_volume(path, Volume(np.array([0, *values, 0], np.uint8)[IDS][None].repeat(3, 0)))
+
+    def test_ids_of_classes(self, tmp_path: Path) -> None:
+        self._write(tmp_path / "r" / "v.nii", 128, 255)
+        self._write(tmp_path / "p" / "v.mha", 1, 2)
+        scores, _ = score_volume_folders(
+            tmp_path / "p", tmp_path / "r", classes_of(128, 255), Measures()
+        )
+        assert dice(scores) == [1, 1]
+        assert scores.notes[0].startswith("The predictions hold ids of the classes (1 c1, 2 c2)")
+
+    def test_results_of_infer3d(self, tmp_path: Path) -> None:
+        """Its labels lie in a folder of the results, and have the names of the images."""
+        out, references = tmp_path / "out", tmp_path / "labelsTr"
+        self._write(out / "labels" / "b_001_0000.nii.gz", 1, 2)
+        self._write(out / "previews" / "b_001_0000.nii.gz", 7, 7)
+        (out / "volumes.csv").touch()
+        self._write(references / "b_001.nii.gz", 1, 2)
+        labels = folder_of_predictions(out)
+        assert labels == out / "labels"
+        assert folder_of_predictions(labels) == labels
+        scores, unpaired = score_volume_folders(labels, references, classes_of(1, 2), Measures())
+        assert (dice(scores), unpaired) == ([1, 1], [])
+
+
+def test_masks_of_the_folder_itself_come_first(tmp_path: Path) -> None:
+    masks = write(tmp_path / "m", 1)
+    (masks / "predictions").mkdir()
+    assert folder_of_masks(masks, lambda _: False) == masks
+    (tmp_path / "run" / "predictions").mkdir(parents=True)
+    assert folder_of_masks(tmp_path / "run", lambda _: False) == tmp_path / "run" / "predictions"

@@ -18,6 +18,7 @@ from flexseg.outputs import (
     refuse_overlap,
     set_aside,
     set_own_aside,
+    try_outputs,
     whole,
     whole_folder,
     write_csv,
@@ -92,6 +93,44 @@ def test_read_only_folder_is_a_resource_error(
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(ResourceError, match="no permission to write"):
         make_folder(tmp_path / "results")
+
+
+PLACES = {
+    "a folder in its place": ("models", "models is a folder"),
+    "a folder of the same name": ("taken.h5", "taken.h5 is a folder"),
+    "a file for a folder": ("notes.txt/best.h5", "notes.txt is a file"),
+    "a file on the way": ("notes.txt/a/b/best.h5", "notes.txt is a file"),
+    "a name that is too long": ("new/" + 300 * "x", "cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("name", "problem"), PLACES.values(), ids=PLACES)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "taken.h5").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises((ConfigError, ResourceError), match=problem):
+        try_outputs(files=[("[train] best_model_file", tmp_path / name)])
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["models", "notes.txt", "taken.h5"]
+
+
+def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("1")
+    try_outputs([("a", tmp_path / "old.csv"), ("b", tmp_path / "x/y.csv")], [("c", tmp_path / "z")])
+    assert [p.name for p in tmp_path.iterdir()] == ["old.csv"]
+    assert (tmp_path / "old.csv").read_text() == "1"
+
+
+def test_two_files_in_one_place_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"file of \[train\] model_dir too"):
+        try_outputs(
+            [
+                ("[train] model_dir", tmp_path / "checkpoint.npz"),
+                ("[train] best_model_file", tmp_path / "checkpoint.npz"),
+            ]
+        )
 
 
 @pytest.mark.parametrize("output", ["data", "data/train", "data/../data/train"])

@@ -181,6 +181,61 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def try_outputs(
+    files: Iterable[tuple[str, Path]] = (), folders: Iterable[tuple[str, Path]] = ()
+) -> None:
+    """Try whether files and folders can be written, before the work that fills them.
+
+    Nothing of it stays, and folders that are missing are not made.
+
+    Parameters
+    ----------
+    files, folders : each with the key or option that names it.
+
+    Raises
+    ------
+    ConfigError : a file is to be where a folder is or the other way round, or two files are to
+        have one place.
+    ResourceError : the system refuses.
+    """
+    taken: dict[Path, str] = {}
+    for key, path in files:
+        if path.is_dir():
+            raise ConfigError(
+                f"{path} is a folder, and a file is to be written there.",
+                "Name the file, or move the folder away.",
+                key,
+            )
+        other = taken.setdefault(path.absolute(), key)
+        if other != key:
+            raise ConfigError(
+                f"{path} is to be the file of {other} too.", "Give each a name of its own.", key
+            )
+        _try_file(path.absolute(), key)
+    for key, path in folders:
+        _try_file(path.absolute() / "file", key)
+
+
+def _try_file(path: Path, key: str) -> None:
+    """Write an empty file of the same name, in a temporary folder on the way to its place."""
+    there = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise ConfigError(
+            f"{there} is a file, and a folder is to be there.",
+            "Name another folder, or move the file away.",
+            key,
+        )
+    with explain_os_errors(path):
+        trial = Path(tempfile.mkdtemp(prefix=_PART, dir=there))
+        try:
+            target = trial / path.relative_to(there)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole(target) as part:
+                part.touch()
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
+
+
 def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> None:
     """Refuse output folders that are, or contain, something that is read.
 

@@ -402,12 +402,36 @@ def test_groups_across_splits(dataset: Path, check: Check) -> None:
 
 
 def test_ids_missing_from_the_split_file(dataset: Path, check: Check, tmp_path: Path) -> None:
-    content = {"train": ["train_00", "train_01", "gone"], "valid": ["train_02"], "test": []}
+    content = {"train": ["train_00", "train_01", "gone"], "valid": [], "test": ["train_02"]}
     (tmp_path / "splits.json").write_text(json.dumps(content))
     folders = FOLDERS.format("train").replace("[train]", "[dataset]")
     report = check(f'{MODEL}{folders}split_file = "splits.json"\n')
     items = {f.code: f.items for f in report.findings}
     assert items == {"split-ids-missing": ("gone",), "cases-in-no-split": ("train_03",)}
+
+
+@pytest.mark.parametrize("without", ["test", "valid"])
+def test_a_split_that_evaluation_wants_and_nobody_names(
+    dataset: Path, check: Check, without: str
+) -> None:
+    """113 of 148 published configs have no [test]; their own programs stop at it."""
+    splits = "".join(FOLDERS.format(s) for s in ("train", "valid", "test") if s != without)
+    found = [f for f in check(MODEL + splits).findings if f.code == "no-cases-to-score"]
+    if without == "valid":
+        assert found == []
+        return
+    assert found[0].severity is Severity.WARNING
+    assert found[0].where == "[model] evaluation"
+    assert "no cases for the test split" in found[0].what
+    assert "model.evaluation = 'valid'" in found[0].fix
+
+
+def test_a_file_name_that_is_a_folder_is_found_by_check(dataset: Path, check: Check) -> None:
+    (dataset.parent / "models/best.h5").mkdir(parents=True)
+    text = CLEAN.replace("[train]\n", '[train]\nbest_model_file = "best.h5"\n')
+    finding = only(check(text))
+    assert finding.severity is Severity.ERROR
+    assert finding.where == "[train] best_model_file"
 
 
 def test_no_infer_images(dataset: Path, check: Check) -> None:

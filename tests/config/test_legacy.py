@@ -142,6 +142,24 @@ def test_aliases_of_the_originals_are_listed(alias: tuple[str, str], home: tuple
     assert ALIASES[alias] == home
 
 
+def test_an_empty_text_is_the_default_and_noted(write: Write, tmp_path: Path) -> None:
+    """`save_model_file = ""` stands in published configs; the originals never read it."""
+    text = '[train]\nsave_model_file = ""\nmodel_dir = " "\nreducer_factor = 0.5\n[infer]\n'
+    text += 'merged_dir = ""\n[dataset]\ndatasetclass = ""\n'
+    loaded = load(write(text))
+    train = loaded.experiment.train
+    assert (train.best_model_file, train.model_dir) == ("best_model.h5", tmp_path / "models")
+    assert loaded.experiment.infer.merged_dir is None
+    assert loaded.experiment.dataset.class_name == "ImageMaskDataset"
+    assert codes(loaded).count("empty-value") == 4
+    assert "line 2" in next(f.where for f in loaded.findings if f.code == "empty-value")
+
+
+def test_an_empty_text_from_the_shell_is_an_error(write: Write) -> None:
+    """A variable that is not set must not move results."""
+    assert "empty" in refusal(write(""), "train.run_dir=").problem
+
+
 @pytest.mark.parametrize("order", ["[valid]\n{v}\n[eval]\n{e}", "[eval]\n{e}\n[valid]\n{v}"])
 def test_valid_wins_over_eval(write: Write, tmp_path: Path, order: str) -> None:
     text = order.format(v='images_dir = "mine"', e='image_datapath = "other"')

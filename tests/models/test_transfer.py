@@ -239,7 +239,7 @@ class TestExport:
         if command == "export-weights":
             sources = [tmp_path / "p.h5"]
         assert flexseg(command, *sources, "-o", tmp_path / "dataset") == 2
-        assert "This is a folder" in capsys.readouterr().err
+        assert "is a folder" in capsys.readouterr().err
         assert (tmp_path / "dataset" / "scan.png").read_bytes() == b"mine"
 
     def test_weights_without_description_need_a_config(

@@ -22,9 +22,10 @@ from flexseg.checking.rules import (
     network_findings,
     scale_findings,
     unknown_findings,
+    unscored_findings,
 )
 from flexseg.config.findings import Finding, Severity
-from flexseg.config.load import LoadedConfig
+from flexseg.config.load import LoadedConfig, output_folders
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.grouping import unmatched_findings
@@ -33,12 +34,14 @@ from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
 from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
 from flexseg.dataset.splits import SPLITS, find_splits
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
+from flexseg.outputs import try_outputs
 from flexseg.runs.folds import ALL_FOLDS, Folds
 from flexseg.training.callbacks.tensorboard import require_tensorboard
+from flexseg.training.job import TrainingJob
 from flexseg.training.supervision import wants_supervision
 
 
@@ -98,6 +101,8 @@ def audit(
         value = getattr(getattr(loaded.experiment, section), name)
         report.values.append((key, _short(value), source))
     report.findings += _check_names(loaded)
+    if not report.exit_code:
+        report.findings += _output_findings(loaded)
     if report.exit_code == 0 and with_data:
         _check_data(loaded.experiment, report, on_case)
     elif report.exit_code == 0:
@@ -185,6 +190,16 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
     return findings
 
 
+def _output_findings(loaded: LoadedConfig) -> list[Finding]:
+    """Whether what the commands write can be written."""
+    try:
+        job = TrainingJob.from_config(loaded)
+        try_outputs(job.files(), [*job.folders(), *output_folders(loaded.experiment).items()])
+    except (ConfigError, ResourceError) as error:
+        return [Finding.of_error(error, "config")]
+    return []
+
+
 def _check_custom(name: str, folder: Path) -> None:
     """Look for the module of a user's builder without running it."""
     module = name.partition(":")[0]
@@ -238,6 +253,7 @@ def _check_data(
         named=_names_groups(report, cases),
         one_folder=valid is not None and valid == test,
     )
+    report.findings += unscored_findings(experiment.model.evaluation, splits)
     report.findings += infer_findings(experiment)
 
 

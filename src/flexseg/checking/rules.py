@@ -20,6 +20,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
 from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
+from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask
 from flexseg.inference.image_files import images_of
@@ -306,6 +307,35 @@ def _proposed_map(labels: LabelMap, found: list[Any], known: dict[int, int], leg
         f"[[mask.classes]] id = {i}, color = {list(rgb)};" for i, rgb in enumerate(entries)
     )
     return f"{body} num_classes = {len(entries)}."
+
+
+def unscored_findings(split: SplitName, splits: Splits) -> list[Finding]:
+    """That `flexseg evaluate` would find no cases.
+
+    Parameters
+    ----------
+    split : `[model] evaluation`.
+    """
+    if splits.cases.get(split) or splits.volumes.get(split):
+        return []
+    instead = ""
+    if splits.cases.get("valid"):
+        instead = (
+            " Or set model.evaluation = 'valid', whose scores are too good, as they choose the "
+            "best epoch."
+        )
+    return [
+        Finding(
+            Severity.WARNING,
+            "config",
+            "no-cases-to-score",
+            "[model] evaluation",
+            f"The config names no cases for the {split} split, so `flexseg evaluate` has none to "
+            "score.",
+            f"Set [{split}] images_dir and masks_dir, or name cases of it in [dataset] "
+            f"split_file.{instead}",
+        )
+    ]
 
 
 def infer_findings(experiment: Experiment) -> list[Finding]:

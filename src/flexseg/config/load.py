@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from flexseg.config import legacy, translation
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
@@ -79,6 +79,7 @@ def load(
     raw = legacy.read(path) if is_legacy else _read_toml(path)
     for override in overrides:
         _override(raw, override, is_legacy)
+    _drop_empty_texts(raw)
     if is_legacy:
         translation.to_canonical(raw)
     network = _network_section(raw, path.parent if run_code else None)
@@ -165,6 +166,28 @@ def _override_value(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _drop_empty_texts(raw: legacy.RawConfig) -> None:
+    """A key that a file gives as "" has its default; the command line gives no empty values."""
+    for (section, key), value in list(raw.values.items()):
+        source = raw.sources[section, key]
+        if not isinstance(value, str) or value.strip() or _from_shell(source):
+            continue
+        if _default_of(section, key) not in ("", PydanticUndefined):
+            where = f"{source}, [{section}] {key}"
+            raw.warn(Severity.NOTE, "empty-value", where, "It is empty, so its default counts.")
+            del raw.values[section, key], raw.sources[section, key]
+
+
+def _default_of(section: str, key: str) -> object:
+    """The default of a key; PydanticUndefined of one that no section has."""
+    models = [section_models().get(section)]
+    if section == "model":
+        models += map(NETWORKS.get, NETWORKS)
+    fields = (model.model_fields.get(key) for model in models if model is not None)
+    field = next(filter(None, fields), None)
+    return field.get_default(call_default_factory=True) if field else PydanticUndefined
 
 
 def section_models() -> dict[str, type[Section]]:

@@ -72,7 +72,8 @@ class Splits:
         if not self.cases.get(split):
             raise ConfigError(
                 f"The config names no cases for the {split} split.",
-                f"Set [{split}] images_dir and masks_dir, or [dataset] images_dir, masks_dir.",
+                f"Set [{split}] images_dir and masks_dir, or [dataset] images_dir, masks_dir; "
+                "[model] evaluation says which split is scored.",
                 f"[{split}]",
             )
         return self.cases[split]

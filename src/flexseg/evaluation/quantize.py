@@ -34,7 +34,7 @@ from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import load_trained
 from flexseg.inference.predictor import Predictor
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, try_outputs
 from flexseg.runs.evaluations import read_results
 
 PLAIN, INT8 = "plain", "int8"
@@ -84,6 +84,7 @@ def quantize(
     e = loaded.experiment
     file = model_file(loaded)
     _refuse_unfit(file)
+    try_outputs(folders=[("--output", folder)])
     splits = find_splits(e.data, only=("train", "valid"))
     splits.raise_errors()
     splits.log()

@@ -27,7 +27,7 @@ from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
-from flexseg.outputs import make_folder, set_aside, whole_folder
+from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
 from flexseg.runs.seen import refuse_seen_cases
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,10 @@ def evaluate(
         set_aside(legacy_csv)
         logger.info("Whole volumes are scored; there is no %s of them.", legacy_csv.name)
         return evaluate_volumes(loaded, folder, on_case)
+    try_outputs(
+        [("evaluation.csv", legacy_csv), ("--output", folder / "cases.csv")],
+        [("--output", folder / PREDICTIONS)],
+    )
     split = e.model.evaluation
     splits = find_splits(e.data, only=(split,))
     splits.raise_errors()

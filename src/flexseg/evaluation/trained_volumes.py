@@ -36,7 +36,7 @@ from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
-from flexseg.outputs import make_folder, whole_folder, write_csv
+from flexseg.outputs import make_folder, try_outputs, whole_folder, write_csv
 from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
@@ -117,6 +117,7 @@ def evaluate_volumes(
         the model was trained on.
     """
     e = loaded.experiment
+    try_outputs([("--output", folder / "cases.csv")], [("--output", folder / PREDICTIONS)])
     model, split = model_file(loaded), e.model.evaluation
     splits = find_splits(e.data, only=(split,))
     splits.raise_errors()

@@ -10,11 +10,11 @@ from pathlib import Path
 from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import DataError
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import make_folder, set_aside, try_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
             str(source),
         )
     experiment = loaded.experiment
+    train = experiment.train
+    target = output or train.model_dir / train.best_model_file
+    key = "[train] best_model_file" if output is None else "--output"
+    try_outputs([(key, target)])
     package = ModelPackage.load(source, experiment, loaded.path.parent)
     for difference in differences_to_originals(package.config):
         logger.warning("%s", difference)
@@ -69,8 +73,6 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "whole_model": is_whole_model(source),
     }
-    train = experiment.train
-    target = output or train.model_dir / train.best_model_file
     _write(target, lambda: package.save(target, info))
     return target
 
@@ -80,6 +82,7 @@ def export_weights(package: ModelPackage, output: Path) -> Path:
 
     The file can be read by `load_weights` of Keras 2 and by the original systems.
     """
+    try_outputs([("--output", output)])
     for difference in differences_to_originals(package.config):
         logger.warning("%s", difference)
     _write(output, lambda: save_weights(package.model, output))
@@ -117,12 +120,6 @@ def differences_to_originals(config: ModelConfig) -> list[str]:
 
 
 def _write(target: Path, write: Callable[[], None]) -> None:
-    if target.is_dir():
-        raise ConfigError(
-            "This is a folder; a file is to be written.",
-            f"Name the file, e.g. {target / 'weights.h5'}.",
-            str(target),
-        )
     make_folder(target.absolute().parent)
     set_aside(target)
     write()

@@ -36,7 +36,14 @@ from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensembl
 from flexseg.inference.loading import make_predictor
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
-from flexseg.outputs import make_folder, set_aside, whole_folder, write_csv, write_json
+from flexseg.outputs import (
+    make_folder,
+    set_aside,
+    try_outputs,
+    whole_folder,
+    write_csv,
+    write_json,
+)
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -227,6 +234,8 @@ class CrossValidation:
             raise
 
     def _prepare(self) -> None:
+        files = [self.ensemble, self.evaluation / "cases.csv"]
+        try_outputs(("[train] run_dir", file) for file in files)
         make_folder(self.folder)
         if self.resume:
             if earlier := Manifest.find(self.folder):

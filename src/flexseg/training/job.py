@@ -19,6 +19,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage, threshold
 from flexseg.models.seen_images import SeenImages
+from flexseg.training import checkpoint
 from flexseg.training.augmenting import Augmentation
 from flexseg.training.callbacks.epoch_change import WatchedFolder, watched_folders
 
@@ -89,6 +90,30 @@ class TrainingJob:
     def weights_file(self) -> Path:
         """Where the best weights go."""
         return self.train.model_dir / self.train.best_model_file
+
+    def files(self) -> list[tuple[str, Path]]:
+        """What a training writes, each with the key of the config that names it."""
+        train, model_dir = self.train, self.train.model_dir
+        files = [
+            ("[train] best_model_file", self.weights_file),
+            ("[train] model_dir", model_dir / checkpoint.FILE_NAME),
+            ("[train] eval_dir", train.eval_dir / "train_losses.csv"),
+            ("[train] run_dir", train.run_dir / "history.json"),
+        ]
+        if self.config_file.parent != model_dir:
+            files.append(("[train] model_dir", model_dir / self.config_file.name))
+        return files
+
+    def folders(self) -> list[tuple[str, Path]]:
+        """The folders of a training's further results, likewise."""
+        train = self.train
+        folders = [("[train] eval_dir", train.eval_dir)]
+        if train.epoch_change_infer:
+            folders.append(("[train] epoch_change_infer_dir", train.epoch_change_infer_dir))
+        if train.epoch_change_tiled_infer:
+            folder = train.epoch_change_tiled_infer_dir
+            folders.append(("[train] epoch_change_tiled_infer_dir", folder))
+        return folders
 
     def package(self, splits: Splits) -> ModelPackage:
         """The network with fresh weights, which will be trained on these cases."""

@@ -24,7 +24,7 @@ from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.outputs import make_folder, set_aside, try_outputs, whole
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
@@ -112,6 +112,7 @@ class Training:
         """
         job, train = self.job, self.job.train
         earlier = Manifest.find(self.folder) if resume else None
+        try_outputs(job.files(), job.folders())
         backend.keep_freed_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = self._splits()
@@ -295,9 +296,10 @@ class Training:
         make_folder(self.folder)
         if fresh:
             names = ("history.json", "generate_images.txt", self.manifest.path.name)
-            for path in (*folders, *(self.folder / name for name in names)):
+            results = (*folders, self.job.weights_file, *(self.folder / name for name in names))
+            for path in results:
                 set_aside(path)
-        for path in folders:
+        for path in (*folders, self.job.weights_file.parent):
             make_folder(path)
         if fresh and isinstance(augment, WritingAugmenter):
             augment.writer.prepare()

@@ -38,7 +38,7 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import TunedChoice, write_choice
-from flexseg.outputs import make_folder, set_aside, write_csv, write_json
+from flexseg.outputs import make_folder, set_aside, try_outputs, write_csv, write_json
 from flexseg.runs.seen import refuse_changed_split, trained_on, warn_of_trained_cases
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ def tune(
     """
     e = loaded.experiment
     model = model_file(loaded)
+    try_outputs(folders=[("--output", folder), ("[train] model_dir", model.parent)])
     valid: Sequence[Case] = ()
     if folds is None or not is_ensemble(model):
         splits = find_splits(e.data, only=("valid",))

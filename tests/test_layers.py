@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1] / "src"
 
 # A package or module imports what stands in its own line or before, never what comes later.
 ORDER = (
-    ("__init__", "errors", "registry", "machine", "spreadsheet"),
+    ("__init__", "errors", "registry", "machine", "processes", "spreadsheet"),
+    ("lock",),
     ("outputs",),
     ("backend",),
     ("config",),

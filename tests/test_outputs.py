@@ -7,13 +7,18 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from flexseg.errors import ConfigError, ResourceError
+from flexseg.errors import ConfigError, InUseError, ResourceError
+from flexseg.lock import Owner, lock_of
 from flexseg.outputs import (
+    exclusive,
+    exclusive_file,
     make_folder,
     refuse_overlap,
     set_aside,
@@ -25,6 +30,7 @@ from flexseg.outputs import (
     write_json,
     write_text,
 )
+from flexseg.processes import ProcessMark
 
 
 def test_results_in_the_way_keep_their_content_under_a_new_name(tmp_path: Path) -> None:
@@ -188,21 +194,185 @@ def test_a_second_file_comes_along(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mhd", "a.raw"]
 
 
-def test_what_a_killed_program_left_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".part-a.txt"
-    left.mkdir()
-    (left / "b.txt").write_text("half")
+@pytest.mark.parametrize(
+    ("change", "age", "stays"),
+    [
+        ({"pid": 999_999_999}, 0, False),
+        ({}, 0, True),  # it still writes
+        ({"system": "0123abcd"}, 0, True),  # nobody here can tell
+        ({"system": "0123abcd"}, 100_000, False),
+    ],
+)
+def test_what_a_killed_program_left_is_removed(
+    tmp_path: Path, change: dict[str, Any], age: float, stays: bool
+) -> None:
+    mark = replace(ProcessMark.own(), **change)
+    left, own = tmp_path / f".part-{mark}-x", tmp_path / ".part-of-the-user"
+    for folder in (left / "b", own):
+        folder.mkdir(parents=True)
+    (left / "b/c.txt").write_text("half")
+    when = time.time() - age
+    for path in (left / "b/c.txt", left / "b", left, own):
+        os.utime(path, (when, when))
     write_text(tmp_path / "a.txt", "whole")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert left.exists() == stays
+    assert own.exists() and (tmp_path / "a.txt").read_text() == "whole"
 
 
 def test_writers_of_the_same_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole(path, concurrent=True) as first, whole(path, concurrent=True) as second:
+    with whole(path) as first, whole(path) as second:
         first.write_text("first")
         second.write_text("second")
     assert path.read_text() == "first"  # the outer block ends last
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_of_the_same_folder_do_not_meet(tmp_path: Path) -> None:
+    """The last one wins, and the results of the other move aside."""
+    path = tmp_path / "a"
+    with whole_folder(path) as first:
+        (first / "a.txt").write_text("first")
+        with whole_folder(path) as second:
+            (second / "b.txt").write_text("second")
+    assert [p.name for p in path.iterdir()] == ["a.txt"]
+    (aside,) = (p for p in tmp_path.iterdir() if p != path)
+    assert [p.name for p in aside.iterdir()] == ["b.txt"]
+
+
+def test_a_folder_that_appears_at_the_last_moment_moves_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace_path, others = tmp_path / "a", Path.replace, iter(["other"])
+
+    def late(part: Path, target: Path) -> Path:
+        for name in others:
+            target.mkdir()
+            (target / name).write_text("")
+        return replace_path(part, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    with whole_folder(path) as folder:
+        (folder / "a.txt").write_text("")
+    assert [p.name for p in path.iterdir()] == ["a.txt"]
+    assert [p.name for p in tmp_path.glob("a_*_bak/*")] == ["other"]
+
+
+def test_results_that_another_program_has_just_moved_are_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "a.txt", Path.rename
+    path.write_text("")
+
+    def faster(source: Path, target: Path) -> Path:
+        rename(source, tmp_path / "moved")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", faster)
+    assert set_aside(path) is None
+
+
+def test_a_folder_is_for_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "run"
+    with exclusive(path), exclusive(path, tmp_path / "link" / ".." / "new"):
+        assert path.is_dir()
+        write_text(path / "a.txt", "")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "new", "run"]
+
+
+def test_a_folder_that_stays_empty_was_never_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bad"), exclusive(tmp_path / "new" / "run"):
+        raise ValueError("bad")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    with exclusive(tmp_path / "old"):
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
+
+
+def foreign_lock(place: Path) -> Path:
+    """The lock of a writer on another computer."""
+    path = lock_of(place)
+    owner = Owner("far", 7, "0123abcd-7-0123abcd", "2026-01-02 03:04:05+00:00", "n")
+    path.write_bytes(owner.as_bytes())
+    return path
+
+
+def test_of_two_places_that_are_asked_for_both_or_none_are_held(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    taken = foreign_lock(tmp_path / "b")
+    with pytest.raises(InUseError) as caught, exclusive(tmp_path / "b", tmp_path / "a"):
+        pass
+    assert caught.value.where == str(tmp_path.resolve() / "b")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [taken.name, "b"]
+
+
+def test_a_file_is_for_one_writer_and_its_folder_free(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    with exclusive_file(report), exclusive(tmp_path):
+        for _ in range(2):
+            set_aside(report)
+            write_text(report, "")
+    assert len(list(tmp_path.iterdir())) == 2
+    foreign_lock(report)
+    with pytest.raises(InUseError) as caught, exclusive_file(report):
+        pass
+    assert caught.value.where == str(tmp_path.resolve() / "report.html")
+    with exclusive(tmp_path):
+        pass
+
+
+def test_results_move_out_of_a_locked_folder_and_its_lock_stays(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with exclusive(run):
+        assert set_aside(run) is None  # a lock is no result
+        (run / "models").mkdir()
+        (run / "models" / "a.h5").write_text("a")
+        (run / "run.json").write_text("{}")
+        aside = set_aside(run)
+        assert aside is not None
+        assert sorted(p.name for p in aside.rglob("*")) == ["a.h5", "models", "run.json"]
+        assert [*run.iterdir()] == [lock_of(run)]
+        assert set_own_aside(run, "run.json") is None
+
+
+def test_results_that_another_program_writes_stay(tmp_path: Path) -> None:
+    for place in (tmp_path / "run", tmp_path / "masks"):
+        place.mkdir()
+        (place / "a.txt").write_text("theirs")
+        foreign_lock(place)
+        with pytest.raises(InUseError, match="process 7 on far"):
+            set_aside(place)
+        with pytest.raises(InUseError), whole_folder(place) as folder:
+            (folder / "a.txt").write_text("ours")
+        assert (place / "a.txt").read_text() == "theirs"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["masks", "run"]
+
+
+def test_a_folder_with_the_lock_of_a_dead_program_is_empty(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    stale = foreign_lock(place)
+    os.utime(stale, (1, 1))
+    assert set_own_aside(place, "dataset.json") is None
+    with whole_folder(place) as folder:
+        (folder / "a.txt").write_text("ours")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "out"]
+
+
+def test_who_has_lost_a_folder_writes_nothing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with exclusive(tmp_path / "run"):
+        foreign_lock(tmp_path / "run")
+        later = time.time() + 1000
+        monkeypatch.setattr(time, "time", lambda: later)
+        with pytest.raises(InUseError, match="taken this place over"):
+            write_text(tmp_path / "run" / "run.json", "")
+        with pytest.raises(InUseError), whole_folder(tmp_path / "run" / "masks"):
+            pass
+        write_text(tmp_path / "elsewhere.json", "")
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".flexseg.lock"]
 
 
 @pytest.mark.parametrize(("refusals", "written"), [(4, True), (5, False)])
@@ -314,7 +484,7 @@ def test_the_umask_is_kept(tmp_path: Path, mask: int, file: int, folder: int) ->
     before = os.umask(mask)
     try:
         write_text(tmp_path / "a.txt", "a")
-        with whole(tmp_path / "b.txt", concurrent=True) as part:
+        with whole(tmp_path / "b.txt") as part:
             part.write_text("b")
         with whole_folder(tmp_path / "c") as part:
             (part / "c.txt").write_text("c")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         DataError,
         FlexsegError,
         Interrupted,
+        InUseError,
         ResourceError,
         TrainingError,
     )
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "FlexsegError",
+    "InUseError",
     "Interrupted",
     "Model",
     "Prediction",

@@ -58,6 +58,10 @@ class ResourceError(FlexsegError):
     exit_code = 4
 
 
+class InUseError(FlexsegError):
+    """Another program writes to the same place. Exit code 1."""
+
+
 class TrainingError(FlexsegError):
     """Training cannot go on, for example because the loss is not finite. Exit code 1."""
 

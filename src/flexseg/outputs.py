@@ -8,36 +8,114 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from numbers import Real
 from pathlib import Path
 
+from flexseg import lock
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
 
 logger = logging.getLogger(__name__)
 
 _PART = ".part-"
+_PART_OF = re.compile(rf"{re.escape(_PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
+# What another computer has left is removed when nothing in it has changed for so many seconds.
+_FORGOTTEN = 86400.0
 _ATTEMPTS = 5
+
+
+@contextmanager
+def exclusive(*folders: Path) -> Iterator[None]:
+    """Write to folders alone: a second program that wants to is refused at once.
+
+    The folders are made; those that stay empty are removed. Within the block the same thread may
+    ask for them again.
+
+    Raises
+    ------
+    InUseError : another program, or thread, writes to one of them.
+    ResourceError : the system refuses.
+    """
+    with ExitStack() as stack:
+        # All programs ask in the same order: of two that want the same, one gets all.
+        for folder in sorted({folder.resolve() for folder in folders}):
+            stack.enter_context(_needed_folder(folder))
+            with explain_os_errors(folder):
+                stack.enter_context(lock.held(lock.lock_of(folder)))
+        yield
+
+
+@contextmanager
+def exclusive_file(path: Path) -> Iterator[None]:
+    """As `exclusive`, of a file, and of those that belong to it; its folder stays free.
+
+    Raises
+    ------
+    InUseError, ResourceError : see `exclusive`.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_needed_folder(path.absolute().parent))
+        with explain_os_errors(path):
+            stack.enter_context(lock.held(lock.lock_of(path)))
+        yield
+
+
+@contextmanager
+def _needed_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it at the end if it was made for nothing."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_folder(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, without the traces of programs that write, or have written, there."""
+    ours = (_PART, lock.FILE_NAME)
+    return [path for path in folder.iterdir() if not path.name.startswith(ours)]
 
 
 def set_aside(path: Path) -> Path | None:
     """Move results that are in the way to `<name>_<timestamp>_bak`.
 
+    Of a folder that this program has locked the content moves, and the lock stays.
+
     Returns the new place, or None if nothing (or an empty folder) was there.
+
+    Raises
+    ------
+    InUseError : another program writes there.
     """
     path = path.absolute()
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and not _entries(path)):
         return None
     stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
     target = path.with_name(f"{path.name}_{stamp}_bak")
     with explain_os_errors(path):
-        path.rename(target)
+        own_lock = lock.lock_of(path)
+        if path.is_dir() and lock.is_held(own_lock):
+            target.mkdir()
+            for entry in _entries(path):
+                entry.rename(target / entry.name)
+        else:
+            lock.refuse_if_held(own_lock)
+            try:
+                path.rename(target)
+            except FileNotFoundError:  # another program was faster
+                return None
     logger.info("Earlier results moved: %s -> %s", path, target.name)
     return target
 
@@ -49,7 +127,7 @@ def set_own_aside(path: Path, marker: str) -> Path | None:
     ------
     ConfigError : the folder holds something else.
     """
-    if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
+    if path.exists() and not (path / marker).exists() and (path.is_file() or _entries(path)):
         raise ConfigError(
             "This place holds other files.",
             "Name a new or empty folder with --output.",
@@ -88,24 +166,23 @@ def _names_file(error: OSError) -> bool:
 
 
 @contextmanager
-def whole(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all: an error leaves an earlier file as it was.
 
     Gives the path to write to, of the same name in a hidden folder next to `path`. When the block
     ends without an error it takes the place of `path`; other files written next to it (the voxels
-    of an .mhd file) take theirs before.
-
-    Parameters
-    ----------
-    concurrent : other threads or processes may write the same file; the last one wins.
+    of an .mhd file) take theirs before. Of several threads or programs that write the same file the
+    last one wins.
 
     Raises
     ------
+    InUseError : another program has taken over a folder that this one had for itself.
     ResourceError : the system refuses.
     """
-    with _hidden_folder(path, unique=concurrent) as folder, explain_os_errors(path):
+    with scratch_folder(path) as folder, explain_os_errors(path):
         part = folder / path.name
         yield part
+        lock.confirm(path)
         for file in [*(f for f in folder.iterdir() if f != part), part]:
             _replace(file, path.with_name(file.name))
 
@@ -115,43 +192,81 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Fill a folder whole or not at all; results that are in the way move aside at the end.
 
     Gives a new folder to write to, which takes the place of `path` when the block ends without
-    an error.
+    an error. Of several programs that fill the same folder the last one wins.
 
     Raises
     ------
+    InUseError : another program writes to `path`, or has taken over a folder around it.
     ResourceError : the system refuses.
     """
     make_folder(path.parent)
-    with _hidden_folder(path) as folder:
+    with scratch_folder(path) as folder:
         part = folder / path.name
         with explain_os_errors(path):
             part.mkdir()
         yield part
-        set_aside(path)
+        lock.confirm(path)
         with explain_os_errors(path):
-            if path.exists():
-                path.rmdir()  # it is empty: `set_aside` leaves such folders
-            _replace(part, path)
+            for attempt in range(1, _ATTEMPTS + 1):
+                _vacate(path)
+                try:
+                    return _replace(part, path)
+                except OSError:
+                    if attempt == _ATTEMPTS or not path.exists():
+                        raise  # else another program was faster: its results move aside
+
+
+def _vacate(path: Path) -> None:
+    """Move results aside, and remove a folder that holds only traces of programs that are gone."""
+    set_aside(path)
+    with suppress(FileNotFoundError):
+        own_lock = lock.lock_of(path)
+        lock.refuse_if_held(own_lock)
+        own_lock.unlink(missing_ok=True)
+        _remove_forgotten(path)
+        path.rmdir()
 
 
 @contextmanager
-def _hidden_folder(path: Path, *, unique: bool = False) -> Iterator[Path]:
-    """A folder on the same disk as `path`, removed at the end.
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder next to `path`, removed at the end; those of dead programs are removed, too.
 
-    Its name is the same for one path, unless it must be unique, so that the next program removes
-    what one that was killed has left.
+    Raises
+    ------
+    ResourceError : it cannot be made.
     """
     with explain_os_errors(path):
-        if unique:
-            folder = Path(tempfile.mkdtemp(prefix=f"{_PART}{path.name}-", dir=path.parent))
-        else:
-            folder = path.with_name(f"{_PART}{path.name}")
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+        try:
+            _remove_forgotten_once(path.parent)
+            mark = f"{_PART}{ProcessMark.own()}-"
+            folder = Path(tempfile.mkdtemp(prefix=mark, dir=path.parent))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror) from None  # the name means nothing to users
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache  # it may hold many files
+def _remove_forgotten_once(place: Path) -> None:
+    _remove_forgotten(place)
+
+
+def _remove_forgotten(place: Path) -> None:
+    """Remove what programs that were killed have left in a folder."""
+    for entry in os.scandir(place):
+        found = _PART_OF.fullmatch(entry.name)
+        mark = ProcessMark.parse(found[1]) if found else None
+        if mark is not None and (mark.is_gone or _is_forgotten(Path(entry.path))):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_forgotten(folder: Path) -> bool:
+    with suppress(OSError):
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        return time.time() - newest > _FORGOTTEN
+    return False
 
 
 def _replace(part: Path, path: Path) -> None:

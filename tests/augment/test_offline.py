@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,8 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.images import read_image
+from flexseg.outputs import _remove_forgotten_once
+from flexseg.processes import ProcessMark
 
 
 def on_result(config: Path, output: Path, *overrides: str) -> LoadedConfig:
@@ -118,11 +121,12 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(config: Path, tmp_path: Pa
     manifest = broken / MANIFEST
     lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
     manifest.write_text("".join(lines[:-1]) + lines[-1][:20], encoding="utf-8", newline="")
-    half = broken / f"train/images/.part-{Path(lines[-1].split(',')[0]).name}/half.png"
+    half = broken / f"train/images/.part-{replace(ProcessMark.own(), pid=999_999_999)}-x/half.png"
     half.parent.mkdir()
     half.write_bytes(b"half")
     (broken / lines[1].split(",")[0]).unlink()
     assert files_of(broken) != files_of(whole)
+    _remove_forgotten_once.cache_clear()  # as in a new process
 
     result = multiply(loaded, broken)
     assert result.resumed == 1  # of three, one lost a file and one its line

@@ -63,36 +63,29 @@ def image_suffix(pixels: NDArray) -> str:
     return ".png" if fits else ".npy"
 
 
-def write_image(folder: Path, stem: str, pixels: NDArray, *, concurrent: bool = False) -> Path:
+def write_image(folder: Path, stem: str, pixels: NDArray) -> Path:
     """Write an image [H, W, C] (grey or RGB) without loss, see `outputs.whole`.
 
     Returns the file: a PNG of 8 or 16 bits, or an array, see `image_suffix`.
     """
     path = folder / f"{stem}{image_suffix(pixels)}"
     if path.suffix == ".npy":
-        with whole(path, concurrent=concurrent) as part:
+        with whole(path) as part:
             write_npy(part, pixels)
     else:
         # OpenCV encodes several times faster than Pillow, and colours of 16 bits.
         bgr = np.ascontiguousarray(pixels[..., ::-1])
-        with whole(path, concurrent=concurrent) as part:
+        with whole(path) as part:
             part.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
     return path
 
 
-def write_mask(
-    folder: Path,
-    stem: str,
-    labels: NDArray[np.uint8],
-    palette: list[int],
-    *,
-    concurrent: bool = False,
-) -> Path:
+def write_mask(folder: Path, stem: str, labels: NDArray[np.uint8], palette: list[int]) -> Path:
     """Write class ids [H, W] as an indexed PNG, see `outputs.whole`."""
     image = Image.fromarray(labels)
     image.putpalette(palette)
     path = folder / f"{stem}.png"
-    with whole(path, concurrent=concurrent) as part:
+    with whole(path) as part:
         image.save(part, format="PNG")
     return path
 
@@ -153,6 +146,6 @@ class PairWriter:
             image = np.rint(image.astype(np.float32) * 257).astype(np.uint16)
         if self.color_order == "BGR" and image.shape[2] == 3:
             image = image[..., ::-1]
-        write_image(self.images_dir, name, image, concurrent=True)
+        write_image(self.images_dir, name, image)
         labels = np.ascontiguousarray(labels)
-        write_mask(self.masks_dir, name, labels, list(self.palette), concurrent=True)
+        write_mask(self.masks_dir, name, labels, list(self.palette))

@@ -132,6 +132,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
     derived = derive_coco(path, tmp_path / "images", tmp_path / "out")
     assert derived.notes == ["1 images are listed but not there: a.png."]
     (tmp_path / "images" / "sub" / "b.png").unlink()
+    path.write_text(path.read_text().replace("b.png", "b" * 5000))
     with pytest.raises(DataError, match=r"None of the 2 images .* is there, e\.g\. a\.png"):
         derive_coco(path, tmp_path / "images", tmp_path / "out")
 
@@ -141,6 +142,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
     [
         (annotation(9, 3, [[0, 0, 1, 0, 1, 1]]), "refers to image 9"),
         (annotation(1, 5, [[0, 0, 1, 0, 1, 1]]), "refers to category 5"),
+        (annotation(1, 3, []) | {"image_id": [1]}, "no COCO instance file"),
         (annotation(1, 3, [[0, 0, 1]]), "a polygon of 3 numbers"),
         (annotation(1, 3, [[0, 0, float("nan"), 0, 1, 1]]), "NaN"),
         (annotation(1, 3, {"size": [6, 8], "counts": [3]}), "add up to 3, expected 48"),

@@ -6,7 +6,9 @@ be noticed, or must not change what is read.
 
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.load import load
+from flexseg.config.schema import Experiment
 from flexseg.dataset.description import description, label_names
 from flexseg.dataset.splits import read_split_file
 from flexseg.derive.coco import coco_labels, read_coco
@@ -29,7 +32,9 @@ from flexseg.files.large_images import open_regions
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
-from flexseg.models.weights import read_metadata, read_weights, stored_values
+from flexseg.inference.predictor import Predictor
+from flexseg.models.package import ModelPackage
+from flexseg.models.weights import METADATA, read_metadata, read_weights, stored_values
 from flexseg.runs.evaluations import read_summary
 from flexseg.runs.manifest import Manifest
 from synthetic_volumes import write_series
@@ -47,6 +52,8 @@ class Seed:
     readers : what is called with its path; each gives an array, or None for what has no pixels.
     guarded : (start, stop) of the bytes of which a change must not change pixels unnoticed.
     beside : other files of the folder.
+    described : the content with a text in it, JSON, instead of `description`.
+    pixels : the readers give arrays.
     """
 
     name: str
@@ -54,6 +61,9 @@ class Seed:
     readers: tuple[Reader, ...]
     guarded: tuple[tuple[int, int], ...] = ()
     beside: dict[str, bytes] = field(default_factory=dict)
+    description: str = ""
+    described: Callable[[str], bytes] | None = None
+    pixels: bool = True
 
 
 def images(folder: Path) -> list[Seed]:
@@ -213,15 +223,57 @@ def texts(folder: Path) -> list[Seed]:
         ("run.json", {"status": "done", "config": {}, "splits": {}},
          lambda path: _nothing(Manifest.read)(path.parent)),
     ]  # fmt: skip
-    seeds = [Seed(n, json.dumps(c, indent=1).encode(), (r,)) for n, c, r in found]
+    seeds = [_text(name, content, reader) for name, content, reader in found]
     with h5py.File(folder / "best_model.h5", "w") as file:
         file.attrs["layer_names"] = [b"conv"]
         group = file.create_group("conv")
         group.attrs["weight_names"] = [b"conv/kernel:0"]
         group["conv/kernel:0"] = np.arange(54, dtype=np.float32).reshape(3, 3, 3, 2)
         file["flexseg"] = json.dumps({"model": {"base_filters": 2}, "labels": []})
-    seeds.append(Seed("best_model.h5", (folder / "best_model.h5").read_bytes(), (_weights,)))
-    return seeds
+    weights = (folder / "best_model.h5").read_bytes()
+    return [*seeds, Seed("best_model.h5", weights, (_weights,), pixels=False)]
+
+
+def _text(name: str, content: object, reader: Reader) -> Seed:
+    text = json.dumps(content, indent=1)
+    return Seed(
+        name, text.encode(), (reader,), description=text, described=str.encode, pixels=False
+    )
+
+
+def packages(folder: Path) -> list[Seed]:
+    """A trained network with its description."""
+    path = folder / "package.h5"
+    # In a child: engines that have computed are not to be forked.
+    child = multiprocessing.get_context("fork").Process(target=_save_package, args=(path,))
+    child.start()
+    child.join()
+    content, metadata = path.read_bytes(), read_metadata(path)
+
+    def described(text: str) -> bytes:
+        file = io.BytesIO(content)
+        with h5py.File(file, "r+") as hdf5:
+            del hdf5[METADATA]
+            hdf5[METADATA] = text
+        return file.getvalue()
+
+    text = json.dumps(metadata, indent=1)
+    return [
+        Seed(path.name, content, (_package,), description=text, described=described, pixels=False)
+    ]
+
+
+def _save_package(path: Path) -> None:
+    sizes = {"image_width": 32, "image_height": 16, "base_filters": 2, "num_layers": 2}
+    config = {"model": {"model": "UNet", "num_classes": 3, **sizes}}
+    ModelPackage.create(Experiment.model_validate(config)).save(path, {"epoch": 1})
+
+
+def _package(path: Path) -> None:
+    package = ModelPackage.load(path)
+    package.preprocessing.image(np.zeros((5, 7, package.config.image_channels), np.uint8))
+    package.labels.colorize(np.zeros((5, 7), np.uint8))
+    Predictor(package).labels(np.zeros((5, 7, package.config.num_classes), np.float32))
 
 
 def _nothing(read: Callable[[Path], Any]) -> Reader:
@@ -327,5 +379,5 @@ output_dir = "./out"
 
 def configs() -> list[Seed]:
     """Configs of both syntaxes."""
-    read = _nothing(load)
-    return [Seed("a.toml", TOML.encode(), (read,)), Seed("a.config", LEGACY.encode(), (read,))]
+    contents = {"a.toml": TOML, "a.config": LEGACY}
+    return [Seed(n, c.encode(), (_nothing(load),), pixels=False) for n, c in contents.items()]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 _NUMBERS = (
     b"0", b"-1", b"-3", b"1", b"2", b"255", b"256", b"65535", b"65536", b"2147483647",
@@ -162,6 +165,49 @@ def _number_in_text(text: str, rng: random.Random) -> str:
 
 
 _ABSURDITIES = (_value, _value, _value, _swapped, _line, _piece, _number_in_text, _number_in_text)
+
+
+_JSON_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 2, 3, 0.5, -0.0, 1e9, 1e308, 10**9, 10**30, 2**63, 65536,
+    float("nan"), float("inf"), "", "x", "x" * 5000, "\0", "\x1b[31m", "\ud7ff", "[red]", "CON",
+    "os:system", "../../../etc/passwd", "/dev/zero", "auto", "1", "=1", [], {}, [[]], [None],
+    ["a", 1], [1, 2], [-1, 0], [1e309] * 3, [0] * 1000, {"": 0}, {"0": {"0": {}}},
+)  # fmt: skip
+
+
+def absurd_json(text: str, rng: random.Random) -> str:
+    """A description in JSON of which one to three values are absurd, missing, or those of others."""
+    content = json.loads(text)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        content = _changed(content, rng)
+    return json.dumps(content)
+
+
+def _changed(content: Any, rng: random.Random) -> Any:
+    places = list(_places(content))
+    if not places or rng.random() < 0.03:
+        return rng.choice(_JSON_VALUES)
+    holder, key = rng.choice(places)
+    action = rng.randrange(6)
+    if action == 0:
+        del holder[key]
+    elif action == 1:
+        other, its_key = rng.choice(places)
+        holder[key] = json.loads(json.dumps(other[its_key]))
+    elif action == 2 and isinstance(holder[key], int | float):
+        holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 1000))
+    else:
+        holder[key] = rng.choice(_JSON_VALUES)
+    return content
+
+
+def _places(content: Any) -> Iterator[tuple[Any, Any]]:
+    """All holders of values and the keys of these."""
+    if isinstance(content, dict | list):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            yield content, key
+            yield from _places(value)
 
 
 def is_guarded(old: bytes, new: bytes, guarded: tuple[tuple[int, int], ...]) -> bool:

@@ -20,13 +20,15 @@ from collections import Counter
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["FLEXSEG_LARGEST_IMAGE_GB"] = "0.125"
+
+from flexseg.backend import select  # noqa: E402
+
+select()
 
 import fuzz_corpus as corpus  # noqa: E402
 import numpy as np  # noqa: E402
-from fuzz_mutations import absurd, damaged, is_guarded  # noqa: E402
+from fuzz_mutations import absurd, absurd_json, damaged, is_guarded  # noqa: E402
 from fuzz_server import Outcome, run  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
@@ -65,6 +67,8 @@ class Fuzz:
         if self.as_text:
             text = absurd(seed.content.decode(), rng)
             return i, text.encode("utf-8", "surrogatepass"), seed.name
+        if seed.described and rng.random() < 0.6:
+            return i, seed.described(absurd_json(seed.description, rng)), seed.name
         name = rng.choice((seed.name, *seed.beside)) if rng.random() < 0.5 else seed.name
         return i, damaged(seed.beside.get(name, seed.content), rng), name
 
@@ -107,6 +111,8 @@ def _same(a: NDArray, b: NDArray) -> bool:
 
 
 def _read_whole(seed: corpus.Seed) -> list[object]:
+    if not seed.pixels:
+        return [None] * len(seed.readers)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {seed.name: seed.content, **seed.beside}.items():
             (Path(folder) / name).write_bytes(content)
@@ -154,13 +160,11 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch)
+        makers = (corpus.images, corpus.volumes, corpus.texts, corpus.packages)
+        files = [seed for make in makers for seed in make(Path(scratch))]
         kinds = {
             "configs": (Fuzz(corpus.configs(), as_text=True), options.configs),
-            "files": (
-                Fuzz([*corpus.images(made), *corpus.volumes(made), *corpus.texts(made)], False),
-                options.files,
-            ),
+            "files": (Fuzz(files, as_text=False), options.files),
         }
     failures = 0
     deadline = time.monotonic() + options.minutes * 60

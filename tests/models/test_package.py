@@ -180,6 +180,42 @@ def test_a_description_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("part", "value", "match"),
+    [
+        ("model", "text", "does not understand it"),
+        ("model", {"model": "\0"}, "cannot be built .*no known model"),
+        ("model", {"image_channels": 0}, "does not understand it"),
+        ("labels", 3, "does not understand it"),
+        ("labels", {"classes": [None] * 3}, "does not understand it"),
+        ("labels", {"classes": CLASSES[:1]}, "does not understand it"),
+        ("labels", {"binary": True}, "does not understand it"),
+        ("preprocessing", [], "does not understand it"),
+        ("preprocessing", {"window": "lung"}, "does not understand it"),
+        ("preprocessing", {"window": [3, 1]}, "does not understand it"),
+        ("preprocessing", {"interpolation": "os:system"}, "does not understand it"),
+        ("preprocessing", {"color_converter": "cv2.imread"}, "does not understand it"),
+        ("preprocessing", {"width": 25}, "contradicts itself"),
+        ("preprocessing", {"channels": 1}, "contradicts itself"),
+        ("threshold", float("nan"), "does not understand it"),
+        ("info", "text", "does not understand it"),
+    ],
+)
+def test_a_description_of_wrong_values_is_refused(
+    saved: tuple[ModelPackage, Path], part: str, value: Any, match: str
+) -> None:
+    _, path = saved
+
+    def change(metadata: dict[str, Any]) -> None:
+        is_part = isinstance(value, dict)
+        metadata[part] = metadata[part] | value if is_part else value
+
+    _rewrite(path, change)
+    with pytest.raises(DataError, match=match) as caught:
+        ModelPackage.load(path)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"base_filters": 10**9}, "network of .* parameters, and holds"),

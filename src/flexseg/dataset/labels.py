@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
+from pydantic import Field, TypeAdapter
 
 from flexseg.config.schema import ClassSections, SegmentationConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.images import MaskPixels
 
-Rgb = tuple[int, int, int]
+_Channel = Annotated[int, Field(ge=0, le=255)]
+Rgb = tuple[_Channel, _Channel, _Channel]
 MAX_CLASSES = 255
 # Atlases of the whole body have somewhat over 100 structures, images many more values.
 MAX_FOUND = 128
@@ -73,7 +75,7 @@ class LabelMap:
     classes: tuple[LabelClass, ...]
     binary: bool
     threshold: float | None = None
-    algorithm: str | None = None
+    algorithm: Literal["otsu", "triangle"] | None = None
     explicit: bool = True
 
     @classmethod
@@ -161,19 +163,21 @@ class LabelMap:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LabelMap:
-        """The inverse of `as_dict`."""
-        classes = tuple(
-            LabelClass(
-                c["id"],
-                c["name"],
-                tuple((r, g, b) for r, g, b in c["colors"]),
-                tuple(c["values"]),
-                c.get("code"),
-                c.get("category"),
-            )
-            for c in data["classes"]
-        )
-        return cls(classes, data["binary"], data["threshold"], data["algorithm"], data["explicit"])
+        """The inverse of `as_dict`.
+
+        Raises
+        ------
+        ValueError : the content is of something else.
+        """
+        found = TypeAdapter(cls).validate_python(data)
+        count = len(found.classes)
+        if [c.id for c in found.classes] != list(range(count)) or not all(
+            c.colors for c in found.classes
+        ):
+            raise ValueError("the classes have no ids from 0 on, or no colours")
+        if not 2 <= count <= MAX_CLASSES + 1 or (found.binary and count > 2):
+            raise ValueError(f"{count} classes are not possible")
+        return found
 
     def encode(self, mask: MaskPixels, where: str = "mask") -> Encoded:
         """Class ids of a mask at its own size.

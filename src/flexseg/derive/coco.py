@@ -142,7 +142,7 @@ def read_coco(path: Path, images: Path) -> CocoFile:
         listed = {image["id"]: image for image in content["images"]}
         annotations = [
             (
-                a["image_id"],
+                _identifier(a["image_id"]),
                 CocoAnnotation(a.get("id"), int(a["category_id"]), a.get("segmentation")),
             )
             for a in content["annotations"]
@@ -179,7 +179,7 @@ def read_coco(path: Path, images: Path) -> CocoFile:
         plain = PurePosixPath(names[image_id].replace("\\", "/"))
         # Tools may store where the file lay on another computer: its name counts then.
         places = (p for p in (images / plain, images / plain.name) if p.is_relative_to(images))
-        file = next((place for place in places if place.is_file()), None)
+        file = next((place for place in places if _is_file(place)), None)
         if file is None:
             missing.append(str(plain))
             continue
@@ -195,6 +195,19 @@ def read_coco(path: Path, images: Path) -> CocoFile:
         )
     ordered = dict(sorted(categories.items()))
     return CocoFile(ordered, tuple(cases), tuple(missing), without_outline)
+
+
+def _identifier(value: object) -> object:
+    """The value, if it can be one. Raises TypeError otherwise."""
+    hash(value)
+    return value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the system
+        return False
 
 
 def coco_labels(

@@ -103,13 +103,24 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
-        """The inverse of `as_dict`; what an older package does not say has its default."""
-        window = data.get("window")
-        sequences = {
-            "window": tuple(window) if window else None,
-            "axes": tuple(data.get("axes", ())),
-        }
-        return cls(**(data | sequences))
+        """The inverse of `as_dict`; what an older package does not say has its default.
+
+        Raises
+        ------
+        ConfigError, KeyError, ValueError : no config describes this.
+        """
+        image = dict(data)
+        sizes = {f"image_{key}": image.pop(key) for key in ("width", "height", "channels")}
+        interpolation = image.pop("interpolation", "auto")
+        if interpolation not in ("auto", *_INTERPOLATION):
+            raise ValueError(f"{interpolation!r} is no interpolation")
+        volume = {key: image.pop(key) for key in VolumeConfig.model_fields if key in image}
+        return cls.from_config(
+            ModelConfig.model_validate(sizes),
+            ImageConfig.model_validate(image),
+            VolumeConfig.model_validate(volume),
+            interpolation,
+        )
 
     @property
     def single(self) -> Preprocessing:

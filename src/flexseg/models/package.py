@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from pydantic import BaseModel, Field
 
 from flexseg import __version__
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import parse_section, with_options
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import DataError, FlexsegError
+from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, parameter_count
@@ -143,11 +144,11 @@ class ModelPackage:
     ) -> ModelPackage:
         """A package with fresh weights, as a file describes it."""
         try:
-            stored = parse_section(metadata["model"])
-            labels = LabelMap.from_dict(metadata["labels"])
-            preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
-            threshold, info = metadata["threshold"], metadata["info"]
-        except (KeyError, TypeError, ValueError):
+            described = _Description.model_validate(metadata)
+            stored = parse_section(described.model)
+            labels = LabelMap.from_dict(described.labels)
+            preprocessing = Preprocessing.from_dict(described.preprocessing)
+        except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(
                 f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
                 f"this is {__version__}, which does not understand it.",
@@ -155,9 +156,20 @@ class ModelPackage:
                 str(path),
             ) from None
         _refuse_foreign_code(stored, trusted, path)
-        config = with_options(stored, search)
-        _refuse_other_sizes(config, path)
-        return cls(build_model(config, search), config, labels, preprocessing, threshold, info)
+        config = _network(stored, search, path)
+        _refuse_contradictions(config, labels, preprocessing, path)
+        model = build_model(config, search)
+        return cls(model, config, labels, preprocessing, described.threshold, described.info)
+
+
+class _Description(BaseModel):
+    """What stands beside the weights, see `ModelPackage.describe`."""
+
+    model: dict[str, Any]
+    labels: dict[str, Any]
+    preprocessing: dict[str, Any]
+    threshold: float = Field(ge=0, le=1)
+    info: dict[str, Any]
 
 
 def read_seen(path: Path) -> SeenImages:
@@ -183,24 +195,42 @@ def _refuse_foreign_code(config: ModelConfig, trusted: Callable[[str], bool], pa
         )
 
 
-def _refuse_other_sizes(config: ModelConfig, path: Path) -> None:
-    """A weight file may not ask for a network, and its memory, that its weights do not fill."""
-    if ":" in config.model:
-        return
+def _network(stored: ModelConfig, search: Path | None, path: Path) -> ModelConfig:
+    """[model] with all options.
+
+    A weight file may not ask for a network, and its memory, that its weights do not fill.
+    """
+    if ":" in stored.model:
+        return with_options(stored, search)
     held = stored_values(path)
     try:
+        config = with_options(stored, search)
         asked = parameter_count(config)
-    except FlexsegError:
-        raise
     except Exception as error:  # sizes that no layer can have fail where they stumble
+        problem = error.problem if isinstance(error, FlexsegError) else error
         raise DataError(
-            f"The file describes a network that cannot be built ({error}).",
-            "It is damaged: copy it again, or train again.",
+            f"The file describes a network that cannot be built ({problem}).",
+            "It is damaged, or of another version: copy it again, or train again.",
             str(path),
         ) from None
     if asked > held:
         raise DataError(
             f"The file describes a network of {asked:.3g} parameters, and holds {held}.",
+            "It is damaged: copy it again, or train again.",
+            str(path),
+        )
+    return config
+
+
+def _refuse_contradictions(
+    config: ModelConfig, labels: LabelMap, preprocessing: Preprocessing, path: Path
+) -> None:
+    network = (config.image_width, config.image_height, config.image_channels, config.num_classes)
+    prepared = (preprocessing.width, preprocessing.height, preprocessing.channels, labels.channels)
+    if network != prepared:
+        raise DataError(
+            "The description beside the weights contradicts itself: width, height, channels and "
+            f"classes of the network are {network}, those of its images and labels {prepared}.",
             "It is damaged: copy it again, or train again.",
             str(path),
         )

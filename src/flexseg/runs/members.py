@@ -242,7 +242,7 @@ class _Task:
             plain = tuple(replace(c, code=None, category=None) for c in labels.classes)
             preprocessing = Preprocessing.from_dict(metadata["preprocessing"])
             return cls(replace(labels, classes=plain), preprocessing, float(metadata["threshold"]))
-        except (KeyError, TypeError, ValueError):
+        except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(
                 f"The description beside the weights is of flexseg {metadata.get('flexseg')}, "
                 "which this version does not understand.",

@@ -98,7 +98,7 @@ def measure(a: Any, folder: Path) -> None:
     starts: dict[str, list[float]] = {}
     ways = [("openvino", "float32"), ("openvino", "auto"), ("onnx", "float32")]
     prepare = package.preprocessing.image
-    files = folders.images_of(source)[: a.count]
+    files = list(folders.find_images(source).names)[: a.count]
     x = np.stack([prepare(read_image(f), str(f)).astype(np.float32) for f in files])
     for name, precision in ways:
         if not installed(name):
@@ -162,7 +162,7 @@ def compare_command(engine: Any, package: Any, source: Path, x: Any, folder: Pat
 
         network_alone = seconds(alone)
         whole = seconds(lambda targets=targets: folders.infer_images(predictor, source, targets))
-        ratios.append(whole / len(folders.images_of(source)) * len(x) / network_alone)
+        ratios.append(whole / len(folders.find_images(source).names) * len(x) / network_alone)
     print(
         f"infer of {len(x)} images by {engine.name} {engine.precision}: "
         f"{statistics.median(ratios):.2f} of the network's time "

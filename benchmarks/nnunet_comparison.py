@@ -40,7 +40,8 @@ from numpy.typing import NDArray
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.volume_scores import class_ids
-from flexseg.files.images import IMAGE_SUFFIXES, list_files, read_image, read_mask, write_png
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, read_image, read_mask, write_png
 from flexseg.files.volumes.paths import find_volumes, volume_stem, volume_suffix
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 

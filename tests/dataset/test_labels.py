@@ -17,6 +17,7 @@ from config_parts import labels_of
 from flexseg.config import Experiment
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.entries import list_files
 from flexseg.files.images import MaskPixels
 
 quick = settings(max_examples=30, deadline=None)
@@ -352,7 +353,7 @@ def test_colors_of_the_old_segmentation_section() -> None:
 def test_published_masks_have_their_classes(shared: Any) -> None:
     """COVID-19 mini_test: four colours, blended at the edges (original-systems.md, defect 11)."""
     from flexseg.config import load
-    from flexseg.files.images import list_files, read_mask
+    from flexseg.files.images import read_mask
 
     experiment = load(shared / "configs" / "covid-19.config").experiment
     labels = labels_of(experiment)

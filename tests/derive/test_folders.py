@@ -198,7 +198,9 @@ def test_jpeg_masks_and_grey_edges(tmp_path: Path) -> None:
     assert len(derived.notes) == 1
     assert "pixels) became the nearest class: " in derived.notes[0]
     derived = derive(tmp_path, mask_name="{id}*")
-    assert derived.notes == ["JPEG masks: foreground is what has a grey value of 128 or more."]
+    assert derived.notes == [
+        "JPEG or WebP masks: foreground is what has a grey value of 128 or more."
+    ]
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS > 0)
     (tmp_path / "masks" / "a.jpg").unlink()
     big[2, 3:12] = 90

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.errors import DataError
-from flexseg.files.images import is_8bit, list_files, read_image, read_mask, write_png
+from flexseg.files.entries import list_files
+from flexseg.files.images import is_8bit, read_image, read_mask, write_png
 
 RNG = np.random.default_rng(3)
 GRAY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
@@ -305,18 +306,44 @@ def test_tiff_stack_of_color_pages_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
 
 
-def test_listing_sorts_and_skips_what_is_no_image(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.png", ".hidden.png", "c.txt", ".b.png.part", "d.Jpg"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    names = [p.name for p in list_files(tmp_path, (".png", ".jpg"))]
-    assert names == ["a.png", "b.PNG", "d.Jpg"]
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.webp", {"lossless": True, "exact": True}),
+        ("a.gif", {}),
+        ("a.apng", {"format": "PNG"}),
+        ("a.png", {"save_all": True}),
+    ],
+)
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_first_picture_of_formats_that_can_move(
+    tmp_path: Path,
+    name: str,
+    options: dict[str, Any],
+    frames: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With a word of the others, which is said once."""
+    pictures = [Image.fromarray(np.roll(GRAY % 3 * 90, i, 0)) for i in range(frames)]
+    if frames > 1:
+        options = {**options, "save_all": True, "append_images": pictures[1:]}
+    pictures[0].save(tmp_path / name, **options)
+    for _ in range(2):
+        pixels = read_image(tmp_path / name)
+    assert (pixels == (GRAY % 3 * 90)[..., None]).all()
+    assert read_mask(tmp_path / name).lossy is False
+    assert caplog.text.count("an animation of 3 pictures, of which the first") == (frames > 1)
 
 
-def test_listing_a_missing_folder_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as caught:
-        list_files(tmp_path / "none", (".png",))
-    assert caught.value.where == str(tmp_path / "none")
+def test_indices_of_a_gif_are_its_classes(tmp_path: Path) -> None:
+    image = Image.fromarray(GRAY % 3, "P")
+    image.putpalette(PALETTE)
+    image.save(tmp_path / "a.gif")
+    mask = read_mask(tmp_path / "a.gif")
+    assert mask.palette is not None
+    assert np.array_equal(
+        mask.palette[mask.pixels], np.array(PALETTE, np.uint8).reshape(-1, 3)[GRAY % 3]
+    )
 
 
 def test_written_png_is_read_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 
 from flexseg.config.infer import InferConfig
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.image_files import images_of, infer_images, targets_for
+from flexseg.inference.image_files import find_images, infer_images, targets_for
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
 
@@ -187,7 +188,7 @@ class TestSources:
     def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("hello")
         with pytest.raises(DataError, match=r"\.txt is no image format"):
-            images_of(tmp_path / "notes.txt")
+            find_images(tmp_path / "notes.txt")
 
     def test_a_folder_without_images(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
@@ -195,12 +196,48 @@ class TestSources:
             infer_images(brightest_channel(), tmp_path / "empty", Targets(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
 
-    def test_two_images_of_one_name(
+    def test_two_images_of_one_name_have_results_of_two_names(
         self, brightest_channel: Make, images: Path, tmp_path: Path
     ) -> None:
-        Image.fromarray(_painted(_stripes(8, 9))).save(images / "a.jpg")
-        with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
-            infer_images(brightest_channel(), images, Targets(tmp_path / "out"))
+        Image.fromarray(_painted(_stripes(8, 9))).save(images / "A.jpg")
+        result = infer_images(brightest_channel((8, 9)), images, Targets(tmp_path / "out"))
+        assert {"a.png", "A.jpg"} <= result.files.keys()
+        assert {"a.png.png", "A.jpg.png", "b.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+    def test_what_is_no_file_is_listed_and_the_rest_is_told(
+        self,
+        brightest_channel: Make,
+        images: Path,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        count = len(list(images.iterdir()))
+        (images / "gone.png").symlink_to("nowhere.png")
+        (images / "folder.png").mkdir()
+        (images / "drawing.svg").write_text("")
+        (images / "more").mkdir()
+        targets = Targets(images / "out")
+        result = infer_images(brightest_channel((8, 9)), images, targets)
+        assert result.failed.keys() == {"gone.png", "folder.png"}
+        assert len(result.files) == count
+        assert "left out: 1 file (drawing.svg) and 1 folder (more/). --recursive" in caplog.text
+        summary = json.loads((images / "out" / "predictions.json").read_text())
+        assert summary["failed"].keys() == result.failed.keys()
+
+    def test_results_keep_the_tree(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        Image.fromarray(_painted(_stripes(8, 9))).save(tmp_path / "a.webp", lossless=True)
+        for place in ("x/1", "x/2"):
+            (images / place).mkdir(parents=True)
+            shutil.copy(tmp_path / "a.webp", images / place)
+        targets = Targets(images / "out", images / "over")
+        first = infer_images(brightest_channel((8, 9)), images, targets, recursive=True)
+        again = infer_images(brightest_channel((8, 9)), images, targets, recursive=True)
+        assert first.files == again.files
+        assert {"x/1/a.webp", "x/2/a.webp", "a.png"} <= first.files.keys()
+        for folder in ("out", "over"):
+            assert (images / folder / "x" / "2" / "a.png").is_file()
 
 
 class TestNothingIsLost:

@@ -104,7 +104,7 @@ def test_evaluation_scores_the_middle_slice(predictor: Predictor, images: Path) 
 
 def test_pictures_of_epochs(predictor: Predictor, images: Path, tmp_path: Path) -> None:
     (tmp_path / "epochs").mkdir()
-    paths = sorted(images.iterdir())
+    paths = {path: path.stem for path in sorted(images.iterdir())}
     callback = EpochChangeInference(predictor, paths, tmp_path / "epochs")
     callback.on_epoch_end(0)
     assert foreground(tmp_path / "epochs") == {

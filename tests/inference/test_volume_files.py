@@ -261,7 +261,7 @@ class TestWhatFails:
         with caplog.at_level(logging.INFO, logger="flexseg"):
             cases = volume_cases(volumes, volumes / "out")
         assert len(cases) == 4
-        assert "2 files are no volumes by their names, left out: scan.hdr, scan.img" in caplog.text
+        assert "no volumes, left out: 2 files (scan.hdr, scan.img)" in caplog.text
 
     def test_raw_values_are_told(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
         predict(volumes, tmp_path / "out", intensity=None)

@@ -23,7 +23,7 @@ from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask
-from flexseg.inference.image_files import images_of
+from flexseg.inference.image_files import find_images
 from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
 from flexseg.models.options import pretrained_weights
@@ -344,7 +344,7 @@ def infer_findings(experiment: Experiment) -> list[Finding]:
     if source is None or holds_volumes(source):
         return []
     try:
-        images_of(source)
+        find_images(source)
     except DataError as error:
         return [
             _data(

@@ -25,6 +25,12 @@ from flexseg.cli.app import (
 if TYPE_CHECKING:
     from flexseg.inference.program import Outcome
 
+RecursiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--recursive", "-r", help="Also what is in folders of the input, into equal folders."
+    ),
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the masks.")]
 
 
@@ -37,6 +43,7 @@ def infer(
         typer.Option("--input", "-i", help="Folder or file (default: \\[infer] images_dir)."),
     ] = None,
     output: OutputOption = None,
+    recursive: RecursiveOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
@@ -48,12 +55,12 @@ def infer(
 
     loaded = load_config(config, overrides, strict, repair)
     place = source or loaded.experiment.infer.images_dir
-    volumes = place is not None and holds_volumes(place)
+    volumes = place is not None and holds_volumes(place, recursive=recursive)
     with progress("Predicting") as on_file:
         outcome = (
-            configured.infer3d(loaded, place, output, on_volume=on_file)
+            configured.infer3d(loaded, place, output, on_volume=on_file, recursive=recursive)
             if volumes
-            else configured.infer(loaded, source, output, on_file)
+            else configured.infer(loaded, source, output, on_file, recursive=recursive)
         )
     report(outcome, "volume" if volumes else "image")
 

@@ -18,7 +18,7 @@ from flexseg.cli.app import (
     progress,
     select_backend,
 )
-from flexseg.cli.infer import report
+from flexseg.cli.infer import RecursiveOption, report
 
 
 @app.command()
@@ -45,6 +45,7 @@ def infer3d(
         int | None,
         typer.Option(min=0, help="Which volume of 4-D files, or channel of several, from 0."),
     ] = None,
+    recursive: RecursiveOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
@@ -56,6 +57,12 @@ def infer3d(
     loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_volume:
         outcome = configured.infer3d(
-            loaded, source, output, series=series, channel=channel, on_volume=on_volume
+            loaded,
+            source,
+            output,
+            series=series,
+            channel=channel,
+            on_volume=on_volume,
+            recursive=recursive,
         )
     report(outcome, "volume")

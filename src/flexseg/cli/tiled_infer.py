@@ -18,7 +18,7 @@ from flexseg.cli.app import (
     progress,
     select_backend,
 )
-from flexseg.cli.infer import OutputOption, report
+from flexseg.cli.infer import OutputOption, RecursiveOption, report
 
 
 @app.command("tiled-infer")
@@ -30,6 +30,7 @@ def tiled_infer(
         typer.Option("--input", "-i", help="Folder or file; without it that of the config."),
     ] = None,
     output: OutputOption = None,
+    recursive: RecursiveOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
@@ -40,5 +41,5 @@ def tiled_infer(
 
     loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_image:
-        outcome = configured.tiled_infer(loaded, source, output, on_image)
+        outcome = configured.tiled_infer(loaded, source, output, on_image, recursive=recursive)
     report(outcome, "image")

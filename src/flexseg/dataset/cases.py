@@ -9,7 +9,8 @@ from pathlib import Path
 
 from flexseg.dataset.names import base_name, is_mask, mask_stem
 from flexseg.errors import DataError
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
 @dataclass(frozen=True)

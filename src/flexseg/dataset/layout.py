@@ -14,7 +14,8 @@ from flexseg.dataset.cases import Pairing, pair
 from flexseg.dataset.names import mask_stem
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
-from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes
 
 # Names of folders in lower case, letters only; the first ones are preferred.

@@ -78,7 +78,7 @@ class Look:
     digest : of the image's pixels; "" where they are all equal, as in the empty slices of many
         volumes, which are no copies of each other.
     image_hash : to find near copies, if it was asked for.
-    lossy : the mask is JPEG.
+    lossy : the mask blurs values, see `flexseg.files.images.is_lossy`.
     other_resolution : the mask has another size than the image.
     mask : None if it could not be read, or if it was encoded at once.
     sample : some values of an image that has more than 8 bits, evenly spread.

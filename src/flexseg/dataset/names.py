@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.entries import require_folder
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _FRACTION = r"-?0[._]\d+"  # the originals write 0.8 as 0_8
@@ -206,8 +207,7 @@ class NamePattern:
         ------
         DataError : there is no such folder, or names differ by their suffix only.
         """
-        if not root.is_dir():
-            raise DataError("There is no such folder.", "Check the path.", str(root))
+        require_folder(root)
         found: dict[str, Path] = {}
         double = []
         for path in sorted(root.glob("*/" * self.stem.count("/") + "*")):
@@ -230,8 +230,8 @@ class NamePattern:
         return found
 
     def _name(self, path: Path, is_folder_case: Callable[[Path], bool] | None) -> str | None:
-        if path.is_dir():
-            return path.name if is_folder_case and is_folder_case(path) else None
+        if path.is_dir() and is_folder_case and is_folder_case(path):
+            return path.name
         lower = path.name.lower()
         suffix = next((s for s in self.suffixes if lower.endswith(s) and lower != s), None)
         return path.name[: -len(suffix)] if suffix else None

@@ -246,7 +246,7 @@ class ImageDataset(Dataset):
 
     @property
     def lossy(self) -> bool:
-        """Some masks are JPEG."""
+        """Some masks blur values."""
         return any(look.lossy for look in self.looks)
 
     @cached_property

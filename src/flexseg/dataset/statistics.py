@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.volumetric.pairing import find_pairs
 from flexseg.files.display import class_colors, displayable
+from flexseg.files.entries import list_files
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     MaskPixels,
-    list_files,
     read_image,
     read_mask,
     write_png,

@@ -27,7 +27,7 @@ from flexseg.derive.dataset_writer import (
 )
 from flexseg.derive.mask_codes import MaskCode, Unknown, code_of_marks, find_code
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, read_image
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_lossy, read_image
 from flexseg.files.intensity import Intensity
 from flexseg.outputs import refuse_overlap
 
@@ -92,9 +92,9 @@ class FolderCases:
 
     @property
     def has_lossy_masks(self) -> bool:
-        """Whether some masks are JPEG."""
+        """Whether some masks blur values."""
         masks = (path for case in self.cases for _, path in case.masks)
-        return any(path.suffix.lower() in LOSSY_SUFFIXES for path in masks)
+        return any(is_lossy(path) for path in masks)
 
 
 def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases:
@@ -324,5 +324,5 @@ def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed:
     notes += left_out("images without mask left out", found.images_without_mask)
     notes += left_out("masks without image left out", found.masks_without_image)
     if code.kind == "mark" and code.threshold is None and found.has_lossy_masks:
-        notes.append("JPEG masks: foreground is what has a grey value of 128 or more.")
+        notes.append("JPEG or WebP masks: foreground is what has a grey value of 128 or more.")
     return [*notes, *found.notes, *code.notes]

@@ -23,7 +23,8 @@ from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
 from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, list_files, read_mask
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, read_mask
 from flexseg.files.intensity import Intensity
 from flexseg.outputs import refuse_overlap
 

@@ -12,7 +12,8 @@ from flexseg.config.findings import examples
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
-from flexseg.files.images import MASK_SUFFIXES, list_files
+from flexseg.files.entries import list_files
+from flexseg.files.images import MASK_SUFFIXES
 
 Unknown = Literal["nearest", "error"]
 # Folders within that of their results into which programs of ours write masks.

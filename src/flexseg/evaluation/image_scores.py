@@ -22,7 +22,8 @@ from flexseg.evaluation.folder_masks import Unknown, understand
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, read_mask, write_png
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.folder_masks import folder_of_masks, understand
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
-from flexseg.files.images import MASK_SUFFIXES, MaskPixels, list_files
+from flexseg.files.entries import list_files
+from flexseg.files.images import MASK_SUFFIXES, MaskPixels
 from flexseg.files.volumes.geometry import same_grid, text
 from flexseg.files.volumes.read import read_labels
 from flexseg.files.volumes.volume import Volume

@@ -7,11 +7,13 @@ fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -21,13 +23,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from flexseg.errors import DataError
+from flexseg.files.entries import require_file
 from flexseg.files.limits import check_size
 from flexseg.files.npy import check_header, check_numbers, read_npy
 from flexseg.outputs import whole
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy")
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif", ".webp", ".apng",
+)  # fmt: skip
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
+# What photographs are stored in; a WebP may be exact all the same, see `is_lossy`.
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+_INDEXED_SUFFIXES = (".png", ".apng", ".gif", ".bmp", ".tif", ".tiff")
 
 # Pillow's own guard against decompression bombs knows nothing of this machine; see `check_size`.
 Image.MAX_IMAGE_PIXELS = None
@@ -41,7 +50,7 @@ class MaskPixels:
     ----------
     pixels : [H, W] grey or index values, [H, W, 3] RGB uint8, or [H, W, C] one-hot (npz).
     palette : RGB colours [n, 3] uint8 of an indexed image, else None.
-    lossy : the format blurs values (JPEG).
+    lossy : the file blurs values, see `is_lossy`.
     one_hot : `pixels` are class scores from an npz file.
     mode : the pixel format for people, e.g. "RGB" or "P".
     """
@@ -51,25 +60,6 @@ class MaskPixels:
     lossy: bool
     one_hot: bool
     mode: str
-
-
-def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files of `folder` with one of `suffixes` in any letter case, sorted by name.
-
-    Raises
-    ------
-    DataError : there is no such folder.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            "There is no such folder.", "Check the path in the config.", where=str(folder)
-        )
-    wanted = {suffix.lower() for suffix in suffixes}
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in wanted and not p.name.startswith(".") and p.is_file()
-    )
 
 
 def read_image(path: Path) -> NDArray:
@@ -82,6 +72,7 @@ def read_image(path: Path) -> NDArray:
     ------
     DataError : the file is missing, damaged, or no image.
     """
+    require_file(path)
     try:
         pixels = _decode(path)
     except Exception as error:  # on damaged headers, decoders raise whatever they stumble on
@@ -108,15 +99,13 @@ def read_image(path: Path) -> NDArray:
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
-    if isinstance(error, FileNotFoundError):
-        return DataError("There is no such file.", "Check the path.", str(path))
     if isinstance(error, MemoryError):
         return DataError(
             "The memory does not suffice for this image.",
             "Close other programs; if the image should be small, its header is damaged.",
             str(path),
         )
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size
     reason = "the file is empty" if size == 0 else str(error).split(" @ ")[0] or "unknown format"
     return DataError(
         f"The file cannot be read as an image ({reason}).",
@@ -137,9 +126,16 @@ def _decode(path: Path) -> NDArray:
 def _decode_pillow(path: Path) -> NDArray:
     with _open_pillow(path) as image:
         image.load()
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            _tell_of_frames(path, frames)
         if image.format == "PNG" and _png_bit_depth(path) == 16 and image.mode != "I;16":
             return _decode_opencv(path)  # Pillow would keep 8 of the 16 bits of a colour PNG
         return pillow_pixels(image)
+
+
+@cache  # training reads a file in every epoch
+def _tell_of_frames(path: Path, frames: int) -> None:
+    logger.warning("%s: an animation of %d pictures, of which the first is read.", path, frames)
 
 
 def pillow_pixels(image: Image.Image) -> NDArray:
@@ -261,13 +257,27 @@ def _decode_other_tiff(path: Path) -> NDArray:
             return _to_array(image)
 
 
+def is_lossy(path: Path) -> bool:
+    """Whether a file blurs values at edges: a JPEG, or a WebP that is not of the exact kind.
+
+    Raises
+    ------
+    DataError : nothing is there.
+    """
+    if path.suffix.lower() != ".webp":
+        return path.suffix.lower() in LOSSY_SUFFIXES
+    require_file(path)
+    return b"VP8L" not in path.read_bytes()
+
+
 def read_mask(path: Path) -> MaskPixels:
     """A mask as stored, see `MaskPixels`. Raises DataError if it cannot be read."""
+    require_file(path)
     suffix = path.suffix.lower()
-    lossy = suffix in LOSSY_SUFFIXES
+    lossy = is_lossy(path)
     if suffix == ".npz":
         return _read_npz(path)
-    if suffix in (".png", ".bmp", ".tif", ".tiff") and (indexed := _read_indexed(path)):
+    if suffix in _INDEXED_SUFFIXES and (indexed := _read_indexed(path)):
         return indexed
     pixels = read_image(path)
     channels = pixels.shape[2]
@@ -366,9 +376,10 @@ def stored_dtype(path: Path) -> np.dtype:
     """The type of an image's values, read from its header alone; uint8 if it has none."""
     suffix = path.suffix.lower()
     try:
+        require_file(path)
         if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False).dtype
-        if suffix == ".png" and _png_bit_depth(path) > 8:
+        if suffix in (".png", ".apng") and _png_bit_depth(path) > 8:
             return np.dtype(np.uint16)
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tiff:

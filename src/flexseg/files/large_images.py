@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError, ResourceError
+from flexseg.files.entries import require_file
 from flexseg.files.images import read_image, write_png
 from flexseg.files.limits import check_size
 from flexseg.files.npy import map_npy
@@ -201,6 +202,7 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
     ------
     DataError : the file is missing, damaged, or no image.
     """
+    require_file(path)
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         tiff, page = _open_tiff(path, large)

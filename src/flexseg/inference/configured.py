@@ -34,8 +34,14 @@ def infer(
     source: Path | None = None,
     output: Path | None = None,
     on_image: OnFile | None = None,
+    *,
+    recursive: bool = False,
 ) -> Outcome[Areas]:
     """Predict images (default: [infer] images_dir) into `output` (default: output_dir).
+
+    Parameters
+    ----------
+    recursive : those of all folders in the source as well.
 
     Raises
     ------
@@ -45,7 +51,10 @@ def infer(
     place = existing((source, e.infer.images_dir), "infer")
     protected = input_paths(e, loaded.path)
     predictor = make_predictor(loaded)
-    return _images(predictor, place, _moved(e.infer, output), e.segmentation, protected, on_image)
+    config = _moved(e.infer, output)
+    return _images(
+        predictor, place, config, e.segmentation, protected, on_image, recursive=recursive
+    )
 
 
 def tiled_infer(
@@ -53,8 +62,14 @@ def tiled_infer(
     source: Path | None = None,
     output: Path | None = None,
     on_image: OnFile | None = None,
+    *,
+    recursive: bool = False,
 ) -> Outcome[Areas]:
     """Predict images (default: images_dir of [tiledinfer] or [infer]) by windows.
+
+    Parameters
+    ----------
+    recursive : see `infer`.
 
     Raises
     ------
@@ -69,7 +84,8 @@ def tiled_infer(
     height, width = tiled.window
     logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)
     protected = input_paths(e, loaded.path)
-    return _images(tiled, place, _moved(config, output), e.segmentation, protected, on_image)
+    config = _moved(config, output)
+    return _images(tiled, place, config, e.segmentation, protected, on_image, recursive=recursive)
 
 
 def infer3d(
@@ -80,12 +96,14 @@ def infer3d(
     channel: int | None = None,
     series: str | None = None,
     on_volume: OnFile | None = None,
+    recursive: bool = False,
 ) -> Outcome[Description]:
     """Predict volumes (default: [infer3d] images_dir) into `output`, see `infer_volumes`.
 
     Parameters
     ----------
     channel, series : see `read_volume`; default: those of the config.
+    recursive : see `infer`.
 
     Raises
     ------
@@ -97,7 +115,7 @@ def infer3d(
     place = existing((source, config.images_dir, e.infer.images_dir), "infer3d")
     if config.slice_shape_order is not None:
         logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
-    cases = volume_cases(place, config.output_dir)
+    cases = volume_cases(place, config.output_dir, recursive=recursive)
     predictor = make_predictor(loaded)
     tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if config.tiled else None
     return infer_volumes(
@@ -120,6 +138,8 @@ def _images(
     colors: SegmentationConfig,
     protected: Iterable[Path],
     on_image: OnFile | None,
+    *,
+    recursive: bool,
 ) -> Outcome[Areas]:
     binary = predictor.package.labels.binary
     return infer_images(
@@ -129,6 +149,7 @@ def _images(
         alpha=config.overlay_alpha,
         protected=protected,
         on_image=on_image,
+        recursive=recursive,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import read_with_neighbours, warn_of_lone
+from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
-from flexseg.dataset.cases import images_by_stem
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions, open_regions
 from flexseg.inference.pipeline import ahead
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
-from flexseg.inference.results.image_outputs import Slabs, Targets, write_result
+from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Slabs, Targets, write_result
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 
@@ -183,22 +185,73 @@ def opened_file(path: Path, neighbours: int, large: int) -> AbstractContextManag
     return open_regions(path, large)
 
 
-def images_of(source: Path) -> list[Path]:
-    """The images of a folder, or the one file.
+@dataclass(frozen=True)
+class ImageFiles:
+    """The images that are predicted.
+
+    Attributes
+    ----------
+    source : their folder, or one image.
+    names : image -> the name of its results without suffix, below a folder with its path.
+    """
+
+    source: Path
+    names: dict[Path, str]
+
+    def file(self, path: Path) -> str:
+        """The name of an image in lists: its path in the folder."""
+        return path.name if path == self.source else path.relative_to(self.source).as_posix()
+
+
+def find_images(
+    source: Path, *, recursive: bool = False, without: Sequence[Path] = ()
+) -> ImageFiles:
+    """The images of a folder, or the one file; what else is in the folder is told.
+
+    Parameters
+    ----------
+    recursive : those of all folders in it as well.
+    without : folders that do not count, as those of the results.
 
     Raises
     ------
-    DataError : nothing there, no image, or two images would give the same output name.
+    DataError : nothing there, or no image.
     """
-    if source.is_file():
+    if not source.is_dir():
+        require_file(source)
         if source.suffix.lower() not in IMAGE_SUFFIXES:
             raise DataError(
                 f"{source.suffix or 'A file without suffix'} is no image format.",
                 f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
                 str(source),
             )
-        return [source]
-    return list(images_by_stem(source).values())
+        return ImageFiles(source, {source: source.stem})
+    found = list_files(source, IMAGE_SUFFIXES, recursive=recursive, without=without)
+    rest = left_out(source, found, recursive=recursive, without=without)
+    told, deeper = described(source, rest), any(p.is_dir() for p in rest) and not recursive
+    advice = "--recursive predicts the images in folders." if deeper else ""
+    if not found:
+        holds = f"; it holds {told}" if told else ""
+        formats = f"Looked for: {', '.join(IMAGE_SUFFIXES)}."
+        raise DataError(f"The folder has no images{holds}.", advice or formats, str(source))
+    if told:
+        logger.warning("%s: no images by their names, left out: %s. %s", source, told, advice)
+    return ImageFiles(source, _result_names(source, found))
+
+
+def _result_names(source: Path, images: Sequence[Path]) -> dict[Path, str]:
+    """Paths below the folder without suffix; with it where else two results had one name."""
+    names = {path: path.relative_to(source).with_suffix("").as_posix() for path in images}
+    counts = Counter(name.casefold() for name in names.values())
+    double = [path for path, name in names.items() if counts[name.casefold()] > 1]
+    if double:
+        logger.info(
+            "%d images have the name of another one but for the suffix; their results are named "
+            "with it: %s.",
+            len(double),
+            examples([f"{path.name}.png" for path in double]),
+        )
+    return names | {path: path.relative_to(source).as_posix() for path in double}
 
 
 def targets_for(config: InferConfig | TiledInferConfig, *, binary: bool, colorize: bool) -> Targets:
@@ -224,6 +277,7 @@ def infer_images(
     protected: Iterable[Path] = (),
     on_image: OnFile | None = None,
     large: int = LARGE_PIXELS,
+    recursive: bool = False,
 ) -> Outcome[Areas]:
     """Predict all images of `source` (folder or file) and write the results.
 
@@ -236,13 +290,15 @@ def infer_images(
     protected : what the output folders must not contain, beside `source`.
     on_image : called with (done, total) after each image; also within one that is tiled.
     large : pixels from which on an image is read by rows, if it is tiled, and its mask is a TIFF.
+    recursive : also those of all folders in `source`; their results lie in equal folders.
 
     Raises
     ------
     DataError : there is no image at all.
     ConfigError : an output folder contains the input, or two outputs are one folder.
     """
-    job = ImageJob(predictor, images_of(source), targets, alpha, [source, *protected], large)
+    images = find_images(source, recursive=recursive, without=targets.folders())
+    job = ImageJob(predictor, images, targets, alpha, [source, *protected], large)
     return run(job, on_image)
 
 
@@ -251,7 +307,7 @@ class ImageJob:
     """Image files and where their results go, see `infer_images`."""
 
     predictor: Predictor | TiledPredictor
-    paths: list[Path]
+    images: ImageFiles
     targets: Targets
     alpha: float
     protected: list[Path]
@@ -260,7 +316,7 @@ class ImageJob:
     @property
     def count(self) -> int:
         """Number of images."""
-        return len(self.paths)
+        return len(self.images.names)
 
     @property
     def folders(self) -> list[Path]:
@@ -271,34 +327,35 @@ class ImageJob:
         """Refuse to write on inputs, and move earlier results aside."""
         refuse_overlap(self.targets.by_key(), self.protected)
         _refuse_one_folder_for_two(self.targets)
-        warn_of_lone(self.paths, self.predictor.package.preprocessing.neighbours)
-        stems = {path.stem for path in self.paths}
+        warn_of_lone(list(self.images.names), self.predictor.package.preprocessing.neighbours)
+        places = {Path(name).parent for name in self.images.names.values()}
         for folder in self.folders:
-            if folder.is_dir() and any(earlier.stem in stems for earlier in folder.iterdir()):
+            if any(_results(folder, name) for name in self.images.names.values()):
                 set_aside(folder)
-            make_folder(folder)
+            for place in places:
+                make_folder(folder / place)
         set_aside(self._summary)
 
     def tasks(self) -> Iterator[Task[Areas]]:
         """One per image; those of whole images may be done by threads."""
         predictor, tiled = self.predictor, isinstance(self.predictor, TiledPredictor)
+        paths = list(self.images.names)
         neighbours = predictor.package.preprocessing.neighbours
         found = (
             images_by_windows(
-                predictor, self.paths, lambda path: opened_file(path, neighbours, self.large)
+                predictor, paths, lambda path: opened_file(path, neighbours, self.large)
             )
             if isinstance(predictor, TiledPredictor)
-            else whole_images(
-                predictor, self.paths, lambda path: read_with_neighbours(path, neighbours)
-            )
+            else whole_images(predictor, paths, lambda path: read_with_neighbours(path, neighbours))
         )
         for image in found:
+            file = self.images.file(image.item)
             if isinstance(image, UnreadableImage):
-                yield unreadable(image.item.name, image.error)
+                yield unreadable(file, image.error)
             else:
                 height, width, _ = image.image.shape
                 pixels = None if tiled else height * width
-                yield Task(image.item.name, partial(self._write, image), pixels)
+                yield Task(file, partial(self._write, image), pixels)
 
     def finish(self, outcome: Outcome[Areas]) -> None:
         """Write what was predicted as JSON."""
@@ -319,13 +376,19 @@ class ImageJob:
             self.predictor,
             predicted.image,
             predicted.slabs,
-            predicted.item.stem,
+            self.images.names[predicted.item],
             self.targets,
             alpha=self.alpha,
             large=self.large,
             on_rows=lambda rows: on_share(rows / height) if rows < height else None,
         )
         return Result(areas)
+
+
+def _results(folder: Path, name: str) -> list[Path]:
+    """Earlier results of the image `name` in a folder."""
+    places = (folder / f"{name}{suffix}" for suffix in RESULT_SUFFIXES)
+    return [place for place in places if place.exists()]
 
 
 def _refuse_one_folder_for_two(targets: Targets) -> None:

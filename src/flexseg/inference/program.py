@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
 
 Entry = TypeVar("Entry")
@@ -151,6 +152,7 @@ def existing(candidates: Iterable[Path | None], section: str) -> Path:
     Raises
     ------
     ConfigError : none is given, or it does not exist.
+    DataError : it is a link to nothing.
     """
     source = next((place for place in candidates if place is not None), None)
     if source is None:
@@ -158,5 +160,7 @@ def existing(candidates: Iterable[Path | None], section: str) -> Path:
             "There is nothing to predict.", f"Give --input PATH, or set [{section}] images_dir."
         )
     if not source.exists():
+        if source.is_symlink():
+            require_file(source)  # says where it leads
         raise ConfigError("There is no such file or folder.", "Check the path.", str(source))
     return source

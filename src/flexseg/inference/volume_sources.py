@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.series import is_dicom, is_series_folder
-from flexseg.files.images import IMAGE_SUFFIXES, list_files
-from flexseg.files.volumes.paths import find_volumes, other_files, volume_stem, volume_suffix
+from flexseg.files.entries import described, list_files
+from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.files.volumes.paths import find_volumes, no_volumes, volume_stem, volume_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class VolumeCase:
     @property
     def file(self) -> str:
         """Its name in lists of files: the file's, unless others have the same."""
-        return self.path.name if self.folder == self.path.name else self.name
+        return self.folder
 
     @property
     def dicom(self) -> bool:
@@ -42,18 +44,24 @@ class VolumeCase:
         return self.path.is_dir() or is_dicom(self.path)
 
 
-def holds_volumes(source: Path) -> bool:
-    """Whether a source is a volume, a DICOM series, or a folder of these and of no images."""
+def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
+    """Whether a source is a volume, a DICOM series, or a folder of these and of no images.
+
+    Parameters
+    ----------
+    recursive : all folders in it count as well.
+    """
     if source.is_file():
         suffix = volume_suffix(source)
         return source.suffix.lower() not in IMAGE_SUFFIXES and bool(suffix or is_dicom(source))
     if not source.is_dir():
         return False
     try:
-        volumes = [p for p in find_volumes(source) if p.suffix.lower() not in IMAGE_SUFFIXES]
+        found = find_volumes(source, recursive=recursive)
     except DataError:
         return False
-    images = list_files(source, IMAGE_SUFFIXES)
+    volumes = [p for p in found if p.suffix.lower() not in IMAGE_SUFFIXES]
+    images = list_files(source, IMAGE_SUFFIXES, recursive=recursive)
     if images and volumes:
         logger.warning(
             "%s: %d volumes beside the images are not predicted: %s. `flexseg infer3d` does that.",
@@ -62,42 +70,60 @@ def holds_volumes(source: Path) -> bool:
     return bool(volumes) and not images
 
 
-def volume_cases(source: Path, output: Path) -> list[VolumeCase]:
+def volume_cases(source: Path, output: Path, *, recursive: bool = False) -> list[VolumeCase]:
     """The volumes of a source with names that differ; what lies in `output` does not count.
+
+    Parameters
+    ----------
+    recursive : those of all folders in the source as well, named by their paths.
 
     Raises
     ------
     DataError : there is no volume.
     """
-    if source.is_file() or is_series_folder(source):
+    if source.is_file() or (is_series_folder(source) and not recursive):
         paths = [source]
     else:
-        paths, others = (
-            [p for p in found if output.resolve() not in p.resolve().parents]
-            for found in (find_volumes(source), other_files(source))
+        paths = find_volumes(source, recursive=recursive, without=[output])
+        if rest := no_volumes(source, paths, [output]):
+            told = described(source, rest)
+            deeper = any(p.is_dir() for p in rest) and not recursive
+            advice = "--recursive looks into all folders." if deeper else ""
+            logger.warning("%s: no volumes, left out: %s. %s", source, told, advice)
+    ways = _NAMES_IN_ONE_FOLDER
+    if recursive:
+        ways = (
+            lambda path: _below(source, path, _stem(path)),
+            lambda path: _below(source, path, path.name),
         )
-        if others:
-            left_out = examples([p.name for p in others])
-            logger.info(
-                "%d files are no volumes by their names, left out: %s", len(others), left_out
-            )
-    names = [_stem(path) for path in paths]
-    for more in (
-        lambda p: p.name,
-        lambda p: f"{p.parent.name}_{_stem(p)}",
-        lambda p: f"{p.parent.name}_{p.name}",
-    ):
+    names = [ways[0](path) for path in paths]
+    for more in ways[1:]:
         counts = Counter(name.lower() for name in names)
         names = [
             more(path) if counts[name.lower()] > 1 else name
             for path, name in zip(paths, names, strict=True)
         ]
-    files = Counter(path.name.lower() for path in paths)
+    folders = [_below(source, path, path.name) if recursive else path.name for path in paths]
+    counts = Counter(name.lower() for name in folders)
     return [
-        VolumeCase(path, name, path.name if files[path.name.lower()] == 1 else name)
-        for path, name in zip(paths, names, strict=True)
+        VolumeCase(path, name, folder if counts[folder.lower()] == 1 else name)
+        for path, name, folder in zip(paths, names, folders, strict=True)
     ]
 
 
 def _stem(path: Path) -> str:
     return path.name if path.is_dir() else volume_stem(path)
+
+
+def _below(source: Path, path: Path, name: str) -> str:
+    """A name after the folders that lead to a volume."""
+    return name if path == source else (path.parent.relative_to(source) / name).as_posix()
+
+
+# From short to unmistakable.
+_NAMES_IN_ONE_FOLDER: tuple[Callable[[Path], str], ...] = (
+    _stem,
+    lambda path: path.name,
+    lambda path: f"{path.parent.name}_{_stem(path)}",
+    lambda path: f"{path.parent.name}_{path.name}",
+)

@@ -22,14 +22,8 @@ from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.folder_masks import as_scored
 from flexseg.files.display import CLASS_COLORS, displayable
-from flexseg.files.images import (
-    IMAGE_SUFFIXES,
-    LOSSY_SUFFIXES,
-    MASK_SUFFIXES,
-    list_files,
-    read_image,
-    read_mask,
-)
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_lossy, read_image, read_mask
 from flexseg.files.preprocess import Preprocessing
 from flexseg.report.content import epoch_change_folder
 from flexseg.report.plots import color_number
@@ -148,7 +142,7 @@ def _case(
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
         reference = _labels_of(files.mask, labels)
-        lossy = files.mask.suffix.lower() in LOSSY_SUFFIXES
+        lossy = is_lossy(files.mask)
     known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
     if not known:
         return None

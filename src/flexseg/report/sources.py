@@ -14,7 +14,8 @@ from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.summary import EvaluationSummary
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
 from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history

@@ -16,7 +16,8 @@ from flexseg.dataset.quality.duplicates import (
     find_near_duplicates,
     image_hash,
 )
-from flexseg.files.images import list_files, read_image
+from flexseg.files.entries import list_files
+from flexseg.files.images import read_image
 
 Image = NDArray[np.uint8]
 SIZE = 200

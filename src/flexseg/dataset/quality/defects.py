@@ -245,7 +245,7 @@ def file_findings(facts: Sequence[Look]) -> list[Finding]:
                 Severity.WARNING,
                 "lossy-masks",
                 "masks",
-                f"{len(lossy)} masks are JPEG, which blurs the values at every edge: "
+                f"{len(lossy)} masks are JPEG or lossy WebP, which blurs the values at every edge: "
                 f"{examples(lossy)}.",
                 "They are read by threshold or nearest colour; PNG masks would be exact.",
                 lossy,

@@ -9,6 +9,7 @@ from pathlib import Path
 from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.names import NamePattern, base_name, mask_stem, numbered
 from flexseg.errors import DataError
+from flexseg.files.entries import list_files
 from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
@@ -203,13 +204,8 @@ def volumes_by_name(folder: Path) -> dict[str, Path]:
     ------
     DataError : there is no such folder, or two files have the same name.
     """
-    if not folder.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(folder))
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        hidden = path.name.startswith(".") or not path.is_file()
-        if hidden or not path.name.lower().endswith(LABEL_SUFFIXES):
-            continue
+    for path in list_files(folder, LABEL_SUFFIXES):
         name = volume_stem(path)
         if name in found:
             raise DataError(

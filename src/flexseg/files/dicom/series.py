@@ -20,6 +20,7 @@ from flexseg.errors import DataError
 from flexseg.files.dicom.elements import check_lengths
 from flexseg.files.dicom.frames import decode, gather, read_frames
 from flexseg.files.dicom.stack import stack
+from flexseg.files.entries import is_hidden, require_file
 from flexseg.files.volumes.payload import check_volume_size
 from flexseg.files.volumes.volume import Volume
 
@@ -41,13 +42,17 @@ _NO_IMAGE = tuple(
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM, by its name or, where that says nothing, its first bytes."""
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+    if not _may_be_dicom(path):
         return False
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():
+    return path.suffix.lower() in DICOM_SUFFIXES or (path.is_file() and has_preamble(path))
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """By its name."""
+    if is_hidden(path) or path.name.upper() == "DICOMDIR":
         return False
-    return has_preamble(path)
+    suffix = path.suffix.lower()
+    return suffix in ("", *DICOM_SUFFIXES) or suffix[1:].isdigit()
 
 
 def has_preamble(path: Path) -> bool:
@@ -58,7 +63,7 @@ def has_preamble(path: Path) -> bool:
 
 def is_series_folder(path: Path) -> bool:
     """Whether a folder holds DICOM files."""
-    return any(is_dicom(file) for file in path.iterdir() if file.is_file())
+    return any(is_dicom(file) for file in path.iterdir() if not file.is_dir())
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,10 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
     groups: dict[tuple[object, ...], list[Header]] = defaultdict(list)
     others = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or not is_dicom(path):
+        if path.is_dir() or not _may_be_dicom(path):
+            continue
+        require_file(path)  # a link to nothing would be a slice that is missing
+        if not is_dicom(path):
             continue
         header = read_header(path)
         if header is None:

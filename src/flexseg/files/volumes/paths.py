@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from flexseg.errors import DataError
 from flexseg.files.dicom.series import DICOM_SUFFIXES, is_dicom, is_series_folder
+from flexseg.files.entries import entries_below, left_out, list_files, visible
 from flexseg.files.volumes.file_formats.file_format import all_formats
 
 VOLUME_SUFFIXES = tuple(suffix for known in all_formats() for suffix in known.suffixes)
@@ -25,27 +28,39 @@ def volume_stem(path: Path) -> str:
     return path.name[: len(path.name) - len(volume_suffix(path))]
 
 
-def find_volumes(folder: Path) -> list[Path]:
+def find_volumes(
+    folder: Path, *, recursive: bool = False, without: Iterable[Path] = ()
+) -> list[Path]:
     """The volumes in a folder and in its direct subfolders, sorted: files and DICOM folders.
 
     A folder that holds DICOM files is one volume, the folder given included. What the system
-    hides (names with a leading dot) is left out.
+    hides (names with a leading dot) is left out. What has the name of a volume and is no file, as
+    a link to nothing, is among them; reading it tells why.
+
+    Parameters
+    ----------
+    recursive : those of all folders below as well.
+    without : folders that do not count.
 
     Raises
     ------
     DataError : there is no such folder, or no volume in it.
     """
-    if not folder.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(folder))
-    found: list[Path] = []
-    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))]
-    for place in folders:
-        inside = sorted(p for p in place.iterdir() if not _hidden(p))
-        if is_series_folder(place):
-            found.append(place)
-        found += [p for p in inside if p.is_file() and volume_suffix(p) and not is_dicom(p)]
-        if place != folder:
-            found += [p for p in inside if p.is_dir() and is_series_folder(p)]
+    without = list(without)
+    found = _volumes_in(folder)
+    inner = entries_below(folder, without) if recursive else visible(folder)
+    skipped = {os.path.realpath(path) for path in without}
+    for place in inner:
+        if not place.is_dir() or os.path.realpath(place) in skipped:
+            continue
+        inside = _volumes_in(place)
+        if not recursive:
+            inside += [
+                p
+                for p in visible(place)
+                if p.is_dir() and (is_series_folder(p) or volume_suffix(p))
+            ]
+        found += inside or ([place] if volume_suffix(place) else [])
     if not found:
         raise DataError(
             "The folder holds no volume.",
@@ -56,20 +71,21 @@ def find_volumes(folder: Path) -> list[Path]:
     return found
 
 
-def other_files(folder: Path) -> list[Path]:
-    """The files next to the volumes that `find_volumes` gives, such as tables and notes, sorted.
+def _volumes_in(place: Path) -> list[Path]:
+    """A folder if it is a DICOM series, and what has the name of a volume in it but folders."""
+    files = [p for p in visible(place) if not p.is_dir() and volume_suffix(p) and not is_dicom(p)]
+    return [place, *files] if is_series_folder(place) else files
+
+
+def no_volumes(folder: Path, volumes: Iterable[Path], without: Iterable[Path] = ()) -> list[Path]:
+    """What lies in a folder and below beside its volumes, sorted.
 
     The voxels that the headers of MetaImage and NRRD name do not count.
+
+    Parameters
+    ----------
+    without : folders that do not count.
     """
-    places = [folder, *(p for p in folder.iterdir() if p.is_dir() and not _hidden(p))]
-    return sorted(
-        p
-        for place in places
-        for p in place.iterdir()
-        if p.is_file() and not (_hidden(p) or volume_suffix(p) or is_dicom(p))
-        if not p.name.lower().endswith(_VOXELS)
-    )
-
-
-def _hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+    without = list(without)
+    voxels = list_files(folder, _VOXELS, recursive=True, without=without)
+    return left_out(folder, [*volumes, *voxels], recursive=True, without=without)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder
+from flexseg.files.entries import require_file
 from flexseg.files.volumes.file_formats.file_format import FORMATS, Part
 from flexseg.files.volumes.geometry import text
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, find_volumes, volume_stem, volume_suffix
@@ -60,8 +61,8 @@ def read_volume(
     ------
     DataError : missing, damaged, no volume, no such channel.
     """
-    if not path.exists():
-        raise DataError("There is no such file.", "Check the path.", str(path))
+    if not path.is_dir() or (volume_suffix(path) and not is_series_folder(path)):
+        require_file(path)
     suffix = volume_suffix(path)
     if path.is_dir() or (not suffix and has_preamble(path)):
         suffix = ".dcm"

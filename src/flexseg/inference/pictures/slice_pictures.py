@@ -12,7 +12,8 @@ from PIL import Image
 
 from flexseg.config.infer import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
-from flexseg.files.images import list_files, read_image, write_png
+from flexseg.files.entries import list_files
+from flexseg.files.images import read_image, write_png
 from flexseg.files.preprocess import resize
 from flexseg.outputs import make_folder
 

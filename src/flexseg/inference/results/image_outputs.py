@@ -27,6 +27,8 @@ from flexseg.outputs import whole
 _WHOLE_PICTURE = 25_000_000
 _REDUCED_PICTURE = 4_000_000
 _BLOCK_ROWS = 1024
+# Of masks and pictures, of masks of large images, and of probabilities.
+RESULT_SUFFIXES = (".png", ".tif", ".npz")
 
 Slabs = Iterable[tuple[int, NDArray[np.float32]]]
 
@@ -79,7 +81,7 @@ def write_result(
     Parameters
     ----------
     slabs : first row and probabilities [rows, W, classes] of successive parts of the image.
-    stem : file name without suffix.
+    stem : file name without suffix, after the folders that it lies in.
     alpha : opacity of the class colours in the overlay.
     large : pixels from which on masks are tiled TIFFs and colourised masks are reduced.
     on_rows : called with the number of finished rows.

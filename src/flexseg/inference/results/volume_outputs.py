@@ -46,7 +46,7 @@ class VolumeTargets:
         names = {name for name, _ in cases}
         for kind in ("labels", "probabilities", "previews"):
             folder = self.output / kind
-            if folder.is_dir() and any(_result_of(file) in names for file in folder.iterdir()):
+            if any(_result_of(file, folder) in names for file in folder.rglob("*")):
                 set_aside(folder)
         for _, folder_name in cases:
             if self.config.slices:
@@ -59,25 +59,31 @@ class VolumeTargets:
     def labels(self, name: str, source: Path) -> Path:
         """The label volume of a source, in its format or in the one that the config names."""
         suffix = label_suffix(source, self.config.label_format)
-        return make_folder(self.output / "labels") / f"{name}{suffix}"
+        return self._file("labels", f"{name}{suffix}")
 
     def segmentation(self, name: str) -> Path:
         """The DICOM segmentation of a series."""
-        return make_folder(self.output / "labels") / f"{name}.seg.dcm"
+        return self._file("labels", f"{name}.seg.dcm")
 
     def probabilities(self, name: str) -> Path:
         """The volume of class probabilities."""
-        return make_folder(self.output / "probabilities") / f"{name}.nii.gz"
+        return self._file("probabilities", f"{name}.nii.gz")
 
     def preview(self, name: str, kind: str) -> Path:
         """A preview; `kind` is its suffix without the dot."""
-        return make_folder(self.output / "previews") / f"{name}.{kind}"
+        return self._file("previews", f"{name}.{kind}")
+
+    def _file(self, kind: str, name: str) -> Path:
+        path = self.output / kind / name
+        make_folder(path.parent)
+        return path
 
     def video(self, folder_name: str) -> Path:
         """The video of the originals' kind."""
         c = self.config
-        folder = make_folder(c.video_dir or self.output)
-        return folder / f"{folder_name}_{c.video_type}{c.video_fileformat}"
+        path = (c.video_dir or self.output) / f"{folder_name}_{c.video_type}{c.video_fileformat}"
+        make_folder(path.parent)
+        return path
 
     def pictures(self, folder_name: str, label_map: LabelMap) -> SlicePictures | None:
         """What writes slices, masks and overlays, if the config wants them."""
@@ -94,11 +100,10 @@ def label_suffix(source: Path, label_format: str) -> str:
     return _SAME.get(own, own) if own in WRITABLE_SUFFIXES else ".nii.gz"
 
 
-def _result_of(file: Path) -> str:
-    name = file.name.removesuffix(".seg.dcm")
-    if name != file.name:
-        return name
-    return file.name.removesuffix(volume_suffix(file) or file.suffix)
+def _result_of(file: Path, folder: Path) -> str:
+    """The name of the volume that a file below a folder of results is of."""
+    suffix = ".seg.dcm" if file.name.endswith(".seg.dcm") else volume_suffix(file) or file.suffix
+    return file.relative_to(folder).as_posix().removesuffix(suffix)
 
 
 def write_slices(

@@ -15,7 +15,7 @@ from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.config.train import TrainConfig
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
-from flexseg.inference.image_files import images_of
+from flexseg.inference.image_files import find_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.models.package import ModelPackage
@@ -30,26 +30,26 @@ class EpochChangeInference(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, predictor: Predictor | TiledPredictor, images: list[Path], folder: Path
+        self, predictor: Predictor | TiledPredictor, images: dict[Path, str], folder: Path
     ) -> None:
         super().__init__()
         self.predictor = predictor
         self.folder = folder
         self.images = []
-        for path in images:
+        for path, name in images.items():
             try:
                 preprocessing = predictor.package.preprocessing
                 pixels = read_with_neighbours(path, preprocessing.neighbours)
                 preprocessing.image(pixels[:2, :2], str(path))
-                self.images.append((path.stem, pixels))
+                self.images.append((name, pixels))
             except DataError as error:
                 logger.warning("Left out at epoch changes: %s", error)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         palette = self.predictor.package.labels.palette
-        for stem, _, p in self.predictor.probabilities(self.images):
+        for name, _, p in self.predictor.probabilities(self.images):
             write_png(
-                self.folder / f"Epoch_{epoch + 1}_{stem}.png", self.predictor.labels(p), palette
+                self.folder / f"Epoch_{epoch + 1}_{name}.png", self.predictor.labels(p), palette
             )
 
 
@@ -106,19 +106,19 @@ def epoch_change(
     return callbacks
 
 
-def _watched(section: str, source: Path | None, count: int) -> list[Path]:
-    """The first `count` images of a folder, none if there are none."""
+def _watched(section: str, source: Path | None, count: int) -> dict[Path, str]:
+    """The first `count` images of a folder with their names, none if there are none."""
     if not count:
-        return []
+        return {}
     if source is None or not source.is_dir():
         logger.warning(
             "[%s] images_dir (%s) does not exist: no predictions at epoch changes.",
             section,
             source,
         )
-        return []
+        return {}
     try:
-        return images_of(source)[:count]
+        return dict(list(find_images(source).names.items())[:count])
     except DataError as error:
         logger.warning("No predictions at epoch changes: %s", error)
-        return []
+        return {}

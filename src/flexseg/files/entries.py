@@ -1,0 +1,222 @@
+"""What lies in a folder: files by their names, and why one of them is none.
+
+A name decides what is meant to be read. What has the name of an image and is a link to nothing or
+a folder counts as an image that cannot be read, so that nothing is left out without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from flexseg.config.findings import examples
+from flexseg.errors import DataError
+
+# Placeholders are small; of git-annex they may be as long as a path.
+_MAX_PLACEHOLDER = 4096
+_GIT_LFS = b"version https://git-lfs.github.com/spec/"
+_ANNEX = "annex/objects/"
+_FETCH_ANNEX = "Its content was not fetched: `datalad get FILE` or `git annex get FILE`."
+
+
+def list_files(
+    folder: Path,
+    suffixes: Iterable[str],
+    *,
+    recursive: bool = False,
+    without: Iterable[Path] = (),
+) -> list[Path]:
+    """Entries of `folder` with one of `suffixes` in any letter case, sorted by name.
+
+    Hidden names (with a leading dot) are left out. An entry that is no file is among them; reading
+    it, or `require_file`, tells why.
+
+    Parameters
+    ----------
+    recursive : those of all folders in it as well, see `entries_below`.
+    without : folders that do not count.
+
+    Raises
+    ------
+    DataError : there is no such folder.
+    """
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    entries = entries_below(folder, without) if recursive else visible(folder)
+    named = [p for p in entries if p.name.lower().endswith(wanted)]
+    # Where folders are gone through, one that holds something is no file by its name.
+    return [p for p in named if not (recursive and p.is_dir() and any(p.iterdir()))]
+
+
+def visible(folder: Path) -> list[Path]:
+    """All entries of a folder that are not hidden, sorted by name.
+
+    Raises
+    ------
+    DataError : there is no such folder, or it cannot be read.
+    """
+    require_folder(folder)
+    try:
+        return sorted(p for p in folder.iterdir() if not is_hidden(p))
+    except OSError as error:
+        raise _closed(folder, error) from None
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a name has a leading dot, as those of what the system or an editor keeps there."""
+    return path.name.startswith(".")
+
+
+def entries_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:
+    """The entries of a folder and of all folders in it, sorted; none that is hidden.
+
+    Links to folders are followed, but no folder is visited twice.
+
+    Parameters
+    ----------
+    without : folders that do not count.
+
+    Raises
+    ------
+    DataError : there is no such folder, or one cannot be read.
+    """
+    visited = {os.path.realpath(path) for path in (folder, *without)}
+    return sorted(_below(folder, visited))
+
+
+def _below(folder: Path, visited: set[str]) -> Iterator[Path]:
+    for path in visible(folder):
+        if not path.is_dir():
+            yield path
+        elif (place := os.path.realpath(path)) not in visited:
+            visited.add(place)
+            yield path
+            yield from _below(path, visited)
+
+
+def left_out(
+    folder: Path, read: Iterable[Path], *, recursive: bool = False, without: Iterable[Path] = ()
+) -> list[Path]:
+    """The entries of a folder that are not read, sorted.
+
+    Parameters
+    ----------
+    read : what is, in the folder or below it, folders as a whole.
+    recursive, without : see `list_files`.
+    """
+    whole = set(read)
+    known = whole | {parent for path in whole for parent in path.parents}
+    places = {os.path.realpath(path) for path in without}
+    entries = entries_below(folder, without) if recursive else visible(folder)
+    return [
+        p
+        for p in entries
+        if p not in known and whole.isdisjoint(p.parents) and os.path.realpath(p) not in places
+    ]
+
+
+def described(folder: Path, entries: Iterable[Path]) -> str:
+    """Entries of a folder counted and named, as "1 file (a.txt) and 2 folders (b/, c/)"."""
+    names: dict[str, list[str]] = {"file": [], "folder": []}
+    for path in entries:
+        name = path.relative_to(folder).as_posix()
+        names["folder" if path.is_dir() else "file"].append(name + "/" * path.is_dir())
+    return " and ".join(
+        f"{len(own)} {what}{'s' * (len(own) != 1)} ({examples(own)})"
+        for what, own in names.items()
+        if own
+    )
+
+
+def require_folder(path: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises
+    ------
+    DataError : there is none, or a link that leads nowhere.
+    """
+    if path.is_dir():
+        return
+    if path.is_symlink():
+        raise _broken_link(path)
+    if path.exists():
+        raise DataError("This is no folder.", "Give the name of a folder.", str(path))
+    raise DataError("There is no such folder.", "Check the path.", str(path))
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no file with content of its own, before a decoder waits for it or fails.
+
+    Raises
+    ------
+    DataError : nothing is there, a link leads nowhere or in a circle, it is a folder or a device,
+        or a placeholder that git-annex, DataLad or Git LFS has left.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _closed(path, error) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(
+            "This is a folder with the name of a file.",
+            "Move its files to where they are looked for, or rename it.",
+            str(path),
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("This is a device or a pipe, no file.", "Remove or rename it.", str(path))
+    if status.st_size <= _MAX_PLACEHOLDER:
+        _refuse_placeholder(path)
+
+
+def _closed(path: Path, error: OSError) -> DataError:
+    if path.is_symlink():
+        return _broken_link(path)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return DataError("There is no such file.", "Check the path.", str(path))
+    return DataError(
+        f"It cannot be opened ({error.strerror or error}).", "Check its permissions.", str(path)
+    )
+
+
+def _broken_link(path: Path) -> DataError:
+    target = str(path.readlink())
+    if _ANNEX in target.replace("\\", "/"):
+        return DataError(
+            "This is a link of git-annex to content that is not here.", _FETCH_ANNEX, str(path)
+        )
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return DataError(
+                f"This is a link to {target}, and leads in a circle.",
+                "Remove it, or make it anew.",
+                str(path),
+            )
+    return DataError(
+        f"This is a link to {target}, which is not there.",
+        "Copy the file there, or remove the link.",
+        str(path),
+    )
+
+
+def _refuse_placeholder(path: Path) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _closed(path, error) from None
+    if content.startswith(_GIT_LFS):
+        raise DataError(
+            "This is a placeholder of Git LFS for content that is not here.",
+            "Its content was not fetched: `git lfs pull`.",
+            str(path),
+        )
+    # As text: links on systems that have none, and unlocked files.
+    if _ANNEX.encode() in content and b"\0" not in content:
+        raise DataError(
+            "This is a placeholder of git-annex for content that is not here.",
+            _FETCH_ANNEX,
+            str(path),
+        )

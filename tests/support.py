@@ -6,7 +6,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -76,6 +79,20 @@ def flexseg(*arguments: str | Path) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(a) for a in arguments])
     return int(caught.value.code or 0)
+
+
+@contextmanager
+def quota(resource: ModuleType, count: int) -> Iterator[None]:
+    """No file of this process may become larger than `count` bytes.
+
+    `resource` is Python's module, which Windows does not have.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def run_script(script: Path, engine: str, *arguments: str | Path) -> None:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -33,6 +32,7 @@ from flexseg.inference.results.image_outputs import _probability_file
 from flexseg.models.weights import save_weights
 from flexseg.outputs import whole, write_csv, write_json
 from flexseg.training import checkpoint
+from support import quota
 from synthetic_volumes import write_series
 
 resource = pytest.importorskip("resource")  # not on Windows
@@ -118,17 +118,6 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 SMALL = ("small.npy", "a.json", "a.csv")
 
 
-@contextmanager
-def quota(count: int) -> Iterator[None]:
-    """No file of this process may become larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_that_does_not_fit_is_told_and_the_earlier_one_stays(
     tmp_path: Path, name: str
@@ -142,7 +131,10 @@ def test_a_file_that_does_not_fit_is_told_and_the_earlier_one_stays(
     (folder / name).write_bytes(earlier)
     for limit in (whole_size // 2, whole_size - 1, 1000 if whole_size > 2000 else 10):
         voxels_apart = name in ("a.mhd", "a.nhdr")  # their headers are small
-        with quota(100_000 if voxels_apart else limit), pytest.raises(ResourceError) as caught:
+        with (
+            quota(resource, 100_000 if voxels_apart else limit),
+            pytest.raises(ResourceError) as caught,
+        ):
             WRITERS[name](folder / name)
         assert caught.value.exit_code == 4
         assert Path(str(caught.value.where)).name.startswith(Path(name).stem)

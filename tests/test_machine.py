@@ -1,4 +1,4 @@
-"""Memory: in all and still available, by the tightest of the machine's and the containers' limits."""
+"""Memory by the tightest of the limits of machine and containers, and room on the disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.machine import available_memory, total_memory
+from flexseg.machine import available_memory, free_disk, largest_file, size_text, total_memory
+from support import quota
 
 
 def _write(path: Path, text: str) -> None:
@@ -64,3 +65,29 @@ def test_available_memory_is_bounded_by_the_container(
     assert available_memory(tmp_path) == 100_000
     _write(files / limit, "500000\n")
     assert available_memory(tmp_path) == 0
+
+
+def test_room_on_the_disk_is_that_where_a_path_will_lie(tmp_path: Path) -> None:
+    free = free_disk(tmp_path / "not" / "yet" / "there.h5")
+    assert free is not None and free > 0
+
+
+def test_largest_file_is_that_of_ulimit() -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    with quota(resource, 10_000_000):
+        assert largest_file() == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1023, "1023 bytes"),
+        (1024, "1.00 KiB"),
+        (15 * 2**20 + 2**19, "15.5 MiB"),
+        (240 * 2**30, "240 GiB"),
+        (1000 * 2**30, "1,000 GiB"),
+        (10**400, "909,494,701,772,928,256 TiB"),
+    ],
+)
+def test_sizes_for_people(count: int, text: str) -> None:
+    assert size_text(count) == text

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+# Larger numbers of bytes, as a config may ask for, are told as this one.
+_BEYOND_ANY_DISK = 10**30
 
 
 def total_memory(root: Path = Path("/")) -> int | None:
@@ -32,6 +36,36 @@ def available_memory(root: Path = Path("/")) -> int | None:
         if limit is not None and used is not None:
             free = min(free, max(0, limit - used))
     return free
+
+
+def free_disk(path: Path) -> int | None:
+    """Bytes that files of this user can still take where a path lies or will lie; None where
+    nobody tells."""
+    path = path.absolute()
+    try:
+        return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+    except (OSError, StopIteration):
+        return None
+
+
+def largest_file() -> int | None:
+    """Bytes that a file of this process may have (`ulimit -f`); None: any number."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def size_text(count: int) -> str:
+    """A number of bytes for people, in three digits."""
+    power = next((n for n in (4, 3, 2, 1) if count >= 1024**n), 0)
+    if not power:
+        return f"{count} bytes"
+    value = min(count, _BEYOND_ANY_DISK) / 1024**power
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f} {'KMGT'[power - 1]}iB"
 
 
 def _installed() -> int | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from flexseg import lock
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.machine import free_disk, largest_file, size_text
 from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
 
@@ -137,18 +138,23 @@ def set_own_aside(path: Path, marker: str) -> Path | None:
 
 
 @contextmanager
-def explain_os_errors(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path, size: int = 0) -> Iterator[None]:
     """Turn what the system refuses (full disk, open or protected file) into a ResourceError.
 
     It names the file that failed, where the system tells, else `path`; of a file within `whole` or
     `whole_folder` the place that it is to get.
+
+    Parameters
+    ----------
+    size : in bytes, that the file was to get; 0 where nobody knows it.
     """
     try:
         yield
     except OSError as error:
         failed = Path(os.fsdecode(error.filename)) if _names_file(error) else path
+        takes = f"; it takes {size_text(size)}" if size else ""
         raise ResourceError(
-            f"It cannot be written ({error.strerror or error}).",
+            f"It cannot be written ({error.strerror or error}){takes}.",
             "Close programs that have it open, check permissions and free space, or choose "
             "another folder with --set train.run_dir=FOLDER or --output FOLDER.",
             str(final_place(failed)),
@@ -166,7 +172,7 @@ def _names_file(error: OSError) -> bool:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, size: int = 0) -> Iterator[Path]:
     """Write a file whole or not at all: an error leaves an earlier file as it was.
 
     Gives the path to write to, of the same name in a hidden folder next to `path`. When the block
@@ -174,12 +180,16 @@ def whole(path: Path) -> Iterator[Path]:
     of an .mhd file) take theirs before. Of several threads or programs that write the same file the
     last one wins.
 
+    Parameters
+    ----------
+    size : about how many bytes it takes, which an error tells; 0 where nobody knows.
+
     Raises
     ------
     InUseError : another program has taken over a folder that this one had for itself.
     ResourceError : the system refuses.
     """
-    with scratch_folder(path) as folder, explain_os_errors(path):
+    with scratch_folder(path) as folder, explain_os_errors(path, size):
         part = folder / path.name
         yield part
         lock.confirm(path)
@@ -278,6 +288,37 @@ def _replace(part: Path, path: Path) -> None:
             if attempt == _ATTEMPTS:
                 raise
             time.sleep(0.02 * attempt)
+
+
+def require_room(path: Path, size: int, together: int) -> None:
+    """Refuse work whose files the disk has no room for, before it begins.
+
+    Parameters
+    ----------
+    path : of the largest file.
+    size : of it in bytes.
+    together : of all files in bytes that lie there at one time.
+
+    Raises
+    ------
+    ResourceError : there is less room, or no file may become so large.
+    """
+    most, free = largest_file(), free_disk(path)
+    if most is not None and size > most:
+        raise ResourceError(
+            f"This file takes about {size_text(size)}, and none may be larger than "
+            f"{size_text(most)} here.",
+            "Raise the limit (`ulimit -f`), or use a smaller network.",
+            str(path),
+        )
+    if free is not None and together > free:
+        raise ResourceError(
+            f"This file and those beside it take about {size_text(together)} on the disk, which "
+            f"has {size_text(free)} left.",
+            "Free some space, choose another folder with --set train.run_dir=FOLDER, or use a "
+            "smaller network.",
+            str(path),
+        )
 
 
 def make_folder(path: Path) -> Path:

@@ -12,9 +12,12 @@ from PIL import Image
 from rich.console import Console
 
 from flexseg.config import load
-from flexseg.errors import ConfigError, DataError, TrainingError
+from flexseg.errors import ConfigError, DataError, ResourceError, TrainingError
 from flexseg.models.weights import read_metadata, read_weights
+from flexseg.training.inputs import InputPipeline
+from flexseg.training.needs import DiskNeeds
 from flexseg.training.trainer import Training, TrainingResult
+from support import quota
 
 CONFIG = """
 [model]
@@ -205,6 +208,31 @@ def test_output_folder_with_the_data_in_it_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="contains the input"):
         run(project, f"train.model_dir={project / 'dataset'}")
     assert (project / "dataset/train/images/train_00.png").exists()
+
+
+def test_best_weights_that_do_not_fit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    monkeypatch.setattr(DiskNeeds, "require", lambda *_, **__: None)
+    with quota(resource, 30_000), pytest.raises(ResourceError, match="it takes") as caught:
+        run(project)
+    assert caught.value.exit_code == 4
+    assert Path(str(caught.value.where)).name == "best_model.h5"
+    assert json.loads((project / "run.json").read_text())["status"] == "failed"
+    assert [path.name for path in (project / "models").iterdir()] == ["a.toml"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ResourceError("No room.", "Free some.")])
+def test_manifest_never_stays_at_running(
+    project: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(InputPipeline, "_open_stores", stumble)
+    with pytest.raises(type(error)):
+        run(project)
+    expected = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    assert json.loads((project / "run.json").read_text())["status"] == expected
 
 
 def test_resume_without_a_run(project: Path) -> None:

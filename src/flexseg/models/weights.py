@@ -7,6 +7,7 @@ never executed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,7 +154,8 @@ def save_weights(
     ------
     ResourceError : the place cannot be written to.
     """
-    with whole(path) as part, written_hdf5(part) as file:
+    size = 4 * sum(math.prod(weight.shape) for weight in model.weights)
+    with whole(path, size) as part, written_hdf5(part) as file:
         file.attrs["keras_version"] = b"2.10.0"
         file.attrs["backend"] = b"tensorflow"
         names = [layer.name for layer in model.layers]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
@@ -22,7 +23,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SplitName
-from flexseg.errors import DataError
+from flexseg.errors import DataError, Interrupted, ResourceError
 from flexseg.outputs import write_json
 from flexseg.runs.records import read_record
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "run.json"
 _SAMPLE = 65536
+# As `write_json` writes it, and as long without running.
+_RUNNING, _FAILED = b'"status": "running"', b'"status": "failed" '
 
 
 def data_fingerprint(cases: Iterable[Case]) -> str:
@@ -314,6 +317,19 @@ class Manifest(BaseModel):
         self.updated = _now()
         self._write()
 
+    @contextmanager
+    def failures_noted(self) -> Iterator[None]:
+        """The file says of a block that an error or a signal ends that it was so ended."""
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            try:
+                self.write(status="interrupted" if stopped else "failed", error=str(error) or None)
+            except ResourceError as full:
+                logger.warning("%s", full)
+            raise
+
     def amend(self, **news: object) -> None:
         """Change what the file of an earlier process says, which knew more than this one.
 
@@ -332,7 +348,21 @@ class Manifest(BaseModel):
 
     def _write(self) -> None:
         content = self.model_dump(mode="json", exclude_unset=True)
-        write_json(self.path, {key: value for key, value in content.items() if value is not None})
+        try:
+            write_json(
+                self.path, {key: value for key, value in content.items() if value is not None}
+            )
+        except ResourceError:
+            self._mark_failed()
+            raise
+
+    def _mark_failed(self) -> None:
+        """Change a file that says "running" in its place, for which a full disk has room."""
+        with suppress(OSError), self.path.open("r+b") as file:
+            at = file.read().find(_RUNNING)
+            if at >= 0:
+                file.seek(at)
+                file.write(_FAILED)
 
 
 _MANIFEST = TypeAdapter(Manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from flexseg.errors import DataError
 from flexseg.outputs import whole
 
 FILE_NAME = "checkpoint.npz"
+# What an array takes in the file beside its numbers, about.
+ENTRY_BYTES = 300
 
 
 @dataclass
@@ -54,11 +57,13 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
     """Write model, optimizer, random state and progress, whole or not at all."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+    groups = _groups(model, metrics=progress.batch > 0)
+    size = sum(4 * math.prod(v.shape) + ENTRY_BYTES for group in groups.values() for v in group)
     # Array by array, so that memory holds one at a time; the result is an ordinary npz.
-    with whole(path) as part, part.open("wb") as file:
+    with whole(path, size) as part, part.open("wb") as file:
         with zipfile.ZipFile(file, "w") as archive:
             _write_array(archive, "progress", np.array(json.dumps(asdict(progress))))
-            for name, variables in _groups(model, metrics=progress.batch > 0).items():
+            for name, variables in groups.items():
                 for i, variable in enumerate(variables):
                     array = keras.ops.convert_to_numpy(variable)
                     _write_array(archive, f"{name}/{i}", np.asarray(array))

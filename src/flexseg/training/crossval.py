@@ -26,7 +26,7 @@ from flexseg.config.schema import GeneratorConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import Splits
-from flexseg.errors import ConfigError, FlexsegError, Interrupted
+from flexseg.errors import ConfigError
 from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
@@ -226,10 +226,9 @@ class CrossValidation:
     def _failures_noted(self) -> Iterator[None]:
         """Manifest and MLflow say why a cross-validation has ended early."""
         try:
-            yield
-        except FlexsegError as error:
-            status = "interrupted" if isinstance(error, Interrupted) else "failed"
-            self.manifest.write(status=status, error=error.problem)
+            with self.manifest.failures_noted():
+                yield
+        except BaseException:
             self.tracker.finish()
             raise
 

@@ -45,6 +45,7 @@ from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.job import TrainingJob
 from flexseg.training.memory import explained, out_of_memory, release
+from flexseg.training.needs import DiskNeeds
 from flexseg.training.resuming import progress_of
 from flexseg.training.signature import BATCH_SIZE, signature_of
 from flexseg.training.supervision import supervised
@@ -137,23 +138,40 @@ class Training:
         compile_model(network, job.model, train.ema)
         if job.model.show_summary:
             package.model.summary(print_fn=self.output.say)
+        needs = DiskNeeds.of(network, job.model, train)
+        needs.require(train.model_dir, train.best_model_file, resumed=not fresh)
         self._prepare_folders(augment, fresh=fresh)
-        self.manifest.add_data(splits.cases, [*job.findings, *splits.findings])
-        self.manifest.write(
-            versions=backend.versions(),
-            precision=precision,
-            seed=train.seed,
-            parameters=package.model.count_params(),
-            resumed_at={"epoch": progress.epoch, "batch": progress.batch},
-        )
-        self.output.say(
-            f"Training {job.model.model} ({package.model.count_params():,} parameters, "
-            f"{precision}, {keras.backend.backend()}) on {len(splits.cases['train'])} cases, "
-            f"validation on {len(splits.cases.get('valid', ()))}."
-        )
-        inputs = InputPipeline(
-            splits.cases, job.reader, train, job.dataset, augment, drawn=job.model.generator
-        )
+        try:
+            with self.manifest.failures_noted():
+                self.manifest.add_data(splits.cases, [*job.findings, *splits.findings])
+                self.manifest.write(
+                    versions=backend.versions(),
+                    precision=precision,
+                    seed=train.seed,
+                    parameters=package.model.count_params(),
+                    resumed_at={"epoch": progress.epoch, "batch": progress.batch},
+                )
+                self.output.say(
+                    f"Training {job.model.model} ({package.model.count_params():,} parameters, "
+                    f"{precision}, {keras.backend.backend()}) on {len(splits.cases['train'])} "
+                    f"cases, validation on {len(splits.cases.get('valid', ()))}."
+                )
+                drawn = job.model.generator
+                inputs = InputPipeline(
+                    splits.cases, job.reader, train, job.dataset, augment, drawn=drawn
+                )
+                return self._train(package, network, inputs, progress, clock)
+        finally:
+            self.tracker.finish()
+
+    def _train(
+        self,
+        package: ModelPackage,
+        network: keras.Model,
+        inputs: InputPipeline,
+        progress: checkpoint.Progress,
+        clock: Clock,
+    ) -> TrainingResult:
         try:
             if progress.epoch or progress.batch:
                 checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
@@ -164,14 +182,10 @@ class Training:
             run = self._fit_within_memory(package, network, inputs, progress, images, clock)
             self._average_snapshots()
         except Interrupted:
-            self.manifest.write(status="interrupted")
             raise
         except Exception as error:
-            cause = explained(error, inputs.error, train.batch_size)
-            self.manifest.write(status="failed", error=str(cause))
-            raise cause from error
+            raise explained(error, inputs.error, self.job.train.batch_size) from error
         finally:
-            self.tracker.finish()
             inputs.close()
         return run
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist test test-all test-browser fuzz lint bench benchmark-guard clean
+.PHONY: setup demo dist test test-all test-services test-browser test-benchmarks fuzz lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -34,12 +34,20 @@ test: setup lint
 test-all: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# Node.js with npm, and Chromium, must be there; axe-core and the driver come from npm.
+# What needs services, which tools/services.sh installs (as root on Debian), or takes long.
+test-services: test-browser test-benchmarks
+
+# axe-core and the driver come from npm.
 test-browser: setup
+	tools/services.sh
 	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	cd tests/browser && node --test
+
+# Each script at its smallest size: do they still run?
+test-benchmarks: setup
+	$(BIN)/python benchmarks/smoke.py
 
 # 10 000 damaged files and 10 000 absurd configs through all readers; goes on where it has stopped.
 fuzz: setup

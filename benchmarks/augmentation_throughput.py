@@ -120,6 +120,7 @@ def original_batches(folder: Path, count: int) -> Generator[int, None, None]:
         for i in rng.choice(count, BATCH, replace=False):
             image = cv2.imread(str(folder / f"images/{i}.jpg"))
             mask = cv2.imread(str(folder / f"masks/{i}.jpg"), cv2.IMREAD_GRAYSCALE)
+            assert image is not None and mask is not None
             images += [image, *original_variants(image)]
             masks += [mask, *(v.reshape(mask.shape) for v in original_variants(mask[..., None]))]
         chosen = rng.choice(len(images), BATCH, replace=False)

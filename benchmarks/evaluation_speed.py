@@ -86,7 +86,7 @@ def main() -> None:
             for start in range(0, count, 8):
                 batch = [make_case(seed, size) for seed in range(start, min(start + 8, count))]
                 begin = time.perf_counter()
-                list(pool.map(lambda case: score_case(*case[:2], 4, Measures(), case[2]), batch))
+                list(pool.map(lambda c: score_case(c[0], c[1], 4, Measures(), c[2]), batch))
                 seconds += time.perf_counter() - begin
                 for i, (reference, prediction, _) in enumerate(batch, start):
                     write_png(folder / "masks" / f"{i:04d}.png", reference, PALETTE)

@@ -31,7 +31,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -46,6 +46,8 @@ POINTS = {
                 "process-4"],
 }  # fmt: skip
 CACHE_BYTES = 2**24
+# In a batch: of growing images, of a growing dataset.
+IMAGES, CASES = 2, 8
 
 
 def memory(children: bool) -> float:
@@ -106,10 +108,10 @@ def measure_images(size: int) -> Row:
     from flexseg.training.trainer import compile_model
 
     with tempfile.TemporaryDirectory() as name:
-        experiment = load(write_config(Path(name), size=size)).experiment
+        experiment = load(write_config(Path(name), size=size, batch=IMAGES)).experiment
     backend.prepare("auto", 137)
     package = ModelPackage.create(experiment)
-    count, steps = experiment.train.batch_size, max(2, 2048 // size)
+    count, steps = IMAGES, max(2, 2048 // size)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (count, size, size, 3), np.uint8)
     y = rng.integers(0, 2, (count, size, size)).astype(np.uint8)
@@ -141,7 +143,7 @@ def measure_dataset(part: str, count: int) -> Row:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_data(folder / "data", count, 64)
-        path = in_one_folder(write_config(folder, size=64, layers=4, filters=4, batch=8))
+        path = in_one_folder(write_config(folder, size=64, layers=4, filters=4, batch=CASES))
         shown = run([sys.executable, __file__, part, "--one", str(path)])
         return {"images": count, **json.loads(shown.splitlines()[-1])}
 
@@ -181,7 +183,7 @@ def measure_pipeline(path: Path) -> Row:
         stop("store_s")
         data_fingerprint(cases)
         stop("fingerprint_s")
-        plan = BatchPlan(len(cases), experiment.train.batch_size, shuffle=True, fill=True)
+        plan = BatchPlan(len(cases), CASES, shuffle=True, fill=True)
         batches = BatchDataset(store, plan, workers=2)
         batches[0]
         stop("first_batch_s")
@@ -215,10 +217,11 @@ def measure_workers(point: str, seconds: float = 6.0) -> Row:
     from augmentation_throughput import BATCH, our_batches, write_images
 
     kind, _, workers = point.partition("-")
+    by: Literal["thread", "process"] = "thread" if kind == "thread" else "process"
     with tempfile.TemporaryDirectory() as name:
         write_images(Path(name), 40)
         with peak_memory(children=True) as peak:
-            batches = our_batches(Path(name), int(workers), kind)
+            batches = our_batches(Path(name), int(workers), by)
             for _ in range(2 + 2 * int(workers)):
                 next(batches)
             samples, begin = 0, time.perf_counter()
@@ -308,11 +311,11 @@ def plot(folder: Path) -> Path:
     curves(axes[1, 1], dataset, "images", {"memory_mib": "pipeline (cache of 16 MiB)"})
     axes[1, 1].set(title="As the dataset grows: memory above the start", xlabel="images")
     workers = read_rows(folder / "growth_workers.csv")
-    at = range(len(workers))
+    places = list(range(len(workers)))
     for axis, column in ((axes[2, 0], "batches_per_s"), (axes[2, 1], "memory_mib")):
-        bars = axis.bar(at, [float(r[column]) for r in workers])
+        bars = axis.bar(places, [float(r[column]) for r in workers])
         axis.bar_label(bars, fmt="{:,.0f}", fontsize=8)
-        axis.set_xticks(at, [r["workers"].replace("-", "\n") for r in workers])
+        axis.set_xticks(places, [r["workers"].replace("-", "\n") for r in workers])
     axes[2, 0].set(title="As workers grow: batches of 4 per second, 512 px, augmented")
     axes[2, 1].set(title="As workers grow: memory above the start")
     for axis in axes[:, 0]:

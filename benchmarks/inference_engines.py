@@ -77,7 +77,7 @@ def measure(a: Any, folder: Path) -> None:
     from flexseg import backend
     from flexseg.files.images import read_image
     from flexseg.inference import image_files as folders
-    from flexseg.inference.engines.opening import KerasEngine, installed, open_engine
+    from flexseg.inference.engines.opening import EngineName, KerasEngine, installed, open_engine
     from flexseg.inference.predictor import Predictor
     from flexseg.models.package import ModelPackage
 
@@ -96,7 +96,11 @@ def measure(a: Any, folder: Path) -> None:
         "keras bfloat16": KerasEngine(ModelPackage.load(file)),
     }
     starts: dict[str, list[float]] = {}
-    ways = [("openvino", "float32"), ("openvino", "auto"), ("onnx", "float32")]
+    ways: list[tuple[EngineName, str]] = [
+        ("openvino", "float32"),
+        ("openvino", "auto"),
+        ("onnx", "float32"),
+    ]
     prepare = package.preprocessing.image
     files = list(folders.find_images(source).names)[: a.count]
     x = np.stack([prepare(read_image(f), str(f)).astype(np.float32) for f in files])
@@ -105,7 +109,7 @@ def measure(a: Any, folder: Path) -> None:
             print(f"{name} is not installed")
             continue
 
-        def start(name: str = name, precision: str = precision) -> None:
+        def start(name: EngineName = name, precision: str = precision) -> None:
             engine = open_engine(package, file, setting=name, precision=precision)
             engine.predict(x[:BATCH])
             engines[f"{engine.name} {engine.precision}"] = engine

@@ -23,7 +23,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from flexseg.dataset.splitting import divide, read_folder
 
 from flexseg.augment.multiplication import Multiplication
 from flexseg.augment.pairs import read_scaled
@@ -32,7 +31,10 @@ from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Experiment, load
 from flexseg.dataset.cases import pair
+from flexseg.dataset.dividing import divide_cases
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.reading import Dataset
+from flexseg.dataset.splits import SplitName
 from flexseg.files.preprocess import Preprocessing
 
 CONFIG = """
@@ -77,6 +79,7 @@ radius = {radius}
 amount = -{amount}
 centers = {centers}
 """
+SHARES: dict[SplitName, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
 # The published settings, and the originals' defaults.
 RADIAL = (
     (0.3, 0.3, [(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]),
@@ -86,15 +89,15 @@ RADIAL = (
 
 def write_splits(source: Path, folder: Path, group: str | None) -> dict[str, str]:
     """Copy the cases into splits under `folder`; returns the group of each case."""
-    found = read_folder(source, group=group)
-    division = divide(found, (0.7, 0.15, 0.15), seed=1)
-    for part, name in enumerate(division.names):
+    dataset = Dataset.open(source, group)
+    parts = divide_cases(dataset.table, SHARES, seed=1)
+    for name, cases in parts.items():
         for kind in ("images", "masks"):
             (folder / name / kind).mkdir(parents=True)
-        for case in division.cases(found, part):
+        for case in cases:
             shutil.copy(case.image, folder / name / "images" / case.image.name)
             shutil.copy(case.mask, folder / name / "masks" / case.mask.name)
-    return {case.id: case.group for case in found.cases}
+    return {case.id: case.group for cases in parts.values() for case in cases}
 
 
 def plant(
@@ -108,13 +111,15 @@ def plant(
     cases = {c.id: c for c in pair(folder / "train" / "images", folder / "train" / "masks").cases}
     done: set[tuple[str, str]] = set()
     for experiment in configs:
-        e, labels = (
-            experiment,
-            LabelMap.from_config(experiment.class_sections),
+        classes = LabelMap.from_config(experiment.class_sections)
+        plan = Multiplication.from_config(
+            experiment.train.seed, experiment.augmentation, experiment.variants
         )
-        plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
-        reader = CaseReader(Preprocessing.from_config(e.model, e.image, e.volume), labels)
-        palette = mask_palette(labels)
+        preprocessing = Preprocessing.from_config(
+            experiment.model, experiment.image, experiment.volume
+        )
+        reader = CaseReader(preprocessing, classes)
+        palette = mask_palette(classes)
         for base in chosen:
             scaled = read_scaled(reader, cases[base])
             for _, transform, draw in plan.draws(cases[base], scaled.labels):

@@ -57,7 +57,8 @@ def _median(step: object, budget: float = 5.0) -> float:
     assert callable(step)
     for _ in range(2):
         step()
-    times, start = [], time.perf_counter()
+    times: list[float] = []
+    start = time.perf_counter()
     while len(times) < 3 or (len(times) < 20 and time.perf_counter() - start < budget):
         begin = time.perf_counter()
         step()

@@ -21,10 +21,13 @@ import json
 import statistics
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from _common import run
 from _twin import config_of, forward_gflop, random_batch, torch_step
+
+if TYPE_CHECKING:
+    from flexseg.config.model import ModelConfig
 
 NAMES = ("matrix", "ours", "keras", "torch")
 WARM_UP = 4
@@ -53,9 +56,12 @@ def keras_step(size: int, count: int, steps: int, *, plain: bool) -> float:
     backend.prepare("auto", 137)
     model = build_model(config)
     if plain:
-        compiling.make_optimizer = lambda c: keras.optimizers.Adam(
-            c.learning_rate, clipvalue=c.clipvalue
-        )
+
+        def plain_adam(config: ModelConfig, ema: float = 0.0) -> Any:
+            del ema
+            return keras.optimizers.Adam(config.learning_rate, clipvalue=config.clipvalue)
+
+        compiling.make_optimizer = plain_adam
     compiling.compile_model(model, config)
     x, y = random_batch(size, count)
     for _ in range(WARM_UP):

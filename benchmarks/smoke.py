@@ -1,0 +1,120 @@
+"""Whether every benchmark still runs: each at its smallest size, on data made here.
+
+    python benchmarks/smoke.py [NAME ...]
+
+Its figures mean nothing. Prints the seconds of each; ends with exit code 1 if one failed, or if a
+script of this folder is not in the table below. What needs another system (nnU-Net) runs as far as
+it can without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from _common import make_data, write_config
+
+HERE = Path(__file__).parent
+SMALL = ("--rounds", "1", "--size", "64")
+STUDY = '[variants]\nas_it_is = []\nwider = ["model.base_filters=4"]\n'
+
+# Script -> its command lines; {…} is a place that `make_places` has filled.
+COMMANDS: dict[str, list[list[str]]] = {
+    "augmentation_displacement": [[]],
+    "augmentation_throughput": [["--images", "4", "--seconds", "1"]],
+    "auto_clock": [["{dataset}", "--times", "20s", "-o", "{work}/auto"]],
+    "evaluation_speed": [["--cases", "4", "--size", "64"]],
+    "gpu_step": [["--size", "32", "--levels", "2", "--steps", "2", "--most", "2"]],
+    "growth": [
+        ["images", "--points", "64", "--folder", "{work}/growth"],
+        ["dataset", "--points", "20", "--folder", "{work}/growth"],
+        ["check", "--points", "20", "--folder", "{work}/growth"],
+        ["workers", "--points", "thread-0", "--folder", "{work}/growth"],
+        ["plot", "--folder", "{work}/growth"],
+    ],
+    "guard": [["--rounds", "1", "--only", "evaluation"]],
+    "inference_engines": [[*SMALL, "--count", "2"]],
+    "leakage_audit": [["{dataset}", "--bases", "2", "--size", "64"]],
+    "memory": [["--size", "32", "--counts", "4", "8"]],
+    "memory_inference": [
+        ["--size", "512", "--network", "64"],
+        ["--volume", "--shape", "8", "64", "64"],
+    ],
+    "model_table": [["UNet", "--size", "64"]],
+    "nnunet_comparison": [
+        ["{dataset}", "--only", "flexseg", "--minutes", "0.3", "--work", "{work}/nnunet"]
+    ],
+    "progressive_size": [["{config}", "--seconds", "4", "--size", "32"]],
+    "recipe_study": [["{config}", "{study}", "--seconds", "4", "-o", "{work}/study.csv"]],
+    "startup": [["--rounds", "1", "--cases", "6", "--size", "64"]],
+    "structure": [["src/flexseg"]],
+    "train_step": [[*SMALL, "--batch", "1", "--steps", "1"]],
+    "train_throughput": [
+        ["--pairs", "1", "--images", "4", "--size", "64", "--layers", "3", "--kernel", "3"]
+    ],
+    "unprepared": [["--data", "{data}", "--work", "{work}/unprepared", "--make"]],
+    "volume_inference": [
+        ["--slices", "2", "--rounds", "1", "--filters", "4"],
+        ["--memory", "one", "--depth", "8"],
+    ],
+}
+
+
+def make_places(work: Path) -> dict[str, Path]:
+    """Data and configs that the command lines name."""
+    places = {
+        "work": work,
+        "dataset": work / "cells",
+        "data": work / "open",
+        "study": work / "s.toml",
+    }
+    make_data(places["dataset"], 20, 64)
+    names = [f"{number:05d}" for number in range(20)]
+    split = {"train": names[:12], "valid": names[12:16], "test": names[16:]}
+    (places["dataset"] / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    for name in ("nuclei", "wbc"):
+        make_data(places["data"] / name, 20, 64)
+    make_data(work / "data", 8, 64)
+    places["config"] = write_config(
+        work, size=64, layers=3, filters=2, kernel=3, epochs=1, precision="float32"
+    )
+    text = places["config"].read_text(encoding="utf-8")
+    evaluated = '[model]\nevaluation = "valid"'
+    places["config"].write_text(text.replace("[model]", evaluated), encoding="utf-8")
+    places["study"].write_text(STUDY, encoding="utf-8")
+    return places
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="Scripts to run, without .py; default: all.")
+    names = parser.parse_args().names or list(COMMANDS)
+    scripts = {path.stem for path in HERE.glob("[!_]*.py")} - {"smoke"}
+    failed = sorted(scripts ^ COMMANDS.keys())
+    for name in failed:
+        print(f"{name}: the folder of benchmarks and the table of this script differ")
+    with tempfile.TemporaryDirectory() as folder:
+        places = make_places(Path(folder))
+        for name in names:
+            for options in COMMANDS[name]:
+                given = [option.format(**places) for option in options]
+                begin = time.monotonic()
+                done = subprocess.run(
+                    [sys.executable, str(HERE / f"{name}.py"), *given],
+                    cwd=HERE.parent, capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                word = "ran" if done.returncode == 0 else "FAILED"
+                print(f"{name} {word}, {time.monotonic() - begin:.0f} s", flush=True)
+                if done.returncode:
+                    failed.append(name)
+                    print(done.stdout[-3000:], done.stderr[-3000:], flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

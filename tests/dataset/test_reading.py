@@ -488,7 +488,11 @@ class TestImages:
 
     def test_a_few_odd_channels_are_left_out(self, make_dataset: Make) -> None:
         dataset = flat(make_dataset)
-        tifffile.imwrite(dataset / "images" / "case_02.tif", np.zeros((40, 48, 5), np.uint8))
+        tifffile.imwrite(
+            dataset / "images" / "case_02.tif",
+            np.zeros((40, 48, 5), np.uint8),
+            planarconfig="contig",
+        )
         (dataset / "images" / "case_02.png").unlink()
         opened = accepted(dataset)
         assert opened.data.left_out == ("case_02.tif: it has 5 channels, most images have 3",)

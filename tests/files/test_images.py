@@ -23,6 +23,7 @@ GRAY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
 RGBA = RNG.integers(0, 256, (9, 13, 4), dtype=np.uint8)
 GRAY16 = RNG.integers(0, 65536, (9, 13), dtype=np.uint16)
+OPAQUE = np.dstack([RGB, np.full((9, 13), 255, np.uint8)])
 RGB16 = RNG.integers(0, 65536, (9, 13, 3), dtype=np.uint16)
 FLOAT = RNG.normal(0, 500, (9, 13)).astype(np.float32)
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
@@ -166,7 +167,7 @@ def test_camera_orientation_is_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pixels", "mode"),
-    [(GRAY, "grey uint8"), (GRAY16, "grey uint16"), (RGB, "RGB"), (RGBA, "RGB")],
+    [(GRAY, "grey uint8"), (GRAY16, "grey uint16"), (RGB, "RGB"), (OPAQUE, "RGB")],
 )
 def test_mask_as_stored(tmp_path: Path, pixels: NDArray[Any], mode: str) -> None:
     tifffile.imwrite(tmp_path / "m.tif", pixels)
@@ -419,7 +420,7 @@ def test_lack_of_memory_names_the_image(tmp_path: Path, monkeypatch: pytest.Monk
         raise MemoryError
 
     _pillow(tmp_path / "a.png", RGB)
-    monkeypatch.setattr("flexseg.files.images._decode", fail)
+    monkeypatch.setattr("flexseg.files.images.decode", fail)
     with pytest.raises(DataError, match="memory does not suffice for this image") as caught:
         read_image(tmp_path / "a.png")
     assert caught.value.where == str(tmp_path / "a.png")

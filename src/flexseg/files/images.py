@@ -1,34 +1,26 @@
-"""Reading and writing of 2-D images and masks, whatever their format.
-
-Pillow decodes the common 8-bit formats because it refuses truncated files, which OpenCV
-fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
-"""
+"""Reading and writing of 2-D images and masks, whatever their format."""
 
 from __future__ import annotations
 
 import io
-import logging
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from flexseg.errors import DataError
+from flexseg.files.decode import decode, is_exact, png_header
 from flexseg.files.entries import require_file
-from flexseg.files.limits import check_size
-from flexseg.files.npy import check_header, check_numbers, read_npy
+from flexseg.files.mask_pixels import as_rgb, of_channels, seen
+from flexseg.files.npy import check_header, check_numbers
+from flexseg.files.picture import Picture
+from flexseg.files.tiff import TIFF_SUFFIXES
 from flexseg.outputs import whole
-
-logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif", ".webp", ".apng",
@@ -36,10 +28,10 @@ IMAGE_SUFFIXES = (
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
 # What photographs are stored in; a WebP may be exact all the same, see `is_lossy`.
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
-_INDEXED_SUFFIXES = (".png", ".apng", ".gif", ".bmp", ".tif", ".tiff")
-
-# Pillow's own guard against decompression bombs knows nothing of this machine; see `check_size`.
-Image.MAX_IMAGE_PIXELS = None
+# Words that name the array of a mask in an archive of several; the first ones are preferred.
+_MASK_ARRAYS = ("mask", "masks", "label", "labels", "seg", "segmentation", "gt", "annotation")
+# An array has fewer channels than this and more rows, unless the two are exchanged.
+_FEW_CHANNELS, _MANY = 4, 16
 
 
 @dataclass(frozen=True)
@@ -48,11 +40,13 @@ class MaskPixels:
 
     Attributes
     ----------
-    pixels : [H, W] grey or index values, [H, W, 3] RGB uint8, or [H, W, C] one-hot (npz).
+    pixels : [H, W] grey or index values, [H, W, 3] RGB uint8, or [H, W, C] class scores from 0 to
+        1, background first.
     palette : RGB colours [n, 3] uint8 of an indexed image, else None.
-    lossy : the file blurs values, see `is_lossy`.
-    one_hot : `pixels` are class scores from an npz file.
-    mode : the pixel format for people, e.g. "RGB" or "P".
+    lossy : the file blurs values, as JPEG does.
+    one_hot : `pixels` are class scores.
+    mode : the pixel format for people, e.g. "RGB", "P", or "grey uint8 transparency" where
+        transparency alone tells what is marked.
     """
 
     pixels: NDArray
@@ -72,18 +66,16 @@ def read_image(path: Path) -> NDArray:
     ------
     DataError : the file is missing, damaged, or no image.
     """
-    require_file(path)
+    picture = _decoded(path)
     try:
-        pixels = _decode(path)
-    except Exception as error:  # on damaged headers, decoders raise whatever they stumble on
+        pixels = picture.resolved()
+    except ValueError as error:
         raise _unreadable(path, error) from None
-    check_numbers(pixels.dtype, path)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or 0 in pixels.shape:
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if not picture.colors and pixels.shape[0] <= _FEW_CHANNELS < _MANY < pixels.shape[2]:
         raise DataError(
-            f"The image has the shape {pixels.shape}, expected height x width x channels.",
-            "Save one 2-D image per file (volumes: one slice per file).",
+            f"The array has the shape {pixels.shape}: its channels seem to stand first.",
+            "Save it as [height, width, channels], for example with numpy.moveaxis(a, 0, -1).",
             str(path),
         )
     if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
@@ -94,6 +86,25 @@ def read_image(path: Path) -> NDArray:
             str(path),
         )
     return pixels
+
+
+def _decoded(path: Path) -> Picture:
+    """What an image file holds; its shape and its values make an image."""
+    require_file(path)
+    try:
+        picture = decode(path)
+    except Exception as error:  # on damaged headers, decoders raise whatever they stumble on
+        raise _unreadable(path, error) from None
+    check_numbers(picture.pixels.dtype, path)
+    shape = picture.pixels.shape
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise DataError(
+            f"The image has the shape {shape}, expected height x width x channels.",
+            "Save one 2-D image per file (volumes: one slice per file).",
+            str(path),
+        )
+    native = picture.pixels.dtype.newbyteorder("=")
+    return replace(picture, pixels=picture.pixels.astype(native, copy=False))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -114,149 +125,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     )
 
 
-def _decode(path: Path) -> NDArray:
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return read_npy(path)
-    if suffix in (".tif", ".tiff"):
-        return _decode_tiff(path)
-    return _decode_pillow(path)
-
-
-def _decode_pillow(path: Path) -> NDArray:
-    with _open_pillow(path) as image:
-        image.load()
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            _tell_of_frames(path, frames)
-        if image.format == "PNG" and _png_bit_depth(path) == 16 and image.mode != "I;16":
-            return _decode_opencv(path)  # Pillow would keep 8 of the 16 bits of a colour PNG
-        return pillow_pixels(image)
-
-
-@cache  # training reads a file in every epoch
-def _tell_of_frames(path: Path, frames: int) -> None:
-    logger.warning("%s: an animation of %d pictures, of which the first is read.", path, frames)
-
-
-def pillow_pixels(image: Image.Image) -> NDArray:
-    """A Pillow image as [H, W] or [H, W, 3] RGB, turned by the camera's orientation tag."""
-    return _to_array(ImageOps.exif_transpose(image))
-
-
-@contextmanager
-def _open_pillow(path: Path) -> Iterator[Image.Image]:
-    """An image of which only the header is decoded, and of which size and checksums are right.
-
-    Raises
-    ------
-    DataError, ValueError : they are not.
-    """
-    with Image.open(path) as image:
-        check_size((image.height, image.width, len(image.getbands())), _pillow_type(image), path)
-        if image.format == "PNG":
-            _check_png(path)
-        yield image
-
-
-def _pillow_type(image: Image.Image) -> str:
-    return "u1" if image.mode in ("1", "L", "P") or len(image.getbands()) > 1 else "i4"
-
-
-def _check_png(path: Path) -> None:
-    """Compare the checksums of a PNG's parts, which decoders do not all do.
-
-    Raises
-    ------
-    ValueError : one is wrong, or a part is cut off.
-    """
-    content = memoryview(path.read_bytes())
-    position = 8
-    while position < len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        end = position + 8 + length
-        kind = bytes(content[position + 4 : position + 8])
-        if kind[:1].isupper():  # the others, such as comments, do not change pixels
-            if end + 4 > len(content):
-                raise ValueError("it is cut off")
-            if zlib.crc32(content[position + 4 : end]) != int.from_bytes(
-                content[end : end + 4], "big"
-            ):
-                raise ValueError("a checksum is wrong")
-        if kind == b"IEND":
-            return
-        position = end + 4
-    raise ValueError("it is cut off")
-
-
-def _to_array(image: Image.Image) -> NDArray:
-    if image.mode in ("L", "RGB", "F", "I;16"):
-        return np.asarray(image)
-    if image.mode in ("I;16B", "I;16L", "I"):
-        return np.asarray(image).astype(np.uint16 if image.mode != "I" else np.int32)
-    if image.mode == "1":
-        return np.asarray(image.convert("L"))
-    if image.mode == "LA":
-        return np.asarray(image.getchannel("L"))
-    return np.asarray(image.convert("RGB"))
-
-
-def _png_bit_depth(path: Path) -> int:
-    with path.open("rb") as file:
-        header = file.read(25)
-    return header[24] if len(header) == 25 else 0
-
-
-def _decode_opencv(path: Path) -> NDArray:
-    # Not cv2.imread, which cannot open paths with non-ASCII letters on Windows.
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("OpenCV cannot decode it")
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        order = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGB
-        return cv2.cvtColor(pixels, order)
-    return pixels
-
-
-def _decode_tiff(path: Path) -> NDArray:
-    try:
-        tiff = tifffile.TiffFile(path)
-    except tifffile.TiffFileError:  # an image of another format under this name
-        return _decode_pillow(path)
-    with tiff:
-        page = tiff.pages[0]
-        if len(tiff.pages) > 1 and tiff.series[0].ndim > 3:
-            raise ValueError(f"it holds {len(tiff.pages)} pages, expected one image")
-        one_of_many = len(tiff.series) > 1
-        check_size((page if one_of_many else tiff.series[0]).shape, page.dtype or "u1", path)
-        try:
-            pixels = tiff.asarray(key=0) if one_of_many else tiff.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            return _decode_other_tiff(path)
-        has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
-        palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    if palette is not None:
-        return (palette.T[pixels.astype(np.intp)] >> 8).astype(
-            np.uint8
-        )  # writers scale by 256 or by 257
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * 255
-    if pixels.ndim == 3 and pixels.shape[0] <= 4 < pixels.shape[2]:
-        pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
-    return pixels[..., :3] if has_alpha and pixels.ndim == 3 else pixels
-
-
-def _decode_other_tiff(path: Path) -> NDArray:
-    """A TIFF of a compression that tifffile needs a further package for."""
-    try:
-        return _decode_opencv(path)
-    except ValueError:
-        with _open_pillow(path) as image:
-            image.load()
-            return _to_array(image)
-
-
 def is_lossy(path: Path) -> bool:
     """Whether a file blurs values at edges: a JPEG, or a WebP that is not of the exact kind.
 
@@ -267,51 +135,38 @@ def is_lossy(path: Path) -> bool:
     if path.suffix.lower() != ".webp":
         return path.suffix.lower() in LOSSY_SUFFIXES
     require_file(path)
-    return b"VP8L" not in path.read_bytes()
+    return not is_exact(path)
 
 
 def read_mask(path: Path) -> MaskPixels:
-    """A mask as stored, see `MaskPixels`. Raises DataError if it cannot be read."""
-    require_file(path)
-    suffix = path.suffix.lower()
-    lossy = is_lossy(path)
-    if suffix == ".npz":
-        return _read_npz(path)
-    if suffix in _INDEXED_SUFFIXES and (indexed := _read_indexed(path)):
-        return indexed
-    pixels = read_image(path)
-    channels = pixels.shape[2]
-    if channels in (1, 2):
-        return MaskPixels(pixels[..., 0], None, lossy, False, f"grey {pixels.dtype}")
-    if suffix == ".npy" and channels not in (3, 4):
-        return MaskPixels(pixels, None, False, True, "one-hot")
-    rgb = pixels[..., :3]
-    if rgb.dtype != np.uint8:
-        scale = 257 if rgb.dtype == np.uint16 else 1
-        rgb = np.clip(rgb / scale, 0, 255).astype(np.uint8)
-    return MaskPixels(rgb, None, lossy, False, "RGB")
+    """A mask as stored, see `MaskPixels`.
 
-
-def _read_indexed(path: Path) -> MaskPixels | None:
-    """An image with a palette; None for all others, and for what Pillow cannot read."""
+    Raises
+    ------
+    DataError : it cannot be read, or its values do not tell what its channels are.
+    """
+    archive = path.suffix.lower() == ".npz"
+    picture = Picture(_read_npz(path)) if archive else _decoded(path)
     try:
-        with _open_pillow(path) as image:
-            if image.mode != "P":
-                return None
-            image.load()
-            palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-            return MaskPixels(np.asarray(image), palette, False, False, "P")
-    except Exception:  # `read_image` reads the file in another way, or says what is wrong
-        return None
+        picture, how = seen(picture)
+    except ValueError as error:
+        raise _unreadable(path, error) from None
+    pixels = picture.pixels
+    if picture.palette is not None:
+        return MaskPixels(pixels, picture.palette, False, False, "P")
+    kind = "RGB" if picture.colors else "grey"
+    if pixels.ndim == 3 and not picture.colors:
+        pixels, kind = of_channels(pixels, str(path))
+    pixels = as_rgb(pixels) if kind == "RGB" else pixels
+    mode = f"grey {pixels.dtype}" if kind == "grey" else kind
+    return MaskPixels(pixels, None, picture.lossy, kind == "one-hot", f"{mode} {how}".rstrip())
 
 
-def _read_npz(path: Path) -> MaskPixels:
+def _read_npz(path: Path) -> NDArray:
+    require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            if not names:
-                raise ValueError("it holds no array")
-            entry = archive.getinfo("mask.npy" if "mask.npy" in names else names[0])
+            entry = archive.getinfo(_array_name(archive.namelist(), path))
             with archive.open(entry) as file:
                 check_header(file, entry.file_size, path)
             with archive.open(entry) as file:
@@ -324,10 +179,22 @@ def _read_npz(path: Path) -> MaskPixels:
             "Save it as class ids [H, W] or one-hot [H, W, classes] under the key 'mask'.",
             str(path),
         )
-    one_hot = pixels.ndim == 3
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels, one_hot = pixels[..., 0], False
-    return MaskPixels(pixels, None, False, one_hot, "one-hot" if one_hot else "index")
+    return pixels
+
+
+def _array_name(entries: list[str], path: Path) -> str:
+    """The array of an archive that is the mask: the only one, or the one with such a name."""
+    names = [name.removesuffix(".npy") for name in entries if name.endswith(".npy")]
+    if not names:
+        raise ValueError("it holds no array")
+    known = [name for word in _MASK_ARRAYS for name in names if name.lower() == word]
+    if len(names) > 1 and not known:
+        raise DataError(
+            f"The archive holds {len(names)} arrays, and none is named 'mask': {', '.join(names)}.",
+            "Save the mask under the key 'mask'.",
+            str(path),
+        )
+    return f"{(known or names)[0]}.npy"
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8], palette: list[int] | None = None) -> None:
@@ -379,9 +246,9 @@ def stored_dtype(path: Path) -> np.dtype:
         require_file(path)
         if suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False).dtype
-        if suffix in (".png", ".apng") and _png_bit_depth(path) > 8:
+        if suffix in (".png", ".apng") and png_header(path)[0] > 8:
             return np.dtype(np.uint16)
-        if suffix in (".tif", ".tiff"):
+        if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
                 return np.dtype(tiff.pages[0].dtype or np.uint8)
     except Exception:  # see `read_image`

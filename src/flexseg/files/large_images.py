@@ -23,6 +23,7 @@ from flexseg.files.entries import require_file
 from flexseg.files.images import read_image, write_png
 from flexseg.files.limits import check_size
 from flexseg.files.npy import map_npy
+from flexseg.files.tiff import TIFF_SUFFIXES, is_one_plain_image, palette_of
 from flexseg.outputs import whole
 
 # From here on images are read by rows, and label maps are held and written as files of tiles.
@@ -73,7 +74,8 @@ class TiffRows:
     def __init__(self, page: tifffile.TiffPage, path: Path) -> None:
         self.page = page
         self.path = path
-        self._palette = page.colormap if page.photometric == 3 else None
+        indexed = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+        self._palette = palette_of(page) if indexed else None
         # Transparency is dropped, as `read_image` does.
         has_alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and bool(page.extrasamples)
         samples = 3 if has_alpha or self._palette is not None else page.samplesperpixel
@@ -118,13 +120,13 @@ class TiffRows:
     def _converted(self, pixels: NDArray) -> NDArray:
         if self._palette is not None:
             indices = pixels[..., 0].astype(np.intp)
-            if indices.max(initial=0) >= self._palette.shape[1] or indices.min(initial=0) < 0:
+            if indices.max(initial=0) >= len(self._palette) or indices.min(initial=0) < 0:
                 raise DataError(
                     "Some pixels have no colour in the palette.",
                     "It is damaged: export or copy it again.",
                     str(self.path),
                 )
-            return (self._palette.T[indices] >> 8).astype(np.uint8)
+            return self._palette[indices]
         if pixels.dtype == bool:
             return pixels.astype(np.uint8) * 255
         return _finite(pixels[..., : self.shape[2]], self.path)
@@ -204,7 +206,7 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
     """
     require_file(path)
     suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
+    if suffix in TIFF_SUFFIXES:
         tiff, page = _open_tiff(path, large)
         if tiff is not None:
             with tiff:
@@ -218,8 +220,6 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
 
 def _tiff_rows(page: tifffile.TiffPage, path: Path) -> TiffRows:
     try:
-        if page.photometric == 3 and np.shape(page.colormap)[:1] != (3,):
-            raise ValueError("its palette is damaged")
         height = page.tilelength if page.is_tiled else page.rowsperstrip
         if not page.is_memmappable:
             band = (min(height, page.imagelength), page.imagewidth, page.samplesperpixel)
@@ -243,11 +243,9 @@ def _open_tiff(path: Path, large: int) -> tuple[tifffile.TiffFile | None, Any]:
     except Exception:  # `read_image` tries other decoders, or says what is wrong
         return None, None
     try:
-        len(tiff.pages)  # finds pages that lead around in circles, on which `series` does not end
         page = tiff.pages[0]
-        one_image = len(tiff.series) > 1 or len(tiff.series[0].pages) == 1
         size = page.imagelength * page.imagewidth
-        if one_image and page.imagedepth == 1 and page.dtype is not None and size >= large:
+        if page.dtype is not None and size >= large and is_one_plain_image(tiff, path):
             return tiff, page
     except Exception:  # the same
         tiff.close()

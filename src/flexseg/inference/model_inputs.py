@@ -16,8 +16,9 @@ from PIL.Image import Image
 
 from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.decode import pillow_pixels
 from flexseg.files.dicom.series import is_dicom, is_series_folder
-from flexseg.files.images import IMAGE_SUFFIXES, pillow_pixels
+from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
 from flexseg.files.volumes.read import read_volume

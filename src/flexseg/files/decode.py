@@ -1,0 +1,167 @@
+"""From a file to a `Picture`, whatever its format.
+
+Pillow decodes the common 8-bit formats because it refuses truncated files, which OpenCV
+fills with grey; OpenCV and tifffile take over where Pillow would lose bits.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from flexseg.files.encoded import opencv_pixels
+from flexseg.files.limits import check_size
+from flexseg.files.npy import read_npy
+from flexseg.files.picture import Picture, turned
+from flexseg.files.tiff import TIFF_SUFFIXES, NotTiffError, decode_tiff
+
+logger = logging.getLogger(__name__)
+
+# Pillow's own guard against decompression bombs knows nothing of this machine; see `check_size`.
+Image.MAX_IMAGE_PIXELS = None
+
+_ORIENTATION = 0x0112
+_GRAY_ALPHA = 4  # of PNG's colour types
+
+
+def decode(path: Path) -> Picture:
+    """What a file holds.
+
+    Raises
+    ------
+    Exception : what decoders raise on damaged files.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return Picture(read_npy(path))
+    if suffix in TIFF_SUFFIXES:
+        try:
+            return decode_tiff(path)
+        except NotTiffError:
+            pass
+    return _decode_pillow(path)
+
+
+def _decode_pillow(path: Path) -> Picture:
+    with _open_pillow(path) as image:
+        image.load()
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            _tell_of_frames(path, frames)
+        if image.format == "PNG" and image.mode != "I;16":
+            depth, kind = png_header(path)
+            if depth == 16:  # Pillow would keep 8 of the 16 bits of a colour PNG
+                return _deep_png(path, kind, image.getexif().get(_ORIENTATION))
+        return _of_pillow(image, path)
+
+
+def _deep_png(path: Path, kind: int, orientation: object) -> Picture:
+    pixels = turned(opencv_pixels(path.read_bytes()), orientation)
+    opaque = None
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels, opaque = pixels[..., :3], pixels[..., 3] >= 1 << 15
+    pixels = pixels[..., 0] if kind == _GRAY_ALPHA and pixels.ndim == 3 else pixels
+    return Picture(pixels, None, opaque, colors=pixels.ndim == 3)
+
+
+def _of_pillow(image: Image.Image, path: Path) -> Picture:
+    upright = ImageOps.exif_transpose(image)
+    exact_webp = image.format != "WEBP" or is_exact(path)
+    lossy = image.format in ("JPEG", "MPO") or not exact_webp
+    opaque = None
+    if upright.has_transparency_data:
+        opaque = np.asarray(upright.convert("RGBA").getchannel("A")) >= 128
+    palette = None
+    if upright.mode in ("P", "PA"):
+        palette = np.asarray(upright.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        pixels = np.asarray(upright if upright.mode == "P" else upright.getchannel("P"))
+    else:
+        pixels = _to_array(upright)
+    colors = palette is None and pixels.ndim == 3
+    return Picture(pixels, palette, opaque, colors, lossy)
+
+
+@cache  # training reads a file in every epoch
+def _tell_of_frames(path: Path, frames: int) -> None:
+    logger.warning("%s: an animation of %d pictures, of which the first is read.", path, frames)
+
+
+def is_exact(path: Path) -> bool:
+    """Whether a WebP is of the kind that keeps all values."""
+    return b"VP8L" in path.read_bytes()
+
+
+def pillow_pixels(image: Image.Image) -> NDArray:
+    """A Pillow image as [H, W] or [H, W, 3] RGB, turned by the camera's orientation tag."""
+    return _to_array(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _open_pillow(path: Path) -> Iterator[Image.Image]:
+    """An image of which only the header is decoded, and of which size and checksums are right.
+
+    Raises
+    ------
+    DataError, ValueError : they are not.
+    """
+    with Image.open(path) as image:
+        check_size((image.height, image.width, len(image.getbands())), _pillow_type(image), path)
+        if image.format == "PNG":
+            _check_png(path)
+        yield image
+
+
+def _pillow_type(image: Image.Image) -> str:
+    return "u1" if image.mode in ("1", "L", "P") or len(image.getbands()) > 1 else "i4"
+
+
+def _check_png(path: Path) -> None:
+    """Compare the checksums of a PNG's parts, which decoders do not all do.
+
+    Raises
+    ------
+    ValueError : one is wrong, or a part is cut off.
+    """
+    content = memoryview(path.read_bytes())
+    position = 8
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        end = position + 8 + length
+        kind = bytes(content[position + 4 : position + 8])
+        if kind[:1].isupper():  # the others, such as comments, do not change pixels
+            if end + 4 > len(content):
+                raise ValueError("it is cut off")
+            if zlib.crc32(content[position + 4 : end]) != int.from_bytes(
+                content[end : end + 4], "big"
+            ):
+                raise ValueError("a checksum is wrong")
+        if kind == b"IEND":
+            return
+        position = end + 4
+    raise ValueError("it is cut off")
+
+
+def _to_array(image: Image.Image) -> NDArray:
+    if image.mode in ("L", "RGB", "F", "I;16"):
+        return np.asarray(image)
+    if image.mode in ("I;16B", "I;16L", "I"):
+        return np.asarray(image).astype(np.uint16 if image.mode != "I" else np.int32)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode == "LA":
+        return np.asarray(image.getchannel("L"))
+    return np.asarray(image.convert("RGB"))
+
+
+def png_header(path: Path) -> tuple[int, int]:
+    """Bit depth and colour type of a PNG; zeros of what is none."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return (header[24], header[25]) if len(header) == 26 else (0, 0)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from flexseg.dataset.cases import group_of, images_by_stem, pair
-from flexseg.dataset.names import case_of_mask, mask_stem
+from flexseg.dataset.cases import group_of, images_by_stem, pair, read_masks
+from flexseg.dataset.mask_names import case_of_mask, mask_stem
+from flexseg.dataset.names import composed
 from flexseg.errors import DataError
+from flexseg.files.images import write_png
 
 
 def folder(root: Path, name: str, *files: str) -> Path:
@@ -37,25 +41,108 @@ def test_pairs_by_stem_whatever_suffix_and_order(tmp_path: Path) -> None:
 
 def test_files_without_partner_are_listed(tmp_path: Path) -> None:
     images = folder(tmp_path, "images", "a.png", "b.png", "x.png")
-    masks = folder(tmp_path, "masks", "b.png", "c.png", "A.png")
+    masks = folder(tmp_path, "masks", "b.png", "c.png", "aa.png")
     pairing = pair(images, masks)
     assert [c.id for c in pairing.cases] == ["b"]
     assert [p.name for p in pairing.images_without_mask] == ["a.png", "x.png"]
-    assert [p.name for p in pairing.masks_without_image] == ["A.png", "c.png"]
+    assert [p.name for p in pairing.masks_without_image] == ["aa.png", "c.png"]
 
 
 @pytest.mark.parametrize(
-    ("images", "masks", "what"),
-    [(["a.png", "a.jpg", "b.png"], ["a.png"], "image"), (["a.png"], ["a.png", "a.npz"], "mask")],
+    ("images", "masks", "taken", "left_out"),
+    [
+        # What most files of the folder are.
+        (["a.png", "a.jpg", "b.jpg"], ["a.png", "b.png"], ["a.jpg", "a.png"], ["a.png"]),
+        # Compression blurs masks.
+        (["a.png"], ["a.jpg", "a.png", "b.jpg"], ["a.png", "a.png"], ["a.jpg"]),
+    ],
 )
-def test_two_files_of_one_stem_are_a_data_error(
-    tmp_path: Path, images: list[str], masks: list[str], what: str
+def test_equal_stems_do_not_stop_a_folder(
+    tmp_path: Path, images: list[str], masks: list[str], taken: list[str], left_out: list[str]
 ) -> None:
     folders = folder(tmp_path, "images", *images), folder(tmp_path, "masks", *masks)
-    with pytest.raises(DataError) as caught:
-        pair(*folders)
-    assert f"1 {what} name(s) occur with more than one suffix" in caught.value.problem
-    assert caught.value.where == str(tmp_path / f"{what}s")
+    pairing = pair(*folders)
+    assert [path.name for path in pairing.cases[0].files] == taken
+    assert [path.name for path in pairing.equal_names] == left_out
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "rule"),
+    [
+        ("Mu\u0308ller", "M\u00fcller", "{id}"),
+        ("M\u00fcller", "Mu\u0308ller_mask", "{id}_mask"),
+        ("IMG_1", "img_1", "{id}"),
+        ("IMG_1", "img_1_MASK", "{id}_mask"),
+        ("IMG_1", "Gt_1", "{id:img=gt}"),
+        ("STRASSE", "stra\u00dfe", "{id}"),
+    ],
+)
+def test_what_people_overlook_in_names_does_not_count(
+    tmp_path: Path, image: str, mask: str, rule: str
+) -> None:
+    images = folder(tmp_path, "images", f"{image}.PNG", "other.png")
+    masks = folder(tmp_path, "masks", f"{mask}.png")
+    pairing = pair(images, masks, mask_name=rule)
+    assert [(c.image.name, c.mask.name) for c in pairing.cases] == [(f"{image}.PNG", f"{mask}.png")]
+    assert [c.id for c in pairing.cases] == [composed(image)]
+
+
+def test_names_that_differ_by_case_alone_stay_apart(tmp_path: Path) -> None:
+    images = folder(tmp_path, "images", "a.png", "A.png")
+    both = pair(images, folder(tmp_path, "masks", "a.png", "A.png"))
+    assert [(c.image.name, c.mask.name) for c in both.cases] == [("A.png",) * 2, ("a.png",) * 2]
+    one = pair(images, folder(tmp_path, "one", "a.png"))
+    assert [c.image.name for c in one.cases] == ["a.png"]
+    assert pair(images, folder(tmp_path, "unclear", "a_.png"), mask_name="{id}_").cases[0].id == "a"
+
+
+class TestSeveralMasks:
+    def test_names(self, tmp_path: Path) -> None:
+        """A mask belongs to the image of the longest name that it fits."""
+        both = folder(
+            tmp_path, "all", "b (1).png", "b (1)_mask.png", "b (1)_mask_1.png", "b (1)_MASK_2.png",
+            "b (2).png", "b (2)_mask.png", "b.png", "x.png", "y_mask.png",
+        )  # fmt: skip
+        pairing = pair(both, both, mask_name="{id}_mask*")
+        assert {c.id: [p.name for p in c.masks] for c in pairing.cases} == {
+            "b (1)": ["b (1)_mask.png", "b (1)_mask_1.png", "b (1)_MASK_2.png"],
+            "b (2)": ["b (2)_mask.png"],
+        }
+        assert [p.name for p in pairing.images_without_mask] == ["b.png", "x.png"]
+        assert [p.name for p in pairing.masks_without_image] == ["y_mask.png"]
+        masks = folder(tmp_path, "masks", "a_1.png", "a_2.png", "a_1_1.png", "a_10_7.png")
+        images = folder(tmp_path, "images", "a.png", "a_1.png", "a_10.png")
+        found = {
+            c.id: [p.stem for p in c.masks] for c in pair(images, masks, mask_name="{id}_*").cases
+        }
+        assert found == {"a": ["a_1", "a_2"], "a_1": ["a_1_1"], "a_10": ["a_10_7"]}
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".npy"])
+    @pytest.mark.parametrize("color", [False, True])
+    def test_they_mark_together(self, tmp_path: Path, suffix: str, color: bool) -> None:
+        masks = [np.zeros((16, 16), np.uint8) for _ in range(3)]
+        for i, mask in enumerate(masks):
+            mask[4 * i : 4 * i + 4, 2:14] = 255
+        files = [tmp_path / f"m{i}{suffix}" for i in range(3)]
+        for path, mask in zip(files, masks, strict=True):
+            pixels = np.stack([mask, mask * 0, mask * 0], -1) if color else mask
+            if suffix == ".npy":
+                np.save(path, pixels)
+            else:
+                Image.fromarray(pixels).save(path, quality=95)
+        found = read_masks(files).pixels
+        found = found.max(axis=-1) if found.ndim == 3 else found
+        np.testing.assert_array_equal(found > 100, np.sum(masks, axis=0) > 0)
+
+    def test_other_sizes_and_palettes_are_refused(self, tmp_path: Path) -> None:
+        a, b, c = (tmp_path / f"{name}.png" for name in "abc")
+        write_png(a, np.ones((4, 4), np.uint8), [0, 0, 0, 9, 9, 9])
+        write_png(b, np.ones((4, 5), np.uint8), [0, 0, 0, 9, 9, 9])
+        write_png(c, np.ones((4, 4), np.uint8), [0, 0, 0, 7, 7, 7])
+        for other in (b, c):
+            with pytest.raises(DataError, match="The masks of one image differ") as caught:
+                read_masks([a, other])
+            assert caught.value.where == str(other)
 
 
 def test_masks_may_be_named_after_a_rule(tmp_path: Path) -> None:

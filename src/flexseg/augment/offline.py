@@ -29,7 +29,7 @@ from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.names import mask_stem
+from flexseg.dataset.mask_names import mask_stem
 from flexseg.dataset.parallel import MOST_ERRORS, together
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
@@ -172,7 +172,7 @@ def _state(
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
     for name, cases in splits.items():
         for case in cases:
-            for path in (case.image, case.mask):
+            for path in case.files:
                 facts = path.stat()
                 entry = (name, case.id, case.group, str(path), facts.st_size, facts.st_mtime_ns)
                 digest.update(repr(entry).encode())
@@ -239,12 +239,12 @@ class _CaseWriter:
 
     def _copy(self, split: SplitName, case: Case) -> Row:
         files = []
-        for kind, source in (("images", case.image), ("masks", case.mask)):
-            target = self.output / split / kind / source.name
-            with whole(target) as part:
+        for source in case.files:
+            kind = "images" if source == case.image else "masks"
+            files.append(self.output / split / kind / source.name)
+            with whole(files[-1]) as part:
                 part.write_bytes(source.read_bytes())
-            files.append(target)
-        return self._row(split, case, ORIGINAL, *files)
+        return self._row(split, case, ORIGINAL, *files[:2])
 
     def _row(self, split: str, case: Case, transform: str, *files: Path) -> Row:
         names = tuple(file.relative_to(self.output).as_posix() for file in files)

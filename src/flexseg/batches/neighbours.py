@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import images_by_stem
 from flexseg.dataset.description import DATASET_FILE
-from flexseg.dataset.names import numbered
+from flexseg.dataset.names import numbered, stem_of
 from flexseg.derive.dataset_writer import LEFT_OUT
 from flexseg.errors import DataError
 from flexseg.files.images import read_image
@@ -39,7 +39,7 @@ def neighbour_files(path: Path, n: int) -> tuple[Path, ...]:
     """
     if not n:
         return (path,)
-    place = numbered(path.stem)
+    place = numbered(stem_of(path))
     if place is None:
         return (path,) * (2 * n + 1)
     series, at = place
@@ -116,7 +116,7 @@ def warn_of_lone(paths: Sequence[Path], n: int) -> None:
 
 
 def _has_neighbours(path: Path) -> bool:
-    place = numbered(path.stem)
+    place = numbered(stem_of(path))
     return place is not None and len(_numbered(path.parent).get(place[0], {})) > 1
 
 

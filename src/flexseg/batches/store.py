@@ -22,10 +22,10 @@ from flexseg.batches.neighbours import (
     warn_of_lone,
 )
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, check_same_aspect
+from flexseg.dataset.cases import Case, case_mask, check_same_aspect
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
-from flexseg.files.images import is_8bit, read_mask
+from flexseg.files.images import is_8bit
 from flexseg.files.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class CaseReader:
 
     def native_labels(self, case: Case, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Class ids of a case's mask at `size` (height, width), see `native`."""
-        encoded = self.labels.encode(read_mask(case.mask), str(case.mask))
+        encoded = self.labels.encode(case_mask(case), str(case.mask))
         if encoded.unknown and self.unknown_colors == "error":
             found = examples([str(value) for value in encoded.unknown])
             raise DataError(

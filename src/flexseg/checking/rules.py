@@ -15,14 +15,13 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
 from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError
-from flexseg.files.images import read_mask
 from flexseg.inference.image_files import find_images
 from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
@@ -259,7 +258,7 @@ def _unknown_classes(facts: Sequence[Look], labels: LabelMap) -> list[Any]:
 
     Others are shades of blended edges, or those that compression has made.
     """
-    meaning = find_meaning([look_at_mask(read_mask(f.case.mask)) for f in facts if f.class_pixels])
+    meaning = find_meaning([look_at_mask(case_mask(f.case)) for f in facts if f.class_pixels])
     known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
     if labels.explicit:
         known += [rgb for c in labels.classes for rgb in c.colors]

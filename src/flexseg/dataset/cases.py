@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flexseg.dataset.names import base_name, is_mask, mask_stem
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.mask_names import is_mask, masks_of_images
+from flexseg.dataset.names import base_name, folded, stem_of
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from flexseg.files.images import (
+    IMAGE_SUFFIXES,
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
+    MaskPixels,
+    read_mask,
+)
+
+# Of `Pairing.equal_names`, in words.
+EQUAL_NAMES = "files left out that have the name of another one but for the suffix"
 
 
 @dataclass(frozen=True)
@@ -21,21 +35,39 @@ class Case:
     ----------
     id : the image's file name without suffix.
     group : patient, volume or source image; cases of one group are not independent.
+    more_masks : of the same image, which is marked by all of them together, see `case_mask`.
     """
 
     id: str
     image: Path
     mask: Path
     group: str
+    more_masks: tuple[Path, ...] = ()
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files of the mask, mostly one."""
+        return (self.mask, *self.more_masks)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the case."""
+        return (self.image, *self.masks)
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The cases of a folder pair, and what stayed without a partner."""
+    """The cases of a folder pair, and what stayed without a partner.
+
+    Attributes
+    ----------
+    equal_names : files left out because another one differs from them by its suffix only.
+    """
 
     cases: tuple[Case, ...]
     images_without_mask: tuple[Path, ...]
     masks_without_image: tuple[Path, ...]
+    equal_names: tuple[Path, ...] = ()
 
 
 def group_of(case_id: str, pattern: str | None) -> str:
@@ -62,36 +94,95 @@ def pair(
     mask_format: str = "auto",
     image_suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> Pairing:
-    """Pair images and masks by the stem of their file names.
+    """Pair images and masks by the stem of their file names, see `masks_of_images`.
+
+    Of files that differ by their suffix only, one is taken: exact masks rather than lossy ones,
+    then the suffix that most files of the folder have.
 
     Parameters
     ----------
-    mask_name : stem of the mask, see `mask_stem`. Where both folders are one, files of such
-        names are masks, the others images.
+    mask_name : stem of the mask, see `mask_stem`; with a `*` an image may have several. Where both
+        folders are one, files of such names are masks, the others images.
     group : regular expression for `Case.group`.
     image_format, mask_format : a suffix that all files have, or "auto" for any.
     image_suffixes : what "auto" means for images.
 
     Raises
     ------
-    DataError : a folder is missing or empty, or two files have the same stem.
+    DataError : a folder is missing or empty.
     """
-    images = images_by_stem(images_dir, _suffixes(image_format, image_suffixes))
-    masks = _by_stem(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), "mask")
-    if mask_name != "{id}" and images_dir.resolve() == masks_dir.resolve():
-        images = {stem: path for stem, path in images.items() if not is_mask(mask_name, stem)}
-        masks = {stem: path for stem, path in masks.items() if is_mask(mask_name, stem)}
-    cases_list, unpaired = [], []
+    in_one = images_dir.resolve() == masks_dir.resolve()
+    mixed = mask_name != "{id}" and in_one
+    images, double = _images(images_dir, _suffixes(image_format, image_suffixes))
+    masks, double_masks = _chosen(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), exact=True)
+    if mixed:
+        template = folded(mask_name)
+        images = {s: path for s, path in images.items() if not is_mask(template, folded(s))}
+        masks = {s: path for s, path in masks.items() if is_mask(template, folded(s))}
+    cases, unpaired = [], []
     used: set[str] = set()
-    for stem, image in images.items():
-        wanted = mask_stem(mask_name, stem)
-        if wanted in masks:
-            cases_list.append(Case(stem, image, masks[wanted], group_of(stem, group)))
-            used.add(wanted)
+    for stem, own in masks_of_images(mask_name, images, masks).items():
+        used |= {*own}
+        if own:
+            first, *more = (masks[name] for name in own)
+            cases.append(Case(stem, images[stem], first, group_of(stem, group), tuple(more)))
         else:
-            unpaired.append(image)
+            unpaired.append(images[stem])
     extra = tuple(path for stem, path in masks.items() if stem not in used)
-    return Pairing(tuple(cases_list), tuple(unpaired), extra)
+    left_out = dict.fromkeys((*double, *double_masks))
+    if in_one:  # a photograph and its mask
+        left_out = {p: None for p in left_out if p not in {f for c in cases for f in c.files}}
+    return Pairing(tuple(cases), tuple(unpaired), extra, tuple(left_out))
+
+
+def case_mask(case: Case) -> MaskPixels:
+    """The mask of a case, see `read_masks`."""
+    return read_masks(case.masks)
+
+
+def read_masks(paths: Sequence[Path]) -> MaskPixels:
+    """The masks of one image as one: where the first marks nothing (0, black), the others count.
+
+    Raises
+    ------
+    DataError : a file cannot be read, or they differ in size or in what they store.
+    """
+    whole = read_mask(paths[0])
+    for path in paths[1:]:
+        whole = _united(whole, read_mask(path), path)
+    return whole
+
+
+def _united(first: MaskPixels, second: MaskPixels, path: Path) -> MaskPixels:
+    a, b = first.pixels, second.pixels
+    fits = a.shape == b.shape and not (first.one_hot or second.one_hot)
+    palette = _longer(first.palette, second.palette)
+    without = first.palette is None and second.palette is None
+    if not fits or (palette is None and not without):
+        raise DataError(
+            f"The masks of one image differ: {_stored(first)} and {_stored(second)}.",
+            "Export all of them in one way, at the image's size.",
+            str(path),
+        )
+    bright, other = (v if v.ndim == 2 else v.max(axis=-1, keepdims=True) for v in (a, b))
+    # Compression leaves no zeros.
+    marked = bright >= other if first.lossy or second.lossy else bright != 0
+    lossy = first.lossy or second.lossy
+    return replace(first, pixels=np.where(marked, a, b), palette=palette, lossy=lossy)
+
+
+def _longer(
+    first: NDArray[np.uint8] | None, second: NDArray[np.uint8] | None
+) -> NDArray[np.uint8] | None:
+    """The palette that has all colours of both; None if there is none."""
+    if first is None or second is None:
+        return None
+    short, long = sorted((first, second), key=len)
+    return long if np.array_equal(long[: len(short)], short) else None
+
+
+def _stored(mask: MaskPixels) -> str:
+    return f"{mask.pixels.shape[1]} x {mask.pixels.shape[0]} pixels of {mask.mode}"
 
 
 def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case) -> None:
@@ -111,18 +202,23 @@ def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case)
 
 
 def images_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The images of a folder by file name without suffix, sorted.
+    """The images of a folder by file name without suffix, sorted; one of equal names, see `pair`.
 
     Raises
     ------
-    DataError : the folder is missing or has no images, or two of them have the same stem.
+    DataError : the folder is missing or has no images.
     """
-    images = _by_stem(folder, suffixes, "image")
+    return _images(folder, suffixes)[0]
+
+
+def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Path]]:
+    """See `images_by_stem` and `_chosen`."""
+    images, double = _chosen(folder, suffixes)
     if not images:
         raise DataError(
             "The folder has no images.", f"Looked for: {', '.join(suffixes)}.", str(folder)
         )
-    return images
+    return images, double
 
 
 def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -131,16 +227,25 @@ def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     return ("." + name.lower().lstrip("."),)
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+def _chosen(
+    folder: Path, suffixes: tuple[str, ...], *, exact: bool = False
+) -> tuple[dict[str, Path], list[Path]]:
+    """One file for each stem, and those of equal stems that are left out.
+
+    Parameters
+    ----------
+    exact : lossy formats only where there is no other one.
+    """
     found: dict[str, list[Path]] = defaultdict(list)
     for path in list_files(folder, suffixes):
-        found[path.stem].append(path)
-    double = [paths for paths in found.values() if len(paths) > 1]
-    if double:
-        names = " and ".join(p.name for p in double[0])
-        raise DataError(
-            f"{len(double)} {what} name(s) occur with more than one suffix, e.g. {names}.",
-            f"Keep one file per {what}.",
-            str(folder),
-        )
-    return {stem: paths[0] for stem, paths in found.items()}
+        found[stem_of(path)].append(path)
+    counts = Counter(path.suffix.lower() for own in found.values() for path in own)
+
+    def preference(path: Path) -> tuple[bool, int, int]:
+        suffix = path.suffix.lower()
+        lossy = exact and suffix in LOSSY_SUFFIXES
+        return lossy, -counts[suffix], suffixes.index(suffix)
+
+    chosen = {stem: min(paths, key=preference) for stem, paths in found.items()}
+    left_out = [p for stem, paths in found.items() for p in paths if p != chosen[stem]]
+    return chosen, left_out

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Pairing, pair
-from flexseg.dataset.names import mask_stem
+from flexseg.dataset.mask_names import masks_of_images
+from flexseg.dataset.names import folded, stem_of
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
@@ -311,23 +312,7 @@ def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
         image, mask = lossy.most_common(1)[0][0], others.most_common(1)[0][0]
         notes.append(f"Images are the {image} files, masks the {mask} files of the same folder.")
         return image.lstrip("."), mask.lstrip(".")
-    return (
-        _one_format([list_files(f.images, IMAGE_SUFFIXES) for f in pairs], "images", notes),
-        _one_format([list_files(f.masks, MASK_SUFFIXES) for f in pairs], "masks", notes),
-    )
-
-
-def _one_format(folders: Sequence[Sequence[Path]], what: str, notes: list[str]) -> str:
-    """ "auto", or the most frequent suffix where one name occurs with several."""
-    if all(len({p.stem for p in files}) == len(files) for files in folders):
-        return "auto"
-    counts = Counter(p.suffix.lower() for files in folders for p in files)
-    suffix, count = counts.most_common(1)[0]
-    notes.append(
-        f"Some {what} are there in several formats: the {count} {suffix} files are taken, "
-        f"{counts.total() - count} others are not."
-    )
-    return suffix.lstrip(".")
+    return "auto", "auto"
 
 
 def _mask_name(found: dict[str, Folders], image_format: str, mask_format: str) -> str:
@@ -346,7 +331,8 @@ def _mask_name(found: dict[str, Folders], image_format: str, mask_format: str) -
             image_stems -= mask_stems
         images.append(image_stems)
         masks.append(mask_stems)
-    candidates = _templates(images, masks)
+    plain = [[{*map(folded, stems)} for stems in own] for own in (images, masks)]
+    candidates = [*_templates(images, masks), *_templates(*plain)]
     best = max(candidates, key=lambda template: _pairs(template, images, masks))
     if not _pairs(best, images, masks):
         first = next(iter(found.values()))
@@ -362,14 +348,14 @@ def _mask_name(found: dict[str, Folders], image_format: str, mask_format: str) -
 
 def _stems(folder: Path, suffixes: Iterable[str], only: str) -> set[str]:
     wanted = suffixes if only == "auto" else (f".{only}",)
-    return {p.stem for p in list_files(folder, wanted)}
+    return {stem_of(p) for p in list_files(folder, wanted)}
 
 
 def _pairs(template: str, images: Sequence[set[str]], masks: Sequence[set[str]]) -> int:
     return sum(
-        mask_stem(template, stem) in names
+        bool(own)
         for stems, names in zip(images, masks, strict=True)
-        for stem in stems
+        for own in masks_of_images(template, stems, names).values()
     )
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case, check_same_aspect
+from flexseg.dataset.cases import Case, case_mask, check_same_aspect
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.quality.duplicates import ImageHash, image_hash
 from flexseg.errors import FlexsegError
-from flexseg.files.images import MaskPixels, read_image, read_mask
+from flexseg.files.images import MaskPixels, read_image
 
 # Values kept per mask: blended edges and compression make up thousands, each of few pixels.
 _MAX_ENTRIES = 512
@@ -157,7 +157,7 @@ def look_at(
     except FlexsegError as error:
         look.problems.append(error)
     try:
-        mask = read_mask(case.mask)
+        mask = case_mask(case)
         _note_mask(look, mask, labels)
         if look.size is not None:
             look.other_resolution = mask.pixels.shape[:2] != look.size

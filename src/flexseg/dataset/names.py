@@ -1,4 +1,4 @@
-"""What a file name tells: the case, the mask that belongs to it, the original of a copy.
+"""What a file name tells: the case, the original of a copy.
 
 The original systems write augmented images beside their originals and name them
 `<transform>_<parameters>_<original>`. A later split by file then puts copies of one image into
@@ -8,6 +8,7 @@ training and test. Here such names are traced back.
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -102,61 +103,22 @@ def numbered(stem: str) -> tuple[str, int] | None:
     return (series, int(number)) if number.isdecimal() and number.isascii() else None
 
 
-_NAME = re.compile(r"\{id(?::([^{}=]+)=([^{}=]*))?\}")
+def composed(name: str) -> str:
+    """A name with each letter and its accents as one character, as people see them.
 
-
-def mask_stem(mask_name: str, stem: str) -> str:
-    """The stem of the mask that belongs to an image's stem.
-
-    Parameters
-    ----------
-    mask_name : a template in which `{id}` stands for the image's stem, and `{id:old=new}` for
-        the stem with the first `old` replaced by `new`.
-
-    Examples
-    --------
-    >>> mask_stem("{id}_mask", "p01_slice3")
-    'p01_slice3_mask'
-    >>> mask_stem("{id:img=gt}", "img_07")
-    'gt_07'
-    >>> mask_stem("{id:_0000=}", "brain_0000")
-    'brain'
+    macOS splits them: a file that went through it has another name than its partner that did not.
     """
-    return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
+    return unicodedata.normalize("NFC", name)
 
 
-def case_of_mask(mask_name: str, stem: str) -> str | None:
-    """The stem of an image that a mask's stem belongs to, or None if it has another form.
-
-    Where `{id:old=}` leaves a part of the name out, the part is unknown and stays out.
-
-    Examples
-    --------
-    >>> case_of_mask("{id}_mask", "p01_slice3_mask")
-    'p01_slice3'
-    >>> case_of_mask("{id:img=gt}", "gt_07")
-    'img_07'
-    """
-    match = _NAME.search(mask_name)
-    if match is None:
-        return None
-    before, after = mask_name[: match.start()], mask_name[match.end() :]
-    if not (stem.startswith(before) and stem.endswith(after)):
-        return None
-    name = stem[len(before) : len(stem) - len(after)]
-    return name.replace(match[2], match[1], 1) if match[2] else name
+def stem_of(path: Path) -> str:
+    """The name of a file without suffix, composed."""
+    return composed(path.stem)
 
 
-def is_mask(mask_name: str, stem: str) -> bool:
-    """Whether a file in a folder of images and masks has the name of a mask."""
-    match = _NAME.search(mask_name)
-    if match is None:
-        return stem == mask_name
-    before, after = mask_name[: match.start()], mask_name[match.end() :]
-    around = len(before) + len(after)
-    if not (stem.startswith(before) and stem.endswith(after) and len(stem) > around):
-        return False
-    return not match[1] or (bool(match[2]) and match[2] in stem)
+def folded(name: str) -> str:
+    """A name without what people overlook: letter case, and how accents are stored."""
+    return composed(composed(name).casefold())
 
 
 @dataclass(frozen=True)
@@ -234,7 +196,7 @@ class NamePattern:
             return path.name
         lower = path.name.lower()
         suffix = next((s for s in self.suffixes if lower.endswith(s) and lower != s), None)
-        return path.name[: -len(suffix)] if suffix else None
+        return composed(path.name[: -len(suffix)]) if suffix else None
 
     def ids(self, found: dict[str, Path]) -> dict[str, Path]:
         """Case id -> path, for the candidates that the pattern matches.
@@ -246,7 +208,7 @@ class NamePattern:
         head, *tails = self.stem.split("{id}")
         again = "(?P=id)"
         expression = re.compile(
-            _escape(head) + "(?P<id>[^/]+)" + again.join(_escape(tail) for tail in tails)
+            any_text(head) + "(?P<id>[^/]+)" + again.join(any_text(tail) for tail in tails)
         )
         cases: dict[str, list[Path]] = defaultdict(list)
         for name, path in found.items():
@@ -272,9 +234,10 @@ class NamePattern:
         )
         if "*" not in self.stem:
             return [name for name in candidates if name == wanted]
-        expression = re.compile(re.escape(case_id).join(map(_escape, self.stem.split("{id}"))))
+        expression = re.compile(re.escape(case_id).join(map(any_text, self.stem.split("{id}"))))
         return [name for name in candidates if expression.fullmatch(name)]
 
 
-def _escape(text: str) -> str:
+def any_text(text: str) -> str:
+    """The regular expression of a text whose `*` stand for anything within a name."""
     return "[^/]*".join(re.escape(part) for part in text.split("*"))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import DataSections, SplitConfig
 from flexseg.config.train import TrainConfig
-from flexseg.dataset.cases import Case, Pairing, pair
+from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, pair
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
@@ -204,6 +204,19 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 f"[{where}]",
                 f"{len(names)} image(s) have no mask and are left out: {examples(list(names))}.",
                 "Add the masks, or remove the images.",
+                names,
+            )
+        )
+    if pairing.equal_names:
+        names = tuple(p.name for p in pairing.equal_names)
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "data",
+                "equal-names",
+                f"[{where}]",
+                f"{len(names)} {EQUAL_NAMES}: {examples(list(names))}.",
+                "Remove them, or set [image] file_format or [mask] mask_file_format.",
                 names,
             )
         )
@@ -469,7 +482,7 @@ def copy_parts(
     """
     folder = folder.absolute()
     cases = [case for own in parts.values() for case in own]
-    sources = {path.parent for case in cases for path in (case.image, case.mask)}
+    sources = {path.parent for case in cases for path in case.files}
     refuse_overlap({"--copy": folder}, sources)
     if any(folder.resolve().is_relative_to(path.resolve()) for path in sources):
         raise ConfigError(
@@ -488,7 +501,8 @@ def copy_parts(
                 (part / split / kind).mkdir(parents=True)
             for case in own:
                 shutil.copy2(case.image, part / split / "images" / case.image.name)
-                shutil.copy2(case.mask, part / split / "masks" / case.mask.name)
+                for mask in case.masks:
+                    shutil.copy2(mask, part / split / "masks" / mask.name)
                 done += 1
                 if on_case is not None:
                     on_case(done, len(cases))

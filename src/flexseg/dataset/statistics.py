@@ -11,7 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
+from flexseg.dataset.names import stem_of
 from flexseg.dataset.volumetric.pairing import find_pairs
 from flexseg.files.display import class_colors, displayable
 from flexseg.files.entries import list_files
@@ -19,7 +21,6 @@ from flexseg.files.images import (
     IMAGE_SUFFIXES,
     MaskPixels,
     read_image,
-    read_mask,
     write_png,
 )
 from flexseg.files.volumes.read import read_labels, read_volume
@@ -37,9 +38,9 @@ class FolderPictures:
     """What is drawn of one part of a dataset: files by their names."""
 
     images: dict[str, Path]
-    masks: dict[str, Path]
+    masks: dict[str, tuple[Path, ...]]
     read_image: Callable[[Path], NDArray[np.uint8]]
-    read_mask: Callable[[Path], NDArray[np.uint8]]
+    read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
 
 
 def draw_statistics(dataset: Path, output: Path) -> list[Path]:
@@ -75,17 +76,17 @@ def find_pictures(dataset: Path, name: str) -> dict[str, FolderPictures]:
     if volumes is not None:
         pairs = find_pairs(*volumes).by_stem
         images = {stem: pair.image for stem, pair in pairs.items()}
-        labels = {stem: pair.label for stem, pair in pairs.items()}
+        labels: dict[str, tuple[Path, ...]] = {stem: (pair.label,) for stem, pair in pairs.items()}
         return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels)}
     layout = find_layout(dataset, need_masks=False)
     parts = {}
     for split, pairing in layout.pair().items():
         images = {case.id: case.image for case in pairing.cases}
-        images |= {path.stem: path for path in pairing.images_without_mask}
-        masks = {case.id: case.mask for case in pairing.cases}
+        images |= {stem_of(path): path for path in pairing.images_without_mask}
+        masks = {case.id: case.masks for case in pairing.cases}
         parts[split or name] = FolderPictures(images, masks, _image, _mask)
     for split, folder in layout.unlabeled.items():
-        images = {path.stem: path for path in list_files(folder, IMAGE_SUFFIXES)}
+        images = {stem_of(path): path for path in list_files(folder, IMAGE_SUFFIXES)}
         parts.setdefault(split or name, FolderPictures(images, {}, _image, _mask))
     return parts
 
@@ -94,8 +95,8 @@ def _image(path: Path) -> NDArray[np.uint8]:
     return displayable(read_image(path))
 
 
-def _mask(path: Path) -> NDArray[np.uint8]:
-    return class_colors(read_mask(path))
+def _mask(paths: tuple[Path, ...]) -> NDArray[np.uint8]:
+    return class_colors(read_masks(paths))
 
 
 def _slice_of_image(path: Path) -> NDArray[np.uint8]:
@@ -103,8 +104,8 @@ def _slice_of_image(path: Path) -> NDArray[np.uint8]:
     return displayable(_middle(volume)[..., None])
 
 
-def _slice_of_labels(path: Path) -> NDArray[np.uint8]:
-    return class_colors(MaskPixels(_middle(read_labels(path)), None, False, False, ""))
+def _slice_of_labels(paths: tuple[Path, ...]) -> NDArray[np.uint8]:
+    return class_colors(MaskPixels(_middle(read_labels(paths[0])), None, False, False, ""))
 
 
 def _middle(volume: Volume) -> NDArray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import group_of
+from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import find_group
 from flexseg.dataset.labels import LabelClass, make_classes
@@ -144,10 +144,13 @@ def _as_names_suggest(images: Path, masks: Path) -> FolderCases:
     except DataError as error:
         raise DataError(error.problem, _GIVE_NAMES, error.where) from None
     return FolderCases(
-        tuple(FolderCase(case.id, case.image, ((0, case.mask),)) for case in pairing.cases),
+        tuple(
+            FolderCase(case.id, case.image, tuple((0, mask) for mask in case.masks))
+            for case in pairing.cases
+        ),
         tuple(path.name for path in pairing.images_without_mask),
         tuple(path.name for path in pairing.masks_without_image),
-        layout.notes,
+        (*layout.notes, *left_out(EQUAL_NAMES, [path.name for path in pairing.equal_names])),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.cases import Case, Pairing, case_mask, group_of
 from flexseg.dataset.description import DATASET_FILE, description, label_names
 from flexseg.dataset.grouping import check_group, grouped
 from flexseg.dataset.labels import LabelClass, LabelMap
@@ -24,7 +24,7 @@ from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, read_mask
+from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels
 from flexseg.files.intensity import Intensity
 from flexseg.outputs import refuse_overlap
 
@@ -134,8 +134,9 @@ def derive_tiles(
     source = _find(dataset, options)
     cases = source.cases
     given, split_notes = _given_split(source)
-    masks = [case.mask for _, case in cases]
-    labels = _labels(source, masks, options.workers, part_of(on_done, 0, 2 * len(cases)))
+    labels = _labels(
+        source, [case for _, case in cases], options.workers, part_of(on_done, 0, 2 * len(cases))
+    )
     splits = dict.fromkeys(split for split, _ in cases)
     with DatasetWriter(output, classes=source.classes, splits=splits) as writer:
         write = partial(_write_tiles, writer, options, labels, source)
@@ -251,12 +252,12 @@ def _given_split(source: _Source) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def _labels(
-    source: _Source, masks: list[Path], workers: int | None, on_done: Progress | None
+    source: _Source, cases: list[Case], workers: int | None, on_done: Progress | None
 ) -> LabelMap:
     """The classes of the masks, which tell what is background."""
     if source.classes:
         return LabelMap.of_foreground(source.classes[1:])
-    looks = run_parallel(lambda path: look_at_mask(read_mask(path)), masks, workers, on_done)
+    looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
     found = meaning_of(looks, None, source.names)
     return LabelMap.of_foreground(found.classes, found.threshold)
 
@@ -274,7 +275,7 @@ def _write_tiles(
 ) -> _Written:
     split, case = item
     pixels = image_pixels(case.image, _AS_STORED, None)
-    mask = read_mask(case.mask)
+    mask = case_mask(case)
     if mask.pixels.shape[:2] != pixels.shape[:2]:
         sizes = [f"{s[1]} x {s[0]}" for s in (mask.pixels.shape, pixels.shape)]
         raise DataError(

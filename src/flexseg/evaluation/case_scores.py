@@ -40,6 +40,7 @@ _ORIGINAL_FIGURES = (
 PREDICTIONS = "predictions"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
+BETWEEN_FILES = "|"
 
 
 @dataclass
@@ -198,6 +199,20 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> Evalua
         write_csv(folder / "groups.csv", group_columns(), scores.group_rows())
     write_json(folder / "summary.json", summary.as_dict())
     return summary
+
+
+def write_files_table(path: Path, cases: Sequence[Case]) -> None:
+    """Write image and mask of each case, and further masks with `BETWEEN_FILES` between them."""
+    rows = [
+        (
+            case.id,
+            case.image.absolute(),
+            case.mask.absolute(),
+            BETWEEN_FILES.join(str(mask.absolute()) for mask in case.more_masks),
+        )
+        for case in cases
+    ]
+    write_csv(path, ("case", "image", "mask", "more_masks"), rows)
 
 
 def write_legacy_csv(path: Path, figures: dict[str, float]) -> None:

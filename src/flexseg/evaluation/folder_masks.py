@@ -16,6 +16,8 @@ from flexseg.files.entries import list_files
 from flexseg.files.images import MASK_SUFFIXES
 
 Unknown = Literal["nearest", "error"]
+# Of one mask, mostly one.
+Files = tuple[Path, ...]
 # Folders within that of their results into which programs of ours write masks.
 _OF_RESULTS = ("labels", "predictions")
 
@@ -36,10 +38,10 @@ class MaskReading:
 
 def understand(
     what: str,
-    files: Sequence[Path],
+    masks: Sequence[Files],
     labels: LabelMap,
     unknown: Unknown,
-    encode: Callable[[LabelMap, Path], Encoded],
+    encode: Callable[[LabelMap, Files], Encoded],
     workers: int | None = None,
 ) -> MaskReading:
     """How to read masks that may hold the ids of the classes instead of their values or colours.
@@ -49,6 +51,7 @@ def understand(
     Parameters
     ----------
     what : the masks are, in words ("predictions").
+    masks : the files of each.
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     encode : reads a mask by a label map.
     workers : masks in memory at once, at most.
@@ -59,16 +62,16 @@ def understand(
     """
     by_id = _by_ids(labels)
 
-    def unexplained(path: Path) -> tuple[Mapping[Any, int], bool]:
+    def unexplained(files: Files) -> tuple[Mapping[Any, int], bool]:
         """What is in no class, and whether ids explain it all."""
         try:
-            found = encode(labels, path).unknown
-            return found, by_id is not None and not encode(by_id, path).unknown
+            found = encode(labels, files).unknown
+            return found, by_id is not None and not encode(by_id, files).unknown
         except DataError:  # told when it is scored, with all others
             return {}, True
 
-    told = run_parallel(unexplained, files, workers, None)
-    wrong = [(path, found) for path, (found, _) in zip(files, told, strict=True) if found]
+    told = run_parallel(unexplained, masks, workers, None)
+    wrong = [(files[0], found) for files, (found, _) in zip(masks, told, strict=True) if found]
     if not wrong:
         return MaskReading(labels)
     if by_id is not None and all(fits for _, fits in told):
@@ -83,7 +86,7 @@ def understand(
     shown = examples([str(value) for value, _ in values.most_common()])
     if unknown == "error":
         raise DataError(
-            f"{len(wrong)} of {len(files)} {what} hold values in no class: {shown}.",
+            f"{len(wrong)} of {len(masks)} {what} hold values in no class: {shown}.",
             "Give these values to classes in [mask] classes, or set model.num_classes; [mask] "
             "unknown_colors = 'nearest' takes the nearest class. Ids of the classes are "
             f"understood too, if all {what} hold them.",
@@ -91,7 +94,7 @@ def understand(
         )
     return MaskReading(
         labels,
-        f"{len(wrong)} of {len(files)} {what} hold values in no class ({shown}); these "
+        f"{len(wrong)} of {len(masks)} {what} hold values in no class ({shown}); these "
         f"{values.total()} pixels count as the nearest class.",
     )
 

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, check_same_aspect, pair
+from flexseg.dataset.cases import Case, check_same_aspect, pair, read_masks
 from flexseg.dataset.labels import Encoded, LabelMap
+from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import Unknown, understand
+from flexseg.evaluation.folder_masks import Files, Unknown, understand
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask, write_png
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, write_png
 from flexseg.files.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -151,13 +152,20 @@ def score_folders(
             str(predictions),
         )
     cases = pairing.cases
-    predicted = understand("predictions", [c.image for c in cases], labels, unknown, _encoded)
-    true = understand("reference masks", [c.mask for c in cases], labels, unknown, _encoded)
+    if pairing.equal_names:
+        raise DataError(
+            f"{len(pairing.equal_names)} file(s) have the name of another one but for the suffix: "
+            f"{examples([path.name for path in pairing.equal_names])}.",
+            "Keep one file per mask.",
+            str(pairing.equal_names[0].parent),
+        )
+    predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, _encoded)
+    true = understand("reference masks", [c.masks for c in cases], labels, unknown, _encoded)
 
     def score(case: Case) -> tuple[CaseResult, bool]:
         """The scores, and whether the prediction had another size."""
-        reference = _encoded(true.labels, case.mask).labels
-        prediction = _encoded(predicted.labels, case.image).labels
+        reference = _encoded(true.labels, case.masks).labels
+        prediction = _encoded(predicted.labels, (case.image,)).labels
         resized = prediction.shape != reference.shape
         if resized:
             check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
@@ -179,8 +187,8 @@ def score_folders(
     return scores, unpaired
 
 
-def _encoded(labels: LabelMap, path: Path) -> Encoded:
-    return labels.encode(read_mask(path), str(path))
+def _encoded(labels: LabelMap, files: Files) -> Encoded:
+    return labels.encode(read_masks(files), str(files[0]))
 
 
 def _of_other_size(names: Sequence[str]) -> str:
@@ -197,7 +205,7 @@ def _folder_of_images(folders: Iterable[Path | None], cases: Iterable[Case]) -> 
     names = {case.id for case in cases}
     for folder in folders:
         if folder is not None and folder.is_dir():
-            stems = {path.stem for path in list_files(folder, IMAGE_SUFFIXES)}
+            stems = {stem_of(path) for path in list_files(folder, IMAGE_SUFFIXES)}
             if names <= stems:
                 return str(folder)
     return None

@@ -22,7 +22,13 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SplitName, Splits, find_splits
 from flexseg.dataset.volumetric.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
-from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
+from flexseg.evaluation.case_scores import (
+    FILES_TABLE,
+    PREDICTIONS,
+    CaseScores,
+    write_evaluation,
+    write_files_table,
+)
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
 from flexseg.evaluation.volume_scores import class_ids, score_on_grid, warn_of_sheared
@@ -36,7 +42,7 @@ from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
-from flexseg.outputs import make_folder, try_outputs, whole_folder, write_csv
+from flexseg.outputs import make_folder, try_outputs, whole_folder
 from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
@@ -161,8 +167,7 @@ def evaluate_volumes(
     cuts = cut_names(evaluation.predictor.cuts(reads_xyz(cases[0].image)))
     scores.inference = cast(PredictionSettings, predictor.describe() | {"slices": cuts})
     summary = write_evaluation(scores, folder, e.eval.bootstrap)
-    files = [(case.id, case.image.absolute(), case.mask.absolute()) for case in cases]
-    write_csv(folder / FILES_TABLE, ("case", "image", "mask"), files)
+    write_files_table(folder / FILES_TABLE, cases)
     return summary
 
 

@@ -15,7 +15,7 @@ from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import folder_of_masks, understand
+from flexseg.evaluation.folder_masks import Files, folder_of_masks, understand
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.entries import list_files
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels
@@ -160,14 +160,14 @@ def score_volume_folders(
     scores = CaseScores(labels, replace(measures, spacing=None, volumes=True))
     sheared: list[str] = []
 
-    def encode(label_map: LabelMap, path: Path) -> Encoded:
-        return encoded_volume(read(path).array, label_map)
+    def encode(label_map: LabelMap, files: Files) -> Encoded:
+        return encoded_volume(read(files[0]).array, label_map)
 
     predicted = understand(
-        "predictions", [case.image for case in cases], labels, "error", encode, workers=1
+        "predictions", [(case.image,) for case in cases], labels, "error", encode, workers=1
     )
     true = understand(
-        "reference volumes", [case.mask for case in cases], labels, "error", encode, workers=1
+        "reference volumes", [case.masks for case in cases], labels, "error", encode, workers=1
     )
     scores.notes = [note for note in (predicted.note, true.note) if note]
     for done, case in enumerate(cases, start=1):

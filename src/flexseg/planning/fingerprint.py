@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.reading import ImageDataset
 from flexseg.dataset.splits import SPLITS
-from flexseg.files.images import read_image, read_mask
+from flexseg.files.images import read_image
 
 MANIFEST = "manifest.csv"
 LIMIT = 200
@@ -223,7 +223,7 @@ def _measure(case: Case, labels: LabelMap, channels: int, crumb: int) -> _CaseFi
     image = read_image(case.image)
     if image.shape[2] < channels:
         image = np.repeat(image, channels, axis=2)
-    found = labels.encode(read_mask(case.mask), str(case.mask)).labels
+    found = labels.encode(case_mask(case), str(case.mask)).labels
     size = np.array(found.shape, float)
     objects = {}
     for class_id in sorted(set(np.unique(found).tolist()) - {0}):

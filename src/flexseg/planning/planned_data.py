@@ -179,9 +179,7 @@ def _to_predict(data: ImageDataset) -> Path | None:
     if "test" not in layout.folders and layout.unlabeled:
         return [*layout.unlabeled.values()][-1].absolute()  # the last split is that for the test
     folders = layout.folders.get("test") or layout.folders.get("") or layout.folders["train"]
-    # Of an image that is there in several formats, only the config says which one to take.
-    unclear = folders.mixed or layout.image_format != "auto"
-    return None if unclear else folders.images.absolute()
+    return None if folders.mixed else folders.images.absolute()
 
 
 def _choices(sections: dict[str, dict[str, Any]], reasons: dict[str, str]) -> list[Choice]:

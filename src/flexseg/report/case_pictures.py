@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from flexseg.dataset.cases import read_masks
 from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
+from flexseg.dataset.names import stem_of
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.folder_masks import as_scored
@@ -118,7 +120,7 @@ def _foreign_predictions(source: ReportSource) -> dict[str, Path]:
     folder = source.predictions
     if folder is None or folder == source.evaluation / "predictions":
         return {}
-    found = {path.stem: path for path in list_files(folder, MASK_SUFFIXES)}
+    found = {stem_of(path): path for path in list_files(folder, MASK_SUFFIXES)}
     return found or volumes_by_name(folder)
 
 
@@ -135,13 +137,13 @@ def _case(
     lossy = False
     own = source.evaluation / "predictions" / f"{shown.case}.png"
     if labels is not None and shown.case in foreign:
-        prediction = _labels_of(foreign[shown.case], labels)
+        prediction = _labels_of([foreign[shown.case]], labels)
     elif own.is_file() and not foreign:
         prediction = read_mask(own).pixels
     if files is not None and files.image is not None:
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
-        reference = _labels_of(files.mask, labels)
+        reference = _labels_of(files.masks, labels)
         lossy = is_lossy(files.mask)
     known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
     if not known:
@@ -157,10 +159,10 @@ def _case(
     return _pictures(shown.case, size, image, fitted)
 
 
-def _labels_of(path: Path, labels: LabelMap) -> NDArray[np.uint8]:
+def _labels_of(paths: Sequence[Path], labels: LabelMap) -> NDArray[np.uint8]:
     """The class ids of a mask as it was scored."""
-    mask = read_mask(path)
-    return as_scored(labels, lambda own: own.encode(mask, str(path))).labels
+    mask = read_masks(paths)
+    return as_scored(labels, lambda own: own.encode(mask, str(paths[0]))).labels
 
 
 def _pictures(
@@ -277,7 +279,7 @@ def draw_epochs(source: ReportSource, strips: list[EpochStrip]) -> list[Pictures
 def _image_named(folder: Path | None, stem: str) -> NDArray[np.uint8] | None:
     if folder is None or not folder.is_dir():
         return None
-    path = next((p for p in list_files(folder, IMAGE_SUFFIXES) if p.stem == stem), None)
+    path = next((p for p in list_files(folder, IMAGE_SUFFIXES) if stem_of(p) == stem), None)
     return None if path is None else displayable(read_image(path))
 
 

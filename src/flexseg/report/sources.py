@@ -9,10 +9,12 @@ from pathlib import Path
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
-from flexseg.dataset.names import case_of_mask, mask_stem
+from flexseg.dataset.mask_names import case_of_mask, masks_of_images
+from flexseg.dataset.names import stem_of
 from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import DataError, FlexsegError
+from flexseg.evaluation.case_scores import BETWEEN_FILES, FILES_TABLE
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -25,7 +27,6 @@ from flexseg.spreadsheet import of_cell
 
 SUMMARY = "summary.json"
 CASES = "cases.csv"
-FILES = "files.csv"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,21 @@ class Missing:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Image and reference mask of a case; None where they are not known."""
+    """Image and reference mask of a case; None where they are not known.
+
+    Attributes
+    ----------
+    more_masks : of the same image.
+    """
 
     image: Path | None
     mask: Path | None
+    more_masks: tuple[Path, ...] = ()
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files of the mask."""
+        return () if self.mask is None else (self.mask, *self.more_masks)
 
 
 @dataclass
@@ -134,21 +146,23 @@ class ReportSource:
         except FlexsegError as error:
             self.missing.append(Missing("pictures of cases", str(error)))
             return {}
-        return {case.id: CaseFiles(case.image, case.mask) for case in cases}
+        return {case.id: CaseFiles(case.image, case.mask, case.more_masks) for case in cases}
 
     def _noted_files(self) -> dict[str, CaseFiles]:
         """The cases' files in the folders, else those noted one by one, as far as they exist."""
         result = dict(self.files)
         for name, found in self._files_of_folders().items():
             noted = self.files.get(name, CaseFiles(None, None))
-            result[name] = CaseFiles(found.image or noted.image, found.mask or noted.mask)
+            marked = found if found.mask else noted
+            result[name] = CaseFiles(found.image or noted.image, marked.mask, marked.more_masks)
         gone = []
         for name, files in result.items():
             # Volumes may be folders, of DICOM files.
-            image, mask = (p if p and p.exists() else None for p in (files.image, files.mask))
-            if (image, mask) != (files.image, files.mask):
+            image = files.image if files.image and files.image.exists() else None
+            masks = files.masks if all(path.exists() for path in files.masks) else ()
+            if (image, masks) != (files.image, files.masks):
                 gone.append(name)
-                result[name] = CaseFiles(image, mask)
+                result[name] = CaseFiles(image, masks[0] if masks else None, masks[1:])
         if gone:
             why = f"they are no longer where they were ({examples(gone)}); give --images, --masks"
             self.missing.append(Missing(f"images or masks of {len(gone)} cases", why))
@@ -160,10 +174,12 @@ class ReportSource:
         masks = self._by_stem(self.masks, MASK_SUFFIXES, "reference masks of cases")
         names = set(images)
         if not images:
-            found = (case_of_mask(pattern, stem) for stem in masks)
-            names = {name for name in found if name}
+            names = {name for stem in masks if (name := case_of_mask(pattern, stem))}
+        partners = masks_of_images(pattern, sorted(names), masks)
+        found = {name: [masks[stem] for stem in partners[name]] for name in names}
         return {
-            name: CaseFiles(images.get(name), masks.get(mask_stem(pattern, name))) for name in names
+            name: CaseFiles(images.get(name), own[0] if own else None, tuple(own[1:]))
+            for name, own in found.items()
         }
 
     def _by_stem(
@@ -173,7 +189,7 @@ class ReportSource:
             return {}
         try:
             # Images first, as a folder of volumes may have pictures of them only by chance.
-            found = {path.stem: path for path in list_files(folder, suffixes)}
+            found = {stem_of(path): path for path in list_files(folder, suffixes)}
             return found or volumes_by_name(folder)
         except DataError as error:
             self.missing.append(Missing(what, str(error)))
@@ -294,10 +310,11 @@ def _read_summary(source: ReportSource) -> None:
     )
     if source.predictions is None:
         source.predictions = _folder(source.evaluation, "predictions")
-    if (table := source.evaluation / FILES).is_file():
+    if (table := source.evaluation / FILES_TABLE).is_file():
         for row in source.table(table, "images and masks of cases"):
             image, mask = (Path(p) if (p := row.get(kind)) else None for kind in ("image", "mask"))
-            source.files[row.get("case") or ""] = CaseFiles(image, mask)
+            more = [Path(p) for p in (row.get("more_masks") or "").split(BETWEEN_FILES) if p]
+            source.files[row.get("case") or ""] = CaseFiles(image, mask, tuple(more))
 
 
 def _folder(base: Path, name: str | None) -> Path | None:

@@ -40,7 +40,7 @@ def data_fingerprint(cases: Iterable[Case]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         digest.update(case.id.encode())
-        for path in (case.image, case.mask):
+        for path in case.files:
             size = path.stat().st_size
             digest.update(f"{path.suffix}:{size}:".encode())
             with path.open("rb") as file:

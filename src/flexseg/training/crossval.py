@@ -27,7 +27,13 @@ from flexseg.config.train import TrainConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError
-from flexseg.evaluation.case_scores import FILES_TABLE, PREDICTIONS, CaseScores, write_evaluation
+from flexseg.evaluation.case_scores import (
+    FILES_TABLE,
+    PREDICTIONS,
+    CaseScores,
+    write_evaluation,
+    write_files_table,
+)
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
@@ -41,7 +47,6 @@ from flexseg.outputs import (
     set_aside,
     try_outputs,
     whole_folder,
-    write_csv,
     write_json,
 )
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
@@ -204,8 +209,7 @@ class CrossValidation:
                 "epoch."
             )
             write_json(self.evaluation / "summary.json", summary.as_dict())
-            rows = [(c.id, c.image.absolute(), c.mask.absolute()) for c in scores.cases]
-            write_csv(self.evaluation / FILES_TABLE, ("case", "image", "mask"), rows)
+            write_files_table(self.evaluation / FILES_TABLE, scores.cases)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
             write_ensemble(self.ensemble, members, self._unnoted(members.values()))
         manifests = [Manifest.read(run.folder) for run in runs]

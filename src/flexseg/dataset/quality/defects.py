@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.dataset.cases import Pairing
+from flexseg.dataset.cases import EQUAL_NAMES, Pairing
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import Layout
 from flexseg.dataset.looks import Look
@@ -88,6 +88,17 @@ def _unpaired(pairings: Mapping[str, Pairing]) -> list[Finding]:
                     names,
                 )
             )
+    if equal := sorted(path.name for own in pairings.values() for path in own.equal_names):
+        findings.append(
+            _finding(
+                Severity.WARNING,
+                "equal-names",
+                "images",
+                f"{len(equal)} {EQUAL_NAMES}: {examples(equal)}.",
+                "Remove them, so that it is clear which ones count.",
+                equal,
+            )
+        )
     return findings
 
 

@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import FlexsegError
-from flexseg.files.images import read_mask
 
 Flip = Literal["hflip", "vflip"]
 
@@ -77,7 +76,7 @@ def small_masks(labels: LabelMap, cases: Sequence[Case]) -> Iterable[NDArray[np.
     """Class ids [48, 48] of some masks, evenly spread; those that cannot be read are left out."""
     for case in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
         try:
-            ids = labels.encode(read_mask(case.mask), str(case.mask)).labels
+            ids = labels.encode(case_mask(case), str(case.mask)).labels
         except FlexsegError:
             continue
         rows, columns = (((np.arange(_SIDE) + 0.5) * n / _SIDE).astype(int) for n in ids.shape)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.dataset.cases import Case, Pairing, group_of
-from flexseg.dataset.names import NamePattern, base_name, mask_stem, numbered
+from flexseg.dataset.mask_names import mask_stem
+from flexseg.dataset.names import NamePattern, base_name, numbered
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
 from flexseg.files.volumes.file_formats.file_format import all_formats

@@ -487,6 +487,36 @@ def test_opencv_interpolations_are_translated(write: Write, name: str, expected:
     assert loaded.experiment.dataset.resize_interpolation == expected
 
 
+SINGLE = '[model]\nmodel = "TensorflowUNet"\nnum_classes = 1\n[dataset]\ndatasetclass = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected", "noted"),
+    [
+        (SINGLE.format("BaseImageMaskDataset"), "", "scikit-image", False),
+        (SINGLE.format("BaseImageMaskDataset"), "cv2.INTER_CUBIC", "scikit-image", True),
+        (SINGLE.format("NormalizedImageMaskDataset"), "cv2.INTER_NEAREST", "bilinear", True),
+        (SINGLE.format("ImageMaskDataset"), "cv2.INTER_CUBIC", "cubic", False),
+        (SINGLE.format("RGB2GrayscaleImageMaskDataset"), "cv2.INTER_AREA", "area", False),
+        (FLEX + "[dataset]\n", "cv2.INTER_CUBIC", "bilinear", True),
+        (FLEX + "[dataset]\n", "cv2.INTER_LINEAR", "bilinear", False),
+    ],
+)
+def test_images_are_resized_as_the_dataset_class_does(
+    write: Write, text: str, given: str, expected: str, noted: bool
+) -> None:
+    key = f'resize_interpolation = "{given}"\n' if given else ""
+    loaded = load(write(text + key))
+    assert loaded.experiment.dataset.resize_interpolation == expected
+    assert ("resize-interpolation" in codes(loaded)) == noted
+
+
+def test_the_command_line_chooses_how_images_are_resized(write: Write) -> None:
+    path = write(SINGLE.format("BaseImageMaskDataset"))
+    dataset = load(path, ["dataset.resize_interpolation=area"]).experiment.dataset
+    assert dataset.resize_interpolation == "area"
+
+
 def test_unread_color_order_gives_a_warning_and_the_order_of_training(write: Write) -> None:
     text = (
         '[model]\nnum_classes = 1\n[dataset]\ndatasetclass = "ImageMaskDataset"\n'

@@ -9,6 +9,7 @@ Key = tuple[str, str]
 
 ORIGINAL = "default of the originals"
 COMMAND_LINE = "command line"
+RESIZES_SO = "resizes so"
 
 # Where a key of the old syntax lives in `Experiment`; a key that is not listed keeps its place.
 ALIASES: dict[Key, Key] = {
@@ -159,6 +160,11 @@ NETWORK_DEFAULTS: dict[str, dict[Key, object]] = {
     "u2net": {("model", "multiclass_activation"): "sigmoid"},
 }
 FLEX_RGB_MAP = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2, (0, 0, 255): 3}
+# Dataset classes of the single-class family that resize images in one way, whatever the key says.
+OWN_INTERPOLATIONS = {
+    "BaseImageMaskDataset": "scikit-image",
+    "NormalizedImageMaskDataset": "bilinear",
+}
 INTERPOLATIONS = {
     "INTER_NEAREST": "nearest",
     "INTER_LINEAR": "bilinear",

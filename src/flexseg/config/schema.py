@@ -84,12 +84,13 @@ class DatasetConfig(Section):
         description="Stem of a mask for the image stem `{id}`, e.g. '{id}_mask'; '{id:img=mask}' "
         "puts mask for img.",
     )
-    resize_interpolation: Literal["auto", "nearest", "bilinear", "cubic", "area", "lanczos"] = (
-        Field(
-            "auto",
-            description="How images are resized to the network; 'auto' shrinks by area and "
-            "enlarges bilinearly. Masks are always resized by nearest.",
-        )
+    resize_interpolation: Literal[
+        "auto", "nearest", "bilinear", "cubic", "area", "lanczos", "scikit-image"
+    ] = Field(
+        "auto",
+        description="How images are resized to the network; 'auto' shrinks by area and enlarges "
+        "bilinearly, 'scikit-image' is its bilinear resizing with anti-aliasing. Masks are always "
+        "resized by nearest.",
     )
     cache: Literal["auto", "memory", "disk", "none"] = Field(
         "auto",

@@ -12,6 +12,8 @@ from flexseg.config.legacy_keys import (
     NETWORK_DEFAULTS,
     ORIGINAL,
     ORIGINAL_INPUT_SCALE,
+    OWN_INTERPOLATIONS,
+    RESIZES_SO,
     SCALING_NETWORKS,
 )
 from flexseg.errors import ConfigError
@@ -51,7 +53,7 @@ def to_canonical(raw: RawConfig) -> None:
         if key not in raw.values and key not in unwanted:
             raw.values[key] = value
             raw.sources[key] = ORIGINAL
-    _translate_interpolation(raw)
+    _translate_interpolation(raw, family)
     _translate_color_order(raw, family)
     _translate_rgb_map(raw, family)
     _translate_masks(raw)
@@ -90,11 +92,27 @@ def _unwanted_of_infer3d(raw: RawConfig) -> set[tuple[str, str]]:
     return unwanted - {slices} if raw.values.get(videos) is not None else unwanted
 
 
-def _translate_interpolation(raw: RawConfig) -> None:
+def _translate_interpolation(raw: RawConfig, family: str) -> None:
+    """How images are resized: only some dataset classes of the originals read the key."""
     key = ("dataset", "resize_interpolation")
     name = str(raw.values[key]).removeprefix("cv2.")
     if name in INTERPOLATIONS:
         raw.values[key] = INTERPOLATIONS[name]
+    dataset = str(raw.values.get(("dataset", "class_name"), "ImageCategorizedMaskDataset"))
+    own = "bilinear" if family == "multiclass" else OWN_INTERPOLATIONS.get(dataset)
+    given, source = raw.values[key], raw.sources[key]
+    if own is None or given == own or source == COMMAND_LINE:
+        return
+    if source != ORIGINAL:
+        raw.warn(
+            Severity.NOTE,
+            "resize-interpolation",
+            f"{source}, [dataset] resize_interpolation",
+            f"Without effect: {dataset} of the originals resizes images by {own} whatever this "
+            "key says.",
+            "To choose, use a TOML config, or --set dataset.resize_interpolation=... .",
+        )
+    raw.values[key], raw.sources[key] = own, f"{dataset} {RESIZES_SO}"
 
 
 def _translate_color_order(raw: RawConfig, family: str) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from scipy import ndimage
 
 from flexseg.config.infer import VolumeConfig
 from flexseg.config.model import ModelConfig
@@ -20,6 +21,7 @@ from flexseg.config.schema import ImageConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 
+SCIKIT_IMAGE = "scikit-image"
 # What OpenCV resizes.
 _RESIZABLE = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _INTERPOLATION = {
@@ -222,8 +224,10 @@ class Preprocessing:
 def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArray:
     """Pixels [h, w, C] of any number of channels at `size` (height, width).
 
-    `interpolation` is nearest, bilinear, cubic, area or lanczos. The type stays.
+    `interpolation` is nearest, bilinear, cubic, area, lanczos or scikit-image. The type stays.
     """
+    if interpolation == SCIKIT_IMAGE:
+        return _resize_as_scikit_image(pixels, size)
     if pixels.dtype not in _RESIZABLE:
         found = resize(pixels.astype(np.float64), size, interpolation)
         return (np.rint(found) if pixels.dtype.kind in "biu" else found).astype(pixels.dtype)
@@ -235,6 +239,27 @@ def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArra
         for i in range(0, pixels.shape[-1], 4)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _resize_as_scikit_image(pixels: NDArray, size: tuple[int, ...]) -> NDArray:
+    """Pixels [h, w, C] at `size`, as `BaseImageMaskDataset` of the originals resizes them.
+
+    Bit for bit `skimage.transform.resize(pixels, size, mode="constant", preserve_range=True)` of
+    scikit-image 0.19 and later: a Gaussian before shrinking, then bilinear, with black around the
+    image. Integers are cut off, as by the originals' array of uint8.
+    """
+    values = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+    shrinking = np.divide(values.shape, (*size, values.shape[2]))
+    smooth = values
+    if (shrinking > 1).any():
+        sigma = np.maximum(0, (shrinking - 1) / 2)
+        smooth = ndimage.gaussian_filter(values, sigma, mode="grid-constant")
+    zoom = [1 / factor for factor in shrinking]
+    resized = ndimage.zoom(smooth, zoom, order=1, mode="grid-constant", grid_mode=True)
+    low, high = values.min(), values.max()
+    if resized.min() <= 0 <= resized.max():
+        low, high = min(low, 0), max(high, 0)
+    return np.clip(resized, low, high).astype(pixels.dtype)
 
 
 def _conversion_code(name: str) -> int:

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flexseg.errors import ConfigError
 from flexseg.training import checkpoint
+from flexseg.training.job import TrainingJob
 from flexseg.training.signature import BATCH_SIZE, changes
 
 logger = logging.getLogger(__name__)
+
+
+def as_begun(job: TrainingJob, file: Path) -> TrainingJob:
+    """A job of an old config that resizes images as its interrupted training did.
+
+    Earlier versions resized by `resize_interpolation` where a dataset class of the originals has
+    its own way.
+
+    Parameters
+    ----------
+    file : the checkpoint.
+    """
+    preprocessing = job.reader.preprocessing
+    if not file.exists():
+        return job
+    begun = checkpoint.read_progress(file).signature.get("preprocessing.interpolation")
+    if begun in (preprocessing.interpolation, None):
+        return job
+    logger.info("The interrupted training resizes images by %s, and goes on so.", begun)
+    reader = replace(job.reader, preprocessing=replace(preprocessing, interpolation=begun))
+    return replace(job, reader=reader)
 
 
 def progress_of(

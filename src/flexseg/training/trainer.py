@@ -17,6 +17,7 @@ from rich.console import Console
 from flexseg import backend
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment
+from flexseg.config.legacy_keys import RESIZES_SO
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import Interrupted
@@ -46,7 +47,7 @@ from flexseg.training.inputs import InputPipeline
 from flexseg.training.job import TrainingJob
 from flexseg.training.memory import explained, out_of_memory, release
 from flexseg.training.needs import DiskNeeds
-from flexseg.training.resuming import progress_of
+from flexseg.training.resuming import as_begun, progress_of
 from flexseg.training.signature import BATCH_SIZE, signature_of
 from flexseg.training.supervision import supervised
 
@@ -94,6 +95,7 @@ class Training:
         train = loaded.experiment.train
         refuse_as_weights(train)
         self.job = TrainingJob.from_config(loaded)
+        self._resized_by_class = RESIZES_SO in loaded.source("dataset", "resize_interpolation")
         self.output = Output(console)
         self.folder = train.run_dir
         self.checkpoint_file = train.model_dir / checkpoint.FILE_NAME
@@ -111,6 +113,8 @@ class Training:
         ------
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
+        if resume and self._resized_by_class:
+            self.job = as_begun(self.job, self.checkpoint_file)
         job, train = self.job, self.job.train
         earlier = Manifest.find(self.folder) if resume else None
         try_outputs(job.files(), job.folders())

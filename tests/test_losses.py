@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.errors import ConfigError
 from flexseg.losses import (
     LOSSES,
     METRICS,
+    Score,
     get_loss,
     get_metric,
     keras_loss,
@@ -90,15 +92,21 @@ class FreeProbabilities(keras.layers.Layer):
         return self.head(x + self.logits)
 
 
-def _step(name: str, channels: int, rate: float) -> tuple[float, float, NDArray]:
-    """Loss before and after one step of gradient descent, and the gradient of the logits."""
-    labels = _labels(channels)[:1]
+def _step(
+    name: str, channels: int, rate: float, labels: NDArray[np.uint8] | None = None
+) -> tuple[float, float, NDArray]:
+    """Loss before and after one step of gradient descent, and the gradient of the logits.
+
+    Some of `labels` may be ignored; without them none are.
+    """
+    ignoring = labels is not None
+    labels = _labels(channels)[:1] if labels is None else labels
     start = np.random.default_rng(1).normal(size=(*SIZE, channels)).astype(np.float32)
     layer = FreeProbabilities(channels)
     layer.logits.assign(start)
     inputs = keras.Input((*SIZE, channels))
     model = keras.Model(inputs, layer(inputs))
-    loss = keras_loss(name, channels)
+    loss = keras_loss(name, channels, ignoring=ignoring)
     model.compile(optimizer=keras.optimizers.SGD(rate), loss=loss, jit_compile=False)
     x = np.zeros((1, *SIZE, channels), np.float32)
     before = float(np.mean(model.train_on_batch(x, labels)))
@@ -161,6 +169,75 @@ class TestMetricContract:
         model.compile(loss=loss, metrics=[metric], jit_compile=False)
         reported = model.evaluate(p, labels, verbose=0, return_dict=True)
         assert reported[name] == pytest.approx(_metric(name, labels, p), rel=1e-4)
+
+
+def _left_of(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels with as much again on their right, all of it ignored."""
+    return np.concatenate([labels, np.full_like(labels, IGNORED)], axis=2)
+
+
+@pytest.mark.parametrize(("name", "channels"), [*_entries(LOSSES), *_entries(METRICS)])
+class TestIgnoredPixels:
+    def test_value_is_that_of_the_image_without_them(self, name: str, channels: int) -> None:
+        labels, p = _labels(channels), _random_probabilities(channels)
+        get = get_loss if name in LOSSES else get_metric
+        wide = np.concatenate([p, _random_probabilities(channels, seed=3)], axis=2)
+        found = weighted_mean(get(name, channels, ignoring=True), _left_of(labels), wide)
+        assert found == pytest.approx(
+            weighted_mean(get(name, channels), labels, p), rel=1e-5, abs=1e-7
+        )
+
+    def test_what_is_predicted_there_does_not_matter(self, name: str, channels: int) -> None:
+        labels = _left_of(_labels(channels))
+        p = np.concatenate([_random_probabilities(channels)] * 2, axis=2)
+        other = p.copy()
+        other[labels == IGNORED] = _one_hot(np.zeros((1, 1), np.uint8), channels)[0, 0]
+        get = get_loss if name in LOSSES else get_metric
+        function = get(name, channels, ignoring=True)
+        assert weighted_mean(function, labels, p) == weighted_mean(function, labels, other)
+
+    def test_an_image_of_nothing_else_has_no_weight(self, name: str, channels: int) -> None:
+        labels, p = _labels(channels), _random_probabilities(channels)
+        labels[1] = IGNORED
+        for make, first in ((keras_loss, name in LOSSES), (keras_metric, True)):
+            if not first:
+                continue
+            both, one = (make(name, channels, ignoring=True) for _ in range(2))
+            values = (both(labels, p), one(labels[:1], p[:1]))
+            assert float(values[0]) == pytest.approx(float(values[1]), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize(("name", "channels"), _entries(LOSSES))
+def test_ignored_pixels_have_no_gradient(name: str, channels: int) -> None:
+    labels = _labels(channels)[:1]
+    labels[:, :, -1] = IGNORED
+    _, _, gradient = _step(name, channels, rate=0.5, labels=labels)
+    assert (gradient[:, -1] == 0).all()
+    assert np.isfinite(gradient).all() and np.abs(gradient[:, :-1]).max() > 1e-6
+
+
+def test_pixels_of_all_images_weigh_alike() -> None:
+    """A single pixel that counts in the first image, all in the second, as nnU-Net has it."""
+    labels, p = _labels(3), _random_probabilities(3)
+    labels[0].flat[1:] = IGNORED
+    true = np.take_along_axis(p, np.minimum(labels, 2)[..., None].astype(int), axis=-1)[..., 0]
+    expected = -np.log(true[labels != IGNORED]).mean()
+    name = "categorical_crossentropy"
+    loss = keras_loss(name, 3, ignoring=True)(labels, p)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    metric = keras_metric(name, 3, ignoring=True)
+    metric.update_state(labels[:1], p[:1])
+    metric.update_state(labels[1:], p[1:])
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_that_cannot_leave_out_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = Score(lambda y, p: keras.ops.mean(y - p), "any")
+    monkeypatch.setitem(LOSSES._entries, "everywhere", everywhere)
+    monkeypatch.setitem(LOSSES._aliases, "everywhere", "everywhere")
+    get_loss("everywhere", 1)
+    with pytest.raises(ConfigError, match="cannot leave out"):
+        get_loss("everywhere", 1, ignoring=True)
 
 
 class TestFormulas:

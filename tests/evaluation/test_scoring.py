@@ -146,3 +146,62 @@ def test_measures_of_a_config() -> None:
     config = EvalConfig.model_validate({"spacing": [0.5, 0.7], "tolerance": 1, "lesion_sizes": [5]})
     measures = Measures.from_config(config)
     assert (measures.units, measures.steps(2), measures.lesion_sizes) == ("mm", (0.5, 0.7), (5,))
+
+
+class TestIgnoredPixels:
+    """Half of the image is ignored: scores are those of the other half."""
+
+    def _halves(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        reference, prediction = _box(3, 3), _box(5, 4)
+        reference[15:], prediction[20:25, 20:30] = 255, 1
+        return reference, prediction
+
+    def test_everything_is_as_without_them(self) -> None:
+        reference, prediction = self._halves()
+        probabilities = np.random.default_rng(0).uniform(size=(*SHAPE, 1)).astype(np.float32)
+        found = score_case(reference, prediction, 2, Measures(), probabilities)
+        expected = score_case(reference[:15], prediction[:15], 2, Measures(), probabilities[:15])
+        np.testing.assert_array_equal(found.matrix, expected.matrix)
+        assert found.classes[0].values == pytest.approx(expected.classes[0].values)
+        assert found.calibration is not None and expected.calibration is not None
+        assert found.calibration.calibration() == expected.calibration.calibration()
+        assert found.ignored == 15 * 40 and expected.ignored == 0
+
+    def test_a_missed_object_is_as_far_as_the_whole_image(self) -> None:
+        reference, _ = self._halves()
+        assert _score(reference, NOTHING).values["hd95"] == 50
+
+    def test_a_void_rim_forgives_what_lies_on_it_and_not_what_lies_beyond(self) -> None:
+        """As around the objects of PASCAL VOC: the rim of 2 pixels is neither right nor wrong."""
+        reference = np.full(SHAPE, 0, np.uint8)
+        reference[8:22, 8:22], reference[10:20, 10:20] = 255, 1
+        within = np.zeros(SHAPE, np.uint8)
+        within[9:21, 9:21] = 1
+        beyond = np.zeros(SHAPE, np.uint8)
+        beyond[10:20, 10:26] = 1
+        assert _score(reference, within).values["dice"] == 1
+        assert _score(reference, within).values["hd95"] == 0
+        assert _score(reference, beyond).counts.false_positive == 40
+        assert _score(reference, beyond).values["hd95"] == 6
+
+    def test_nothing_counts(self) -> None:
+        result = score_case(np.full(SHAPE, 255, np.uint8), _box(3, 3), 2, Measures())
+        assert result.matrix.sum() == 0 and result.classes[0].counts.status == "absent"
+
+    def test_an_open_prediction_is_background(self) -> None:
+        reference, prediction = _box(3, 3), _box(3, 3)
+        prediction[3:13, 3:8] = 255
+        assert _score(reference, prediction).counts.false_negative == 50
+
+    @given(st.integers(0, 2**32 - 1))
+    @settings(max_examples=20, deadline=None)
+    def test_what_is_predicted_there_does_not_matter(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        reference = rng.choice([0, 1, 2, 255], SHAPE).astype(np.uint8)
+        first = rng.integers(0, 3, SHAPE).astype(np.uint8)
+        second = np.where(reference == 255, rng.integers(0, 3, SHAPE), first).astype(np.uint8)
+        a, b = (score_case(reference, p, 3, Measures()) for p in (first, second))
+        np.testing.assert_array_equal(a.matrix, b.matrix)
+        for one, other in zip(a.classes, b.classes, strict=True):
+            np.testing.assert_equal(dict(one.values), dict(other.values))
+            np.testing.assert_equal(one.lesions.sizes, other.lesions.sizes)

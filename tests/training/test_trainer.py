@@ -422,3 +422,28 @@ def test_half_precision_resumes(project: Path) -> None:
     run(project, "train.precision=float16", "train.epochs=1")
     more = run(project, "train.precision=float16", "train.epochs=2", resume=True)
     assert len(more.history["loss"]) == 2
+
+
+def test_how_masks_show_what_is_ignored_makes_no_difference(project: Path) -> None:
+    """Values and colours of void, in a network of several classes with all that may see labels."""
+    weights = []
+    for mark in (255, 3):
+        for path in (project / "dataset").glob("*/masks/*.png"):
+            ids = np.array(Image.open(path))
+            ids[(ids == 255) | (ids == 3)] = 0
+            ids[:, 20:] = mark
+            image = Image.fromarray(ids)
+            image.putpalette([0, 0, 0, 0, 255, 0, *[9, 9, 9] * 254])
+            image.save(path)
+        result = run(
+            project,
+            f"mask.ignore={mark}",
+            "model.loss=dice_ce_loss",
+            "train.epochs=1",
+            "train.oversample=0.5",
+            "augmentation.enabled=true",
+            "augmentation.crop=1.0",
+            f"train.run_dir={project}/{mark}",
+        )
+        weights.append(result.weights)
+    assert weights_equal(*weights)

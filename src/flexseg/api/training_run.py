@@ -201,7 +201,8 @@ class Run:
         self._refuse_folds()
         e, search = self._loaded.experiment, self._loaded.path.parent
         package = ModelPackage.load(self.weights, e, search)
-        compile_model(package.model, package.config)
+        ignoring = package.labels.ignored is not None
+        compile_model(package.model, package.config, ignoring=ignoring)
         return package.model
 
     def evaluate(self, split: SplitName | None = None) -> EvaluationSummary:

@@ -20,6 +20,7 @@ from flexseg.batches.batch_plan import Pair
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig, VariantSections
 from flexseg.config.schema import ImageConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.errors import DataError
 from flexseg.files.images import stored_dtype
 
@@ -312,7 +313,7 @@ class RecipePolicy:
         share = _within(rng, self.config.crop_share)
         x, y = rng.uniform(size=2).tolist()
         if _happens(rng, self.config.crop_foreground):
-            present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[1:]) + 1
+            present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[1:IGNORED]) + 1
             if present.size:
                 # The class first, so that small ones are shown as often as large ones.
                 pixels = np.flatnonzero(labels == rng.choice(present))

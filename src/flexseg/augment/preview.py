@@ -124,7 +124,7 @@ def _choose(reader: CaseReader, cases: Sequence[Case], count: int) -> list[tuple
     """Those with the most classes among some that are spread over the dataset."""
     candidates = [cases[i] for i in _spread(len(cases), count * _CANDIDATES)]
     pairs = [(case, read_scaled(reader, case)) for case in candidates]
-    classes = [len(np.unique(pair.labels)) for _, pair in pairs]
+    classes = [np.count_nonzero(reader.labels.count(pair.labels)) for _, pair in pairs]
     enough = sorted(classes, reverse=True)[:count][-1]
     good = [pair for pair, found in zip(pairs, classes, strict=True) if found >= enough]
     return [good[i] for i in _spread(len(good), count)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.augmentation import GeneratorConfig
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 from flexseg.files.images import MaskPixels
@@ -32,7 +33,9 @@ def mask_palette(labels: LabelMap) -> list[int]:
     ------
     ConfigError : the config reads neither.
     """
-    for palette in [labels.palette, *([_BLACK_WHITE] if labels.binary else [])]:
+    own = labels.palette
+    black_white = [*_BLACK_WHITE, *own[len(_BLACK_WHITE) :]]
+    for palette in [own, *([black_white] if labels.binary else [])]:
         if all(_reads_back(labels, ids, palette) for ids in _samples(labels)):
             return palette
     raise ConfigError(
@@ -46,6 +49,9 @@ def _samples(labels: LabelMap) -> Iterator[list[int]]:
     """Sets of class ids that a mask may hold: what one class means can depend on the others."""
     ids = [c.id for c in labels.classes]
     yield ids
+    if labels.ignored is not None:
+        yield [*ids, IGNORED]
+        yield from ([i, IGNORED] for i in ids)
     yield from ([i] for i in ids)
     yield from (list(pair) for pair in combinations(ids[:8], 2))
 

@@ -178,9 +178,12 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
             wants_supervision(config.model, e.train.deep_supervision)
 
     attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
-    attempt(partial(get_loss, config.loss, config.num_classes), "[model] loss")
+    ignoring = e.mask.ignores
+    loss = partial(get_loss, config.loss, config.num_classes, ignoring=ignoring)
+    attempt(loss, "[model] loss")
     for name in config.metrics:
-        attempt(partial(get_metric, name, config.num_classes), "[model] metrics")
+        metric = partial(get_metric, name, config.num_classes, ignoring=ignoring)
+        attempt(metric, "[model] metrics")
     attempt(lambda: Preprocessing.from_config(config, e.image, e.volume), "[image]")
     attempt(partial(LabelMap.from_config, e.class_sections), "[mask]")
     if not findings:

@@ -262,6 +262,8 @@ def _unknown_classes(facts: Sequence[Look], labels: LabelMap) -> list[Any]:
     known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
     if labels.explicit:
         known += [rgb for c in labels.classes for rgb in c.colors]
+    if labels.ignored is not None:
+        known += [*labels.ignored.colors, *((v, v, v) for v in labels.ignored.values)]
     found = [key for c in meaning.classes for key in (c.values or c.colors)]
     colors = np.array([key if isinstance(key, tuple) else (key,) * 3 for key in found])
     distances = np.abs(colors[:, None] - np.array(known)).max(axis=-1).min(axis=-1)

@@ -214,6 +214,10 @@ class InspectConfig(Section):
     summary: OutputPath = Field(Path("summary.txt"), description="Table of the layers.")
 
 
+Mark = Annotated[int, Field(strict=True)] | Color
+Marks = Annotated[list[Mark], BeforeValidator(as_list)]
+
+
 class MaskConfig(Section):
     """How masks are read."""
 
@@ -233,6 +237,42 @@ class MaskConfig(Section):
     algorithm: Literal["otsu", "triangle"] | None = Field(
         None, description="One class: choose the threshold per mask by this rule."
     )
+    ignore: Marks = Field(
+        [],
+        description="Values (255) and colours ('#e0e0c0') of mask pixels that count in no loss, "
+        "metric or statistic, e.g. the void of PASCAL VOC.",
+    )
+    annotated_only: bool = Field(
+        False,
+        description="Only drawn classes count: what is 0 or black is ignored. The background, if "
+        "there is one, is a class 0 that is drawn too, with a value or colour of its own.",
+    )
+
+    @property
+    def ignores(self) -> bool:
+        """Some pixels may count in nothing."""
+        return bool(self.ignored_marks)
+
+    @property
+    def ignored_marks(self) -> list[int | tuple[int, int, int]]:
+        """Values and colours of pixels that count in nothing."""
+        return [*self.ignore, *((0,) if self.annotated_only else ())]
+
+    @model_validator(mode="after")
+    def _ignored_is_no_class(self) -> MaskConfig:
+        drawn = [c for c in self.classes if c.values or any(c.color)]
+        if self.annotated_only and len(drawn) < 2:
+            raise ValueError(
+                "annotated_only needs two drawn classes, of which one may be the background: give "
+                "class 0 a value, or a colour other than black, in mask.classes"
+            )
+        for c in self.classes:
+            colors = {c.color, *c.more_colors}
+            greys = set() if c.values else {red for red, g, b in colors if red == g == b}
+            both = [m for m in self.ignored_marks if m in {*c.values, *greys} | colors]
+            if both:
+                raise ValueError(f"{both[0]} is ignored, and the class {c.id} {c.name} as well")
+        return self
 
 
 class ImageConfig(Section):

@@ -7,22 +7,21 @@ kinds: *binary* (one class, one sigmoid channel) and *multiclass* (softmax).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from flexseg.config.schema import ClassSections, SegmentationConfig
+from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels, Rgb
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.images import MaskPixels
 
-_Channel = Annotated[int, Field(ge=0, le=255)]
-Rgb = tuple[_Channel, _Channel, _Channel]
 MAX_CLASSES = 255
 # Atlases of the whole body have somewhat over 100 structures, images many more values.
 MAX_FOUND = 128
@@ -50,7 +49,7 @@ class Encoded:
 
     Attributes
     ----------
-    labels : [H, W] uint8 class ids.
+    labels : [H, W] uint8 class ids, IGNORED where pixels count in nothing.
     unknown : colour (r, g, b) or value -> number of pixels; these took the nearest class.
     """
 
@@ -70,6 +69,8 @@ class LabelMap:
         is lossy or reaches 128, else everything above 0.
     algorithm : binary: "otsu" or "triangle" find the threshold per mask.
     explicit : the classes were given by the user, not made up from their number.
+    ignored : what shows that a pixel counts in nothing and gets the id IGNORED; None: there are no
+        such pixels. It may be empty, where masks of their own say it.
     """
 
     classes: tuple[LabelClass, ...]
@@ -77,6 +78,7 @@ class LabelMap:
     threshold: float | None = None
     algorithm: Literal["otsu", "triangle"] | None = None
     explicit: bool = True
+    ignored: IgnoredPixels | None = None
 
     @classmethod
     def from_config(cls, config: ClassSections) -> LabelMap:
@@ -94,7 +96,8 @@ class LabelMap:
             else:
                 made = _binary_class(config.segmentation, i) if binary else _made_up_class(i, count)
                 classes.append(made)
-        if not classes[0].values and any(c.values for c in mask.classes):
+        by_value = any(c.values for c in mask.classes) and not mask.annotated_only
+        if by_value and not classes[0].values:
             classes[0] = replace(classes[0], values=(0,))
         return cls(
             tuple(classes),
@@ -102,16 +105,21 @@ class LabelMap:
             mask.threshold,
             mask.algorithm if binary else None,
             explicit=bool(mask.classes),
+            ignored=IgnoredPixels.of(mask.ignored_marks) if mask.ignores else None,
         )
 
     @classmethod
     def of_foreground(
-        cls, foreground: Sequence[LabelClass], threshold: float | None = None
+        cls,
+        foreground: Sequence[LabelClass],
+        threshold: float | None = None,
+        ignored: IgnoredPixels | None = None,
     ) -> LabelMap:
         """The label map of a dataset: its classes by ascending id from 1 on, and black."""
         values = (0,) if any(c.values for c in foreground) else ()
         background = LabelClass(0, "background", ((0, 0, 0),), values)
-        return cls((background, *foreground), len(foreground) == 1, threshold)
+        classes = (background, *foreground)
+        return cls(classes, len(foreground) == 1, threshold, ignored=ignored)
 
     @property
     def channels(self) -> int:
@@ -126,11 +134,24 @@ class LabelMap:
     @property
     def palette(self) -> list[int]:
         """Flat RGB palette for indexed PNGs; entry i is the colour of class i."""
-        return [channel for c in self.classes for channel in c.colors[0]]
+        return [int(channel) for channel in self._colors.ravel()]
+
+    @property
+    def _colors(self) -> NDArray[np.uint8]:
+        """The colour of each id, [ids, 3], up to IGNORED where pixels may have it."""
+        colors = [c.colors[0] for c in self.classes]
+        if self.ignored is not None:
+            colors += [VOID] * (IGNORED - len(colors)) + [self.ignored.paint]
+        return np.array(colors, np.uint8)
 
     def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids [H, W] as RGB [H, W, 3]."""
-        return np.array([c.colors[0] for c in self.classes], np.uint8)[labels]
+        return self._colors[labels]
+
+    def count(self, labels: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """The pixels of each class among class ids of any shape, [classes]."""
+        counts = np.bincount(labels.ravel(), minlength=len(self.classes))
+        return counts[: len(self.classes)]
 
     def with_codes(self, other: LabelMap) -> LabelMap:
         """The map with the codes that `other` gives to classes of the same id and name."""
@@ -148,6 +169,7 @@ class LabelMap:
             "threshold": self.threshold,
             "algorithm": self.algorithm,
             "explicit": self.explicit,
+            **({"ignored": asdict(self.ignored)} if self.ignored is not None else {}),
             "classes": [
                 {
                     "id": c.id,
@@ -182,10 +204,24 @@ class LabelMap:
     def encode(self, mask: MaskPixels, where: str = "mask") -> Encoded:
         """Class ids of a mask at its own size.
 
+        Ignored pixels are as if they were not there, also where a threshold is found out.
+
         Raises
         ------
         DataError : an npz mask has other channels than the map has classes.
         """
+        if self.ignored is None:
+            return self._encode(mask, where)
+        known = [rgb for c in self.classes for rgb in c.colors]
+        ignored = self.ignored.where(mask, known)
+        labels = np.full(ignored.shape, IGNORED, np.uint8)
+        if ignored.all():
+            return Encoded(labels)
+        rest = self._encode(replace(mask, pixels=mask.pixels[~ignored][None]), where)
+        labels[~ignored] = rest.labels[0]
+        return Encoded(labels, rest.unknown)
+
+    def _encode(self, mask: MaskPixels, where: str) -> Encoded:
         if mask.one_hot:
             return self._encode_one_hot(mask, where)
         if self.binary:
@@ -290,6 +326,8 @@ class LabelMap:
                 table = own
             else:
                 table = grays if self.explicit and len(grays) > 1 else own
+        if self.ignored is not None:  # shades next to it
+            table = dict.fromkeys(self.ignored.values, IGNORED) | table
         unknown: dict[Any, int] = {}
         keys = np.array(sorted(table), dtype=np.float64)
         ids = np.zeros(len(used), np.uint8)
@@ -315,8 +353,11 @@ class LabelMap:
             return Encoded(labels)
         found, inverse, counts = np.unique(packed[rest], return_inverse=True, return_counts=True)
         colors = np.stack([found >> 16, (found >> 8) & 255, found & 255], axis=-1).astype(int)
-        keys = np.array([rgb for c in self.classes for rgb in c.colors], dtype=int)
-        owner = np.array([c.id for c in self.classes for _ in c.colors], dtype=np.uint8)
+        owners = [(c.id, rgb) for c in self.classes for rgb in c.colors]
+        if self.ignored is not None:
+            owners += [(IGNORED, rgb) for rgb in self.ignored.all_colors]
+        keys = np.array([rgb for _, rgb in owners], dtype=int)
+        owner = np.array([class_id for class_id, _ in owners], dtype=np.uint8)
         distance = ((colors[:, None, :] - keys[None]) ** 2).sum(axis=-1)
         labels[rest] = owner[distance.argmin(axis=1)][inverse]
         unknown: dict[Any, int] = {

@@ -84,6 +84,7 @@ class Look:
     sample : some values of an image that has more than 8 bits, evenly spread.
     marked : those of them that the mask marks.
     class_pixels : of the mask by class id; empty as long as the classes are unknown.
+    ignored_pixels : of the mask, that count in nothing.
     unknown : colours or values of the mask that are in no class, the most frequent ones, with
         their pixels.
     unknown_pixels : of all that is in no class.
@@ -107,6 +108,7 @@ class Look:
     sample: NDArray[np.float32] | None = None
     marked: NDArray[np.float32] | None = None
     class_pixels: tuple[int, ...] = ()
+    ignored_pixels: int = 0
     unknown: dict[Any, int] = field(default_factory=dict)
     unknown_pixels: int = 0
     problems: list[FlexsegError] = field(default_factory=list)
@@ -187,8 +189,8 @@ def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
         look.mask = look_at_mask(mask)
         return
     encoded = labels.encode(mask, str(look.case.mask))
-    counts = np.bincount(encoded.labels.ravel(), minlength=len(labels.classes))
-    look.class_pixels = tuple(counts.tolist())
+    look.class_pixels = tuple(labels.count(encoded.labels).tolist())
+    look.ignored_pixels = encoded.labels.size - sum(look.class_pixels)
     look.unknown_pixels = sum(encoded.unknown.values())
     look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
 
@@ -307,8 +309,9 @@ def count_classes(looks: Sequence[Look], labels: LabelMap) -> None:
         if look.mask is None:
             continue
         ids = labels.encode(look.mask.entries, str(look.case.mask)).labels[0]
-        counts = np.bincount(ids, look.mask.pixels, len(labels.classes))
-        look.class_pixels = tuple(counts.astype(int).tolist())
+        counts = np.bincount(ids, look.mask.pixels, len(labels.classes)).astype(int).tolist()
+        look.class_pixels = tuple(counts[: len(labels.classes)])
+        look.ignored_pixels = sum(counts[len(labels.classes) :])
 
 
 def suggested_window(looks: Sequence[Look]) -> tuple[float, float] | None:

@@ -31,6 +31,7 @@ _LESIONS = (
     "lesions_missed",
     "false_lesions",
 )
+IGNORED_COLUMN = "ignored_px"
 VOLUME_COLUMNS = ("reference_ml", "predicted_ml")
 _ORIGINAL_FIGURES = (
     "figures of the original systems, on soft predictions at the network's size, averaged over "
@@ -76,7 +77,8 @@ class CaseScores:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of `rows`."""
-        return case_columns(volumes=self.measures.volumes)
+        ignoring = self.labels.ignored is not None
+        return case_columns(volumes=self.measures.volumes, ignoring=ignoring)
 
     def add(
         self,
@@ -110,6 +112,7 @@ class CaseScores:
                 }
                 cells |= _count_cells(scores.counts) | _lesion_cells(scores.lesions)
                 cells |= {name: rounded(value) for name, value in scores.values.items()}
+                cells[IGNORED_COLUMN] = result.ignored
                 if result.voxel_ml is not None:
                     cells["reference_ml"] = rounded(scores.counts.reference * result.voxel_ml)
                     cells["predicted_ml"] = rounded(scores.counts.prediction * result.voxel_ml)
@@ -151,10 +154,11 @@ class CaseScores:
         return found
 
 
-def case_columns(*, volumes: bool = False) -> tuple[str, ...]:
-    """The columns of `cases.csv`."""
+def case_columns(*, volumes: bool = False, ignoring: bool = False) -> tuple[str, ...]:
+    """The columns of `cases.csv`; where some pixels may count in nothing, their number is last."""
     columns = ("case", *_CLASS, *_columns_of(all_metrics(), _LESIONS))
-    return columns + (VOLUME_COLUMNS if volumes else ())
+    columns += VOLUME_COLUMNS if volumes else ()
+    return columns + ((IGNORED_COLUMN,) if ignoring else ())
 
 
 def group_columns() -> tuple[str, ...]:

@@ -99,6 +99,17 @@ def understand(
     )
 
 
+def note_of_undecided(predictions: Sequence[str]) -> str:
+    """A sentence on predictions that hold what `[mask]` ignores; empty without any."""
+    if not predictions:
+        return ""
+    return (
+        f"{len(predictions)} prediction(s) hold pixels that [mask] ignores, which count as "
+        "background: only the reference says what is left out. "
+        f"They are {examples(sorted(predictions))}."
+    )
+
+
 def as_scored(labels: LabelMap, encode: Callable[[LabelMap], Encoded]) -> Encoded:
     """One mask that was scored, read by the label map or, if only these explain it, by ids."""
     found, by_id = encode(labels), _by_ids(labels)

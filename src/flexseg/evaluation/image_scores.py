@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case, check_same_aspect, pair, read_masks
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import Files, Unknown, understand
+from flexseg.evaluation.folder_masks import Files, Unknown, note_of_undecided, understand
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
@@ -54,7 +55,7 @@ def evaluate_model(
     """
     measures = measures or Measures()
     scores = CaseScores(reader.labels, measures)
-    sums = dict.fromkeys(figures, 0.0)
+    sums, counted = dict.fromkeys(figures, 0.0), 0
 
     def score(
         case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
@@ -77,13 +78,15 @@ def evaluate_model(
             )
             y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
             p = predictor.at_model_size(x)
+            counting = int((y != IGNORED).any(axis=(1, 2)).sum())
+            counted += counting
             for name, function in figures.items():
-                sums[name] += function(y, p) * len(chunk)
+                sums[name] += function(y, p) * counting
             for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
                 scores.put(case, result)
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
-    scores.legacy = {name: total / len(cases) for name, total in sums.items()}
+    scores.legacy = {name: total / counted for name, total in sums.items() if counted}
     scores.inference = cast(PredictionSettings, predictor.describe())
     return scores
 
@@ -161,6 +164,7 @@ def score_folders(
         )
     predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, _encoded)
     true = understand("reference masks", [c.masks for c in cases], labels, unknown, _encoded)
+    undecided: list[str] = []
 
     def score(case: Case) -> tuple[CaseResult, bool]:
         """The scores, and whether the prediction had another size."""
@@ -170,6 +174,8 @@ def score_folders(
         if resized:
             check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
             prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
+        if (prediction == IGNORED).any():
+            undecided.append(case.image.name)
         return score_case(reference, prediction, len(labels.classes), measures), resized
 
     results = run_parallel(score, cases, None, on_case, most_errors=len(cases))
@@ -177,7 +183,8 @@ def score_folders(
     for case, (result, _) in zip(cases, results, strict=True):
         scores.put(case, result)
     resized = [case.image.name for case, (_, other) in zip(cases, results, strict=True) if other]
-    scores.notes = [note for note in (predicted.note, true.note, _of_other_size(resized)) if note]
+    notes = (predicted.note, true.note, _of_other_size(resized), note_of_undecided(undecided))
+    scores.notes = [note for note in notes if note]
     scores.folders = {
         "images_dir": _folder_of_images(image_folders, cases),
         "masks_dir": str(masks.absolute()),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.schema import EvalConfig
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
 from flexseg.evaluation.metrics.counts import PixelCounts, confusion, counts_by_class
 from flexseg.evaluation.metrics.lesions import Lesions, lesions_of
@@ -72,12 +73,14 @@ class CaseResult:
     classes : scores of the foreground classes, by ascending id.
     calibration : of the predicted classes; None without probabilities.
     voxel_ml : size of a voxel in ml; None for an image.
+    ignored : pixels that count in nothing.
     """
 
     matrix: NDArray[np.int64]
     classes: tuple[ClassScores, ...]
     calibration: Reliability | None = None
     voxel_ml: float | None = None
+    ignored: int = 0
 
 
 def score_case(
@@ -89,16 +92,26 @@ def score_case(
 ) -> CaseResult:
     """Compare a prediction with its reference.
 
+    Where the reference is IGNORED, no pixel is counted, and for objects and surfaces both masks
+    are background: what is predicted there is neither right nor wrong. nnU-Net leaves its ignore
+    label out of the counts in the same way. A surface ends where the ignored region begins, in
+    both masks alike.
+
     Parameters
     ----------
-    reference, prediction : class ids [H, W] or [D, H, W].
+    reference, prediction : class ids [H, W] or [D, H, W]; in predictions IGNORED is background.
     classes : number of classes, the background included.
     probabilities : [..., classes] float32 ([..., 1] of one sigmoid channel), if there are any.
     """
+    given, ignored = reference, reference == IGNORED
+    left_out = int(np.count_nonzero(ignored))
+    prediction = _background(prediction, prediction == IGNORED)
+    reference, seen = _background(reference, ignored), _background(prediction, ignored)
     # Volumes slice by slice, because counting takes eight bytes per voxel.
     slices = (-1, *reference.shape[-2:])
-    pairs = zip(reference.reshape(slices), prediction.reshape(slices), strict=True)
+    pairs = zip(reference.reshape(slices), seen.reshape(slices), strict=True)
     matrix = np.sum([confusion(r, p, classes) for r, p in pairs], axis=0)
+    matrix[0, 0] -= left_out
     counts = counts_by_class(matrix)
     if probabilities is not None:
         probabilities = with_background(probabilities)
@@ -106,11 +119,21 @@ def score_case(
     scores = []
     for c in range(1, classes):
         probability = None if probabilities is None else probabilities[..., c]
-        masks = (reference == c, prediction == c)
-        pair = MaskPair(*masks, counts[c], spacing, measures.tolerance, probability)
+        masks = (reference == c, seen == c)
+        pair = MaskPair(
+            *masks,
+            counts[c],
+            spacing,
+            measures.tolerance,
+            probability,
+            ignored if left_out else None,
+        )
         values = {metric.name: metric.of(pair) for metric in all_metrics()}
         scores.append(ClassScores(counts[c], lesions_of(pair), values))
-    decisions = (
-        None if probabilities is None else of_decisions(probabilities, reference, prediction)
-    )
-    return CaseResult(matrix, tuple(scores), decisions)
+    decisions = None if probabilities is None else of_decisions(probabilities, given, prediction)
+    return CaseResult(matrix, tuple(scores), decisions, ignored=left_out)
+
+
+def _background(labels: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Class ids with 0 at some pixels; the same array where there are none."""
+    return np.where(where, np.uint8(0), labels) if where.any() else labels

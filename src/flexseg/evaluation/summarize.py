@@ -50,7 +50,8 @@ def summarize(
         classes=classes,
         macro={metric.name: sample.macro(metric.name) for metric in metrics},
         confusion=Confusion([c.name for c in labels.classes], matrix.tolist()),
-        notes=_notes(classes, resamples, measures.volumes),
+        notes=[*_notes(classes, resamples, measures.volumes), *_ignored_notes(results, measures)],
+        ignored_pixels=sum(result.ignored for result in results),
     )
 
 
@@ -132,6 +133,25 @@ def _classes(
             )
         )
     return classes
+
+
+def _ignored_notes(results: Sequence[CaseResult], measures: Measures) -> list[str]:
+    """How many pixels counted in nothing."""
+    ignored = [result.ignored for result in results]
+    if not any(ignored):
+        return []
+    counted = [int(result.matrix.sum()) for result in results]
+    pixels = "voxels" if measures.volumes else "pixels"
+    share = sum(ignored) / (sum(ignored) + sum(counted))
+    having = np.count_nonzero(ignored)
+    notes = [
+        f"{sum(ignored):,} {pixels} ({share:.2%}), in {having} of {len(ignored)} cases, are "
+        "ignored in the reference: they count in nothing. For distances and objects both masks are "
+        "background there."
+    ]
+    if nothing := counted.count(0):
+        notes.append(f"Nothing counts in {nothing} case(s): all their {pixels} are ignored.")
+    return notes
 
 
 def _notes(classes: Sequence[ClassSummary], resamples: int, volumes: bool) -> list[str]:

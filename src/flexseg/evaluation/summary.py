@@ -147,6 +147,7 @@ class EvaluationSummary(ClassMeans):
         the evaluation.
     inference : how the masks were predicted; None for masks of unknown origin.
     original_figures : those of the original systems, and "what" they are.
+    ignored_pixels : of the references, that count in nothing.
     folds : of a cross-validation, each case of which is scored by a network that has not seen it.
     """
 
@@ -165,6 +166,7 @@ class EvaluationSummary(ClassMeans):
     predictions_dir: str | None = None
     inference: PredictionSettings | None = None
     original_figures: dict[str, float | str] = field(default_factory=dict)
+    ignored_pixels: int = 0
     folds: list[FoldScore] | None = None
 
     def __repr__(self) -> str:
@@ -204,6 +206,7 @@ class EvaluationSummary(ClassMeans):
                 "inference": self.inference,
                 _ORIGINAL: self.original_figures or None,
             }
+            | ({"ignored_pixels": self.ignored_pixels} if self.ignored_pixels else {})
             | ({"crossval": {"folds": folds}} if self.folds is not None else {})
         )
 
@@ -250,6 +253,7 @@ class EvaluationSummary(ClassMeans):
                 for name, value in mapping(content.get(_ORIGINAL)).items()
                 if isinstance(value, int | float | str)
             },
+            ignored_pixels=count(content.get("ignored_pixels")),
             folds=folds if "crossval" in content else None,
         )
 

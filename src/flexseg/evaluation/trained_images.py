@@ -92,11 +92,13 @@ def evaluate(
 def original_figures(model: ModelConfig, labels: LabelMap) -> dict[str, Figure]:
     """The figures that the original systems report, by name: loss and metrics of a training."""
     loss = "loss" if labels.binary else model.loss
+    channels, ignoring = labels.channels, labels.ignored is not None
     figures: dict[str, Figure] = {
-        loss: partial(weighted_mean, get_loss(model.loss, labels.channels))
+        loss: partial(weighted_mean, get_loss(model.loss, channels, ignoring=ignoring))
     }
     for name in model.metrics if labels.binary else model.metrics[:1]:
-        figures[name] = partial(weighted_mean, get_metric(name, labels.channels))
+        metric = get_metric(name, channels, ignoring=ignoring)
+        figures[name] = partial(weighted_mean, metric)
     return figures
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import Files, folder_of_masks, understand
+from flexseg.evaluation.folder_masks import Files, folder_of_masks, note_of_undecided, understand
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.entries import list_files
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels
@@ -57,7 +58,7 @@ def score_volume(
             f"{text(reference.shape)}.",
             "Predict at the reference's size.",
         )
-    highest = max(int(array.max(initial=0)) for array in (predicted, reference))
+    highest = max(_highest(array, labels) for array in (predicted, reference))
     if highest >= len(labels.classes):
         raise DataError(
             f"A volume has the class {highest}, the classes end at {len(labels.classes) - 1}.",
@@ -66,6 +67,14 @@ def score_volume(
     own = replace(measures, spacing=spacing, volumes=True)
     result = score_case(reference, predicted, len(labels.classes), own)
     return replace(result, voxel_ml=float(np.prod(spacing)) / 1000)
+
+
+def _highest(ids: NDArray[np.uint8], labels: LabelMap) -> int:
+    """The highest class id of a volume; IGNORED counts where the label map ignores nothing."""
+    highest = int(ids.max(initial=0))
+    if highest == IGNORED and labels.ignored is not None:
+        return int(ids.max(initial=0, where=ids != IGNORED))
+    return highest
 
 
 def score_on_grid(
@@ -169,7 +178,7 @@ def score_volume_folders(
     true = understand(
         "reference volumes", [case.masks for case in cases], labels, "error", encode, workers=1
     )
-    scores.notes = [note for note in (predicted.note, true.note) if note]
+    undecided: list[str] = []
     for done, case in enumerate(cases, start=1):
         truth = read(case.mask)
         found = on_grid_of(truth, read(case.image), case.image)
@@ -178,11 +187,15 @@ def score_volume_folders(
             encoded_volume(truth.array, true.labels).labels,
         )
         scores.put(case, score_on_grid(*pair, truth, labels, measures))
+        if (pair[0] == IGNORED).any():
+            undecided.append(case.image.name)
         if truth.sheared:
             sheared.append(case.id)
         if on_case is not None:
             on_case(done, len(cases))
     warn_of_sheared(sheared)
+    notes = (predicted.note, true.note, note_of_undecided(undecided))
+    scores.notes = [note for note in notes if note]
     scores.folders = {
         "masks_dir": str(references.absolute()),
         "predictions_dir": str(predictions.absolute()),

@@ -42,7 +42,9 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
     # Codes are no part of the weights either, but a class keeps those that it was trained with.
     labels = LabelMap.from_config(loaded.experiment.class_sections)
-    package = replace(package, labels=package.labels.with_codes(labels))
+    # Nor is what counts: that is a matter of the masks.
+    own = replace(package.labels.with_codes(labels), ignored=labels.ignored)
+    package = replace(package, labels=own)
     e = loaded.experiment
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)

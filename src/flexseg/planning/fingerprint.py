@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.dividing import Division
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.reading import ImageDataset
@@ -226,7 +227,7 @@ def _measure(case: Case, labels: LabelMap, channels: int, crumb: int) -> _CaseFi
     found = labels.encode(case_mask(case), str(case.mask)).labels
     size = np.array(found.shape, float)
     objects = {}
-    for class_id in sorted(set(np.unique(found).tolist()) - {0}):
+    for class_id in sorted(set(np.unique(found).tolist()) - {0, IGNORED}):
         _, _, boxes, _ = cv2.connectedComponentsWithStats(
             (found == class_id).astype(np.uint8), connectivity=8
         )
@@ -240,7 +241,7 @@ def _measure(case: Case, labels: LabelMap, channels: int, crumb: int) -> _CaseFi
     flat, ids = image.reshape(-1, image.shape[2]), found.ravel()
     most = max(_MIN_MARKED, _MARKED // len(labels.foreground))
     marked = {class_id: _some(flat[ids == class_id], most) for class_id in objects}
-    return _CaseFigures(_some(flat, _PIXELS), marked, objects)
+    return _CaseFigures(_some(flat[ids != IGNORED], _PIXELS), marked, objects)
 
 
 def _some(values: NDArray, most: int) -> NDArray[np.float32]:

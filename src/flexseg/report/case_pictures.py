@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.dataset.cases import read_masks
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.volumetric.pairing import volumes_by_name
@@ -36,6 +37,7 @@ from flexseg.report.volume_pictures import is_volume, volume_slice
 Rgb = tuple[int, int, int]
 
 HIT, MISSED, FALSE, CONFUSED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (204, 121, 167)
+_IGNORED = (128, 128, 128, 110)
 LARGEST = 512
 _LOSSY_SHARE = 0.02
 _SMALLEST = 384
@@ -309,11 +311,15 @@ def _nearest(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 
 def class_overlay(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Outlines of the classes, faintly filled, [height, width, 4] with transparency."""
+    """Outlines of the classes, faintly filled, [height, width, 4] with transparency.
+
+    What is ignored is grey.
+    """
     shown = _nearest(labels, size)
     result = np.zeros((*size, 4), np.uint8)
     width = 2 if max(size) > _LARGEST_IN_STRIP else 1
-    for c in np.unique(shown[shown > 0]).tolist():
+    result[shown == IGNORED] = _IGNORED
+    for c in np.unique(shown[(shown > 0) & (shown != IGNORED)]).tolist():
         region = (shown == c).astype(np.uint8)
         color = CLASS_COLORS[color_number(c) - 1]
         result[region == 1] = (*color, 70)
@@ -333,12 +339,16 @@ def difference_overlay(
 ) -> NDArray[np.uint8]:
     """Hits, missed, falsely marked and confused pixels, [height, width, 4] with transparency.
 
-    Missed pixels are hatched, so that they differ from the others in more than their colour.
+    Missed pixels are hatched, so that they differ from the others in more than their colour. Where
+    the reference is ignored it is grey, whatever is predicted.
     """
     r, p = _nearest(reference, size), _nearest(prediction, size)
+    ignored = r == IGNORED
+    r[ignored], p[ignored] = 0, 0
     rows, columns = np.mgrid[: size[0], : size[1]]
     hatch = (rows + columns) % 6 < 3
     result = np.zeros((*size, 4), np.uint8)
+    result[ignored] = _IGNORED
     result[(r == p) & (r > 0)] = (*HIT, 130)
     missed = (r > 0) & (p == 0)
     result[missed] = (*MISSED, 130)

@@ -11,13 +11,21 @@ from flexseg.models.optimizers import make_optimizer
 from flexseg.training.supervision import DeeplySupervised
 
 
-def compile_model(model: keras.Model, config: ModelConfig, ema: float = 0.0) -> None:
-    """Give a network its optimizer, loss and metrics by name; `ema` see `make_optimizer`."""
+def compile_model(
+    model: keras.Model, config: ModelConfig, ema: float = 0.0, *, ignoring: bool = False
+) -> None:
+    """Give a network its optimizer, loss and metrics by name.
+
+    Parameters
+    ----------
+    ema : see `make_optimizer`.
+    ignoring : see `flexseg.losses.on_labels`.
+    """
     channels = config.num_classes
     model.compile(
         optimizer=make_optimizer(config, ema),
-        loss=keras_loss(config.loss, channels),
-        metrics=[keras_metric(name, channels) for name in config.metrics],
+        loss=keras_loss(config.loss, channels, ignoring=ignoring),
+        metrics=[keras_metric(name, channels, ignoring=ignoring) for name in config.metrics],
         jit_compile=backend.compiles_ahead(),
     )
     # Their variables must exist before a checkpoint can be restored into them (with float16 the

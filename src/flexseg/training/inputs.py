@@ -146,5 +146,5 @@ class InputPipeline:
 
 def _classes(store: Store, index: int) -> list[int]:
     """The foreground classes of a case."""
-    counts = np.bincount(store.labels(index).ravel())
+    counts = store.reader.labels.count(store.labels(index))
     return [int(class_id) for class_id in np.flatnonzero(counts[1:]) + 1]

@@ -87,6 +87,11 @@ class TrainingJob:
         return self.model.image_height, self.model.image_width
 
     @property
+    def ignoring(self) -> bool:
+        """Some pixels may count in nothing."""
+        return self.reader.labels.ignored is not None
+
+    @property
     def weights_file(self) -> Path:
         """Where the best weights go."""
         return self.train.model_dir / self.train.best_model_file

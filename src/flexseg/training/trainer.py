@@ -139,7 +139,7 @@ class Training:
             package.pretrain()
         augment = job.augmentation.augmenter(train.seed, job.size)
         network = augmenting(supervised(package.model, job.model, train.deep_supervision), augment)
-        compile_model(network, job.model, train.ema)
+        compile_model(network, job.model, train.ema, ignoring=job.ignoring)
         if job.model.show_summary:
             package.model.summary(print_fn=self.output.say)
         needs = DiskNeeds.of(network, job.model, train)

@@ -195,10 +195,10 @@ def split_findings(
     ----------
     marked : masks of another split show that colours and classes fit.
     """
-    findings = []
-    read = [f for f in facts if f.class_pixels]
-    empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
     where = f"[{split}]"
+    findings = [] if labels.ignored is None else _ignored_findings(where, facts)
+    read = [f for f in facts if sum(f.class_pixels)]
+    empty = [f.case.id for f in read if sum(f.class_pixels[1:]) == 0]
     if read and len(empty) == len(read) and marked and not any(f.unknown for f in read):
         findings.append(
             _finding(
@@ -243,6 +243,29 @@ def split_findings(
                     "Check its colour in the map, or split the cases otherwise.",
                 )
             )
+    return findings
+
+
+def _ignored_findings(where: str, facts: Sequence[Look]) -> list[Finding]:
+    """How much of the masks counts in nothing."""
+    read = [f for f in facts if f.class_pixels]
+    having = [f.case.id for f in read if f.ignored_pixels]
+    nothing = [f.case.id for f in read if not sum(f.class_pixels)]
+    pixels = sum(f.ignored_pixels for f in read)
+    share = pixels / max(1, pixels + sum(sum(f.class_pixels) for f in read))
+    what = f"{share:.2%} of the mask pixels, in {len(having)} of {len(read)} masks, are ignored."
+    findings = [_finding(Severity.NOTE, "ignored-pixels", where, what, items=having)]
+    if nothing:
+        findings.append(
+            _finding(
+                Severity.ERROR if len(nothing) == len(read) else Severity.WARNING,
+                "nothing-counts",
+                where,
+                f"All pixels of {len(nothing)} masks are ignored: {examples(nothing)}.",
+                "Nothing can be learned or tested on them: leave them out, or correct [mask].",
+                nothing,
+            )
+        )
     return findings
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.evaluation.aggregate import rounded
 from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
 from flexseg.evaluation.metrics.counts import ratio
@@ -162,8 +163,12 @@ def of_decisions(
     Parameters
     ----------
     probabilities : [H, W, classes] float32, the background included.
-    reference, prediction : class ids [H, W].
+    reference, prediction : class ids [H, W]; where the reference is IGNORED, nothing counts.
     """
+    counts = reference != IGNORED
+    if not counts.all():
+        probabilities = probabilities[counts]
+        reference, prediction = reference[counts], prediction[counts]
     confidence = np.take_along_axis(probabilities, prediction[..., None].astype(np.intp), axis=-1)
     # The error first, and sums in float64: it is far smaller than what it is the difference of.
     error = probabilities.copy()
@@ -182,7 +187,11 @@ def with_background(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _of_pair(pair: MaskPair) -> Reliability | None:
-    return None if pair.probability is None else of_class(pair.probability, pair.reference)
+    if pair.probability is None:
+        return None
+    if pair.ignored is None:
+        return of_class(pair.probability, pair.reference)
+    return of_class(pair.probability[~pair.ignored], pair.reference[~pair.ignored])
 
 
 def brier(pair: MaskPair) -> float:

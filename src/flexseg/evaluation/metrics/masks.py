@@ -27,6 +27,7 @@ class MaskPair:
     spacing : size of a pixel along each axis.
     tolerance : distance up to which surfaces agree, in the unit of `spacing`.
     probability : of the class, float32, of the same shape; None for masks without.
+    ignored : pixels that count in nothing; both masks are background there. None: all count.
     """
 
     reference: NDArray[np.bool_]
@@ -35,6 +36,7 @@ class MaskPair:
     spacing: tuple[float, ...]
     tolerance: float
     probability: NDArray[np.float32] | None = None
+    ignored: NDArray[np.bool_] | None = None
     _shared: dict[Callable[[MaskPair], object], object] = field(default_factory=dict, repr=False)
 
     @property

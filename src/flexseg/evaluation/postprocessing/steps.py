@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
 from flexseg.evaluation.postprocessing.improvement import (
@@ -29,19 +30,21 @@ def counts_of(
     """`Counts` of each foreground class from (predicted, true) class ids of units."""
     common, predicted, reference = [], [], []
     for prediction, truth in pairs:
-        common.append(np.bincount(truth[prediction == truth], minlength=classes))
-        predicted.append(np.bincount(prediction.ravel(), minlength=classes))
-        reference.append(np.bincount(truth.ravel(), minlength=classes))
+        true, hit = truth[truth != IGNORED], truth[(truth == prediction) & (truth != IGNORED)]
+        common.append(np.bincount(hit, minlength=classes))
+        predicted.append(np.bincount(prediction[truth != IGNORED], minlength=classes))
+        reference.append(np.bincount(true, minlength=classes))
     tables = np.array(common), np.array(predicted), np.array(reference)
     return [Counts(*(table[:, c] for table in tables)) for c in range(1, classes)]
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of one class in one unit: pixels, those of them that are right, and the
-    class's pixels in the reference."""
+    """The parts of one class in one unit: pixels, those of them that count, those that are right,
+    and the class's pixels in the reference."""
 
     sizes: NDArray[np.int64]
+    counted: NDArray[np.int64]
     right: NDArray[np.int64]
     reference: int
 
@@ -141,17 +144,21 @@ def _parts_of(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], class_id:
     reference = int(right.sum())
     found = parts(prediction, class_id)
     if found is None:
-        return _Parts(np.zeros(0, np.int64), np.zeros(0, np.int64), reference)
+        none = np.zeros(0, np.int64)
+        return _Parts(none, none, none, reference)
     box, numbers, sizes = found
-    hits = np.bincount(numbers[right[box]], minlength=len(sizes) + 1)[1:]
-    return _Parts(sizes, hits, reference)
+    hits, ignored = (
+        np.bincount(numbers[where[box]], minlength=len(sizes) + 1)[1:]
+        for where in (right, truth == IGNORED)
+    )
+    return _Parts(sizes, sizes - ignored, hits, reference)
 
 
 def _after_drops(table: Sequence[_Parts], steps: Steps) -> Counts:
     keep = [steps.kept(entry.sizes) for entry in table]
     return Counts(
         np.array([entry.right[k].sum() for entry, k in zip(table, keep, strict=True)]),
-        np.array([entry.sizes[k].sum() for entry, k in zip(table, keep, strict=True)]),
+        np.array([entry.counted[k].sum() for entry, k in zip(table, keep, strict=True)]),
         np.array([entry.reference for entry in table]),
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
@@ -288,6 +289,7 @@ class _Search:
         common, predicted, reference = [], [], []
         for unit in units:
             levels, truth = cache.load(unit)
+            levels, truth = levels[truth != IGNORED], truth[truth != IGNORED]
             of_all = np.bincount(levels.ravel(), minlength=count)
             of_class = np.bincount(levels[truth > 0], minlength=count)
             # Pixels whose probability exceeds at least 1, 2, ... thresholds.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flexseg.config import Experiment
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.names import NamePattern, base_name, is_augmented
+from flexseg.dataset.names import NameLookup, NamePattern, base_name, composed, is_augmented
 from flexseg.errors import ConfigError, DataError
 
 # As the originals and their tools write them (original-systems: transforms, offline generators).
@@ -182,13 +182,27 @@ def test_texts_that_are_no_pattern(text: str) -> None:
         pattern(text)
 
 
-def test_ambiguous_names(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "a.nii", "x/b.png", "y/b.png")
-    with pytest.raises(DataError, match=r"more than one suffix: a\.nii and a\.png") as error:
-        pattern("{id}").find(tmp_path)
-    assert "--mask-name" in error.value.fix
-    assert list(pattern("{id}.png").find(tmp_path)) == ["a"]
+def test_ambiguous_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a.png", "a.nii", "c.png", "x/b.png", "y/b.png")
+    found = pattern("{id}").find(tmp_path)
+    assert {name: path.name for name, path in found.items()} == {"a": "a.png", "c": "c.png"}
+    assert "1 files left out" in caplog.text and "a.nii. Give the suffix in --mask" in caplog.text
+    assert list(pattern("{id}.png").find(tmp_path)) == ["a", "c"]
     with pytest.raises(DataError, match="1 cases have more than one file"):
         pattern("*/{id}").ids(pattern("*/{id}").find(tmp_path))
     with pytest.raises(DataError, match="no such folder"):
         pattern("{id}").find(tmp_path / "nothing")
+
+
+class TestNameLookup:
+    def test_a_name_counts_as_it_is_first(self) -> None:
+        lookup = NameLookup({"a.png": 1, "a": 2, "A": 3, "x/b": 4})
+        assert [lookup.find(name) for name in ("a.png", "a", "A", "A.jpg", "x/b", "y/b")] == [
+            1, 2, 3, 3, 4, None,
+        ]  # fmt: skip
+
+    def test_accents_letter_case_and_suffixes_do_not_count(self) -> None:
+        lookup = NameLookup({composed("Müller_1.5"): 1, "scan.v2": 2})
+        names = ["Mu\u0308ller_1.5", "müller_1.5.PNG", "MU\u0308LLER_1.5.nii.gz", "Scan.V2.tiff"]
+        assert [lookup.find(name) for name in names] == [1, 1, 1, 2]
+        assert [lookup.find(name) for name in ("Müller_1", "scan", "scan.v3", ".png")] == [None] * 4

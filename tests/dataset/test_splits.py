@@ -141,8 +141,24 @@ def test_split_file_decides(one_folder: Callable[..., dict[str, Any]], tmp_path:
 
 
 @pytest.mark.parametrize(
+    "spelling", ["{}.png", "images/{}.png", "D:\\data\\{}.PNG", "{}.tif", "{}.nii.gz"]
+)
+def test_names_in_a_split_file_may_be_files(
+    one_folder: Callable[..., dict[str, Any]], tmp_path: Path, spelling: str
+) -> None:
+    file = tmp_path / "splits.json"
+    content = {"train": ["p0_0", "p1_2"], "valid": ["P4_9"], "test": ["p9_19"]}
+    spelled = {key: [spelling.format(name) for name in own] for key, own in content.items()}
+    file.write_text(json.dumps(spelled), encoding="utf-8")
+    splits = splits_of(one_folder(split_file=file))
+    assert ids(splits) == content | {"valid": ["p4_9"]}
+    assert codes(splits) == ["cases-in-no-split"]
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ('{"train": ["p0_0"], "test": ["p0_0.png"]}', "'p0_0' stands in train and in test"),
         ('{"train": ["p0_0"], "test": ["p0_0"]}', "'p0_0' stands in train and in test"),
         ('{"train": ["p0_0"], "extra": []}', "'extra' is no split"),
         ('["p0_0"]', "another form"),

@@ -12,7 +12,7 @@ from typing import Any
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass
-from flexseg.dataset.names import base_name
+from flexseg.dataset.names import base_name, composed
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.json_file import read_json
@@ -148,7 +148,11 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
             "Name the column of the group by --by, the file stands in 'image'.",
             str(path),
         )
-    groups = {_stem(row[files]): of_cell(row[column] or "").strip() for row in table if row[files]}
+    groups = {
+        composed(_stem(row[files])): of_cell(row[column] or "").strip()
+        for row in table
+        if row[files]
+    }
     lacking_cases = [c.id for c in cases if not (groups.get(c.id) or groups.get(base_name(c.id)))]
     if lacking_cases:
         raise DataError(

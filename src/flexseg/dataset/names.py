@@ -7,18 +7,23 @@ training and test. Here such names are traced back.
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import require_folder
+from flexseg.files.images import MASK_SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _FRACTION = r"-?0[._]\d+"  # the originals write 0.8 as 0_8
@@ -50,6 +55,12 @@ _PREFIXES = (
     r"(?:rotated|flipped|mirrored)_(?=\d+$)",
     rf"(?:{_SURE}|{_ANY}{{2}}){_ANY}*[1-9]\d*_",
 )
+# Longer ones first.
+_FILE_SUFFIXES = (
+    ".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".h5", ".hdf5", ".dcm", *MASK_SUFFIXES,
+)  # fmt: skip
+Found = TypeVar("Found")
+
 _PREFIX = re.compile("|".join(f"(?:{prefix})" for prefix in _PREFIXES))
 
 
@@ -89,6 +100,33 @@ def original_of_copy(stem: str, transforms: Iterable[str]) -> str | None:
     """
     match = re.fullmatch(rf"(?:(?:{'|'.join(transforms)})_)+\d+_(.+)", stem)
     return match[1] if match else None
+
+
+class NameLookup(Generic[Found]):
+    """Finds what names in lists of other programs mean, which may be whole paths of files.
+
+    A name counts as it is; else without folders and the suffix of an image, mask or volume; else
+    whatever its letter case and however its accents are stored, if that is clear.
+    """
+
+    def __init__(self, known: Mapping[str, Found]) -> None:
+        self._known = known
+        self._folded: dict[str, list[Found]] = defaultdict(list)
+        for name, found in known.items():
+            self._folded[folded(name)].append(found)
+
+    def find(self, name: str) -> Found | None:
+        """What a name means; None if it is unknown."""
+        file = re.split(r"[/\\]", name)[-1]
+        suffix = next((s for s in _FILE_SUFFIXES if file.lower().endswith(s) and file != s), "")
+        spellings = (name, file, file[: len(file) - len(suffix)])
+        for spelling in spellings:
+            if spelling in self._known:
+                return self._known[spelling]
+        for spelling in spellings:
+            if len(alike := self._folded.get(folded(spelling), [])) == 1:
+                return alike[0]
+        return None
 
 
 def numbered(stem: str) -> tuple[str, int] | None:
@@ -167,11 +205,10 @@ class NamePattern:
 
         Raises
         ------
-        DataError : there is no such folder, or names differ by their suffix only.
+        DataError : there is no such folder.
         """
         require_folder(root)
-        found: dict[str, Path] = {}
-        double = []
+        found: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(root.glob("*/" * self.stem.count("/") + "*")):
             parts = path.relative_to(root).parts
             if any(part.startswith(".") for part in parts):
@@ -179,24 +216,31 @@ class NamePattern:
             name = self._name(path, is_folder_case)
             if name is None:
                 continue
-            key = "/".join((*parts[:-1], name))
-            if key in found:
-                double.append(f"{found[key].name} and {path.name}")
-            found[key] = path
+            found[composed("/".join((*parts[:-1], name)))].append(path)
+        return self._one_each(found, root)
+
+    def _one_each(self, found: Mapping[str, list[Path]], root: Path) -> dict[str, Path]:
+        """Of files that differ by their suffix only, the one whose suffix is most frequent."""
+        counts = Counter(path.suffix.lower() for paths in found.values() for path in paths)
+        chosen = {
+            key: min(paths, key=lambda path: (-counts[path.suffix.lower()], path.name))
+            for key, paths in found.items()
+        }
+        double = [p.name for key, paths in found.items() for p in paths if p != chosen[key]]
         if double:
-            raise DataError(
-                f"{len(double)} names occur with more than one suffix: {examples(double)}.",
-                f"Keep one file per case, or give the suffix in {self.option}.",
-                str(root),
-            )
-        return found
+            logger.warning(
+                "%s: %d files left out that have the name of another one but for the suffix: %s. "
+                "Give the suffix in %s to choose.",
+                root, len(double), examples(double), self.option,
+            )  # fmt: skip
+        return chosen
 
     def _name(self, path: Path, is_folder_case: Callable[[Path], bool] | None) -> str | None:
         if path.is_dir() and is_folder_case and is_folder_case(path):
             return path.name
         lower = path.name.lower()
         suffix = next((s for s in self.suffixes if lower.endswith(s) and lower != s), None)
-        return composed(path.name[: -len(suffix)]) if suffix else None
+        return path.name[: -len(suffix)] if suffix else None
 
     def ids(self, found: dict[str, Path]) -> dict[str, Path]:
         """Case id -> path, for the candidates that the pattern matches.

@@ -15,6 +15,7 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import DataSections, SplitConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, pair
+from flexseg.dataset.names import NameLookup
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
@@ -344,7 +345,8 @@ def _by_names(
     by_name: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         by_name[case.group].append(case)
-    by_name |= {case.id: [case] for case in cases}
+    known = NameLookup(by_name | {case.id: [case] for case in cases})
+    volume_names = NameLookup(whole)
     missing: list[str] = []
     seen: dict[str, str] = {}
     for key, ids in content.items():
@@ -352,8 +354,9 @@ def _by_names(
         chosen: list[Case] = []
         volumes: list[str] = []
         for name in map(str, ids):
-            found = by_name.get(name, [])
-            for entry in (name, *(case.id for case in found)):
+            found = known.find(name) or []
+            named = [] if found else volume_names.find(name) or []
+            for entry in (name, *(case.id for case in found), *named):
                 if seen.setdefault(entry, key) != key:
                     raise DataError(
                         f"The case {entry!r} stands in {seen[entry]} and in {key}.",
@@ -361,9 +364,8 @@ def _by_names(
                         str(path),
                     )
             chosen += found
-            if not found and name in whole:
-                volumes += whole[name]
-            elif not found:
+            volumes += named
+            if not (found or named):
                 missing.append(name)
         # A case may be named twice, or by its own name and by that of its group.
         splits.cases[split] = tuple(dict.fromkeys(chosen))

@@ -10,6 +10,7 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.labels import LabelClass
+from flexseg.dataset.names import NameLookup
 from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
 from flexseg.dataset.volumetric.scans import Survey
 from flexseg.errors import DataError
@@ -33,13 +34,14 @@ def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str
     for stem, patient in patients.items():
         by_name[patient].append(stem)
     by_name |= {stem: [stem] for stem in patients}
+    lookup = NameLookup(by_name)
     parts: Parts = {}
     seen: dict[str, str] = {}
     missing = []
     for name, entries in read_split_file(path).items():
         chosen = []
         for entry in entries:
-            found = by_name.get(entry, [])
+            found = lookup.find(entry) or []
             chosen += found
             if not found:
                 missing.append(entry)

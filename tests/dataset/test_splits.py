@@ -243,6 +243,30 @@ def test_files_without_partner_are_found(make_dataset: Callable[..., Path]) -> N
     splits.raise_errors()  # both are warnings
 
 
+def test_files_that_are_none_are_all_listed(make_dataset: Callable[..., Path]) -> None:
+    dataset = make_dataset({"train": 4, "valid": 2})
+    gone = [dataset / "train" / "images" / "train_00.png", dataset / "valid/masks/valid_01.png"]
+    for path in gone:
+        path.unlink()
+        path.symlink_to("../.git/annex/objects/a.png")
+    splits = splits_of(folders(dataset, "train", "valid"))
+    assert len(ids(splits)["train"]) == 4
+    with pytest.raises(DataError, match="2 files are wrong") as caught:
+        splits.raise_errors()
+    assert all(str(path) in caught.value.problem for path in gone)
+    assert "datalad get" in caught.value.problem
+
+
+def test_what_is_left_out_for_its_name_is_told(make_dataset: Callable[..., Path]) -> None:
+    dataset = make_dataset({"train": 3, "valid": 2})
+    (dataset / "train" / "images" / "notes.txt").touch()
+    (dataset / "train" / "masks" / "more").mkdir()
+    splits = splits_of(folders(dataset, "train", "valid"))
+    (finding,) = splits.findings
+    assert finding.code == "other-entries"
+    assert "1 file (notes.txt)" in finding.what and "1 folder (more/)" in finding.what
+
+
 def test_folder_in_which_nothing_pairs_is_an_error(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 2})
     for mask in (dataset / "train" / "masks").iterdir():

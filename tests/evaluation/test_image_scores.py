@@ -173,6 +173,17 @@ class TestEvaluateModel:
         disc = result.summary(100).as_dict()["classes"][0]
         assert 0.7 < disc["dice"]["mean"] < 0.99
 
+    def test_all_damaged_files_are_listed(self, make_dataset: Callable[..., Path]) -> None:
+        """Of every batch, and nothing is predicted after the first."""
+        dataset = make_dataset({"test": 8})
+        predictor, cases, reader = self._setup(dataset, (40, 48))
+        damaged = [cases[1].image, cases[2].mask, cases[7].image]
+        for path in damaged:
+            path.write_bytes(b"damaged")
+        with pytest.raises(DataError, match="3 files are wrong") as caught:
+            evaluate_model(predictor, cases, reader, {})
+        assert all(str(path) in caught.value.problem for path in damaged)
+
     def test_figures_average_over_batches_of_unequal_size(
         self, make_dataset: Callable[..., Path]
     ) -> None:

@@ -185,6 +185,15 @@ class TestScores:
         with pytest.raises(DataError, match="values in no class: 9"):
             _run(loaded, tmp_path)
 
+    def test_all_damaged_volumes_are_listed(self, tmp_path: Path) -> None:
+        loaded = _project(tmp_path)
+        for path in ("images/c.nii.gz", "labels/d.nii.gz"):
+            (tmp_path / path).write_bytes(b"damaged")
+        with pytest.raises(DataError, match="2 files are wrong") as caught:
+            evaluate_volumes(loaded, tmp_path / "e")
+        assert "c.nii.gz" in caught.value.problem and "d.nii.gz" in caught.value.problem
+        assert not (tmp_path / "e" / "predictions").exists()
+
     def test_labels_on_another_grid_are_refused(self, tmp_path: Path) -> None:
         loaded = _project(tmp_path)
         write_volume(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import Finding, Severity
 from flexseg.dataset.mask_names import is_mask, masks_of_images
 from flexseg.dataset.names import base_name, folded, stem_of
+from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
-from flexseg.files.entries import list_files
+from flexseg.files.dicom.series import is_series_folder
+from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     LOSSY_SUFFIXES,
@@ -62,12 +65,21 @@ class Pairing:
     Attributes
     ----------
     equal_names : files left out because another one differs from them by its suffix only.
+    others : what else is in the folders, counted and named: files of other formats, folders.
     """
 
     cases: tuple[Case, ...]
     images_without_mask: tuple[Path, ...]
     masks_without_image: tuple[Path, ...]
     equal_names: tuple[Path, ...] = ()
+    others: str = ""
+
+    def note_of_others(self) -> list[Finding]:
+        """What is left out for its name alone."""
+        if not self.others:
+            return []
+        what = f"By their names neither images nor masks, left out: {self.others}."
+        return [Finding(Severity.NOTE, "data", "other-entries", "folders", what, "")]
 
 
 def group_of(case_id: str, pattern: str | None) -> str:
@@ -119,6 +131,8 @@ def pair(
         template = folded(mask_name)
         images = {s: path for s, path in images.items() if not is_mask(template, folded(s))}
         masks = {s: path for s, path in masks.items() if is_mask(template, folded(s))}
+    read = (*images.values(), *double, *masks.values(), *double_masks)
+    others = _others((images_dir, masks_dir), read)
     cases, unpaired = [], []
     used: set[str] = set()
     for stem, own in masks_of_images(mask_name, images, masks).items():
@@ -129,10 +143,10 @@ def pair(
         else:
             unpaired.append(images[stem])
     extra = tuple(path for stem, path in masks.items() if stem not in used)
-    left_out = dict.fromkeys((*double, *double_masks))
+    same_name = dict.fromkeys((*double, *double_masks))
     if in_one:  # a photograph and its mask
-        left_out = {p: None for p in left_out if p not in {f for c in cases for f in c.files}}
-    return Pairing(tuple(cases), tuple(unpaired), extra, tuple(left_out))
+        same_name = {p: None for p in same_name if p not in {f for c in cases for f in c.files}}
+    return Pairing(tuple(cases), tuple(unpaired), extra, tuple(same_name), others)
 
 
 def case_mask(case: Case) -> MaskPixels:
@@ -219,6 +233,31 @@ def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], l
             "The folder has no images.", f"Looked for: {', '.join(suffixes)}.", str(folder)
         )
     return images, double
+
+
+def _others(folders: tuple[Path, ...], read: Iterable[Path]) -> str:
+    told = {
+        folder: described(folder, left_out(folder, read, without=folders)) for folder in folders
+    }
+    return "; ".join(f"in {folder} {text}" for folder, text in told.items() if text)
+
+
+def require_case_files(cases: Iterable[Case]) -> None:
+    """Refuse cases of which a file is none, see `require_file`; folders are DICOM series.
+
+    Raises
+    ------
+    DataError : there are some, all of which it lists.
+    """
+    failed = []
+    for path in (path for case in cases for path in case.files):
+        try:
+            if not (path.is_dir() and is_series_folder(path)):
+                require_file(path)
+        except DataError as error:
+            failed.append(error)
+    if failed:
+        raise together(failed, stopped=False)
 
 
 def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 # Called with (done, total).
 Progress = Callable[[int, int], None]
 MOST_ERRORS = 5
+_MOST_LISTED = 100
+_MOST_FIXES = 3
 
 
 def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
@@ -72,5 +74,7 @@ def together(failed: Sequence[DataError], stopped: bool) -> DataError:
     if len(failed) == 1:
         return failed[0]
     more = " or more" if stopped else ""
-    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed)
-    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}", failed[0].fix)
+    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed[:_MOST_LISTED])
+    rest = f"\nand {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
+    fixes = list(dict.fromkeys(error.fix for error in failed))[:_MOST_FIXES]
+    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}{rest}", " ".join(fixes))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import DataSections, SplitConfig
 from flexseg.config.train import TrainConfig
-from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, pair
+from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, pair, require_case_files
 from flexseg.dataset.names import NameLookup
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
@@ -63,10 +63,14 @@ class Splits:
             logger.log(level, "%s: %s", finding.where, finding.what)
 
     def raise_errors(self) -> None:
-        """Raise DataError for the first finding that is an error."""
+        """Raise DataError for the first finding that is an error, or for all files that are none.
+
+        `flexseg check` tells of each of these as it reads the cases.
+        """
         for finding in self.findings:
             if finding.severity is Severity.ERROR:
                 raise DataError(finding.what, finding.fix, finding.where)
+        require_case_files(case for cases in self.cases.values() for case in cases)
 
     def need(self, split: SplitName) -> tuple[Case, ...]:
         """The cases of a split. Raises ConfigError if the config does not say where they are."""
@@ -181,7 +185,7 @@ def pair_one_folder(data: DataSections, group: str | None = None) -> Pairing:
 
 
 def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
-    findings = []
+    findings = pairing.note_of_others()
     if not pairing.cases:
         return [
             Finding(

@@ -17,7 +17,7 @@ from flexseg.dataset.cases import Case, check_same_aspect, pair, read_masks
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.names import stem_of
-from flexseg.dataset.parallel import run_parallel
+from flexseg.dataset.parallel import run_parallel, together
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.folder_masks import Files, Unknown, note_of_undecided, understand
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Of class ids [B, h, w] and probabilities [B, h, w, C] at the network's size.
 Figure = Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
+
+_Read = tuple[tuple[NDArray, NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def evaluate_model(
@@ -52,6 +54,10 @@ def evaluate_model(
     figures : by name; averaged over batches as the original systems report them.
     on_case : called with (done, total).
     keep : called with each case and its predicted class ids [H, W], from several threads.
+
+    Raises
+    ------
+    DataError : files that are damaged or do not fit, all of which it lists.
     """
     measures = measures or Measures()
     scores = CaseScores(reader.labels, measures)
@@ -66,16 +72,25 @@ def evaluate_model(
             keep(case, prediction)
         return result
 
+    def read(case: Case) -> _Read | None:
+        """A case at its own size, and as the network takes its image; None if it cannot be."""
+        try:
+            image, labels = reader.native(case)
+            x = reader.preprocessing.image(image, str(case.image)).astype(np.float32)
+            return (image, labels), x
+        except DataError as error:
+            failed.append(error)
+            return None
+
+    failed: list[DataError] = []
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(cases), predictor.batch_size):
             chunk = cases[start : start + predictor.batch_size]
-            native = list(pool.map(reader.native, chunk))
-            x = np.stack(
-                [
-                    reader.preprocessing.image(image, str(case.image)).astype(np.float32)
-                    for case, (image, _) in zip(chunk, native, strict=True)
-                ]
-            )
+            found = [one for one in pool.map(read, chunk) if one is not None]
+            if failed:  # the others are only looked at
+                continue
+            native = [pixels for pixels, _ in found]
+            x = np.stack([network_input for _, network_input in found])
             y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
             p = predictor.at_model_size(x)
             counting = int((y != IGNORED).any(axis=(1, 2)).sum())
@@ -86,6 +101,8 @@ def evaluate_model(
                 scores.put(case, result)
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
+    if failed:
+        raise together(failed, stopped=False)
     scores.legacy = {name: total / counted for name, total in sums.items() if counted}
     scores.inference = cast(PredictionSettings, predictor.describe())
     return scores

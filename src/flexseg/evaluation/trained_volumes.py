@@ -19,6 +19,7 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.parallel import together
 from flexseg.dataset.splits import SplitName, Splits, find_splits
 from flexseg.dataset.volumetric.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
@@ -141,7 +142,10 @@ def evaluate_volumes(
     tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if c.tiled else None
     evaluation = _Evaluation(VolumePredictor(predictor, c, tiles), Measures.from_config(e.eval))
     for case in cases if seen else ():
-        volume = evaluation.image(case)
+        try:
+            volume = evaluation.image(case)
+        except DataError:  # told below, with all others
+            continue
         refuse_trained_content(volume, predictor.package.preprocessing, seen, case.image)
     if untrained := evaluation.predictor.untrained_axes():
         logger.warning(
@@ -149,14 +153,24 @@ def evaluate_volumes(
             " and ".join(untrained),
         )
     make_folder(folder)
+    failed: list[DataError] = []
     with whole_folder(folder / PREDICTIONS) as predictions:
         for done, case in enumerate(cases):
-            with explained_memory(case.image):
-                labels = evaluation.add(case, folder, _within(on_volume, done, len(cases)))
-                suffix = label_suffix(case.image, c.label_format)
-                write_volume(predictions / f"{case.id}{suffix}", labels)
+            try:
+                with explained_memory(case.image):
+                    volume, truth = evaluation.read(case)
+                    if failed:  # the others are only looked at
+                        continue
+                    within = _within(on_volume, done, len(cases))
+                    labels = evaluation.add(case, volume, truth, folder, within)
+                    suffix = label_suffix(case.image, c.label_format)
+                    write_volume(predictions / f"{case.id}{suffix}", labels)
+            except DataError as error:
+                failed.append(error)
             if on_volume is not None:
                 on_volume(done + 1, len(cases))
+        if failed:
+            raise together(failed, stopped=False)
     warn_of_sheared(evaluation.sheared)
     scores = evaluation.scores
     scores.folders = {
@@ -193,10 +207,21 @@ class _Evaluation:
         c = self.predictor.config
         return read_volume(case.image, channel=c.channel, series=c.series, key=c.hdf5_key)
 
-    def add(self, case: Case, folder: Path, on_slice: Callable[[int, int], None] | None) -> Volume:
-        """Predict and score a volume; returns its labels."""
+    def read(self, case: Case) -> tuple[Volume, NDArray[np.uint8]]:
+        """The volume of a case, and its true class ids in the voxel order of the image."""
         volume = self.image(case)
-        truth = self._reference(case, volume)
+        matched, _ = match_label(read_labels(case.mask), volume, GeometryRule.STRICT, case.mask)
+        return volume, class_ids(matched.array, self.labels, case.mask)
+
+    def add(
+        self,
+        case: Case,
+        volume: Volume,
+        truth: NDArray[np.uint8],
+        folder: Path,
+        on_slice: Callable[[int, int], None] | None,
+    ) -> Volume:
+        """Predict and score a volume that was read; returns its labels."""
         predicted = self.predictor.labels(
             volume, str(case.image), xyz=reads_xyz(case.image), folder=folder, on_slice=on_slice
         )
@@ -205,9 +230,3 @@ class _Evaluation:
         if volume.sheared:
             self.sheared.append(case.id)
         return volume.with_array(predicted)
-
-    def _reference(self, case: Case, volume: Volume) -> NDArray[np.uint8]:
-        """True class ids in the voxel order of the image."""
-        found = read_labels(case.mask)
-        matched, _ = match_label(found, volume, GeometryRule.STRICT, case.mask)
-        return class_ids(matched.array, self.labels, case.mask)

@@ -19,7 +19,8 @@ from flexseg.errors import DataError
 _MAX_PLACEHOLDER = 4096
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
 _ANNEX = "annex/objects/"
-_FETCH_ANNEX = "Its content was not fetched: `datalad get FILE` or `git annex get FILE`."
+_NOT_FETCHED = "not fetched: `datalad get FILE` or `git annex get FILE`."
+_FETCH = "Fetch it, or remove it here."
 
 
 def list_files(
@@ -184,7 +185,7 @@ def _broken_link(path: Path) -> DataError:
     target = str(path.readlink())
     if _ANNEX in target.replace("\\", "/"):
         return DataError(
-            "This is a link of git-annex to content that is not here.", _FETCH_ANNEX, str(path)
+            f"This is a link of git-annex to content that was {_NOT_FETCHED}", _FETCH, str(path)
         )
     try:
         path.stat()
@@ -209,14 +210,14 @@ def _refuse_placeholder(path: Path) -> None:
         raise _closed(path, error) from None
     if content.startswith(_GIT_LFS):
         raise DataError(
-            "This is a placeholder of Git LFS for content that is not here.",
-            "Its content was not fetched: `git lfs pull`.",
+            "This is a placeholder of Git LFS for content that was not fetched: `git lfs pull`.",
+            _FETCH,
             str(path),
         )
     # As text: links on systems that have none, and unlocked files.
     if _ANNEX.encode() in content and b"\0" not in content:
         raise DataError(
-            "This is a placeholder of git-annex for content that is not here.",
-            _FETCH_ANNEX,
+            f"This is a placeholder of git-annex for content that was {_NOT_FETCHED}",
+            _FETCH,
             str(path),
         )

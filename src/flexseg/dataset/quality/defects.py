@@ -43,6 +43,7 @@ def dataset_findings(
         )
         for folder in layout.unlabeled.values()
     ]
+    findings += [note for pairing in pairings.values() for note in pairing.note_of_others()]
     findings += _unpaired(pairings) + _left_out(left_out)
     return findings + file_findings(looks) + _rare_classes(looks, labels)
 
@@ -111,7 +112,7 @@ def _left_out(left_out: Sequence[str]) -> list[Finding]:
             "unusable-cases",
             "cases",
             f"{len(left_out)} case(s) cannot be used and are left out: {examples(left_out, 3)}.",
-            "Export or copy these files again.",
+            "Fetch, copy or export these files again.",
             left_out,
         )
     ]

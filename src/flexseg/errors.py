@@ -6,6 +6,8 @@ it without a traceback (`--debug` adds one).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FlexsegError(Exception):
     """Base of all errors meant for the user. Exit code 1.
@@ -44,6 +46,16 @@ class ConfigError(FlexsegError):
     """The config file or a command-line option is wrong. Exit code 2."""
 
     exit_code = 2
+
+
+def joined(errors: Sequence[ConfigError]) -> ConfigError:
+    """Several faults of one config as one error: the first, and the others below its fix."""
+    first, *others = errors
+    if not others:
+        return first
+    listed = "".join(f"\n  {error}" for error in others)
+    more = "1 more fault" if len(others) == 1 else f"{len(others)} more faults"
+    return ConfigError(first.problem, f"{first.fix}\n{more}:{listed}", first.where)
 
 
 class DataError(FlexsegError):

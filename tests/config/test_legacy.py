@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from flexseg.config import LoadedConfig, Severity, load
 from flexseg.config.legacy import literal
 from flexseg.config.legacy_keys import ALIASES, DEAD_KEYS
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
+from flexseg.files.images import MaskPixels
 
 Write = Callable[[str], Path]
 FLEX = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 2\n'
@@ -198,6 +201,53 @@ def test_trailing_hash_comment_is_none_of_the_value(write: Write) -> None:
 def test_unquoted_opencv_name_is_an_error_that_quotes_it(write: Write) -> None:
     error = refusal(write("[dataset]\nresize_interpolation = cv2.INTER_CUBIC\n"))
     assert error.fix == 'Text needs quotes: "cv2.INTER_CUBIC".'
+
+
+def test_all_faults_are_told_at_once(write: Write) -> None:
+    """Of every kind: duplicates, lines that are nothing, values, ranges, paths, colours."""
+    text = (
+        FLEX + "num_layers = 0\n"
+        "[train]\nepochs = 1\nepochs = 2\nbatch size\nimages_dir = 'a\\tb'\npatience = ten\n"
+        "[augmentor]\nhflip = Truw\n[train]\nseed = -1\nmodel_dir = '50%'\n"
+        "[mask]\nrgb_map = {1: 2}\n"
+    )
+    error = refusal(write(text), "train.nothing=1", "train.minutes=-1")
+    told = str(error)
+    for fault in (
+        "'epochs' stands twice", "[train] stands twice", "'batch size\\n'", "control character",
+        "'ten' is no Python literal", "Did you mean True?", "'%'", "rgb_map is {1: 2}",
+        "has no key 'nothing'", "[train] minutes", "[train] seed", "[model] num_layers",
+    ):  # fmt: skip
+        assert fault in told, fault
+    assert "11 more faults" in error.fix
+
+
+def test_what_follows_from_a_fault_is_not_told(write: Write) -> None:
+    """With its default of one class, the map would not fit."""
+    text = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = four\n'
+    error = refusal(write(text + "[mask]\nrgb_map = {(0,0,0): 0, (9,9,9): 1, (0,9,9): 3}\n"))
+    assert "'four'" in error.problem
+    assert "more fault" not in error.fix
+
+
+def test_more_classes_than_colors_train_as_in_the_originals(write: Write) -> None:
+    text = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 5\n[mask]\n'
+    text += "rgb_map = {(0,0,0): 0, (0,255,0): 1, (255,0,0): 2}\n"
+    loaded = load(write(text))
+    (warning,) = (f for f in loaded.findings if f.severity is Severity.WARNING)
+    assert "line 3" in warning.where
+    assert "[3, 4]" in warning.what
+    assert "num_classes = 3" in warning.fix
+    labels = LabelMap.from_config(loaded.experiment.class_sections)
+    assert labels.channels == 5
+    # Whatever a mask holds, also the very colours of the two, takes one of the three.
+    colors = np.array([[c.colors[0] for c in labels.classes]], np.uint8)
+    assert set(labels.encode(MaskPixels(colors, None, False, False, "RGB")).labels[0].tolist()) <= {
+        0,
+        1,
+        2,
+    }
+    assert LabelMap.from_dict(labels.as_dict()) == labels
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import configparser
 import difflib
+import io
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,12 +31,16 @@ from flexseg.errors import ConfigError
 
 @dataclass
 class RawConfig:
-    """Values by (section, key) as written, where each came from, and what was found."""
+    """Values by (section, key) as written, where each came from, and what was found.
+
+    `errors` are collected, so that all faults of a file are told at once.
+    """
 
     file: str = ""
     values: dict[Key, object] = field(default_factory=dict)
     sources: dict[Key, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    errors: list[ConfigError] = field(default_factory=list)
 
     def warn(self, severity: Severity, code: str, where: str, what: str, fix: str = "") -> None:
         """Add a finding about the config."""
@@ -112,42 +118,38 @@ def _literal_hint(text: str) -> str:
 def read(path: Path) -> RawConfig:
     """Read an old config file: every value a literal, every key in its canonical place.
 
+    Parse errors, duplicates and values that are no literals are among the `errors` of the result.
+
     Raises
     ------
-    ConfigError : a parse error, a duplicate key or section, or a value that is no literal.
+    ConfigError : the file is no text.
     """
     text = decode(path)
-    parser = configparser.ConfigParser()
-    try:
-        parser.read_string(text, source=path.name)
-    except configparser.DuplicateOptionError as error:
-        raise ConfigError(
-            f"The key {error.option!r} stands twice in [{error.section}].",
-            "Remove one of the two lines.",
-            f"{path}, line {error.lineno}",
-        ) from None
-    except configparser.DuplicateSectionError as error:
-        raise ConfigError(
-            f"The section [{error.section}] stands twice.",
-            "Join the two into one.",
-            f"{path}, line {error.lineno}",
-        ) from None
-    except configparser.MissingSectionHeaderError as error:
-        raise ConfigError(
-            f"{error.line.strip()!r} stands before any [section].",
-            "Start the file with [model], or name it *.toml if it is TOML.",
-            f"{path}, line {error.lineno}",
-        ) from None
-    except configparser.ParsingError as error:
-        bad_line, line = error.errors[0]
-        raise ConfigError(
-            f"{line} is neither a [section], a key = value, nor a comment.",
-            "Write 'key = value', or start the line with ';'.",
-            f"{path}, line {bad_line}",
-        ) from None
-
-    lines = _line_numbers(text)
     raw = RawConfig(path.name)
+    raw.errors += _duplicates(text, path)
+    parser = configparser.ConfigParser(strict=False)
+    try:
+        try:
+            parser.read_string(text)
+        except configparser.MissingSectionHeaderError as error:
+            raw.errors.append(
+                ConfigError(
+                    f"{error.line.strip()!r} stands before any [section].",
+                    "Start the file with [model], or name it *.toml if it is TOML.",
+                    f"{path}, line {error.lineno}",
+                )
+            )
+            parser.read_string(_from_first_section(text))
+    except configparser.ParsingError as error:
+        raw.errors += [
+            ConfigError(
+                f"{line} is neither a [section], a key = value, nor a comment.",
+                "Write 'key = value', or start the line with ';'.",
+                f"{path}, line {number}",
+            )
+            for number, line in error.errors
+        ]
+    lines = _line_numbers(text)
     for section in parser.sections():
         if section in DEAD_SECTIONS:
             raw.warn(
@@ -161,16 +163,53 @@ def read(path: Path) -> RawConfig:
             number = lines.get((section, key))
             source = f"line {number}" if number else path.name
             try:
-                text_value = parser[section][key]
-            except configparser.InterpolationError:
-                raise ConfigError(
-                    f"The '%' in the value of {key!r} cannot be resolved.",
-                    "Write '%%' for a percent sign.",
-                    f"{path}, {source}",
-                ) from None
-            value = literal(text_value, f"{path}, {source}, [{section}] {key}")
-            enter(raw, (section, key), value, source)
+                value = _value(parser[section], key, f"{path}, {source}")
+            except ConfigError as error:
+                raw.errors.append(error)
+            else:
+                enter(raw, (section, key), value, source)
     return raw
+
+
+def _value(section: configparser.SectionProxy, key: str, where: str) -> object:
+    try:
+        text = section[key]
+    except configparser.InterpolationError:
+        raise ConfigError(
+            f"The '%' in the value of {key!r} cannot be resolved.",
+            "Write '%%' for a percent sign.",
+            where,
+        ) from None
+    return literal(text, f"{where}, [{section.name}] {key}")
+
+
+def _duplicates(text: str, path: Path) -> Iterator[ConfigError]:
+    """Sections and keys that stand twice; each that is found makes way for the next."""
+    lines = list(io.StringIO(text))  # as the parser counts them
+    while True:
+        try:
+            configparser.ConfigParser().read_string("".join(lines))
+        except configparser.DuplicateOptionError as error:
+            number = error.lineno or 1
+            lines[number - 1] = "\n"
+            problem = f"key {error.option!r} stands twice in [{error.section}]"
+            fix = "Remove one of the two lines."
+        except configparser.DuplicateSectionError as error:
+            number = error.lineno or 1
+            lines[number - 1] = f"[{error.section} {number}]\n"
+            problem = f"section [{error.section}] stands twice"
+            fix = "Join the two into one."
+        except configparser.Error:
+            return
+        else:
+            return
+        yield ConfigError(f"The {problem}.", fix, f"{path}, line {number}")
+
+
+def _from_first_section(text: str) -> str:
+    """A text whose lines before its first [section] are empty."""
+    before, header, after = text.partition("\n[")
+    return "\n" * (before.count("\n")) + header + after
 
 
 def enter(raw: RawConfig, key: Key, value: object, source: str) -> None:

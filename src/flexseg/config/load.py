@@ -21,7 +21,7 @@ from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, joined
 from flexseg.outputs import refuse_overlap
 
 
@@ -78,7 +78,10 @@ def load(
     is_legacy = path.suffix.lower() != ".toml"
     raw = legacy.read(path) if is_legacy else _read_toml(path)
     for override in overrides:
-        _override(raw, override, is_legacy)
+        try:
+            _override(raw, override, is_legacy)
+        except ConfigError as error:
+            raw.errors.append(error)
     _drop_empty_texts(raw)
     if is_legacy:
         translation.to_canonical(raw)
@@ -88,14 +91,14 @@ def load(
     _drop_unknown_keys(raw, sections, path, strict=strict or not is_legacy)
     _absolute_paths(raw, sections, path)
     experiment = _validate(raw, network, path)
+    if experiment is None:
+        raise joined(raw.errors)
     experiment = resolve_outputs(experiment, path.parent)
     refuse_overlap(output_folders(experiment), input_paths(experiment, path))
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
-        first = warnings[0]
-        raise ConfigError(
-            first.what, first.fix or "Correct it, or leave --strict out.", first.where
-        )
+        fix = "Correct it, or leave --strict out."
+        raise joined([ConfigError(f.what, f.fix or fix, f.where) for f in warnings])
     sources = {f"{section}.{key}": source for (section, key), source in raw.sources.items()}
     return LoadedConfig(path, experiment, tuple(raw.findings), sources, is_legacy)
 
@@ -127,11 +130,14 @@ def _read_toml(path: Path) -> legacy.RawConfig:
     raw = legacy.RawConfig()
     for section, content in data.items():
         if not isinstance(content, dict):
-            raise ConfigError(
-                f"The key {section!r} stands outside of any [section].",
-                "Move it below its section's header.",
-                str(path),
+            raw.errors.append(
+                ConfigError(
+                    f"The key {section!r} stands outside of any [section].",
+                    "Move it below its section's header.",
+                    str(path),
+                )
             )
+            continue
         for key, value in content.items():
             raw.values[section, key] = value
             raw.sources[section, key] = path.name
@@ -258,8 +264,9 @@ def _drop_unknown_keys(
             else:
                 fix = "Remove it, or look the name up with `flexseg schema`."
         if strict or _from_shell(source):
-            raise ConfigError(what, fix, where)
-        raw.warn(Severity.WARNING, "unknown-key", where, f"{what} It is ignored.", fix)
+            raw.errors.append(ConfigError(what, fix, where))
+        else:
+            raw.warn(Severity.WARNING, "unknown-key", where, f"{what} It is ignored.", fix)
         del raw.values[section, key]
         del raw.sources[section, key]
 
@@ -293,31 +300,42 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
             if not isinstance(value, str) or value in role.words:
                 continue
             source = raw.sources[section, key]
-            if not value:
-                raise ConfigError(
-                    "The path is empty.",
-                    "Remove the key, or write '.' for the folder itself.",
-                    f"{path.name}, {source}, [{section}] {key}",
-                )
-            if any(ord(letter) < 32 for letter in value):
-                raise ConfigError(
-                    f"The path {value!r} has a control character in it: a backslash and a letter "
-                    "mean one in quoted text.",
-                    "Write the path with '/', or with '\\\\' for each backslash.",
-                    f"{path.name}, {source}, [{section}] {key}",
-                )
-            try:
-                place = _portable(value)
-            except (RuntimeError, OSError) as error:  # no such user, or a name too long
-                raise ConfigError(
-                    f"The path {value[:100]!r} leads nowhere ({error}).",
-                    "Write it out, without ~.",
-                    f"{path.name}, {source}, [{section}] {key}",
-                ) from None
             from_shell = _from_shell(source)
+            try:
+                place = _place(value, f"{path.name}, {source}, [{section}] {key}")
+            except ConfigError as error:
+                raw.errors.append(error)
+                del raw.values[section, key], raw.sources[section, key]
+                continue
             if from_shell or role.kind == "input":
                 place = ((Path.cwd() if from_shell else path.parent) / place).resolve()
             raw.values[section, key] = place
+
+
+def _place(value: str, where: str) -> Path:
+    """A path as written.
+
+    Raises
+    ------
+    ConfigError : it is empty, or leads nowhere.
+    """
+    if not value:
+        raise ConfigError(
+            "The path is empty.", "Remove the key, or write '.' for the folder itself.", where
+        )
+    if any(ord(letter) < 32 for letter in value):
+        raise ConfigError(
+            f"The path {value!r} has a control character in it: a backslash and a letter mean one "
+            "in quoted text.",
+            "Write the path with '/', or with '\\\\' for each backslash.",
+            where,
+        )
+    try:
+        return _portable(value)
+    except (RuntimeError, OSError) as error:  # no such user, or a name too long
+        raise ConfigError(
+            f"The path {value[:100]!r} leads nowhere ({error}).", "Write it out, without ~.", where
+        ) from None
 
 
 def _from_shell(source: str) -> bool:
@@ -381,21 +399,23 @@ def input_paths(experiment: Experiment, config: Path) -> list[Path]:
     return [path for path in paths if isinstance(path, Path)]
 
 
-def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Experiment:
+def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Experiment | None:
+    """The experiment; None if there are errors, all of which are then among those of `raw`."""
     try:
         # A network of the user's own is known from its code alone.
-        return Experiment.model_validate(
+        experiment = Experiment.model_validate(
             {"model": {}} | raw.as_sections(), context={"model": model}
         )
     except ValidationError as error:
-        problems = [_explain(raw, item) for item in error.errors()]
-        where, problem = problems[0]
-        more = "".join(f"\n  {w}: {p}" for w, p in problems[1:])
-        raise ConfigError(
-            problem,
-            f"Correct the value.{more}" if not more else f"Correct these values.{more}",
-            f"{path.name}, {where}",
-        ) from None
+        for item in error.errors():
+            # What does not fit together may do so once single values are right.
+            if item["loc"] or not raw.errors:
+                where, problem = _explain(raw, item)
+                raw.errors.append(
+                    ConfigError(problem, "Correct the value.", f"{path.name}, {where}")
+                )
+        return None
+    return None if raw.errors else experiment
 
 
 def _explain(raw: legacy.RawConfig, error: ErrorDetails) -> tuple[str, str]:

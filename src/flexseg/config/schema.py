@@ -189,6 +189,11 @@ class ClassConfig(Section):
     values: Annotated[list[int], BeforeValidator(as_list)] = Field(
         [], description="Grey or index values that mean this class in one-channel masks."
     )
+    in_masks: bool = Field(
+        True,
+        description="Masks can show it; false for a channel of the network that no mask knows, as "
+        "where an old config has more num_classes than colours.",
+    )
     code: Code | None = Field(
         None,
         description="What the class is, for DICOM: 'scheme:value:meaning' of a coding scheme "

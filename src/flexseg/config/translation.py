@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flexseg.config.findings import Severity
 from flexseg.config.legacy import RawConfig, family_of, network_of
 from flexseg.config.legacy_keys import (
@@ -157,22 +159,28 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     if colors and family == "single-class":
         where = f"{raw.file}, {colors_source}, [mask] mask_colors"
         if not isinstance(colors, list | tuple) or not all(map(_is_color, colors)):
-            raise ConfigError(
-                f"mask_colors is {colors!r}, expected [(r, g, b), ...].",
-                "Write for example [(255,0,0)].",
-                where,
+            raw.errors.append(
+                ConfigError(
+                    f"mask_colors is {colors!r}, expected [(r, g, b), ...].",
+                    "Write for example [(255,0,0)].",
+                    where,
+                )
             )
+            return
         rgb_map = {tuple(color): 1 for color in colors}
     if not rgb_map:
         return
     if not isinstance(rgb_map, dict) or not all(
         _is_color(color) and isinstance(i, int) for color, i in rgb_map.items()
     ):
-        raise ConfigError(
-            f"rgb_map is {rgb_map!r}, expected {{(r, g, b): class id}}.",
-            "Write for example {(0,0,0): 0, (255,255,255): 1}.",
-            where,
+        raw.errors.append(
+            ConfigError(
+                f"rgb_map is {rgb_map!r}, expected {{(r, g, b): class id}}.",
+                "Write for example {(0,0,0): 0, (255,255,255): 1}.",
+                where,
+            )
         )
+        return
     if list(rgb_map.values()) != list(range(len(rgb_map))):
         raw.warn(
             Severity.NOTE,
@@ -187,8 +195,32 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     raw.values["mask", "classes"] = [
         {"id": class_id, "color": first, "more_colors": more}
         for class_id, (first, *more) in of_class.items()
-    ]
+    ] + _classes_without_color(raw, rgb_map)
     raw.sources["mask", "classes"] = f"{source} as [mask] rgb_map"
+
+
+def _classes_without_color(
+    raw: RawConfig, rgb_map: Mapping[object, int]
+) -> list[dict[str, object]]:
+    """Classes that `num_classes` counts and the map lacks: the originals train them on nothing."""
+    count = raw.values.get(("model", "num_classes"))
+    if not isinstance(count, int) or count <= 1:
+        return []
+    missing = sorted(set(range(1, min(count, 256))) - set(rgb_map.values()))
+    if missing:
+        raw.warn(
+            Severity.WARNING,
+            "classes-without-color",
+            f"{raw.file}, {raw.sources['model', 'num_classes']}, [model] num_classes",
+            f"num_classes is {count}, but rgb_map has no colour for the class ids {missing}: the "
+            "network has channels for them, as in the originals, which no mask can show and which "
+            "learn nothing.",
+            f"Set num_classes = {max(rgb_map.values()) + 1}, or add their colours to rgb_map.",
+        )
+    # Any colours do by which predictions can be told.
+    free = [rgb for n in range(256) if (rgb := (n, 255 - n, 128)) not in rgb_map]
+    step = len(free) // max(len(missing), 1)
+    return [{"id": i, "color": free[k * step], "in_masks": False} for k, i in enumerate(missing)]
 
 
 def _is_color(value: object) -> bool:

@@ -31,7 +31,8 @@ MAX_FOUND = 128
 class LabelClass:
     """One class: its id, name, and the colours and grey values that mean it.
 
-    The first colour is the one that predictions are painted in. `code` and `category` tell other
+    The first colour is the one that predictions are painted in; with `in_masks` False it means
+    nothing in masks, which do not have the class. `code` and `category` tell other
     systems what the class is, as `scheme:value:meaning`.
     """
 
@@ -41,6 +42,7 @@ class LabelClass:
     values: tuple[int, ...] = ()
     code: str | None = None
     category: str | None = None
+    in_masks: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class LabelMap:
                 colors = (c.color, *c.more_colors)
                 name = c.name or ("background" if i == 0 else f"class {i}")
                 values = tuple(c.values)
-                classes.append(LabelClass(i, name, colors, values, c.code, c.category))
+                classes.append(LabelClass(i, name, colors, values, c.code, c.category, c.in_masks))
             else:
                 made = _binary_class(config.segmentation, i) if binary else _made_up_class(i, count)
                 classes.append(made)
@@ -178,6 +180,7 @@ class LabelMap:
                     "values": list(c.values),
                     **({"code": c.code} if c.code else {}),
                     **({"category": c.category} if c.category else {}),
+                    **({} if c.in_masks else {"in_masks": False}),
                 }
                 for c in self.classes
             ],
@@ -212,7 +215,7 @@ class LabelMap:
         """
         if self.ignored is None:
             return self._encode(mask, where)
-        known = [rgb for c in self.classes for rgb in c.colors]
+        known = [rgb for rgb, _ in self._mask_colors]
         ignored = self.ignored.where(mask, known)
         labels = np.full(ignored.shape, IGNORED, np.uint8)
         if ignored.all():
@@ -275,9 +278,14 @@ class LabelMap:
     def _has_values(self) -> bool:
         return any(c.values for c in self.foreground)
 
+    @property
+    def _mask_colors(self) -> list[tuple[Rgb, int]]:
+        """The colours that masks may have, each with its class."""
+        return [(rgb, c.id) for c in self.classes if c.in_masks for rgb in c.colors]
+
     def _knows_all(self, rgb: NDArray[np.uint8]) -> bool:
         """Every colour of the mask is that of a class, however dark."""
-        known = [_pack(np.array(color, np.uint8)) for c in self.classes for color in c.colors]
+        known = [_pack(np.array(color, np.uint8)) for color, _ in self._mask_colors]
         return bool(np.isin(_pack(rgb), known).all())
 
     def _is_painted(self, rgb: NDArray[np.uint8]) -> bool:
@@ -302,7 +310,7 @@ class LabelMap:
         """Indexed images: by their colours if all are known, else by value or index."""
         used, _ = _counted(pixels)
         by_index = set(used.tolist()) <= {c.id for c in self.classes}
-        known = {rgb for c in self.classes for rgb in c.colors}
+        known = {rgb for rgb, _ in self._mask_colors}
         resolved = palette[np.minimum(pixels, len(palette) - 1)]
         colors = palette[np.minimum(used, len(palette) - 1)]
         by_color = all(tuple(map(int, rgb)) in known for rgb in colors)
@@ -318,7 +326,7 @@ class LabelMap:
         table = {v: c.id for c in self.classes for v in c.values}
         used, counts = _counted(values)
         if not table:
-            grays = {rgb[0]: c.id for c in self.classes for rgb in c.colors if len(set(rgb)) == 1}
+            grays = {rgb[0]: i for rgb, i in self._mask_colors if len(set(rgb)) == 1}
             own = {c.id: c.id for c in self.classes}
             fits_gray = self.explicit and all(int(v) in grays for v in used)
             fits_ids = all(v in own for v in used.tolist())
@@ -344,20 +352,19 @@ class LabelMap:
         packed = _pack(rgb)
         labels = np.zeros(packed.shape, np.uint8)
         rest = np.ones(packed.shape, bool)
-        for c in self.classes:
-            for color in c.colors:
-                hit = packed == _pack(np.array(color, np.uint8))
-                labels[hit] = c.id
-                rest &= ~hit
+        for color, i in self._mask_colors:
+            hit = packed == _pack(np.array(color, np.uint8))
+            labels[hit] = i
+            rest &= ~hit
         if not rest.any():
             return Encoded(labels)
         found, inverse, counts = np.unique(packed[rest], return_inverse=True, return_counts=True)
         colors = np.stack([found >> 16, (found >> 8) & 255, found & 255], axis=-1).astype(int)
-        owners = [(c.id, rgb) for c in self.classes for rgb in c.colors]
+        owners = self._mask_colors
         if self.ignored is not None:
-            owners += [(IGNORED, rgb) for rgb in self.ignored.all_colors]
-        keys = np.array([rgb for _, rgb in owners], dtype=int)
-        owner = np.array([class_id for class_id, _ in owners], dtype=np.uint8)
+            owners += [(rgb, IGNORED) for rgb in self.ignored.all_colors]
+        keys = np.array([rgb for rgb, _ in owners], dtype=int)
+        owner = np.array([class_id for _, class_id in owners], dtype=np.uint8)
         distance = ((colors[:, None, :] - keys[None]) ** 2).sum(axis=-1)
         labels[rest] = owner[distance.argmin(axis=1)][inverse]
         unknown: dict[Any, int] = {

@@ -234,6 +234,8 @@ def split_findings(
             )
         )
     for c in labels.foreground:
+        if not c.in_masks:
+            continue
         if len(empty) < len(read) and not any(f.class_pixels[c.id] for f in read):
             findings.append(
                 _finding(

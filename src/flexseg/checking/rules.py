@@ -16,9 +16,10 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
-from flexseg.dataset.meaning import NEAR_LOSSY, find_meaning
+from flexseg.dataset.meaning import NEAR_LOSSY, meaning_of
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError
@@ -235,9 +236,10 @@ def unknown_findings(
     files = sorted({str(f.case.mask) for f in facts if f.unknown_pixels})
     top = [f"{key} ({count / pixels:.3%})" for key, count in unknown.most_common(6)]
     large = [key for key, count in unknown.most_common() if count / pixels >= _CLASS_SHARE]
+    void: IgnoredPixels | None = None
     if large:
-        large = _unknown_classes(facts, labels)
-    severity = Severity.ERROR if refused else Severity.WARNING if large else Severity.NOTE
+        large, void = _unknown_classes(facts, labels)
+    severity = Severity.ERROR if refused else Severity.WARNING if large or void else Severity.NOTE
     treatment = "are refused" if refused else "take the nearest class"
     what = (
         f"{outside / pixels:.3%} of the mask pixels, in {len(files)} files, have a colour or value "
@@ -246,19 +248,26 @@ def unknown_findings(
     )
     if large:
         fix = f"Proposed map: {_proposed_map(labels, large, _known_values(labels, facts), legacy)}"
+    elif void:
+        fix = ""
     elif refused:
         fix = "These look like blended edges: set [mask] unknown_colors = 'nearest'."
     else:
         fix = ""
+    if void:
+        fix = f"{void} looks like void: [mask] ignore = {void.marks} leaves it out. {fix}".strip()
     return [_data(severity, "unknown-colors", "masks", what, fix, files)]
 
 
-def _unknown_classes(facts: Sequence[Look], labels: LabelMap) -> list[Any]:
-    """The values or colours of the masks that are classes, but not those of the map.
+def _unknown_classes(
+    facts: Sequence[Look], labels: LabelMap
+) -> tuple[list[Any], IgnoredPixels | None]:
+    """The values or colours of the masks that are classes, but not those of the map, and void.
 
     Others are shades of blended edges, or those that compression has made.
     """
-    meaning = find_meaning([look_at_mask(case_mask(f.case)) for f in facts if f.class_pixels])
+    looks = [look_at_mask(case_mask(f.case)) for f in facts if f.class_pixels]
+    meaning = meaning_of(looks, None, {})
     known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
     if labels.explicit:
         known += [rgb for c in labels.classes for rgb in c.colors]
@@ -268,7 +277,8 @@ def _unknown_classes(facts: Sequence[Look], labels: LabelMap) -> list[Any]:
     colors = np.array([key if isinstance(key, tuple) else (key,) * 3 for key in found])
     distances = np.abs(colors[:, None] - np.array(known)).max(axis=-1).min(axis=-1)
     near = NEAR_LOSSY if meaning.unknown == "nearest" else 0
-    return [key for key, distance in zip(found, distances.tolist(), strict=True) if distance > near]
+    new = [key for key, distance in zip(found, distances.tolist(), strict=True) if distance > near]
+    return new, None if labels.ignored else meaning.ignored
 
 
 def _known_values(labels: LabelMap, facts: Sequence[Look]) -> dict[int, int]:

@@ -38,6 +38,8 @@ def mask_keys(labels: LabelMap, unknown_colors: str) -> dict[str, Any]:
     keys: dict[str, Any] = {"unknown_colors": unknown_colors}
     if labels.threshold is not None:
         keys["threshold"] = labels.threshold
+    if labels.ignored is not None:
+        keys["ignore"] = labels.ignored.marks
     keys["classes"] = [
         {"id": c.id, "name": c.name, "color": list(c.colors[0])}
         | ({"values": list(c.values)} if c.values else {})

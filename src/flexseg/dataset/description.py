@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
+from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.names import base_name, composed
 from flexseg.errors import ConfigError, DataError
@@ -48,11 +51,13 @@ class Description:
     classes : empty where masks were taken over unchanged.
     group : regular expression that finds volume, patient or image in a file name.
     volume : None where the images are no slices of volumes.
+    ignored : what marks pixels that count in nothing; None: there are none.
     """
 
     classes: tuple[LabelClass, ...]
     group: str | None
     volume: VolumeCut | None
+    ignored: IgnoredPixels | None = None
 
 
 def label_names(path: Path) -> dict[int, str]:
@@ -91,7 +96,12 @@ def description(dataset: Path) -> Description | None:
             if c["id"] != 0
             for red, green, blue in [c["color"]]
         )
-        return Description(classes, content.get("group"), _volume(content.get("parameters", {})))
+        return Description(
+            classes,
+            content.get("group"),
+            _volume(content.get("parameters", {})),
+            TypeAdapter(IgnoredPixels | None).validate_python(content.get("ignored")),
+        )
     except FileNotFoundError:
         return None
     except (

@@ -136,10 +136,10 @@ class LabelMap:
     @property
     def palette(self) -> list[int]:
         """Flat RGB palette for indexed PNGs; entry i is the colour of class i."""
-        return [int(channel) for channel in self._colors.ravel()]
+        return [int(channel) for channel in self.id_colors.ravel()]
 
     @property
-    def _colors(self) -> NDArray[np.uint8]:
+    def id_colors(self) -> NDArray[np.uint8]:
         """The colour of each id, [ids, 3], up to IGNORED where pixels may have it."""
         colors = [c.colors[0] for c in self.classes]
         if self.ignored is not None:
@@ -148,7 +148,7 @@ class LabelMap:
 
     def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids [H, W] as RGB [H, W, 3]."""
-        return self._colors[labels]
+        return self.id_colors[labels]
 
     def count(self, labels: NDArray[np.uint8]) -> NDArray[np.intp]:
         """The pixels of each class among class ids of any shape, [classes]."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from flexseg.config.findings import Finding, Severity
 from flexseg.dataset.description import Description
+from flexseg.dataset.ignored.pixels import IgnoredPixels
+from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
 from flexseg.dataset.labels import MAX_CLASSES, LabelClass
 from flexseg.dataset.looks import MaskLook
 from flexseg.errors import DataError
@@ -41,12 +43,14 @@ class MaskMeaning:
     ----------
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     threshold : see `[mask] threshold`; only for numbered objects in colour.
+    ignored : see `[mask] ignore`; None: no void was found.
     """
 
     classes: tuple[LabelClass, ...]
     unknown: Literal["nearest", "error"] = "error"
     threshold: float | None = None
     findings: tuple[Finding, ...] = ()
+    ignored: IgnoredPixels | None = None
 
 
 @dataclass
@@ -70,8 +74,12 @@ def meaning_of(
     DataError : see `find_meaning`.
     """
     if described is not None and described.classes:
-        return MaskMeaning(described.classes)
-    found = find_meaning(masks)
+        return MaskMeaning(described.classes, ignored=described.ignored)
+    void = find_void(masks, names)
+    found = find_meaning(masks if void is None else without_void(masks, void))
+    if void is not None:
+        findings = (*found.findings, void_finding(void, share_of(masks, void)))
+        found = replace(found, ignored=void, findings=findings)
     classes = tuple(
         replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
         for c in found.classes

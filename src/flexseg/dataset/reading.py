@@ -23,6 +23,8 @@ from flexseg.dataset.description import (
 )
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.grouping import grouped
+from flexseg.dataset.ignored.pixels import IgnoredPixels
+from flexseg.dataset.ignored.void import void_finding, void_value
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import Layout, find_layout, volume_folders
 from flexseg.dataset.looks import (
@@ -442,7 +444,7 @@ def _open_images(folder: Path, group: str | None, on_case: Progress | None) -> I
         raise _too_few(0, left_out, folder)
     masks = [look.mask for look in usable if look.mask is not None]
     meaning = meaning_of(masks, described, label_names(folder / DATASET_FILE))
-    labels = LabelMap.of_foreground(meaning.classes, meaning.threshold)
+    labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
     count_classes(usable, labels)
     findings = dataset_findings(layout, pairings, left_out, usable, labels)
     return ImageDataset(
@@ -482,9 +484,14 @@ def _open_volumes(
 ) -> VolumeDataset:
     pairs = find_pairs(images, masks)
     survey = survey_labels(pairs.by_stem, on_case)
-    labels = LabelMap.of_foreground(
-        volume_classes(survey.values, label_names(folder / DATASET_FILE))
-    )
+    names = label_names(folder / DATASET_FILE)
+    void = void_value([scan.counts for scan in survey.scans.values()], names)
+    ignored, told = None, []
+    if void is not None:
+        ignored = IgnoredPixels.of([void])
+        told = [void_finding(ignored, survey.share_of(void))]
+        survey = survey.without(void)
+    labels = LabelMap.of_foreground(volume_classes(survey.values, names), ignored=ignored)
     patients = volume_groups(list(survey.scans), group)
     copies = equal_volumes(pairs.by_stem, survey)
     joined = joined_groups(patients, copies)
@@ -504,7 +511,7 @@ def _open_volumes(
         group=group,
         group_reason="the patient, as given" if group else "every volume stands for itself",
         left_out=left_out,
-        findings=tuple(map(note, left_out)),
+        findings=(*map(note, left_out), *told),
         pairs=pairs,
         survey=survey,
         patients=patients,

@@ -7,7 +7,7 @@ image: where it comes from) and `dataset.json` (classes, and how it was made).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from flexseg import __version__
 from flexseg.config.findings import examples
 from flexseg.dataset.description import DATASET_FILE
-from flexseg.dataset.labels import LabelClass
+from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.splits import SPLIT_FILE
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png
@@ -59,6 +60,10 @@ class Derived:
 class DatasetWriter:
     """Writes a dataset beside its final place, and moves it there when it is complete.
 
+    Parameters
+    ----------
+    ignored : how masks show pixels that count in nothing, see `ignored_in`; None: there are none.
+
     Raises
     ------
     ResourceError : it cannot be written.
@@ -70,12 +75,14 @@ class DatasetWriter:
         *,
         classes: Sequence[LabelClass] = (),
         mask_colors: bool = False,
+        ignored: IgnoredPixels | None = None,
         splits: Iterable[str] = ("",),
     ) -> None:
         self.output = output.absolute()
         self._whole = whole_folder(self.output)
         self._part = self.output
         self._classes = tuple(classes)
+        self._ignored = ignored
         self._mask_colors = mask_colors
         self._splits = tuple(splits)
 
@@ -103,7 +110,7 @@ class DatasetWriter:
 
     def write_mask(self, name: str, labels: NDArray[np.uint8]) -> str:
         """Write class ids [H, W]; returns the path in the dataset."""
-        colors = np.array([c.colors[0] for c in self._classes], np.uint8)
+        colors = LabelMap(self._classes, binary=False, ignored=self._ignored).id_colors
         if self._mask_colors:
             return self.write_stored_mask(name, colors[labels])
         palette = [int(v) for v in colors.reshape(-1)]
@@ -175,6 +182,7 @@ class DatasetWriter:
                     for c in self._classes
                 ],
                 "notes": notes,
+                **({"ignored": asdict(self._ignored)} if self._ignored else {}),
                 **(
                     {"labels": {str(value): name for value, name in names.items()}} if names else {}
                 ),
@@ -182,6 +190,11 @@ class DatasetWriter:
         )
         set_own_aside(self.output, DATASET_FILE)
         return Derived(self.output, len(rows), empty, self._classes, group, notes)
+
+
+def ignored_in(*, mask_colors: bool) -> IgnoredPixels:
+    """How masks that are written here show the id IGNORED."""
+    return IgnoredPixels.of([VOID if mask_colors else IGNORED])
 
 
 def refuse_equal_names(names: Iterable[str], where: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import find_group
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout
 from flexseg.dataset.names import NamePattern
@@ -22,6 +23,7 @@ from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
     Row,
+    ignored_in,
     left_out,
     refuse_equal_names,
 )
@@ -247,7 +249,12 @@ def derive_folders(
     group, group_notes = find_group(options.patient, stems, description(images.parent))
     code = mask_code(found, options, images.parent, on_done)
     classes = make_classes([(c.name, c.values) for c in code.classes[1:]])
-    writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
+    writer = DatasetWriter(
+        output,
+        classes=classes,
+        mask_colors=options.mask_colors,
+        ignored=ignored_in(mask_colors=options.mask_colors) if code.ignored else None,
+    )
     with writer:
         write = partial(_write_case, writer, code, group, options, (images, masks))
         written = run_parallel(write, found.cases, options.workers, on_done)
@@ -298,7 +305,7 @@ def _write_case(
         labels = np.where(ids != 0, ids, labels)
         unknown += unclear
     stem = file_name(case.id)
-    present = np.unique(labels[labels != 0])
+    present = np.unique(labels[(labels != 0) & (labels != IGNORED)])
     row = (
         writer.write_image(f"{stem}.png", pixels),
         writer.write_mask(f"{stem}.png", labels),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.dataset.description import DATASET_FILE, description, label_names
+from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.meaning import meaning_of
@@ -40,6 +41,7 @@ class MaskCode:
         value or palette index; `colors`: by colour; `found`: as trainings read them.
     classes : background first; a class's `colors` are those of the source if kind is `colors`.
     notes : what was decided, one sentence each.
+    ignored : of `found`: what gets the id IGNORED; None: nothing.
     """
 
     kind: Literal["mark", "values", "colors", "found"]
@@ -47,6 +49,7 @@ class MaskCode:
     threshold: float | None = None
     unknown: Unknown = Unknown.ERROR
     notes: tuple[str, ...] = ()
+    ignored: IgnoredPixels | None = None
 
     def read(self, path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], Counter[str]]:
         """Class ids [H, W] of a mask (`mark`: 0 and 1), and how many pixels are in no class.
@@ -76,7 +79,7 @@ class MaskCode:
         return self._encode(keys, known, path)
 
     def _as_trained(self, mask: MaskPixels, path: Path) -> tuple[NDArray[np.uint8], Counter[str]]:
-        labels = LabelMap.of_foreground(self.classes[1:], self.threshold)
+        labels = LabelMap.of_foreground(self.classes[1:], self.threshold, self.ignored)
         encoded = labels.encode(mask, str(path))
         unknown = {
             f"#{_packed(key):06x}" if isinstance(key, tuple) else f"{key:g}": count
@@ -199,4 +202,5 @@ def find_code(
     found = meaning_of(looks, description(source), label_names(source / DATASET_FILE))
     labels = LabelMap.of_foreground(found.classes, found.threshold)
     notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)
-    return MaskCode("found", labels.classes, found.threshold, Unknown(found.unknown), notes)
+    unknown = Unknown(found.unknown)
+    return MaskCode("found", labels.classes, found.threshold, unknown, notes, found.ignored)

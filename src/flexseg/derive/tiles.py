@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import Case, Pairing, case_mask, group_of
 from flexseg.dataset.description import DATASET_FILE, description, label_names
 from flexseg.dataset.grouping import check_group, grouped
+from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
 from flexseg.dataset.looks import look_at_mask
@@ -89,6 +90,7 @@ class _Source:
     group : regular expression that finds the group of its image in a tile's name.
     classes : as the dataset's own description says, background first; empty without one.
     names : of mask values, as other programs describe them.
+    ignored : what the dataset's own description says is ignored; None: nothing.
     notes : what was left out or decided, one sentence each.
     """
 
@@ -97,6 +99,7 @@ class _Source:
     group: str
     classes: tuple[LabelClass, ...]
     names: Mapping[int, str]
+    ignored: IgnoredPixels | None
     notes: tuple[str, ...]
 
 
@@ -138,7 +141,9 @@ def derive_tiles(
         source, [case for _, case in cases], options.workers, part_of(on_done, 0, 2 * len(cases))
     )
     splits = dict.fromkeys(split for split, _ in cases)
-    with DatasetWriter(output, classes=source.classes, splits=splits) as writer:
+    with DatasetWriter(
+        output, classes=source.classes, splits=splits, ignored=source.ignored
+    ) as writer:
         write = partial(_write_tiles, writer, options, labels, source)
         progress = part_of(on_done, len(cases), 2 * len(cases))
         written = run_parallel(write, cases, options.workers, progress)
@@ -216,7 +221,15 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
         )
     classes = LabelMap.of_foreground(described.classes).classes if described else ()
     names = label_names(dataset / DATASET_FILE)
-    return _Source(dataset, cases, group, classes if len(classes) > 1 else (), names, tuple(notes))
+    return _Source(
+        dataset,
+        cases,
+        group,
+        classes if len(classes) > 1 else (),
+        names,
+        described.ignored if described else None,
+        tuple(notes),
+    )
 
 
 def _without_partner(pairings: Iterable[Pairing]) -> list[str]:
@@ -256,10 +269,10 @@ def _labels(
 ) -> LabelMap:
     """The classes of the masks, which tell what is background."""
     if source.classes:
-        return LabelMap.of_foreground(source.classes[1:])
+        return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
     looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
     found = meaning_of(looks, None, source.names)
-    return LabelMap.of_foreground(found.classes, found.threshold)
+    return LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
 
 
 def _tile_name(case: Case, top: int = 0, left: int = 0) -> str:
@@ -284,7 +297,8 @@ def _write_tiles(
             str(case.mask),
         )
     stored, palette = _storable(mask, case.mask)
-    labelled = labels.encode(mask, str(case.mask)).labels != 0
+    ids = labels.encode(mask, str(case.mask)).labels
+    labelled = (ids != 0) & (ids != IGNORED)
     height, width = options.size
     rows, empties, kept_empty = [], 0, 0
     for top in tile_starts(pixels.shape[0], height, options.overlap):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import DATASET_FILE, label_names
 from flexseg.dataset.grouping import check_group
+from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
+from flexseg.dataset.ignored.void import void_value
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.volumetric.pairing import (
@@ -31,6 +33,7 @@ from flexseg.derive.dataset_writer import (
     DatasetWriter,
     Derived,
     Row,
+    ignored_in,
     left_out,
     refuse_equal_names,
 )
@@ -78,6 +81,7 @@ class VolumeOptions:
     bits: int = 8
     empty_every: int = 1
     labels: tuple[LabelClass, ...] = ()
+    ignored: IgnoredPixels | None = None
     geometry: GeometryRule = GeometryRule.STRICT
     channel: int | None = None
     series: str | None = None
@@ -139,15 +143,22 @@ def derive_volumes(
     count = partial(_count_values, options.label_key)
     counts = run_parallel(count, pairs, options.workers, part_of(on_done, 0, steps))
     total: Counter[int] = sum(counts, Counter())
-    classes = options.labels or _classes_found(total, images.parent)
-    table = _value_table(classes, max(total))
-    writer = DatasetWriter(output, classes=classes, mask_colors=options.mask_colors)
+    ignored = options.ignored if options.labels else _void(counts, images.parent)
+    void = ignored.values if ignored else ()
+    classes = options.labels or _classes_found(total.keys() - void, images.parent)
+    table = _value_table(classes, void, max(total))
+    writer = DatasetWriter(
+        output,
+        classes=classes,
+        mask_colors=options.mask_colors,
+        ignored=ignored_in(mask_colors=options.mask_colors) if ignored else None,
+    )
     with writer:
         group = options.patient or (GROUP if len(options.axes) == 1 else GROUP_OF_AXES)
         write = partial(_write_volume, writer, table, group, options, (images, labels))
         written = run_parallel(write, pairs, options.workers, part_of(on_done, len(pairs), steps))
         rows = [row for one in written for row in one.rows]
-        notes = _notes(found, total, classes, options, written)
+        notes = _notes(found, total, classes, void, options, written)
         parameters = {
             "images": images,
             "labels": labels,
@@ -188,19 +199,28 @@ def _count_values(key: str, pair: VolumePair) -> Counter[int]:
     return Counter({int(v): int(counts[v]) for v in np.flatnonzero(counts)})
 
 
-def _classes_found(counts: Mapping[int, int], source: Path) -> tuple[LabelClass, ...]:
+def _void(counts: Iterable[Counter[int]], source: Path) -> IgnoredPixels | None:
+    """The label value that is void, if there is one."""
+    void = void_value(counts, label_names(source / DATASET_FILE))
+    return None if void is None else IgnoredPixels.of([void])
+
+
+def _classes_found(found: Iterable[int], source: Path) -> tuple[LabelClass, ...]:
     """A class per label value but 0, with its name if the `dataset.json` in `source` says it."""
-    values = sorted(value for value in counts if value)
+    values = sorted(value for value in found if value)
     return LabelMap.of_foreground(
         volume_classes(values, label_names(source / DATASET_FILE))
     ).classes
 
 
-def _value_table(classes: Sequence[LabelClass], highest: int) -> NDArray[np.uint8]:
+def _value_table(
+    classes: Sequence[LabelClass], void: Sequence[int], highest: int
+) -> NDArray[np.uint8]:
     """Class id for each value from 0 to `highest`; values of no class are background."""
     table = np.zeros(highest + 1, np.uint8)
     for c in classes[1:]:
         table[[value for value in c.values if value <= highest]] = c.id
+    table[[value for value in void if value <= highest]] = IGNORED
     return table
 
 
@@ -231,7 +251,7 @@ def _write_volume(
         empty_here = 0
         for i, (pixels, values) in enumerate(zip(slices, masks, strict=True)):
             ids = np.ascontiguousarray(table[values])
-            present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:]) + 1
+            present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:IGNORED]) + 1
             if not len(present):
                 empty_here += 1
                 if not options.empty_every or (empty_here - 1) % options.empty_every:
@@ -260,12 +280,13 @@ def _notes(
     found: VolumePairs,
     total: Counter[int],
     classes: Sequence[LabelClass],
+    void: Sequence[int],
     options: VolumeOptions,
     written: list[_Written],
 ) -> list[str]:
     ids = [pair.id for pair in found.pairs]
     dropped = sum(one.dropped for one in written)
-    known = {value for c in classes for value in c.values}
+    known = {*void, *(value for c in classes for value in c.values)}
     other = [f"{v} ({n} voxels)" for v, n in sorted(total.items()) if v not in known]
     unused = [c.name for c in classes[1:] if not any(total[v] for v in c.values)]
     resampled = [i for i, one in zip(ids, written, strict=True) if one.resampled]
@@ -282,6 +303,8 @@ def _notes(
     notes += left_out("labels without a volume left out", found.labels_without_image)
     notes += left_out("label values became background, as no --label names them", other)
     notes += left_out("classes occur in no volume", unused)
+    ignored = [f"{v} ({total[v]} voxels)" for v in void]
+    notes += left_out("label values are ignored (255 in the masks)", ignored)
     notes += left_out("label volumes were carried over to the grid of their image", resampled)
     notes += left_out("volumes have one value only and became black", constant)
     return notes

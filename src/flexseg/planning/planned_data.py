@@ -28,6 +28,7 @@ from flexseg.planning.volume_slices import CutSlices, cut
 SPLIT_FILE = "split.json"
 # Slices are seen at a size that is a multiple of this, so that a network can halve them.
 _SLICE_MULTIPLE = 16
+_IGNORED = "void: it counts in no loss, metric or statistic"
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def _of_images(
         "volume.neighbours": "slices on each side as further channels: image_channels = 2 n + 1",
         "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
         "image.window": "the values that become black and white, of all training images",
+        "mask.ignore": _IGNORED,
         "mask.unknown_colors": "blended or compressed masks: the nearest class"
         if data.unknown_colors == "nearest"
         else "a mask value in no class is an error",
@@ -212,6 +214,9 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
         Choice("dataset", "group", plan.group, plan.reasons["group"]),
         Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
     ]  # fmt: skip
+    if plan.data.labels.ignored is not None:
+        marks = plan.data.labels.ignored.marks
+        choices.append(Choice("mask", "ignore", marks, _IGNORED))
     evaluated: SplitName = "test" if plan.volumes["test"] else "valid"
     if evaluated == "valid":
         why = "there are no test volumes, so these scores are too good"

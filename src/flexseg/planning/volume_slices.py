@@ -65,6 +65,7 @@ def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutS
         axes=tuple(SliceAxis(axis) for axis in plan.axes),
         intensity=Intensity.parse(plan.intensity),
         labels=plan.data.labels.classes,
+        ignored=plan.data.labels.ignored,
         channel=plan.channel,
     )
     by_stem = pairs.by_stem

@@ -41,6 +41,14 @@ class IgnoredPixels:
         return cls(values, tuple(mark for mark in listed if not isinstance(mark, int)))
 
     @property
+    def marks(self) -> list[int | str]:
+        """As a config lists them."""
+        return [*self.values, *("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in self.colors)]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.marks))
+
+    @property
     def paint(self) -> Rgb:
         """The colour that such pixels are painted in."""
         return self.colors[0] if self.colors else VOID
@@ -79,7 +87,8 @@ class IgnoredPixels:
         ours = (*self.colors, self.paint)
         painted = _in_colors(colors, ours)[0]
         if not (painted | _in_colors(colors, tuple(known))[0]).all():
-            painted = np.isin(used, self.values) | _in_colors(colors, self.colors)[0]
+            written = painted & (used == IGNORED)  # by us, for classes in other colours
+            painted = np.isin(used, self.values) | _in_colors(colors, self.colors)[0] | written
         return np.isin(pixels, used[painted])
 
 

@@ -104,6 +104,20 @@ class Survey:
         ]
         return np.concatenate(found) if found else np.zeros(0)
 
+    def without(self, value: int) -> Survey:
+        """As if the voxels of one label value were not there."""
+        return Survey(
+            {
+                stem: replace(scan, counts={v: n for v, n in scan.counts.items() if v != value})
+                for stem, scan in self.scans.items()
+            }
+        )
+
+    def share_of(self, value: int) -> float:
+        """The share of the voxels that have a label value."""
+        counts = [scan.counts for scan in self.scans.values()]
+        return sum(own.get(value, 0) for own in counts) / sum(sum(own.values()) for own in counts)
+
     def size_facts(self) -> dict[str, Any]:
         """Plain JSON types; sizes are z, y, x in LPS order."""
         scans = list(self.scans.values())
@@ -117,7 +131,7 @@ class Survey:
     def content_facts(self, classes: Sequence[LabelClass]) -> dict[str, Any]:
         """What grey values and labels tell, plain JSON types."""
         scans = list(self.scans.values())
-        voxels = sum(int(np.prod(scan.shape)) for scan in scans)
+        voxels = sum(sum(scan.counts.values()) for scan in scans)
         read = [scan for scan in scans if scan.channels]
         return {
             "modality": "CT" if self.is_ct else "MRI or other",

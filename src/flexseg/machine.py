@@ -38,6 +38,15 @@ def available_memory(root: Path = Path("/")) -> int | None:
     return free
 
 
+def used_memory() -> int | None:
+    """Bytes of memory that this process holds on Linux; None elsewhere."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def free_disk(path: Path) -> int | None:
     """Bytes that files of this user can still take where a path lies or will lie; None where
     nobody tells."""
@@ -66,6 +75,11 @@ def size_text(count: int) -> str:
     value = min(count, _BEYOND_ANY_DISK) / 1024**power
     digits = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f} {'KMGT'[power - 1]}iB"
+
+
+def count_text(number: int) -> str:
+    """A number for people, which may be an absurd one."""
+    return f"{number:,}" if number < 10**15 else f"10^{len(str(number)) - 1}"
 
 
 def _installed() -> int | None:

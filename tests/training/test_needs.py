@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,13 +12,15 @@ import pytest
 
 from flexseg import outputs
 from flexseg.config.network_options import read_section
+from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
-from flexseg.errors import ResourceError
+from flexseg.errors import ConfigError, ResourceError
 from flexseg.models.build import build_model
+from flexseg.models.inspection import inspect_model
 from flexseg.models.weights import save_weights
-from flexseg.training import checkpoint
+from flexseg.training import batch_size, checkpoint, needs
 from flexseg.training.compiling import compile_model
-from flexseg.training.needs import DiskNeeds
+from flexseg.training.needs import DiskNeeds, Needs, needs_of
 
 KEYS = {"image_width": 32, "image_height": 32, "base_filters": 16, "num_layers": 3}
 
@@ -30,15 +34,15 @@ def test_files_are_as_large_as_estimated(
     """A checkpoint is the weights and what the optimizer keeps, and nothing else."""
     config = read_section({"model": "UNet", "optimizer": optimizer, **KEYS}, None)
     network = build_model(config)
-    needs = DiskNeeds.of(network, config, TrainConfig(ema=ema))
+    room_needed = DiskNeeds.of(network, config, TrainConfig(ema=ema))
     compile_model(network, config, ema)
     state, best = tmp_path / checkpoint.FILE_NAME, tmp_path / "best_model.h5"
     checkpoint.save(state, network, checkpoint.Progress(batch=1))
     save_weights(network, best, {})
     weights = 4 * network.count_params()
-    assert weights < best.stat().st_size < needs.weights < 1.2 * weights
+    assert weights < best.stat().st_size < room_needed.weights < 1.2 * weights
     size = state.stat().st_size
-    assert 0.95 * copies * weights < size < needs.checkpoint < copies * weights + 60_000
+    assert 0.95 * copies * weights < size < room_needed.checkpoint < copies * weights + 60_000
 
 
 def test_a_network_without_values_needs_as_much() -> None:
@@ -60,27 +64,97 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_room_on_the_disk(tmp_path: Path, room: Callable[..., None]) -> None:
-    needs = DiskNeeds(weights=100 * 2**20, checkpoint=300 * 2**20, snapshots=2)
-    assert needs.peak == 1100 * 2**20
+    room_needed = DiskNeeds(weights=100 * 2**20, checkpoint=300 * 2**20, snapshots=2)
+    assert room_needed.peak == 1100 * 2**20
     for free, most in ((None, None), (1100 * 2**20, None), (None, 300 * 2**20)):
         room(free, most)
-        needs.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require(tmp_path, "best_model.h5", resumed=False)
     room(1100 * 2**20 - 1)
     with pytest.raises(ResourceError, match=r"1\.07 GiB .* has 1\.07 GiB left") as caught:
-        needs.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require(tmp_path, "best_model.h5", resumed=False)
     assert str(caught.value.where).endswith("checkpoint.npz")
     room(most=299 * 2**20)
     with pytest.raises(ResourceError, match="300 MiB, and none may be larger than 299 MiB"):
-        needs.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require(tmp_path, "best_model.h5", resumed=False)
 
 
 def test_files_of_an_interrupted_training_have_their_room(
     tmp_path: Path, room: Callable[..., None]
 ) -> None:
-    needs = DiskNeeds(weights=1000, checkpoint=3000, snapshots=0)
+    room_needed = DiskNeeds(weights=1000, checkpoint=3000, snapshots=0)
     (tmp_path / "best_model.h5").write_bytes(bytes(900))
     (tmp_path / checkpoint.FILE_NAME).write_bytes(bytes(2900))
     room(3200)
-    needs.require(tmp_path, "best_model.h5", resumed=True)
+    room_needed.require(tmp_path, "best_model.h5", resumed=True)
     with pytest.raises(ResourceError):
-        needs.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require(tmp_path, "best_model.h5", resumed=False)
+
+
+def estimated(batch: int | str = 2, workers: int = 0, **options: object) -> Needs:
+    config = read_section({"model": "UNet", **KEYS, **options}, None)
+    train = TrainConfig.model_validate({"batch_size": batch, "precision": "float32"})
+    return needs_of(config, train, DatasetConfig(workers=workers))
+
+
+def test_needs_are_those_of_the_built_network() -> None:
+    config = read_section({"model": "UNet", **KEYS}, None)
+    found = estimated()
+    facts = inspect_model(build_model(config))
+    assert (found.parameters, found.flop) == (facts.parameters, facts.flop)
+    # Weights, gradients, two moments, and half of the activations.
+    assert found.least_memory == 16 * facts.parameters + facts.activation_bytes
+    assert 16 * facts.parameters + 2 * facts.activation_bytes < found.memory < 2**28
+    assert found.memory_of(10) == found.process + found.memory + 10 * 32 * 32 * 4
+
+
+def test_estimating_changes_nothing_that_training_depends_on() -> None:
+    before = keras.config.dtype_policy()
+    estimated()
+    assert keras.config.dtype_policy() is before
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"base_filters": 10**30}, "parameters by batches of 2 takes at least"),
+        ({"base_filters": 30_000}, "parameters by batches of 2 takes at least"),
+        ({"image_width": 10**12}, "batches of 2 takes at least .* TiB"),
+        ({"image_width": 10**400 * 8}, "batches of 2 takes at least .* TiB"),
+        ({"batch": 10**13}, "batches of 10,000,000,000,000 takes"),
+        ({"workers": 10**11}, "takes at least .* TiB"),
+    ],
+)
+def test_what_no_memory_holds_is_refused_at_once(options: dict[str, int], what: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(ResourceError, match=what):
+        estimated(**options).require_memory()
+    assert time.perf_counter() - began < 5
+
+
+def test_sizes_that_no_layer_has_are_an_error_of_the_config(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(needs, "total_memory", lambda: None)
+    with pytest.raises(ConfigError, match="cannot be built in this size"):
+        estimated(image_width=2**90)
+
+
+def test_automatic_batches_are_estimated_as_a_training_chooses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_size, "free_memory", lambda: 64 * 2**30)
+    assert estimated("auto").batch == batch_size.MOST_ON_CPU
+
+
+def test_time_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "speed", lambda _: 1e9)
+    found = estimated()
+    computed = 2 * found.flop * (3 * 100 + 10) / 1e9
+    assert found.epoch_seconds(100, 10) == pytest.approx(computed + 100 / 2 * 0.01)
+    by_steps = replace(found, steps=7)
+    computed = 2 * found.flop * 3 * 14 / 1e9
+    assert by_steps.epoch_seconds(100, 0) == pytest.approx(computed + 7 * 0.01)
+
+
+def test_speed_is_that_of_a_machine() -> None:
+    assert 1e8 < needs.speed("float32") < 1e16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.batches.neighbours import neighbour_files
+from flexseg.checking.costs import Costs, costs_of, room_findings, time_findings
 from flexseg.checking.rules import (
     fold_class_findings,
     infer_findings,
@@ -34,7 +35,7 @@ from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
 from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
 from flexseg.dataset.splits import SPLITS, find_splits
-from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric
 from flexseg.models.build import check_architecture
@@ -53,12 +54,14 @@ class CheckReport:
     ----------
     values : (section.key, effective value, source), first the keys that were set.
     splits : per split the facts for people.
+    costs : of the training; None for a network of the user's own, and where the config is wrong.
     """
 
     loaded: LoadedConfig
     findings: list[Finding] = field(default_factory=list)
     values: list[tuple[str, str, str]] = field(default_factory=list)
     splits: list[dict[str, Any]] = field(default_factory=list)
+    costs: Costs | None = None
 
     @property
     def exit_code(self) -> int:
@@ -80,6 +83,7 @@ class CheckReport:
                 for key, value in content.items()
             },
             "splits": self.splits,
+            "costs": None if self.costs is None else self.costs.as_dict(),
         }
 
 
@@ -103,11 +107,14 @@ def audit(
     report.findings += _check_names(loaded)
     if not report.exit_code:
         report.findings += _output_findings(loaded)
+        _check_costs(report)
     if report.exit_code == 0 and with_data:
         _check_data(loaded.experiment, report, on_case)
     elif report.exit_code == 0:
         labels = LabelMap.from_config(loaded.experiment.class_sections)
         report.findings += mirror_findings(loaded, labels, ())
+    if report.costs is not None:
+        report.findings += time_findings(report.costs, loaded)
     _worst_first(report.findings)
     return report
 
@@ -203,6 +210,18 @@ def _output_findings(loaded: LoadedConfig) -> list[Finding]:
     return []
 
 
+def _check_costs(report: CheckReport) -> None:
+    """Judge what the training would cost; that of a network of the user's own is not known."""
+    if ":" in report.loaded.experiment.model.model:
+        return
+    try:
+        report.costs = costs_of(report.loaded)
+    except FlexsegError as error:
+        report.findings.append(Finding.of_error(error, "config", "[model]"))
+    else:
+        report.findings += room_findings(report.costs, report.loaded)
+
+
 def _check_custom(name: str, folder: Path) -> None:
     """Look for the module of a user's builder without running it."""
     module = name.partition(":")[0]
@@ -235,6 +254,9 @@ def _check_data(
     except ConfigError as error:
         report.findings.append(Finding.of_error(error, "config"))
         return
+    if report.costs is not None:
+        trained, validated = (len(splits.cases.get(s, ())) for s in ("train", "valid"))
+        report.costs = replace(report.costs, cases=trained, validated=validated)
     labels = LabelMap.from_config(experiment.class_sections)
     cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
     rest = iter(_examined(experiment, cases, labels, on_case))

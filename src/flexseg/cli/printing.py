@@ -142,6 +142,8 @@ def print_check(console: Console, report: CheckReport) -> None:
         for split in report.splits:
             data.add(split["split"], split["cases"], *(split[key] for key in keys))
         data.print(console)
+    if report.costs is not None:
+        console.print(f"\n[bold]Needs[/]  {report.costs}", soft_wrap=True, highlight=False)
     for finding in report.findings:
         color = _COLORS[finding.severity]
         console.print(

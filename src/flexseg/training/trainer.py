@@ -46,7 +46,7 @@ from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.job import TrainingJob
 from flexseg.training.memory import explained, out_of_memory, release
-from flexseg.training.needs import DiskNeeds
+from flexseg.training.needs import DiskNeeds, needs_of
 from flexseg.training.resuming import as_begun, progress_of
 from flexseg.training.signature import BATCH_SIZE, signature_of
 from flexseg.training.supervision import supervised
@@ -119,6 +119,8 @@ class Training:
         earlier = Manifest.find(self.folder) if resume else None
         try_outputs(job.files(), job.folders())
         backend.keep_freed_memory()
+        if ":" not in job.model.model:
+            needs_of(job.model, train, job.dataset).require_memory()
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = self._splits()
         job.check(splits)

@@ -19,7 +19,8 @@ from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at_mask
-from flexseg.dataset.meaning import NEAR_LOSSY, meaning_of
+from flexseg.dataset.marks.values import NEAR_LOSSY
+from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError

@@ -307,16 +307,18 @@ class LabelMap:
         return 128 if lossy or 128 <= top <= 255 else 1
 
     def _encode_palette(self, pixels: NDArray, palette: NDArray[np.uint8]) -> Encoded:
-        """Indexed images: by their colours if all are known, else by value or index."""
+        """Indexed images: by their colours if all are known and differ, else by value or index."""
         used, _ = _counted(pixels)
-        by_index = set(used.tolist()) <= {c.id for c in self.classes}
         known = {rgb for rgb, _ in self._mask_colors}
         resolved = palette[np.minimum(pixels, len(palette) - 1)]
         colors = palette[np.minimum(used, len(palette) - 1)]
-        by_color = all(tuple(map(int, rgb)) in known for rgb in colors)
+        listed = [tuple(map(int, rgb)) for rgb in colors]
+        by_color = all(rgb in known for rgb in listed) and len(set(listed)) == len(listed)
         if self._has_values and not by_color:
-            gray = _gray_if_colorless(colors)
+            values = {0} | {v for c in self.classes for v in c.values}
+            gray = None if set(used.tolist()) <= values else _gray_if_colorless(colors)
             return self._encode_values(pixels if gray is None else resolved[..., 0])
+        by_index = set(used.tolist()) <= {c.id for c in self.classes}
         if by_index and not by_color:
             return Encoded(pixels.astype(np.uint8))
         return self._encode_colors(resolved)

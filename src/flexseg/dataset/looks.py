@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import gcd
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,15 @@ from flexseg.files.images import MaskPixels, read_image
 
 # Values kept per mask: blended edges and compression make up thousands, each of few pixels.
 _MAX_ENTRIES = 512
+# Masks of so few values have no shades between them.
+_FEW = 3
+# Neighbours in a compressed mask that differ by less are of one area.
+_NEARLY_ALIKE = 16
+# Pixels and those above them, pixels and those on their left.
+_NEIGHBOURS = (
+    (np.s_[1:], np.s_[:-1]),
+    (np.s_[:, 1:], np.s_[:, :-1]),
+)
 _SAMPLE = 1024
 _TOP_UNKNOWN = 40
 
@@ -35,25 +46,33 @@ class MaskLook:
     entries : each value or colour once, stored as in the mask: [1, n], [1, n, 3], or class
         scores [1, n, C].
     pixels : [n] how often each occurs.
-    core : [n] how many of these have only their like above, below, left and right. Shades of
-        blended edges hardly have any. -1 where an entry stands for several rare ones like it.
+    core : [n] how many of these have only their like above, below, left and right; in files that
+        blur values, what is nearly alike. Shades of blended edges hardly have any. -1 where an
+        entry stands for several rare ones like it.
+    between : [n] how many lie next to a darker and to a brighter pixel, as shades of edges do;
+        of indices and class scores none.
     shape : height and width.
     """
 
     entries: MaskPixels
     pixels: NDArray[np.int64]
     core: NDArray[np.int64]
+    between: NDArray[np.int64]
     shape: tuple[int, int]
 
-    def keys(self) -> tuple[NDArray[np.int64], bool]:
+    def keys(self, *, resolve: bool = True) -> tuple[NDArray[np.int64], bool]:
         """The entries as grey values, or as colours 0xRRGGBB (True) where one of them has a hue.
 
-        Palettes are resolved, of class scores the best class counts.
+        Of class scores the best class counts.
+
+        Parameters
+        ----------
+        resolve : a palette gives its colours, else the indices count.
         """
         pixels, palette = self.entries.pixels, self.entries.palette
         if self.entries.one_hot:
             pixels = pixels.argmax(axis=-1)
-        if palette is not None:
+        if palette is not None and resolve:
             pixels = palette[np.minimum(pixels, len(palette) - 1)]
         if pixels.ndim == 2:
             return np.rint(pixels[0]).astype(np.int64), False
@@ -208,27 +227,26 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
     if mask.one_hot:
         channels = pixels.shape[-1]
         pixels = pixels.argmax(axis=-1)
-    elif pixels.ndim == 3:
-        pixels = pixels.astype(np.int32) @ np.array((65536, 256, 1), np.int32)
     elif pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
-    alike = np.ones(pixels.shape, bool)
-    equal = pixels[1:] == pixels[:-1]
-    alike[1:] &= equal
-    alike[:-1] &= equal
-    equal = pixels[:, 1:] == pixels[:, :-1]
-    alike[:, 1:] &= equal
-    alike[:, :-1] &= equal
-    if pixels.dtype == np.uint8:  # counted instead of sorted: a tenth of the time
-        histogram = np.bincount(pixels.ravel(), minlength=256)
-        used = np.flatnonzero(histogram)
-        found: NDArray = used.astype(np.uint8)
-        counts, core = histogram[used], np.bincount(pixels[alike], minlength=256)[used]
-    else:
-        found, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-        core = np.bincount(inverse.ravel()[alike.ravel()], minlength=len(found))
+    block = 1 if mask.lossy else _block(pixels)
+    pixels = pixels[::block, ::block]
+    alike = _alike(pixels, _NEARLY_ALIKE if mask.lossy else 0)
+    brightness = pixels
+    if pixels.ndim == 3:
+        brightness = pixels.sum(axis=-1, dtype=np.uint16)
+        pixels = pixels.astype(np.int32) @ np.array((65536, 256, 1), np.int32)
+    found, numbers, counts = _numbered(pixels)
+    counts = counts * block**2
+    core = np.bincount(numbers[alike.ravel()], minlength=len(found)) * block**2
+    between = np.zeros(len(found), np.intp)
+    if len(found) > _FEW and mask.palette is None and not mask.one_hot:
+        between = np.bincount(numbers[_between(brightness).ravel()], minlength=len(found))
+        between *= block**2
     if len(found) > _MAX_ENTRIES:
-        found, counts, core = _shortened(found, counts, core, mask.pixels.ndim == 3)
+        found, counts, core, between = _shortened(
+            found, counts, core, between, mask.pixels.ndim == 3
+        )
     entries: NDArray = found[None]
     if mask.one_hot:
         entries = np.eye(channels, dtype=np.float32)[found][None]
@@ -236,12 +254,65 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
         entries = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)[None]
     once = MaskPixels(entries, mask.palette, mask.lossy, mask.one_hot, mask.mode)
     shape = (mask.pixels.shape[0], mask.pixels.shape[1])
-    return MaskLook(once, counts.astype(np.int64), core.astype(np.int64), shape)
+    numbers_of = (counts.astype(np.int64), core.astype(np.int64), between.astype(np.int64))
+    return MaskLook(once, *numbers_of, shape)
+
+
+def _block(pixels: NDArray) -> int:
+    """The side of the squares that a mask enlarged without interpolation consists of; else 1."""
+    side = gcd(*pixels.shape[:2])
+    for axis in (0, 1):
+        own, other = _NEIGHBOURS[axis]
+        changed = pixels[own] != pixels[other]
+        lines = changed.reshape(len(changed), -1).any(axis=1) if axis == 0 else (
+            changed.any(axis=(0, *range(2, changed.ndim)))
+        )  # fmt: skip
+        side = gcd(side, *(np.flatnonzero(lines) + 1).tolist())
+    return side
+
+
+def _alike(pixels: NDArray, near: int) -> NDArray[np.bool_]:
+    """[H, W], where a pixel and those above, below, left and right differ by `near` at most."""
+    alike = np.ones(pixels.shape[:2], bool)
+    for own, other in _NEIGHBOURS:
+        if near:
+            equal = np.abs(pixels[own].astype(np.int32) - pixels[other]) <= near
+        else:
+            equal = pixels[own] == pixels[other]
+        equal = equal.all(axis=-1) if pixels.ndim == 3 else equal
+        alike[own] &= equal
+        alike[other] &= equal
+    return alike
+
+
+def _between(brightness: NDArray) -> NDArray[np.bool_]:
+    """[H, W], where one of the eight neighbours is darker and one brighter."""
+    kind = brightness.dtype
+    gray = brightness if kind in (np.uint8, np.uint16) else brightness.astype(np.float32)
+    square = np.ones((3, 3), np.uint8)
+    return (cv2.erode(gray, square) < gray) & (cv2.dilate(gray, square) > gray)
+
+
+def _numbered(pixels: NDArray) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp]]:
+    """The values of [H, W], the number [H * W] of that of each pixel, and how often each occurs."""
+    if pixels.dtype != np.uint8:
+        found, numbers, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+        return found, numbers.ravel(), counts
+    # Counted instead of sorted: a tenth of the time.
+    histogram = np.bincount(pixels.ravel(), minlength=256)
+    used = np.flatnonzero(histogram)
+    table = np.zeros(256, np.intp)
+    table[used] = np.arange(len(used))
+    return used.astype(np.uint8), table[pixels.ravel()], histogram[used]
 
 
 def _shortened(
-    found: NDArray, counts: NDArray[np.intp], core: NDArray[np.intp], packed: bool
-) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp]]:
+    found: NDArray,
+    counts: NDArray[np.intp],
+    core: NDArray[np.intp],
+    between: NDArray[np.intp],
+    packed: bool,
+) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """The most frequent entries, and the others put together with what is like them."""
     order = np.argsort(-(counts + core), kind="stable")
     kept, rest = np.sort(order[:_MAX_ENTRIES]), np.sort(order[_MAX_ENTRIES:])
@@ -250,11 +321,14 @@ def _shortened(
     else:  # in the order of the values, by the first one
         bins = found[rest[np.arange(len(rest)) // 16 * 16]]
     values, which = np.unique(bins, return_inverse=True)
-    pixels = np.bincount(which, counts[rest], len(values)).astype(counts.dtype)
+    pixels, inner = (
+        np.bincount(which, of[rest], len(values)).astype(of.dtype) for of in (counts, between)
+    )
     return (
         np.concatenate([found[kept], values]),
         np.concatenate([counts[kept], pixels]),
         np.concatenate([core[kept], np.full(len(values), -1, core.dtype)]),
+        np.concatenate([between[kept], inner]),
     )
 
 

@@ -6,30 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from flexseg.config.findings import Finding, Severity
 from flexseg.dataset.description import Description
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
-from flexseg.dataset.labels import MAX_CLASSES, LabelClass
+from flexseg.dataset.labels import MAX_CLASSES, LabelClass, Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.marks.values import MaskValues, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 
-# A value with a smaller share of core pixels has no area of its own ...
-_THIN = 0.05
-# ... and is a shade of an edge if it is rare among the marked pixels, and not alone.
-_RARE = 0.05
-_FEW_SHADES = 2
-# What compression leaves of a class: this share of all core pixels that are marked.
-_LOSSY_SHARE = 0.005
-# Nearer values than these are one, where edges are blended or masks compressed.
-_NEAR, NEAR_LOSSY = 8, 24
 # More solid values than these are no classes but objects with a number each.
 _MAX_CLASSES = 64
 _MAX_UNORDERED = 12
-_MAX_IDS = 64
 _MAX_LISTED = 255
 # What programs write for "marked", in 1, 8 and 16 bits.
 _MARKS = {1, 255, 65535}
@@ -51,13 +40,6 @@ class MaskMeaning:
     threshold: float | None = None
     findings: tuple[Finding, ...] = ()
     ignored: IgnoredPixels | None = None
-
-
-@dataclass
-class _Value:
-    pixels: int = 0
-    core: int = 0
-    masks: int = 0
 
 
 def meaning_of(
@@ -94,32 +76,25 @@ def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
     ------
     DataError : no mask marks anything.
     """
-    values, sets, by_color = _gathered(masks)
-    scores = [m.entries.pixels.shape[-1] for m in masks if m.entries.one_hot]
-    if scores and max(scores) > MAX_CLASSES:
-        raise DataError(
-            f"The masks hold scores of {max(scores)} classes, at most {MAX_CLASSES} are possible.",
-            "Save them as [height, width, classes] with fewer classes.",
-        )
-    if scores:  # the channels are the classes, also those that no mask shows
-        return _named(classes_of_values(range(1, max(scores))), "error", [])
-    if not values:
+    scores = {m.entries.pixels.shape[-1] for m in masks if m.entries.one_hot}
+    if scores:
+        return _of_scores(scores)
+    found = MaskValues.of(masks)
+    if not found.values:
         raise DataError(
             f"All {len(masks)} masks are empty: they hold nothing but 0 (black).",
             "Check that these are the masks; each value or colour besides black is a class.",
         )
-    lossy = any(m.entries.lossy for m in masks)
-    solid, blends = _without_shades(values, lossy, by_color)
-    if lossy or blends:
-        solid = _merged(solid, values, by_color, NEAR_LOSSY if lossy else _NEAR)
-    findings = _blend_findings(values, solid, masks) if blends and not lossy else []
-    nearest: Literal["nearest", "error"] = "nearest" if lossy or blends else "error"
-    if _are_numbers(solid, sets, by_color):
-        return _numbered(solid, by_color, nearest)
-    if by_color:
-        colors = [(k >> 16, k >> 8 & 255, k & 255) for k in solid]
-        return _named(classes_of_colors(colors), nearest, findings)
-    if len(solid) > 1 and set(solid) <= _MARKS and all(len(s & _MARKS) < 2 for s in sets):
+    solid, blends = found.solid()
+    findings = _how_marked(masks)
+    if blends and not found.lossy:
+        findings += _blend_findings(found, solid, masks)
+    nearest: Literal["nearest", "error"] = "nearest" if blends else "error"
+    if _are_numbers(solid, found.sets, found.by_color):
+        return _numbered(solid, found.by_color, nearest)
+    if found.by_color:
+        return _named(classes_of_colors([unpacked(k) for k in solid]), nearest, findings)
+    if len(solid) > 1 and set(solid) <= _MARKS and all(len(s & _MARKS) < 2 for s in found.sets):
         mark = classes_of_values([max(solid)])[0]
         one = LabelClass(1, mark.name, mark.colors, tuple(sorted(solid)))
         text = " and ".join(map(str, sorted(solid)))
@@ -128,70 +103,66 @@ def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
             f"Some masks mark with one value, some with another ({text}): both mean one class.",
         )
         return _named([one], nearest, [*findings, note])
-    return _named(classes_of_values(sorted(solid)), nearest, findings)
+    classes = [
+        replace(c, colors=(color,)) if (color := colors.get(c.values[0])) else c
+        for colors in [_telling(found.palette)]
+        for c in classes_of_values(sorted(solid))
+    ]
+    return _named(classes, nearest, findings)
 
 
-def _gathered(masks: Sequence[MaskLook]) -> tuple[dict[int, _Value], list[set[int]], bool]:
-    """All values but 0 (or colours, if any mask has some), and the set of each mask."""
-    tables = [m.keys() for m in masks]
-    by_color = any(in_color for _, in_color in tables)
-    values: dict[int, _Value] = {}
-    sets = []
-    for mask, (keys, in_color) in zip(masks, tables, strict=True):
-        packed = np.clip(keys, 0, 255) * 0x010101 if by_color and not in_color else keys
-        own: set[int] = set()
-        for key, pixels, core in zip(
-            packed.tolist(), mask.pixels.tolist(), mask.core.tolist(), strict=True
-        ):
-            if key == 0 or core < 0:
-                continue
-            value = values.setdefault(key, _Value())
-            value.pixels += pixels
-            value.core += core
-            value.masks += key not in own
-            own.add(key)
-        sets.append(own)
-    return values, sets, by_color
+def _of_scores(channels: set[int]) -> MaskMeaning:
+    """The channels are the classes, also those that no mask shows."""
+    if len(channels) > 1:
+        raise DataError(
+            f"Some masks hold scores of {min(channels)} classes, some of {max(channels)}, "
+            "the background included.",
+            "Save all with the same channels, the background first.",
+        )
+    count = max(channels)
+    if count > MAX_CLASSES:
+        raise DataError(
+            f"The masks hold scores of {count} classes, at most {MAX_CLASSES} are possible.",
+            "Save them as [height, width, classes] with fewer classes.",
+        )
+    return _named(classes_of_values(range(1, count)), "error", [])
 
 
-def _without_shades(
-    values: dict[int, _Value], lossy: bool, by_color: bool
-) -> tuple[list[int], bool]:
-    """The values that have areas of their own, and whether there are others."""
-    marked = sum(v.pixels for v in values.values())
-    if lossy:
-        # Compression makes an even 1 or 2 of black, too.
-        far = {k: v for k, v in values.items() if _distance(k, 0, by_color) > NEAR_LOSSY}
-        core = sum(v.core for v in (far or values).values())
-        solid = [k for k, v in (far or values).items() if v.core > _LOSSY_SHARE * core]
-    else:
-        solid = [
-            k for k, v in values.items() if v.core >= _THIN * v.pixels or v.pixels >= _RARE * marked
-        ]
-        # Small numbers are ids of classes: shades reach up to white.
-        if len(values) - len(solid) <= _FEW_SHADES or max(values) < _MAX_IDS:
-            return list(values), False
-    if not solid:  # lines that are one pixel wide
-        solid = [max(values, key=lambda k: values[k].pixels)]
-    return solid, len(solid) < len(values)
+def _telling(palette: Mapping[int, Rgb]) -> dict[int, Rgb]:
+    """The colours of a palette's indices but 0, if each has one of its own."""
+    colors = {index: color for index, color in palette.items() if index}
+    distinct = len({(0, 0, 0), *colors.values()}) == len(colors) + 1
+    return colors if distinct else {}
 
 
-def _merged(solid: list[int], values: dict[int, _Value], by_color: bool, near: int) -> list[int]:
-    """Without values that differ little from one that has more area."""
-    kept: list[int] = []
-    for key in sorted(solid, key=lambda k: -values[k].core):
-        if not any(_distance(key, other, by_color) <= near for other in (0, *kept)):
-            kept.append(key)
-    return kept or solid
+def _how_marked(masks: Sequence[MaskLook]) -> list[Finding]:
+    """What is read of transparency.
+
+    Raises
+    ------
+    DataError : some masks mark by transparency alone, others by colours.
+    """
+    alone = sum(m.entries.mode.endswith(" transparency") and "with" not in m.entries.mode
+                for m in masks)  # fmt: skip
+    layers = sum("with transparency" in m.entries.mode for m in masks)
+    if alone and layers:
+        raise DataError(
+            f"{alone} masks are black with transparent parts, {layers} have colours and "
+            "transparent parts: what is opaque is marked in these, and may be background in those.",
+            "Save all masks without transparency, black where nothing is marked.",
+        )
+    if not alone + layers:
+        return []
+    return [
+        _note(
+            "transparent-masks",
+            f"{alone + layers} masks have transparent parts: these are background, what is opaque "
+            "is marked.",
+        )
+    ]
 
 
-def _distance(first: int, second: int, by_color: bool) -> int:
-    if not by_color:
-        return abs(first - second)
-    return max(abs((first >> s & 255) - (second >> s & 255)) for s in (16, 8, 0))
-
-
-def _are_numbers(solid: list[int], sets: list[set[int]], by_color: bool) -> bool:
+def _are_numbers(solid: list[int], sets: Sequence[frozenset[int]], by_color: bool) -> bool:
     """Whether values number objects: too many, or 1 to the number of objects in each mask.
 
     Where every mask has the same values, these are organs rather than objects.
@@ -240,9 +211,9 @@ def _named(
 
 
 def _blend_findings(
-    values: dict[int, _Value], solid: list[int], masks: Sequence[MaskLook]
+    found: MaskValues, solid: list[int], masks: Sequence[MaskLook]
 ) -> list[Finding]:
-    shades = [v.pixels for k, v in values.items() if k not in solid]
+    shades = [v.pixels for k, v in found.values.items() if k not in solid]
     share = sum(shades) / sum(int(m.pixels.sum()) for m in masks)
     return [
         _note(

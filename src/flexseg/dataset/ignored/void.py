@@ -85,7 +85,8 @@ def without_void(masks: Sequence[MaskLook], void: IgnoredPixels) -> list[MaskLoo
     for mask in masks:
         keep = ~void.where(mask.entries, ())[0]
         entries = replace(mask.entries, pixels=mask.entries.pixels[:, keep])
-        kept.append(replace(mask, entries=entries, pixels=mask.pixels[keep], core=mask.core[keep]))
+        counts = {name: getattr(mask, name)[keep] for name in ("pixels", "core", "between")}
+        kept.append(replace(mask, entries=entries, **counts))
     return kept
 
 

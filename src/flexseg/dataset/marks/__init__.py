@@ -1,0 +1,1 @@
+"""What masks of unknown origin mark: their values, and tables that name them."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flexseg.dataset.candidates.mask_names import case_of_mask, mask_stem
 from flexseg.dataset.cases import group_of, images_by_stem, pair, read_masks
-from flexseg.dataset.mask_names import case_of_mask, mask_stem
 from flexseg.dataset.names import composed
 from flexseg.errors import DataError
 from flexseg.files.images import write_png

@@ -18,6 +18,7 @@ from PIL import Image
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
+from flexseg.dataset.candidates.answers import Answers
 from flexseg.dataset.reading import Dataset
 from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.tiles import TileOptions, derive_tiles, tile_starts
@@ -222,7 +223,7 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
     with pytest.raises(ConfigError, match="contains the input"):
         derive_tiles(dataset, dataset.parent)
     with pytest.raises(DataError, match="No image has a mask of its name"):
-        derive(dataset, mask_name="{id}_mask")
+        derive(dataset, answers=Answers(mask_name="{id}_mask"))
     mask = dataset / "masks" / "train_00.png"
     Image.new("L", (5, 5), 1).save(mask)
     with pytest.raises(DataError, match="The mask is 5 x 5, its image 48 x 40"):

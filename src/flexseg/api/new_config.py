@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,9 @@ def init(
     group: str | None = None,
     size: int | None = None,
     neighbours: int | None = None,
+    masks: str | None = None,
+    mask_name: str | None = None,
+    mask_values: Literal["classes", "objects"] | None = None,
 ) -> Path:
     """Write a commented config for a folder of data, as `flexseg init` does; returns its path.
 
@@ -30,14 +34,20 @@ def init(
     size : longer side of the network's input in pixels.
     neighbours : slices on each side that the network sees as further channels; without it one for
         volumes, none for images.
+    masks : name of the folder of masks, where several may be it.
+    mask_name : names of masks after those of images, e.g. "{id}_mask"; with a `*` all that fit
+        mark together.
+    mask_values : the values of masks are classes, or number the objects of one class.
 
     Raises
     ------
-    DataError : the folder has no pairs of images and masks, too few, or no neighbouring slices.
+    DataError : the folder has no pairs of images and masks, too few, or no neighbouring slices; or
+        several things fit, and the message says how to choose.
     ConfigError : a config is already there, `output` lies among the data, or `group` is no
         regular expression.
     ResourceError : the files cannot be written.
     """
+    from flexseg.dataset.candidates.answers import Answers
     from flexseg.planning.initialize import initialize
 
     return initialize(
@@ -47,5 +57,6 @@ def init(
         group=group,
         size=size,
         neighbours=neighbours,
+        answers=Answers(masks, mask_name, mask_values),
         stage=logger.info,
     )[0]

@@ -27,9 +27,9 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import DataSections
+from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.mask_names import mask_stem
 from flexseg.dataset.parallel import MOST_ERRORS, together
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError

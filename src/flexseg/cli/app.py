@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.logging import RichHandler
@@ -19,6 +19,7 @@ from flexseg.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
+    from flexseg.dataset.candidates.answers import Answers, MaskValues
 
 app = typer.Typer(
     name="flexseg",
@@ -85,6 +86,29 @@ GroupOption = Annotated[
         metavar="REGEX", help="Finds patient or volume in a file name; none is in two splits."
     ),
 ]
+MasksOption = Annotated[
+    str | None,
+    typer.Option("--masks", metavar="NAME", help="Folder of masks, where several may be it."),
+]
+MaskNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-name",
+        metavar="PATTERN",
+        show_default="found in the names",
+        help="Name of the mask of the image {id}, e.g. '{id}_mask'; with *, as in '{id}_*', all "
+        "that fit mark together.",
+    ),
+]
+MaskValuesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-values",
+        metavar="classes|objects",
+        show_default="found in the masks",
+        help="What values of masks are: classes, or the numbers of objects of one class.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -128,6 +152,15 @@ def progress(what: str) -> Iterator[Callable[[float, int], None]]:
 def say(text: str) -> None:
     """Print text as it is: paths may hold what looks like markup, and must not be broken."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def answers_of(
+    masks: str | None, mask_name: str | None = None, mask_values: str | None = None
+) -> Answers:
+    """What the options say of a folder of data. Raises ConfigError if one is wrong."""
+    from flexseg.dataset.candidates.answers import Answers
+
+    return Answers(masks, mask_name, cast("MaskValues | None", mask_values))
 
 
 def load_config(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.app import app, progress, say
+from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, progress, say
 from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -319,14 +319,8 @@ def tiles(
     ] = "512",
     overlap: Annotated[int, typer.Option(min=0, help="Pixels that neighbours share.")] = 0,
     empty_every: EmptyOption = 1,
-    mask_name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Name of the mask of the image {id}.",
-            show_default="found in the names",
-        ),
-    ] = None,
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
     patient: PatientOption = None,
     workers: WorkersOption = None,
 ) -> None:
@@ -344,7 +338,7 @@ def tiles(
         size=(int(height or width), int(width)),
         overlap=overlap,
         empty_every=empty_every,
-        mask_name=mask_name,
+        answers=answers_of(masks, mask_name),
         patient=patient,
         workers=workers,
     )

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import GroupOption, SplitFileOption, app, say
+from flexseg.cli.app import (
+    GroupOption,
+    MaskNameOption,
+    MasksOption,
+    MaskValuesOption,
+    SplitFileOption,
+    answers_of,
+    app,
+    say,
+)
 
 
 @app.command()
@@ -20,6 +29,9 @@ def init(
     ] = Path(),
     split: SplitFileOption = None,
     group: GroupOption = None,
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
+    mask_values: MaskValuesOption = None,
     size: Annotated[int | None, typer.Option(help="Size of the network's input in pixels.")] = None,
     neighbours: Annotated[
         int | None,
@@ -41,6 +53,7 @@ def init(
         group=group,
         size=size,
         neighbours=neighbours,
+        answers=answers_of(masks, mask_name, mask_values),
         stage=say,
     )
     for path in written:

@@ -12,7 +12,11 @@ import typer
 from flexseg.cli.app import (
     BackendOption,
     GroupOption,
+    MaskNameOption,
+    MasksOption,
+    MaskValuesOption,
     SplitFileOption,
+    answers_of,
     app,
     console,
     say,
@@ -44,6 +48,9 @@ def plan(
     ] = None,
     split: SplitFileOption = None,
     group: GroupOption = None,
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
+    mask_values: MaskValuesOption = None,
     device: DeviceOption = "auto",
     backend: BackendOption = None,
 ) -> None:
@@ -54,7 +61,13 @@ def plan(
 
     seconds = parse_duration(duration)
     made = make_plan(
-        dataset, _folder(dataset, output), seconds, split_file=split, group=group, stage=say
+        dataset,
+        _folder(dataset, output),
+        seconds,
+        split_file=split,
+        group=group,
+        answers=answers_of(masks, mask_name, mask_values),
+        stage=say,
     )
     _print(made)
     say(f"Written: {made.config}\nNext: flexseg train {made.config}")
@@ -77,6 +90,9 @@ def auto(
     ] = None,
     split: SplitFileOption = None,
     group: GroupOption = None,
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
+    mask_values: MaskValuesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run has stopped.")
     ] = False,
@@ -94,7 +110,8 @@ def auto(
     if resume:
         pipeline.reopen()
     else:
-        _print(pipeline.plan(dataset, split_file=split, group=group))
+        answers = answers_of(masks, mask_name, mask_values)
+        _print(pipeline.plan(dataset, split_file=split, group=group, answers=answers))
     result = pipeline.run(resume=resume)
     print_scores(console, result.summary)
     took = format_duration(time.monotonic() - started)

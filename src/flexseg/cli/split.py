@@ -13,7 +13,11 @@ import typer
 
 from flexseg.cli.app import (
     JsonOption,
+    MaskNameOption,
+    MasksOption,
+    MaskValuesOption,
     SetOption,
+    answers_of,
     app,
     console,
     load_config,
@@ -25,6 +29,7 @@ from flexseg.cli.tables import Table, numbers, texts
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from flexseg.dataset.candidates.answers import Answers
     from flexseg.dataset.dividing import CaseTable, Division, Parts
     from flexseg.dataset.splits import SplitName
 
@@ -79,6 +84,9 @@ def split(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; folds are numbered.")
     ] = Path("split.json"),
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
+    mask_values: MaskValuesOption = None,
     copy: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Copy the files to DIR/train, ... too.")
     ] = None,
@@ -94,7 +102,8 @@ def split(
 
     _refuse_contradictions(ratios, folds, test, group, manifest, copy)
     shares = _shares(ratios or DEFAULT_RATIOS)
-    found = _read(source, overrides, group, by_names=manifest is None)
+    answers = answers_of(masks, mask_name, mask_values)
+    found = _read(source, overrides, group, answers, by_names=manifest is None)
     for text in found.warnings:
         logger.warning(text)
     if manifest is not None:
@@ -190,7 +199,12 @@ def _to_divide_anew(found: _Divisible) -> _Divisible:
 
 
 def _read(
-    source: Path, overrides: list[str] | None, group: str | None, *, by_names: bool
+    source: Path,
+    overrides: list[str] | None,
+    group: str | None,
+    answers: Answers,
+    *,
+    by_names: bool,
 ) -> _Divisible:
     if not source.is_dir():
         return _of_config(source, overrides, group, by_names=by_names)
@@ -200,7 +214,7 @@ def _read(
     if overrides:
         raise ConfigError("--set changes a config.", "Give a config, or leave it out.", "--set")
     with progress("Reading masks") as on_case:
-        data = Dataset.open(source, group, on_case)
+        data = Dataset.open(source, group, on_case, answers)
     division = data.divide()
     findings = (*data.findings, *division.findings)
     told = tuple(f"{f.what} {f.fix}" for f in findings if f.severity is Severity.WARNING)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import app, say
+from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, say
 
 
 @app.command()
@@ -16,9 +16,11 @@ def stats(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the pictures.")
     ] = None,
+    masks: MasksOption = None,
+    mask_name: MaskNameOption = None,
 ) -> None:
     """Draw how many images a dataset has, and contact sheets of images and masks."""
     from flexseg.dataset.statistics import draw_statistics
 
-    for path in draw_statistics(dataset, output or Path()):
+    for path in draw_statistics(dataset, output or Path(), answers_of(masks, mask_name)):
         say(f"written: {path}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding, Severity
-from flexseg.dataset.mask_names import is_mask, masks_of_images
+from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
 from flexseg.dataset.names import base_name, folded, stem_of
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError

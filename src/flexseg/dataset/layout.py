@@ -6,13 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from flexseg.config.findings import examples
+from flexseg.dataset.candidates.advice import advice, inner_folders
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
+from flexseg.dataset.candidates.mask_folders import mask_folders, masks_beside
+from flexseg.dataset.candidates.mixed import MASK_WORD, is_mixed
+from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
 from flexseg.dataset.cases import Pairing, pair
-from flexseg.dataset.mask_names import masks_of_images
-from flexseg.dataset.names import folded, stem_of
+from flexseg.dataset.names import stem_of
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
@@ -24,22 +27,11 @@ IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "inputs", "input", "scans", "scan", "photos", "pictures",
     "jpegimages", "originals", "original", "raw", "imagestr",
 )  # fmt: skip
-MASK_FOLDERS = (
-    "masks", "mask", "labels", "label", "annotations", "annotation", "groundtruth",
-    "groundtruths", "gt", "segmentations", "segmentation", "segs", "seg", "targets", "target",
-    "segmentationclass", "manual", "labelstr",
-)  # fmt: skip
 _SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train", "training", "tr"),
     "valid": ("valid", "val", "validation", "dev"),
     "test": ("test", "testing", "ts"),
 }
-_MASK_WORD = re.compile(
-    r"(?i)(?<![a-z])(masks?|labels?|seg|segmentation|annotations?|annot|gt|ground[-_ ]?truth"
-    r"|target|manual)(?![a-z])"
-)
-# Images whose names are looked for in those of masks: fewer where there are many.
-_MIN_SAMPLE, _MAX_SAMPLE, _COMPARISONS = 8, 40, 200_000
 _EXPECTED = (
     "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
     "x_mask.png in one folder. A folder of masks with another name: call it masks. Other layouts: "
@@ -101,35 +93,40 @@ class Layout:
         }
 
 
-def find_layout(dataset: Path, mask_name: str | None = None, *, need_masks: bool = True) -> Layout:
+def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: bool = True) -> Layout:
     """Look for images and masks.
 
     Parameters
     ----------
-    mask_name : template of the masks' names; without it the one that pairs most.
+    answers : what the user says where several folders or names fit.
     need_masks : a folder of images alone is no dataset.
 
     Raises
     ------
-    DataError : there are none, or none that pair; says what there is instead.
+    DataError : there are none, or none that pair; says what there is instead. Or several things
+        fit; says how to choose.
     """
     if not dataset.is_dir():
         raise DataError("There is no such folder.", "Check the path.", str(dataset))
     notes: list[str] = []
     root = dataset
-    found, unlabeled = _folders_of(root, notes)
-    inner = _folders(dataset)
+    found, unlabeled = _folders_of(root, answers, notes)
+    inner = inner_folders(dataset)
     if not found and len(inner) == 1 and not list_files(dataset, MASK_SUFFIXES):
         # What archives unpack to: a folder within a folder.
-        within = _folders_of(inner[0], notes)
+        within = _folders_of(inner[0], answers, notes)
         if within[0] or (within[1] and not unlabeled):
             root, (found, unlabeled) = inner[0], within
             notes.append(f"The dataset is taken to be the folder {root.name}/ in it.")
     if not found and (need_masks or not unlabeled):
-        raise DataError(f"{_described(dataset)}, no images with masks.", _EXPECTED, str(dataset))
+        raise DataError(
+            f"{_described(dataset)}, no images with masks.",
+            advice(root, _named(root, IMAGE_FOLDERS, [])) or _EXPECTED,
+            str(dataset),
+        )
     if not found:
         return Layout(root, {}, "{id}", "auto", "auto", unlabeled, tuple(notes))
-    return _layout(root, found, mask_name, unlabeled, notes)
+    return _layout(root, found, answers, unlabeled, notes)
 
 
 def dataset_name(images: str) -> str:
@@ -156,36 +153,44 @@ def folders_layout(images: Path, masks: Path) -> Layout:
     for folder in (images, masks):
         if not folder.is_dir():
             raise DataError("There is no such folder.", "Check the path.", str(folder))
-    return _layout(images.parent, {"": Folders(images, masks)}, None, {}, [])
+    return _layout(images.parent, {"": Folders(images, masks)}, NO_ANSWERS, {}, [])
 
 
 def _layout(
     root: Path,
     found: dict[str, Folders],
-    mask_name: str | None,
+    answers: Answers,
     unlabeled: dict[str, Path],
     notes: list[str],
 ) -> Layout:
     """The layout of folders that are known, with the names and formats of their files."""
     image_format, mask_format = _formats(found, notes)
-    given = mask_name is not None
-    mask_name = mask_name or _mask_name(found, image_format, mask_format)
+    given = answers.mask_name is not None
+    mask_name = answers.mask_name or _mask_name(found, image_format, mask_format, notes)
     if mask_name != "{id}" and not given:
         notes.append(f"Masks are named {mask_name}, where {{id}} is the image's name.")
     return Layout(root, found, mask_name, image_format, mask_format, unlabeled, tuple(notes))
 
 
-def volume_folders(dataset: Path) -> tuple[Path, Path] | None:
+def volume_folders(dataset: Path, answers: Answers = NO_ANSWERS) -> tuple[Path, Path] | None:
     """The folders of volumes and labels in a dataset of volumes; None if it is none.
 
     Images of two dimensions make it a dataset of images.
+
+    Raises
+    ------
+    DataError : several folders have label volumes.
     """
     if not dataset.is_dir():
         return None
-    inner = _folders(dataset)
+    inner = inner_folders(dataset)
     for root in (dataset, *(inner if len(inner) == 1 else ())):
-        images, labels = _named(root, IMAGE_FOLDERS, []), _named(root, MASK_FOLDERS, [])
-        if images and labels and _has_volumes(images) and _has_volumes(labels):
+        images = _named(root, IMAGE_FOLDERS, [])
+        if images is None or not _has_volumes(images):
+            continue
+        candidates = mask_folders(inner_folders(root), answers.masks)
+        labels = masks_beside(images, [p for p in candidates if p != images], _has_volumes)
+        if labels is not None and _has_volumes(labels):
             return None if list_files(images, IMAGE_SUFFIXES) else (images, labels)
     return None
 
@@ -198,10 +203,12 @@ def _has_volumes(folder: Path) -> bool:
         return False
 
 
-def _folders_of(root: Path, notes: list[str]) -> tuple[dict[str, Folders], dict[str, Path]]:
+def _folders_of(
+    root: Path, answers: Answers, notes: list[str]
+) -> tuple[dict[str, Folders], dict[str, Path]]:
     """Split (or "") -> folders, and split -> folder of images without masks."""
     images = _named(root, IMAGE_FOLDERS, notes)
-    masks = _named(root, MASK_FOLDERS, notes)
+    masks = _masks_of(root, images, answers)
     unlabeled: dict[str, Path] = {}
     if images and masks:
         found = _splits_inside(images, masks, notes, unlabeled)
@@ -211,9 +218,9 @@ def _folders_of(root: Path, notes: list[str]) -> tuple[dict[str, Folders], dict[
             else:
                 unlabeled[""] = images
         return _with_training(found, notes), unlabeled
-    found = _splits_of(root, notes, unlabeled)
+    found = _splits_of(root, answers, notes, unlabeled)
     for folder in (root, images):
-        if not found and folder and _is_mixed(folder):
+        if not found and folder and is_mixed(folder):
             found = {"": Folders(folder, folder)}
     if not found and not unlabeled and images and list_files(images, IMAGE_SUFFIXES):
         unlabeled[""] = images
@@ -235,17 +242,20 @@ def _splits_inside(
     return found
 
 
-def _splits_of(root: Path, notes: list[str], unlabeled: dict[str, Path]) -> dict[str, Folders]:
+def _splits_of(
+    root: Path, answers: Answers, notes: list[str], unlabeled: dict[str, Path]
+) -> dict[str, Folders]:
     """train/images with train/masks, and so on, or both kinds of files in train/."""
     found: dict[str, Folders] = {}
     for split, names in _SPLIT_FOLDERS.items():
         folder = _named(root, names, notes)
         if folder is None:
             continue
-        images, masks = _named(folder, IMAGE_FOLDERS, notes), _named(folder, MASK_FOLDERS, notes)
+        images = _named(folder, IMAGE_FOLDERS, notes)
+        masks = _masks_of(folder, images, answers)
         if images and masks and list_files(masks, MASK_SUFFIXES):
             found[split] = Folders(images, masks)
-        elif not images and _is_mixed(folder):
+        elif not images and is_mixed(folder):
             found[split] = Folders(folder, folder)
         elif list_files(images or folder, IMAGE_SUFFIXES):
             unlabeled[split] = images or folder
@@ -261,10 +271,23 @@ def _with_training(found: dict[str, Folders], notes: list[str]) -> dict[str, Fol
     return found
 
 
+def _masks_of(root: Path, images: Path | None, answers: Answers) -> Path | None:
+    """The folder of masks in `root`. Raises DataError where it is not clear which one."""
+    candidates = [
+        path for path in mask_folders(inner_folders(root), answers.masks) if path != images
+    ]
+    return masks_beside(images, candidates, _has_masks)
+
+
+def _has_masks(folder: Path) -> bool:
+    """Whether a folder, or one in it, has files of masks."""
+    return any(list_files(place, MASK_SUFFIXES) for place in (folder, *inner_folders(folder)))
+
+
 def _named(root: Path, names: Sequence[str], notes: list[str]) -> Path | None:
     """The folder in `root` of the first of some names, whatever its letter case."""
     order = {name: i for i, name in enumerate(names)}
-    known = [(order[plain], p) for p in _folders(root) if (plain := _plain(p.name)) in order]
+    known = [(order[plain], p) for p in inner_folders(root) if (plain := _plain(p.name)) in order]
     known.sort()
     # An empty folder is no choice where there is another one.
     chosen = next((p for _, p in known if any(p.iterdir())), known[0][1] if known else None)
@@ -280,31 +303,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _is_mixed(folder: Path) -> bool:
-    """Whether a folder holds images and their masks, told by names or by suffixes."""
-    files = list_files(folder, MASK_SUFFIXES)
-    if len(files) < 2:
-        return False
-    masks = [p for p in files if _MASK_WORD.search(p.stem)]
-    return 0 < len(masks) < len(files) or _photos_with_masks(files)
-
-
-def _photos_with_masks(files: Sequence[Path]) -> bool:
-    """x.jpg with x.png: the photograph and its mask."""
-    photos = {p.stem for p in files if p.suffix.lower() in LOSSY_SUFFIXES}
-    masks = {p.stem for p in files if p.suffix.lower() not in LOSSY_SUFFIXES}
-    return bool(photos) and 2 * len(photos & masks) > max(len(photos), len(masks))
-
-
 def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
     """The suffixes of images and masks, where the names do not tell them apart alone."""
     pairs = list(found.values())
     files = [p for f in pairs if f.mixed for p in list_files(f.images, MASK_SUFFIXES)]
-    if files and not any(_MASK_WORD.search(p.stem) for p in files):
+    if files and not any(MASK_WORD.search(p.stem) for p in files):
         lossy, others = (
             Counter(p.suffix.lower() for p in files if (p.suffix.lower() in LOSSY_SUFFIXES) == is_)
             for is_ in (True, False)
@@ -315,35 +318,37 @@ def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
     return "auto", "auto"
 
 
-def _mask_name(found: dict[str, Folders], image_format: str, mask_format: str) -> str:
+def _mask_name(
+    found: dict[str, Folders], image_format: str, mask_format: str, notes: list[str]
+) -> str:
     """The template that pairs most masks with an image.
 
     Raises
     ------
-    DataError : none pairs any.
+    DataError : none pairs any, or several masks of an image may mean several things.
     """
-    images, masks = [], []
+    stems = []
     for folders in found.values():
-        image_stems = _stems(folders.images, IMAGE_SUFFIXES, image_format)
-        mask_stems = _stems(folders.masks, MASK_SUFFIXES, mask_format)
+        images = _stems(folders.images, IMAGE_SUFFIXES, image_format)
+        masks = _stems(folders.masks, MASK_SUFFIXES, mask_format)
         if folders.mixed and mask_format == "auto":
-            mask_stems = {s for s in mask_stems if _MASK_WORD.search(s)}
-            image_stems -= mask_stems
-        images.append(image_stems)
-        masks.append(mask_stems)
-    plain = [[{*map(folded, stems)} for stems in own] for own in (images, masks)]
-    candidates = [*_templates(images, masks), *_templates(*plain)]
-    best = max(candidates, key=lambda template: _pairs(template, images, masks))
-    if not _pairs(best, images, masks):
-        first = next(iter(found.values()))
-        shown = examples(sorted(images[0]), 3), examples(sorted(masks[0]), 3)
+            masks = {s for s in masks if MASK_WORD.search(s)}
+            images -= masks
+        stems.append(Stems(frozenset(images), frozenset(masks)))
+    best = find_template(stems)
+    first = next(iter(found.values()))
+    if best is None:
+        images, masks = ({*stems[0].images}, {*stems[0].masks})
+        counts = [sum(len(getattr(one, kind)) for one in stems) for kind in ("images", "masks")]
         raise DataError(
-            f"No mask is named after an image: {sum(map(len, images))} images ({shown[0]}), "
-            f"{sum(map(len, masks))} masks ({shown[1]}).",
+            f"No mask is named after an image: {counts[0]} images ({examples(sorted(images), 3)}), "
+            f"{counts[1]} masks ({examples(sorted(masks), 3)}).",
             "Name a mask as its image, or with something before or behind it (x_mask).",
             str(first.masks),
         )
-    return best
+    template, note = with_further_masks(best, stems, first.masks)
+    notes += [note] if note else []
+    return template
 
 
 def _stems(folder: Path, suffixes: Iterable[str], only: str) -> set[str]:
@@ -351,60 +356,10 @@ def _stems(folder: Path, suffixes: Iterable[str], only: str) -> set[str]:
     return {stem_of(p) for p in list_files(folder, wanted)}
 
 
-def _pairs(template: str, images: Sequence[set[str]], masks: Sequence[set[str]]) -> int:
-    return sum(
-        bool(own)
-        for stems, names in zip(images, masks, strict=True)
-        for own in masks_of_images(template, stems, names).values()
-    )
-
-
-def _templates(images: Sequence[set[str]], masks: Sequence[set[str]]) -> list[str]:
-    """`{id}`, then what stands around the names of some images in those of the masks."""
-    counts: Counter[str] = Counter()
-    for stems, names in zip(images, masks, strict=True):
-        ordered = sorted(stems)
-        sample = max(_MIN_SAMPLE, min(_MAX_SAMPLE, _COMPARISONS // max(len(names), 1)))
-        for stem in ordered[:: max(1, len(ordered) // sample)]:
-            for name in names:
-                head, found, tail = name.partition(stem)
-                if found and name != stem:
-                    counts[f"{head}{{id}}{tail}"] += 1
-                counts.update(_replacements(stem, name))
-    # Of a number alone, chance finds much: 1 in 11. The right one is found for every image.
-    return ["{id}", *(template for template, _ in counts.most_common(20))]
-
-
-def _replacements(stem: str, name: str) -> Iterable[str]:
-    """Templates by which a word for images in `stem` makes way for another one, or for none."""
-    channel = re.fullmatch(r"(.+?)([-_ .]0+)", stem)
-    if channel and channel[1] == name:  # of nnU-Net's images
-        yield f"{{id:{channel[2]}=}}"
-        return
-    start = _equal_letters(stem, name)
-    end = _equal_letters(stem[start:][::-1], name[start:][::-1])
-    while start and stem[start - 1].isalpha():  # whole words
-        start -= 1
-    while end and stem[-end].isalpha():
-        end -= 1
-    old, new = stem[start : len(stem) - end], name[start : len(name) - end]
-    # Numbers tell cases apart: what is replaced must be words. Where nothing stays, any image
-    # would go with any mask.
-    are_words = old not in ("", stem) and not re.search(r"[\d{}=]", old + new)
-    if are_words and stem.replace(old, new, 1) == name:
-        yield f"{{id:{old}={new}}}"
-
-
-def _equal_letters(first: str, second: str) -> int:
-    """How many letters two texts begin with alike."""
-    pairs = zip(first, second, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
 def _described(folder: Path) -> str:
     """What a folder holds, for people."""
     folders = []
-    for inner in _folders(folder):
+    for inner in inner_folders(folder):
         kinds = _kinds(inner)
         most = f"{kinds[0][1]} {kinds[0][0]}" if kinds else "no files"
         folders.append(f"{inner.name}/ ({most})")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case, Pairing
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
 from flexseg.dataset.description import (
@@ -92,7 +93,10 @@ class Dataset(ABC):
 
     @staticmethod
     def open(
-        folder: Path | str, group: str | None = None, on_case: Progress | None = None
+        folder: Path | str,
+        group: str | None = None,
+        on_case: Progress | None = None,
+        answers: Answers = NO_ANSWERS,
     ) -> ImageDataset | VolumeDataset:
         """Look at a folder of images and masks, or of volumes and label volumes.
 
@@ -101,16 +105,18 @@ class Dataset(ABC):
         group : regular expression that finds patient or volume in the file names; without it that
             of `dataset.json`, else what the names themselves suggest.
         on_case : called with (done, total) while files are read.
+        answers : what the user says where several things fit.
 
         Raises
         ------
         ConfigError : `group` is no regular expression.
-        DataError : there are no images (volumes) with masks, or none can be used.
+        DataError : there are no images (volumes) with masks, or none can be used; or several
+            things fit, with the answers.
         """
         folder = Path(folder).absolute()
-        volumes = volume_folders(folder)
+        volumes = volume_folders(folder, answers)
         if volumes is None:
-            return _open_images(folder, group, on_case)
+            return _open_images(folder, group, on_case, answers)
         return _open_volumes(folder, *volumes, group, on_case)
 
     @property
@@ -432,8 +438,10 @@ class VolumeDataset(Dataset):
         yield f"volumes of {shape} voxels of {spacing} mm (x, y, z; median)"
 
 
-def _open_images(folder: Path, group: str | None, on_case: Progress | None) -> ImageDataset:
-    layout = find_layout(folder)
+def _open_images(
+    folder: Path, group: str | None, on_case: Progress | None, answers: Answers
+) -> ImageDataset:
+    layout = find_layout(folder, answers)
     described = description(folder)
     pairings, group, group_reason = grouped(layout.pair(), group, described)
     looks = _looks(pairings, on_case)

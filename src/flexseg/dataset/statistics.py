@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
@@ -43,7 +44,7 @@ class FolderPictures:
     read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
 
 
-def draw_statistics(dataset: Path, output: Path) -> list[Path]:
+def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) -> list[Path]:
     """Write `<name>_Statistics.png` and contact sheets; returns the files.
 
     The contact sheets show evenly spaced cases, images and masks in the same order, each under
@@ -54,7 +55,7 @@ def draw_statistics(dataset: Path, output: Path) -> list[Path]:
     DataError : the folder has no images, or files cannot be read.
     """
     name = dataset.resolve().name
-    parts = find_pictures(dataset.absolute(), name)
+    parts = find_pictures(dataset.absolute(), name, answers)
     make_folder(output)
     written = [output / f"{name}_Statistics.png"]
     set_aside(written[0])
@@ -70,15 +71,17 @@ def draw_statistics(dataset: Path, output: Path) -> list[Path]:
     return written
 
 
-def find_pictures(dataset: Path, name: str) -> dict[str, FolderPictures]:
+def find_pictures(
+    dataset: Path, name: str, answers: Answers = NO_ANSWERS
+) -> dict[str, FolderPictures]:
     """The parts of a dataset that its folders tell of, or the whole under its name."""
-    volumes = volume_folders(dataset)
+    volumes = volume_folders(dataset, answers)
     if volumes is not None:
         pairs = find_pairs(*volumes).by_stem
         images = {stem: pair.image for stem, pair in pairs.items()}
         labels: dict[str, tuple[Path, ...]] = {stem: (pair.label,) for stem, pair in pairs.items()}
         return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels)}
-    layout = find_layout(dataset, need_masks=False)
+    layout = find_layout(dataset, answers, need_masks=False)
     parts = {}
     for split, pairing in layout.pair().items():
         images = {case.id: case.image for case in pairing.cases}

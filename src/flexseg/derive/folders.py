@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.candidates.advice import inner_folders
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import find_group
@@ -29,6 +30,7 @@ from flexseg.derive.dataset_writer import (
 )
 from flexseg.derive.mask_codes import MaskCode, Unknown, code_of_marks, find_code
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_lossy, read_image
 from flexseg.files.intensity import Intensity
 from flexseg.outputs import refuse_overlap
@@ -140,18 +142,46 @@ def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases
 
 
 def _as_names_suggest(images: Path, masks: Path) -> FolderCases:
+    places = _places(images, masks)
+    found = [_of_place(*place) for place in places]
+    return FolderCases(
+        tuple(case for one in found for case in one.cases),
+        tuple(name for one in found for name in one.images_without_mask),
+        tuple(name for one in found for name in one.masks_without_image),
+        tuple(dict.fromkeys(note for one in found for note in one.notes)),
+    )
+
+
+def _places(images: Path, masks: Path) -> list[tuple[Path, Path, str]]:
+    """Folders of images and of masks, and what the names of their cases begin with.
+
+    Where the images lie in folders only, those of the masks have the same names.
+    """
+    require_folder(images)
+    if list_files(images, IMAGE_SUFFIXES):
+        return [(images, masks, "")]
+    inner = [
+        (path, masks / path.name, f"{path.name}/")
+        for path in inner_folders(images)
+        if (masks / path.name).is_dir() and list_files(path, IMAGE_SUFFIXES)
+    ]
+    return inner or [(images, masks, "")]
+
+
+def _of_place(images: Path, masks: Path, prefix: str) -> FolderCases:
     try:
         layout = folders_layout(images, masks)
         pairing = layout.pair()[""]
     except DataError as error:
-        raise DataError(error.problem, _GIVE_NAMES, error.where) from None
+        fix = error.fix if "--" in error.fix else _GIVE_NAMES
+        raise DataError(error.problem, fix, error.where) from None
     return FolderCases(
         tuple(
-            FolderCase(case.id, case.image, tuple((0, mask) for mask in case.masks))
+            FolderCase(f"{prefix}{case.id}", case.image, tuple((0, mask) for mask in case.masks))
             for case in pairing.cases
         ),
-        tuple(path.name for path in pairing.images_without_mask),
-        tuple(path.name for path in pairing.masks_without_image),
+        tuple(f"{prefix}{path.name}" for path in pairing.images_without_mask),
+        tuple(f"{prefix}{path.name}" for path in pairing.masks_without_image),
         (*layout.notes, *left_out(EQUAL_NAMES, [path.name for path in pairing.equal_names])),
     )
 

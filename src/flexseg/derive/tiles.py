@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case, Pairing, case_mask, group_of
 from flexseg.dataset.description import DATASET_FILE, description, label_names
 from flexseg.dataset.grouping import check_group, grouped
@@ -45,7 +46,7 @@ class TileOptions:
     size : height and width of the tiles in pixels; smaller images stay whole.
     overlap : pixels that neighbours share, at least.
     empty_every : keep every n-th tile without label of an image; 0 none, 1 all.
-    mask_name : stem of the mask that belongs to the image stem `{id}`; None: found out.
+    answers : what is said where several things fit.
     patient : regular expression that finds the patient in a tile's name.
     workers : images in memory at once, at most.
     """
@@ -53,7 +54,7 @@ class TileOptions:
     size: tuple[int, int] = (512, 512)
     overlap: int = 0
     empty_every: int = 1
-    mask_name: str | None = None
+    answers: Answers = NO_ANSWERS
     patient: str | None = None
     workers: int | None = None
 
@@ -170,7 +171,8 @@ def derive_tiles(
                 "width": options.size[1],
                 "overlap": options.overlap,
                 "empty_every": options.empty_every,
-                "mask_name": options.mask_name,
+                "masks": options.answers.masks,
+                "mask_name": options.answers.mask_name,
                 "patient": options.patient,
             },
             empty=sum(one.empty for one in written),
@@ -188,7 +190,7 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
     DataError : nothing pairs.
     ConfigError : `--patient` does not fit.
     """
-    layout = find_layout(dataset, options.mask_name)
+    layout = find_layout(dataset, options.answers)
     described = description(dataset)
     pairings, pattern, reason = grouped(layout.pair(), None, described)
     cases = tuple((split, case) for split, own in pairings.items() for case in own.cases)

@@ -15,6 +15,7 @@ from flexseg.checking.audit import CheckReport, audit
 from flexseg.config.findings import Severity, warnings
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.postprocessing.tuning import tune
@@ -87,7 +88,14 @@ class Auto:
         # Codes of the findings that the plan has told of.
         self._told: set[str] = set()
 
-    def plan(self, dataset: Path, *, split_file: Path | None, group: str | None) -> Plan:
+    def plan(
+        self,
+        dataset: Path,
+        *,
+        split_file: Path | None,
+        group: str | None,
+        answers: Answers = NO_ANSWERS,
+    ) -> Plan:
         """Write the config.
 
         Raises
@@ -106,6 +114,7 @@ class Auto:
             self.seconds,
             split_file=split_file,
             group=group,
+            answers=answers,
             stage=self._stage,
             training=self._for_training,
         )

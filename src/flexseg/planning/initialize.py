@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flexseg.config.findings import warnings
 from flexseg.config.text import Choice, config_text
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_text
 from flexseg.planning.planned_data import PlannedData, read_data
@@ -28,6 +29,7 @@ def initialize(
     group: str | None = None,
     size: int | None = None,
     neighbours: int | None = None,
+    answers: Answers = NO_ANSWERS,
     stage: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Write `flexseg.toml` and start scripts (.bat, .sh) into `output`; returns the files.
@@ -38,7 +40,7 @@ def initialize(
     ----------
     dataset : folder of images and masks, or of volumes and label volumes, whose slices are cut
         into `output`.
-    split_file, group, neighbours, stage : see `read_data`.
+    split_file, group, neighbours, answers, stage : see `read_data`.
     size : longer side of the network's input in pixels.
 
     Raises
@@ -52,7 +54,13 @@ def initialize(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
     data = read_data(
-        dataset, output, split_file=split_file, group=group, stage=stage, neighbours=neighbours
+        dataset,
+        output,
+        split_file=split_file,
+        group=group,
+        stage=stage,
+        neighbours=neighbours,
+        answers=answers,
     )
     for finding in warnings(data.findings):
         logger.warning("%s", " ".join(text for text in (finding.what, finding.fix) if text))

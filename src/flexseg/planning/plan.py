@@ -13,6 +13,7 @@ from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice, config_text
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.planning.initialize import CONFIG_NAME
@@ -70,6 +71,7 @@ def make_plan(
     *,
     split_file: Path | None = None,
     group: str | None = None,
+    answers: Answers = NO_ANSWERS,
     stage: Stage = lambda text: None,
     training: Callable[[PlannedData, StepTime, Shape], float] | None = None,
 ) -> Plan:
@@ -79,7 +81,7 @@ def make_plan(
     ----------
     dataset : folder of images and masks, or of volumes and label volumes.
     seconds : for the training.
-    split_file, group : see `Dataset.open` and `Dataset.divide`.
+    split_file, group, answers : see `Dataset.open` and `Dataset.divide`.
     stage : told what is going on.
     training : tells the seconds for the training when all costs are known, where `seconds` is for
         more than that.
@@ -95,7 +97,9 @@ def make_plan(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
     stage("Looking at the data")
-    data = read_data(dataset, output, split_file=split_file, group=group, stage=stage)
+    data = read_data(
+        dataset, output, split_file=split_file, group=group, stage=stage, answers=answers
+    )
     backend.select(None)
     stage("Measuring a training step")
     natural = natural_shape(*data.size, data.training)

@@ -11,6 +11,7 @@ from flexseg.batches.neighbours import neighbour_files, warn_of_lone
 from flexseg.config.findings import Finding
 from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice
+from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
@@ -75,13 +76,14 @@ def read_data(
     group: str | None,
     stage: Callable[[str], None],
     neighbours: int | None = None,
+    answers: Answers = NO_ANSWERS,
 ) -> PlannedData:
     """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
 
     Parameters
     ----------
     split_file : see `Dataset.divide`.
-    group : see `Dataset.open`.
+    group, answers : see `Dataset.open`.
     stage : told what is going on.
     neighbours : slices on each side that the network sees as further channels; without it one for
         volumes, none for images.
@@ -91,7 +93,7 @@ def read_data(
     ConfigError : `output` lies among the data, or `group` is no regular expression.
     DataError : see `Dataset.open` and `Dataset.divide`.
     """
-    data = Dataset.open(dataset, group)
+    data = Dataset.open(dataset, group, answers=answers)
     _refuse_among(data, output)
     division = data.divide(split_file)
     if isinstance(data, VolumeDataset):

@@ -9,7 +9,7 @@ from pathlib import Path
 from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
-from flexseg.dataset.mask_names import case_of_mask, masks_of_images
+from flexseg.dataset.candidates.mask_names import case_of_mask, masks_of_images
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volumes_by_name

@@ -6,8 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case, Pairing, group_of
-from flexseg.dataset.mask_names import mask_stem
 from flexseg.dataset.names import NamePattern, base_name, numbered
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files

@@ -32,10 +32,11 @@ def mask_stem(mask_name: str, stem: str) -> str:
     >>> mask_stem("{id:_0000=}", "brain_0000")
     'brain'
     """
-    return _filled(mask_name.replace("*", ""), stem)
+    return filled(mask_name.replace("*", ""), stem)
 
 
-def _filled(mask_name: str, stem: str) -> str:
+def filled(mask_name: str, stem: str) -> str:
+    """A template, or a part of one, with the stem of an image in it."""
     return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
 
 
@@ -94,7 +95,7 @@ def masks_of_images(
     if "*" in mask_name:
         return _of_longest(_several(mask_name, images, stems))
     known = set(stems)
-    exact = {stem: _filled(mask_name, stem) for stem in images}
+    exact = {stem: filled(mask_name, stem) for stem in images}
     found = {stem: [name] for stem, name in exact.items() if name in known}
     free = known - {name for own in found.values() for name in own}
     alike = defaultdict(list)
@@ -104,7 +105,7 @@ def masks_of_images(
     template, asking = folded(mask_name), defaultdict(list)
     for stem in exact:
         if stem not in found:
-            asking[_filled(template, folded(stem))].append(stem)
+            asking[filled(template, folded(stem))].append(stem)
     near = {
         own[0]: alike[name]
         for name, own in asking.items()
@@ -121,7 +122,7 @@ def _several(mask_name: str, images: Iterable[str], masks: list[str]) -> dict[st
     names = sorted(by_name)
     found = {}
     for stem in images:
-        first, *rest = (_filled(part, folded(stem)) for part in folded(mask_name).split("*"))
+        first, *rest = (filled(part, folded(stem)) for part in folded(mask_name).split("*"))
         expression = re.compile("[^/]*".join(map(re.escape, (first, *rest))))
         fitting = filter(expression.fullmatch, _beginning(first, names))
         found[stem] = [mask for name in fitting for mask in by_name[name]]

@@ -1,0 +1,76 @@
+"""How a folder of data can be read that is arranged in another way than expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flexseg.dataset.candidates.mask_folders import mask_folders
+from flexseg.dataset.candidates.mixed import is_mixed
+from flexseg.dataset.names import folded, stem_of
+from flexseg.files.entries import list_files
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+
+_DERIVE = "flexseg derive folders"
+_MOST_CLASSES = 12
+
+
+def inner_folders(root: Path) -> list[Path]:
+    """The folders in a folder, without those that systems hide."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def advice(root: Path, images: Path | None) -> str:
+    """The command that reads a folder whose images and masks lie deeper; "" if none is known.
+
+    Parameters
+    ----------
+    images : its folder of images, if it has one.
+    """
+    folders = inner_folders(root)
+    if images is not None:
+        for masks in mask_folders(folders, None):
+            if masks != images and (told := _masks_in_folders(images, masks)):
+                return told
+        return ""
+    if any(is_mixed(folder) for folder in folders):
+        return (
+            f"The images lie in several folders, beside their masks: `{_DERIVE} '{root}' '{root}' "
+            "-o NEW` makes one dataset of them."
+        )
+    if folders and all(_is_case(folder) for folder in folders):
+        first = {path.name for path in inner_folders(folders[0])}
+        image = next(name for name in first if not mask_folders([Path(name)], None))
+        mask = next(name for name in first if name != image)
+        return (
+            f"Each image lies in a folder of its own, with its masks: `{_DERIVE} '{root}' '{root}' "
+            f"--image-name '{{id}}/{image}/*' --mask-name '{{id}}/{mask}/*' -o NEW` unites them."
+        )
+    return ""
+
+
+def _masks_in_folders(images: Path, masks: Path) -> str:
+    """Of masks that lie in folders, one per class or one per image."""
+    stems = {folded(stem_of(path)) for path in list_files(images, IMAGE_SUFFIXES)}
+    holding = [path for path in inner_folders(masks) if list_files(path, MASK_SUFFIXES)]
+    if not stems or not holding:
+        return ""
+    if 2 * sum(folded(path.name) in stems for path in holding) > len(holding):
+        return (
+            f"Each image has a folder of masks: `{_DERIVE} '{images}' '{masks}' --mask-name "
+            "'{id}/*' -o NEW` unites them."
+        )
+    names = [path.name for path in holding[:_MOST_CLASSES]]
+    classes = " ".join(f"--class '{name}={name}/{{id}}'" for name in names)
+    return (
+        f"The masks lie in folders of {masks.name}/. If each is a class: `{_DERIVE} '{images}' "
+        f"'{masks}' {classes} -o NEW`. If one of them has the masks: `{_DERIVE} '{images}' "
+        f"'{holding[0]}' -o NEW`."
+    )
+
+
+def _is_case(folder: Path) -> bool:
+    """Whether a folder holds one image in a folder, and its masks in another one."""
+    inner = inner_folders(folder)
+    masks = mask_folders(inner, None)
+    images = [path for path in inner if path not in masks]
+    return len(inner) == 2 and len(masks) == 1 and len(list_files(images[0], IMAGE_SUFFIXES)) == 1

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.dataset.candidates.answers import Answers
+from flexseg.dataset.layout import find_layout, volume_folders
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import write_png
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+
+IDS = ("21", "22", "31")
+
+
+def write(folder: Path, name: str, marked: float = 0.25, ids: Sequence[str] = IDS) -> Path:
+    """A picture per id, of which a part is not black."""
+    folder.mkdir(parents=True)
+    for case in ids:
+        mask = np.zeros((8, 8), np.uint8)
+        mask[: round(8 * marked)] = 255
+        write_png(folder / name.format(case), mask)
+    return folder
+
+
+def test_a_field_of_view_beside_annotations_is_a_question(tmp_path: Path) -> None:
+    """As retinal images come (DRIVE, CHASE): nobody but the user knows which masks are meant."""
+    for part in ("training", "test"):
+        write(tmp_path / part / "images", "{}_training.png")
+        write(tmp_path / part / "1st_manual", "{}_manual1.png")
+        write(tmp_path / part / "mask", "{}_training_mask.png", 1.0)
+    with pytest.raises(
+        DataError, match=r"mask/ \(3 pairs, 100% marked\), 1st_manual/ \(3 pairs, 25%"
+    ) as e:
+        find_layout(tmp_path)
+    assert "--masks 1st_manual" in e.value.fix
+    layout = find_layout(tmp_path, Answers(masks="1st_manual"))
+    assert layout.mask_name == "{id:training=manual1}"
+    assert {name: len(own.cases) for name, own in layout.pair().items()} == {"train": 3, "test": 3}
+    assert find_layout(tmp_path, Answers(masks="test/MASK/")).mask_name == "{id}_mask"
+
+
+@pytest.mark.parametrize("other", ["labels", "gt", "ground_truth", "masks_2"])
+def test_two_folders_of_masks(tmp_path: Path, other: str) -> None:
+    write(tmp_path / "images", "{}.png")
+    write(tmp_path / "masks", "{}.png")
+    write(tmp_path / other, "{}.png")
+    with pytest.raises(DataError, match="Several folders may have the masks of images/"):
+        find_layout(tmp_path)
+    chosen = find_layout(tmp_path, Answers(masks=other)).folders[""].masks
+    assert chosen == tmp_path / other
+
+
+@pytest.mark.parametrize("name", ["annotations", "labels"])
+def test_folders_without_masks_or_of_other_names_are_no_question(tmp_path: Path, name: str) -> None:
+    """XML or text of other programs; masks of other images."""
+    write(tmp_path / "images", "{}.png")
+    write(tmp_path / "masks", "{}.png")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "21.txt").write_text("0 0.5 0.5 1 1")
+    write(tmp_path / "seg", "{}.png", ids=("41", "42", "21"))
+    assert find_layout(tmp_path).folders[""].masks == tmp_path / "masks"
+
+
+def test_volumes(tmp_path: Path) -> None:
+    for name in ("images", "labels", "segmentations"):
+        (tmp_path / name).mkdir()
+        write_volume(tmp_path / name / "v.nii.gz", Volume(np.ones((3, 4, 5), np.uint8)))
+    with pytest.raises(DataError, match="Several folders may have the masks"):
+        volume_folders(tmp_path)
+    found = volume_folders(tmp_path, Answers(masks="segmentations"))
+    assert found == (tmp_path / "images", tmp_path / "segmentations")
+
+
+def test_wrong_answers() -> None:
+    with pytest.raises(ConfigError, match="no rule for the names of masks"):
+        Answers(mask_name="mask_*")
+    with pytest.raises(ConfigError, match="is not what values of masks can be"):
+        Answers(mask_values="things")  # type: ignore[arg-type]

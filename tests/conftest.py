@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from flexseg.backend import select
 from synthetic import write_dataset
 
 select(os.environ.get("KERAS_BACKEND", "tensorflow"))
+# Also of the programs that tests start.
+_CACHE = TemporaryDirectory()
+os.environ["FLEXSEG_CACHE_DIR"] = _CACHE.name
 
 import keras  # noqa: E402 - the engine had to be chosen first
 

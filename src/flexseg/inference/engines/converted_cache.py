@@ -1,29 +1,34 @@
 """Where converted networks are kept, so that only the first start converts.
 
-An entry is a folder `.engine_cache/<model>-<engine>-<key>` beside the model file. The key is a hash
-of all that the conversion depends on: another model under the same name gets another entry.
+An entry is a folder `<engine>-<key>` in the user's cache folder. The key is a hash of all that the
+conversion depends on, the content of the model file above all: copies of a file share an entry. Of
+the entries that are together too large, those that were not used for longest are removed.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import sys
-import uuid
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from flexseg import __version__
+from flexseg.errors import ConfigError, ResourceError
 from flexseg.models.package import ModelPackage
+from flexseg.outputs import make_folder, scratch_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".engine_cache"
+FOLDER_SETTING, SIZE_SETTING = "FLEXSEG_CACHE_DIR", "FLEXSEG_CACHE_GB"
+_LARGEST_GB = 5.0
 _KEY_LENGTH = 16
 # Counts up where the same network is converted in another way than before.
 _FORMAT = 1
@@ -40,8 +45,7 @@ class EngineCache:
 
     Parameters
     ----------
-    file : the model package; what is converted is kept beside it, or in the user's cache folder
-        where that place cannot be written to.
+    file : the model package.
     engine : name of the engine.
     packages : distributions whose versions the conversion depends on.
     """
@@ -52,24 +56,27 @@ class EngineCache:
         parts = {
             "format": _FORMAT,
             "file": file_hash(file),
+            # Networks of users depend on code that lies beside their file.
+            "place": str(file.resolve()) if ":" in package.config.model else "",
             "network": package.config.model_dump(mode="json"),
             "flexseg": __version__,
             "versions": {name: version(name) for name in packages},
         }
         text = json.dumps(parts, sort_keys=True)
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
-        self.prefix = f"{file.stem}-{engine}-"
-        # Beside each other in the user's folder lie models of many places.
-        place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:_KEY_LENGTH]
-        self.places = (file.parent / FOLDER, _user_folder() / place)
+        self.name = f"{engine}-{hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]}"
+        self.place = _place()
 
     def find(self) -> Path | None:
         """The folder of the entry, if there is one."""
-        folders = (place / f"{self.prefix}{self.key}" for place in self.places)
-        return next((folder for folder in folders if folder.is_dir()), None)
+        folder = self.place / self.name
+        if not folder.is_dir():
+            return None
+        with suppress(OSError):
+            os.utime(folder)  # when it was last used
+        return folder
 
     def keep(self, write: Callable[[Path], None]) -> Path:
-        """Make the entry, whole or not at all; those of earlier weights are removed.
+        """Make the entry, whole or not at all; for this process alone where no folder can be had.
 
         Parameters
         ----------
@@ -77,51 +84,85 @@ class EngineCache:
 
         Raises
         ------
-        OSError : no place can be written to.
+        ResourceError : there is no room for it.
+        ConfigError : the size of the cache is set to no number.
         """
-        for place in self.places:
-            try:
-                place.mkdir(parents=True, exist_ok=True)
-                part = place / f".part-{uuid.uuid4().hex}"  # unlike `mkdtemp`, by the umask
-                part.mkdir()
-            except OSError as error:
-                logger.debug("%s: %s", place, error)
-                continue
-            try:
-                write(part)
-                return self._finish(part, place)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-        raise OSError(f"neither {self.places[0]} nor {self.places[1]} can be written to")
-
-    def drop(self, folder: Path) -> None:
-        """Remove an entry that proved damaged."""
-        shutil.rmtree(folder, ignore_errors=True)
-
-    def _finish(self, part: Path, place: Path) -> Path:
-        folder = place / f"{self.prefix}{self.key}"
         try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, and wrote the same
-                raise
-        for earlier in self._earlier(place):
-            shutil.rmtree(earlier, ignore_errors=True)
+            make_folder(self.place)
+        except ResourceError as error:
+            logger.warning(
+                "The converted network is not kept: %s Set %s.", error.problem, FOLDER_SETTING
+            )
+            own = Path(tempfile.mkdtemp())
+            atexit.register(shutil.rmtree, own, ignore_errors=True)
+            write(own)
+            return own
+        folder = self.place / self.name
+        with scratch_folder(folder) as scratch:
+            part = scratch / self.name
+            part.mkdir()
+            write(part)
+            with suppress(OSError):  # another process was faster, and wrote the same
+                part.rename(folder)
+        self._remove_old()
         return folder
 
-    def _earlier(self, place: Path) -> Iterator[Path]:
-        pattern = re.compile(re.escape(self.prefix) + f"[0-9a-f]{{{_KEY_LENGTH}}}")
-        for folder in place.iterdir():
-            if pattern.fullmatch(folder.name) and folder.name != f"{self.prefix}{self.key}":
-                yield folder
+    def drop(self, folder: Path) -> None:
+        """Remove an entry that proved damaged, whole or not at all."""
+        # Where another process has it open, Windows lets nobody move it.
+        with suppress(OSError, ResourceError), scratch_folder(folder) as scratch:
+            folder.rename(scratch / folder.name)
+
+    def _remove_old(self) -> None:
+        """Keep the entries used last, as many as the size allows; the own one in any case."""
+        entries = [f for f in self.place.iterdir() if f.is_dir() and f.name[0] != "."]
+        entries.sort(key=lambda f: (f.name == self.name, _used(f)), reverse=True)
+        room = _largest()
+        for folder in entries:
+            room -= sum(file.stat().st_size for file in folder.rglob("*"))
+            if room < 0 and folder.name != self.name:
+                self.drop(folder)
 
 
-def _user_folder() -> Path:
+def _used(folder: Path) -> float:
+    with suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
+def _largest() -> float:
+    """Bytes of all entries together.
+
+    Raises
+    ------
+    ConfigError : the setting is no number from 0 on.
+    """
+    text = os.environ.get(SIZE_SETTING) or str(_LARGEST_GB)
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not size >= 0:
+        raise ConfigError(
+            f"The environment variable is {text!r}.", "Set it to GiB, for example 8.", SIZE_SETTING
+        )
+    return size * 2**30
+
+
+def _place() -> Path:
     """Where programs of this user keep what can be made again."""
+    if setting := os.environ.get(FOLDER_SETTING):
+        return _expanded(setting) / "engines"
+    home = _expanded("~")
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
+        base = home / "Library/Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return base / "flexseg" / "engines"
+
+
+def _expanded(path: str) -> Path:
+    """A path with its "~" replaced, if there is such a home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails where there is none

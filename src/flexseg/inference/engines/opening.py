@@ -103,7 +103,7 @@ def open_engine(
 
     Parameters
     ----------
-    file : that the package was read from; converted networks are kept beside it.
+    file : that the package was read from; its content names the converted network in the cache.
     setting : `[infer] engine`.
     precision : `[train] precision`. OpenVINO computes in bfloat16 where the CPU does, unless
         this is "float32"; ONNX Runtime always in float32.
@@ -120,6 +120,8 @@ def open_engine(
         return KerasEngine(package)
     try:
         return _converted(package, file, name, precision)
+    except ConfigError:  # of the cache's size
+        raise
     except Exception as error:  # native libraries raise whatever they stumble on
         why = str(error) if isinstance(error, ConversionError) else reason(error)
         logger.warning(

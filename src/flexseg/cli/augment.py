@@ -16,10 +16,12 @@ from flexseg.cli.app import (
     progress,
     say,
 )
+from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from flexseg.augment.offline import Multiplied
+    from flexseg.augment.tool_config import ToolConfig
     from flexseg.config import LoadedConfig
 
 _PNG = ("png", ".png")
@@ -53,14 +55,26 @@ def augment(
     """Multiply a dataset's training images on the disk, or draw a preview of augmentation.
 
     Validation and test images are copied as they are. After an interruption,
-    the same command goes on where it stopped.
+    the same command goes on where it stopped. Configs of the originals' offline tools
+    are run as well: they name folders in the section of their transform.
     """
+    from flexseg.augment.tool_config import read_tool
+
     if preview and copies is not None:
         raise ConfigError(
             "--copies has no meaning for --preview.", "Leave one of them out.", "--copies"
         )
     if cases is not None and not preview:
         raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
+    if (tool := read_tool(config, overrides or ())) is not None:
+        if preview or copies is not None:
+            raise ConfigError(
+                "A config of the originals' tools has neither a preview nor copies.",
+                "Leave --preview and --copies out.",
+                str(config),
+            )
+        _run_tool(tool, output)
+        return
     loaded = load_config(config, overrides, strict, network=False)
     e = loaded.experiment
     run_dir = e.train.run_dir
@@ -87,6 +101,23 @@ def augment(
             "The dataset is not complete.", "Run the same command again to go on.", str(folder)
         ) from None
     _report(loaded, result)
+
+
+def _run_tool(tool: ToolConfig, output: Path | None) -> None:
+    """Do what a config of the originals' offline tools says."""
+    from flexseg.augment.tools import run_tool
+
+    if output is not None and len(tool.jobs) > 1:
+        sections = " and ".join(f"[{job.section}]" for job in tool.jobs)
+        raise ConfigError(f"{sections} write one folder each.", "Leave it out.", "--output")
+    for finding in tool.findings:
+        say(str(finding))
+    for job in tool.jobs:
+        with progress(f"[{job.section}]") as on_image:
+            result = run_tool(job, output or job.output, on_image)
+        say(f"[{job.section}]: {result.images} images -> {result.written} files: {result.output}")
+        if result.left_out:
+            say(f"  without a partner, left out: {examples(result.left_out)}")
 
 
 def _report(loaded: LoadedConfig, result: Multiplied) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +47,8 @@ def check(
     from flexseg.cli.printing import print_check
     from flexseg.config import load
 
+    if _is_tool(config, overrides or (), as_json=as_json):
+        return
     try:
         loaded = load(config, overrides or (), strict=strict)
     except ConfigError as error:
@@ -61,6 +65,43 @@ def check(
     else:
         print_check(console, report)
     raise typer.Exit(report.exit_code)
+
+
+def _is_tool(config: Path, overrides: Sequence[str], *, as_json: bool) -> bool:
+    """Check a config of the originals' offline tools; False for any other one."""
+    from flexseg.augment.tool_config import read_tool
+    from flexseg.augment.tools import tool_sources, tool_variants
+
+    tool = read_tool(config, overrides)
+    if tool is None:
+        return False
+    jobs = []
+    for job in tool.jobs:
+        sources, left_out = tool_sources(job)
+        jobs.append(
+            {
+                "section": job.section,
+                "images": str(job.images),
+                "output": str(job.output),
+                "files": len(sources),
+                "files_per_image": len(tool_variants(job)) + job.originals,
+                "left_out": left_out,
+            }
+        )
+    if as_json:
+        findings = [finding.as_dict() for finding in tool.findings]
+        typer.echo(json.dumps({"ok": True, "tool": jobs, "findings": findings}, indent=2))
+        return True
+    for finding in tool.findings:
+        console.print(str(finding), markup=False)
+    for entry in jobs:
+        console.print(
+            f"[{entry['section']}]: `flexseg augment {config}` makes {entry['files_per_image']} "
+            f"files of each of {entry['files']} images in {entry['images']}, and writes them to "
+            f"{entry['output']}; it is no config of a training.",
+            markup=False,
+        )
+    return True
 
 
 def _repaired(loaded: LoadedConfig, *, look: bool, quiet: bool) -> LoadedConfig:

@@ -89,6 +89,12 @@ class RadialConfig(Section):
     )
 
 
+class PincushionConfig(RadialConfig):
+    """Pincushion distortion."""
+
+    amount: float = Field(-0.5, description="Strength.")
+
+
 class SharpeningConfig(Section):
     """Sharpening."""
 

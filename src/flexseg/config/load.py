@@ -77,9 +77,9 @@ def load(
         )
     is_legacy = path.suffix.lower() != ".toml"
     raw = legacy.read(path) if is_legacy else _read_toml(path)
-    for override in overrides:
+    for text in overrides:
         try:
-            _override(raw, override, is_legacy)
+            override(raw, text, is_legacy)
         except ConfigError as error:
             raw.errors.append(error)
     _drop_empty_texts(raw)
@@ -88,9 +88,9 @@ def load(
     network = _network_section(raw, path.parent if run_code else None)
     sections = section_models() | {"model": network}
     _note_foreign_options(raw, network)
-    _drop_unknown_keys(raw, sections, path, strict=strict or not is_legacy)
+    drop_unknown_keys(raw, sections, path, strict=strict or not is_legacy)
     _absolute_paths(raw, sections, path)
-    experiment = _validate(raw, network, path)
+    experiment = validated(raw, network, path)
     if experiment is None:
         raise joined(raw.errors)
     experiment = resolve_outputs(experiment, path.parent)
@@ -144,7 +144,13 @@ def _read_toml(path: Path) -> legacy.RawConfig:
     return raw
 
 
-def _override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
+def override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
+    """Take a `section.key=value` of the command line into a config.
+
+    Raises
+    ------
+    ConfigError : it is none.
+    """
     name, equals, value_text = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not equals or not dot or not key:
@@ -238,9 +244,10 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _drop_unknown_keys(
+def drop_unknown_keys(
     raw: legacy.RawConfig, sections: dict[str, type[Section]], path: Path, *, strict: bool
 ) -> None:
+    """Take keys and sections that do not exist out of a config: warnings, or errors of `raw`."""
     homes = dict.fromkeys(NETWORKS.option_names(), "model")
     for name, model in sections.items():
         for key in model.model_fields:
@@ -302,7 +309,7 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
             source = raw.sources[section, key]
             from_shell = _from_shell(source)
             try:
-                place = _place(value, f"{path.name}, {source}, [{section}] {key}")
+                place = place_of(value, f"{path.name}, {source}, [{section}] {key}")
             except ConfigError as error:
                 raw.errors.append(error)
                 del raw.values[section, key], raw.sources[section, key]
@@ -312,7 +319,7 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
             raw.values[section, key] = place
 
 
-def _place(value: str, where: str) -> Path:
+def place_of(value: str, where: str) -> Path:
     """A path as written.
 
     Raises
@@ -399,7 +406,7 @@ def input_paths(experiment: Experiment, config: Path) -> list[Path]:
     return [path for path in paths if isinstance(path, Path)]
 
 
-def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Experiment | None:
+def validated(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Experiment | None:
     """The experiment; None if there are errors, all of which are then among those of `raw`."""
     try:
         # A network of the user's own is known from its code alone.
@@ -410,15 +417,13 @@ def _validate(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Ex
         for item in error.errors():
             # What does not fit together may do so once single values are right.
             if item["loc"] or not raw.errors:
-                where, problem = _explain(raw, item)
-                raw.errors.append(
-                    ConfigError(problem, "Correct the value.", f"{path.name}, {where}")
-                )
+                raw.errors.append(explained(raw, item, path))
         return None
     return None if raw.errors else experiment
 
 
-def _explain(raw: legacy.RawConfig, error: ErrorDetails) -> tuple[str, str]:
+def explained(raw: legacy.RawConfig, error: ErrorDetails, path: Path) -> ConfigError:
+    """What pydantic says of a value, in the words of all other errors."""
     location = [str(part) for part in error["loc"]]
     section = location[0] if location else ""
     key = location[1] if len(location) > 1 else ""
@@ -426,7 +431,9 @@ def _explain(raw: legacy.RawConfig, error: ErrorDetails) -> tuple[str, str]:
     place = ", ".join(part for part in (source, f"[{section}] {'.'.join(location[1:])}") if part)
     message = str(error["msg"]).removeprefix("Value error, ")
     given = "" if error["type"] == "value_error" else f"{error['input']!r} given: "
-    return (place if section else "config"), f"{given}{message[0].lower()}{message[1:]}."
+    problem = f"{given}{message[0].lower()}{message[1:]}."
+    where = f"{path.name}, {place if section else 'config'}"
+    return ConfigError(problem, "Correct the value.", where)
 
 
 def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:

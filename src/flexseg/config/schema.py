@@ -30,6 +30,7 @@ from flexseg.config.augmentation import (
     DeformationConfig,
     DistortionConfig,
     GeneratorConfig,
+    PincushionConfig,
     RadialConfig,
     SharpeningConfig,
     VariantSections,
@@ -357,7 +358,7 @@ class Experiment(Section):
     deformation: DeformationConfig = DeformationConfig()
     distortion: DistortionConfig = DistortionConfig()
     barrdistortion: RadialConfig = RadialConfig()
-    pincdistortion: RadialConfig = RadialConfig(amount=-0.5)
+    pincdistortion: PincushionConfig = PincushionConfig()
     sharpening: SharpeningConfig = SharpeningConfig()
     brightening: BrighteningConfig = BrighteningConfig()
     augmentation: AugmentationConfig = AugmentationConfig()

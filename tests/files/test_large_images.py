@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.large_images import (
     ArrayRows,
+    PillowRows,
     TiffRows,
     label_store,
     open_regions,
@@ -179,11 +181,14 @@ class TestBadFiles:
 
     @pytest.mark.skipif(CODECS, reason="imagecodecs is installed")
     @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
-    def test_compression_that_needs_a_package(self, tmp_path: Path, compression: str) -> None:
+    def test_compression_that_needs_a_package(
+        self, tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = tmp_path / "image.tif"
         Image.fromarray(RGB).save(path, compression=compression)
-        with open_regions(path) as image:  # a small image is read by other means
+        with open_regions(path, large=1) as image:  # what memory can hold is read by other means
             assert image.shape == RGB.shape
+        monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", "7e-5")
         with open_regions(path, large=1) as image, pytest.raises(DataError) as caught:
             image.rows(slice(0, 2))
         assert "imagecodecs" in caught.value.problem
@@ -229,10 +234,26 @@ class TestArrays:
             assert isinstance(image, ArrayRows) and isinstance(image.pixels, np.memmap)
             np.testing.assert_array_equal(image.rows(slice(10, 60)), read_image(path)[10:60])
 
-    def test_other_formats_are_read_whole(self, tmp_path: Path) -> None:
-        Image.fromarray(RGB).save(tmp_path / "a.png")
-        with open_regions(tmp_path / "a.png", large=1) as image:
-            np.testing.assert_array_equal(image.rows(slice(0, 150)), RGB)
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+    @pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg"])
+    def test_other_formats_are_decoded_whole(self, tmp_path: Path, mode: str, suffix: str) -> None:
+        path = tmp_path / f"a{suffix}"
+        image = Image.fromarray(RGB)
+        exif = Image.Exif()
+        exif[Base.Orientation] = 6
+        try:
+            image = Image.fromarray(RGB[..., 0] * np.uint16(257)) if mode == "I;16" else image
+            image.convert(mode).save(path, exif=exif)
+        except OSError:
+            pytest.skip("there are no such files")
+        whole = read_image(path)
+        with open_regions(path, large=1) as rows:
+            assert isinstance(rows, PillowRows)
+            assert rows.shape == whole.shape
+            for part in (slice(0, 7), slice(60, 150), slice(5, 5)):
+                found = rows.rows(part)
+                assert found.dtype == whole.dtype
+                np.testing.assert_array_equal(found, whole[part])
 
 
 class TestLabels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, ClassVar
 
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from config_parts import preprocessing_of
 from flexseg.config import Experiment
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.preprocess import Preprocessing, resize
+from flexseg.files.large_images import ArrayRows
+from flexseg.files.preprocess import Preprocessing
 
 quick = settings(max_examples=30, deadline=None)
 sides = st.integers(1, 33)
@@ -89,96 +89,6 @@ def test_auto_shrinks_by_area() -> None:
     assert np.abs(shrunk - blocks).max() <= 0.5 + 1e-6
     bilinear = Preprocessing(10, 6, 3, interpolation="bilinear").image(pixels)
     assert np.abs(bilinear - blocks).max() > 10
-
-
-def sample(height: int, width: int, channels: int, low: int = 0) -> NDArray[np.uint8]:
-    """Pixels that any version of NumPy draws alike."""
-    y, x, c = np.indices((height, width, channels))
-    return (low + (y * 37 + x * 101 + c * 59 + y * x * 13) % (256 - low)).astype(np.uint8)
-
-
-# Of skimage.transform.resize(sample(*shape), size, mode="constant", preserve_range=True), version
-# 0.26.0, cast to uint8: SHA-256 of the pixels, and the first row of the first channel.
-RESIZED_BY_SCIKIT_IMAGE: dict[tuple[tuple[int, ...], tuple[int, int]], tuple[str, list[int]]] = {
-    ((37, 53, 3), (16, 12)): (
-        "6540358de2300f73",
-        [90, 131, 113, 128, 108, 122, 101, 117, 113, 131, 108, 111],
-    ),
-    ((64, 64, 3), (32, 32)): (
-        "879b7ba246b13ba0",
-        [
-            69,
-            98,
-            163,
-            133,
-            102,
-            116,
-            131,
-            151,
-            121,
-            90,
-            110,
-            125,
-            139,
-            108,
-            78,
-            143,
-            113,
-            127,
-            102,
-            123,
-            137,
-            151,
-            121,
-            90,
-            156,
-            125,
-            139,
-            109,
-            84,
-            150,
-            113,
-            122,
-        ],
-    ),
-    ((9, 7, 1), (20, 11)): ("39fd3b3c7dd33e95", [0, 33, 79, 126, 105, 34, 80, 127, 173, 119, 55]),
-    ((40, 6, 3), (10, 13)): (
-        "a71208c0748f277f",
-        [44, 76, 117, 140, 113, 88, 94, 99, 118, 138, 140, 135, 97],
-    ),
-    ((30, 30, 3, 60), (12, 12)): (
-        "3481e73c44dc22e4",
-        [117, 153, 131, 145, 129, 149, 148, 136, 168, 158, 155, 138],
-    ),
-}
-
-
-@pytest.mark.parametrize(("shape", "size"), RESIZED_BY_SCIKIT_IMAGE)
-def test_resizing_is_that_of_scikit_image(shape: tuple[int, ...], size: tuple[int, int]) -> None:
-    resized = resize(sample(*shape), size, "scikit-image")
-    digest, row = RESIZED_BY_SCIKIT_IMAGE[shape, size]
-    assert resized[0, :, 0].tolist() == row
-    assert hashlib.sha256(resized.tobytes()).hexdigest()[:16] == digest
-
-
-@quick
-@given(
-    st.sampled_from([np.uint8, np.float32]),
-    st.tuples(sides, sides, st.sampled_from([1, 3])),
-    st.tuples(sides, sides),
-    st.sampled_from([-300, 0, 90]),
-)
-def test_resizing_is_that_of_scikit_image_at_any_size(
-    dtype: Any, shape: tuple[int, int, int], size: tuple[int, int], low: int
-) -> None:
-    transform = pytest.importorskip("skimage.transform")
-    pixels = (
-        np.random.default_rng(0)
-        .integers(low if dtype != np.uint8 else abs(low) % 250, 256, shape)
-        .astype(dtype)
-    )
-    expected = transform.resize(pixels, size, mode="constant", preserve_range=True)
-    assert np.array_equal(resize(pixels, size, "scikit-image"), expected.astype(dtype))
 
 
 def test_auto_enlarges_bilinearly() -> None:
@@ -386,10 +296,29 @@ class TestVolumes:
             p.image(np.zeros((4, 4, 1), np.uint8))
 
 
-@pytest.mark.parametrize("dtype", ["?", "i1", "i2", "i4", "u4", "i8", "u8", "f2", "f4", ">u2"])
-def test_values_of_any_type_are_resized(dtype: str) -> None:
-    pixels = np.array([[0, 100], [0, 100]])[..., None].astype(dtype)
-    resized = resize(pixels, (2, 4), "bilinear")
-    assert resized.dtype == pixels.dtype
-    expected = np.rint([0, 25, 75, 100]) if dtype != "?" else [0, 0, 1, 1]
-    np.testing.assert_array_equal(resized[0, :, 0], expected)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"channels": 3},
+        {"channels": 1, "gamma": 0.5, "sharpening": 0.2},
+        {"channels": 3, "color_converter": "cv2.COLOR_BGR2HSV_FULL"},
+        {"channels": 3, "window": (20.0, 200.0), "color_order": "BGR"},
+        {"channels": 3, "neighbours": 1, "gamma": 2.0},
+        {"channels": 3, "interpolation": "bilinear"},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_images_by_rows_are_those_of_the_whole(keys: dict[str, Any], dtype: str) -> None:
+    if dtype != "uint8" and "color_converter" in keys:
+        return  # OpenCV converts no floats to HSV_FULL as bytes
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 71, 3)).astype(dtype)
+    p = Preprocessing(17, 23, **keys)
+    found = p.image_by_rows(ArrayRows(pixels))
+    np.testing.assert_array_equal(found, p.image(pixels))
+    assert found.dtype == p.image(pixels).dtype
+
+
+def test_by_rows_channels_must_fit_too() -> None:
+    for p in (Preprocessing(4, 4, 1), Preprocessing(4, 4, 3, neighbours=1)):
+        with pytest.raises(DataError, match="5 channels"):
+            p.image_by_rows(ArrayRows(np.zeros((9, 9, 5), np.uint8)))

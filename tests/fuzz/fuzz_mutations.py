@@ -7,6 +7,7 @@ import random
 import re
 import struct
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 _NUMBERS = (
@@ -186,18 +187,18 @@ def absurd_json(text: str, rng: random.Random) -> str:
 def _changed(content: Any, rng: random.Random) -> Any:
     places = list(_places(content))
     if not places or rng.random() < 0.03:
-        return rng.choice(_JSON_VALUES)
+        return deepcopy(rng.choice(_JSON_VALUES))
     holder, key = rng.choice(places)
     action = rng.randrange(6)
     if action == 0:
         del holder[key]
     elif action == 1:
         other, its_key = rng.choice(places)
-        holder[key] = json.loads(json.dumps(other[its_key]))
+        holder[key] = deepcopy(other[its_key])
     elif action == 2 and isinstance(holder[key], int | float):
         holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 1000))
     else:
-        holder[key] = rng.choice(_JSON_VALUES)
+        holder[key] = deepcopy(rng.choice(_JSON_VALUES))
     return content
 
 

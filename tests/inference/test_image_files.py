@@ -11,13 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.infer import InferConfig
 from flexseg.errors import ConfigError, DataError
-from flexseg.inference.image_files import find_images, infer_images, targets_for
+from flexseg.files.images import read_mask
+from flexseg.inference.image_files import Areas, find_images, infer_images, targets_for
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.program import Outcome
 from flexseg.inference.results.image_outputs import Targets
 
 Make = Callable[..., Predictor]
@@ -238,6 +241,74 @@ class TestSources:
         assert {"x/1/a.webp", "x/2/a.webp", "a.png"} <= first.files.keys()
         for folder in ("out", "over"):
             assert (images / folder / "x" / "2" / "a.png").is_file()
+
+
+class TestLargeImages:
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_they_are_predicted_alone_and_by_rows(
+        self,
+        brightness: Make,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        channels: int,
+    ) -> None:
+        """With the same results, whatever their format."""
+        source = tmp_path / "images"
+        source.mkdir()
+        smooth = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+        pixels = cv2.resize(smooth, (203, 190), interpolation=cv2.INTER_CUBIC)
+        pixels = pixels if channels == 3 else pixels[..., 0]
+        for name in ("png.png", "jpg.jpg", "bmp.bmp"):
+            Image.fromarray(pixels).save(source / name)
+        Image.fromarray(pixels).save(source / "lzw.tif", compression="tiff_lzw")
+        deep = pixels.astype(np.uint16) * 257
+        photometric = "rgb" if channels == 3 else "minisblack"
+        tifffile.imwrite(source / "strips.tif", deep, rowsperstrip=9, photometric=photometric)
+        tifffile.imwrite(
+            source / "tiles.tif", pixels, tile=(32, 32), compression="zlib", photometric=photometric
+        )
+        cv2.imwrite(str(source / "deep.png"), deep)
+        np.save(source / "npy.npy", pixels.astype(np.float32))
+        predictor = brightness((16, 24), channels=channels, blur=(3, 3))
+
+        def infer(name: str, large: int) -> tuple[Outcome[Areas], Targets]:
+            targets = Targets(tmp_path / name, tmp_path / f"{name}_o", None, tmp_path / f"{name}_p")
+            return infer_images(predictor, source, targets, large=large), targets
+
+        whole, expected = infer("whole", 10**9)
+        monkeypatch.setattr("flexseg.inference.predictor._WHOLE_PIXELS", 1)
+        monkeypatch.setattr("flexseg.files.resizing._VALUES", 2000)
+        by_rows, found = infer("rows", 1)
+        assert by_rows.failed == {} and by_rows.files == whole.files
+        assert len(by_rows.files) == 8
+        for path in source.iterdir():
+            mask = read_mask(expected.masks / f"{path.stem}.png").pixels
+            assert 0.1 < mask.mean() < 0.9
+            np.testing.assert_array_equal(read_mask(found.masks / f"{path.stem}.tif").pixels, mask)
+            overlays = [t.merged / f"{path.stem}.png" for t in (found, expected) if t.merged]
+            assert overlays[0].read_bytes() == overlays[1].read_bytes()
+            p = [
+                np.load(t.probabilities / f"{path.stem}.npz")["probabilities"].astype(np.float32)
+                for t in (found, expected)
+                if t.probabilities
+            ]
+            np.testing.assert_allclose(p[0], p[1], atol=1e-3)
+
+    def test_damage_in_one_does_not_end_the_others(
+        self, brightest_channel: Make, tmp_path: Path
+    ) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
+        for name in ("a.tif", "b.tif"):
+            options: dict[str, Any] = {"compression": "zlib", "photometric": "rgb"}
+            tifffile.imwrite(tmp_path / name, pixels, tile=(16, 16), **options)
+        content = (tmp_path / "a.tif").read_bytes()
+        (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+        (tmp_path / "c.png").write_bytes(b"no image")
+        result = infer_images(
+            brightest_channel((8, 9)), tmp_path, Targets(tmp_path / "out"), large=1
+        )
+        assert sorted(result.failed) == ["a.tif", "c.png"]
+        assert sorted(result.files) == ["b.tif"]
 
 
 class TestNothingIsLost:

@@ -10,6 +10,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,8 @@ Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION = 0x0112
 _GRAY_ALPHA = 4  # of PNG's colour types
+# Bytes of a PNG that are checked at once.
+_PART = 1 << 20
 
 
 def decode(path: Path) -> Picture:
@@ -55,11 +58,31 @@ def _decode_pillow(path: Path) -> Picture:
         image.load()
         if (frames := getattr(image, "n_frames", 1)) > 1:
             _tell_of_frames(path, frames)
-        if image.format == "PNG" and image.mode != "I;16":
-            depth, kind = png_header(path)
-            if depth == 16:  # Pillow would keep 8 of the 16 bits of a colour PNG
-                return _deep_png(path, kind, image.getexif().get(_ORIENTATION))
+        if _is_deep(image, path):
+            return _deep_png(path, png_header(path)[1], image.getexif().get(_ORIENTATION))
         return _of_pillow(image, path)
+
+
+@contextmanager
+def opened_upright(path: Path) -> Iterator[Image.Image | None]:
+    """A decoded image, of which `stored_values` gives any part; None where Pillow would lose bits.
+
+    Raises
+    ------
+    Exception : what decoders raise on damaged files.
+    """
+    with _open_pillow(path) as image:
+        if getattr(image, "n_frames", 1) > 1 or _is_deep(image, path):
+            yield None
+            return
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        yield image
+
+
+def _is_deep(image: Image.Image, path: Path) -> bool:
+    """Whether this is a PNG of 16 bits and several channels, of which Pillow would keep 8 bits."""
+    return image.format == "PNG" and image.mode != "I;16" and png_header(path)[0] == 16
 
 
 def _deep_png(path: Path, kind: int, orientation: object) -> Picture:
@@ -72,20 +95,22 @@ def _deep_png(path: Path, kind: int, orientation: object) -> Picture:
 
 
 def _of_pillow(image: Image.Image, path: Path) -> Picture:
-    upright = ImageOps.exif_transpose(image)
     exact_webp = image.format != "WEBP" or is_exact(path)
     lossy = image.format in ("JPEG", "MPO") or not exact_webp
+    ImageOps.exif_transpose(image, in_place=True)
     opaque = None
-    if upright.has_transparency_data:
-        opaque = np.asarray(upright.convert("RGBA").getchannel("A")) >= 128
-    palette = None
-    if upright.mode in ("P", "PA"):
-        palette = np.asarray(upright.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-        pixels = np.asarray(upright if upright.mode == "P" else upright.getchannel("P"))
-    else:
-        pixels = _to_array(upright)
-    colors = palette is None and pixels.ndim == 3
-    return Picture(pixels, palette, opaque, colors, lossy)
+    if image.has_transparency_data:
+        opaque = np.asarray(image.convert("RGBA").getchannel("A")) >= 128
+    return replace(stored_values(image), opaque=opaque, lossy=lossy)
+
+
+def stored_values(image: Image.Image) -> Picture:
+    """The pixels of an upright image, and whether they are colours."""
+    if image.mode in ("P", "PA"):
+        palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        return Picture(np.asarray(image if image.mode == "P" else image.getchannel("P")), palette)
+    pixels = _to_array(image)
+    return Picture(pixels, colors=pixels.ndim == 3)
 
 
 @cache  # training reads a file in every epoch
@@ -129,22 +154,22 @@ def _check_png(path: Path) -> None:
     ------
     ValueError : one is wrong, or a part is cut off.
     """
-    content = memoryview(path.read_bytes())
-    position = 8
-    while position < len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        end = position + 8 + length
-        kind = bytes(content[position + 4 : position + 8])
-        if kind[:1].isupper():  # the others, such as comments, do not change pixels
-            if end + 4 > len(content):
-                raise ValueError("it is cut off")
-            if zlib.crc32(content[position + 4 : end]) != int.from_bytes(
-                content[end : end + 4], "big"
-            ):
-                raise ValueError("a checksum is wrong")
-        if kind == b"IEND":
-            return
-        position = end + 4
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(start := file.read(8)) == 8:
+            left, kind = int.from_bytes(start[:4], "big"), start[4:]
+            checksum = zlib.crc32(kind)
+            while left and (part := file.read(min(left, _PART))):
+                checksum = zlib.crc32(part, checksum)
+                left -= len(part)
+            stored = file.read(4)
+            if kind[:1].isupper():  # the others, such as comments, do not change pixels
+                if left or len(stored) < 4:
+                    raise ValueError("it is cut off")
+                if checksum != int.from_bytes(stored, "big"):
+                    raise ValueError("a checksum is wrong")
+            if kind == b"IEND":
+                return
     raise ValueError("it is cut off")
 
 

@@ -107,6 +107,21 @@ def _decoded(path: Path) -> Picture:
     return replace(picture, pixels=picture.pixels.astype(native, copy=False))
 
 
+def pixel_count(path: Path) -> int:
+    """Pixels of an image, read from its header alone; 0 if that cannot be read."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npy":
+            return int(np.prod(np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]))
+        if suffix in TIFF_SUFFIXES:
+            with tifffile.TiffFile(path) as tiff:
+                return int(tiff.pages[0].imagelength * tiff.pages[0].imagewidth)
+        with Image.open(path) as image:
+            return image.height * image.width
+    except Exception:  # see `read_image`
+        return 0
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error

@@ -10,18 +10,20 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from flexseg.errors import DataError, ResourceError
+from flexseg.files.decode import opened_upright, stored_values
 from flexseg.files.entries import require_file
-from flexseg.files.images import read_image, write_png
-from flexseg.files.limits import check_size
+from flexseg.files.images import pixel_count, read_image, write_png
+from flexseg.files.limits import check_size, largest_image
 from flexseg.files.npy import map_npy
 from flexseg.files.tiff import TIFF_SUFFIXES, is_one_plain_image, palette_of
 from flexseg.outputs import whole
@@ -63,6 +65,30 @@ class ArrayRows:
     def rows(self, part: slice) -> NDArray:
         """See `Regions`. Raises DataError for values that are not finite."""
         return _finite(np.asarray(self.pixels[part]), self.path)
+
+
+class PillowRows:
+    """A decoded image that only Pillow has in memory.
+
+    Parameters
+    ----------
+    image : turned upright.
+    """
+
+    def __init__(self, image: Image.Image, path: Path) -> None:
+        self.image = image
+        self.path = path
+        self.shape = (image.height, image.width, self.rows(slice(0, 1)).shape[2])
+
+    def rows(self, part: slice) -> NDArray:
+        """See `Regions`. Raises DataError for values that are not finite or in no palette."""
+        start, stop, _ = part.indices(self.image.height)
+        rows = self.image.crop((0, start, self.image.width, max(start, stop)))
+        try:
+            pixels = stored_values(rows).resolved()
+        except ValueError:
+            raise _without_color(self.path) from None
+        return _finite(pixels if pixels.ndim == 3 else pixels[..., None], self.path)
 
 
 class TiffRows:
@@ -121,11 +147,7 @@ class TiffRows:
         if self._palette is not None:
             indices = pixels[..., 0].astype(np.intp)
             if indices.max(initial=0) >= len(self._palette) or indices.min(initial=0) < 0:
-                raise DataError(
-                    "Some pixels have no colour in the palette.",
-                    "It is damaged: export or copy it again.",
-                    str(self.path),
-                )
+                raise _without_color(self.path)
             return self._palette[indices]
         if pixels.dtype == bool:
             return pixels.astype(np.uint8) * 255
@@ -182,6 +204,14 @@ def _unreadable(page: tifffile.TiffPage, error: Exception, path: Path) -> DataEr
     )
 
 
+def _without_color(path: Path) -> DataError:
+    return DataError(
+        "Some pixels have no colour in the palette.",
+        "It is damaged: export or copy it again.",
+        str(path),
+    )
+
+
 def _finite(pixels: NDArray, path: Path | None) -> NDArray:
     if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
         raise DataError(
@@ -215,7 +245,22 @@ def open_regions(path: Path, large: int = LARGE_PIXELS) -> Iterator[Regions]:
     if suffix == ".npy" and (mapped := _map_array(path, large)) is not None:
         yield ArrayRows(mapped, path)
         return
-    yield ArrayRows(read_image(path), path)
+    with _pillow_rows(path, large) as rows:
+        yield rows or ArrayRows(read_image(path), path)
+
+
+@contextmanager
+def _pillow_rows(path: Path, large: int) -> Iterator[PillowRows | None]:
+    """A large image in a format that Pillow decodes; else None."""
+    with ExitStack() as stack:
+        rows = None
+        if path.suffix.lower() not in (*TIFF_SUFFIXES, ".npy") and pixel_count(path) >= large:
+            try:
+                image = stack.enter_context(opened_upright(path))
+                rows = None if image is None else PillowRows(image, path)
+            except Exception:  # `read_image` says what is wrong
+                rows = None
+        yield rows
 
 
 def _tiff_rows(page: tifffile.TiffPage, path: Path) -> TiffRows:
@@ -245,7 +290,10 @@ def _open_tiff(path: Path, large: int) -> tuple[tifffile.TiffFile | None, Any]:
     try:
         page = tiff.pages[0]
         size = page.imagelength * page.imagewidth
-        if page.dtype is not None and size >= large and is_one_plain_image(tiff, path):
+        # What fits into memory is read by other decoders.
+        decodable = page.compression in tifffile.TIFF.DECOMPRESSORS or page.nbytes > largest_image()
+        is_large = page.dtype is not None and size >= large
+        if is_large and decodable and is_one_plain_image(tiff, path):
             return tiff, page
     except Exception:  # the same
         tiff.close()

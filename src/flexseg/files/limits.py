@@ -18,7 +18,7 @@ DEFLATE_RATIO = 1040
 _SHARE_OF_MEMORY = 4
 _UNKNOWN_MEMORY = 16 * 2**30
 _GIB = 2**30
-_TILES = "save it as a tiled TIFF, which flexseg derive tiles and tiled-infer read by parts"
+_TILES = "save it as a tiled TIFF, which infer, tiled-infer and derive tiles read by parts"
 
 
 def largest_image() -> int:

@@ -7,30 +7,21 @@ trained weights.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
-from scipy import ndimage
 
 from flexseg.config.infer import VolumeConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import ImageConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
-
-SCIKIT_IMAGE = "scikit-image"
-# What OpenCV resizes.
-_RESIZABLE = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
-_INTERPOLATION = {
-    "nearest": cv2.INTER_NEAREST,
-    "bilinear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "area": cv2.INTER_AREA,
-    "lanczos": cv2.INTER_LANCZOS4,
-}
+from flexseg.files.large_images import Regions
+from flexseg.files.resizing import INTERPOLATION, SCIKIT_IMAGE, ByRows, resize, shrunk
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ class Preprocessing:
         image = dict(data)
         sizes = {f"image_{key}": image.pop(key) for key in ("width", "height", "channels")}
         interpolation = image.pop("interpolation", "auto")
-        if interpolation not in ("auto", *_INTERPOLATION):
+        if interpolation not in ("auto", SCIKIT_IMAGE, *INTERPOLATION):
             raise ValueError(f"{interpolation!r} is no interpolation")
         volume = {key: image.pop(key) for key in VolumeConfig.model_fields if key in image}
         return cls.from_config(
@@ -145,13 +136,27 @@ class Preprocessing:
         """
         if self.neighbours:
             return self._stack(pixels, where)
-        pixels = self._channels(self._scale(pixels), where)
-        pixels = self._resize(pixels)
-        if self.gamma > 0:
-            pixels = _gamma(pixels, self.gamma)
-        if self.sharpening > 0:
-            pixels = _sharpen(pixels, self.sharpening)
-        return pixels
+        return self._filtered(self._resize(self._values(pixels, where)))
+
+    def image_by_rows(self, image: Regions, where: str = "image") -> NDArray:
+        """`image` of pixels that are read by rows: what shrinks by area is never whole in memory.
+
+        Raises
+        ------
+        DataError : as `image`; or a part of the file is damaged.
+        """
+        height, width, _ = image.shape
+        shrinks = self._method(height, width) == "area"
+        if not shrinks or height < self.height or width < self.width:
+            return self.image(image.rows(slice(0, height)), where)
+        one = self.single
+        if self.neighbours:
+            self._check_stack(image.shape[2], where)
+            values = one._scale
+        else:
+            values = partial(one._values, where=where)
+        rows = ByRows(lambda part: values(image.rows(part)), height, width, self.channels)
+        return one._filtered(shrunk(rows, (self.height, self.width)))
 
     def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids [H, W] at the network's size, by nearest neighbour."""
@@ -159,8 +164,27 @@ class Preprocessing:
             return labels
         return cv2.resize(labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT)
 
+    def _values(self, pixels: NDArray, where: str) -> NDArray:
+        """Pixels in the network's channels and on its scale, still at their own size."""
+        return self._channels(self._scale(pixels), where)
+
+    def _filtered(self, pixels: NDArray) -> NDArray:
+        if self.gamma > 0:
+            pixels = _gamma(pixels, self.gamma)
+        if self.sharpening > 0:
+            pixels = _sharpen(pixels, self.sharpening)
+        return pixels
+
     def _stack(self, pixels: NDArray, where: str) -> NDArray:
         found = pixels.shape[2]
+        self._check_stack(found, where)
+        # One by one, so that stacks of prepared slices are the same bit for bit.
+        one = self.single
+        return np.concatenate(
+            [one.image(pixels[..., i : i + 1], where) for i in range(found)], axis=-1
+        )
+
+    def _check_stack(self, found: int, where: str) -> None:
         if found != 2 * self.neighbours + 1:
             raise DataError(
                 f"The image has {found} channels, the network takes a slice and {self.neighbours} "
@@ -168,11 +192,6 @@ class Preprocessing:
                 "Give slices of one volume; their names end in _0000, _0001, ...",
                 where,
             )
-        # One by one, so that stacks of prepared slices are the same bit for bit.
-        one = self.single
-        return np.concatenate(
-            [one.image(pixels[..., i : i + 1], where) for i in range(found)], axis=-1
-        )
 
     def _scale(self, pixels: NDArray) -> NDArray:
         if self.window is not None:
@@ -215,51 +234,13 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         if (height, width) == (self.height, self.width):
             return np.ascontiguousarray(pixels)
-        name = self.interpolation
-        if name == "auto":
-            name = "area" if height * width > self.height * self.width else "bilinear"
-        return resize(pixels, (self.height, self.width), name)
+        return resize(pixels, (self.height, self.width), self._method(height, width))
 
-
-def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArray:
-    """Pixels [h, w, C] of any number of channels at `size` (height, width).
-
-    `interpolation` is nearest, bilinear, cubic, area, lanczos or scikit-image. The type stays.
-    """
-    if interpolation == SCIKIT_IMAGE:
-        return _resize_as_scikit_image(pixels, size)
-    if pixels.dtype not in _RESIZABLE:
-        found = resize(pixels.astype(np.float64), size, interpolation)
-        return (np.rint(found) if pixels.dtype.kind in "biu" else found).astype(pixels.dtype)
-    # OpenCV shrinks by area at most 4 channels at once, and drops an axis of length one.
-    parts = [
-        cv2.resize(
-            pixels[..., i : i + 4], (size[1], size[0]), interpolation=_INTERPOLATION[interpolation]
-        ).reshape(size[0], size[1], -1)
-        for i in range(0, pixels.shape[-1], 4)
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-
-
-def _resize_as_scikit_image(pixels: NDArray, size: tuple[int, ...]) -> NDArray:
-    """Pixels [h, w, C] at `size`, as `BaseImageMaskDataset` of the originals resizes them.
-
-    Bit for bit `skimage.transform.resize(pixels, size, mode="constant", preserve_range=True)` of
-    scikit-image 0.19 and later: a Gaussian before shrinking, then bilinear, with black around the
-    image. Integers are cut off, as by the originals' array of uint8.
-    """
-    values = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
-    shrinking = np.divide(values.shape, (*size, values.shape[2]))
-    smooth = values
-    if (shrinking > 1).any():
-        sigma = np.maximum(0, (shrinking - 1) / 2)
-        smooth = ndimage.gaussian_filter(values, sigma, mode="grid-constant")
-    zoom = [1 / factor for factor in shrinking]
-    resized = ndimage.zoom(smooth, zoom, order=1, mode="grid-constant", grid_mode=True)
-    low, high = values.min(), values.max()
-    if resized.min() <= 0 <= resized.max():
-        low, high = min(low, 0), max(high, 0)
-    return np.clip(resized, low, high).astype(pixels.dtype)
+    def _method(self, height: int, width: int) -> str:
+        """The interpolation for an image of this size."""
+        if self.interpolation != "auto":
+            return self.interpolation
+        return "area" if height * width > self.height * self.width else "bilinear"
 
 
 def _conversion_code(name: str) -> int:

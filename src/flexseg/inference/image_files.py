@@ -4,185 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flexseg.batches.neighbours import read_with_neighbours, warn_of_lone
+from flexseg.batches.neighbours import warn_of_lone
 from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import described, left_out, list_files, require_file
-from flexseg.files.images import IMAGE_SUFFIXES
-from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions, open_regions
-from flexseg.inference.pipeline import ahead
+from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
+from flexseg.files.large_images import LARGE_PIXELS
+from flexseg.inference.pipeline import (
+    ALONE_PIXELS,
+    PredictedImage,
+    UnreadableImage,
+    images_by_windows,
+    opened_file,
+    whole_images,
+)
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
-from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Slabs, Targets, write_result
+from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
 Areas = dict[str, int]
-
-# So many times the network's size an image may have, in both directions, without a word.
-_MUCH_LARGER = 4
-
-
-@dataclass(frozen=True)
-class PredictedImage(Generic[Item]):
-    """An image and its probabilities.
-
-    Attributes
-    ----------
-    slabs : first row and probabilities [rows, W, classes] of successive parts of the image,
-        computed as they are asked for.
-    """
-
-    item: Item
-    image: Regions
-    slabs: Slabs
-
-
-@dataclass(frozen=True)
-class UnreadableImage(Generic[Item]):
-    """An image that could not be read, or does not fit the network."""
-
-    item: Item
-    error: DataError
-
-
-Predicted = Iterator[PredictedImage[Item] | UnreadableImage[Item]]
-
-
-@dataclass(frozen=True)
-class _PreparedImage(Generic[Item]):
-    """An image as it was read, [H, W, C], and as the network takes it, [h, w, C]."""
-
-    item: Item
-    pixels: NDArray
-    network_input: NDArray[np.float32]
-
-
-def whole_images(
-    predictor: Predictor,
-    items: Iterable[Item],
-    read: Callable[[Item], NDArray],
-    name: Callable[[Item], str] = str,
-) -> Predicted[Item]:
-    """Predict images in order, each shrunk or enlarged to the network, several at once.
-
-    Memory: about two batches of images, whose reading is ahead of the network.
-
-    Parameters
-    ----------
-    read : gives the pixels [H, W, C] of an item, as `Preprocessing.image` takes them; called by
-        threads.
-    name : names an item in errors.
-    """
-    preprocessing = predictor.package.preprocessing
-    shrunk = 0
-
-    def prepare(item: Item) -> _PreparedImage[Item] | UnreadableImage[Item]:
-        try:
-            pixels = read(item)
-            prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
-            return _PreparedImage(item, pixels, prepared)
-        except DataError as error:
-            return UnreadableImage(item, error)
-
-    for batch in _batches(ahead(prepare, items, predictor.batch_size), predictor.batch_size):
-        readable = [found for found in batch if not isinstance(found, UnreadableImage)]
-        if readable:
-            together = np.stack([image.network_input for image in readable])
-            answers = iter(predictor.at_model_size(together))
-        for found in batch:
-            if isinstance(found, UnreadableImage):
-                yield found
-                continue
-            height, width = found.pixels.shape[:2]
-            shrunk += (
-                height > _MUCH_LARGER * preprocessing.height
-                and width > _MUCH_LARGER * preprocessing.width
-            )
-            slabs = _resized(predictor, next(answers), (height, width))
-            yield PredictedImage(found.item, ArrayRows(found.pixels), slabs)
-    if shrunk:
-        logger.info(
-            "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
-            "to it; if it was trained on pieces of images, use `flexseg tiled-infer`.",
-            shrunk,
-            _MUCH_LARGER,
-        )
-
-
-def _batches(
-    items: Iterator[_PreparedImage[Item] | UnreadableImage[Item]], size: int
-) -> Iterator[list[_PreparedImage[Item] | UnreadableImage[Item]]]:
-    """Items in groups with `size` readable ones, the last with fewer."""
-    batch: list[_PreparedImage[Item] | UnreadableImage[Item]] = []
-    readable = 0
-    for item in items:
-        batch.append(item)
-        readable += not isinstance(item, UnreadableImage)
-        if readable == size:
-            yield batch
-            batch, readable = [], 0
-    if batch:
-        yield batch
-
-
-def _resized(predictor: Predictor, p: NDArray[np.float32], size: tuple[int, int]) -> Slabs:
-    """The probabilities of a whole image, enlarged only where and when they are written."""
-    yield 0, predictor.resize(p, size)
-
-
-def images_by_windows(
-    predictor: TiledPredictor,
-    items: Iterable[Item],
-    opened: Callable[[Item], AbstractContextManager[Regions]],
-    name: Callable[[Item], str] = str,
-) -> Predicted[Item]:
-    """Predict images in order at their own scale, window by window.
-
-    Each is open, and its probabilities can be computed, until the next is asked for.
-
-    Parameters
-    ----------
-    opened : gives the rows of an item.
-    name : names an item in errors.
-    """
-    preprocessing = predictor.package.preprocessing
-    for item in items:
-        try:
-            with opened(item) as image:
-                height, width, _ = image.shape
-                where = name(item)
-                preprocessing.image(image.rows(slice(0, min(2, height)))[:, :2], where)
-                slabs = predictor.slabs(image.rows, height, width, where=where)
-                yield PredictedImage(item, image, slabs)
-        except DataError as error:
-            yield UnreadableImage(item, error)
-
-
-def opened_file(path: Path, neighbours: int, large: int) -> AbstractContextManager[Regions]:
-    """An image file whose rows can be read, with its neighbouring slices if the network sees some.
-
-    Parameters
-    ----------
-    large : pixels from which on only the rows that are asked for are decoded.
-    """
-    if neighbours:
-        return nullcontext(ArrayRows(read_with_neighbours(path, neighbours)))
-    return open_regions(path, large)
 
 
 @dataclass(frozen=True)
@@ -289,7 +139,7 @@ def infer_images(
     alpha : opacity of the class colours in the overlay.
     protected : what the output folders must not contain, beside `source`.
     on_image : called with (done, total) after each image; also within one that is tiled.
-    large : pixels from which on an image is read by rows, if it is tiled, and its mask is a TIFF.
+    large : pixels from which on an image is read by rows, and its mask is a TIFF.
     recursive : also those of all folders in `source`; their results lie in equal folders.
 
     Raises
@@ -338,15 +188,22 @@ class ImageJob:
 
     def tasks(self) -> Iterator[Task[Areas]]:
         """One per image; those of whole images may be done by threads."""
-        predictor, tiled = self.predictor, isinstance(self.predictor, TiledPredictor)
+        predictor = self.predictor
         paths = list(self.images.names)
         neighbours = predictor.package.preprocessing.neighbours
+        alone = min(self.large, ALONE_PIXELS)
         found = (
             images_by_windows(
                 predictor, paths, lambda path: opened_file(path, neighbours, self.large)
             )
             if isinstance(predictor, TiledPredictor)
-            else whole_images(predictor, paths, lambda path: read_with_neighbours(path, neighbours))
+            else whole_images(
+                predictor,
+                paths,
+                lambda path: opened_file(path, neighbours, alone),
+                pixel_count,
+                alone=alone,
+            )
         )
         for image in found:
             file = self.images.file(image.item)
@@ -354,7 +211,7 @@ class ImageJob:
                 yield unreadable(file, image.error)
             else:
                 height, width, _ = image.image.shape
-                pixels = None if tiled else height * width
+                pixels = height * width if image.in_memory else None
                 yield Task(file, partial(self._write, image), pixels)
 
     def finish(self, outcome: Outcome[Areas]) -> None:

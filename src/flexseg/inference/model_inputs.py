@@ -18,12 +18,12 @@ from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.decode import pillow_pixels
 from flexseg.files.dicom.series import is_dicom, is_series_folder
-from flexseg.files.images import IMAGE_SUFFIXES
-from flexseg.files.large_images import LARGE_PIXELS, ArrayRows, Regions
+from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
+from flexseg.files.large_images import ArrayRows, Regions
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
 from flexseg.files.volumes.read import read_volume
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.image_files import opened_file
+from flexseg.inference.pipeline import opened_file
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,17 @@ class ImageInput:
             return np.repeat(self.content, 2 * neighbours + 1, axis=2)
         return self.content
 
-    def opened(self, neighbours: int) -> AbstractContextManager[Regions]:
-        """The image by rows; a large file is not decoded as a whole."""
+    @property
+    def pixel_count(self) -> int:
+        """Pixels, by the header of a file."""
         if isinstance(self.content, Path):
-            return opened_file(self.content, neighbours, LARGE_PIXELS)
+            return pixel_count(self.content)
+        return self.content.shape[0] * self.content.shape[1]
+
+    def opened(self, neighbours: int, large: int) -> AbstractContextManager[Regions]:
+        """The image by rows; a file of so many pixels is not decoded as a whole."""
+        if isinstance(self.content, Path):
+            return opened_file(self.content, neighbours, large)
         return nullcontext(ArrayRows(self.read(neighbours)))
 
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.batches.neighbours import read_with_neighbours
+from flexseg.errors import DataError
+from flexseg.files.large_images import ArrayRows, Regions, open_regions
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.image_outputs import Slabs
+from flexseg.inference.sliding_window import TiledPredictor
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Of larger images none is read ahead of the one that is predicted.
+ALONE_PIXELS = 25_000_000
+# So many times the network's size an image may have, in both directions, without a word.
+_MUCH_LARGER = 4
 # What waits in memory to be written is about so many pixels, or one image.
 _WAITING_PIXELS = 16_000_000
 _WAITING_IMAGES = 16
@@ -91,3 +111,185 @@ def writers() -> Iterator[Writers]:
             found.finish()
         finally:
             found.cancel()
+
+
+@dataclass(frozen=True)
+class PredictedImage(Generic[Item]):
+    """An image and its probabilities.
+
+    Attributes
+    ----------
+    slabs : first row and probabilities [rows, W, classes] of successive parts of the image,
+        computed as they are asked for.
+    in_memory : all that this needs is, so that it may wait.
+    """
+
+    item: Item
+    image: Regions
+    slabs: Slabs
+    in_memory: bool = False
+
+
+@dataclass(frozen=True)
+class UnreadableImage(Generic[Item]):
+    """An image that could not be read, or does not fit the network."""
+
+    item: Item
+    error: DataError
+
+
+Predicted = Iterator[PredictedImage[Item] | UnreadableImage[Item]]
+
+
+@dataclass(frozen=True)
+class _PreparedImage(Generic[Item]):
+    """An image as it was read, [H, W, C], and as the network takes it, [h, w, C]."""
+
+    item: Item
+    pixels: NDArray
+    network_input: NDArray[np.float32]
+
+
+def whole_images(
+    predictor: Predictor,
+    items: Iterable[Item],
+    opened: Callable[[Item], AbstractContextManager[Regions]],
+    pixels: Callable[[Item], int],
+    name: Callable[[Item], str] = str,
+    alone: int = ALONE_PIXELS,
+) -> Predicted[Item]:
+    """Predict images in order, each shrunk or enlarged to the network, several at once.
+
+    Memory: about two batches of images, whose reading is ahead of the network; or one large image,
+    of which only what its format asks for is decoded at once.
+
+    Parameters
+    ----------
+    opened : gives the rows of an item, in the type and channels that `Preprocessing.image` takes;
+        called by threads.
+    pixels : of an item, by its header.
+    name : names an item in errors.
+    alone : pixels from which on an image is predicted alone, and by rows. Such images are open,
+        and their probabilities can be computed, until the next is asked for.
+    """
+    size = predictor.package.preprocessing
+    shrunk = 0
+    for large, group in groupby(items, lambda item: pixels(item) >= alone):
+        predict = _one_by_one if large else _several_at_once
+        for found in predict(predictor, group, opened, name):
+            yield found
+            if isinstance(found, PredictedImage):
+                height, width, _ = found.image.shape
+                shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
+    if shrunk:
+        logger.info(
+            "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
+            "to it; if it was trained on pieces of images, use `flexseg tiled-infer`.",
+            shrunk,
+            _MUCH_LARGER,
+        )
+
+
+def _several_at_once(
+    predictor: Predictor,
+    items: Iterable[Item],
+    opened: Callable[[Item], AbstractContextManager[Regions]],
+    name: Callable[[Item], str],
+) -> Predicted[Item]:
+    preprocessing = predictor.package.preprocessing
+
+    def prepare(item: Item) -> _PreparedImage[Item] | UnreadableImage[Item]:
+        try:
+            with opened(item) as image:
+                pixels = image.rows(slice(0, image.shape[0]))
+            prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
+            return _PreparedImage(item, pixels, prepared)
+        except DataError as error:
+            return UnreadableImage(item, error)
+
+    for batch in _batches(ahead(prepare, items, predictor.batch_size), predictor.batch_size):
+        readable = [found for found in batch if not isinstance(found, UnreadableImage)]
+        if readable:
+            together = np.stack([image.network_input for image in readable])
+            answers = iter(predictor.at_model_size(together))
+        for found in batch:
+            if isinstance(found, UnreadableImage):
+                yield found
+                continue
+            height, width = found.pixels.shape[:2]
+            slabs = predictor.resized_rows(next(answers), (height, width))
+            yield PredictedImage(found.item, ArrayRows(found.pixels), slabs, in_memory=True)
+
+
+def _one_by_one(
+    predictor: Predictor,
+    items: Iterable[Item],
+    opened: Callable[[Item], AbstractContextManager[Regions]],
+    name: Callable[[Item], str],
+) -> Predicted[Item]:
+    for item in items:
+        try:
+            with opened(item) as image:
+                prepared = predictor.package.preprocessing.image_by_rows(image, name(item))
+                (p,) = predictor.at_model_size(prepared.astype(np.float32)[None])
+                height, width, _ = image.shape
+                slabs = predictor.resized_rows(p, (height, width))
+                yield PredictedImage(item, image, slabs)
+        except DataError as error:
+            yield UnreadableImage(item, error)
+
+
+def _batches(
+    items: Iterator[_PreparedImage[Item] | UnreadableImage[Item]], size: int
+) -> Iterator[list[_PreparedImage[Item] | UnreadableImage[Item]]]:
+    """Items in groups with `size` readable ones, the last with fewer."""
+    batch: list[_PreparedImage[Item] | UnreadableImage[Item]] = []
+    readable = 0
+    for item in items:
+        batch.append(item)
+        readable += not isinstance(item, UnreadableImage)
+        if readable == size:
+            yield batch
+            batch, readable = [], 0
+    if batch:
+        yield batch
+
+
+def images_by_windows(
+    predictor: TiledPredictor,
+    items: Iterable[Item],
+    opened: Callable[[Item], AbstractContextManager[Regions]],
+    name: Callable[[Item], str] = str,
+) -> Predicted[Item]:
+    """Predict images in order at their own scale, window by window.
+
+    Each is open, and its probabilities can be computed, until the next is asked for.
+
+    Parameters
+    ----------
+    opened : gives the rows of an item.
+    name : names an item in errors.
+    """
+    preprocessing = predictor.package.preprocessing
+    for item in items:
+        try:
+            with opened(item) as image:
+                height, width, _ = image.shape
+                where = name(item)
+                preprocessing.image(image.rows(slice(0, min(2, height)))[:, :2], where)
+                slabs = predictor.slabs(image.rows, height, width, where=where)
+                yield PredictedImage(item, image, slabs)
+        except DataError as error:
+            yield UnreadableImage(item, error)
+
+
+def opened_file(path: Path, neighbours: int, large: int) -> AbstractContextManager[Regions]:
+    """An image file whose rows can be read, with its neighbouring slices if the network sees some.
+
+    Parameters
+    ----------
+    large : pixels from which on only the rows that are asked for are decoded.
+    """
+    if neighbours:
+        return nullcontext(ArrayRows(read_with_neighbours(path, neighbours)))
+    return open_regions(path, large)

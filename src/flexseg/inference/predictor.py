@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError
-from flexseg.files.preprocess import resize
+from flexseg.files.resizing import enlarged, resize
 from flexseg.inference import tta as test_time
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.models.package import ModelPackage
+
+# The probabilities of larger images are never in memory whole.
+_WHOLE_PIXELS = 4_000_000
 
 
 class Predictor:
@@ -128,8 +131,25 @@ class Predictor:
 
     def resize(self, p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
         """Probabilities [h, w, classes] at `size` (height, width)."""
-        if self.blur is not None:
-            p = cv2.GaussianBlur(p, self.blur, 0).reshape(p.shape)
+        return self._at_size(self._blurred(p), size)
+
+    def resized_rows(
+        self, p: NDArray[np.float32], size: tuple[int, int]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """`resize` of an image, in parts where that is large: first row and rows of each."""
+        p = self._blurred(p)
+        if size[0] * size[1] <= _WHOLE_PIXELS or size[0] * size[1] < p.shape[0] * p.shape[1]:
+            yield 0, self._at_size(p, size)
+            return
+        first = 0
+        for rows in enlarged(p, size):
+            yield first, rows
+            first += len(rows)
+
+    def _blurred(self, p: NDArray[np.float32]) -> NDArray[np.float32]:
+        return p if self.blur is None else cv2.GaussianBlur(p, self.blur, 0).reshape(p.shape)
+
+    def _at_size(self, p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
         if p.shape[:2] == tuple(size):
             return p
         shrink = size[0] * size[1] < p.shape[0] * p.shape[1]

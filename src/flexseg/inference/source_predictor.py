@@ -12,13 +12,15 @@ import numpy as np
 
 from flexseg.config.infer import Infer3dConfig, TiledInferConfig
 from flexseg.errors import FlexsegError
-from flexseg.inference.image_files import (
+from flexseg.files.large_images import LARGE_PIXELS
+from flexseg.inference.model_inputs import ImageInput, VolumeInput
+from flexseg.inference.pipeline import (
+    ALONE_PIXELS,
     PredictedImage,
     UnreadableImage,
     images_by_windows,
     whole_images,
 )
-from flexseg.inference.model_inputs import ImageInput, VolumeInput
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction import Prediction
 from flexseg.inference.sliding_window import TiledPredictor
@@ -93,9 +95,16 @@ class SourcePredictor:
         if tiled:
             predictor = predictor.with_threshold(self.windows.probability)
             windows = TiledPredictor.from_config(predictor, self.windows)
-            found = images_by_windows(windows, images, lambda image: image.opened(neighbours))
+            found = images_by_windows(
+                windows, images, lambda image: image.opened(neighbours, LARGE_PIXELS)
+            )
         else:
-            found = whole_images(predictor, images, lambda image: image.read(neighbours))
+            found = whole_images(
+                predictor,
+                images,
+                lambda image: image.opened(neighbours, ALONE_PIXELS),
+                lambda image: image.pixel_count,
+            )
         for image in found:
             if isinstance(image, UnreadableImage):
                 raise image.error

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError
-from flexseg.files.preprocess import resize
+from flexseg.files.resizing import resize
 
 Network = Callable[[NDArray], NDArray[np.float32]]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import DataError
 from flexseg.files.intensity import GreyValues
-from flexseg.files.preprocess import resize
+from flexseg.files.resizing import resize
 from flexseg.files.volumes.slices import (
     ANATOMICAL_AXES,
     SliceAxis,

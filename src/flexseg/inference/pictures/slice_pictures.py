@@ -14,7 +14,7 @@ from flexseg.config.infer import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.entries import list_files
 from flexseg.files.images import read_image, write_png
-from flexseg.files.preprocess import resize
+from flexseg.files.resizing import resize
 from flexseg.outputs import make_folder
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.files.display import displayable
 from flexseg.files.images import write_png
 from flexseg.files.large_images import LARGE_PIXELS, Regions, label_store, write_label_image
-from flexseg.files.preprocess import resize
+from flexseg.files.resizing import resize
 from flexseg.inference.pictures.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
@@ -151,10 +151,10 @@ def _reduced(image: Regions, factor: int) -> NDArray:
 
 
 def _pixels_per_class(labels: NDArray[np.uint8], label_map: LabelMap) -> dict[str, int]:
-    # In blocks, as counting makes 8 bytes of each pixel.
+    # Row by row, as counting makes 8 bytes of each pixel.
     counts = np.zeros(256, np.int64)
-    for start in range(0, len(labels), _BLOCK_ROWS):
-        counts += np.bincount(labels[start : start + _BLOCK_ROWS].ravel(), minlength=256)
+    for row in labels:
+        counts += np.bincount(row, minlength=256)
     return {c.name: int(counts[c.id]) for c in label_map.classes}
 
 

@@ -239,12 +239,24 @@ class _CaseWriter:
 
     def _copy(self, split: SplitName, case: Case) -> Row:
         files = []
+        if case.ignore is not None or case.roi is not None:
+            return self._flattened(split, case)
         for source in case.files:
             kind = "images" if source == case.image else "masks"
             files.append(self.output / split / kind / source.name)
             with whole(files[-1]) as part:
                 part.write_bytes(source.read_bytes())
         return self._row(split, case, ORIGINAL, *files[:2])
+
+    def _flattened(self, split: SplitName, case: Case) -> Row:
+        """The image, and a mask that shows what other files say is ignored."""
+        _, labels = self.reader.native(case)
+        target = self.output / split / "images" / case.image.name
+        with whole(target) as part:
+            part.write_bytes(case.image.read_bytes())
+        folder, stem = self.output / split / "masks", mask_stem(self.mask_name, case.id)
+        mask = write_mask(folder, stem, labels, self.palette)
+        return self._row(split, case, ORIGINAL, target, mask)
 
     def _row(self, split: str, case: Case, transform: str, *files: Path) -> Row:
         names = tuple(file.relative_to(self.output).as_posix() for file in files)

@@ -185,7 +185,7 @@ def _check_names(loaded: LoadedConfig) -> list[Finding]:
             wants_supervision(config.model, e.train.deep_supervision)
 
     attempt(check_model, f"{loaded.source('model', 'model')}, [model] model")
-    ignoring = e.mask.ignores
+    ignoring = e.class_sections.ignores
     loss = partial(get_loss, config.loss, config.num_classes, ignoring=ignoring)
     attempt(loss, "[model] loss")
     for name in config.metrics:

@@ -96,6 +96,7 @@ def evaluate(
 def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, list[str]]:
     """Score two folders of masks, or of label volumes."""
     from flexseg.dataset.labels import LabelMap
+    from flexseg.dataset.splits import all_regions
     from flexseg.evaluation.image_scores import score_folders
     from flexseg.evaluation.scoring import Measures
     from flexseg.evaluation.volume_scores import (
@@ -121,6 +122,7 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
             mask_name=pattern,
             group=group,
             unknown=e.mask.unknown_colors,
+            regions=all_regions(e.data),
             image_folders=folders,
             on_case=on_case,
         )

@@ -66,6 +66,21 @@ class DatasetConfig(Section):
     )
     images_dir: InputPath = Field(None, description="One folder of images for all splits.")
     masks_dir: InputPath = Field(None, description="One folder of masks for all splits.")
+    ignore_dir: InputPath = Field(
+        None,
+        description="Folder with one more mask per image: what is not black there counts in no "
+        "loss, metric or statistic, whatever the masks say.",
+    )
+    roi_dir: InputPath = Field(
+        None,
+        description="Folder with one more mask per image, of the field of view or the annotated "
+        "region: what is black there counts in no loss, metric or statistic.",
+    )
+    region_name: str = Field(
+        "{id}",
+        description="Stem of the files in `ignore_dir` and `roi_dir` for the image stem `{id}`, "
+        "see `mask_name`.",
+    )
     split_file: InputPath = Field(
         None,
         description='JSON file {"train": [...], "valid": [...], "test": [...]} with ids of cases '
@@ -119,6 +134,12 @@ class SplitConfig(Section):
 
     images_dir: InputPath = Field(None, description="Images of the split.")
     masks_dir: InputPath = Field(None, description="Their masks.")
+    ignore_dir: InputPath = Field(
+        None, description="Masks of what is ignored in its images, see `[dataset] ignore_dir`."
+    )
+    roi_dir: InputPath = Field(
+        None, description="Masks of what counts in its images, see `[dataset] roi_dir`."
+    )
 
 
 class EvalConfig(Section):
@@ -255,11 +276,6 @@ class MaskConfig(Section):
     )
 
     @property
-    def ignores(self) -> bool:
-        """Some pixels may count in nothing."""
-        return bool(self.ignored_marks)
-
-    @property
     def ignored_marks(self) -> list[int | tuple[int, int, int]]:
         """Values and colours of pixels that count in nothing."""
         return [*self.ignore, *((0,) if self.annotated_only else ())]
@@ -325,14 +341,30 @@ class DataSections:
     mask: MaskConfig
     volume: VolumeConfig
 
+    @property
+    def with_folders(self) -> tuple[DatasetConfig | TrainConfig | SplitConfig, ...]:
+        """The sections that name folders of images, masks and regions."""
+        return (self.dataset, self.train, self.valid, self.test)
+
 
 @dataclass(frozen=True)
 class ClassSections:
-    """What of a config says which classes there are, and how masks show them."""
+    """What of a config says which classes there are, and how masks show them.
+
+    Attributes
+    ----------
+    regions : masks of their own say what counts.
+    """
 
     mask: MaskConfig
     num_classes: int
     segmentation: SegmentationConfig
+    regions: bool = False
+
+    @property
+    def ignores(self) -> bool:
+        """Some pixels may count in nothing."""
+        return self.regions or bool(self.mask.ignored_marks)
 
 
 class Experiment(Section):
@@ -429,7 +461,8 @@ class Experiment(Section):
     @property
     def class_sections(self) -> ClassSections:
         """The sections that say which classes there are."""
-        return ClassSections(self.mask, self.model.num_classes, self.segmentation)
+        regions = any(s.ignore_dir or s.roi_dir for s in self.data.with_folders)
+        return ClassSections(self.mask, self.model.num_classes, self.segmentation, regions)
 
     @property
     def variants(self) -> VariantSections:

@@ -24,6 +24,12 @@ class TrainConfig(Section):
 
     images_dir: InputPath = Field(None, description="Images to train on.")
     masks_dir: InputPath = Field(None, description="Their masks.")
+    ignore_dir: InputPath = Field(
+        None, description="Masks of what is ignored in its images, see `[dataset] ignore_dir`."
+    )
+    roi_dir: InputPath = Field(
+        None, description="Masks of what counts in its images, see `[dataset] roi_dir`."
+    )
     run_dir: Annotated[Path, PathRole("input")] = Field(
         Path(), description="Folder that all outputs are relative to."
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import Finding, Severity
+from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
+from flexseg.dataset.ignored.regions import with_ignored
 from flexseg.dataset.names import base_name, folded, stem_of
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
@@ -39,6 +40,7 @@ class Case:
     id : the image's file name without suffix.
     group : patient, volume or source image; cases of one group are not independent.
     more_masks : of the same image, which is marked by all of them together, see `case_mask`.
+    ignore, roi : masks of what counts in nothing, and of what counts, see `with_ignored`.
     """
 
     id: str
@@ -46,6 +48,8 @@ class Case:
     mask: Path
     group: str
     more_masks: tuple[Path, ...] = ()
+    ignore: Path | None = None
+    roi: Path | None = None
 
     @property
     def masks(self) -> tuple[Path, ...]:
@@ -55,7 +59,8 @@ class Case:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of the case."""
-        return (self.image, *self.masks)
+        regions = (path for path in (self.ignore, self.roi) if path is not None)
+        return (self.image, *self.masks, *regions)
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,52 @@ def pair(
 
 
 def case_mask(case: Case) -> MaskPixels:
-    """The mask of a case, see `read_masks`."""
-    return read_masks(case.masks)
+    """The mask of a case, see `read_masks` and `with_ignored`."""
+    return with_ignored(read_masks(case.masks), case.ignore, case.roi)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Folders of masks of what is ignored, and of what counts.
+
+    Attributes
+    ----------
+    name : stem of the files in them, see `mask_stem`.
+    """
+
+    ignore: tuple[Path, ...] = ()
+    roi: tuple[Path, ...] = ()
+    name: str = "{id}"
+
+    def of(self, cases: Sequence[Case]) -> tuple[Case, ...]:
+        """Cases with their files.
+
+        Raises
+        ------
+        DataError : a folder is missing, or a case has no file in any of a kind.
+        """
+        ignored, counted = (_regions(cases, own, self.name) for own in (self.ignore, self.roi))
+        return tuple(
+            replace(case, ignore=ignored.get(case.id), roi=counted.get(case.id)) for case in cases
+        )
+
+
+def _regions(cases: Sequence[Case], folders: Sequence[Path], name: str) -> dict[str, Path]:
+    if not folders:
+        return {}
+    files: dict[str, Path] = {}
+    for folder in folders:
+        files |= _chosen(folder, MASK_SUFFIXES, exact=True)[0]
+    found = masks_of_images(name, [case.id for case in cases], files)
+    lacking = [case_id for case_id, own in found.items() if not own]
+    if lacking:
+        raise DataError(
+            f"{len(lacking)} of {len(found)} images have no file here: {examples(lacking)}.",
+            "[dataset] region_name says how the files are called, e.g. '{id}_mask'; where all of "
+            "an image counts, a file must say that too.",
+            str(folders[0]),
+        )
+    return {case_id: files[own[0]] for case_id, own in found.items()}
 
 
 def read_masks(paths: Sequence[Path]) -> MaskPixels:

@@ -107,7 +107,7 @@ class LabelMap:
             mask.threshold,
             mask.algorithm if binary else None,
             explicit=bool(mask.classes),
-            ignored=IgnoredPixels.of(mask.ignored_marks) if mask.ignores else None,
+            ignored=IgnoredPixels.of(mask.ignored_marks) if config.ignores else None,
         )
 
     @classmethod
@@ -213,14 +213,16 @@ class LabelMap:
         ------
         DataError : an npz mask has other channels than the map has classes.
         """
-        if self.ignored is None:
+        if self.ignored is None and mask.ignored is None:
             return self._encode(mask, where)
         known = [rgb for rgb, _ in self._mask_colors]
-        ignored = self.ignored.where(mask, known)
+        ignored = (self.ignored or IgnoredPixels()).where(mask, known)
+        if mask.ignored is not None:
+            ignored |= mask.ignored
         labels = np.full(ignored.shape, IGNORED, np.uint8)
         if ignored.all():
             return Encoded(labels)
-        rest = self._encode(replace(mask, pixels=mask.pixels[~ignored][None]), where)
+        rest = self._encode(replace(mask, pixels=mask.pixels[~ignored][None], ignored=None), where)
         labels[~ignored] = rest.labels[0]
         return Encoded(labels, rest.unknown)
 

@@ -7,14 +7,14 @@ import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.config.schema import DataSections, SplitConfig
+from flexseg.config.schema import DataSections, DatasetConfig, SplitConfig
 from flexseg.config.train import TrainConfig
-from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, pair, require_case_files
+from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, Regions, pair, require_case_files
 from flexseg.dataset.names import NameLookup
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
@@ -114,7 +114,7 @@ def find_splits(data: DataSections, only: Iterable[SplitName] = SPLITS) -> Split
                 "Keep one of the two.",
                 "[dataset] images_dir",
             )
-        _from_one_folder(data, data.dataset.images_dir, splits)
+        _from_one_folder(data, splits)
         return splits
     split_file = data.dataset.split_file
     if "valid" not in own and wanted & {"train", "valid"}:
@@ -124,7 +124,7 @@ def find_splits(data: DataSections, only: Iterable[SplitName] = SPLITS) -> Split
     for split in SPLITS:
         section = sections[split]
         if split in wanted and section.images_dir is not None:
-            pairing = _pair(data, section.images_dir, section.masks_dir)
+            pairing = _pair(data, section)
             splits.findings += _pairing_findings(pairing, split)
             splits.cases[split] = pairing.cases
     if split_file is not None:
@@ -135,21 +135,33 @@ def find_splits(data: DataSections, only: Iterable[SplitName] = SPLITS) -> Split
 
 
 def _pair(
-    data: DataSections, images: Path, masks: Path | None, group: str | None = None
+    data: DataSections, section: DatasetConfig | TrainConfig | SplitConfig, group: str | None = None
 ) -> Pairing:
-    if masks is None:
+    images, masks, dataset = section.images_dir, section.masks_dir, data.dataset
+    if images is None or masks is None:
         raise ConfigError(
             f"There are images ({images}) but no masks_dir beside them.",
             "Set masks_dir in the same section.",
         )
-    dataset = data.dataset
-    return pair(
+    pairing = pair(
         images,
         masks,
         mask_name=dataset.mask_name,
         group=group or dataset.group,
         image_format=data.image.file_format,
         mask_format=data.mask.mask_file_format,
+    )
+    ignore, roi = section.ignore_dir or dataset.ignore_dir, section.roi_dir or dataset.roi_dir
+    regions = Regions((ignore,) if ignore else (), (roi,) if roi else (), data.dataset.region_name)
+    return replace(pairing, cases=regions.of(pairing.cases))
+
+
+def all_regions(data: DataSections) -> Regions:
+    """The folders of all sections, of masks that may be in any split."""
+    return Regions(
+        tuple(s.ignore_dir for s in data.with_folders if s.ignore_dir is not None),
+        tuple(s.roi_dir for s in data.with_folders if s.roi_dir is not None),
+        data.dataset.region_name,
     )
 
 
@@ -167,20 +179,18 @@ def pair_one_folder(data: DataSections, group: str | None = None) -> Pairing:
     """
     dataset, train = data.dataset, data.train
     own = [n for n in SPLITS if getattr(data, n).images_dir is not None]
-    images, masks = dataset.images_dir, dataset.masks_dir
-    if images is None and own == ["train"]:
-        images, masks = train.images_dir, train.masks_dir
-    if images is None:
+    section = train if dataset.images_dir is None and own == ["train"] else dataset
+    if section.images_dir is None:
         named = f"[{'], ['.join(own)}] have folders of their own" if own else "it names no folder"
         raise ConfigError(
             f"There is no one folder to divide: {named}.",
             "Set [dataset] images_dir and masks_dir, or give the folder instead of the config.",
             "[dataset] images_dir",
         )
-    pairing = _pair(data, images, masks, group)
+    pairing = _pair(data, section, group)
     for finding in _pairing_findings(pairing, "dataset"):
         if finding.severity is Severity.ERROR:
-            raise DataError(finding.what, finding.fix, str(images))
+            raise DataError(finding.what, finding.fix, str(section.images_dir))
     return pairing
 
 
@@ -241,9 +251,9 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
     return findings
 
 
-def _from_one_folder(data: DataSections, images_dir: Path, splits: Splits) -> None:
+def _from_one_folder(data: DataSections, splits: Splits) -> None:
     dataset = data.dataset
-    pairing = _pair(data, images_dir, dataset.masks_dir)
+    pairing = _pair(data, dataset)
     splits.findings += _pairing_findings(pairing, "dataset")
     if dataset.split_file is not None:
         whole = _whole_volumes(data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, check_same_aspect, pair, read_masks
+from flexseg.dataset.cases import Case, Regions, case_mask, check_same_aspect, pair, read_masks
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.names import stem_of
@@ -138,6 +138,7 @@ def score_folders(
     mask_name: str = "{id}",
     group: str | None = None,
     unknown: Unknown = "error",
+    regions: Regions | None = None,
     image_folders: Sequence[Path | None] = (),
     on_case: Callable[[int, int], None] | None = None,
 ) -> tuple[CaseScores, list[str]]:
@@ -152,6 +153,7 @@ def score_folders(
         equal names do.
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     group : regular expression for `Case.group`.
+    regions : what counts of the references; None: all.
     image_folders : where the images of the cases may be, for those who show them.
     on_case : called with (done, total).
 
@@ -171,7 +173,7 @@ def score_folders(
             f"Compare the file names with those in {masks}.",
             str(predictions),
         )
-    cases = pairing.cases
+    cases = (regions or Regions()).of(pairing.cases)
     if pairing.equal_names:
         raise DataError(
             f"{len(pairing.equal_names)} file(s) have the name of another one but for the suffix: "
@@ -179,13 +181,18 @@ def score_folders(
             "Keep one file per mask.",
             str(pairing.equal_names[0].parent),
         )
+    by_mask = {case.masks: case for case in cases}
+
+    def encoded(label_map: LabelMap, files: Files) -> Encoded:
+        return label_map.encode(case_mask(by_mask[files]), str(files[0]))
+
     predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, _encoded)
-    true = understand("reference masks", [c.masks for c in cases], labels, unknown, _encoded)
+    true = understand("reference masks", [c.masks for c in cases], labels, unknown, encoded)
     undecided: list[str] = []
 
     def score(case: Case) -> tuple[CaseResult, bool]:
         """The scores, and whether the prediction had another size."""
-        reference = _encoded(true.labels, case.masks).labels
+        reference = encoded(true.labels, case.masks).labels
         prediction = _encoded(predicted.labels, (case.image,)).labels
         resized = prediction.shape != reference.shape
         if resized:

@@ -47,6 +47,7 @@ class MaskPixels:
     one_hot : `pixels` are class scores.
     mode : the pixel format for people, e.g. "RGB", "P", or "grey uint8 transparency" where
         transparency alone tells what is marked.
+    ignored : pixels that count in nothing, as masks of their own say, [H, W]; None: none do.
     """
 
     pixels: NDArray
@@ -54,6 +55,7 @@ class MaskPixels:
     lossy: bool
     one_hot: bool
     mode: str
+    ignored: NDArray[np.bool_] | None = None
 
 
 def read_image(path: Path) -> NDArray:

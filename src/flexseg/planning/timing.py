@@ -54,7 +54,7 @@ def time_step(experiment: Experiment, steps: int = _STEPS) -> StepTime:
     began = time.perf_counter()
     package = ModelPackage.create(experiment)
     network = supervised(package.model, model, train.deep_supervision)
-    compile_model(network, model, train.ema, ignoring=experiment.mask.ignores)
+    compile_model(network, model, train.ema, ignoring=experiment.class_sections.ignores)
     batch = 8 if train.batch_size == "auto" else train.batch_size
     rng = np.random.default_rng(0)
     shape = (batch, model.image_height, model.image_width)

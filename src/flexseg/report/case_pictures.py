@@ -17,16 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.dataset.cases import read_masks
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
 from flexseg.dataset.names import stem_of
+from flexseg.dataset.splits import all_regions
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.folder_masks import as_scored
 from flexseg.files.display import CLASS_COLORS, displayable
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_lossy, read_image, read_mask
+from flexseg.files.images import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    MaskPixels,
+    is_lossy,
+    read_image,
+    read_mask,
+)
 from flexseg.files.preprocess import Preprocessing
 from flexseg.report.content import epoch_change_folder
 from flexseg.report.plots import color_number
@@ -139,13 +147,14 @@ def _case(
     lossy = False
     own = source.evaluation / "predictions" / f"{shown.case}.png"
     if labels is not None and shown.case in foreign:
-        prediction = _labels_of([foreign[shown.case]], labels)
+        path = foreign[shown.case]
+        prediction = _labels_of(read_mask(path), labels, path)
     elif own.is_file() and not foreign:
         prediction = read_mask(own).pixels
     if files is not None and files.image is not None:
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
-        reference = _labels_of(files.masks, labels)
+        reference = _reference(shown.case, files, files.mask, labels, source)
         lossy = is_lossy(files.mask)
     known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
     if not known:
@@ -161,10 +170,19 @@ def _case(
     return _pictures(shown.case, size, image, fitted)
 
 
-def _labels_of(paths: Sequence[Path], labels: LabelMap) -> NDArray[np.uint8]:
+def _labels_of(mask: MaskPixels, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
     """The class ids of a mask as it was scored."""
-    mask = read_masks(paths)
-    return as_scored(labels, lambda own: own.encode(mask, str(paths[0]))).labels
+    return as_scored(labels, lambda own: own.encode(mask, str(path))).labels
+
+
+def _reference(
+    name: str, files: CaseFiles, mask: Path, labels: LabelMap, source: ReportSource
+) -> NDArray[np.uint8]:
+    """The class ids of a reference, IGNORED where the config says it."""
+    case = Case(name, files.image or mask, mask, "", files.more_masks)
+    if source.loaded is not None:
+        (case,) = all_regions(source.loaded.experiment.data).of([case])
+    return _labels_of(case_mask(case), labels, mask)
 
 
 def _pictures(

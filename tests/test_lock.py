@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,9 +48,9 @@ def test_a_lock_names_its_owner_and_is_removed(path: Path) -> None:
         content = json.loads(path.read_bytes())
         assert content["pid"] == os.getpid()
         assert content["process"] == str(ProcessMark.own())
-        assert lock.is_held(path)
+        assert lock.holds_within(path.parent)
     assert names(path.parent) == []
-    assert not lock.is_held(path)
+    assert not lock.holds_within(path.parent)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -212,7 +214,7 @@ def test_an_owner_that_slept_too_long_writes_no_more(
 def test_a_place_that_cannot_be_written_to_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), held(tmp_path / "missing" / FILE_NAME):
         pass
-    assert not lock.is_held(tmp_path / "missing" / FILE_NAME)
+    assert not lock.holds_within(tmp_path)
 
 
 def test_a_full_disk_leaves_no_empty_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +242,27 @@ def test_the_content_is_plain() -> None:
     owner = elsewhere(host="Größe")
     assert Owner.parse(owner.as_bytes()) == owner
     assert json.loads(owner.as_bytes()) == asdict(owner)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from flexseg.lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_held_is_free_at_once(path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        with pytest.raises(InUseError, match=f"process {child.pid} on"), held(path):
+            pass
+        child.kill()
+    assert path.exists()
+    with held(path):
+        assert json.loads(path.read_bytes())["pid"] == os.getpid()
+    assert names(path.parent) == []

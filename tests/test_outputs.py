@@ -17,6 +17,7 @@ import pytest
 from flexseg.errors import ConfigError, InUseError, ResourceError
 from flexseg.lock import Owner, lock_of
 from flexseg.outputs import (
+    alone_in,
     exclusive,
     exclusive_file,
     make_folder,
@@ -334,6 +335,39 @@ def test_results_move_out_of_a_locked_folder_and_its_lock_stays(tmp_path: Path) 
         assert sorted(p.name for p in aside.rglob("*")) == ["a.h5", "models", "run.json"]
         assert [*run.iterdir()] == [lock_of(run)]
         assert set_own_aside(run, "run.json") is None
+
+
+def test_locked_folders_within_results_stay_and_those_of_others_hinder(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    with exclusive(models, models / "deep"):
+        for folder in (models, models / "deep"):
+            (folder / "a.h5").write_text("a")
+        aside = set_aside(models)
+        assert aside is not None
+        assert {p.relative_to(aside).as_posix() for p in aside.rglob("*")} == {
+            "a.h5", "deep", "deep/a.h5",
+        }  # fmt: skip
+        assert lock_of(models / "deep").is_file()
+    assert not models.exists()
+    demo = tmp_path / "demo"
+    (demo / "run").mkdir(parents=True)
+    foreign_lock(demo / "run")
+    with pytest.raises(InUseError) as caught:
+        set_aside(demo)
+    assert caught.value.where == str(tmp_path.resolve() / "demo" / "run")
+
+
+def test_a_function_has_the_folder_of_a_parameter_for_itself(tmp_path: Path) -> None:
+    @alone_in("folder")
+    def write(name: str, *, folder: Path) -> Path:
+        assert lock_of(folder).exists()
+        write_text(folder / name, "")
+        return folder / name
+
+    assert write("a.txt", folder=tmp_path / "new").exists()
+    foreign_lock(tmp_path / "new")
+    with pytest.raises(InUseError):
+        write("b.txt", folder=tmp_path / "new")
 
 
 def test_results_that_another_program_writes_stay(tmp_path: Path) -> None:

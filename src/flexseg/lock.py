@@ -272,18 +272,21 @@ class Lock:
     def _beat(self) -> None:
         """Write the file anew, as its owner still lives."""
         try:
-            # Reading and writing go to one and the same file, whoever replaces it meanwhile.
-            with self.path.open("r+b") as file:
-                self.lost = file.read() != self._content
-                if not self.lost:
-                    file.seek(0)
-                    file.write(self._content)
-        except FileNotFoundError:
-            self.lost = not self._create(self.path)
+            self.lost = not (self._write_anew() or self._create(self.path))
         except OSError as error:  # a network that is down for a moment
             logger.debug("%s: %s", self.path, error)
             return
         self._heard = time.time()
+
+    def _write_anew(self) -> bool:
+        """Write what the file says already; False: it is gone, or of another owner."""
+        # Reading and writing go to one and the same file, whoever replaces it meanwhile.
+        with suppress(FileNotFoundError), self.path.open("r+b") as file:
+            if file.read() == self._content:
+                file.seek(0)
+                file.write(self._content)
+                return True
+        return False
 
 
 _registry = threading.Lock()
@@ -320,9 +323,10 @@ def held(path: Path) -> Iterator[None]:
             lock.release()
 
 
-def is_held(path: Path) -> bool:
-    """Whether this process holds a lock."""
-    return path in _held
+def holds_within(folder: Path) -> bool:
+    """Whether this process holds the lock of a folder, or one below it."""
+    place = folder.resolve()
+    return any(path.is_relative_to(place) for path in [*_held])
 
 
 def refuse_if_held(path: Path) -> None:
@@ -332,7 +336,7 @@ def refuse_if_held(path: Path) -> None:
     ------
     InUseError : it is.
     """
-    seen = None if is_held(path) else _Seen.of(path)
+    seen = None if path in _held else _Seen.of(path)
     if seen is not None and not seen.is_stale(path.parent):
         raise seen.error(path)
 

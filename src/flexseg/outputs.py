@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import logging
@@ -12,12 +13,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, wraps
 from numbers import Real
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from flexseg import lock
 from flexseg.errors import ConfigError, ResourceError
@@ -27,6 +29,8 @@ from flexseg.spreadsheet import as_cell
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _PART = ".part-"
 _PART_OF = re.compile(rf"{re.escape(_PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
 # What another computer has left is removed when nothing in it has changed for so many seconds.
@@ -53,6 +57,22 @@ def exclusive(*folders: Path) -> Iterator[None]:
             with explain_os_errors(folder):
                 stack.enter_context(lock.held(lock.lock_of(folder)))
         yield
+
+
+def alone_in(parameter: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a function run `exclusive`ly in the folder that one of its parameters names."""
+
+    def decorated(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+            with exclusive(signature.bind(*args, **kwargs).arguments[parameter]):
+                return function(*args, **kwargs)
+
+        return alone
+
+    return decorated
 
 
 @contextmanager
@@ -92,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
 def set_aside(path: Path) -> Path | None:
     """Move results that are in the way to `<name>_<timestamp>_bak`.
 
-    Of a folder that this program has locked the content moves, and the lock stays.
+    Folders that this program has locked stay, empty.
 
     Returns the new place, or None if nothing (or an empty folder) was there.
 
@@ -106,19 +126,24 @@ def set_aside(path: Path) -> Path | None:
     stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
     target = path.with_name(f"{path.name}_{stamp}_bak")
     with explain_os_errors(path):
-        own_lock = lock.lock_of(path)
-        if path.is_dir() and lock.is_held(own_lock):
-            target.mkdir()
-            for entry in _entries(path):
-                entry.rename(target / entry.name)
-        else:
-            lock.refuse_if_held(own_lock)
-            try:
-                path.rename(target)
-            except FileNotFoundError:  # another program was faster
-                return None
+        for other in (lock.lock_of(path), *path.glob(f"*/{lock.FILE_NAME}")):
+            lock.refuse_if_held(other.resolve())
+        try:
+            _move(path, target)
+        except FileNotFoundError:  # another program was faster
+            return None
     logger.info("Earlier results moved: %s -> %s", path, target.name)
     return target
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move results; folders that this program has locked stay, without them."""
+    if path.is_dir() and lock.holds_within(path):
+        target.mkdir()
+        for entry in _entries(path):
+            _move(entry, target / entry.name)
+    else:
+        path.rename(target)
 
 
 def set_own_aside(path: Path, marker: str) -> Path | None:
@@ -381,15 +406,11 @@ def _try_file(path: Path, key: str) -> None:
             "Name another folder, or move the file away.",
             key,
         )
-    with explain_os_errors(path):
-        trial = Path(tempfile.mkdtemp(prefix=_PART, dir=there))
-        try:
-            target = trial / path.relative_to(there)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with whole(target) as part:
-                part.touch()
-        finally:
-            shutil.rmtree(trial, ignore_errors=True)
+    with explain_os_errors(path), scratch_folder(there / path.name) as trial:
+        target = trial / path.relative_to(there)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as part:
+            part.touch()
 
 
 def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> None:

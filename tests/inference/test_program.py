@@ -20,6 +20,12 @@ from flexseg.inference.program import (
 )
 
 
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the folder of the results would be."""
+    monkeypatch.chdir(tmp_path)
+
+
 class Job:
     """Notes what is asked of it, in order."""
 

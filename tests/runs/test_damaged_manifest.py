@@ -68,6 +68,11 @@ def damage(study: Path, folder: str, how: str) -> Path:
     return path
 
 
+def times(study: Path) -> dict[Path, int]:
+    """Of all files; folders are locked for a moment."""
+    return {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()}
+
+
 def said(capsys: pytest.CaptureFixture[str]) -> str:
     """What was printed; the terminal breaks lines of the log where they are full."""
     shown = capsys.readouterr()
@@ -87,14 +92,14 @@ def test_commands_that_need_it_stop(
     monkeypatch.chdir(study)
     command, folder = STOPPED[name]
     damage(study, folder, how)
-    before = {file: file.stat().st_mtime_ns for file in study.rglob("*")}
+    before = times(study)
     assert flexseg(*command) == 3
     text = said(capsys)
     assert f"The manifest of the run cannot be read: {DAMAGES[how][1]}" in text
     assert f"{folder}/run.json" in text and "Restore the file from a copy" in text
     assert "should not happen" not in text
     if name != "crossval, a fold":
-        assert before == {file: file.stat().st_mtime_ns for file in study.rglob("*")}
+        assert before == times(study)
 
 
 @pytest.mark.usefixtures("eager")

@@ -35,7 +35,15 @@ from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
-from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
+from flexseg.outputs import (
+    alone_in,
+    make_folder,
+    refuse_overlap,
+    set_own_aside,
+    whole,
+    write_csv,
+    write_json,
+)
 from flexseg.spreadsheet import as_cell, of_cell
 
 logger = logging.getLogger(__name__)
@@ -69,6 +77,7 @@ class Multiplied:
     set_aside: Path | None = None
 
 
+@alone_in("output")
 def multiply(
     loaded: LoadedConfig,
     output: Path,

@@ -49,12 +49,13 @@ def crossval(
 
     loaded = load_config(config, overrides, strict)
     validation = CrossValidation(loaded, overrides or (), folds, console, resume=resume)
-    with progress("Reading the data") as on_case:
-        audit = audit_folds(loaded, validation.division, on_case)
-    _tell(audit)
-    runs = validation.train(audited=audit.findings)
-    with progress("Scoring") as on_case:
-        result = validation.score(runs, on_case)
+    with validation.alone():
+        with progress("Reading the data") as on_case:
+            audit = audit_folds(loaded, validation.division, on_case)
+        _tell(audit)
+        runs = validation.train(audited=audit.findings)
+        with progress("Scoring") as on_case:
+            result = validation.score(runs, on_case)
     for fold in result.summary.folds or ():
         say(f"fold {fold.fold}: Dice {number(fold.dice)} of {fold.cases} cases")
     print_scores(console, result.summary)

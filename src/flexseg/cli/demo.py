@@ -24,17 +24,18 @@ def demo(
     from flexseg.demo import write_demo
     from flexseg.evaluation.trained_images import evaluate
     from flexseg.inference.configured import infer
-    from flexseg.outputs import set_aside
+    from flexseg.outputs import exclusive, set_aside
     from flexseg.training.trainer import Training
 
     folder = output.absolute()
-    set_aside(folder)
-    loaded = load(write_demo(folder))
-    draw_statistics(folder / "dataset", folder / "statistics")
-    Training(loaded, console).run()
-    run = folder / "run"
-    print_scores(console, evaluate(loaded, run / "evaluation", run / "evaluation.csv"))
-    infer(loaded)
+    with exclusive(folder):
+        set_aside(folder)
+        loaded = load(write_demo(folder))
+        draw_statistics(folder / "dataset", folder / "statistics")
+        Training(loaded, console).run()
+        run = folder / "run"
+        print_scores(console, evaluate(loaded, run / "evaluation", run / "evaluation.csv"))
+        infer(loaded)
     say(
         f"\nLook at {folder}:\n"
         "  run/predictions_merged/      predictions laid over the images\n"

@@ -19,6 +19,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.outputs import exclusive_file
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,12 @@ def inspect(
         from flexseg.cli.printing import print_inspection
 
         print_inspection(console, inspection)
-    logger.info("written: %s", inspection.write_summary())
-    try:
-        logger.info("written: %s", inspection.draw())
-    except ResourceError as error:
-        logger.warning("%s %s", error.problem, error.fix)
+    with exclusive_file(inspection.targets.summary):
+        logger.info("written: %s", inspection.write_summary())
+        try:
+            logger.info("written: %s", inspection.draw())
+        except ResourceError as error:
+            logger.warning("%s %s", error.problem, error.fix)
 
 
 def is_package(source: Path, overrides: list[str] | None) -> bool:

@@ -107,12 +107,13 @@ def auto(
     from flexseg.planning.auto import Auto
 
     pipeline = Auto(_folder(dataset, output), parse_duration(duration), started, console)
-    if resume:
-        pipeline.reopen()
-    else:
-        answers = answers_of(masks, mask_name, mask_values)
-        _print(pipeline.plan(dataset, split_file=split, group=group, answers=answers))
-    result = pipeline.run(resume=resume)
+    with pipeline.alone():
+        if resume:
+            pipeline.reopen()
+        else:
+            answers = answers_of(masks, mask_name, mask_values)
+            _print(pipeline.plan(dataset, split_file=split, group=group, answers=answers))
+        result = pipeline.run(resume=resume)
     print_scores(console, result.summary)
     took = format_duration(time.monotonic() - started)
     given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"

@@ -27,7 +27,7 @@ from flexseg.files.images import (
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.slices import to_lps
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.outputs import alone_in, make_folder, set_aside, whole
 
 _TILE = 192
 _COLUMNS = 6
@@ -44,6 +44,7 @@ class FolderPictures:
     read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
 
 
+@alone_in("output")
 def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) -> list[Path]:
     """Write `<name>_Statistics.png` and contact sheets; returns the files.
 

@@ -19,7 +19,7 @@ from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
-from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
+from flexseg.outputs import alone_in, make_folder, set_aside, write_csv, write_json, write_text
 
 Cell = str | int | float | None
 _CLASS = ("group", "class_id", "class", "status")
@@ -188,6 +188,7 @@ def _lesion_cells(found: Lesions) -> dict[str, Cell]:
     }
 
 
+@alone_in("folder")
 def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> EvaluationSummary:
     """Write `cases.csv` and `summary.json`; earlier ones move aside. Returns the summary.
 

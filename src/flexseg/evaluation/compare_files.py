@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.compare import Comparison, Difference
-from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
+from flexseg.outputs import alone_in, make_folder, set_aside, whole, write_csv, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ _BETTER, _WORSE, _EQUAL, _MEAN = "#0072b2", "#d55e00", "#999999", "#000000"
 _MAX_CASE_NAMES = 2
 
 
+@alone_in("folder")
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Write all files of a comparison; earlier ones move aside. Returns their paths.
 

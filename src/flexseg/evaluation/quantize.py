@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import load_trained
 from flexseg.inference.predictor import Predictor
-from flexseg.outputs import make_folder, set_aside, try_outputs
+from flexseg.outputs import exclusive, scratch_folder, set_aside, try_outputs
 from flexseg.runs.evaluations import read_results
 
 PLAIN, INT8 = "plain", "int8"
@@ -81,19 +80,30 @@ def quantize(
     DataError : no weights or cases.
     ResourceError : the network cannot be quantised.
     """
-    e = loaded.experiment
     file = model_file(loaded)
     _refuse_unfit(file)
     try_outputs(folders=[("--output", folder)])
+    with exclusive(folder, *([file.parent] if keep else [])):
+        return _quantize(loaded, file, folder, keep=keep, on_case=on_case)
+
+
+def _quantize(
+    loaded: LoadedConfig,
+    file: Path,
+    folder: Path,
+    *,
+    keep: bool,
+    on_case: Callable[[int, int], None] | None,
+) -> Quantized:
+    e = loaded.experiment
     splits = find_splits(e.data, only=("train", "valid"))
     splits.raise_errors()
     splits.log()
     cases = splits.need("valid")
     package = load_trained(loaded)
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-    make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".int8-", dir=folder) as temporary:
-        model = Path(temporary) / "int8.xml"
+    with scratch_folder(folder / "int8") as scratch:
+        model = scratch / "int8.xml"
         quantization.quantize(package, _calibration(reader, splits.need("train")), model)
         precision = openvino_precision(e.train.precision)
         engines: dict[str, Engine] = {

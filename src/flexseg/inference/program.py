@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
+from flexseg.outputs import exclusive
 
 Entry = TypeVar("Entry")
 # Told of the share of a file that is done.
@@ -98,7 +99,12 @@ class Job(Protocol[Entry]):
 
 
 def run(job: Job[Entry], on_file: OnFile | None = None) -> Outcome[Entry]:
-    """Do a job; files that cannot be read or predicted are listed, the others are predicted."""
+    """Do a job; files that cannot be read or predicted are listed, the others are predicted.
+
+    Raises
+    ------
+    InUseError : another program writes to one of its folders.
+    """
     outcome: Outcome[Entry] = Outcome(job.folders)
     done = 0
 
@@ -115,18 +121,18 @@ def run(job: Job[Entry], on_file: OnFile | None = None) -> Outcome[Entry]:
         done += 1
         report()
 
-    job.prepare()
-    try:
-        with writers() as threads:
-            for task in job.tasks():
-                if task.pixels is None:
-                    take(task.name, _done(task, report))
-                else:
-                    threads.give(
-                        partial(_done, task, report), partial(take, task.name), task.pixels
-                    )
-    finally:
-        job.finish(outcome)
+    with exclusive(*job.folders):
+        job.prepare()
+        try:
+            with writers() as threads:
+                for task in job.tasks():
+                    if task.pixels is None:
+                        take(task.name, _done(task, report))
+                    else:
+                        work = partial(_done, task, report)
+                        threads.give(work, partial(take, task.name), task.pixels)
+        finally:
+            job.finish(outcome)
     return outcome
 
 

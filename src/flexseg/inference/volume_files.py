@@ -94,8 +94,8 @@ class VolumeJob:
 
     @property
     def folders(self) -> list[Path]:
-        """The folder of the results."""
-        return [self.config.output_dir]
+        """All folders that are written to."""
+        return [*self.targets.by_key().values()]
 
     def prepare(self) -> None:
         """Refuse to write on inputs, and move earlier results aside."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
@@ -14,7 +15,7 @@ from flexseg.errors import DataError
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
-from flexseg.outputs import make_folder, set_aside, try_outputs
+from flexseg.outputs import exclusive, exclusive_file, set_aside, try_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,9 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "whole_model": is_whole_model(source),
     }
-    _write(target, lambda: package.save(target, info))
+    # A model of a config is what its trainings write, too.
+    with nullcontext() if output is not None else exclusive(target.parent):
+        _write(target, lambda: package.save(target, info))
     return target
 
 
@@ -120,6 +123,6 @@ def differences_to_originals(config: ModelConfig) -> list[str]:
 
 
 def _write(target: Path, write: Callable[[], None]) -> None:
-    make_folder(target.absolute().parent)
-    set_aside(target)
-    write()
+    with exclusive_file(target):
+        set_aside(target)
+        write()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config.findings import Severity, warnings
-from flexseg.config.load import load
+from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.splits import find_splits
@@ -22,7 +23,7 @@ from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.models.seen_images import SeenImages
-from flexseg.outputs import make_folder
+from flexseg.outputs import exclusive, make_folder
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
@@ -88,6 +89,10 @@ class Auto:
         # Codes of the findings that the plan has told of.
         self._told: set[str] = set()
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the folder, from the plan to the report, see `exclusive`."""
+        return exclusive(self.output)
+
     def plan(
         self,
         dataset: Path,
@@ -143,6 +148,11 @@ class Auto:
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
         loaded = load(self.config)
+        train = loaded.experiment.train
+        with self.alone(), exclusive(train.run_dir, train.model_dir):
+            return self._run(loaded, resume=resume)
+
+    def _run(self, loaded: LoadedConfig, *, resume: bool) -> AutoResult:
         self._stage("Checking the data")
         # Slices of volumes were cut and divided by ourselves; to look at all of them takes minutes.
         checked = audit(loaded, with_data=loaded.experiment.volume.images_dir is None)

@@ -12,7 +12,7 @@ from flexseg.config.findings import warnings
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
-from flexseg.outputs import make_folder, set_aside, write_text
+from flexseg.outputs import alone_in, make_folder, set_aside, write_text
 from flexseg.planning.planned_data import PlannedData, read_data
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ CONFIG_NAME = "flexseg.toml"
 _STEPS = {"1.train": "train", "2.evaluate": "evaluate", "3.infer": "infer"}
 
 
+@alone_in("output")
 def initialize(
     dataset: Path,
     output: Path,

@@ -15,7 +15,7 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import Json
 from flexseg.evaluation.metrics.lesions import LesionTotals
 from flexseg.evaluation.summary import ClassSummary
-from flexseg.outputs import make_folder, set_aside, try_outputs, write_json, write_text
+from flexseg.outputs import exclusive_file, set_aside, try_outputs, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
@@ -110,13 +110,13 @@ def write_report(
         )
     data = html.with_suffix(".json")
     try_outputs([("--output", html), ("--output", data)])
-    report = gather(source, audit)
-    page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
-    make_folder(html.parent)
-    for path in (html, data):
-        set_aside(path)
-    write_text(html, page)
-    write_json(data, report.as_dict())
+    with exclusive_file(html):
+        report = gather(source, audit)
+        page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
+        for path in (html, data):
+            set_aside(path)
+        write_text(html, page)
+        write_json(data, report.as_dict())
     return html, data, report
 
 

@@ -20,7 +20,7 @@ from flexseg.config.durations import format_duration
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
-from flexseg.outputs import make_folder, set_aside
+from flexseg.outputs import exclusive, set_aside
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.outcome import (
     Found,
@@ -36,7 +36,6 @@ from flexseg.search.study import (
     abandon,
     best_of,
     importances,
-    locked,
     open_study,
     records,
     require_optuna,
@@ -125,16 +124,13 @@ class Search:
 
         Raises
         ------
+        InUseError : another program searches, or trains, in the folder.
         FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
         """
         splits = self._splits()
-        make_folder(self.folder)
-        if fresh:
-            with locked(self.folder):
-                pass
-            set_aside(self.folder)
-            make_folder(self.folder)
-        with locked(self.folder):
+        with exclusive(self.loaded.experiment.train.run_dir, self.folder):
+            if fresh:
+                set_aside(self.folder)
             study = self._open()
             minutes = self._minutes(study)
             self._compare(study, splits, minutes)

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 FILE_NAME = "study.db"
-LOCK_NAME = "running.lock"
 _ASK_LOCK = "asking.lock"
 _STUDY = "flexseg"
 # Trials report their score at tenths of their time, since their epochs take differently long.
@@ -87,41 +86,15 @@ def require_optuna() -> None:
 
 
 @contextmanager
-def _exclusive(file: Path, seconds: float) -> Iterator[bool]:
-    """Hold a lock that ends with the process, however it ends; False: another one holds it.
-
-    Parameters
-    ----------
-    seconds : how long to wait for it.
-    """
-    lock = sqlite3.connect(file, timeout=seconds, isolation_level=None)
+def _in_turn(file: Path) -> Iterator[None]:
+    """Wait for other processes by a lock that ends with its process, however that ends."""
+    turn = sqlite3.connect(file, timeout=_SECONDS_TO_WRITE, isolation_level=None)
     try:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-            held = True
-        except sqlite3.OperationalError:
-            held = False
-        yield held
-    finally:
-        lock.close()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a search for this command alone.
-
-    Raises
-    ------
-    ConfigError : another command holds it.
-    """
-    with _exclusive(folder / LOCK_NAME, 0) as held:
-        if not held:
-            raise ConfigError(
-                "Another command searches here.",
-                "Wait for its end; --processes runs several trials at a time.",
-                str(folder),
-            )
+        with suppress(sqlite3.OperationalError):  # who holds it for so long hangs
+            turn.execute("BEGIN EXCLUSIVE")
         yield
+    finally:
+        turn.close()
 
 
 def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution]) -> Trial:
@@ -130,7 +103,7 @@ def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution
     Processes ask one after the other: on SQLite two that ask at once may both get the trial that
     waits, as it cannot lock a row.
     """
-    with _exclusive(folder / _ASK_LOCK, _SECONDS_TO_WRITE):
+    with _in_turn(folder / _ASK_LOCK):
         return study.ask(dict(distributions))
 
 

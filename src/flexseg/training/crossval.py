@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,7 @@ from flexseg.inference.loading import make_predictor
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.outputs import (
+    exclusive,
     make_folder,
     set_aside,
     try_outputs,
@@ -139,6 +140,11 @@ class CrossValidation:
         """Folder of a fold's run."""
         return self.folder / f"fold_{k}"
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold all folders, from the training to the last score, see `exclusive`."""
+        folds = map(self.fold_folder, range(self.count))
+        return exclusive(self.folder, self.ensemble.parent, self.evaluation, *folds)
+
     @cached_property
     def division(self) -> Folds:
         """Who is in which fold: as noted by the one that goes on, else the cases are read for it.
@@ -171,6 +177,10 @@ class CrossValidation:
         ------
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
+        with self.alone():
+            return self._train_all(audited)
+
+    def _train_all(self, audited: Sequence[Finding] | None) -> list[TrainingResult]:
         division = self.division
         self._prepare()
         known = [*self.loaded.findings, *division.findings] if audited is None else [*audited]
@@ -199,7 +209,7 @@ class CrossValidation:
         ------
         FlexsegError : a file cannot be read, or results cannot be written.
         """
-        with self._failures_noted():
+        with self.alone(), self._failures_noted():
             scores, by_fold = self._score(runs, on_case)
             summary = write_evaluation(scores, self.evaluation, self.experiment.eval.bootstrap)
             summary.folds = by_fold

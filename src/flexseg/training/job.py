@@ -120,6 +120,13 @@ class TrainingJob:
             folders.append(("[train] epoch_change_tiled_infer_dir", folder))
         return folders
 
+    def places(self) -> list[Path]:
+        """The folders that a training has for itself."""
+        writer = self.augmentation.writer
+        pairs = [] if writer is None else [writer.images_dir, writer.masks_dir]
+        models = [self.train.model_dir, self.weights_file.parent]
+        return [self.train.run_dir, *models, *(folder for _, folder in self.folders()), *pairs]
+
     def package(self, splits: Splits) -> ModelPackage:
         """The network with fresh weights, which will be trained on these cases."""
         seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))

@@ -25,7 +25,7 @@ from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import make_folder, set_aside, try_outputs, whole
+from flexseg.outputs import exclusive, make_folder, set_aside, try_outputs, whole
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
@@ -111,13 +111,18 @@ class Training:
 
         Raises
         ------
+        InUseError : another program writes to the folder.
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
+        try_outputs(self.job.files(), self.job.folders())
+        with exclusive(*self.job.places()):
+            return self._run(resume=resume)
+
+    def _run(self, *, resume: bool) -> TrainingResult:
         if resume and self._resized_by_class:
             self.job = as_begun(self.job, self.checkpoint_file)
         job, train = self.job, self.job.train
         earlier = Manifest.find(self.folder) if resume else None
-        try_outputs(job.files(), job.folders())
         backend.keep_freed_memory()
         if ":" not in job.model.model:
             needs_of(job.model, train, job.dataset).require_memory()
@@ -308,11 +313,7 @@ class Training:
 
     def _prepare_folders(self, augment: Augment | None, *, fresh: bool) -> None:
         train = self.job.train
-        folders = [train.model_dir, train.eval_dir]
-        if train.epoch_change_infer:
-            folders.append(train.epoch_change_infer_dir)
-        if train.epoch_change_tiled_infer:
-            folders.append(train.epoch_change_tiled_infer_dir)
+        folders = [train.model_dir, *(folder for _, folder in self.job.folders())]
         make_folder(self.folder)
         if fresh:
             names = ("history.json", "generate_images.txt", self.manifest.path.name)

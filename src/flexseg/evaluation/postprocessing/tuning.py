@@ -8,7 +8,6 @@ is kept. Images and volumes get a choice of their own: what helps in a volume ma
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +38,15 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import TunedChoice, write_choice
-from flexseg.outputs import make_folder, set_aside, try_outputs, write_csv, write_json
+from flexseg.outputs import (
+    exclusive,
+    make_folder,
+    scratch_folder,
+    set_aside,
+    try_outputs,
+    write_csv,
+    write_json,
+)
 from flexseg.runs.seen import refuse_changed_split, trained_on, warn_of_trained_cases
 
 logger = logging.getLogger(__name__)
@@ -92,9 +99,22 @@ def tune(
     DataError : no weights or cases, an ensemble without folds, or cases that the model was
         trained on.
     """
-    e = loaded.experiment
     model = model_file(loaded)
     try_outputs(folders=[("--output", folder), ("[train] model_dir", model.parent)])
+    with exclusive(folder, model.parent):
+        return _tune(loaded, model, folder, views=views, folds=folds, on_case=on_case)
+
+
+def _tune(
+    loaded: LoadedConfig,
+    model: Path,
+    folder: Path,
+    *,
+    views: bool,
+    folds: Sequence[Sequence[Case]] | None,
+    on_case: Callable[[int, int], None] | None,
+) -> Tuned:
+    e = loaded.experiment
     valid: Sequence[Case] = ()
     if folds is None or not is_ensemble(model):
         splits = find_splits(e.data, only=("valid",))
@@ -118,9 +138,8 @@ def tune(
         tried = () if "infer.threshold" in loaded.sources else THRESHOLDS
         thresholds = tuple(sorted({package.threshold, *tried}))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-    make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".predictions-", dir=folder) as temporary:
-        caches = _predict(sources, reader, tta, thresholds, Path(temporary), on_case)
+    with scratch_folder(folder / "predictions") as scratch:
+        caches = _predict(sources, reader, tta, thresholds, scratch, on_case)
         search = _Search(package.labels, caches, tta, package.threshold)
         choice = search.run()
     cases = [case for _, part in sources for case in part]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -24,7 +23,7 @@ from flexseg.inference.engines import openvino_cpu as engine_openvino
 from flexseg.inference.engines.conversion import ConversionError, convert
 from flexseg.inference.engines.quantized import files_of
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import set_aside, whole, write_json
+from flexseg.outputs import scratch_folder, set_aside, whole, write_json
 
 IMAGES = 100
 
@@ -41,15 +40,15 @@ def quantize(package: ModelPackage, images: Iterable[NDArray[np.float32]], targe
     ------
     ResourceError : the network cannot be converted or quantised.
     """
-    with tempfile.TemporaryDirectory(prefix=".conversion-", dir=target.parent) as temporary:
+    with scratch_folder(target) as scratch:
         try:
-            convert(package, "openvino", Path(temporary))
+            convert(package, "openvino", scratch)
         except ConversionError as error:
             raise ResourceError(
                 f"OpenVINO cannot compute this network ({error}).",
                 "Predict it with Keras, or choose another network.",
             ) from error
-        calibrated = _calibrate(Path(temporary) / engine_openvino.MODEL, list(images))
+        calibrated = _calibrate(scratch / engine_openvino.MODEL, list(images))
         engine_openvino.save(calibrated, target)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import tempfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -33,7 +32,7 @@ from flexseg.inference.pictures.volume_preview import (
     preview_volume,
     voxels_per_slice,
 )
-from flexseg.outputs import whole
+from flexseg.outputs import scratch_folder, whole
 
 _ASSETS = resources.files("flexseg.inference.pictures").joinpath("assets")
 _NIIVUE = _ASSETS.joinpath("niivue.umd.js")
@@ -252,8 +251,8 @@ def _write(path: Path, page: str, volumes: dict[str, Volume]) -> None:
 
 def _write_base64(file: IO[str], volume: Volume, folder: Path) -> None:
     """A volume as compressed NIfTI."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".viewer_") as scratch:
-        nifti = Path(scratch) / "volume.nii.gz"
+    with scratch_folder(folder / "viewer") as scratch:
+        nifti = scratch / "volume.nii.gz"
         write_volume(nifti, volume)
         with nifti.open("rb") as content:
             while chunk := content.read(_CHUNK):

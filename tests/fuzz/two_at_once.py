@@ -1,0 +1,295 @@
+"""Two of each command on one folder at once: python tests/fuzz/two_at_once.py [--rounds N].
+
+The two differ in what they write. Afterwards the results are those of one of them, whole; the other
+was refused, or its results have moved aside. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from flexseg.backend import select  # noqa: E402
+
+select()
+
+import numpy as np  # noqa: E402
+
+import flexseg.planning.auto  # noqa: E402, F401 - the children need not import it each
+from flexseg.cli import main  # noqa: E402
+from flexseg.files.images import read_image, write_png  # noqa: E402
+from flexseg.files.volumes.read import write_volume  # noqa: E402
+from flexseg.files.volumes.volume import Volume  # noqa: E402
+from synthetic import write_dataset  # noqa: E402
+
+_CONFIG = """
+[model]
+image_width = 48
+image_height = 40
+num_classes = 3
+num_layers = 3
+base_filters = 4
+[train]
+run_dir = "run"
+images_dir = "data/train/images"
+masks_dir = "data/train/masks"
+epochs = 2
+batch_size = 4
+epoch_change_infer = false
+precision = "float32"
+[valid]
+images_dir = "data/valid/images"
+masks_dir = "data/valid/masks"
+[test]
+images_dir = "data/test/images"
+masks_dir = "data/test/masks"
+[infer]
+images_dir = "data/test/images"
+output_dir = "run/predictions"
+[tiledinfer]
+split_size = 32
+[tune]
+trial_minutes = 0.05
+trials = 2
+[tune.space]
+model.learning_rate = { low = 0.001, high = 0.1, log = true }
+"""
+_TRAIN = "train a.toml --set train.epochs=3 --set"
+# Two commands each, apart by a bar.
+PAIRS = {
+    "plan": "plan data -o new --time 5s | plan volumes -o new --time 5s",
+    "auto": "auto data -o new --time 20s | auto data -o new --time 21s",
+    "init": "init data -o new --size 32 | init data -o new --size 64",
+    "stats": "stats data -o new | stats other/data -o new",
+    "schema": "schema -o schema.json | schema -o schema.json",
+    "derive folders": "derive folders data -o new | derive folders other/data -o new",
+    "derive tiles": "derive tiles data/train -o new --size 32 | derive tiles data/train -o new --size 16",
+    "derive volumes": "derive volumes volumes/images volumes/labels -o new --bits 8"
+    " | derive volumes volumes/images volumes/labels -o new --bits 16",
+    "split": "split data/train --ratios 0.5,0.5 -o split.json --copy new"
+    " | split data/train --ratios 0.75,0.25 -o split.json --copy new",
+    "augment": "augment a.toml -o new --copies 1 --set augmentation.enabled=True"
+    " | augment a.toml -o new --copies 2 --set augmentation.enabled=True",
+    "augment --preview": "augment a.toml --preview -o new --set augmentation.enabled=True"
+    " | augment a.toml --preview -o new --set augmentation.enabled=True --set train.seed=2",
+    "train": f"{_TRAIN} train.seed=1 | {_TRAIN} train.seed=2",
+    "train --resume": "train a.toml --resume --set train.epochs=4"
+    " | train a.toml --resume --set train.epochs=5",
+    "crossval": "crossval a.toml --folds 2 --set train.epochs=1"
+    " | crossval a.toml --folds 3 --set train.epochs=1",
+    "tune": "tune a.toml --time 20s | tune a.toml --time 20s --set train.seed=2",
+    "evaluate": "evaluate a.toml | evaluate a.toml --set model.evaluation=valid",
+    "evaluate --predictions": "evaluate a.toml --predictions data/test/masks --masks data/test/masks -o new"
+    " | evaluate a.toml --predictions data/valid/masks --masks data/valid/masks -o new",
+    "infer": "infer a.toml | infer a.toml -i other/data/test/images",
+    "tiled-infer": "tiled-infer a.toml -o new | tiled-infer a.toml -i other/data/test/images -o new",
+    "infer3d": "infer3d a.toml -i volumes/images -o new | infer3d a.toml -i volumes/labels -o new",
+    "tune-postprocessing": "tune-postprocessing a.toml | tune-postprocessing a.toml --tta",
+    "quantize": "quantize a.toml --keep | quantize a.toml --keep --set train.seed=2",
+    "report": "report run | report run --no-audit",
+    "compare": "compare run again -o new | compare again run -o new",
+    "ensemble": "ensemble run again -o new | ensemble again run -o new",
+    "inspect": "inspect a.toml -o new | inspect a.toml -o new --set model.base_filters=6",
+    "export-weights": "export-weights a.toml -o new.h5 | export-weights again/models/best_model.h5 -o new.h5",
+    "import-weights": "import-weights plain.h5 a.toml | import-weights plain_again.h5 a.toml",
+    "train, evaluate": "train a.toml --resume --set train.epochs=30 | evaluate a.toml",
+    "train, report": "train a.toml --resume --set train.epochs=30 | report run",
+    "train, infer": "train a.toml --resume --set train.epochs=30 | infer a.toml",
+    "train, tune": "train a.toml --resume --set train.epochs=30 | tune a.toml --time 20s",
+    "train, crossval": "train a.toml --resume --set train.epochs=30 | crossval a.toml --folds 2",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    said: str
+
+    @property
+    def is_refused(self) -> bool:
+        return self.code == 1 and "Another program writes here" in self.said
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether it ended well, or said in a sentence why not."""
+        broken = "Traceback" in self.said or "should not happen" in self.said
+        return not broken and (self.code == 0 or "Fix:" in self.said)
+
+
+def prepare(place: Path) -> None:
+    """A project with two trained runs, which all commands can work with."""
+    for seed, name in ((0, "data"), (1, "other/data")):
+        write_dataset(place / name, {"train": 8, "valid": 4, "test": 4}, classes=3, seed=seed)
+    for kind in ("images", "labels"):
+        (place / "volumes" / kind).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        labels = np.zeros((6, 40, 48), np.uint8)
+        labels[1:4, 8:24, 8:30] = 1
+        noise = rng.integers(0, 60, labels.shape, dtype=np.uint8)
+        write_volume(place / f"volumes/images/v{i}.nii.gz", Volume(labels * 120 + noise))
+        write_volume(place / f"volumes/labels/v{i}.nii.gz", Volume(labels))
+    for image in sorted((place / "other/data/test/images").iterdir()):
+        write_png(image, 255 - read_image(image))
+    (place / "a.toml").write_text(_CONFIG, encoding="utf-8")
+    for line in (
+        "train a.toml",
+        "evaluate a.toml",
+        "train a.toml --set train.run_dir=again --set train.seed=3",
+        "evaluate a.toml --set train.run_dir=again",
+        "export-weights again/models/best_model.h5 -o plain.h5",
+        "export-weights run/models/best_model.h5 -o plain_again.h5",
+    ):
+        (ended,) = run_together(place, [line])
+        if ended.code:
+            raise SystemExit(f"{line}\n{ended.said}")
+
+
+def run_together(place: Path, lines: Sequence[str], delay: float = 0.0) -> list[Ended]:
+    """Run commands at once, the second after some seconds."""
+    children = []
+    for number, line in enumerate(lines):
+        log = place.parent / f"said_{number}"
+        if number:
+            time.sleep(delay)
+        child = os.fork()
+        if child == 0:
+            _work(place, line.split(), log)
+        children.append((child, log))
+    ended = []
+    for child, log in children:
+        _, status = os.waitpid(child, 0)
+        text = log.read_text(encoding="utf-8", errors="replace")
+        ended.append(Ended(os.waitstatus_to_exitcode(status), text))
+    return ended
+
+
+def _work(place: Path, arguments: Sequence[str], log: Path) -> None:
+    """The life of a child."""
+    code: object = 70
+    try:
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.chdir(place)
+        main(arguments)
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 71)
+
+
+def contents(place: Path) -> dict[str, str]:
+    """The hash of each file, without what has moved aside."""
+    return {
+        path.relative_to(place).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in place.rglob("*")
+        if path.is_file() and not any(part.endswith("_bak") for part in path.parts)
+    }
+
+
+def copied(base: Path, place: Path) -> Path:
+    """The project as it was."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(base, place)
+    return place
+
+
+def mixed(found: dict[str, str], alone: Sequence[dict[str, str]]) -> bool:
+    """Whether files that only one of the two writes so are there from both."""
+    first, second = alone
+    differ = {k for k in {*first, *second} if first.get(k) != second.get(k)}
+    of_first = any(found.get(k) == first[k] for k in differ & {*first})
+    of_second = any(found.get(k) == second[k] for k in differ & {*second})
+    return of_first and of_second
+
+
+def lost(before: Path, place: Path) -> list[str]:
+    """Files that are nowhere any more, not even aside."""
+    kept = {sha256(p.read_bytes()).hexdigest() for p in place.rglob("*") if p.is_file()}
+    return [name for name, digest in contents(before).items() if digest not in kept]
+
+
+def traces(place: Path) -> list[str]:
+    """Locks and temporary files that are left."""
+    found = (path.name for path in place.rglob(".*"))
+    return [name for name in found if name.startswith((".part-", ".clock-")) or "lock" in name]
+
+
+def rows(folder: Path, names: Sequence[str], rounds: int, seed: int) -> Iterator[list[str]]:
+    """One row for each pair and round."""
+    base, rng = folder / "base", random.Random(seed)
+    for name in names:
+        lines = PAIRS[name].split(" | ")
+        alone, fates, seconds = [], [], 1.0
+        for line in lines:
+            place, began = copied(base, folder / "work"), time.monotonic()
+            (ended,) = run_together(place, [line])
+            seconds = time.monotonic() - began
+            if not ended.is_explained:
+                tell(ended.said)
+            alone.append(contents(place))
+            fates.append(set(lost(base, place)))
+        for number in range(rounds):
+            place = copied(base, folder / "work")
+            delay = rng.uniform(0, seconds) if number else 0.0
+            ends = run_together(place, lines, delay)
+            problems = [f"exit {e.code} unexplained" for e in ends if not e.is_explained]
+            if mixed(contents(place), alone):
+                problems.append("mixed")
+            if gone := {*lost(base, place)} - fates[0] - fates[1]:
+                problems.append(f"lost: {', '.join(sorted(gone)[:3])}")
+            if left := traces(place):
+                problems.append(f"left: {', '.join(left[:3])}")
+            if problems:
+                tell(*(e.said for e in ends))
+            yield [name, f"{delay:.1f}", *(_told(e) for e in ends), "; ".join(problems) or "whole"]
+
+
+def tell(*lines: str) -> None:
+    """Show lines at once."""
+    print(*lines, sep="\n", flush=True)  # noqa: T201
+
+
+def _told(ended: Ended) -> str:
+    return "refused" if ended.is_refused else "done" if ended.code == 0 else f"exit {ended.code}"
+
+
+def start() -> int:
+    """Run all pairs and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=list(PAIRS), choices=list(PAIRS))
+    options = parser.parse_args()
+    bad = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        prepare(folder / "base")
+        heads = ("commands", "second after s", "first", "second", "results")
+        tell("| " + " | ".join(heads) + " |", "|---" * len(heads) + "|")
+        for row in rows(folder, options.only, options.rounds, options.seed):
+            tell("| " + " | ".join(row) + " |")
+            bad += row[-1] != "whole"
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -42,7 +42,7 @@ _ATTEMPTS = 5
 def exclusive(*folders: Path) -> Iterator[None]:
     """Write to folders alone: a second program that wants to is refused at once.
 
-    The folders are made; those that stay empty are removed. Within the block the same thread may
+    The folders are made; those that are empty in the end are removed. Within the block the same thread may
     ask for them again.
 
     Raises
@@ -92,14 +92,16 @@ def exclusive_file(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _needed_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it at the end if it was made for nothing."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    """Make a folder, and remove it at the end if nothing has come into it, or all has moved out."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     make_folder(folder)
+    if not new and any(folder.iterdir()):
+        new = [folder]
     try:
         yield
     finally:
-        with suppress(OSError):
-            for place in made:
+        with suppress(OSError):  # it is not empty
+            for place in new:
                 place.rmdir()
 
 

@@ -74,7 +74,8 @@ PAIRS = {
     "init": "init data -o new --size 32 | init data -o new --size 64",
     "stats": "stats data -o new | stats other/data -o new",
     "schema": "schema -o schema.json | schema -o schema.json",
-    "derive folders": "derive folders data -o new | derive folders other/data -o new",
+    "derive folders": "derive folders data/train/images data/train/masks -o new"
+    " | derive folders other/data/train/images other/data/train/masks -o new",
     "derive tiles": "derive tiles data/train -o new --size 32 | derive tiles data/train -o new --size 16",
     "derive volumes": "derive volumes volumes/images volumes/labels -o new --bits 8"
     " | derive volumes volumes/images volumes/labels -o new --bits 16",

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from flexseg.cli import main
+from flexseg.lock import Owner, lock_of
 
 # Of a dataset of three classes as `write_dataset` makes it.
 CONFIG = """
@@ -117,3 +118,11 @@ def run_script(script: Path, engine: str, *arguments: str | Path) -> None:
         line, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+
+
+def lock_elsewhere(place: Path) -> Path:
+    """Lock a file or folder as a writer on another computer does."""
+    path = lock_of(place)
+    owner = Owner("far", 7, "0123abcd-7-0123abcd", "2026-01-02 03:04:05+00:00", "n")
+    path.write_bytes(owner.as_bytes())
+    return path

@@ -18,6 +18,7 @@ ORDER = (
     ("__init__", "errors", "registry", "machine", "processes", "spreadsheet"),
     ("lock",),
     ("outputs",),
+    ("one_writer",),
     ("backend",),
     ("config",),
     ("files",),

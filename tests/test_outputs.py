@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 
 from flexseg.errors import ConfigError, InUseError, ResourceError
-from flexseg.lock import Owner, lock_of
+from flexseg.lock import lock_of
+from flexseg.one_writer import exclusive
 from flexseg.outputs import (
-    alone_in,
-    exclusive,
-    exclusive_file,
     make_folder,
     refuse_overlap,
     set_aside,
@@ -32,6 +30,7 @@ from flexseg.outputs import (
     write_text,
 )
 from flexseg.processes import ProcessMark
+from support import lock_elsewhere
 
 
 def test_results_in_the_way_keep_their_content_under_a_new_name(tmp_path: Path) -> None:
@@ -273,56 +272,6 @@ def test_results_that_another_program_has_just_moved_are_not_missed(
     assert set_aside(path) is None
 
 
-def test_a_folder_is_for_one_writer(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "run"
-    with exclusive(path), exclusive(path, tmp_path / "link" / ".." / "new"):
-        assert path.is_dir()
-        write_text(path / "a.txt", "")
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "new", "run"]
-
-
-def test_a_folder_that_stays_empty_was_never_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="bad"), exclusive(tmp_path / "new" / "run"):
-        raise ValueError("bad")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "old").mkdir()
-    with exclusive(tmp_path / "old"):
-        pass
-    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
-
-
-def foreign_lock(place: Path) -> Path:
-    """The lock of a writer on another computer."""
-    path = lock_of(place)
-    owner = Owner("far", 7, "0123abcd-7-0123abcd", "2026-01-02 03:04:05+00:00", "n")
-    path.write_bytes(owner.as_bytes())
-    return path
-
-
-def test_of_two_places_that_are_asked_for_both_or_none_are_held(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    taken = foreign_lock(tmp_path / "b")
-    with pytest.raises(InUseError) as caught, exclusive(tmp_path / "b", tmp_path / "a"):
-        pass
-    assert caught.value.where == str(tmp_path.resolve() / "b")
-    assert sorted(p.name for p in tmp_path.rglob("*")) == [taken.name, "b"]
-
-
-def test_a_file_is_for_one_writer_and_its_folder_free(tmp_path: Path) -> None:
-    report = tmp_path / "report.html"
-    with exclusive_file(report), exclusive(tmp_path):
-        for _ in range(2):
-            set_aside(report)
-            write_text(report, "")
-    assert len(list(tmp_path.iterdir())) == 2
-    foreign_lock(report)
-    with pytest.raises(InUseError) as caught, exclusive_file(report):
-        pass
-    assert caught.value.where == str(tmp_path.resolve() / "report.html")
-    with exclusive(tmp_path):
-        pass
-
-
 def test_results_move_out_of_a_locked_folder_and_its_lock_stays(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with exclusive(run):
@@ -351,30 +300,17 @@ def test_locked_folders_within_results_stay_and_those_of_others_hinder(tmp_path:
     assert not models.exists()
     demo = tmp_path / "demo"
     (demo / "run").mkdir(parents=True)
-    foreign_lock(demo / "run")
+    lock_elsewhere(demo / "run")
     with pytest.raises(InUseError) as caught:
         set_aside(demo)
     assert caught.value.where == str(tmp_path.resolve() / "demo" / "run")
-
-
-def test_a_function_has_the_folder_of_a_parameter_for_itself(tmp_path: Path) -> None:
-    @alone_in("folder")
-    def write(name: str, *, folder: Path) -> Path:
-        assert lock_of(folder).exists()
-        write_text(folder / name, "")
-        return folder / name
-
-    assert write("a.txt", folder=tmp_path / "new").exists()
-    foreign_lock(tmp_path / "new")
-    with pytest.raises(InUseError):
-        write("b.txt", folder=tmp_path / "new")
 
 
 def test_results_that_another_program_writes_stay(tmp_path: Path) -> None:
     for place in (tmp_path / "run", tmp_path / "masks"):
         place.mkdir()
         (place / "a.txt").write_text("theirs")
-        foreign_lock(place)
+        lock_elsewhere(place)
         with pytest.raises(InUseError, match="process 7 on far"):
             set_aside(place)
         with pytest.raises(InUseError), whole_folder(place) as folder:
@@ -386,7 +322,7 @@ def test_results_that_another_program_writes_stay(tmp_path: Path) -> None:
 def test_a_folder_with_the_lock_of_a_dead_program_is_empty(tmp_path: Path) -> None:
     place = tmp_path / "out"
     place.mkdir()
-    stale = foreign_lock(place)
+    stale = lock_elsewhere(place)
     os.utime(stale, (1, 1))
     assert set_own_aside(place, "dataset.json") is None
     with whole_folder(place) as folder:
@@ -398,7 +334,7 @@ def test_who_has_lost_a_folder_writes_nothing_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with exclusive(tmp_path / "run"):
-        foreign_lock(tmp_path / "run")
+        lock_elsewhere(tmp_path / "run")
         later = time.time() + 1000
         monkeypatch.setattr(time, "time", lambda: later)
         with pytest.raises(InUseError, match="taken this place over"):

@@ -17,14 +17,13 @@ from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.text import differences
 from flexseg.errors import ConfigError, Interrupted, InUseError, TrainingError
-from flexseg.lock import Owner, lock_of
 from flexseg.search import search as searching
 from flexseg.search import study as studies
 from flexseg.search import trials
 from flexseg.search.search import Found, Search
 from flexseg.search.study import State, open_study, records
 from flexseg.search.trials import work
-from support import OLD_CONFIG
+from support import OLD_CONFIG, lock_elsewhere
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -162,8 +161,7 @@ def test_a_trial_of_a_search_that_was_killed_is_not_running_for_ever(project: Pa
 
 def test_one_command_searches_a_folder_at_a_time(project: Path) -> None:
     (project / "run").mkdir()
-    other = lock_of(project / "run")
-    other.write_bytes(Owner("far", 7, "0123abcd-7-0123abcd", "today", "n").as_bytes())
+    other = lock_elsewhere(project / "run")
     for fresh in (False, True):
         with pytest.raises(InUseError, match="process 7 on far"):
             search(project, fresh=fresh)

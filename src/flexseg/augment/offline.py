@@ -35,15 +35,8 @@ from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
-from flexseg.outputs import (
-    alone_in,
-    make_folder,
-    refuse_overlap,
-    set_own_aside,
-    whole,
-    write_csv,
-    write_json,
-)
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
 from flexseg.spreadsheet import as_cell, of_cell
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ def demo(
     from flexseg.demo import write_demo
     from flexseg.evaluation.trained_images import evaluate
     from flexseg.inference.configured import infer
-    from flexseg.outputs import exclusive, set_aside
+    from flexseg.one_writer import exclusive
+    from flexseg.outputs import set_aside
     from flexseg.training.trainer import Training
 
     folder = output.absolute()

@@ -19,7 +19,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError, ResourceError
-from flexseg.outputs import exclusive_file
+from flexseg.one_writer import exclusive_file
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from flexseg.files.images import (
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.slices import to_lps
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import alone_in, make_folder, set_aside, whole
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, whole
 
 _TILE = 192
 _COLUMNS = 6

@@ -19,7 +19,8 @@ from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
-from flexseg.outputs import alone_in, make_folder, set_aside, write_csv, write_json, write_text
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
 
 Cell = str | int | float | None
 _CLASS = ("group", "class_id", "class", "status")

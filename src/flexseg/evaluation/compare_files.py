@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.evaluation.compare import Comparison, Difference
-from flexseg.outputs import alone_in, make_folder, set_aside, whole, write_csv, write_json
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

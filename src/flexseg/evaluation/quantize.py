@@ -33,7 +33,8 @@ from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import load_trained
 from flexseg.inference.predictor import Predictor
-from flexseg.outputs import exclusive, scratch_folder, set_aside, try_outputs
+from flexseg.one_writer import exclusive
+from flexseg.outputs import scratch_folder, set_aside, try_outputs
 from flexseg.runs.evaluations import read_results
 
 PLAIN, INT8 = "plain", "int8"

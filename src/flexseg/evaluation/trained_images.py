@@ -27,7 +27,8 @@ from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
-from flexseg.outputs import alone_in, make_folder, set_aside, try_outputs, whole_folder
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
 from flexseg.runs.seen import refuse_seen_cases
 
 logger = logging.getLogger(__name__)

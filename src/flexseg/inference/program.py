@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
-from flexseg.outputs import exclusive
+from flexseg.one_writer import exclusive
 
 Entry = TypeVar("Entry")
 # Told of the share of a file that is done.

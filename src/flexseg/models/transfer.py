@@ -15,7 +15,8 @@ from flexseg.errors import DataError
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
-from flexseg.outputs import exclusive, exclusive_file, set_aside, try_outputs
+from flexseg.one_writer import exclusive, exclusive_file
+from flexseg.outputs import set_aside, try_outputs
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.models.seen_images import SeenImages
-from flexseg.outputs import exclusive, make_folder
+from flexseg.one_writer import exclusive
+from flexseg.outputs import make_folder
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan

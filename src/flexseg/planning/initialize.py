@@ -12,7 +12,8 @@ from flexseg.config.findings import warnings
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
-from flexseg.outputs import alone_in, make_folder, set_aside, write_text
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, write_text
 from flexseg.planning.planned_data import PlannedData, read_data
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
-from flexseg.outputs import alone_in, make_folder, set_aside, write_json, write_text
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of

@@ -15,7 +15,8 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import Json
 from flexseg.evaluation.metrics.lesions import LesionTotals
 from flexseg.evaluation.summary import ClassSummary
-from flexseg.outputs import exclusive_file, set_aside, try_outputs, write_json, write_text
+from flexseg.one_writer import exclusive_file
+from flexseg.outputs import set_aside, try_outputs, write_json, write_text
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather

@@ -25,7 +25,8 @@ from flexseg.inference.ensemble import (
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages, image_digest
 from flexseg.models.weights import read_metadata, read_weights
-from flexseg.outputs import alone_in, make_folder
+from flexseg.one_writer import alone_in
+from flexseg.outputs import make_folder
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest, SplitRecord, data_fingerprint
 

@@ -20,7 +20,8 @@ from flexseg.config.durations import format_duration
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
-from flexseg.outputs import exclusive, set_aside
+from flexseg.one_writer import exclusive
+from flexseg.outputs import set_aside
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.outcome import (
     Found,

@@ -42,14 +42,8 @@ from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensembl
 from flexseg.inference.loading import make_predictor
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
-from flexseg.outputs import (
-    exclusive,
-    make_folder,
-    set_aside,
-    try_outputs,
-    whole_folder,
-    write_json,
-)
+from flexseg.one_writer import exclusive
+from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST

@@ -25,7 +25,8 @@ from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import exclusive, make_folder, set_aside, try_outputs, whole
+from flexseg.one_writer import exclusive
+from flexseg.outputs import make_folder, set_aside, try_outputs, whole
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint

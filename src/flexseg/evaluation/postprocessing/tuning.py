@@ -38,8 +38,8 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import TunedChoice, write_choice
+from flexseg.one_writer import exclusive
 from flexseg.outputs import (
-    exclusive,
     make_folder,
     scratch_folder,
     set_aside,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from flexseg import InUseError
-from flexseg.lock import Owner, lock_of
 from flexseg.training.job import TrainingJob
 from support import flexseg as run
+from support import lock_elsewhere
 
 CONFIG = """
 [model]
@@ -65,8 +65,7 @@ def project(
 def write_at(folder: Path) -> None:
     """Somebody works in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    owner = Owner("far", 7, "0123abcd-7-0123abcd", "2026-01-02 03:04:05+00:00", "n")
-    lock_of(folder).write_bytes(owner.as_bytes())
+    lock_elsewhere(folder)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from flexseg.config import load
 from flexseg.errors import ConfigError, DataError, ResourceError, TrainingError
 from flexseg.models.weights import read_metadata, read_weights
+from flexseg.training import checkpoint
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.needs import DiskNeeds
 from flexseg.training.trainer import Training, TrainingResult
@@ -256,6 +257,53 @@ def test_more_epochs_after_the_end_equal_one_long_run(project: Path) -> None:
     more = run(project, "train.epochs=3", short, resume=True)
     assert more.history == long.history
     assert weights_equal(long.weights, more.weights)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_what_is_left_out_after_the_end_changes_no_further_epoch(
+    project: Path, ema: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (f"train.ema={ema}", "model.dropout_rate=0.1", "train.epoch_change_infer=false")
+    folders = [project / name for name in ("short", "whole")]
+    for folder in folders:
+        run(project, "train.epochs=1", f"train.run_dir={folder}", *options)
+        monkeypatch.setattr(checkpoint, "shorten", lambda *_: None)
+    short, whole = (folder / "models/checkpoint.npz" for folder in folders)
+    weights = (folders[0] / "models/best_model.h5").stat().st_size
+    assert 0 < whole.stat().st_size - short.stat().st_size < weights
+    assert len(np.load(short).files) < len(np.load(whole).files)
+    longer = [
+        run(project, "train.epochs=3", f"train.run_dir={folder}", *options, resume=True)
+        for folder in folders
+    ]
+    assert longer[0].history == longer[1].history
+    assert weights_equal(*(result.weights for result in longer))
+    a, b = np.load(short), np.load(whole)
+    assert set(a.files) == set(b.files)
+    assert all(np.array_equal(a[name], b[name]) for name in a.files if name != "progress")
+
+
+def test_a_finished_training_that_goes_on_needs_its_best_weights(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = run(project, "train.epochs=1").weights
+    kept = best.read_bytes()
+    other = run(project, "train.epochs=1", "train.seed=1", f"train.run_dir={project / 'other'}")
+    best.write_bytes(other.weights.read_bytes())
+    with pytest.raises(DataError, match="best weights are others now"):
+        run(project, "train.epochs=2", resume=True)
+    best.write_bytes(kept)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Before the first step all is in the checkpoint again: better weights may come at any time.
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Training, "_fit", stop)
+        run(project, "train.epochs=2", resume=True)
+    best.unlink()
+    run(project, "train.epochs=2", "train.epoch_change_infer=false", resume=True)
 
 
 def test_resume_refuses_another_network(project: Path) -> None:

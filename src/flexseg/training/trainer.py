@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from flexseg.batches.batch_plan import Augment
 from flexseg.config.legacy_keys import RESIZES_SO
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
-from flexseg.errors import Interrupted
+from flexseg.errors import Interrupted, ResourceError
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
@@ -186,13 +187,15 @@ class Training:
     ) -> TrainingResult:
         try:
             if progress.epoch or progress.batch:
-                checkpoint.restore(self.checkpoint_file, network, ("model", "optimizer"))
+                checkpoint.resume(self.checkpoint_file, network, progress)
                 self.output.say(
                     f"Resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}."
                 )
             images = self._images_per_step(package, network, inputs, progress)
             run = self._fit_within_memory(package, network, inputs, progress, images, clock)
             self._average_snapshots()
+            with suppress(ResourceError):  # where no room is left for it, it stays as it is
+                checkpoint.shorten(self.checkpoint_file, self.job.weights_file)
         except Interrupted:
             raise
         except Exception as error:

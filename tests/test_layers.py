@@ -18,7 +18,7 @@ ORDER = (
     ("__init__", "errors", "registry", "machine", "processes", "spreadsheet"),
     ("lock",),
     ("outputs",),
-    ("one_writer",),
+    ("one_writer", "own_results"),
     ("backend",),
     ("config",),
     ("files",),

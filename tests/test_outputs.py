@@ -21,7 +21,6 @@ from flexseg.outputs import (
     make_folder,
     refuse_overlap,
     set_aside,
-    set_own_aside,
     try_outputs,
     whole,
     whole_folder,
@@ -59,23 +58,6 @@ def test_nothing_and_empty_folders_stay(tmp_path: Path) -> None:
     assert set_aside(empty) is None
     assert set_aside(tmp_path / "absent") is None
     assert [p.name for p in tmp_path.iterdir()] == ["empty"]
-
-
-def test_only_folders_of_our_own_are_set_aside(tmp_path: Path) -> None:
-    """A user's folder is no result, even if it was named as the output."""
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    for folder in (ours, theirs):
-        folder.mkdir()
-        (folder / "a.txt").write_text("a")
-    (ours / "dataset.json").write_text("{}")
-    place = set_own_aside(ours, "dataset.json")
-    assert place is not None and (place / "a.txt").exists() and not ours.exists()
-    with pytest.raises(ConfigError, match="other files"):
-        set_own_aside(theirs, "dataset.json")
-    with pytest.raises(ConfigError, match="other files"):
-        set_own_aside(theirs / "a.txt", "dataset.json")
-    assert (theirs / "a.txt").read_text() == "a"
-    assert set_own_aside(tmp_path / "new", "dataset.json") is None
 
 
 def test_make_folder_makes_parents(tmp_path: Path) -> None:
@@ -283,7 +265,6 @@ def test_results_move_out_of_a_locked_folder_and_its_lock_stays(tmp_path: Path) 
         assert aside is not None
         assert sorted(p.name for p in aside.rglob("*")) == ["a.h5", "models", "run.json"]
         assert [*run.iterdir()] == [lock_of(run)]
-        assert set_own_aside(run, "run.json") is None
 
 
 def test_locked_folders_within_results_stay_and_those_of_others_hinder(tmp_path: Path) -> None:
@@ -324,7 +305,7 @@ def test_a_folder_with_the_lock_of_a_dead_program_is_empty(tmp_path: Path) -> No
     place.mkdir()
     stale = lock_elsewhere(place)
     os.utime(stale, (1, 1))
-    assert set_own_aside(place, "dataset.json") is None
+    assert set_aside(place) is None
     with whole_folder(place) as folder:
         (folder / "a.txt").write_text("ours")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "out"]

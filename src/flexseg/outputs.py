@@ -34,7 +34,7 @@ _FORGOTTEN = 86400.0
 _ATTEMPTS = 5
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
     """What a folder holds, without the traces of programs that write, or have written, there."""
     ours = (_PART, lock.FILE_NAME)
     return [path for path in folder.iterdir() if not path.name.startswith(ours)]
@@ -52,7 +52,7 @@ def set_aside(path: Path) -> Path | None:
     InUseError : another program writes there.
     """
     path = path.absolute()
-    if not path.exists() or (path.is_dir() and not _entries(path)):
+    if not path.exists() or (path.is_dir() and not entries_of(path)):
         return None
     stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
     target = path.with_name(f"{path.name}_{stamp}_bak")
@@ -71,26 +71,10 @@ def _move(path: Path, target: Path) -> None:
     """Move results; folders that this program has locked stay, without them."""
     if path.is_dir() and lock.holds_within(path):
         target.mkdir()
-        for entry in _entries(path):
+        for entry in entries_of(path):
             _move(entry, target / entry.name)
     else:
         path.rename(target)
-
-
-def set_own_aside(path: Path, marker: str) -> Path | None:
-    """`set_aside` for a folder that flexseg made, which the file `marker` in it tells.
-
-    Raises
-    ------
-    ConfigError : the folder holds something else.
-    """
-    if path.exists() and not (path / marker).exists() and (path.is_file() or _entries(path)):
-        raise ConfigError(
-            "This place holds other files.",
-            "Name a new or empty folder with --output.",
-            str(path),
-        )
-    return set_aside(path)
 
 
 @contextmanager

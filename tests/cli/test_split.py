@@ -71,10 +71,18 @@ def test_the_seed_decides(folder: Path) -> None:
 
 
 def test_an_earlier_file_moves_aside(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "split.json").write_text("mine")
+    own = '{"train": ["p0_0"]}'
+    (tmp_path / "split.json").write_text(own)
     assert flexseg("split", folder) == 0
     (kept,) = tmp_path.glob("split.json_*_bak")
-    assert kept.read_text() == "mine"
+    assert kept.read_text() == own
+
+
+def test_a_file_that_is_no_split_stays(folder: Path, tmp_path: Path) -> None:
+    for name, text in (("a.json", "{}"), ("b.txt", "mine")):
+        (tmp_path / name).write_text(text)
+        assert flexseg("split", folder, "-o", name) == 2
+        assert (tmp_path / name).read_text() == text
 
 
 def test_folds(folder: Path) -> None:
@@ -170,9 +178,10 @@ def test_a_config_gives_classes_and_groups_and_reads_the_result(
 
 
 def test_copy_makes_the_folders_that_init_takes(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
+    assert flexseg("split", folder, "--copy", tmp_path / "out") == 0
     (tmp_path / "out" / "mine.txt").write_text("mine")
     assert flexseg("split", folder, "--copy", tmp_path / "out") == 0
+    assert flexseg("split", folder, "--copy", tmp_path) == 2
     for name, ids in parts("split.json").items():
         for kind in ("images", "masks"):
             copies = list((tmp_path / "out" / name / kind).iterdir())

@@ -339,8 +339,20 @@ class TestNothingIsLost:
         (tmp_path / "p").mkdir()
         (tmp_path / "p" / "a.npz").write_bytes(b"earlier")
         infer_images(brightest_channel((8, 9)), images, self._targets(tmp_path))
-        (backup,) = tmp_path.glob("p_*_bak")
-        assert (backup / "a.npz").read_bytes() == b"earlier"
+        (backup,) = (tmp_path / "p").glob("a.npz_*_bak")
+        assert backup.read_bytes() == b"earlier"
+
+    def test_of_a_folder_of_others_only_what_is_overwritten_moves(
+        self, brightest_channel: Make, images: Path, tmp_path: Path
+    ) -> None:
+        """One that a config names; `--output` refuses it."""
+        (tmp_path / "m").mkdir()
+        for name in ("a.png", "other.png", "notes.txt"):
+            (tmp_path / "m" / name).write_text(name)
+        infer_images(brightest_channel((8, 9)), images, Targets(tmp_path / "m"))
+        (backup,) = (tmp_path / "m").glob("a.png_*_bak")
+        assert backup.read_text() == "a.png"
+        assert all((tmp_path / "m" / n).read_text() == n for n in ("other.png", "notes.txt"))
 
     def test_results_of_other_images_stay_with_their_summary(
         self, brightest_channel: Make, images: Path, tmp_path: Path

@@ -108,10 +108,11 @@ class TestImport:
     def test_a_model_in_the_way_moves_aside(self, shared: Path, tmp_path: Path) -> None:
         loaded = load(shared / "parity" / "flex_unet.config")
         target = tmp_path / "best_model.h5"
-        target.write_bytes(b"precious")
+        precious = b"\x89HDF\r\n\x1a\n precious"
+        target.write_bytes(precious)
         import_weights(shared / "parity" / "flex_unet.h5", loaded, target)
         backups = list(tmp_path.glob("best_model.h5_*_bak"))
-        assert [b.read_bytes() for b in backups] == [b"precious"]
+        assert [b.read_bytes() for b in backups] == [precious]
 
     def test_weights_in_place_are_kept_as_they_were(self, shared: Path, tmp_path: Path) -> None:
         """The file to import lies where the package goes."""

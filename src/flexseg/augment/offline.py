@@ -36,7 +36,8 @@ from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
 from flexseg.one_writer import alone_in
-from flexseg.outputs import make_folder, refuse_overlap, set_own_aside, whole, write_csv, write_json
+from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
+from flexseg.own_results import claim_folder
 from flexseg.spreadsheet import as_cell, of_cell
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def multiply(
             "[volume] neighbours",
         )
     output = output.absolute()
-    refuse_overlap({"--output": output}, input_paths(e, loaded.path))
+    claim_folder(output, input_paths(e, loaded.path))
     plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants, copies)
     splits = _splits(e.data)
     plan.refuse_equal_names(splits["train"])
@@ -130,7 +131,7 @@ def multiply(
     done = _resume(output, state, plan)
     result.resumed = len(done)
     if not done:
-        result.set_aside = set_own_aside(output, STATE)
+        result.set_aside = set_aside(output)
     for name in splits:
         for kind in ("images", "masks"):
             make_folder(output / name / kind)

@@ -26,6 +26,7 @@ from flexseg.dataset.splits import find_splits
 from flexseg.files.display import distinct_color
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.own_results import claim_picture
 
 FILE_NAME = "augmentation_preview.png"
 DEFAULT_CASES = 3
@@ -113,6 +114,7 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
             draws = ((what, draw) for _, what, draw in plan.draws(case, pair.labels))
         blocks.append((case.id, list(_tiles(pair, draws))))
     sheet = _sheet(blocks, labels)
+    claim_picture(folder / FILE_NAME)
     path = make_folder(folder) / FILE_NAME
     set_aside(path)
     with whole(path) as part:

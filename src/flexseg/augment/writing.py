@@ -15,10 +15,11 @@ from PIL import Image
 from flexseg.config.augmentation import GeneratorConfig
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.names import is_augmented
 from flexseg.errors import ConfigError
 from flexseg.files.images import MaskPixels
 from flexseg.files.npy import write_npy
-from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.outputs import entries_of, make_folder, set_aside, whole
 
 _BLACK_WHITE = [0, 0, 0, 255, 255, 255]
 
@@ -134,9 +135,13 @@ class PairWriter:
         return cls(*folders, palette, color_order)
 
     def prepare(self) -> None:
-        """Make the folders; what earlier trainings wrote moves aside."""
+        """Make the folders; what earlier trainings wrote moves aside, what others wrote stays."""
         for folder in (self.images_dir, self.masks_dir):
-            set_aside(folder)
+            make_folder(folder)
+            inside = entries_of(folder)
+            written = [path for path in inside if is_augmented(path.stem)]
+            for path in [folder] if len(written) == len(inside) else written:
+                set_aside(path)
             make_folder(folder)
 
     def write(self, name: str, image: NDArray, labels: NDArray[np.uint8]) -> None:

@@ -33,8 +33,10 @@ def compare(
     """Compare evaluated runs case by case: differences with intervals, p, and a ranking."""
     from flexseg.evaluation.compare import compare as compare_runs
     from flexseg.evaluation.compare_files import as_dict, write_comparison
+    from flexseg.own_results import claim_folder
     from flexseg.runs.evaluations import names_of, read_results
 
+    claim_folder(output, runs)
     places = [path.resolve() for path in runs]
     if double := [str(path) for path in runs if places.count(path.resolve()) > 1]:
         raise ConfigError(f"{double[0]} is given twice.", "Give each run once.", "RUN")

@@ -28,8 +28,10 @@ def ensemble(
 ) -> None:
     """Average the predictions of trained models of one task: write them as one package."""
     select_backend(None)
+    from flexseg.own_results import claim_folder
     from flexseg.runs.members import make_ensemble
 
+    claim_folder(output, models)
     made = make_ensemble(models, output)
     for source in made.sources:
         if source.unknown:

@@ -64,6 +64,12 @@ def evaluate(
         raise ConfigError(
             "--predictions and --masks belong together.", "Give both, or none of them."
         )
+    if output is not None:
+        from flexseg.config.load import input_paths
+        from flexseg.own_results import claim_folder
+
+        read = (predictions, masks, *input_paths(loaded.experiment, loaded.path))
+        claim_folder(output, read)
     if predictions is not None and masks is not None:
         from flexseg.evaluation.case_scores import write_evaluation
 

@@ -37,6 +37,10 @@ def inspect(
     """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
     select_backend(None)
     from flexseg.inspecting import inspect_network, inspect_package
+    from flexseg.own_results import claim_picture
+
+    if output is not None:
+        claim_picture(output / "model.png")
 
     if is_package(source, overrides):
         inspection = inspect_package(source, output)

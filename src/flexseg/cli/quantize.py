@@ -46,10 +46,14 @@ def quantize(
 ) -> None:
     """Make the network int8 for OpenVINO, and show what it loses on the validation set."""
     select_backend(backend)
+    from flexseg.config.load import input_paths
     from flexseg.evaluation.compare_files import as_dict
     from flexseg.evaluation.quantize import quantize as quantize_model
+    from flexseg.own_results import claim_folder
 
     loaded = load_config(config, overrides, strict, repair)
+    if output is not None:
+        claim_folder(output, input_paths(loaded.experiment, loaded.path))
     folder = output or loaded.experiment.train.run_dir / "quantization"
     with progress("Predicting") as on_case:
         result = quantize_model(loaded, folder, keep=keep, on_case=on_case)

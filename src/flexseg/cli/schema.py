@@ -20,11 +20,13 @@ def schema(
     import flexseg.models  # noqa: F401 - registers the networks, whose options are keys
     from flexseg.config.json_schema import config_schema
     from flexseg.outputs import set_aside, write_text
+    from flexseg.own_results import claim_file, json_with
 
     text = json.dumps(config_schema(), indent=2)
     if output is None:
         typer.echo(text)
     else:
+        claim_file(output, "JSON Schema", json_with("$schema", "$defs"))
         set_aside(output)
         write_text(output, text + "\n")
         say(f"written: {output}")

@@ -52,9 +52,13 @@ def tune_postprocessing(
 ) -> None:
     """Choose threshold and postprocessing on the validation set; keep only what helps there."""
     select_backend(backend)
+    from flexseg.config.load import input_paths
     from flexseg.evaluation.postprocessing.tuning import tune
+    from flexseg.own_results import claim_folder
 
     loaded = load_config(config, overrides, strict, repair)
+    if output is not None:
+        claim_folder(output, input_paths(loaded.experiment, loaded.path))
     folder = output or loaded.experiment.train.run_dir / "postprocessing"
     folds = _folds(loaded.experiment)
     with progress("Predicting") as on_case:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from flexseg import __version__
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import DataSections, DatasetConfig, SplitConfig
 from flexseg.config.train import TrainConfig
@@ -22,11 +23,11 @@ from flexseg.files.json_file import read_json
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,
-    refuse_overlap,
     set_aside,
     whole_folder,
     write_json,
 )
+from flexseg.own_results import MARKER, claim_file, claim_folder
 
 logger = logging.getLogger(__name__)
 
@@ -475,8 +476,16 @@ def write_split_file(path: Path, parts: Mapping[SplitName, Sequence[Case]]) -> N
     make_folder(path.absolute().parent)
     if path.is_file() and _says(path, content):
         return
+    claim_file(path, "split file", _is_split_file)
     set_aside(path)
     write_json(path, content)
+
+
+def _is_split_file(path: Path) -> bool:
+    try:
+        return bool(read_split_file(path))
+    except DataError:
+        return False
 
 
 def _says(path: Path, content: Mapping[SplitName, list[str]]) -> bool:
@@ -499,7 +508,7 @@ def copy_parts(
     folder = folder.absolute()
     cases = [case for own in parts.values() for case in own]
     sources = {path.parent for case in cases for path in case.files}
-    refuse_overlap({"--copy": folder}, sources)
+    claim_folder(folder, sources, "--copy")
     if any(folder.resolve().is_relative_to(path.resolve()) for path in sources):
         raise ConfigError(
             f"The output folder {folder} lies within the input.",
@@ -512,6 +521,7 @@ def copy_parts(
         )
     done = 0
     with whole_folder(folder) as part, explain_os_errors(folder):
+        write_json(part / MARKER, {"made_by": f"flexseg {__version__} split"})
         for split, own in parts.items():
             for kind in ("images", "masks"):
                 (part / split / kind).mkdir(parents=True)

@@ -16,6 +16,7 @@ from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.volumetric.pairing import find_pairs
+from flexseg.errors import ConfigError
 from flexseg.files.display import class_colors, displayable
 from flexseg.files.entries import list_files
 from flexseg.files.images import (
@@ -29,6 +30,7 @@ from flexseg.files.volumes.slices import to_lps
 from flexseg.files.volumes.volume import Volume
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.own_results import claim_picture
 
 _TILE = 192
 _COLUMNS = 6
@@ -44,6 +46,12 @@ class FolderPictures:
     read_image: Callable[[Path], NDArray[np.uint8]]
     read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
 
+    @property
+    def folders(self) -> set[Path]:
+        """Where the files lie."""
+        masks = (path for own in self.masks.values() for path in own)
+        return {path.parent.resolve() for path in (*self.images.values(), *masks)}
+
 
 @alone_in("output")
 def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) -> list[Path]:
@@ -58,6 +66,16 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
     """
     name = dataset.resolve().name
     parts = find_pictures(dataset.absolute(), name, answers)
+    for part in parts.values():
+        if output.resolve() in part.folders:
+            raise ConfigError(
+                f"The output folder {output} holds the images or masks that are drawn.",
+                "Choose a folder of its own.",
+                "--output",
+            )
+    sheets = (f"{split}_{kind}_sample.png" for split in parts for kind in ("images", "masks"))
+    for file in (f"{name}_Statistics.png", *sheets):
+        claim_picture(output / file)
     make_folder(output)
     written = [output / f"{name}_Statistics.png"]
     set_aside(written[0])

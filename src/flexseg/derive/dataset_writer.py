@@ -25,11 +25,11 @@ from flexseg.files.images import encode_png
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,
-    set_own_aside,
     whole_folder,
     write_csv,
     write_json,
 )
+from flexseg.own_results import claim_folder
 
 LEFT_OUT = "slices_left_out"
 # A row of the manifest: image, mask, and what the kind of derivation says more.
@@ -79,6 +79,7 @@ class DatasetWriter:
         splits: Iterable[str] = ("",),
     ) -> None:
         self.output = output.absolute()
+        claim_folder(self.output)
         self._whole = whole_folder(self.output)
         self._part = self.output
         self._classes = tuple(classes)
@@ -188,7 +189,6 @@ class DatasetWriter:
                 ),
             },
         )
-        set_own_aside(self.output, DATASET_FILE)
         return Derived(self.output, len(rows), empty, self._classes, group, notes)
 
 

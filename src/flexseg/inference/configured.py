@@ -19,6 +19,7 @@ from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume_files import Description, infer_volumes
 from flexseg.inference.volume_predictor import VolumePredictor
 from flexseg.inference.volume_sources import volume_cases
+from flexseg.own_results import claim_folder
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def infer(
     e = loaded.experiment
     place = existing((source, e.infer.images_dir), "infer")
     protected = input_paths(e, loaded.path)
+    _claim(output, place, protected)
     predictor = make_predictor(loaded)
     config = _moved(e.infer, output)
     return _images(
@@ -77,13 +79,14 @@ def tiled_infer(
     """
     e, config = loaded.experiment, loaded.experiment.tiledinfer
     place = existing((source, config.images_dir, e.infer.images_dir), "tiledinfer")
+    protected = input_paths(e, loaded.path)
+    _claim(output, place, protected)
     for note in _notes(loaded.findings, "tiledinfer-changes"):
         logger.info("%s", note)
     predictor = make_predictor(loaded).with_threshold(config.probability)
     tiled = TiledPredictor.from_config(predictor, config)
     height, width = tiled.window
     logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)
-    protected = input_paths(e, loaded.path)
     config = _moved(config, output)
     return _images(tiled, place, config, e.segmentation, protected, on_image, recursive=recursive)
 
@@ -113,6 +116,8 @@ def infer3d(
     e = loaded.experiment
     config = _of_volumes(e.infer3d, output, channel, series)
     place = existing((source, config.images_dir, e.infer.images_dir), "infer3d")
+    protected = input_paths(e, loaded.path)
+    _claim(output, place, protected)
     if config.slice_shape_order is not None:
         logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
     cases = volume_cases(place, config.output_dir, recursive=recursive)
@@ -121,9 +126,14 @@ def infer3d(
     return infer_volumes(
         VolumePredictor(predictor, config, tiles),
         cases,
-        protected=[place, *input_paths(e, loaded.path)],
+        protected=[place, *protected],
         on_volume=on_volume,
     )
+
+
+def _claim(output: Path | None, source: Path, inputs: Iterable[Path]) -> None:
+    if output is not None:
+        claim_folder(output, (source, *inputs))
 
 
 def _notes(findings: Iterable[Finding], code: str) -> list[str]:

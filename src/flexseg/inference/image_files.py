@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from flexseg.batches.neighbours import warn_of_lone
 from flexseg.config.findings import examples
@@ -15,6 +15,7 @@ from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
+from flexseg.files.json_file import read_json
 from flexseg.files.large_images import LARGE_PIXELS
 from flexseg.inference.pipeline import (
     ALONE_PIXELS,
@@ -28,7 +29,8 @@ from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
 from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
+from flexseg.outputs import entries_of, make_folder, refuse_overlap, set_aside, write_json
+from flexseg.own_results import is_ours
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +181,13 @@ class ImageJob:
         _refuse_one_folder_for_two(self.targets)
         warn_of_lone(list(self.images.names), self.predictor.package.preprocessing.neighbours)
         places = {Path(name).parent for name in self.images.names.values()}
+        earlier = _earlier(self._summary)
         for folder in self.folders:
-            if any(_results(folder, name) for name in self.images.names.values()):
-                set_aside(folder)
+            names = self.images.names.values()
+            if results := [path for name in names for path in _results(folder, name)]:
+                ours = is_ours(folder) or all(p.stem in earlier for p in entries_of(folder))
+                for path in [folder] if ours else results:
+                    set_aside(path)
             for place in places:
                 make_folder(folder / place)
         set_aside(self._summary)
@@ -246,6 +252,16 @@ def _results(folder: Path, name: str) -> list[Path]:
     """Earlier results of the image `name` in a folder."""
     places = (folder / f"{name}{suffix}" for suffix in RESULT_SUFFIXES)
     return [place for place in places if place.exists()]
+
+
+def _earlier(summary: Path) -> set[str]:
+    """What the results of an earlier run are called in their folders, without suffix."""
+    try:
+        files = read_json(summary)["pixels_per_class"]
+        paths = [PurePosixPath(file) for file in files]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for p in paths for name in (p.parts[0], p.stem)}
 
 
 def _refuse_one_folder_for_two(targets: Targets) -> None:

@@ -17,6 +17,7 @@ from flexseg.models.package import ModelPackage
 from flexseg.models.weights import is_whole_model, read_metadata, save_weights
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import set_aside, try_outputs
+from flexseg.own_results import begins_with, claim_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ DOES_WITH_PIXELS = {
     True: "divides pixels by 255 (true)",
     False: "takes pixels as 0..255 (false)",
 }
+# What HDF5 files begin with.
+_HDF5 = b"\x89hdf"
 # Counts of classes for which the original networks have a single output channel.
 ONE_CHANNEL: dict[str, range] = {
     "UNet3Plus": range(2, 256),
@@ -58,6 +61,7 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
     target = output or train.model_dir / train.best_model_file
     key = "[train] best_model_file" if output is None else "--output"
     try_outputs([(key, target)])
+    claim_file(target, "weights file (HDF5)", begins_with(_HDF5), key)
     package = ModelPackage.load(source, experiment, loaded.path.parent)
     for difference in differences_to_originals(package.config):
         logger.warning("%s", difference)
@@ -87,6 +91,7 @@ def export_weights(package: ModelPackage, output: Path) -> Path:
     The file can be read by `load_weights` of Keras 2 and by the original systems.
     """
     try_outputs([("--output", output)])
+    claim_file(output, "weights file (HDF5)", begins_with(_HDF5))
     for difference in differences_to_originals(package.config):
         logger.warning("%s", difference)
     _write(output, lambda: save_weights(package.model, output))

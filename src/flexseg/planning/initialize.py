@@ -14,6 +14,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_text
+from flexseg.own_results import claim_files
 from flexseg.planning.planned_data import PlannedData, read_data
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def initialize(
         raise ConfigError(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
+    claim_files(output, (f"{script}{end}" for script in _STEPS for end in (".bat", ".sh")))
     data = read_data(
         dataset,
         output,

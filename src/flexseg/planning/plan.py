@@ -17,6 +17,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
+from flexseg.own_results import claim_file, json_with
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
@@ -122,6 +123,7 @@ def make_plan(
         "",
         "`flexseg train` trains it; any value may be changed.",
     ]
+    claim_file(output / FINGERPRINT_FILE, "fingerprint of a plan", json_with("findings"))
     set_aside(output / FINGERPRINT_FILE)
     findings = [finding.as_dict() for finding in data.findings]
     write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})

@@ -17,16 +17,15 @@ from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.mirrors import Flip
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
-from flexseg.dataset.splits import SplitName, find_splits
+from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
 from flexseg.errors import ConfigError
-from flexseg.outputs import make_folder, refuse_overlap, set_aside, write_json
+from flexseg.outputs import refuse_overlap
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
 
-SPLIT_FILE = "split.json"
 # Slices are seen at a size that is a multiple of this, so that a network can halve them.
 _SLICE_MULTIPLE = 16
 _IGNORED = "void: it counts in no loss, metric or statistic"
@@ -132,10 +131,8 @@ def _of_images(
 ) -> PlannedData:
     written = None
     if division.needs_file:
-        make_folder(output)
         written = output / SPLIT_FILE
-        set_aside(written)
-        write_json(written, division.ids)
+        write_split_file(written, division.parts)
     sections = data.sections(division, written)
     if (images := _to_predict(data)) is not None:
         sections["infer"] = {"images_dir": images}

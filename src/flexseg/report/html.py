@@ -17,6 +17,7 @@ from flexseg.evaluation.metrics.lesions import LesionTotals
 from flexseg.evaluation.summary import ClassSummary
 from flexseg.one_writer import exclusive_file
 from flexseg.outputs import set_aside, try_outputs, write_json, write_text
+from flexseg.own_results import begins_with, claim_file, json_with
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
 from flexseg.report.content import gather
@@ -111,6 +112,8 @@ def write_report(
         )
     data = html.with_suffix(".json")
     try_outputs([("--output", html), ("--output", data)])
+    claim_file(html, "HTML file", begins_with(b"<!doctype html", b"<html"))
+    claim_file(data, "copy of a report", json_with("headline", "evaluation", "training"))
     with exclusive_file(html):
         report = gather(source, audit)
         page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))

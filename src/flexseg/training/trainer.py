@@ -28,6 +28,7 @@ from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole
+from flexseg.own_results import clear
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
@@ -321,8 +322,9 @@ class Training:
         make_folder(self.folder)
         if fresh:
             names = ("history.json", "generate_images.txt", self.manifest.path.name)
-            results = (*folders, self.job.weights_file, *(self.folder / name for name in names))
-            for path in results:
+            for folder in folders:
+                clear(folder)
+            for path in (self.job.weights_file, *(self.folder / name for name in names)):
                 set_aside(path)
         for path in (*folders, self.job.weights_file.parent):
             make_folder(path)

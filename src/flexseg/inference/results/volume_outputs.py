@@ -20,6 +20,7 @@ from flexseg.files.volumes.write import WRITABLE_SUFFIXES
 from flexseg.inference.pictures.slice_pictures import SlicePictures
 from flexseg.inference.volume_predictor import Cut, Grey
 from flexseg.outputs import make_folder, set_aside
+from flexseg.own_results import is_ours
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +44,12 @@ class VolumeTargets:
     def set_aside(self, cases: Sequence[tuple[str, str]]) -> None:
         """Move earlier results of the same names (and folders of slices) out of the way."""
         make_folder(self.output)
-        names = {name for name, _ in cases}
+        names, ours = {name for name, _ in cases}, is_ours(self.output)
         for kind in ("labels", "probabilities", "previews"):
             folder = self.output / kind
-            if any(_result_of(file, folder) in names for file in folder.rglob("*")):
-                set_aside(folder)
+            results = [p for p in folder.rglob("*") if _result_of(p, folder) in names]
+            for path in [folder] if ours and results else results:
+                set_aside(path)
         for _, folder_name in cases:
             if self.config.slices:
                 set_aside(self.output / folder_name)

@@ -90,7 +90,7 @@ PAIRS = {
     " | train a.toml --resume --set train.epochs=5",
     "crossval": "crossval a.toml --folds 2 --set train.epochs=1"
     " | crossval a.toml --folds 3 --set train.epochs=1",
-    "tune": "tune a.toml --time 20s | tune a.toml --time 20s --set train.seed=2",
+    "tune": "tune a.toml --time 40s | tune a.toml --time 41s",
     "evaluate": "evaluate a.toml | evaluate a.toml --set model.evaluation=valid",
     "evaluate --predictions": "evaluate a.toml --predictions data/test/masks --masks data/test/masks -o new"
     " | evaluate a.toml --predictions data/valid/masks --masks data/valid/masks -o new",
@@ -108,7 +108,7 @@ PAIRS = {
     "train, evaluate": "train a.toml --resume --set train.epochs=30 | evaluate a.toml",
     "train, report": "train a.toml --resume --set train.epochs=30 | report run",
     "train, infer": "train a.toml --resume --set train.epochs=30 | infer a.toml",
-    "train, tune": "train a.toml --resume --set train.epochs=30 | tune a.toml --time 20s",
+    "train, tune": "train a.toml --resume --set train.epochs=30 | tune a.toml --time 40s",
     "train, crossval": "train a.toml --resume --set train.epochs=30 | crossval a.toml --folds 2",
 }
 
@@ -253,7 +253,8 @@ def rows(folder: Path, names: Sequence[str], rounds: int, seed: int) -> Iterator
             delay = rng.uniform(0, seconds) if number else 0.0
             ends = run_together(place, lines, delay)
             problems = [f"exit {e.code} unexplained" for e in ends if not e.is_explained]
-            if mixed(contents(place), alone):
+            one_command = lines[0].split()[0] == lines[1].split()[0]
+            if one_command and mixed(contents(place), alone):
                 problems.append("mixed")
             if gone := {*lost(base, place)} - fates[0] - fates[1]:
                 problems.append(f"lost: {', '.join(sorted(gone)[:3])}")

@@ -17,7 +17,7 @@ from flexseg.dataset.ignored.regions import with_ignored
 from flexseg.dataset.names import base_name, folded, stem_of
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
-from flexseg.files.dicom.series import is_series_folder
+from flexseg.files.dicom.recognition import is_series_folder
 from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import (
     IMAGE_SUFFIXES,

@@ -18,8 +18,9 @@ from flexseg.dataset.cases import Pairing, pair
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
+from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
+from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes
 
 # Names of folders in lower case, letters only; the first ones are preferred.
@@ -191,14 +192,18 @@ def volume_folders(dataset: Path, answers: Answers = NO_ANSWERS) -> tuple[Path, 
         candidates = mask_folders(inner_folders(root), answers.masks)
         labels = masks_beside(images, [p for p in candidates if p != images], _has_volumes)
         if labels is not None and _has_volumes(labels):
-            return None if list_files(images, IMAGE_SUFFIXES) else (images, labels)
+            return None if list_files(images, PICTURE_SUFFIXES) else (images, labels)
     return None
 
 
 def _has_volumes(folder: Path) -> bool:
     try:
         # An array may be an image as well.
-        return any(path.suffix.lower() != ".npy" for path in find_volumes(folder))
+        # Neither need a DICOM file be a volume, if it is not in a series.
+        return any(
+            path.suffix.lower() != ".npy" and not (path.is_file() and is_dicom(path))
+            for path in find_volumes(folder)
+        )
     except DataError:
         return False
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from flexseg.files.dicom.recognition import DICOM_SUFFIXES
 from flexseg.files.encoded import opencv_pixels
 from flexseg.files.limits import check_size
 from flexseg.files.npy import read_npy
@@ -45,6 +46,11 @@ def decode(path: Path) -> Picture:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return Picture(read_npy(path))
+    if suffix in DICOM_SUFFIXES:
+        from flexseg.files.dicom.image import read_dicom_image  # takes a while to import
+
+        pixels = read_dicom_image(path)
+        return Picture(pixels, colors=pixels.ndim == 3)
     if suffix in TIFF_SUFFIXES:
         try:
             return decode_tiff(path)

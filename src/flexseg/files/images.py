@@ -15,6 +15,7 @@ from PIL import Image
 
 from flexseg.errors import DataError
 from flexseg.files.decode import decode, is_exact, png_header
+from flexseg.files.dicom.recognition import DICOM_SUFFIXES
 from flexseg.files.entries import require_file
 from flexseg.files.mask_pixels import as_rgb, of_channels, seen
 from flexseg.files.npy import check_header, check_numbers
@@ -24,7 +25,10 @@ from flexseg.outputs import whole
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".gif", ".webp", ".apng",
+    *DICOM_SUFFIXES,
 )  # fmt: skip
+# Of formats that are of nothing but single images.
+PICTURE_SUFFIXES = tuple(s for s in IMAGE_SUFFIXES if s not in DICOM_SUFFIXES)
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npz")
 # What photographs are stored in; a WebP may be exact all the same, see `is_lossy`.
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
@@ -118,6 +122,10 @@ def pixel_count(path: Path) -> int:
         if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
                 return int(tiff.pages[0].imagelength * tiff.pages[0].imagewidth)
+        if suffix in DICOM_SUFFIXES:
+            from flexseg.files.dicom.series import image_header  # takes a while to import
+
+            return int(np.prod(image_header(path).size))
         with Image.open(path) as image:
             return image.height * image.width
     except Exception:  # see `read_image`
@@ -265,6 +273,10 @@ def stored_dtype(path: Path) -> np.dtype:
             return np.load(path, mmap_mode="r", allow_pickle=False).dtype
         if suffix in (".png", ".apng") and png_header(path)[0] > 8:
             return np.dtype(np.uint16)
+        if suffix in DICOM_SUFFIXES:
+            from flexseg.files.dicom.image import stored_type  # takes a while to import
+
+            return stored_type(path)
         if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
                 return np.dtype(tiff.pages[0].dtype or np.uint8)

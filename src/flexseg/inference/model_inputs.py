@@ -17,7 +17,8 @@ from PIL.Image import Image
 from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.decode import pillow_pixels
-from flexseg.files.dicom.series import is_dicom, is_series_folder
+from flexseg.files.dicom.image import is_picture
+from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
 from flexseg.files.large_images import ArrayRows, Regions
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
@@ -188,7 +189,9 @@ def _of_file(
     if suffix == ".npy" and path.is_file():
         is_volume = _means_volume(_npy_shape(path), channels, volume, str(path))
     else:
-        is_volume = path.is_dir() or bool(volume_suffix(path)) or is_dicom(path)
+        is_volume = path.is_dir() or (
+            not is_picture(path) if is_dicom(path) else bool(volume_suffix(path))
+        )
         if not is_volume and suffix not in IMAGE_SUFFIXES:
             raise DataError(
                 "By its name this is neither an image nor a volume.",

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
-from flexseg.files.dicom.series import is_dicom, is_series_folder
+from flexseg.files.dicom.image import holds_pictures, is_picture
+from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.entries import described, list_files
-from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.files.images import PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes, no_volumes, volume_stem, volume_suffix
 
 logger = logging.getLogger(__name__)
@@ -53,15 +54,18 @@ def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
     """
     if source.is_file():
         suffix = volume_suffix(source)
-        return source.suffix.lower() not in IMAGE_SUFFIXES and bool(suffix or is_dicom(source))
+        if is_dicom(source):
+            return not is_picture(source)
+        return source.suffix.lower() not in PICTURE_SUFFIXES and bool(suffix)
     if not source.is_dir():
         return False
     try:
         found = find_volumes(source, recursive=recursive)
     except DataError:
         return False
-    volumes = [p for p in found if p.suffix.lower() not in IMAGE_SUFFIXES]
-    images = list_files(source, IMAGE_SUFFIXES, recursive=recursive)
+    pictures = [p for p in found if p.is_file() and is_dicom(p)]
+    volumes = [p for p in found if p.suffix.lower() not in PICTURE_SUFFIXES and p not in pictures]
+    images = list_files(source, PICTURE_SUFFIXES, recursive=recursive) or pictures
     if images and volumes:
         logger.warning(
             "%s: %d volumes beside the images are not predicted: %s. `flexseg infer3d` does that.",
@@ -81,7 +85,9 @@ def volume_cases(source: Path, output: Path, *, recursive: bool = False) -> list
     ------
     DataError : there is no volume.
     """
-    if source.is_file() or (is_series_folder(source) and not recursive):
+    if source.is_file() or (
+        not recursive and is_series_folder(source) and not holds_pictures(source)
+    ):
         paths = [source]
     else:
         paths = find_volumes(source, recursive=recursive, without=[output])

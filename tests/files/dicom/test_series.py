@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from flexseg.errors import DataError, ResourceError
-from flexseg.files.dicom.series import dicom_files, find_series, is_series_folder
+from flexseg.files.dicom.recognition import is_series_folder
+from flexseg.files.dicom.series import dicom_files, find_series
 from flexseg.files.volumes.read import read_volume
 from synthetic_volumes import enhanced, ramp, write_series
 
@@ -131,6 +132,21 @@ def test_of_several_series_the_largest_or_the_chosen_one(tmp_path: Path, warning
     with pytest.raises(DataError, match=r"3 DICOM series.*portal.*venous") as error:
         read_volume(tmp_path)
     assert "--series" in error.value.fix
+
+
+@pytest.mark.parametrize("jitter", [1e-5, 2e-3])
+def test_directions_are_compared_not_rounded(tmp_path: Path, jitter: float) -> None:
+    """Around 0.005 two digits would make two series of one."""
+    for i in range(6):
+        tilt = 0.005 + jitter * (-1) ** i
+        along = f"{np.sqrt(1 - tilt**2):.7f}"
+        write_series(
+            tmp_path / str(i), ramp((1, 4, 4)), positions=[(0, 0, 2.0 * i)],
+            t0020_0037=f"{along}\\{tilt:.7f}\\0\\{-tilt:.7f}\\{along}\\0", t0008_0018=f"9.{i}",
+        )  # fmt: skip
+        (path,) = (tmp_path / str(i)).iterdir()
+        path.rename(tmp_path / f"{i}.dcm")
+    assert [len(series.headers) for series in find_series(tmp_path)] == [6]
 
 
 def test_a_localizer_under_the_same_uid_is_a_volume_of_its_own(tmp_path: Path) -> None:

@@ -19,14 +19,16 @@ from flexseg.config.findings import examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.elements import check_lengths
 from flexseg.files.dicom.frames import decode, gather, read_frames
+from flexseg.files.dicom.recognition import has_dicom_name, is_dicom
 from flexseg.files.dicom.stack import stack
-from flexseg.files.entries import is_hidden, require_file
+from flexseg.files.entries import require_file
 from flexseg.files.volumes.payload import check_volume_size
 from flexseg.files.volumes.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-DICOM_SUFFIXES = (".dcm", ".ima")
+# Directions of slices that differ by less are one: they are written with few digits.
+_SAME_DIRECTION = 0.01
 # DICOM-SEG, with one mask per segment or with a label map.
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 # Storage classes of files without an image: directories, documents, radiotherapy
@@ -38,32 +40,6 @@ _NO_IMAGE = tuple(
         "5.1.4.1.1.66.1", "5.1.4.1.1.66.3", "5.1.4.1.1.66.5", "5.1.4.1.1.9.", "5.1.4.1.1.91.1",
     )
 )  # fmt: skip
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its name or, where that says nothing, its first bytes."""
-    if not _may_be_dicom(path):
-        return False
-    return path.suffix.lower() in DICOM_SUFFIXES or (path.is_file() and has_preamble(path))
-
-
-def _may_be_dicom(path: Path) -> bool:
-    """By its name."""
-    if is_hidden(path) or path.name.upper() == "DICOMDIR":
-        return False
-    suffix = path.suffix.lower()
-    return suffix in ("", *DICOM_SUFFIXES) or suffix[1:].isdigit()
-
-
-def has_preamble(path: Path) -> bool:
-    """Whether a file begins as DICOM files do."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def is_series_folder(path: Path) -> bool:
-    """Whether a folder holds DICOM files."""
-    return any(is_dicom(file) for file in path.iterdir() if not file.is_dir())
 
 
 @dataclass(frozen=True)
@@ -82,12 +58,16 @@ class Header:
     axes: tuple[float, ...]
     pixel: tuple[float, ...]
     thickness: float
+    bits: int
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What files of one volume have in common."""
-        axes = tuple(round(v, 2) + 0.0 for v in self.axes)
-        return (self.series, self.size, self.components, axes, self.frames > 1)
+        """What files of one volume have in common, beside their direction."""
+        return (self.series, self.size, self.components, len(self.axes), self.frames > 1)
+
+    def is_parallel(self, other: Header) -> bool:
+        """Whether two slices have the same directions of rows and columns."""
+        return np.allclose(self.axes, other.axes, rtol=0, atol=_SAME_DIRECTION)
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -135,8 +115,17 @@ def read_header(path: Path) -> Header | None:
         position=numbers("0020|0032", 3),
         axes=numbers("0020|0037", 6),
         pixel=numbers("0028|0030", 2),
+        bits=int(*numbers("0028|0100", 1) or (16,)),
         thickness=(numbers("0018|0088", 1) or numbers("0018|0050", 1) or (0.0,))[0],
     )
+
+
+def image_header(path: Path) -> Header:
+    """The tags of a file of an image. Raises DataError if it is damaged, or holds none."""
+    header = read_header(path)
+    if header is None:
+        raise _no_image(path)
+    return header
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
@@ -205,10 +194,10 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
     ------
     DataError : a file is damaged.
     """
-    groups: dict[tuple[object, ...], list[Header]] = defaultdict(list)
+    kinds: dict[tuple[object, ...], list[Header]] = defaultdict(list)
     others = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() or not _may_be_dicom(path):
+        if path.is_dir() or not (has_dicom_name(path) or is_dicom(path)):
             continue
         require_file(path)  # a link to nothing would be a slice that is missing
         if not is_dicom(path):
@@ -217,10 +206,23 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
         if header is None:
             others.append(path.name)
         else:
-            groups[header.kind].append(header)
+            kinds[header.kind].append(header)
     if others and not quiet:
         logger.info("%s: no images, left out: %s", folder, examples(others))
-    return sorted((_in_order(group, quiet) for group in groups.values()), key=_by_size)
+    groups = (group for headers in kinds.values() for group in _parallel(headers))
+    return sorted((_in_order(group, quiet) for group in groups), key=_by_size)
+
+
+def _parallel(headers: list[Header]) -> list[list[Header]]:
+    """Slices by their direction."""
+    groups: list[list[Header]] = []
+    for header in headers:
+        group = next((own for own in groups if header.is_parallel(own[0])), None)
+        if group is None:
+            groups.append([header])
+        else:
+            group.append(header)
+    return groups
 
 
 def _by_size(series: Series) -> tuple[int, str]:
@@ -320,13 +322,7 @@ def read_series(path: Path, wanted: str | None) -> Volume:
     ------
     DataError : no series, several and none chosen, slices that make no volume, damaged files.
     """
-    if path.is_dir():
-        headers = choose_series(path, wanted).headers
-    else:
-        header = read_header(path)
-        if header is None:
-            raise _no_image(path)
-        headers = (header,)
+    headers = choose_series(path, wanted).headers if path.is_dir() else (image_header(path),)
     first = headers[0]
     try:
         count = sum(max(1, header.frames) for header in headers)
@@ -341,7 +337,7 @@ def read_series(path: Path, wanted: str | None) -> Volume:
                 str(path),
             )
         return read_frames(first.path)
-    voxels = gather((_pixels(h.path) for h in headers), len(headers))
+    voxels = gather((slice_pixels(h.path) for h in headers), len(headers))
     if not all(h.position and h.axes for h in headers):
         logger.warning("%s: no positions in the DICOM tags; 1 mm between slices is taken.", path)
         rows, columns = first.pixel or (1.0, 1.0)
@@ -350,7 +346,7 @@ def read_series(path: Path, wanted: str | None) -> Volume:
     return stack(voxels, positions, first.axes, first.pixel, first.thickness, path)
 
 
-def _pixels(path: Path) -> NDArray:
+def slice_pixels(path: Path) -> NDArray:
     """One slice, [rows, columns] or [rows, columns, channels], after slope and intercept."""
     try:
         pixels: NDArray = Volume.from_image(_reader(path).Execute()).array[0]

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flexseg.errors import DataError
-from flexseg.files.dicom.series import DICOM_SUFFIXES, is_dicom, is_series_folder
+from flexseg.files.dicom.image import holds_pictures
+from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom, is_series_folder
 from flexseg.files.entries import entries_below, left_out, list_files, visible
 from flexseg.files.volumes.file_formats.file_format import all_formats
 
@@ -33,9 +34,10 @@ def find_volumes(
 ) -> list[Path]:
     """The volumes in a folder and in its direct subfolders, sorted: files and DICOM folders.
 
-    A folder that holds DICOM files is one volume, the folder given included. What the system
-    hides (names with a leading dot) is left out. What has the name of a volume and is no file, as
-    a link to nothing, is among them; reading it tells why.
+    A folder that holds DICOM files is one volume, the folder given included, unless they are
+    single images; where there is nothing else, folders of them are found however deep. What the
+    system hides (names with a leading dot) is left out. What has the name of a volume and is no
+    file, as a link to nothing, is among them; reading it tells why.
 
     Parameters
     ----------
@@ -61,6 +63,9 @@ def find_volumes(
                 if p.is_dir() and (is_series_folder(p) or volume_suffix(p))
             ]
         found += inside or ([place] if volume_suffix(place) else [])
+    if not found and not recursive:  # the folders of a hospital's CD: study, series
+        below = entries_below(folder, without)
+        found = [v for p in below if p.is_dir() and is_series_folder(p) for v in _volumes_in(p)]
     if not found:
         raise DataError(
             "The folder holds no volume.",
@@ -74,7 +79,10 @@ def find_volumes(
 def _volumes_in(place: Path) -> list[Path]:
     """A folder if it is a DICOM series, and what has the name of a volume in it but folders."""
     files = [p for p in visible(place) if not p.is_dir() and volume_suffix(p) and not is_dicom(p)]
-    return [place, *files] if is_series_folder(place) else files
+    if not is_series_folder(place):
+        return files
+    pictures = [p for p in visible(place) if p.is_file() and is_dicom(p)]
+    return [*(pictures if holds_pictures(place) else [place]), *files]
 
 
 def no_volumes(folder: Path, volumes: Iterable[Path], without: Iterable[Path] = ()) -> list[Path]:

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.files.dicom.series import dicom_files, has_preamble, is_series_folder
+from flexseg.files.dicom.recognition import is_dicom, is_series_folder
+from flexseg.files.dicom.series import dicom_files
 from flexseg.files.entries import require_file
 from flexseg.files.volumes.file_formats.file_format import FORMATS, Part
 from flexseg.files.volumes.geometry import text
@@ -64,7 +65,7 @@ def read_volume(
     if not path.is_dir() or (volume_suffix(path) and not is_series_folder(path)):
         require_file(path)
     suffix = volume_suffix(path)
-    if path.is_dir() or (not suffix and has_preamble(path)):
+    if path.is_dir() or is_dicom(path):
         suffix = ".dcm"
     elif not suffix:
         raise DataError(

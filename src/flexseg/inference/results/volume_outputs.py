@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.infer import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
-from flexseg.files.dicom.series import is_dicom
+from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume

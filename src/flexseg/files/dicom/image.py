@@ -1,0 +1,63 @@
+"""DICOM files of one picture: X-rays, ultrasound, photographs, single slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.errors import DataError
+from flexseg.files.dicom.frames import gather
+from flexseg.files.dicom.recognition import is_dicom
+from flexseg.files.dicom.series import Header, find_series, image_header, slice_pixels
+from flexseg.files.entries import visible
+from flexseg.files.volumes.payload import check_volume_size
+
+
+def read_dicom_image(path: Path) -> NDArray:
+    """The pixels of a file of one frame, after slope and intercept: [H, W], or [H, W, 3] RGB.
+
+    Raises
+    ------
+    DataError : damaged, several frames, or no image.
+    """
+    header = image_header(path)
+    if header.frames > 1:
+        raise DataError(
+            f"The DICOM file has {header.frames} frames, expected one image.",
+            "Volumes are predicted by `flexseg infer3d`; of videos export single frames.",
+            str(path),
+        )
+    check_volume_size((1, *header.size, header.components), np.int16, path)
+    pixels: NDArray = gather(iter([slice_pixels(path)]), 1)[0]
+    return pixels
+
+
+def stored_type(path: Path) -> np.dtype:
+    """The type of the values of an image, as far as it matters: 8 bits, or more."""
+    return np.dtype(np.uint8 if image_header(path).bits == 8 else np.int16)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a DICOM file is a single image without a place in a volume, as X-rays are."""
+    return is_dicom(path) and _stands_alone(image_header(path))
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether the DICOM files of a folder are images that make no volume: each its own series.
+
+    Raises
+    ------
+    DataError : a file is damaged.
+    """
+    if not any(path.is_file() and is_dicom(path) for path in visible(folder)):
+        return False
+    found = find_series(folder, quiet=True)
+    headers = [header for series in found for header in series.headers]
+    alone = all(map(_stands_alone, headers))
+    return alone and bool(found) and all(len(series.headers) == 1 for series in found)
+
+
+def _stands_alone(header: Header) -> bool:
+    return header.frames == 1 and not (header.position and header.axes)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
+from flexseg.errors import DataError
+from flexseg.files.dicom.image import holds_pictures, is_picture
+from flexseg.files.images import read_image, stored_dtype, write_png
+from flexseg.files.volumes.paths import find_volumes
+from flexseg.inference.image_files import find_images
+from flexseg.inference.volume_sources import holds_volumes, volume_cases
+from synthetic_volumes import enhanced, ramp, write_series
+
+
+def pictures(folder: Path, tmp: Path, count: int = 4) -> list[NDArray]:
+    """X-rays: one per patient and series, without positions."""
+    pydicom = pytest.importorskip("pydicom")
+    folder.mkdir(parents=True)
+    arrays = []
+    for i in range(count):
+        array = np.random.default_rng(i).integers(0, 3000, (1, 16, 20))
+        (path,) = write_series(tmp, array, f"P{i}")
+        tags = pydicom.dcmread(path)
+        del tags.ImagePositionPatient, tags.ImageOrientationPatient
+        tags.save_as(folder / f"p{i}.dcm")
+        arrays.append(array[0])
+    return arrays
+
+
+def masks(folder: Path, names: list[str], shape: tuple[int, int]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        mask = np.zeros(shape, np.uint8)
+        mask[2 + i % 3 : 9, 3:12] = 255
+        write_png(folder / f"{name}.png", mask)
+
+
+def test_pictures_with_masks_are_images(tmp_path: Path) -> None:
+    arrays = pictures(tmp_path / "d" / "images", tmp_path / "made")
+    files = sorted((tmp_path / "d" / "images").iterdir())
+    masks(tmp_path / "d" / "masks", [path.stem for path in files], (16, 20))
+    for path, array in zip(files, arrays, strict=True):
+        np.testing.assert_array_equal(read_image(path), array[..., None])
+        assert read_image(path).dtype == stored_dtype(path) == np.int16
+    data = Dataset.open(tmp_path / "d")
+    assert isinstance(data, ImageDataset) and len(data.cases) == 4 and data.wide
+    folder = tmp_path / "d" / "images"
+    assert holds_pictures(folder) and is_picture(files[0])
+    assert not holds_volumes(folder) and not holds_volumes(files[0])
+    assert [*find_images(folder).names.values()] == ["p0", "p1", "p2", "p3"]
+    # Asked for volumes, each is one of a single slice.
+    assert find_volumes(folder) == files
+    assert [case.name for case in volume_cases(folder, tmp_path)] == ["p0", "p1", "p2", "p3"]
+
+
+def test_slices_with_masks_are_images_and_without_them_a_volume(tmp_path: Path) -> None:
+    folder = tmp_path / "d" / "images"
+    files = write_series(folder, ramp((4, 16, 20)) - 100)
+    masks(tmp_path / "d" / "masks", [path.stem for path in files], (16, 20))
+    data = Dataset.open(tmp_path / "d")
+    assert isinstance(data, ImageDataset) and len(data.cases) == 4
+    np.testing.assert_array_equal(read_image(files[1])[..., 0], ramp((4, 16, 20))[1] - 100)
+    assert not holds_pictures(folder) and holds_volumes(folder) and holds_volumes(files[0])
+
+
+def test_series_with_label_series_are_volumes(tmp_path: Path) -> None:
+    for kind, array in (("images", ramp((4, 6, 8))), ("labels", ramp((4, 6, 8)) % 2)):
+        for i in range(4):
+            write_series(tmp_path / "d" / kind / f"p{i}", array, f"{kind}{i}")
+    assert isinstance(Dataset.open(tmp_path / "d"), VolumeDataset)
+
+
+def test_several_frames_are_no_image(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    enhanced(tmp_path / "f.dcm", ramp((2, 4, 4)), [(0, 0, 0), (0, 0, 1)])
+    with pytest.raises(DataError, match="2 frames, expected one image"):
+        read_image(tmp_path / "f.dcm")

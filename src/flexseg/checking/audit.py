@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.batches.neighbours import neighbour_files
 from flexseg.checking.costs import Costs, costs_of, room_findings, time_findings
+from flexseg.checking.mask_judgement import mask_findings
 from flexseg.checking.rules import (
     fold_class_findings,
     infer_findings,
@@ -319,6 +320,7 @@ def _file_findings(report: CheckReport, facts: list[Look], labels: LabelMap) -> 
     experiment = report.loaded.experiment
     return [
         *file_findings(facts),
+        *mask_findings(facts, labels),
         *scale_findings(facts, experiment),
         *unknown_findings(
             facts,

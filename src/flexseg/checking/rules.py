@@ -15,10 +15,10 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.looks import Look, look_at_mask
+from flexseg.dataset.looks import Look
 from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
@@ -267,7 +267,7 @@ def _unknown_classes(
 
     Others are shades of blended edges, or those that compression has made.
     """
-    looks = [look_at_mask(case_mask(f.case)) for f in facts if f.class_pixels]
+    looks = [f.mask for f in facts if f.class_pixels and f.mask is not None]
     meaning = meaning_of(looks, None, {})
     known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
     if labels.explicit:

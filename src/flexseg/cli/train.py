@@ -53,4 +53,5 @@ def train(
     else:
         training = Training(loaded, console, started=started)
     run = training.run(resume=resume)
-    say(f"Best epoch {run.best_epoch + 1}: val_loss {run.best_loss:.4f}\nWeights: {run.weights}")
+    loss = "val_loss" if "val_loss" in run.history else "loss"
+    say(f"Best epoch {run.best_epoch + 1}: {loss} {run.best_loss:.4f}\nWeights: {run.weights}")

@@ -99,11 +99,13 @@ class Look:
     image_hash : to find near copies, if it was asked for.
     lossy : the mask blurs values, see `flexseg.files.images.is_lossy`.
     other_resolution : the mask has another size than the image.
-    mask : None if it could not be read, or if it was encoded at once.
+    mask : None if it could not be read.
     sample : some values of an image that has more than 8 bits, evenly spread.
     marked : those of them that the mask marks.
     class_pixels : of the mask by class id; empty as long as the classes are unknown.
     ignored_pixels : of the mask, that count in nothing.
+    marked_border : share of the outermost pixels of the mask that are in a class, if the classes
+        are known.
     unknown : colours or values of the mask that are in no class, the most frequent ones, with
         their pixels.
     unknown_pixels : of all that is in no class.
@@ -128,6 +130,7 @@ class Look:
     marked: NDArray[np.float32] | None = None
     class_pixels: tuple[int, ...] = ()
     ignored_pixels: int = 0
+    marked_border: float = 0.0
     unknown: dict[Any, int] = field(default_factory=dict)
     unknown_pixels: int = 0
     problems: list[FlexsegError] = field(default_factory=list)
@@ -204,12 +207,14 @@ def _note_image(look: Look, image: NDArray, hashes: bool) -> None:
 
 def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
     look.mask_mode, look.lossy = mask.mode, mask.lossy
+    look.mask = look_at_mask(mask)
     if labels is None:
-        look.mask = look_at_mask(mask)
         return
     encoded = labels.encode(mask, str(look.case.mask))
     look.class_pixels = tuple(labels.count(encoded.labels).tolist())
     look.ignored_pixels = encoded.labels.size - sum(look.class_pixels)
+    border = np.concatenate([s for k in (0, -1) for s in (encoded.labels[k], encoded.labels[:, k])])
+    look.marked_border = float(((border > 0) & (border < len(labels.classes))).mean())
     look.unknown_pixels = sum(encoded.unknown.values())
     look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
 

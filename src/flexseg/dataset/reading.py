@@ -35,6 +35,7 @@ from flexseg.dataset.looks import (
     read_cases,
     suggested_window,
 )
+from flexseg.dataset.marks.guard import filled_error
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.quality.defects import (
@@ -454,6 +455,11 @@ def _open_images(
     meaning = meaning_of(masks, described, label_names(folder / DATASET_FILE))
     labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
     count_classes(usable, labels)
+    filled = filled_error(
+        [look.case.mask for look in usable], [look.class_pixels for look in usable], labels
+    )
+    if filled is not None:
+        raise filled
     findings = dataset_findings(layout, pairings, left_out, usable, labels)
     return ImageDataset(
         folder=folder,

@@ -19,6 +19,7 @@ from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
 from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.marks.guard import refuse_filled
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
@@ -274,7 +275,9 @@ def _labels(
         return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
     looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
     found = meaning_of(looks, None, source.names)
-    return LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
+    labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
+    refuse_filled([case.mask for case in cases], looks, labels)
+    return labels
 
 
 def _tile_name(case: Case, top: int = 0, left: int = 0) -> str:

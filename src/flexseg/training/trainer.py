@@ -64,7 +64,7 @@ class TrainingResult:
     Attributes
     ----------
     folder : where all its files are.
-    best_epoch : epoch of the lowest val_loss, from 0.
+    best_epoch : epoch of the lowest val_loss (loss where nothing validates), from 0.
     """
 
     folder: Path

@@ -281,3 +281,40 @@ def test_a_series_that_is_too_large_is_refused_before_pixels(
     with pytest.raises(DataError, match="50 x 40 x 1 and takes") as caught:
         read_volume(path)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(16, True), (16, False), (12, False), (12, True)])
+def test_white_as_the_lowest_value_is_turned_round(tmp_path: Path, bits: int, signed: bool) -> None:
+    """In single files, in series and in files of several frames alike: before the slope."""
+    pydicom = pytest.importorskip("pydicom")
+    stored = ramp((2, 5, 6)) - (10 if signed else 0)
+    ends = -1 if signed else 2**bits - 1
+    places = [(0.0, 0.0, 3.0 * i) for i in range(2)]
+    enhanced(tmp_path / "frames" / "a.dcm", stored, places)
+    write_series(tmp_path / "series", stored, positions=places)
+    for path in [tmp_path / "frames" / "a.dcm", *(tmp_path / "series").iterdir()]:
+        tags = pydicom.dcmread(path)
+        tags.PhotometricInterpretation = "MONOCHROME1"
+        tags.BitsStored, tags.HighBit, tags.PixelRepresentation = bits, bits - 1, int(signed)
+        if "series" in path.parts:
+            tags.RescaleSlope, tags.RescaleIntercept = 2, -10
+            index = round(float(tags.ImagePositionPatient[2]) / 3)
+            tags.PixelData = stored[index].astype(np.int16).tobytes()
+        tags.save_as(path)
+    expected = 2 * (ends - stored.astype(int)) - 10
+    for path in (tmp_path / "frames" / "a.dcm", tmp_path / "series"):
+        np.testing.assert_array_equal(read_volume(path).array, expected)
+
+
+def test_values_of_a_lookup_table_are_refused(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for path in write_series(tmp_path, ramp((2, 5, 6))):
+        tags, table = pydicom.dcmread(path), pydicom.Dataset()
+        table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [4, 0, 16], "HU", [4, 3, 2, 1]
+        table["LUTDescriptor"].VR = "US"
+        table["LUTData"].VR = "US"
+        del tags.RescaleSlope, tags.RescaleIntercept
+        tags.ModalityLUTSequence = [table]
+        tags.save_as(path)
+    with pytest.raises(DataError, match="Modality LUT"):
+        read_volume(tmp_path)

@@ -15,6 +15,8 @@ _PREAMBLE = 132
 _UNDEFINED = 0xFFFFFFFF
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _ITEM, _PIXELS = 0xFFFE, (0x7FE0, 0x0010)
+# Decoders do not look values up there.
+_LOOKUP = (0x0028, 0x3000)
 _IMPLICIT = b"1.2.840.10008.1.2"
 _OTHERS = (b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2")  # deflated, big-endian
 
@@ -26,7 +28,8 @@ def check_lengths(path: Path) -> None:
 
     Raises
     ------
-    ValueError : an element is longer than the file, or the file does not tell its encoding.
+    ValueError : an element is longer than the file, the file does not tell its encoding, or its
+        values are those of a Modality LUT.
     """
     if path.stat().st_size <= _PREAMBLE:
         return
@@ -52,6 +55,8 @@ def _walk(content: mmap.mmap) -> None:
             raise ValueError(f"an element of its header has {length} bytes, the file has fewer")
         if (group, element) == _PIXELS:
             return
+        if (group, element) == _LOOKUP and length:
+            raise ValueError("its values stand in a table of its header (Modality LUT)")
         if (group, element) == (0x0002, 0x0010):
             syntax = bytes(content[start : start + length]).rstrip(b"\0 ")
         at = start if descends else start + length

@@ -37,7 +37,9 @@ def read_frames(path: Path) -> Volume:
     order = np.argsort(places @ np.cross(axes[:3], axes[3:]), kind="stable")
     voxels = gather(
         (
-            _scaled(pixels, _first(frames[i], "PixelValueTransformationSequence"))
+            _scaled(
+                _black_lowest(pixels, tags), _first(frames[i], "PixelValueTransformationSequence")
+            )
             for i, pixels in zip(order, _decoded(path, order.tolist()), strict=True)
         ),
         len(order),
@@ -109,7 +111,7 @@ def decode(path: Path) -> NDArray:
             "'flexseg[dicom]' adds decoders.",
             str(path),
         ) from None
-    return _scaled(next(iter(_decoded(path, [0]))), tags)
+    return _scaled(_black_lowest(next(iter(_decoded(path, [0]))), tags), tags)
 
 
 def gather(slices: Iterable[NDArray], count: int) -> NDArray:
@@ -193,6 +195,15 @@ def _group(groups: Groups, name: str) -> Dataset:
     if found is None:
         raise LookupError(name)
     return found
+
+
+def _black_lowest(pixels: NDArray, tags: Dataset) -> NDArray:
+    """Pixels of which low values are dark: those of MONOCHROME1 turned round, as GDCM does it."""
+    if tags.get("PhotometricInterpretation") != "MONOCHROME1" or pixels.dtype.kind not in "iu":
+        return pixels
+    bits, signed = int(tags.BitsStored), pixels.dtype.kind == "i"
+    ends = -1 if signed else 2**bits - 1  # the lowest and the highest value together
+    return (ends - pixels.astype(np.int64)).astype(pixels.dtype)
 
 
 def _scaled(pixels: NDArray, tags: Dataset | None) -> NDArray:

@@ -348,12 +348,24 @@ def read_series(path: Path, wanted: str | None) -> Volume:
 
 def slice_pixels(path: Path) -> NDArray:
     """One slice, [rows, columns] or [rows, columns, channels], after slope and intercept."""
+    reader = _reader(path)
     try:
-        pixels: NDArray = Volume.from_image(_reader(path).Execute()).array[0]
+        pixels: NDArray = Volume.from_image(reader.Execute()).array[0]
     except (RuntimeError, ValueError):
         return decode(path)  # GDCM lacks some compressions
-    # It also mixes up the bytes of colours of 16 bits.
-    return decode(path) if pixels.ndim == 3 and pixels.itemsize > 1 else pixels
+    # It also mixes up the bytes of colours of 16 bits, and leaves white lowest in these numbers.
+    deep_colors = pixels.ndim == 3 and pixels.itemsize > 1
+    return decode(path) if deep_colors or _is_signed_negative(reader) else pixels
+
+
+def _is_signed_negative(reader: sitk.ImageFileReader) -> bool:
+    """Whether the lowest value is white (MONOCHROME1), of signed numbers that do not fill bytes."""
+
+    def text(tag: str) -> str:
+        return reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
+
+    whole = text("0028|0101") == text("0028|0100")
+    return text("0028|0004") == "MONOCHROME1" and text("0028|0103") == "1" and not whole
 
 
 def _no_image(path: Path) -> DataError:

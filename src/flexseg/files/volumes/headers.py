@@ -12,6 +12,12 @@ from flexseg.errors import DataError
 from flexseg.files.volumes.volume import Volume
 
 _LIMIT = 1 << 20
+# Millimetres of units of length; "?" and the like stand for those that nobody told.
+_UNITS = {
+    "m": 1000.0, "meter": 1000.0, "cm": 10.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0,
+    "?": 1.0, "": 1.0, "um": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "\N{MICRO SIGN}m": 1e-3,
+    "nm": 1e-6,
+}  # fmt: skip
 _ONE_FILE = "Save header and voxels in one file, for example with ITK-SNAP or 3D Slicer."
 
 
@@ -19,6 +25,19 @@ def header_start(path: Path) -> bytes:
     """The first bytes of a file, as many as a header may have."""
     with path.open("rb") as file:
         return file.read(_LIMIT)
+
+
+def in_mm(unit: str) -> float:
+    """The millimetres of a unit of length.
+
+    Raises
+    ------
+    ValueError : it is none.
+    """
+    name = unit.strip().lower()
+    if name not in _UNITS:
+        raise ValueError(f"its header has {unit[:20]!r} in place of a unit of length")
+    return _UNITS[name]
 
 
 def whole_number(text: str) -> int:

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 MAX_LABEL = 65535
+_ROUNDING = 1e-3
 
 # ITK prints to the terminal by itself; what matters of that is checked and logged here.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -115,20 +116,25 @@ def read_labels(
     DataError : as `read_volume`; several channels; values that are no class numbers.
     """
     volume = one_channel(read_volume(path, channel=channel, series=series, key=key), path)
-    return volume.with_array(label_array(volume.array, path))
+    return volume.with_array(label_array(volume.array, path, volume.step))
 
 
-def label_array(array: NDArray, path: Path) -> NDArray[np.integer]:
+def label_array(array: NDArray, path: Path, step: float = 0.0) -> NDArray[np.integer]:
     """The voxels of a label volume as whole numbers.
 
     Labels stored as floats, as many programs do, are taken if they are whole numbers.
+
+    Parameters
+    ----------
+    step : see `Volume`. Programs that scale by themselves, as nibabel does, store the class 1 as
+        the nearest multiple of it: up to half a step beside.
 
     Raises
     ------
     DataError : values are fractions, negative, not finite, or too large for class numbers.
     """
     if np.issubdtype(array.dtype, np.floating):
-        array = _whole(array, path)
+        array = _whole(array, path, step)
     if array.min() < 0 or array.max() > MAX_LABEL:
         raise DataError(
             f"The labels have values from {array.min()} to {array.max()}.",
@@ -138,24 +144,27 @@ def label_array(array: NDArray, path: Path) -> NDArray[np.integer]:
     return array
 
 
-def _whole(array: NDArray, path: Path) -> NDArray[np.int32]:
+def _whole(array: NDArray, path: Path, step: float) -> NDArray[np.int32]:
     """Floats as whole numbers, slice by slice to save memory."""
+    tolerance = _ROUNDING + (step / 2 if step < 1 else 0)
     result = np.empty(array.shape, np.int32)
     wrong, example = 0, 0.0
     for target, values in zip(result, array, strict=True):
         rounded = np.rint(values)
-        # Header scales such as 0.0039 leave an error of rounding. NaN fails this as well, and
-        # what a class number cannot be must not overflow.
+        # NaN fails this as well, and what a class number cannot be must not overflow.
         with np.errstate(invalid="ignore"):
-            fits = (np.abs(values - rounded) < 1e-3) & (np.abs(values) < np.iinfo(np.int32).max)
+            fits = (np.abs(values - rounded) < tolerance) & (
+                np.abs(values) < np.iinfo(np.int32).max
+            )
         if not fits.all():
             example = example if wrong else float(values[~fits][0])
             wrong += int(fits.size - fits.sum())
         else:
             target[...] = rounded
     if wrong:
+        scaled = f" (its header scales what is stored by {step:g})" if step else ""
         raise DataError(
-            f"{wrong} voxels of the labels are no whole numbers, e.g. {example:g}.",
+            f"{wrong} voxels of the labels are no whole numbers, e.g. {example:g}{scaled}.",
             "Labels are class numbers. If they were resampled, do it again with nearest "
             "neighbour; if this is an image or a probability, give the label volume.",
             str(path),

@@ -25,12 +25,15 @@ class Volume:
     origin : position of voxel [0, 0, 0] in mm.
     direction : 3 x 3, row by row; its columns are the unit vectors of x, y, z. They are at
         right angles, but for CT of a tilted gantry; they may be left-handed.
+    step : by how much values differ at least, where the file stores whole numbers that its header
+        scales; 0 where it does not.
     """
 
     array: NDArray = field(repr=False)
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = _IDENTITY
+    step: float = 0.0
 
     @classmethod
     def from_image(cls, image: sitk.Image) -> Volume:
@@ -91,7 +94,8 @@ class Volume:
         x, y, z = (float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
         i, j, k = (float(v) for v in affine[:3, 3])
         direction = affine[:3, :3] / (x, y, z)
-        return Volume(self.array, (x, y, z), (i, j, k), tuple(map(float, direction.ravel())))
+        turned = tuple(map(float, direction.ravel()))
+        return Volume(self.array, (x, y, z), (i, j, k), turned, self.step)
 
     def channel(self, number: int) -> Volume:
         """One channel, counted from 0, as a volume [z, y, x] (a view)."""
@@ -117,7 +121,7 @@ class Volume:
         i, j, k = map(float, origin)
         x, y, z = map(float, spacing)
         direction = tuple(map(float, (directions[:, sources] * signs).ravel()))
-        return Volume(array, (x, y, z), (i, j, k), direction)
+        return Volume(array, (x, y, z), (i, j, k), direction, self.step)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -75,8 +75,10 @@ class Recorder(keras.callbacks.Callback):
     def write(self) -> None:
         """Write all files from the history."""
         write_json(self.history_file, self.history)
-        self._write_log("train_losses", ["loss", "val_loss"], "epoch, loss, val_loss")
-        names = self.metrics
+        # The format of the original systems: a trailing comma in one header, blanks in rows.
+        names = self._known(["loss", "val_loss"])
+        self._write_log("train_losses", names, ", ".join(["epoch", *names]))
+        names = self._known(self.metrics)
         self._write_log("train_metrics", names, f"epoch,{''.join(f'{n},' for n in names)}")
         columns = ("data", "steps", "validation", "batches")
         rows = [(i, *(round(t[c], 3) for c in columns)) for i, t in enumerate(self.progress.times)]
@@ -86,8 +88,11 @@ class Recorder(keras.callbacks.Callback):
             rows,
         )
 
+    def _known(self, names: list[str]) -> list[str]:
+        """The columns that there are: without a validation set none of it."""
+        return [name for name in names if name in self.history or not name.startswith("val_")]
+
     def _write_log(self, stem: str, names: list[str], header: str) -> None:
-        # The format of the original systems: a trailing comma in one header, blanks in rows.
         count = len(next(iter(self.history.values()), []))
         columns = [self.history.get(name, [0.0] * count) for name in names]
         rows = [

@@ -156,3 +156,24 @@ def test_files_that_are_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.mha").write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as a volume"):
         read_metaimage(tmp_path / "a.mha")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("um", 0.001), ("cm", 10), ("?", 1)])
+def test_units_and_scales(tmp_path: Path, unit: str, factor: float) -> None:
+    content = _write(tmp_path / "a.mha")
+    expected = read_metaimage(tmp_path / "a.mha")
+    for line, known in (
+        (f"DistanceUnits = {unit}", True),
+        ("ElementToIntensityFunctionSlope = 1", True),
+        ("ElementToIntensityFunctionSlope = 2", False),
+        ("ElementToIntensityFunctionOffset = -1024", False),
+    ):
+        changed = content.replace(b"ElementDataFile", f"{line}\nElementDataFile".encode())
+        (tmp_path / "b.mha").write_bytes(changed)
+        if not known:
+            with pytest.raises(DataError, match="scales the stored values"):
+                read_metaimage(tmp_path / "b.mha")
+            continue
+        mm = factor if "Distance" in line else 1
+        volume = read_metaimage(tmp_path / "b.mha")
+        np.testing.assert_allclose(volume.affine[:3], expected.affine[:3] * mm)

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from flexseg.errors import DataError
 from flexseg.files.volumes.file_formats.nifti import read_nifti
-from flexseg.files.volumes.read import read_volume
+from flexseg.files.volumes.read import read_labels, read_volume
 from synthetic_volumes import ORDERS, make, ramp
 
 nibabel = pytest.importorskip("nibabel")
@@ -243,3 +243,43 @@ def test_real_files_as_nibabel_and_itk_see_them(shared: Path, name: str) -> None
     np.testing.assert_array_equal(volume.array, sitk.GetArrayViewFromImage(image))
     np.testing.assert_allclose(TO_LPS @ volume.affine, loaded.affine, atol=1e-6)
     np.testing.assert_allclose(volume.direction, image.GetDirection(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+@pytest.mark.parametrize("classes", [1, 2, 7, 100])
+def test_labels_that_nibabel_scales_are_whole_numbers(
+    tmp_path: Path, kind: type[np.integer], classes: int
+) -> None:
+    """From floats it makes a slope of its own: the class 1 of 2 is stored as 0.996."""
+    labels = np.arange(5 * 6 * 7).reshape(5, 6, 7) % (classes + 1)
+    image = nibabel.Nifti1Image(labels.astype(np.float64), np.eye(4))
+    image.set_data_dtype(kind)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    stored = nibabel.load(tmp_path / "a.nii.gz").get_fdata()
+    assert not (stored == labels).all()
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.nii.gz").array, labels.T)
+
+
+def test_scaled_fractions_are_no_labels(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.linspace(0, 1, 60).reshape(5, 4, 3), np.eye(4))
+    image.set_data_dtype(np.uint8)
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(DataError, match=r"no whole numbers, .*its header scales what is stored"):
+        read_labels(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_an_unusable_form(tmp_path: Path, bad: float, caplog: pytest.LogCaptureFixture) -> None:
+    """The other one counts, with a warning; alone it would be made up."""
+    logging.getLogger("flexseg").propagate = True
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    for name, code in (("both", 1), ("alone", 0)):
+        save(tmp_path / f"{name}.nii", ramp((5, 4, 3)), affine, qform=(affine, code))
+        content = bytearray((tmp_path / f"{name}.nii").read_bytes())
+        struct.pack_into("<h", content, 254, 1)
+        struct.pack_into("<12f", content, 280, *[bad] * 12)
+        (tmp_path / f"{name}.nii").write_bytes(content)
+    np.testing.assert_allclose(TO_LPS @ read_volume(tmp_path / "both.nii").affine, affine)
+    assert "its sform cannot be used; the qform counts" in caplog.text
+    with pytest.raises(DataError, match="Its sform cannot be used"):
+        read_volume(tmp_path / "alone.nii")

@@ -158,3 +158,20 @@ def test_files_that_are_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.nrrd").write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as a volume"):
         read_nrrd(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("lines", "factor"),
+    [
+        ((AXES, 'space units: "mm" "mm" "mm"'), 1),
+        ((AXES, 'space units: "um" "um" "um"'), 0.001),
+        (("spacings: 1 2 3", 'units: "cm" "cm" "cm"'), 10),
+        (("spacings: 1 2 3", 'units: "" "" ""'), 1),
+    ],
+)
+def test_units_of_length(tmp_path: Path, lines: tuple[str, ...], factor: float) -> None:
+    volume = read_nrrd(_write(tmp_path / "a.nrrd", *BASE, *lines))
+    assert volume.spacing[0] == pytest.approx(factor)
+    for wrong in ('space units: "mm" "mm" "um"', 'space units: "s" "s" "s"'):
+        with pytest.raises(DataError, match="unit"):
+            read_nrrd(_write(tmp_path / "b.nrrd", *BASE, AXES, wrong))

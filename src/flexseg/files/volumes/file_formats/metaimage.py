@@ -17,6 +17,7 @@ from flexseg.files.volumes.headers import (
     check_dimensions,
     data_file,
     header_start,
+    in_mm,
     numbers,
     placed,
     whole_number,
@@ -59,6 +60,8 @@ def _read(path: Path) -> Volume:
     axes = numbers(_first(fields, _MATRIX) or " ".join(map(str, np.eye(n).ravel())), n * n)
     origin = numbers(_first(fields, _ORIGIN) or "0 " * n, n)
     spacing = numbers(_first(fields, _SPACING) or "1 " * n, n)
+    mm = in_mm(fields.get("DistanceUnits", "mm"))
+    _refuse_scales(fields)
 
     data, start = path, end
     if fields[_LAST].upper() != "LOCAL":
@@ -70,7 +73,7 @@ def _read(path: Path) -> Volume:
         array = read_voxels(path, data, shape, dtype, start=start, compressed=compressed)
     else:
         array = read_text(path, data, shape, dtype, start=max(start, 0))
-    return placed(array, n, axes.reshape(n, n) * spacing[:, None], origin)
+    return placed(array, n, axes.reshape(n, n) * spacing[:, None] * mm, origin * mm)
 
 
 def _fields(content: bytes) -> tuple[dict[str, str], int]:
@@ -92,6 +95,19 @@ def _fields(content: bytes) -> tuple[dict[str, str], int]:
         position = min(end + 1, len(content))
         fields[key.strip()] = value.strip()
     return fields, position
+
+
+def _refuse_scales(fields: dict[str, str]) -> None:
+    """Refuse values that are not those stored, which hardly any program knows.
+
+    Raises
+    ------
+    ValueError : a line from stored values to intensities.
+    """
+    for name, identity in (("Slope", 1.0), ("Offset", 0.0)):
+        text = fields.get(f"ElementToIntensityFunction{name}", str(identity))
+        if numbers(text, 1)[0] != identity:
+            raise ValueError(f"its header scales the stored values (ElementToIntensity...{name})")
 
 
 def _sizes(fields: dict[str, str]) -> tuple[int, ...]:

@@ -67,6 +67,7 @@ class _Header:
     spacing: tuple[float, float, float]
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
+    unusable: tuple[str, ...] = ()
 
     @property
     def scales(self) -> bool:
@@ -85,11 +86,12 @@ def read_nifti(path: Path) -> Volume:
     """A NIfTI file (.nii, .nii.gz) as a volume; scaled values come as floats.
 
     The sform counts if it has a code, else the qform, as the standard's examples and nibabel
-    have it.
+    have it. One that maps no volume does not count.
 
     Raises
     ------
-    DataError : cut off, a wrong checksum, no NIfTI, no numbers, or too many dimensions.
+    DataError : cut off, a wrong checksum, no NIfTI, no numbers, too many dimensions, or sform and
+        qform are there and unusable.
     """
     with explain_damage(path):
         content = stored(path)
@@ -150,7 +152,13 @@ def _parse(content: bytes) -> _Header:
     mm = _MM.get(units & 7, 1.0)
     x, y, z = (abs(v) if np.isfinite(v) and v else 1.0 for v in pixdim[1:4])
     quality = -1.0 if pixdim[0] < 0 else 1.0
-    qform = _qform(quaternion, np.array((x, y, z * quality)))
+    qform, sform = (
+        _in_mm(affine, mm) if code > 0 else None
+        for affine, code in zip(
+            (_qform(quaternion, np.array((x, y, z * quality))), rows), codes, strict=True
+        )
+    )
+    names = (("qform", qform), ("sform", sform))
     return _Header(
         sizes=tuple(dim[1 : dim[0] + 1]),
         datatype=datatype,
@@ -160,8 +168,13 @@ def _parse(content: bytes) -> _Header:
         slope=slope,
         intercept=intercept,
         spacing=(x * mm, y * mm, z * mm),
-        qform=_in_mm(qform, mm) if codes[0] > 0 else None,
-        sform=_in_mm(rows, mm) if codes[1] > 0 else None,
+        qform=qform,
+        sform=sform,
+        unusable=tuple(
+            name
+            for (name, affine), code in zip(names, codes, strict=True)
+            if code > 0 and affine is None
+        ),
     )
 
 
@@ -235,11 +248,30 @@ def _placed(array: NDArray, header: _Header, path: Path) -> Volume:
     is_channels = array.ndim == 4 and header.datatype not in _COLORS
     array = np.moveaxis(array, 0, -1) if is_channels else array
     array.flags.writeable = False
-    volume = Volume(array, header.spacing)
+    whole_numbers = _TYPES.get(header.datatype, "u1")[0] in "iu"
+    step = abs(header.slope) if header.scales and whole_numbers else 0.0
+    volume = Volume(array, header.spacing, step=step)
+    if header.unusable and header.qform is None and header.sform is None:
+        raise DataError(
+            f"Its {' and '.join(header.unusable)} cannot be used (zeros, or no numbers): where the "
+            "volume lies in the patient, and which side is left, is not known.",
+            "Make the file again from its source. If the orientation does not matter, set the "
+            "code of the form to 0: then its axes are taken as they are stored.",
+            str(path),
+        )
+    if header.unusable:
+        counts = "qform" if header.sform is None else "sform"
+        logger.warning(
+            "%s: its %s cannot be used; the %s counts.", path, " and ".join(header.unusable), counts
+        )
     of_qform = volume if header.qform is None else volume.with_affine(header.qform)
     if header.sform is None:
         if header.qform is None:
-            logger.info("%s: neither sform nor qform; its place is not known.", path)
+            logger.warning(
+                "%s: neither sform nor qform tells its orientation: %s is taken.",
+                path,
+                volume.orientation,
+            )
         return of_qform
     placed = volume.with_affine(header.sform)
     if placed.sheared:

@@ -20,6 +20,7 @@ from flexseg.files.volumes.headers import (
     check_dimensions,
     data_file,
     header_start,
+    in_mm,
     numbers,
     placed,
     whole_number,
@@ -152,16 +153,35 @@ def _place(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps along the axes [n, n] in each row and origin [n], in mm and LPS."""
     n = len(places)
+    mm = _unit(fields, places)
     directions = [v for v in _vectors(fields.get("space directions", "")) if v is not None]
     if not directions:
-        return _without_directions(fields, places)
+        steps, lowest = _without_directions(fields, places)
+        return steps * mm, lowest * mm
     origin = _vectors(fields.get("space origin", "")) or [np.zeros(n)]
     if len(directions) != n or any(v is None or len(v) != n for v in (*directions, *origin)):
         raise ValueError("the directions in its header do not fit its dimensions")
     space = fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
     signs = np.ones(n)
     signs[:2] = _TO_LPS.get(space, (1, 1))
-    return np.stack(directions) * signs, np.asarray(origin[0]) * signs
+    return np.stack(directions) * signs * mm, np.asarray(origin[0]) * signs * mm
+
+
+def _unit(fields: dict[str, str], places: list[int]) -> float:
+    """Millimetres of the unit of places, which all axes have in common.
+
+    Raises
+    ------
+    ValueError : they have several.
+    """
+    of_space = re.findall(r'"([^"]*)"', fields.get("space units", ""))
+    of_axes = re.findall(r'"([^"]*)"', fields.get("units", ""))
+    of_places = [of_axes[i] for i in places if i < len(of_axes)]
+    units = {*(of_space or of_places)} - {"", "none", "???"}
+    factors = {in_mm(unit) for unit in units} or {1.0}
+    if len(factors) > 1:
+        raise ValueError(f"its axes have several units: {', '.join(sorted(units))}")
+    return factors.pop()
 
 
 def _without_directions(

@@ -1,0 +1,97 @@
+"""Masks that cannot be right as a whole: none marks anything, or none leaves a background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.looks import MaskLook
+from flexseg.errors import DataError
+
+
+def refuse_filled(files: Sequence[Path], masks: Sequence[MaskLook], labels: LabelMap) -> None:
+    """Refuse masks of which none has a pixel of background.
+
+    Parameters
+    ----------
+    files : of the masks, to name one.
+
+    Raises
+    ------
+    DataError : all pixels of all masks are in classes.
+    """
+    counts = [
+        np.bincount(labels.encode(mask.entries).labels[0], mask.pixels, len(labels.classes))
+        for mask in masks
+    ]
+    error = filled_error(files, counts, labels)
+    if error is not None:
+        raise error
+
+
+def filled_error(
+    files: Sequence[Path], counts: Sequence[Sequence[float] | NDArray], labels: LabelMap
+) -> DataError | None:
+    """An error that shows an example, if none of some masks has a pixel of background.
+
+    Parameters
+    ----------
+    counts : pixels by class id, of each mask; masks of which nothing counts are left out.
+    """
+    known = [(file, own[: len(labels.classes)]) for file, own in zip(files, counts, strict=True)]
+    shown = [(file, own) for file, own in known if sum(own)]
+    if not shown or any(own[0] for _, own in shown):
+        return None
+    file, own = shown[0]
+    largest = max(labels.foreground, key=lambda c: own[c.id])
+    share = own[largest.id] / sum(own)
+    how = f"the value {largest.values[0]}" if largest.values else f"the colour {largest.colors[0]}"
+    likely = (
+        "Likely the background is stored as a value or colour of its own, or the object stands in "
+        "a channel that is not read"
+        if len(labels.foreground) == 1
+        else "Likely the background is one of the classes"
+    )
+    number = f"All {len(shown)} masks are" if len(shown) > 1 else "The mask is"
+    return DataError(
+        f"{number} foreground everywhere, none has any background: {share:.0%} of {file.name} is "
+        f"class {largest.id} ({how}).",
+        f"{likely}. Look at the file; say what is background with [[mask.classes]] id = 0, or "
+        "`flexseg derive folders --label VALUE=background` (--color in colour).",
+        str(file.parent),
+    )
+
+
+def require_marks(cases: Iterable[Case], labels: LabelMap) -> None:
+    """Read masks until one shows that there is something to learn: a class, and background.
+
+    Raises
+    ------
+    DataError : none does, or a mask cannot be read.
+    """
+    counts, files = [], []
+    marked = background = False
+    for case in cases:
+        own = labels.count(labels.encode(case_mask(case), str(case.mask)).labels)
+        counts.append(own)
+        files.append(case.mask)
+        marked |= bool(own[1:].any())
+        background |= bool(own[0])
+        if marked and background:
+            return
+    if counts and not marked:
+        raise DataError(
+            f"All {len(counts)} masks of the training are empty (background only): there is "
+            "nothing to learn.",
+            "The colours or values of the masks do not fit the classes; `flexseg check` tells "
+            "what they hold.",
+            str(files[0].parent),
+        )
+    error = filled_error(files, counts, labels)
+    if error is not None:
+        raise error

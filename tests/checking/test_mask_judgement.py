@@ -1,0 +1,87 @@
+"""`check` judges masks, whatever the config says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flexseg.checking.mask_judgement import mask_findings
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.looks import Look, look_at
+from flexseg.files.images import write_png
+
+BLACK, RED, GREEN = (0, 0, 0), (255, 0, 0), (0, 128, 0)
+PALETTE = [*BLACK, *RED, *GREEN]
+
+
+def _labels(*classes: tuple[tuple[int, int, int], tuple[int, ...]]) -> LabelMap:
+    return LabelMap.of_foreground(
+        [LabelClass(i, str(i), (rgb,), values) for i, (rgb, values) in enumerate(classes, 1)]
+    )
+
+
+def _looks(
+    folder: Path, masks: list[NDArray[np.uint8]], labels: LabelMap, palette: list[int] | None = None
+) -> list[Look]:
+    looks = []
+    for i, mask in enumerate(masks):
+        image, path = folder / f"i{i}.png", folder / f"m{i}.png"
+        write_png(image, np.full((*mask.shape, 3), 9, np.uint8))
+        write_png(path, mask, palette)
+        looks.append(look_at(Case(f"c{i}", image, path, f"c{i}"), labels))
+    return looks
+
+
+def _discs(value: int = 1) -> list[NDArray[np.uint8]]:
+    masks = []
+    for i in range(4):
+        mask = np.zeros((32, 40), np.uint8)
+        cv2.circle(mask, (14 + 3 * i, 15), 7 + i % 2, value, -1)
+        masks.append(mask)
+    return masks
+
+
+def _codes(folder: Path, masks: list[NDArray[np.uint8]], labels: LabelMap,
+           palette: list[int] | None = None) -> list[str]:  # fmt: skip
+    return [f.code for f in mask_findings(_looks(folder, masks, labels, palette), labels)]
+
+
+def test_good_masks_are_not_spoken_of(tmp_path: Path) -> None:
+    assert _codes(tmp_path, _discs(), _labels((RED, (1,)))) == []
+    assert mask_findings([], _labels((RED, ()))) == []
+
+
+def test_no_background(tmp_path: Path) -> None:
+    labels = _labels((RED, (1,)))
+    found = mask_findings(_looks(tmp_path, [m * 0 + 1 for m in _discs()], labels), labels)
+    assert [f.severity.value for f in found] == ["error"]
+    assert "m0.png" in found[0].what
+
+
+def test_foreground_around_background(tmp_path: Path) -> None:
+    labels = _labels((RED, (1,)))
+    assert _codes(tmp_path, [1 - m for m in _discs()], labels) == ["exchanged-background"]
+    half = [1 - m if i < 2 else m for i, m in enumerate(_discs())]
+    assert _codes(tmp_path, half, labels) == []
+
+
+def test_shades_of_edges_as_classes(tmp_path: Path) -> None:
+    """As a config has them that was made of every value."""
+    blurred = [cv2.GaussianBlur(mask, (5, 5), 0) for mask in _discs(255)]
+    values = sorted({int(v) for mask in blurred for v in np.unique(mask)} - {0})
+    many = _labels(*[((v, v, v), (v,)) for v in values])
+    assert _codes(tmp_path, blurred, many) == ["shades-as-classes"]
+    assert _codes(tmp_path, blurred, _labels((RED, (255,)))) == []
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_indices_in_another_order(tmp_path: Path, ordered: bool) -> None:
+    masks = [m + (m > 0) * np.uint8(i % 2) for i, m in enumerate(_discs())]
+    classes = ((RED, ()), (GREEN, ())) if ordered else ((GREEN, ()), (RED, ()))
+    expected = [] if ordered else ["order-of-indices"]
+    assert _codes(tmp_path, masks, _labels(*classes), PALETTE) == expected

@@ -1,0 +1,73 @@
+"""Masks that are wrong as a whole are refused by every command, with an example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.marks.guard import filled_error, require_marks
+from flexseg.dataset.reading import Dataset
+from flexseg.derive.folders import derive_folders
+from flexseg.derive.tiles import TileOptions, derive_tiles
+from flexseg.errors import DataError
+from flexseg.files.images import write_png
+
+TWO = LabelMap.of_foreground(
+    [LabelClass(1, "a", ((255, 0, 0),), (1,)), LabelClass(2, "b", ((0, 255, 0),), (2,))]
+)
+EMPTY, FULL = np.zeros((16, 16), np.uint8), np.ones((16, 16), np.uint8)
+MARKED = EMPTY.copy()
+MARKED[4:9, 3:9] = 1
+MIXED = FULL + MARKED
+
+
+def _cases(folder: Path, *masks: np.ndarray) -> list[Case]:
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    cases = []
+    for i, mask in enumerate(masks):
+        image, path = (folder / name / f"c{i}.png" for name in ("images", "masks"))
+        write_png(image, np.random.default_rng(i).integers(0, 255, (16, 16, 3), np.uint8))
+        write_png(path, mask)
+        cases.append(Case(f"c{i}", image, path, f"c{i}"))
+    return cases
+
+
+@pytest.mark.parametrize("mask", [FULL * 255, MIXED], ids=["one class", "two classes"])
+def test_no_background_in_any_mask(tmp_path: Path, mask: np.ndarray) -> None:
+    _cases(tmp_path, *[mask] * 6)
+    tiles = TileOptions(size=(8, 8))
+    for command in (
+        lambda: Dataset.open(tmp_path),
+        lambda: derive_folders(tmp_path / "images", tmp_path / "masks", tmp_path / "out"),
+        lambda: derive_tiles(tmp_path, tmp_path / "tiles", tiles),
+    ):
+        with pytest.raises(DataError, match=r"none has any background: .* of c0\.png") as caught:
+            command()
+        assert "background" in caught.value.fix
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_mask_with_background_is_enough(tmp_path: Path) -> None:
+    _cases(tmp_path, FULL * 255, FULL * 255, MARKED * 255, FULL * 255)
+    assert len(Dataset.open(tmp_path).classes) == 2
+    assert filled_error([], [], TWO) is None
+    assert filled_error([Path("a"), Path("b")], [[0, 5, 5], [1, 9, 0]], TWO) is None
+    # Nothing of the first mask counts.
+    assert filled_error([Path("a"), Path("b")], [[0, 0, 0], [0, 9, 0]], TWO) is not None
+
+
+def test_a_training_reads_masks_until_they_show_both(tmp_path: Path) -> None:
+    require_marks(_cases(tmp_path / "a", EMPTY, MARKED), TWO)
+    require_marks(_cases(tmp_path / "b", FULL, EMPTY), TWO)
+    broken = _cases(tmp_path / "c", MARKED, EMPTY)
+    broken[1].mask.write_bytes(b"")
+    require_marks(broken, TWO)  # what comes later is not read
+    with pytest.raises(DataError, match="All 3 masks of the training are empty"):
+        require_marks(_cases(tmp_path / "d", EMPTY, EMPTY, EMPTY), TWO)
+    with pytest.raises(DataError, match="All 2 masks are foreground everywhere"):
+        require_marks(_cases(tmp_path / "e", FULL, MIXED), TWO)

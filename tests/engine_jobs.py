@@ -16,6 +16,8 @@ from flexseg.config import load
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
+from flexseg.dataset.ignored.pixels import IGNORED
+from flexseg.losses import LOSSES, METRICS, get_loss, get_metric, weighted_mean
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
 from flexseg.training.callbacks.averaging import AveragedWeights
@@ -40,6 +42,37 @@ def augmented_batch() -> dict[str, NDArray]:
         "images": keras.ops.convert_to_numpy(images),
         "labels": keras.ops.convert_to_numpy(labels),
     }
+
+
+def ignored_losses() -> dict[str, NDArray]:
+    """All losses and metrics where some pixels are ignored, and all of them in one image; "step":
+    the weights after a step on images that differ in what is predicted for these pixels."""
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (3, 4, 4)), np.ones((1, 6, 6))).astype(np.uint8)
+    labels[0, :, 12:], labels[1] = IGNORED, IGNORED
+    found = {}
+    for channels in (1, 3):
+        p = rng.uniform(0.1, 1, (3, 24, 24, channels)).astype(np.float32)
+        p = p / p.sum(-1, keepdims=True) if channels > 1 else p
+        own = labels if channels > 1 else np.where(labels == IGNORED, labels, labels > 0)
+        for kind, names, get in (("loss", LOSSES, get_loss), ("metric", METRICS, get_metric)):
+            for name in names:
+                if names.get(name).head in ("any", "binary" if channels == 1 else "multiclass"):
+                    function = get(name, channels, ignoring=True)
+                    value = weighted_mean(function, own.astype(np.uint8), p)
+                    found[f"{kind}.{name}.{channels}"] = np.array(value)
+    keys = {"model": "UNet", "image_width": 24, "image_height": 24, "num_layers": 2,
+            "base_filters": 4, "num_classes": 3, "metrics": ["dice_coef_foreground"]}  # fmt: skip
+    config = Experiment.model_validate({"model": keys}).model
+    model = build_model(config)
+    compile_model(model, config, ignoring=True)
+    before = [np.array(w) for w in model.get_weights()]
+    model.train_on_batch(np.zeros((3, 24, 24, 3), np.uint8), np.full_like(labels, IGNORED))
+    unmoved = all(
+        np.array_equal(one, np.array(other))
+        for one, other in zip(before, model.get_weights(), strict=True)
+    )
+    return found | {"unmoved": np.array(unmoved)}
 
 
 def probabilities(package: ModelPackage) -> NDArray[np.float32]:
@@ -139,6 +172,7 @@ def train_evaluate_infer(config: Path) -> None:
         "train.ema=0.9",
         "train.epoch_steps=2",
         "train.oversample=0.5",
+        "mask.ignore=#0000ff",
     )
     sets = [argument for value in values for argument in ("--set", value)]
     for command, options in (("train", sets), ("evaluate", []), ("infer", [])):
@@ -148,6 +182,7 @@ def train_evaluate_infer(config: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     np.savez(folder / "batch.npz", **augmented_batch())
+    np.savez(folder / "ignored.npz", **ignored_losses())
     np.save(folder / "course.npy", course_of_weights())
     experiment = load(folder / "a.toml").experiment
     package = ModelPackage.load(folder / "w.h5", experiment)

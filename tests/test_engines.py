@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine_jobs import augmented_batch, check_course, probabilities
+from engine_jobs import augmented_batch, check_course, ignored_losses, probabilities
 from flexseg.config import load
 from flexseg.models.package import ModelPackage
 from support import CONFIG, run_script
@@ -64,6 +64,15 @@ def test_engines_augment_alike(folder: Path) -> None:
     assert np.abs(expected["images"] - found["images"]).mean() < 0.05
     assert (expected["labels"] != found["labels"]).mean() < 0.002
     assert expected["images"].std() > 10
+
+
+def test_engines_ignore_alike(folder: Path) -> None:
+    """Losses and metrics of the pixels that count; where none does, a step moves nothing."""
+    expected, found = ignored_losses(), np.load(folder / "ignored.npz")
+    assert found["unmoved"] and expected["unmoved"]
+    assert set(expected) == set(found.files)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
 def test_weights_are_averaged_and_rates_are_taken(folder: Path) -> None:

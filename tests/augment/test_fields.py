@@ -83,6 +83,15 @@ def test_a_pixel_of_an_object_is_not_repeated() -> None:
     assert (moved[0].tolist(), warped[0, :, 1].tolist()) == ([1, 1, 1, 0, 0, 0], [9, 9, 9, 0, 0, 0])
 
 
+@pytest.mark.parametrize("border", ["constant", "pixel"])
+def test_beyond_an_ignored_corner_all_is_ignored(border: Border) -> None:
+    """As beyond the field of view: what an image does not show counts in nothing."""
+    image, labels = np.full((6, 6, 1), 9, np.uint8), np.full((6, 6), 255, np.uint8)
+    labels[4:, 4:] = 1
+    _, moved = warp(image, labels, [shift(3, 0)], border=border)
+    assert moved[5].tolist() == [255, 1, 1, 255, 255, 255]
+
+
 def test_steps_are_done_in_their_order() -> None:
     image, labels = random_image((9, 9)), random_labels((9, 9), [0, 1])
     hflip = Affine(((-1, 0, 8), (0, 1, 0)))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from config_parts import labels_of
+from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import (
     CaseScores,
     case_columns,
@@ -19,6 +20,7 @@ from flexseg.evaluation.case_scores import (
     write_legacy_csv,
 )
 from flexseg.evaluation.scoring import Measures
+from flexseg.evaluation.summary import EvaluationSummary
 from labelled_boxes import SIZE, a_case, boxes, experiment, sample_scores
 
 
@@ -274,3 +276,39 @@ class TestFiles:
         assert path.read_bytes() == b"loss,1.0\n"
         (backup,) = tmp_path.glob("evaluation.csv_*_bak")
         assert backup.read_bytes().startswith(b"categorical_crossentropy,0.0895")
+
+
+class TestIgnoredPixels:
+    def scores(self, *, nothing: bool = False) -> CaseScores:
+        scores = CaseScores(labels_of(experiment(mask={"ignore": 255})))
+        reference, predicted = boxes(c1=(0, 0)), boxes(c1=(0, 0), c2=(10, 20))
+        reference[10:] = 255
+        if not nothing:
+            scores.add(a_case("a"), reference, predicted)
+        scores.add(a_case("b"), np.full(SIZE, 255, np.uint8), predicted)
+        return scores
+
+    def test_tables_and_summary_tell_how_many(self, tmp_path: Path) -> None:
+        summary = write_evaluation(self.scores(), tmp_path, 100)
+        with (tmp_path / "cases.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["ignored_px"] for row in rows] == ["300", "300", "600", "600"]
+        assert json.loads((tmp_path / "summary.json").read_text())["ignored_pixels"] == 900
+        assert summary.notes[-2].startswith("900 pixels (75.00%), in 2 of 2 cases, are ignored")
+        assert EvaluationSummary.from_dict(summary.as_dict()).ignored_pixels == 900
+
+    def test_a_case_of_nothing_else_is_in_no_figure(self) -> None:
+        summary = self.scores().summary()
+        assert summary.cases == 1
+        disc, square = summary.classes
+        assert (disc.statistics["dice"].mean, disc.cases_with_reference) == (1, 1)
+        assert (square.cases_with_empty_reference, square.false_positive) == (1, 0)
+        assert summary.notes[-1].startswith("Nothing counts in 1 case(s)")
+
+    def test_nothing_can_be_scored(self) -> None:
+        with pytest.raises(DataError, match="all pixels of all references are ignored"):
+            self.scores(nothing=True).summary()
+
+    def test_evaluations_without_have_no_trace_of_it(self, scores: CaseScores) -> None:
+        assert "ignored_px" not in scores.columns
+        assert "ignored_pixels" not in scores.summary().as_dict()

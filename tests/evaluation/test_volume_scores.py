@@ -460,3 +460,24 @@ def test_published_volumes_score_as_the_library(shared: Path) -> None:
         nsd = library.compute_surface_dice_at_tolerance(distances, 1.0)
         assert scores.values["hd95"] == pytest.approx(hd95, abs=1e-6)
         assert scores.values["nsd"] == pytest.approx(nsd, abs=1e-6)
+
+
+def test_an_ignore_label_of_volumes_counts_in_nothing(tmp_path: Path) -> None:
+    """The last slices are ignored: what is predicted there is no error, and no distance."""
+    reference = _box(0, 0, 0)
+    reference[8:] = 7
+    predicted = _box(0, 0, 0)
+    predicted[9:, 20:, 20:] = 1
+    _write(tmp_path / "reference/a.nii.gz", reference)
+    _write(tmp_path / "predicted/a.nii.gz", predicted)
+    content = {"model": {"num_classes": 3}, "mask": {"classes": CLASSES, "ignore": 7}}
+    labels = labels_of(Experiment.model_validate(content))
+    folders = (tmp_path / "predicted", tmp_path / "reference")
+    scores, _ = score_volume_folders(*folders, labels, Measures())
+    (result,) = scores.results
+    assert (result.classes[0].values["dice"], result.classes[0].values["hd95"]) == (1, 0)
+    assert result.ignored == 4 * 30 * 40
+    notes = scores.summary().notes
+    assert any(note.startswith("4,800 voxels (33.33%)") for note in notes)
+    with pytest.raises(DataError, match="in no class: 7"):
+        score_volume_folders(*folders, _labels(), Measures())

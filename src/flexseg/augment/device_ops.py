@@ -15,6 +15,7 @@ from flexseg.augment.device import BORDERS, Arrays, Slots
 from flexseg.augment.fields import BORDER_PIXEL, CENTER, Size
 from flexseg.augment.photometric import BLUR_REACH
 from flexseg.backend import Tensor
+from flexseg.dataset.ignored.pixels import IGNORED
 
 _CONSTANT, _EDGE, _REFLECT, _PIXEL = (
     BORDERS.index(name) for name in ("constant", "edge", "reflect", "pixel")
@@ -46,7 +47,9 @@ def augment(x: Arrays, y: Tensor, slots: Slots) -> tuple[Tensor, Tensor]:
     eight_bit = "uint8" in str(image.dtype)
     at = _coordinates(x, slots, image.shape[1:3])
     classes = ops.cast(y, "int32")[..., None]
-    labels = _sampled(classes, at, x["border"], _nearest, ops.zeros_like(_corner(classes)))
+    corner = _corner(classes)
+    beyond = ops.where(corner == IGNORED, corner, ops.zeros_like(corner))
+    labels = _sampled(classes, at, x["border"], _nearest, beyond)
     image = ops.cast(image, "float32")
     takes_pixel = ops.reshape(x["border"] == _PIXEL, (-1, 1, 1, 1)) & (_corner(classes) == 0)
     outside = ops.where(takes_pixel, _corner(image), ops.zeros_like(_corner(image)))

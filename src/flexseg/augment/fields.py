@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.ignored.pixels import IGNORED
+
 Size = tuple[int, int]  # height, width
 Border = Literal["constant", "edge", "reflect", "pixel"]
 Interpolation = Literal["bilinear", "cubic"]
@@ -162,7 +164,8 @@ def warp(
     labels : class ids [H, W], sampled by nearest neighbour.
     border : what lies outside: "constant" 0 (background), "edge" the nearest pixel, "reflect"
         the mirrored image, "pixel" the image's pixel [2, 2] (as the originals) if that is
-        background, else 0. Outside of "constant" and "pixel" lies background.
+        background, else 0. Outside of "constant" and "pixel" lies background; next to an ignored
+        corner, what is ignored.
     """
     chain = merged(steps)
     if not chain:
@@ -187,7 +190,8 @@ def warp(
         for i in range(0, image.shape[2], 4)
     ]
     warped = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-    return warped, _sample(labels, where, cv2.INTER_NEAREST, border, [0.0])
+    beyond = float(IGNORED) if labels[row, column] == IGNORED else 0.0
+    return warped, _sample(labels, where, cv2.INTER_NEAREST, border, [beyond])
 
 
 def _sample(

@@ -124,6 +124,8 @@ class CaseScores:
         """Pixel counts of each group (the slices of a volume, the tiles of an image) as one."""
         sums: dict[str, NDArray[np.int64]] = {}
         for case, matrix in zip(self.cases, self.matrices, strict=True):
+            if not matrix.any():  # all its pixels are ignored
+                continue
             sums[case.group] = sums[case.group] + matrix if case.group in sums else matrix
         return sums
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
 from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
 from flexseg.evaluation.metrics.lesions import totals
@@ -28,8 +29,20 @@ def summarize(
     """What the cases have come to, see docs/reference/metrics.md.
 
     All means are over cases in whose reference the class is present; empty references are
-    counted apart.
+    counted apart. Cases of ignored pixels only are left out.
+
+    Raises
+    ------
+    DataError : there are no others.
     """
+    everything = results
+    counting = [(c, r) for c, r in zip(cases, results, strict=True) if r.matrix.any()]
+    if everything and not counting:
+        raise DataError(
+            "Nothing can be scored: all pixels of all references are ignored.",
+            "Correct [mask] ignore, or the masks of [dataset] ignore_dir and roi_dir.",
+        )
+    cases, results = [c for c, _ in counting], [r for _, r in counting]
     metrics = all_metrics()
     values = [[scores.values for scores in result.classes] for result in results]
     counts = [[scores.counts for scores in result.classes] for result in results]
@@ -50,8 +63,11 @@ def summarize(
         classes=classes,
         macro={metric.name: sample.macro(metric.name) for metric in metrics},
         confusion=Confusion([c.name for c in labels.classes], matrix.tolist()),
-        notes=[*_notes(classes, resamples, measures.volumes), *_ignored_notes(results, measures)],
-        ignored_pixels=sum(result.ignored for result in results),
+        notes=[
+            *_notes(classes, resamples, measures.volumes),
+            *_ignored_notes(everything, measures),
+        ],
+        ignored_pixels=sum(result.ignored for result in everything),
     )
 
 
@@ -150,7 +166,10 @@ def _ignored_notes(results: Sequence[CaseResult], measures: Measures) -> list[st
         "background there."
     ]
     if nothing := counted.count(0):
-        notes.append(f"Nothing counts in {nothing} case(s): all their {pixels} are ignored.")
+        notes.append(
+            f"Nothing counts in {nothing} case(s), as all their {pixels} are ignored: they are in "
+            "cases.csv only."
+        )
     return notes
 
 

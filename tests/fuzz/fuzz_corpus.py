@@ -26,7 +26,8 @@ from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.description import description, label_names
 from flexseg.dataset.splits import read_split_file
-from flexseg.derive.coco import coco_labels, read_coco
+from flexseg.derive.annotations.annotated_dataset import mark_labels
+from flexseg.derive.annotations.export import FORMATS
 from flexseg.files.images import is_8bit, read_image, read_mask, stored_dtype, write_png
 from flexseg.files.large_images import open_regions
 from flexseg.files.volumes.read import read_labels, read_volume
@@ -216,7 +217,7 @@ def texts(folder: Path) -> list[Seed]:
                     },
                 ],
             },
-            _coco,
+            _annotations("coco"),
         ),
         ("summary.json", {"cases": 3, "classes": [], "notes": []},
          lambda path: _nothing(read_summary)(path.parent)),
@@ -283,12 +284,15 @@ def _nothing(read: Callable[[Path], Any]) -> Reader:
     return call
 
 
-def _coco(path: Path) -> None:
-    (path.parent / "a.png").touch()
-    coco = read_coco(path, path.parent)
-    ids = {number: i + 1 for i, number in enumerate(coco.categories)}
-    for case in coco.cases:
-        coco_labels(case, (18, 24), ids, str(path))
+def _annotations(format_name: str) -> Reader:
+    def call(path: Path) -> None:
+        (path.parent / "a.png").touch()
+        found = FORMATS.get(format_name).read(path, path.parent)
+        ids = {name: i for i, name in enumerate(found.classes, start=1)}
+        for image in found.images:
+            mark_labels(image.marks, (18, 24), ids, path)
+
+    return call
 
 
 def _weights(path: Path) -> None:

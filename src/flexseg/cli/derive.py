@@ -68,6 +68,10 @@ KeptBitsOption = Annotated[
     int | None, typer.Option(metavar="8|16", help="Bits of the images.", show_default="as stored")
 ]
 
+ImagesOfAnnotations = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder that the images' names are relative to.")
+]
+
 
 @derive_app.command()
 def volumes(
@@ -267,15 +271,27 @@ def folders(
     _tell(derived, "images")
 
 
-@derive_app.command()
-def coco(
-    annotations: Annotated[
-        Path, typer.Argument(metavar="ANNOTATIONS", help="COCO instance file (JSON).")
+@derive_app.command("annotations")
+def exported_annotations(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANNOTATIONS",
+            help="Export of an annotation tool: a file, or a folder of files. COCO, YOLO, LabelMe, "
+            "Supervisely, CVAT for images, Label Studio, GeoJSON (QuPath).",
+        ),
     ],
-    images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="Folder that its file names are relative to.")
-    ],
+    images: ImagesOfAnnotations,
     output: OutputOption,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            show_default="found out",
+            help="coco, yolo, labelme, supervisely, cvat, label-studio or geojson.",
+        ),
+    ] = None,
     window: KeptWindowOption = "none",
     bits: KeptBitsOption = None,
     empty_every: EmptyOption = 1,
@@ -283,16 +299,16 @@ def coco(
     mask_colors: MaskColorsOption = False,
     workers: WorkersOption = None,
 ) -> None:
-    """Turn COCO polygons and run lengths into masks.
+    """Turn what annotation tools export into masks.
 
-    Categories become classes 1, 2, ... in the order of their ids. Images without annotation
-    are background.
+    Classes are numbered 1, 2, ... in the order of the export. Images without annotation are
+    background.
     """
-    from flexseg.derive.coco import CocoOptions, derive_coco
+    from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
     from flexseg.files.intensity import Intensity
 
     _one_of(bits, (None, 8, 16), "--bits")
-    options = CocoOptions(
+    options = AnnotationOptions(
         intensity=Intensity.parse(window),
         bits=bits,
         empty_every=empty_every,
@@ -301,8 +317,33 @@ def coco(
         workers=workers,
     )
     with _deriving("Writing images", output) as on_done:
-        derived = derive_coco(annotations, images, output, options, on_done=on_done)
+        derived = derive_annotations(
+            source, images, output, options, format_name=format_name, on_done=on_done
+        )
     _tell(derived, "images")
+
+
+@derive_app.command()
+def coco(
+    source: Annotated[
+        Path, typer.Argument(metavar="ANNOTATIONS", help="COCO instance file (JSON).")
+    ],
+    images: ImagesOfAnnotations,
+    output: OutputOption,
+    window: KeptWindowOption = "none",
+    bits: KeptBitsOption = None,
+    empty_every: EmptyOption = 1,
+    patient: PatientOption = None,
+    mask_colors: MaskColorsOption = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Turn COCO polygons and run lengths into masks: `derive annotations --format coco`.
+
+    Categories become classes 1, 2, ... in the order of their ids.
+    """
+    exported_annotations(
+        source, images, output, "coco", window, bits, empty_every, patient, mask_colors, workers
+    )
 
 
 @derive_app.command()

@@ -36,7 +36,8 @@ _SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 _EXPECTED = (
     "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
     "x_mask.png in one folder. A folder of masks with another name: call it masks. Other layouts: "
-    "`flexseg derive folders`, volumes: `flexseg derive volumes`, COCO: `flexseg derive coco`."
+    "`flexseg derive folders`, volumes: `flexseg derive volumes`, polygons: `flexseg derive "
+    "annotations`."
 )
 
 

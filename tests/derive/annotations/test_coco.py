@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from flexseg.derive.coco import CocoOptions, decode_run_lengths, derive_coco, fill_polygon
+from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
+from flexseg.derive.annotations.coco import decode_run_lengths
+from flexseg.derive.annotations.outlines import fill_polygon
 from flexseg.derive.dataset_writer import Derived
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask
@@ -96,7 +98,9 @@ def write_coco(folder: Path, annotations: list[dict[str, Any]]) -> Path:
 
 def derive(folder: Path, annotations: list[dict[str, Any]], **options: Any) -> Derived:
     path = write_coco(folder, annotations)
-    return derive_coco(path, folder / "images", folder / "out", CocoOptions(**options))
+    return derive_annotations(
+        path, folder / "images", folder / "out", AnnotationOptions(**options), format_name="coco"
+    )
 
 
 def test_annotations_become_masks(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_annotations_become_masks(tmp_path: Path) -> None:
     ]
     assert (derived.cases, derived.empty) == (2, 1)
     assert derived.notes == [
-        "1 pixels are in several classes; the smallest object has them.",
+        "1 pixels are in several classes; the upper or smaller one counts.",
         "1 annotations have no outline (boxes or key points only) and were left out.",
     ]
 
@@ -129,12 +133,12 @@ def test_annotations_become_masks(tmp_path: Path) -> None:
 def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
     path = write_coco(tmp_path, [])
     (tmp_path / "images" / "a.png").unlink()
-    derived = derive_coco(path, tmp_path / "images", tmp_path / "out")
+    derived = derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
     assert derived.notes == ["1 images are listed but not there: a.png."]
     (tmp_path / "images" / "sub" / "b.png").unlink()
     path.write_text(path.read_text().replace("b.png", "b" * 5000))
-    with pytest.raises(DataError, match=r"None of the 2 images .* is there, e\.g\. a\.png"):
-        derive_coco(path, tmp_path / "images", tmp_path / "out")
+    with pytest.raises(DataError, match=r"None of the 2 annotated images is there, e\.g\. a\.png"):
+        derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
 
 
 @pytest.mark.parametrize(
@@ -161,17 +165,17 @@ def test_annotations_that_are_wrong(tmp_path: Path, wrong: dict[str, Any], messa
 def test_files_that_are_no_coco(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(DataError, match="no such file"):
-        derive_coco(path, tmp_path, tmp_path / "out")
+        derive_annotations(path, tmp_path, tmp_path / "out", format_name="coco")
     path.write_text(content)
     with pytest.raises(DataError, match="no COCO instance file"):
-        derive_coco(path, tmp_path, tmp_path / "out")
+        derive_annotations(path, tmp_path, tmp_path / "out", format_name="coco")
 
 
 def test_images_of_another_size(tmp_path: Path) -> None:
     path = write_coco(tmp_path, [])
     Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a.png")
     with pytest.raises(DataError, match="The image is 4 x 4 pixels, the annotations say 8 x 6"):
-        derive_coco(path, tmp_path / "images", tmp_path / "out")
+        derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
 
 
 def test_names_of_files_on_another_computer(tmp_path: Path) -> None:
@@ -183,7 +187,7 @@ def test_names_of_files_on_another_computer(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["images"] = [{"id": 1, "file_name": str(elsewhere)}]
     path.write_text(json.dumps(content))
-    derived = derive_coco(path, tmp_path / "images", tmp_path / "out")
+    derived = derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
     (written,) = (derived.output / "images").iterdir()
     with Image.open(written) as image:
         assert image.size == (8, 6)

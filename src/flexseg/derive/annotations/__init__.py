@@ -1,0 +1,1 @@
+"""Exports of annotation tools as datasets: one module per format, one way to masks."""

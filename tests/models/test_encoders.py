@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import socket
 import sys
 import time
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import parse_section
 from flexseg.errors import ConfigError, DataError, ResourceError
-from flexseg.models import encoders
+from flexseg.models import downloads, encoders
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import check_architecture
+from flexseg.models.downloads import HASHES
 from flexseg.models.encoders import (
     ENCODERS,
     Encoder,
@@ -286,12 +288,12 @@ class TestFreezing:
         assert all("_bn/" in weight.path for weight in model.trainable_weights)
 
 
-def requested_by_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """Name and address of the file that keras.applications itself would download."""
-    files: list[tuple[str, str]] = []
+def requested_by_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]:
+    """Name and address of the file that keras.applications itself would download, and its hash."""
+    files: list[tuple[str, str, str]] = []
 
     def get_file(name: str, origin: str, **keys: Any) -> str:
-        files.append((name, origin))
+        files.append((name, origin, keys["file_hash"]))
         raise FileNotFoundError
 
     monkeypatch.setattr(sys.modules[keras.utils.get_file.__module__], "get_file", get_file)
@@ -311,7 +313,8 @@ class TestDownload:
     ) -> None:
         with pytest.raises(ResourceError) as caught:
             load_pretrained(keras.Sequential(), config_of(weights="imagenet"), name)
-        file, origin = requested_by_keras(name, monkeypatch)
+        file, origin, file_hash = requested_by_keras(name, monkeypatch)
+        assert file_hash == HASHES[file]
         assert f"{file} cannot be downloaded" in caught.value.problem
         assert f"{origin} in the folder {no_network}," in caught.value.fix
         assert "weights = '/path/to/file.h5'" in caught.value.fix
@@ -320,19 +323,23 @@ class TestDownload:
 
     def test_silent_network(self, no_network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A host that accepts connections and never answers."""
-        monkeypatch.setattr(encoders, "DOWNLOAD_TIMEOUT", 0.3)
+        monkeypatch.setattr(downloads, "DOWNLOAD_TIMEOUT", 0.3)
         with socket.create_server(("127.0.0.1", 0)) as host:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{host.getsockname()[1]}")
             start = time.monotonic()
             with pytest.raises(ResourceError, match="timed out"):
-                encoders._download("efficientnetb0_notop.h5", "keras-applications")
+                encoders._published("efficientnetb0_notop.h5", "keras-applications")
         assert time.monotonic() - start < 10
         assert socket.getdefaulttimeout() is None
 
-    def test_file_placed_by_hand(self, no_network: Path) -> None:
+    def test_file_placed_by_hand(self, no_network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         reference = original("EfficientNetB0")
         no_network.mkdir()
-        save_weights(reference, no_network / "efficientnetb0_notop.h5")
+        file = no_network / "efficientnetb0_notop.h5"
+        save_weights(reference, file)
+        with pytest.raises(DataError, match="not the file that was published"):
+            load_pretrained(keras.Sequential(), config_of(weights="imagenet"), "efficientnetb0")
+        monkeypatch.setitem(HASHES, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
         model, _ = encoder_of("EfficientNetB0")
         load_pretrained(model, config_of(weights="imagenet"), "efficientnetb0")
         for name in ("stem_conv", "block3b_bn", "top_conv"):

@@ -5,14 +5,10 @@ Building never downloads: the weights are random until `load_pretrained` sets th
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
-import socket
-import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from keras import ops
 from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.models.downloads import DownloadError, published_file
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
 from flexseg.models.normalization import BatchNormalization
 from flexseg.models.options import EncoderOptions, pretrained_weights
@@ -35,7 +32,6 @@ MULTIPLE = 32
 # the side of a resolution there, which would happen with small images.
 SIDE = 256
 
-DOWNLOAD_TIMEOUT = 10.0
 STORAGE = "https://storage.googleapis.com"
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -340,14 +336,14 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
     Raises
     ------
     ResourceError : the weights cannot be downloaded; says which file to place where.
-    DataError : the file is missing, damaged or of another encoder.
+    DataError : the file is missing, damaged, of another encoder, or not the published one.
     """
     weights = pretrained_weights(config)
     if name is None or weights is None:
         return
     application = _application(name)
     if weights == "imagenet":
-        path = _download(f"{application.name}{family_of(name).ending}", family_of(name).folder)
+        path = _published(f"{application.name}{family_of(name).ending}", family_of(name).folder)
     else:
         path = Path(weights)
     _read(application, path, ENCODERS.canonical(name))
@@ -359,33 +355,19 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
                 weight.assign(pretrained)
 
 
-def _download(file: str, folder: str) -> Path:
+def _published(file: str, folder: str) -> Path:
     """The path of a file of keras.applications, downloaded unless it is there already."""
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     url = f"{STORAGE}/{folder}/{file}"
     try:
-        # Keras reports progress on standard output, which belongs to the command's results.
-        with _socket_timeout(DOWNLOAD_TIMEOUT), contextlib.redirect_stdout(sys.stderr):
-            path = keras.utils.get_file(file, url, cache_subdir="models", cache_dir=str(home))
-    except Exception as error:  # Keras raises bare exceptions
+        return published_file(url, home / "models" / file)
+    except DownloadError as error:
         raise ResourceError(
             f"The pretrained weights {file} cannot be downloaded ({error}).",
             f"Place the file of {url} in the folder {home / 'models'}, or name its place with "
             "weights = '/path/to/file.h5'; or begin with random weights: weights = 'none'.",
             "[model] weights",
         ) from None
-    return Path(path)
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """No network operation waits longer; without that, a silent network blocks for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _read(application: keras.Model, path: Path, name: str) -> None:

@@ -53,6 +53,11 @@ test-benchmarks: setup
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --folder fuzz-results
 
+# 100 kills of all commands that write, and each of them on a disk that becomes full.
+kills: setup
+	$(BIN)/python tests/fuzz/kills.py --minutes $(MINUTES) --folder fuzz-results
+	$(BIN)/python tests/fuzz/full_disk.py
+
 lint: setup
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/ruff format --check src tests benchmarks tools

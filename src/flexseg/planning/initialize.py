@@ -70,8 +70,10 @@ def initialize(
         logger.warning("%s", " ".join(text for text in (finding.what, finding.fix) if text))
     make_folder(output)
     choices = [*data.choices, *_network(data, size), *_training(data)]
+    scripts = _write_scripts(output, volumes=data.volumes > 0)
+    # Last: where it is, the folder is complete and not written again.
     write_text(target, config_text(_head(data), choices, data.classes, output))
-    return [target, *_write_scripts(output, volumes=data.volumes > 0)]
+    return [target, *scripts]
 
 
 def _head(data: PlannedData) -> list[str]:

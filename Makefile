@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist test test-all test-services test-browser test-benchmarks fuzz lint bench benchmark-guard clean
+.PHONY: setup demo dist test test-all test-services test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 

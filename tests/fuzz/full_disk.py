@@ -20,10 +20,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 _DISK = "FLEXSEG_FULL_DISK"
 _NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 COLUMNS = (
-    "refused", "room enough", "other exit codes", "nothing named", "cut files", "lost files",
+    "refused", "room enough", "unfit", "other exit codes", "nothing named", "cut files", "lost files",
     "tracebacks",
 )  # fmt: skip
-_FAILURES = COLUMNS[2:]
+_FAILURES = COLUMNS[3:]
 # Of the room that a command takes, as much is left.
 _SHARES = (0.0, 0.4, 0.9)
 _BLOCK = 4096
@@ -67,7 +67,7 @@ class FullDisk:
         before = self._begin()
         code, said = finished(*started(self.place, line, log))
         if code:
-            raise SystemExit(f"{name}: exit code {code}\n{said}")
+            return f"{name} with room: exit code {code}\n{said[-2000:]}", Counter(unfit=1)
         names = {path.name for path in self.place.rglob("*")}
         taken = self._used() - before
         for share in _SHARES:

@@ -46,10 +46,10 @@ from flexseg.files.volumes.read import read_volume  # noqa: E402
 from flexseg.models.weights import read_weights  # noqa: E402
 
 COLUMNS = (
-    "killed", "ended before", "cut files", "lost files", "not resumed", "other results",
+    "killed", "ended before", "unfit", "cut files", "lost files", "not resumed", "other results",
     "tracebacks",
 )  # fmt: skip
-_FAILURES = COLUMNS[2:]
+_FAILURES = COLUMNS[3:]
 # Commands that must be told to go on.
 _RESUMED = {"train", "train again", "crossval", "auto"}
 
@@ -88,6 +88,10 @@ class Unkilled:
     seconds: float
     results: dict[str, str]
     removed: frozenset[str]
+
+
+class UnfitError(Exception):
+    """A command does not even end well by itself, as where the time is too short for it."""
 
 
 class Kills:
@@ -148,7 +152,7 @@ class Kills:
                 code, said = finished(*started(self.place, COMMANDS[name], self._log))
                 seconds = time.monotonic() - began
                 if code:
-                    raise SystemExit(f"{name}: exit code {code}\n{said}")
+                    raise UnfitError(f"{name} unkilled: exit code {code}\n{said[-2000:]}")
                 runs.append(contents(self.place))
             same = {k: v for k, v in runs[0].items() if runs[1].get(k) == v}
             removed = hashes(self.base) - hashes(self.place)
@@ -205,7 +209,10 @@ def main() -> int:
         counts: Counter[str] = Counter(json.loads(state.read_text()) if state.exists() else {})
         kills = Kills(folder, options.commands)
         while (number := counts["tried"]) < options.kills and time.monotonic() < deadline:
-            why, found = kills.kill(number)
+            try:
+                why, found = kills.kill(number)
+            except UnfitError as error:
+                why, found = str(error), Counter({"unfit": 1})
             counts.update({"tried": 1, **found})
             state.write_text(json.dumps(counts))
             print(f"{number}: {why}", flush=True)  # noqa: T201

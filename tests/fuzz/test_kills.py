@@ -33,7 +33,9 @@ def test_commands_on_a_full_disk_end_in_a_sentence() -> None:
         pytest.skip("this machine lets nobody mount a tmpfs")
     assert done.returncode == 0, done.stdout + done.stderr
     line = done.stdout.splitlines()[-1]
-    assert line.startswith("full disk: tried 6, refused 6, room enough 0, other exit codes 0")
+    assert line.startswith(
+        "full disk: tried 6, refused 6, room enough 0, unfit 0, other exit codes 0"
+    )
 
 
 @pytest.mark.parametrize(

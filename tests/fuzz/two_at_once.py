@@ -7,13 +7,11 @@ was refused, or its results have moved aside. Linux only.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,9 +24,8 @@ from flexseg.backend import select  # noqa: E402
 select()
 
 import numpy as np  # noqa: E402
+from fuzz_project import finished, started  # noqa: E402
 
-import flexseg.planning.auto  # noqa: E402, F401 - the children need not import it each
-from flexseg.cli import main  # noqa: E402
 from flexseg.files.images import read_image, write_png  # noqa: E402
 from flexseg.files.volumes.read import write_volume  # noqa: E402
 from flexseg.files.volumes.volume import Volume  # noqa: E402
@@ -164,37 +161,10 @@ def run_together(place: Path, lines: Sequence[str], delay: float = 0.0) -> list[
     """Run commands at once, the second after some seconds."""
     children = []
     for number, line in enumerate(lines):
-        log = place.parent / f"said_{number}"
         if number:
             time.sleep(delay)
-        child = os.fork()
-        if child == 0:
-            _work(place, line.split(), log)
-        children.append((child, log))
-    ended = []
-    for child, log in children:
-        _, status = os.waitpid(child, 0)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        ended.append(Ended(os.waitstatus_to_exitcode(status), text))
-    return ended
-
-
-def _work(place: Path, arguments: Sequence[str], log: Path) -> None:
-    """The life of a child."""
-    code: object = 70
-    try:
-        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        os.chdir(place)
-        main(arguments)
-    except SystemExit as error:
-        code = error.code
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 71)
+        children.append(started(place, line, place.parent / f"said_{number}"))
+    return [Ended(*finished(child, log)) for child, log in children]
 
 
 def contents(place: Path) -> dict[str, str]:

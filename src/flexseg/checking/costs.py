@@ -67,7 +67,7 @@ class Costs:
         parts = [
             f"{count_text(needs.parameters)} parameters",
             f"about {memory} of memory for batches of {batch}{_there(needs.limit)}",
-            f"{size_text(needs.disk.peak)} on the disk{_there(self.disk_free)}",
+            f"{size_text(needs.disk.peak)} on the disk at most{_there(self.disk_free)}",
         ]
         if self.epoch_seconds is not None:
             parts.append(f"roughly {_duration(self.epoch_seconds)} an epoch")

@@ -217,13 +217,19 @@ def test_a_place_that_cannot_be_written_to_is_an_error_of_the_system(tmp_path: P
     assert not lock.holds_within(tmp_path)
 
 
-def test_a_full_disk_leaves_no_empty_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [0, 3])
+def test_a_full_disk_leaves_no_empty_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
     def refuse(handle: int, content: bytes) -> int:
-        raise OSError(28, "No space left on device")
+        if not room:
+            raise OSError(28, "No space left on device")
+        return room
 
     monkeypatch.setattr(os, "write", refuse)
-    with pytest.raises(OSError, match="No space left"), held(path):
+    with pytest.raises(OSError, match="No space left") as caught, held(path):
         pass
+    assert caught.value.filename == str(path)
     assert names(path.parent) == []
 
 

@@ -7,6 +7,7 @@ of the file system, or whose process is gone from this computer, is stale and ma
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -46,6 +47,11 @@ def place_of(path: Path) -> Path:
     """What a lock is of."""
     folder = path.parent
     return folder if path.name == FILE_NAME else folder / path.name[1:].removesuffix(_OF_FILE)
+
+
+def _of(error: OSError, path: Path) -> OSError:
+    """An error, as of a full disk, that names the file."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 @dataclass(frozen=True)
@@ -126,10 +132,13 @@ class _Seen:
 
     def age(self, folder: Path) -> float:
         """Seconds since it was written, by the clock of the file system, not of this computer."""
-        with tempfile.TemporaryFile(dir=folder, prefix=".clock-") as clock:
-            clock.write(b"?")
-            clock.flush()
-            return os.fstat(clock.fileno()).st_mtime - self.written
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix=".clock-") as clock:
+                clock.write(b"?")
+                clock.flush()
+                return os.fstat(clock.fileno()).st_mtime - self.written
+        except OSError as error:
+            raise _of(error, folder) from None
 
     def is_stale(self, folder: Path) -> bool:
         """Whether its owner is gone or has not been heard of for long."""
@@ -228,10 +237,11 @@ class Lock:
         except FileExistsError:
             return False
         try:
-            os.write(handle, self._content)
-        except OSError:
-            path.unlink()  # the disk is full
-            raise
+            if os.write(handle, self._content) < len(self._content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            path.unlink()
+            raise _of(error, path) from None
         finally:
             os.close(handle)
         # Somebody may have taken it for a stale one while it was empty.

@@ -56,7 +56,7 @@ _RESUMED = {"train", "train again", "crossval", "auto"}
 
 def _text_ends(end: str) -> Callable[[Path], None]:
     def read(path: Path) -> None:
-        if not path.read_text(encoding="utf-8").rstrip(" ").endswith(end):
+        if not path.read_text(encoding="utf-8").endswith((end, f"{end}\n")):
             raise ValueError(f"it does not end with {end!r}")
 
     return read
@@ -67,7 +67,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".toml": lambda path: tomllib.loads(path.read_text(encoding="utf-8")),
     ".xml": _text_ends("</net>\n"),
     ".csv": _text_ends("\n"),
-    ".html": _text_ends("</html>\n"),
+    ".html": _text_ends("</html>"),
     ".h5": read_weights,
     ".npz": lambda path: [array.shape for array in np.load(path).values()],
     ".gz": read_volume,

@@ -225,6 +225,6 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
     with pytest.raises(DataError, match="No image has a mask of its name"):
         derive(dataset, answers=Answers(mask_name="{id}_mask"))
     mask = dataset / "masks" / "train_00.png"
-    Image.new("L", (5, 5), 1).save(mask)
+    Image.fromarray(np.eye(5, dtype=np.uint8)).save(mask)
     with pytest.raises(DataError, match="The mask is 5 x 5, its image 48 x 40"):
         derive(dataset, size=(16, 16))

@@ -19,6 +19,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look
+from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
@@ -268,7 +269,7 @@ def _unknown_classes(
     Others are shades of blended edges, or those that compression has made.
     """
     looks = [f.mask for f in facts if f.class_pixels and f.mask is not None]
-    meaning = meaning_of(looks, None, {})
+    meaning = meaning_of(looks, None, LabelTable())
     known = [(v, v, v) for c in labels.classes for v in c.values] + [(0, 0, 0)]
     if labels.explicit:
         known += [rgb for c in labels.classes for rgb in c.colors]

@@ -28,6 +28,7 @@ _MAX_ENTRIES = 512
 _FEW = 3
 # Neighbours in a compressed mask that differ by less are of one area.
 _NEARLY_ALIKE = 16
+_LARGEST_BLOCK = 3
 # Pixels and those above them, pixels and those on their left.
 _NEIGHBOURS = (
     (np.s_[1:], np.s_[:-1]),
@@ -264,7 +265,10 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
 
 
 def _block(pixels: NDArray) -> int:
-    """The side of the squares that a mask enlarged without interpolation consists of; else 1."""
+    """The side of the squares that a mask enlarged without interpolation consists of; else 1.
+
+    Larger squares have core pixels enough.
+    """
     side = gcd(*pixels.shape[:2])
     for axis in (0, 1):
         own, other = _NEIGHBOURS[axis]
@@ -273,7 +277,7 @@ def _block(pixels: NDArray) -> int:
             changed.any(axis=(0, *range(2, changed.ndim)))
         )  # fmt: skip
         side = gcd(side, *(np.flatnonzero(lines) + 1).tolist())
-    return side
+    return side if side <= _LARGEST_BLOCK else 1
 
 
 def _alike(pixels: NDArray, near: int) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
 from flexseg.dataset.labels import MAX_CLASSES, LabelClass, Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.marks.label_tables import LabelTable, refuse_other_background
 from flexseg.dataset.marks.values import MaskValues, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
@@ -21,6 +22,8 @@ _MAX_CLASSES = 64
 _MAX_UNORDERED = 12
 _MAX_LISTED = 255
 # What programs write for "marked", in 1, 8 and 16 bits.
+# Blended and compressed colours that differ by no more are those of a table.
+_NEAR_COLOR = 40
 _MARKS = {1, 255, 65535}
 
 
@@ -43,30 +46,68 @@ class MaskMeaning:
 
 
 def meaning_of(
-    masks: Sequence[MaskLook], described: Description | None, names: Mapping[int, str]
+    masks: Sequence[MaskLook], described: Description | None, table: LabelTable
 ) -> MaskMeaning:
     """What the masks of a dataset mean: as its description says, else as they suggest.
 
     Parameters
     ----------
-    names : of some values, see `flexseg.dataset.description.label_names`.
+    table : names, and with colours the order, of classes; of indices and values their own order
+        counts.
 
     Raises
     ------
-    DataError : see `find_meaning`.
+    DataError : see `find_meaning`, `refuse_other_background`.
     """
     if described is not None and described.classes:
         return MaskMeaning(described.classes, ignored=described.ignored)
-    void = find_void(masks, names)
+    void = find_void(masks, table.names_of(()))
     found = find_meaning(masks if void is None else without_void(masks, void))
     if void is not None:
         findings = (*found.findings, void_finding(void, share_of(masks, void)))
         found = replace(found, ignored=void, findings=findings)
+    names = table.names_of([c.values[0] for c in found.classes if len(c.values) == 1])
     classes = tuple(
         replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
         for c in found.classes
     )
+    indexed = all(m.entries.palette is not None for m in masks)
+    if table.foreground and (indexed or not any(c.values for c in classes)):
+        near = _NEAR_COLOR if found.unknown == "nearest" else 0
+        classes = _in_colors_of(table, classes, near)
     return replace(found, classes=classes)
+
+
+def _in_colors_of(
+    table: LabelTable, classes: Sequence[LabelClass], near: int
+) -> tuple[LabelClass, ...]:
+    """Classes named by their colours; those that have no values in the order of the table.
+
+    Parameters
+    ----------
+    near : a colour is that of the table if no channel differs by more.
+    """
+    refuse_other_background(table, [c.colors[0] for c in classes])
+    listed = table.foreground
+    known: list[tuple[int, LabelClass]] = []
+    for c in classes:
+        own = [
+            i
+            for i, (rgb, _) in enumerate(listed)
+            if max(abs(a - b) for a, b in zip(rgb, c.colors[0], strict=True)) <= near
+        ]
+        if not own:
+            known.append((len(listed), c))
+            continue
+        color, name = listed[own[0]]
+        known.append((own[0], replace(c, name=name, colors=c.colors if c.values else (color,))))
+    if not any(c.values for c in classes):
+        known.sort(key=lambda item: item[0])
+    made_up = {f"class {c.id}" for c in classes}
+    return tuple(
+        replace(c, id=i, name=f"class {i}" if c.name in made_up else c.name)
+        for i, (_, c) in enumerate(known, start=1)
+    )
 
 
 def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:

@@ -36,6 +36,7 @@ from flexseg.dataset.looks import (
     suggested_window,
 )
 from flexseg.dataset.marks.guard import filled_error
+from flexseg.dataset.marks.label_tables import label_table, table_folders
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.quality.defects import (
@@ -452,7 +453,7 @@ def _open_images(
     if not usable:
         raise _too_few(0, left_out, folder)
     masks = [look.mask for look in usable if look.mask is not None]
-    meaning = meaning_of(masks, described, label_names(folder / DATASET_FILE))
+    meaning = meaning_of(masks, described, label_table(table_folders(folder, layout)))
     labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
     count_classes(usable, labels)
     filled = filled_error(

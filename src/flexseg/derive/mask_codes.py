@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
-from flexseg.dataset.description import DATASET_FILE, description, label_names
+from flexseg.dataset.description import description
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
+from flexseg.dataset.marks.label_tables import label_table
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.errors import DataError
@@ -200,7 +201,8 @@ def find_code(
     DataError : a mask cannot be read, or none marks anything.
     """
     looks = run_parallel(lambda path: look_at_mask(read_mask(path)), paths, workers, on_done)
-    found = meaning_of(looks, description(source), label_names(source / DATASET_FILE))
+    folders = [source, *dict.fromkeys(path.parent for path in paths)]
+    found = meaning_of(looks, description(source), label_table(folders))
     labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
     refuse_filled(paths, looks, labels)
     notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)

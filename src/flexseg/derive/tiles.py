@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case, Pairing, case_mask, group_of
-from flexseg.dataset.description import DATASET_FILE, description, label_names
+from flexseg.dataset.description import description
 from flexseg.dataset.grouping import check_group, grouped
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
+from flexseg.dataset.marks.label_tables import LabelTable, label_table, table_folders
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
@@ -91,7 +92,7 @@ class _Source:
     cases : each with the split whose folder it is in, or "".
     group : regular expression that finds the group of its image in a tile's name.
     classes : as the dataset's own description says, background first; empty without one.
-    names : of mask values, as other programs describe them.
+    table : names of mask values or colours, as other programs describe them.
     ignored : what the dataset's own description says is ignored; None: nothing.
     notes : what was left out or decided, one sentence each.
     """
@@ -100,7 +101,7 @@ class _Source:
     cases: tuple[tuple[str, Case], ...]
     group: str
     classes: tuple[LabelClass, ...]
-    names: Mapping[int, str]
+    table: LabelTable
     ignored: IgnoredPixels | None
     notes: tuple[str, ...]
 
@@ -179,7 +180,7 @@ def derive_tiles(
             empty=sum(one.empty for one in written),
             group=source.group,
             notes=[*notes, *split_notes, *source.notes],
-            names=source.names,
+            names=source.table.names_of(()),
         )
 
 
@@ -223,13 +224,13 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
             "group of its own. --patient finds others."
         )
     classes = LabelMap.of_foreground(described.classes).classes if described else ()
-    names = label_names(dataset / DATASET_FILE)
+    table = label_table(table_folders(dataset, layout))
     return _Source(
         dataset,
         cases,
         group,
         classes if len(classes) > 1 else (),
-        names,
+        table,
         described.ignored if described else None,
         tuple(notes),
     )
@@ -274,7 +275,7 @@ def _labels(
     if source.classes:
         return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
     looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
-    found = meaning_of(looks, None, source.names)
+    found = meaning_of(looks, None, source.table)
     labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
     refuse_filled([case.mask for case in cases], looks, labels)
     return labels

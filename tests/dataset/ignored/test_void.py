@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.ignored.pixels import VOID, IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, void_value
 from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.reading import Dataset
 from flexseg.derive.folders import derive_folders
@@ -63,7 +64,7 @@ def test_indexed_masks_of_pascal_voc() -> None:
     """A subset of its 20 classes, whose numbers are far apart."""
     masks = looked(*(scene(v).astype(np.uint8) for v in (1, 15)), palette=VOC)
     assert find_void(masks, {}) == IgnoredPixels((255,))
-    meaning = meaning_of(masks, None, {})
+    meaning = meaning_of(masks, None, LabelTable())
     assert len(meaning.classes) == 2 and meaning.ignored == IgnoredPixels((255,))
     finding = next(f for f in meaning.findings if f.code == "void")
     assert finding.what.startswith("10.00% of the mask pixels are 255")
@@ -72,7 +73,7 @@ def test_indexed_masks_of_pascal_voc() -> None:
 def test_coloured_masks_of_pascal_voc() -> None:
     masks = looked(*(VOC[scene(v)] for v in (1, 2)))
     assert find_void(masks, {}) == IgnoredPixels((), (VOID,))
-    assert len(meaning_of(masks, None, {}).classes) == 2
+    assert len(meaning_of(masks, None, LabelTable()).classes) == 2
 
 
 def test_the_only_colour_of_masks_is_their_class() -> None:
@@ -82,7 +83,7 @@ def test_the_only_colour_of_masks_is_their_class() -> None:
 
 def test_one_class_and_void() -> None:
     masks = looked(scene(1).astype(np.uint8), scene(1, rim=False).astype(np.uint8))
-    meaning = meaning_of(masks, None, {})
+    meaning = meaning_of(masks, None, LabelTable())
     assert [c.values for c in meaning.classes] == [(1,)]
     assert meaning.ignored == IgnoredPixels((255,))
 

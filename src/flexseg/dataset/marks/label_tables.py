@@ -1,0 +1,178 @@
+"""Tables of other programs that name the values or colours of masks, and their order.
+
+CVAT's `labelmap.txt`, `class_dict.csv` and `label_colors.txt` of CamVid, `classes.txt` and the
+like, the `dataset.json` of nnU-Net and the Decathlon, and the classes of PASCAL VOC.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.labels import MAX_CLASSES, Rgb
+from flexseg.dataset.layout import Layout
+from flexseg.errors import DataError
+
+_COLORED = ("labelmap.txt", "class_dict.csv", "label_colors.txt")
+_LISTED = ("classes.txt", "class_names.txt", "labels.txt", "label_names.txt")
+_BACKGROUND = ("background", "_background_", "bg")
+_LARGEST_FILE, _LONGEST_NAME = 1 << 20, 80
+_VOC = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What files beside masks say of their values.
+
+    Attributes
+    ----------
+    values : names by value.
+    colors : (colour, name) in the order of the classes, the background included.
+    listed : names in the order of the classes, without values.
+    source : the file.
+    """
+
+    values: Mapping[int, str] = field(default_factory=dict)
+    colors: Sequence[tuple[Rgb, str]] = ()
+    listed: Sequence[str] = ()
+    source: str = ""
+
+    @property
+    def foreground(self) -> list[tuple[Rgb, str]]:
+        """Colours and names but those of the background."""
+        return [(rgb, name) for rgb, name in self.colors if not _is_background(name)]
+
+    @property
+    def background(self) -> Rgb | None:
+        """The colour that is called background."""
+        return next((rgb for rgb, name in self.colors if _is_background(name)), None)
+
+    def names_of(self, values: Collection[int]) -> dict[int, str]:
+        """Names of some values; none where the list does not fit them.
+
+        The first name is that of the value 0 where it is the background's; else lists begin with
+        the value 1, and one name belongs to the only value.
+        """
+        if self.values or not self.listed:
+            return dict(self.values)
+        at = next((i for i, name in enumerate(self.listed) if _is_background(name)), None)
+        if at is not None:
+            names = {i - at: name for i, name in enumerate(self.listed)}
+        elif len(self.listed) == len(values) == 1:
+            names = {next(iter(values)): self.listed[0]}
+        else:
+            names = dict(enumerate(self.listed, start=1))
+        return names if max(values, default=0) in names else {}
+
+
+def _is_background(name: str) -> bool:
+    return name.casefold() in _BACKGROUND
+
+
+def label_table(folders: Iterable[Path]) -> LabelTable:
+    """The first table in some folders that can be read; an empty one without any."""
+    places = list(dict.fromkeys(folders))
+    for folder in places:
+        if values := label_names(folder / DATASET_FILE):
+            return LabelTable(values, source=DATASET_FILE)
+        for name in _COLORED:
+            if colors := _colors(folder / name):
+                return LabelTable(colors=colors, source=name)
+        for name in _LISTED:
+            if listed := _names(folder / name):
+                return LabelTable(listed=listed, source=name)
+    voc = any((folder / "ImageSets" / "Segmentation").is_dir() for folder in places)
+    return LabelTable(colors=_voc_colors(), source="PASCAL VOC") if voc else LabelTable()
+
+
+def table_folders(folder: Path, layout: Layout) -> list[Path]:
+    """Where tables that name classes may lie: in a dataset, and in its folders of masks."""
+    masks = [own.masks for own in layout.folders.values()]
+    return [folder, layout.root, *masks, *(path.parent for path in masks)]
+
+
+def refuse_other_background(table: LabelTable, colors: Collection[Rgb]) -> None:
+    """Refuse masks whose background is not black, as their table says.
+
+    Raises
+    ------
+    DataError : `colors`, those of the masks, hold the one that is called background.
+    """
+    color = table.background
+    if color is None or color == (0, 0, 0) or color not in colors:
+        return
+    text = ",".join(map(str, color))
+    raise DataError(
+        f"{table.source} calls the colour {text} background; black is background here.",
+        f"Derive a dataset that has it so: flexseg derive folders --color '{text}=background' and "
+        "one --color for each class.",
+        table.source,
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text but comments and empty ones; none where it cannot be read."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            return []
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return []
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _colors(path: Path) -> tuple[tuple[Rgb, str], ...]:
+    """`lesion:255,0,0::`, `lesion,255,0,0` or `255 0 0 lesion`; none where a line is another."""
+    lines = _lines(path)
+    found = []
+    if path.suffix == ".csv":
+        header = [cell.strip().casefold() for cell in next(csv.reader(lines[:1]), [])]
+        lines = lines[1:] if header[:4] == ["name", "r", "g", "b"] else []
+    for line in lines:
+        match = re.match(
+            r"(?P<name>[^:]+):(?P<rgb>\d+,\d+,\d+)(?::|$)"
+            r"|(?P<first>\d+[\s,]+\d+[\s,]+\d+)\s+(?P<last>\S.*)$"
+            r"|(?P<cell>[^,]+),\s*(?P<cells>\d+\s*,\s*\d+\s*,\s*\d+)$",
+            line,
+        )
+        if match is None:
+            return ()
+        rgb, name = next(
+            (match[a], match[b])
+            for a, b in (("rgb", "name"), ("first", "last"), ("cells", "cell"))
+            if match[a]
+        )
+        red, green, blue = (int(n) for n in re.findall(r"\d+", rgb))
+        if max(red, green, blue) > MAX_CLASSES:
+            return ()
+        found.append(((red, green, blue), name.strip()))
+    distinct = len({rgb for rgb, _ in found}) == len({name for _, name in found}) == len(found)
+    return tuple(found) if distinct else ()
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """One name in each line; none where that is not so."""
+    lines = _lines(path)
+    fits = len({*lines}) == len(lines) <= MAX_CLASSES
+    return tuple(lines) if fits and all(len(name) <= _LONGEST_NAME for name in lines) else ()
+
+
+def _voc_colors() -> tuple[tuple[Rgb, str], ...]:
+    """The colours of PASCAL VOC, made of the bits of the class numbers."""
+    colors = []
+    for i, name in enumerate(("background", *_VOC)):
+        channels = [
+            sum((i >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+            for channel in range(3)
+        ]
+        colors.append(((channels[0], channels[1], channels[2]), name))
+    return tuple(colors)

@@ -1,0 +1,136 @@
+"""Names and order of classes are those of the tables that other programs write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flexseg.dataset.marks.label_tables import LabelTable, label_table
+from flexseg.dataset.reading import Dataset
+from flexseg.derive.folders import derive_folders
+from flexseg.errors import DataError
+from flexseg.files.images import write_png
+
+BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 128, 0), (0, 0, 255)
+IDS = np.zeros((24, 24), np.uint8)
+IDS[2:9, 2:9], IDS[11:18, 3:12], IDS[4:20, 14:20] = 1, 2, 3
+COLORS = np.array([BLACK, RED, GREEN, BLUE], np.uint8)
+CVAT = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nvessel:255,0,0::\nsoft drusen:0,128,0::\ncup:0,0,255::\n"
+
+
+def _dataset(folder: Path, masks: list[np.ndarray], palette: np.ndarray | None = None) -> Path:
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for i, mask in enumerate(masks):
+        rng = np.random.default_rng(i)
+        write_png(folder / "images" / f"c{i}.png", rng.integers(0, 255, (24, 24, 3), np.uint8))
+        colors = None if palette is None else palette.ravel().tolist()
+        write_png(folder / "masks" / f"c{i}.png", mask, colors)
+    return folder
+
+
+def _classes(folder: Path) -> list[tuple[str, tuple[int, ...], tuple[int, int, int]]]:
+    return [(c.name, c.values, c.colors[0]) for c in Dataset.open(folder).labels.foreground]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labelmap.txt", CVAT),
+        ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\nvessel,255,0,0\nsoft drusen,0,128,0\ncup,0,0,255\n"),
+        ("label_colors.txt", "0 0 0\tbackground\n255 0 0\tvessel\n0 128 0\tsoft drusen\n0 0 255\tcup\n"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("inside", ["", "masks"])
+def test_colors_have_names_and_their_order(
+    tmp_path: Path, name: str, text: str, inside: str
+) -> None:
+    """Not that of the colours, of which blue comes first; also of classes that are rarely seen."""
+    folder = _dataset(tmp_path / "d", [COLORS[IDS]] * 6)
+    (folder / inside / name).write_text(text, encoding="utf-8")
+    assert _classes(folder) == [("vessel", (), RED), ("soft drusen", (), GREEN), ("cup", (), BLUE)]
+    derived = derive_folders(folder / "images", folder / "masks", tmp_path / "out")
+    described = json.loads((derived.output / "dataset.json").read_text(encoding="utf-8"))
+    assert [c["name"] for c in described["classes"]] == [
+        "background", "vessel", "soft drusen", "cup",
+    ]  # fmt: skip
+    written = np.asarray(Image.open(derived.output / "masks" / "c0.png"))
+    np.testing.assert_array_equal(written, IDS)
+
+
+def test_compressed_colors_are_those_of_the_table(tmp_path: Path) -> None:
+    large = np.kron(IDS, np.ones((4, 4), np.uint8))
+    folder = _dataset(tmp_path / "d", [COLORS[IDS]] * 6)
+    for path in sorted((folder / "masks").iterdir()):
+        Image.fromarray(COLORS[large]).save(path.with_suffix(".jpg"), quality=85)
+        path.unlink()
+        write_png(folder / "images" / path.name, np.zeros((96, 96, 3), np.uint8) + large[..., None])
+    (folder / "labelmap.txt").write_text(CVAT)
+    assert [(n, rgb) for n, _, rgb in _classes(folder)] == [
+        ("vessel", RED), ("soft drusen", GREEN), ("cup", BLUE),
+    ]  # fmt: skip
+
+
+def test_indices_keep_their_order_and_get_the_names_of_their_colors(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [IDS] * 6, COLORS[[0, 3, 1, 2]])
+    (folder / "labelmap.txt").write_text(CVAT)
+    assert _classes(folder) == [
+        ("cup", (1,), BLUE), ("vessel", (2,), RED), ("soft drusen", (3,), GREEN),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("background\nvessel\ndrusen\ncup\n", ["vessel", "drusen", "cup"]),
+        ("vessel\ndrusen\ncup\n", ["vessel", "drusen", "cup"]),
+        ("__ignore__\n_background_\nvessel\ndrusen\ncup\n", ["vessel", "drusen", "cup"]),
+        ("vessel\ndrusen\n", ["class 1", "class 2", "class 3"]),  # of something else
+    ],
+)
+@pytest.mark.parametrize("stored", ["values", "indices", "scores"])
+def test_lists_of_names(tmp_path: Path, text: str, names: list[str], stored: str) -> None:
+    folder = _dataset(tmp_path / "d", [IDS] * 6, COLORS if stored == "indices" else None)
+    if stored == "scores":
+        for path in sorted((folder / "masks").iterdir()):
+            np.save(path.with_suffix(".npy"), np.eye(4)[IDS])
+            path.unlink()
+    (folder / "classes.txt").write_text(text)
+    assert [name for name, _, _ in _classes(folder)] == names
+
+
+def test_one_name_is_that_of_the_one_class(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [(IDS == 1).astype(np.uint8) * 255] * 6)
+    (folder / "classes.txt").write_text("polyp\n")
+    assert [(n, v) for n, v, _ in _classes(folder)] == [("polyp", (255,))]
+
+
+def test_pascal_voc_has_names_of_its_own(tmp_path: Path) -> None:
+    palette = np.array([BLACK, (128, 0, 0), (0, 128, 0), (128, 128, 0)], np.uint8)
+    folder = _dataset(tmp_path / "d", [IDS] * 6, palette)
+    (folder / "images").rename(folder / "JPEGImages")
+    (folder / "masks").rename(folder / "SegmentationClass")
+    assert [name for name, _, _ in _classes(folder)] == ["class 1", "class 2", "class 3"]
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    assert [name for name, _, _ in _classes(folder)] == ["aeroplane", "bicycle", "bird"]
+    assert label_table([folder]).colors[20] == ((0, 64, 128), "tvmonitor")
+
+
+def test_a_background_that_is_not_black_is_refused(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [COLORS[IDS + (IDS == 0) * 2]] * 6)
+    (folder / "labelmap.txt").write_text("background:0,128,0::\nvessel:255,0,0::\ncup:0,0,255::\n")
+    with pytest.raises(DataError, match="background"):
+        Dataset.open(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a:1,2::\n", "a:1,2,300::\n", "a:1,1,1::\na:2,2,2::\n", "\0\0"]
+)
+def test_other_files_of_these_names_say_nothing(tmp_path: Path, text: str) -> None:
+    for name in ("labelmap.txt", "class_dict.csv"):
+        (tmp_path / name).write_text(text)
+    assert label_table([tmp_path, tmp_path / "none"]) == LabelTable()

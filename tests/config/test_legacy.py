@@ -222,6 +222,26 @@ def test_all_faults_are_told_at_once(write: Write) -> None:
     assert "11 more faults" in error.fix
 
 
+@pytest.mark.parametrize("names", [["background", "left", "right"], ["left", "right"]])
+@pytest.mark.parametrize("shell", [True, False])
+def test_classes_of_old_configs_have_names(write: Write, names: list[str], shell: bool) -> None:
+    text = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 3\n[mask]\n'
+    text += "rgb_map = {(0,0,0): 0, (0,255,0): 1, (255,0,0): 2}\n"
+    path = write(text if shell else f"{text}classes = {names}\n")
+    loaded = load(path, [f"mask.classes={names}"] if shell else [])
+    assert [c.name for c in loaded.experiment.mask.classes][1:] == ["left", "right"]
+    assert load(path, [f"mask.classes={names[:1] * 5}"]).findings[-1].code == "class-names"
+
+
+def test_classes_of_toml_get_names_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("[[mask.classes]]\nid = 0\ncolor = '#000000'\n"
+                    "[[mask.classes]]\nid = 1\ncolor = '#00ff00'\n")  # fmt: skip
+    classes = load(path, ["mask.classes=['lesion']"]).experiment.mask.classes
+    assert [(c.id, c.name) for c in classes] == [(0, ""), (1, "lesion")]
+    assert "3 names" in refusal(path, "mask.classes=['a', 'b', 'c']").problem
+
+
 def test_what_follows_from_a_fault_is_not_told(write: Write) -> None:
     """With its default of one class, the map would not fit."""
     text = '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = four\n'

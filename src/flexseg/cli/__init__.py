@@ -37,6 +37,9 @@ from flexseg.cli import schema  # noqa: F401
 from flexseg.cli import derive  # noqa: F401
 
 # isort: split
+from flexseg.cli import tools  # noqa: F401
+
+# isort: split
 from flexseg.cli import split  # noqa: F401
 
 # isort: split

@@ -271,6 +271,54 @@ def folders(
     _tell(derived, "images")
 
 
+@derive_app.command()
+def arrays(
+    images: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGES", help="images.npy; or a .mat file, or a folder of them."),
+    ],
+    masks: Annotated[
+        Path | None, typer.Argument(metavar="[MASKS]", help="masks.npy, if the images are .npy.")
+    ] = None,
+    *,
+    output: OutputOption,
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="Name of the next class; may be repeated."),
+    ] = None,
+    image_key: Annotated[
+        str | None, typer.Option(help="Array of a .mat file.", show_default="found by name")
+    ] = None,
+    mask_key: Annotated[
+        str | None, typer.Option(help="The same of its mask.", show_default="found by name")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|CENTRE/WIDTH",
+            help="How values become grey, see `derive volumes`.",
+            show_default="as stored; of .mat files from the lowest to the highest value",
+        ),
+    ] = None,
+) -> None:
+    """Write arrays as images and masks: images.npy with masks.npy (PanNuke), MATLAB files."""
+    from flexseg.derive.array_files import derive_arrays
+    from flexseg.files.intensity import Intensity
+
+    with _deriving("Writing images", output) as on_done:
+        derived = derive_arrays(
+            images,
+            masks,
+            output,
+            class_names=class_name or (),
+            image_key=image_key,
+            mask_key=mask_key,
+            intensity=Intensity.parse(window) if window else None,
+            on_done=on_done,
+        )
+    _tell(derived, "images")
+
+
 @derive_app.command("annotations")
 def exported_annotations(
     source: Annotated[

@@ -80,7 +80,6 @@ DEAD_KEYS: dict[Key, str] = {
     ("mask", "blur_size"): "masks are never blurred",
     ("mask", "mask_datatype"): _NO_EFFECT,
     ("mask", "grayscaling"): "masks are read by their colours",
-    ("mask", "classes"): _UNREAD + "; rgb_map gives the classes",
     ("mask", "mask_channels"): _UNREAD,
     ("mask", "color_order"): "colours of masks are RGB, as in rgb_map",
     ("mask", "sharpening"): _UNREAD,

@@ -163,10 +163,30 @@ def override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
     value = _override_value(value_text.strip())
     if home in _path_keys() and value is not None:
         value = value_text.strip()  # it may look like a number (run_dir=2026): it stays text
+    if home == ("mask", "classes") and not is_legacy:
+        value = _with_names(raw.values.get(home), value)
     if is_legacy:
         legacy.enter(raw, (section, key), value, COMMAND_LINE)
     else:
         raw.values[section, key], raw.sources[section, key] = value, COMMAND_LINE
+
+
+def _with_names(classes: object, names: object) -> object:
+    """Tables of classes with other names, if these are a list of texts; else what is given."""
+    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        return names
+    tables = [c for c in classes if isinstance(c, dict)] if isinstance(classes, list) else []
+    rest = []
+    if len(names) == len(tables) - 1:
+        rest = [table for table in tables if table.get("id") == 0]
+        tables = [table for table in tables if table.get("id") != 0]
+    if len(names) != len(tables):
+        raise ConfigError(
+            f"{len(names)} names are given for {len(tables)} classes of the config.",
+            "Give one for each, or for each but the background.",
+            f"{COMMAND_LINE}, [mask] classes",
+        )
+    return rest + [{**table, "name": name} for table, name in zip(tables, names, strict=True)]
 
 
 def _override_value(text: str) -> object:

@@ -153,6 +153,10 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     num_classes = raw.values.get(("model", "num_classes"))
     default = FLEX_RGB_MAP if family == "multiclass" and num_classes == len(FLEX_RGB_MAP) else {}
     rgb_map = raw.values.pop(key, default)
+    named = raw.values.get(("mask", "classes"))
+    if isinstance(named, list | tuple) and named and all(isinstance(c, dict) for c in named):
+        return  # tables of classes, from the command line
+    names = _class_names(raw)
     colors = raw.values.pop(("mask", "mask_colors"), None)
     colors_source = raw.sources.pop(("mask", "mask_colors"), "")
     where = f"{raw.file}, {source}, [mask] rgb_map"
@@ -193,7 +197,7 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
     for color, class_id in rgb_map.items():
         of_class.setdefault(class_id, []).append(color)
     raw.values["mask", "classes"] = [
-        {"id": class_id, "color": first, "more_colors": more}
+        {"id": class_id, "color": first, "more_colors": more, "name": names.get(class_id, "")}
         for class_id, (first, *more) in of_class.items()
     ] + _classes_without_color(raw, rgb_map)
     raw.sources["mask", "classes"] = f"{source} as [mask] rgb_map"
@@ -221,6 +225,28 @@ def _classes_without_color(
     free = [rgb for n in range(256) if (rgb := (n, 255 - n, 128)) not in rgb_map]
     step = len(free) // max(len(missing), 1)
     return [{"id": i, "color": free[k * step], "in_masks": False} for k, i in enumerate(missing)]
+
+
+def _class_names(raw: RawConfig) -> dict[int, str]:
+    """`[mask] classes` of old configs: names in the order of the ids, from 0 or 1 on."""
+    names = raw.values.pop(("mask", "classes"), None)
+    source = raw.sources.pop(("mask", "classes"), "")
+    if names is None:
+        return {}
+    count = raw.values.get(("model", "num_classes"))
+    count = max(count, 2) if isinstance(count, int) else 2
+    listed = list(names) if isinstance(names, list | tuple) else [names]
+    first = count - len(listed)
+    if first not in (0, 1) or not all(isinstance(name, str) for name in listed):
+        raw.warn(
+            Severity.WARNING,
+            "class-names",
+            f"{raw.file}, {source}, [mask] classes",
+            f"Without effect: {names!r} are no names of {count} classes.",
+            f"List {count} names in quotes, or {count - 1} without the background.",
+        )
+        return {}
+    return {i: str(name) for i, name in enumerate(listed, start=first)}
 
 
 def _is_color(value: object) -> bool:

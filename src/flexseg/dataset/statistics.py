@@ -16,9 +16,9 @@ from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.volumetric.pairing import find_pairs
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import class_colors, displayable
-from flexseg.files.entries import list_files
+from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     MaskPixels,
@@ -35,6 +35,8 @@ from flexseg.own_results import claim_picture
 _TILE = 192
 _COLUMNS = 6
 _ROWS = 3
+# Grey pictures with fewer values than this show class ids.
+_FEWEST_GREYS = 20
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,36 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
         if tiles:
             written.append(_write_sheet(output / f"{split}_masks_sample.png", tiles))
     return written
+
+
+def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> int:
+    """Draw a contact sheet of any folder of pictures: predictions, overlays, images, masks.
+
+    Parameters
+    ----------
+    output : a PNG.
+    count : pictures at most, evenly spaced. Returns how many there are in the folder.
+
+    Raises
+    ------
+    DataError : there are none.
+    """
+    require_folder(folder)
+    files = list_files(folder, IMAGE_SUFFIXES)
+    if not files:
+        raise DataError("There are no pictures here.", "Check the path.", str(folder))
+    make_folder(output.absolute().parent)
+    chosen = [files[i] for i in _spread(len(files), count)]
+    _write_sheet(output, [(path.name, _shown(path)) for path in chosen])
+    return len(files)
+
+
+def _shown(path: Path) -> NDArray[np.uint8]:
+    """A picture as people see it; small class ids in colours."""
+    image = read_image(path)
+    if image.shape[2] == 1 and image.dtype == np.uint8 and image.max() < _FEWEST_GREYS:
+        return class_colors(MaskPixels(image[..., 0], None, False, False, ""))
+    return displayable(image)
 
 
 def find_pictures(

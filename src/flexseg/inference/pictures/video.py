@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
 from flexseg.errors import ConfigError, DataError, ResourceError
-from flexseg.outputs import whole
+from flexseg.files.display import displayable
+from flexseg.files.entries import list_files, require_folder
+from flexseg.files.images import IMAGE_SUFFIXES, read_image
+from flexseg.outputs import set_aside, whole
 
 _BITS = 7  # of each colour when the palette of a GIF is sought
 # Many viewers show frames shorter than 20 ms much longer.
@@ -52,6 +55,24 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
             "Check free space and permissions, or take .gif instead of .mp4.",
             str(path),
         ) from None
+
+
+def video_of_folder(folder: Path, path: Path, fps: float) -> int:
+    """Write a video of a folder of pictures, e.g. overlays, in the order of their names.
+
+    Returns the number of frames.
+
+    Raises
+    ------
+    DataError : there are no pictures, or of several sizes.
+    """
+    require_folder(folder)
+    files = list_files(folder, IMAGE_SUFFIXES)
+    if not files:
+        raise DataError("There are no pictures here.", "Check the path.", str(folder))
+    set_aside(path)
+    write_video(path, (displayable(read_image(file)) for file in files), fps)
+    return len(files)
 
 
 class _EncoderError(Exception):

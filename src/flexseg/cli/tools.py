@@ -1,0 +1,111 @@
+"""`flexseg tools`: what the small programs of the original projects did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import app, say
+
+tools_app = typer.Typer(
+    help="Small tools of the original projects: sheets, videos, curves, samples, npz, scripts.",
+    no_args_is_help=True,
+)
+app.add_typer(tools_app, name="tools")
+
+FileOutput = Annotated[
+    Path, typer.Option("--output", "-o", help="The file; an earlier one moves aside.")
+]
+FolderOutput = Annotated[
+    Path, typer.Option("--output", "-o", help="The folder; an earlier one moves aside.")
+]
+PicturesArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of pictures.")]
+
+
+@tools_app.command()
+def sheet(folder: PicturesArgument, output: FileOutput = Path("sheet.png")) -> None:
+    """Draw a contact sheet of a folder: predictions, overlays, images or masks."""
+    from flexseg.dataset.statistics import draw_sheet
+
+    count = draw_sheet(folder, output)
+    say(f"written: {output}, of {count} pictures")
+
+
+@tools_app.command()
+def video(
+    folder: PicturesArgument,
+    output: FileOutput = Path("video.mp4"),
+    fps: Annotated[float, typer.Option(min=0.1, max=240, help="Pictures per second.")] = 10,
+) -> None:
+    """Make a video (.mp4 or .gif) of a folder of pictures, e.g. overlays."""
+    from flexseg.inference.pictures.video import video_of_folder
+
+    say(f"written: {output}, {video_of_folder(folder, output, fps)} pictures")
+
+
+@tools_app.command()
+def curves(
+    table: Annotated[
+        Path, typer.Argument(metavar="CSV", help="train_losses.csv or train_metrics.csv.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The PNG.", show_default="beside the table"),
+    ] = None,
+) -> None:
+    """Draw the curves of a training again."""
+    from flexseg.training.callbacks.curves import curves_of_csv
+
+    path = output or table.with_suffix(".png")
+    curves_of_csv(table, path)
+    say(f"written: {path}")
+
+
+@tools_app.command()
+def sample(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")],
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of their masks.")],
+    output: FolderOutput = Path("mini_test"),
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pairs.")] = 20,
+    seed: Annotated[int, typer.Option(help="Other pairs for another number.")] = 137,
+) -> None:
+    """Copy some pairs, drawn at random, into a folder as `mini_test`."""
+    from flexseg.derive.samples import sample_pairs
+
+    say(f"written: {output}, {sample_pairs(images, masks, output, count, seed)} pairs")
+
+
+@tools_app.command()
+def npz(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Config whose [mask] says what masks mean.")
+    ],
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks.")],
+    output: FolderOutput,
+) -> None:
+    """Write masks as categorised ones: .npz files with a one-hot array `mask`."""
+    from flexseg.config import load
+    from flexseg.dataset.labels import LabelMap
+    from flexseg.derive.samples import export_categorized
+
+    labels = LabelMap.from_config(load(config).experiment.class_sections)
+    say(f"written: {output}, {export_categorized(masks, output, labels)} masks")
+
+
+@tools_app.command()
+def scripts(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config of an old project.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder.", show_default="that of the config"),
+    ] = None,
+) -> None:
+    """Write the start scripts of an old project, .bat and .sh, that run flexseg."""
+    from flexseg.config import load
+    from flexseg.runs.start_scripts import write_start_scripts
+
+    load(config)
+    for path in write_start_scripts(config.absolute(), output or config.absolute().parent):
+        say(f"written: {path}")

@@ -82,7 +82,7 @@ def masks_beside(
     raise DataError(
         f"Several folders may have the masks of {images.name}/: {listed}.",
         f"Name the one to take: --masks {likely.name}. Where all is marked, that is a field of "
-        "view rather than what is to be found.",
+        "view rather than what is to be found: [dataset] roi_dir leaves out what lies beyond it.",
         str(images.parent),
     )
 

@@ -411,6 +411,15 @@ def tiles(
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     patient: PatientOption = None,
+    ignore: Annotated[
+        Path | None, typer.Option(help="Folder of masks of what is ignored, see [dataset].")
+    ] = None,
+    roi: Annotated[
+        Path | None, typer.Option(help="Folder of masks of what counts, see [dataset] roi_dir.")
+    ] = None,
+    region_name: Annotated[
+        str, typer.Option(help="Stem of the files in --ignore and --roi, e.g. '{id}_mask'.")
+    ] = "{id}",
     workers: WorkersOption = None,
 ) -> None:
     """Cut large images and their masks into tiles.
@@ -418,6 +427,7 @@ def tiles(
     Names are <image>_y<top>_x<left>.png. Tiles at the border are moved inwards, so that all
     have one size.
     """
+    from flexseg.dataset.cases import Regions
     from flexseg.derive.tiles import TileOptions, derive_tiles
 
     width, _, height = size.lower().partition("x")
@@ -429,6 +439,7 @@ def tiles(
         empty_every=empty_every,
         answers=answers_of(masks, mask_name),
         patient=patient,
+        regions=Regions((ignore,) if ignore else (), (roi,) if roi else (), region_name),
         workers=workers,
     )
     with _deriving("Cutting tiles", output) as on_done:

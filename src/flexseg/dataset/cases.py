@@ -172,6 +172,11 @@ class Regions:
     roi: tuple[Path, ...] = ()
     name: str = "{id}"
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.ignore, *self.roi)
+
     def of(self, cases: Sequence[Case]) -> tuple[Case, ...]:
         """Cases with their files.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
-from flexseg.dataset.cases import Case, Pairing, case_mask, group_of
+from flexseg.dataset.cases import Case, Pairing, Regions, case_mask, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import check_group, grouped
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
@@ -24,7 +24,7 @@ from flexseg.dataset.marks.label_tables import LabelTable, label_table, table_fo
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
-from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, left_out
+from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, ignored_in, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import list_files
@@ -50,6 +50,7 @@ class TileOptions:
     empty_every : keep every n-th tile without label of an image; 0 none, 1 all.
     answers : what is said where several things fit.
     patient : regular expression that finds the patient in a tile's name.
+    regions : folders of masks of what is ignored, or of what counts.
     workers : images in memory at once, at most.
     """
 
@@ -58,6 +59,7 @@ class TileOptions:
     empty_every: int = 1
     answers: Answers = NO_ANSWERS
     patient: str | None = None
+    regions: Regions = field(default_factory=Regions)
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -124,7 +126,7 @@ def derive_tiles(
     """Cut the images and masks of a dataset into tiles.
 
     The dataset may have any layout that `flexseg.dataset.layout` knows; its splits stay. Masks
-    keep their values and colours.
+    keep their values and colours; with regions they hold class ids.
 
     Parameters
     ----------
@@ -144,9 +146,11 @@ def derive_tiles(
         source, [case for _, case in cases], options.workers, part_of(on_done, 0, 2 * len(cases))
     )
     splits = dict.fromkeys(split for split, _ in cases)
-    with DatasetWriter(
-        output, classes=source.classes, splits=splits, ignored=source.ignored
-    ) as writer:
+    classes, ignored = source.classes, source.ignored
+    if options.regions.folders:  # their masks and those of the classes become one
+        classes, ignored = labels.classes, ignored_in(mask_colors=False)
+        labels = replace(labels, ignored=labels.ignored or IgnoredPixels())
+    with DatasetWriter(output, classes=classes, splits=splits, ignored=ignored) as writer:
         write = partial(_write_tiles, writer, options, labels, source)
         progress = part_of(on_done, len(cases), 2 * len(cases))
         written = run_parallel(write, cases, options.workers, progress)
@@ -176,6 +180,9 @@ def derive_tiles(
                 "masks": options.answers.masks,
                 "mask_name": options.answers.mask_name,
                 "patient": options.patient,
+                "ignore": options.regions.ignore,
+                "roi": options.regions.roi,
+                "region_name": options.regions.name,
             },
             empty=sum(one.empty for one in written),
             group=source.group,
@@ -195,7 +202,9 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
     layout = find_layout(dataset, options.answers)
     described = description(dataset)
     pairings, pattern, reason = grouped(layout.pair(), None, described)
-    cases = tuple((split, case) for split, own in pairings.items() for case in own.cases)
+    cases = tuple(
+        (split, case) for split, own in pairings.items() for case in options.regions.of(own.cases)
+    )
     if not cases:
         raise DataError(
             "No image has a mask of its name.",
@@ -302,8 +311,11 @@ def _write_tiles(
             "Export them at the same size.",
             str(case.mask),
         )
-    stored, palette = _storable(mask, case.mask)
     ids = labels.encode(mask, str(case.mask)).labels
+    if mask.ignored is None:
+        stored, palette = _storable(mask, case.mask)
+    else:
+        stored, palette = ids, labels.palette
     labelled = (ids != 0) & (ids != IGNORED)
     height, width = options.size
     rows, empties, kept_empty = [], 0, 0

@@ -16,6 +16,7 @@ from flexseg.config import load
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.reading import Dataset
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask, write_png
@@ -171,3 +172,19 @@ def test_augmented_copies_show_them(tmp_path: Path) -> None:
             shares.append((labels.encode(read_mask(path)).labels == IGNORED).mean())
             assert set(np.unique(pixels)) <= {0, 1, 2, 255}
     assert max(shares) < 1 and np.count_nonzero(shares) > len(shares) / 2
+
+
+def test_tiles_show_them(tmp_path: Path) -> None:
+    """Masks of classes and of what counts become one, which `plan` reads again."""
+    write_data(tmp_path / "data", 0)
+    (tmp_path / "data/roi").rename(tmp_path / "roi")
+    (tmp_path / "data/ignore").rename(tmp_path / "ignore")
+    size, out = ("--size", "16"), tmp_path / "tiles"
+    regions = ("--roi", tmp_path / "roi")
+    assert flexseg("derive", "tiles", tmp_path / "data", "-o", out, *size, *regions) == 0
+    data = Dataset.open(out)
+    assert len(data.labels.foreground) == 2 and data.labels.ignored == IgnoredPixels((255,))
+    right = data.labels.encode(read_mask(out / "masks/case0_y00000_x00024.png")).labels
+    left = data.labels.encode(read_mask(out / "masks/case0_y00000_x00000.png")).labels
+    assert (right == IGNORED).all()
+    assert set(np.unique(left)) == {0, 1}

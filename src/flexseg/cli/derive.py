@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, progress, say
+from flexseg.cli.app import (
+    MaskNameOption,
+    MasksOption,
+    MaskValuesOption,
+    answers_of,
+    app,
+    progress,
+    say,
+)
 from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -226,6 +234,7 @@ def folders(
     threshold: Annotated[
         float | None, typer.Option(help="One class: foreground from this grey value on.")
     ] = None,
+    mask_values: MaskValuesOption = None,
     unknown: Annotated[
         str,
         typer.Option(
@@ -258,6 +267,7 @@ def folders(
         colors=parse_colors(color or ()),
         labels=parse_labels(label or ()),
         threshold=threshold,
+        mask_values=answers_of(None, None, mask_values).mask_values,
         unknown=Unknown(unknown),
         intensity=Intensity.parse(window),
         bits=bits,

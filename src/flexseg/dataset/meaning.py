@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flexseg.config.findings import Finding, Severity
+from flexseg.dataset.candidates.answers import MaskValues as MaskValuesAre
+from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.description import Description
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
@@ -17,9 +19,6 @@ from flexseg.dataset.marks.values import MaskValues, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 
-# More solid values than these are no classes but objects with a number each.
-_MAX_CLASSES = 64
-_MAX_UNORDERED = 12
 _MAX_LISTED = 255
 # What programs write for "marked", in 1, 8 and 16 bits.
 # Blended and compressed colours that differ by no more are those of a table.
@@ -46,7 +45,10 @@ class MaskMeaning:
 
 
 def meaning_of(
-    masks: Sequence[MaskLook], described: Description | None, table: LabelTable
+    masks: Sequence[MaskLook],
+    described: Description | None,
+    table: LabelTable,
+    answer: MaskValuesAre | None = None,
 ) -> MaskMeaning:
     """What the masks of a dataset mean: as its description says, else as they suggest.
 
@@ -54,6 +56,7 @@ def meaning_of(
     ----------
     table : names, and with colours the order, of classes; of indices and values their own order
         counts.
+    answer : see `find_meaning`; without one, what the table names are classes.
 
     Raises
     ------
@@ -62,7 +65,9 @@ def meaning_of(
     if described is not None and described.classes:
         return MaskMeaning(described.classes, ignored=described.ignored)
     void = find_void(masks, table.names_of(()))
-    found = find_meaning(masks if void is None else without_void(masks, void))
+    if answer is None and (table.foreground or any(table.names_of(()))):
+        answer = "classes"
+    found = find_meaning(masks if void is None else without_void(masks, void), answer)
     if void is not None:
         findings = (*found.findings, void_finding(void, share_of(masks, void)))
         found = replace(found, ignored=void, findings=findings)
@@ -110,12 +115,16 @@ def _in_colors_of(
     )
 
 
-def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
+def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None) -> MaskMeaning:
     """What all masks together suggest: black is background, each other value with areas a class.
+
+    Parameters
+    ----------
+    answer : what the user says that values are.
 
     Raises
     ------
-    DataError : no mask marks anything.
+    DataError : no mask marks anything, or it is not clear whether values number objects.
     """
     scores = {m.entries.pixels.shape[-1] for m in masks if m.entries.one_hot}
     if scores:
@@ -131,8 +140,11 @@ def find_meaning(masks: Sequence[MaskLook]) -> MaskMeaning:
     if blends and not found.lossy:
         findings += _blend_findings(found, solid, masks)
     nearest: Literal["nearest", "error"] = "nearest" if blends else "error"
-    if _are_numbers(solid, found.sets, found.by_color):
-        return _numbered(solid, found.by_color, nearest)
+    sets = [own & {*solid} for own in found.sets]
+    kind, told = mask_values(solid, sets, answer)
+    findings += told
+    if kind == "objects":
+        return _numbered(solid, found.by_color, nearest, findings)
     if found.by_color:
         return _named(classes_of_colors([unpacked(k) for k in solid]), nearest, findings)
     if len(solid) > 1 and set(solid) <= _MARKS and all(len(s & _MARKS) < 2 for s in found.sets):
@@ -203,43 +215,21 @@ def _how_marked(masks: Sequence[MaskLook]) -> list[Finding]:
     ]
 
 
-def _are_numbers(solid: list[int], sets: Sequence[frozenset[int]], by_color: bool) -> bool:
-    """Whether values number objects: too many, or 1 to the number of objects in each mask.
-
-    Where every mask has the same values, these are organs rather than objects.
-    """
-    if len(solid) > _MAX_CLASSES:
-        return True
-    if by_color or len(solid) <= _MAX_UNORDERED:
-        return False
-    marked = [s for s in sets if s]
-    if len({len(s) for s in marked}) < 2:
-        return False
-    return sum(s == set(range(1, len(s) + 1)) for s in marked) > 0.9 * len(marked)
-
-
 def _numbered(
-    solid: list[int], by_color: bool, nearest: Literal["nearest", "error"]
+    solid: list[int],
+    by_color: bool,
+    nearest: Literal["nearest", "error"],
+    findings: Sequence[Finding],
 ) -> MaskMeaning:
-    what = "colours" if by_color else "values"
-    finding = Finding(
-        Severity.WARNING,
-        "data",
-        "numbered-objects",
-        "masks",
-        f"The masks hold {len(solid)} {what}: they are taken to number the objects of one class, "
-        "so everything that is not black is foreground.",
-        "If they are classes, name them in [[mask.classes]].",
-    )
     if by_color:
         # A colour says nothing here, so the brightest channel decides.
         one = LabelClass(1, "foreground", ((255, 255, 255),))
-        return MaskMeaning((one,), nearest, 1.0, (finding,))
+        return MaskMeaning((one,), nearest, 1.0, tuple(findings))
     mark = classes_of_values([1])[0]
     # Every other number is nearer to one of these than to 0.
     numbers = tuple(sorted(solid)) if len(solid) <= _MAX_LISTED else (min(solid),)
     one = LabelClass(1, "foreground", mark.colors, numbers)
-    return MaskMeaning((one,), "nearest", None, (finding,))
+    return MaskMeaning((one,), "nearest", None, tuple(findings))
 
 
 def _named(

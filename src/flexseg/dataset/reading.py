@@ -62,7 +62,7 @@ from flexseg.dataset.volumetric.copies import (
 from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, note
 from flexseg.dataset.volumetric.groups import volume_groups
 from flexseg.dataset.volumetric.pairing import VolumePairs, find_pairs
-from flexseg.dataset.volumetric.scans import Survey, survey_labels, volume_classes
+from flexseg.dataset.volumetric.scans import Survey, survey_labels, volume_meaning
 from flexseg.errors import DataError
 
 MIN_CASES = 3
@@ -119,7 +119,7 @@ class Dataset(ABC):
         volumes = volume_folders(folder, answers)
         if volumes is None:
             return _open_images(folder, group, on_case, answers)
-        return _open_volumes(folder, *volumes, group, on_case)
+        return _open_volumes(folder, *volumes, group, on_case, answers)
 
     @property
     def given_parts(self) -> Division | None:
@@ -453,7 +453,8 @@ def _open_images(
     if not usable:
         raise _too_few(0, left_out, folder)
     masks = [look.mask for look in usable if look.mask is not None]
-    meaning = meaning_of(masks, described, label_table(table_folders(folder, layout)))
+    table = label_table(table_folders(folder, layout))
+    meaning = meaning_of(masks, described, table, answers.mask_values)
     labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
     count_classes(usable, labels)
     filled = filled_error(
@@ -495,7 +496,12 @@ def _too_few(count: int, left_out: Sequence[str], folder: Path) -> DataError:
 
 
 def _open_volumes(
-    folder: Path, images: Path, masks: Path, group: str | None, on_case: Progress | None
+    folder: Path,
+    images: Path,
+    masks: Path,
+    group: str | None,
+    on_case: Progress | None,
+    answers: Answers,
 ) -> VolumeDataset:
     pairs = find_pairs(images, masks)
     survey = survey_labels(pairs.by_stem, on_case)
@@ -506,7 +512,8 @@ def _open_volumes(
         ignored = IgnoredPixels.of([void])
         told = [void_finding(ignored, survey.share_of(void))]
         survey = survey.without(void)
-    labels = LabelMap.of_foreground(volume_classes(survey.values, names), ignored=ignored)
+    classes, numbered = volume_meaning(survey, names, answers.mask_values)
+    labels = LabelMap.of_foreground(classes, ignored=ignored)
     patients = volume_groups(list(survey.scans), group)
     copies = equal_volumes(pairs.by_stem, survey)
     joined = joined_groups(patients, copies)
@@ -526,7 +533,7 @@ def _open_volumes(
         group=group,
         group_reason="the patient, as given" if group else "every volume stands for itself",
         left_out=left_out,
-        findings=(*map(note, left_out), *told),
+        findings=(*map(note, left_out), *told, *numbered),
         pairs=pairs,
         survey=survey,
         patients=patients,

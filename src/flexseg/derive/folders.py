@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.candidates.advice import inner_folders
+from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import find_group
@@ -53,6 +54,8 @@ class FolderOptions:
     colors : classes by the colours of masks, background first.
     labels : classes by the values of grey or indexed masks, background first.
     threshold : from this grey value on a pixel is foreground: makes one class.
+    mask_values : where nothing else is said of the masks: their values are classes, or number
+        objects.
     unknown : what becomes of colours and values of no class.
     intensity, bits : how intensities become grey values; None keeps 8 or 16 bits.
     empty_every : keep every n-th image without label; 0 none, 1 all.
@@ -67,6 +70,7 @@ class FolderOptions:
     colors: tuple[LabelClass, ...] = ()
     labels: tuple[LabelClass, ...] = ()
     threshold: float | None = None
+    mask_values: MaskValues | None = None
     unknown: Unknown = Unknown.ERROR
     intensity: Intensity = _AS_STORED
     bits: int | None = None
@@ -221,7 +225,7 @@ def mask_code(
         return code_of_marks(["foreground"], options.threshold)
     paths = [path for case in found.cases for _, path in case.masks]
     progress = part_of(on_done, 0, len(paths) + len(found.cases))
-    return find_code(paths, source, options.workers, progress)
+    return find_code(paths, source, options.workers, progress, options.mask_values)
 
 
 def image_pixels(path: Path, intensity: Intensity, bits: int | None) -> NDArray:
@@ -299,6 +303,7 @@ def derive_folders(
             "colors": {c.name: list(c.colors) for c in options.colors},
             "labels": {c.name: c.values for c in options.labels},
             "threshold": options.threshold,
+            "mask_values": options.mask_values,
             "unknown": str(options.unknown),
             "intensity": str(options.intensity),
             "bits": options.bits,

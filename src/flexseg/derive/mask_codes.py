@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
+from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.description import description
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
@@ -188,13 +189,18 @@ def code_of_marks(names: Sequence[str], threshold: float | None) -> MaskCode:
 
 
 def find_code(
-    paths: Sequence[Path], source: Path, workers: int | None, on_done: Progress | None
+    paths: Sequence[Path],
+    source: Path,
+    workers: int | None,
+    on_done: Progress | None,
+    answer: MaskValues | None = None,
 ) -> MaskCode:
     """The code that all masks together suggest, see `flexseg.dataset.meaning`.
 
     Parameters
     ----------
     source : folder of the dataset, whose description may say more.
+    answer : what the user says that values are.
 
     Raises
     ------
@@ -202,7 +208,7 @@ def find_code(
     """
     looks = run_parallel(lambda path: look_at_mask(read_mask(path)), paths, workers, on_done)
     folders = [source, *dict.fromkeys(path.parent for path in paths)]
-    found = meaning_of(looks, description(source), label_table(folders))
+    found = meaning_of(looks, description(source), label_table(folders), answer)
     labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
     refuse_filled(paths, looks, labels)
     notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)

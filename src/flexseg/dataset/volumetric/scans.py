@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from flexseg.config.findings import Finding
+from flexseg.dataset.candidates.answers import MaskValues
+from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumetric.pairing import VolumePair
@@ -22,6 +25,8 @@ from flexseg.files.volumes.slices import to_lps
 # Grey values and objects of so many volumes tell those of all; reading more takes minutes.
 _SAMPLED = 40
 _FOREGROUND = 20_000
+# More values of volumes are structures of an atlas.
+_MOST_OBJECTS = 64
 # Below it only CT has values, in Hounsfield units: the air around a patient.
 _AIR_HU = -500
 _TISSUE_HU = 200
@@ -259,6 +264,29 @@ def volume_classes(values: Sequence[int], names: Mapping[int, str]) -> tuple[Lab
     if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:
         named = [f"label {value}" for value in values]
     return make_classes([(name, (value,)) for name, value in zip(named, values, strict=True)])[1:]
+
+
+def volume_meaning(
+    survey: Survey, names: Mapping[int, str], answer: MaskValues | None = None
+) -> tuple[tuple[LabelClass, ...], tuple[Finding, ...]]:
+    """The foreground classes of all label volumes, and what a user should know of them.
+
+    Parameters
+    ----------
+    names : of some values, which are those of classes then.
+    answer : what the user says that values are.
+
+    Raises
+    ------
+    DataError : see `volume_classes`.
+    """
+    if answer is None and (any(names) or len(survey.values) > _MOST_OBJECTS):
+        answer = "classes"
+    sets = [{*scan.counts} - {0} for scan in survey.scans.values()]
+    kind, findings = mask_values(survey.values, sets, answer)
+    if kind == "objects":
+        return make_classes([("foreground", tuple(survey.values))])[1:], findings
+    return volume_classes(survey.values, names), findings
 
 
 def _scan(item: tuple[str, VolumePair]) -> Scan:

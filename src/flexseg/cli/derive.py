@@ -114,14 +114,21 @@ def volumes(
     empty_every: EmptyOption = 1,
     label: LabelOption = None,
     image_name: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Path of a volume below IMAGES.")
-    ] = "{id}",
-    label_name: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="PATTERN", help="Path of its labels below LABELS, e.g. '{id}_seg'; * for any."
+            metavar="PATTERN",
+            help="Path of a volume below IMAGES.",
+            show_default="found in the names",
         ),
-    ] = "{id}",
+    ] = None,
+    label_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Path of its labels below LABELS, e.g. '{id}_seg'; * for any.",
+            show_default="found in the names",
+        ),
+    ] = None,
     geometry: Annotated[
         str,
         typer.Option(

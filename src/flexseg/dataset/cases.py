@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.candidates.channels import channels_finding, other_channels
 from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
 from flexseg.dataset.ignored.regions import with_ignored
 from flexseg.dataset.names import base_name, folded, stem_of
@@ -69,6 +70,7 @@ class Pairing:
 
     Attributes
     ----------
+    other_channels : files of further channels of the images, which are left out.
     equal_names : files left out because another one differs from them by its suffix only.
     others : what else is in the folders, counted and named: files of other formats, folders.
     """
@@ -78,9 +80,26 @@ class Pairing:
     masks_without_image: tuple[Path, ...]
     equal_names: tuple[Path, ...] = ()
     others: str = ""
+    other_channels: tuple[Path, ...] = ()
 
     def note_of_others(self) -> list[Finding]:
         """What is left out for its name alone."""
+        found = []
+        if self.other_channels:
+            names = [path.name for path in self.other_channels]
+            ending = self.other_channels[0].stem[-5:]
+            found.append(
+                channels_finding(
+                    names,
+                    self.cases[0].image.name,
+                    f"--mask-name '{{id:{ending}=}}' ([dataset] mask_name) takes another channel. "
+                    "For a network that sees all, save them as the channels of one image (TIFF, "
+                    "NPY).",
+                )
+            )
+        return [*found, *self._note_of_entries()]
+
+    def _note_of_entries(self) -> list[Finding]:
         if not self.others:
             return []
         what = f"By their names neither images nor masks, left out: {self.others}."
@@ -148,10 +167,19 @@ def pair(
         else:
             unpaired.append(images[stem])
     extra = tuple(path for stem, path in masks.items() if stem not in used)
+    channels = other_channels(map(stem_of, unpaired), (case.id for case in cases))
+    unpaired = [path for path in unpaired if stem_of(path) not in {*channels}]
     same_name = dict.fromkeys((*double, *double_masks))
     if in_one:  # a photograph and its mask
         same_name = {p: None for p in same_name if p not in {f for c in cases for f in c.files}}
-    return Pairing(tuple(cases), tuple(unpaired), extra, tuple(same_name), others)
+    return Pairing(
+        tuple(cases),
+        tuple(unpaired),
+        extra,
+        tuple(same_name),
+        others,
+        tuple(images[stem] for stem in channels),
+    )
 
 
 def case_mask(case: Case) -> MaskPixels:

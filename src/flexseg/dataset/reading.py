@@ -533,7 +533,7 @@ def _open_volumes(
         group=group,
         group_reason="the patient, as given" if group else "every volume stands for itself",
         left_out=left_out,
-        findings=(*map(note, left_out), *told, *numbered),
+        findings=(*map(note, left_out), *pairs.findings, *told, *numbered),
         pairs=pairs,
         survey=survey,
         patients=patients,

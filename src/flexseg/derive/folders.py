@@ -186,7 +186,11 @@ def _of_place(images: Path, masks: Path, prefix: str) -> FolderCases:
         ),
         tuple(f"{prefix}{path.name}" for path in pairing.images_without_mask),
         tuple(f"{prefix}{path.name}" for path in pairing.masks_without_image),
-        (*layout.notes, *left_out(EQUAL_NAMES, [path.name for path in pairing.equal_names])),
+        (
+            *layout.notes,
+            *left_out(EQUAL_NAMES, [path.name for path in pairing.equal_names]),
+            *(f"{note.what} {note.fix}".rstrip() for note in pairing.note_of_others()),
+        ),
     )
 
 

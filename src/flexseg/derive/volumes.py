@@ -24,6 +24,7 @@ from flexseg.dataset.volumetric.pairing import (
     VolumePair,
     VolumePairs,
     file_name,
+    find_pairs,
     pair_volumes,
     slice_name,
 )
@@ -108,8 +109,8 @@ def derive_volumes(
     output: Path,
     options: VolumeOptions | None = None,
     *,
-    image_name: str = "{id}",
-    label_name: str = "{id}",
+    image_name: str | None = None,
+    label_name: str | None = None,
     only: Collection[str] | None = None,
     on_done: Progress | None = None,
 ) -> Derived:
@@ -118,7 +119,7 @@ def derive_volumes(
     Parameters
     ----------
     images, labels : folders, or one volume each.
-    image_name, label_name : see `pair_volumes`.
+    image_name, label_name : see `pair_volumes`; without any they are found, see `find_pairs`.
     only : ids of the volumes to cut; without it all.
     on_done : told (done, total): every pair counts twice, as all labels are surveyed first.
 
@@ -129,7 +130,10 @@ def derive_volumes(
     """
     refuse_overlap({"--output": output}, [images, labels])
     options = options or VolumeOptions()
-    found = pair_volumes(images, labels, image_name, label_name)
+    if image_name is label_name is None:
+        found = find_pairs(images, labels)
+    else:
+        found = pair_volumes(images, labels, image_name or "{id}", label_name or "{id}")
     if only is not None:
         found = replace(found, pairs=tuple(pair for pair in found.pairs if pair.id in only))
     pairs = found.pairs
@@ -162,8 +166,8 @@ def derive_volumes(
         parameters = {
             "images": images,
             "labels": labels,
-            "image_name": image_name,
-            "label_name": label_name,
+            "image_name": found.image_name,
+            "label_name": found.label_name,
             "axis": ",".join(axis.name for axis in options.axes),
             "rotate": options.axes[0].rotate,
             "window": options.intensity.spec,
@@ -299,6 +303,7 @@ def _notes(
         )
     if dropped:
         notes.append(f"{dropped} slices without label left out (--empty-every).")
+    notes += [f"{finding.what} {finding.fix}" for finding in found.findings]
     notes += left_out("volumes without labels left out", found.images_without_label)
     notes += left_out("labels without a volume left out", found.labels_without_image)
     notes += left_out("label values became background, as no --label names them", other)

@@ -6,6 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexseg.config.findings import Finding
+from flexseg.dataset.candidates.channels import CHANNELS, channels_finding, other_channels
 from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.names import NamePattern, base_name, numbered
@@ -26,11 +28,12 @@ NAMES = (
     ("{id}", "{id}_seg"),
     ("{id}", "{id}_label"),
     ("{id}", "{id}_mask"),
+    *((f"{{id}}{channel}", "{id}") for channel in CHANNELS[1:]),
 )
 # The same as names of labels after those of images.
 _NAMES_OF_LABELS = (
     "{id}",
-    "{id:_0000=}",
+    *(f"{{id:{channel}=}}" for channel in CHANNELS),
     *(label for image, label in NAMES if image == "{id}" != label),
 )
 # What label volumes of two folders are compared by; arrays may be images as well.
@@ -57,6 +60,7 @@ class VolumePairs:
     images, labels : their folders, or one volume each.
     image_name, label_name : the name patterns that they pair by, see `NamePattern`.
     images_without_label, labels_without_image : the names of what has no partner.
+    other_channels : the names of files of further channels, which are left out.
     """
 
     images: Path
@@ -66,6 +70,18 @@ class VolumePairs:
     pairs: tuple[VolumePair, ...]
     images_without_label: tuple[str, ...] = ()
     labels_without_image: tuple[str, ...] = ()
+    other_channels: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """A warning of channels that are left out."""
+        if not self.other_channels:
+            return ()
+        fix = (
+            "To use another one, give a folder with the files of that channel only. A network that "
+            "sees all channels of volumes is not built here."
+        )
+        return (channels_finding([*self.other_channels], self.pairs[0].image.name, fix),)
 
     @property
     def by_stem(self) -> dict[str, VolumePair]:
@@ -159,8 +175,17 @@ def pair_volumes(
     rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
     if images.resolve() == labels.resolve():
         rest = []
+    taken = {name for name, path in found.items() if path in image_paths}
+    channels = tuple(found[name].name for name in other_channels(found, taken))
     return VolumePairs(
-        images, labels, image_name, label_name, tuple(pairs), tuple(unpaired), tuple(rest)
+        images,
+        labels,
+        image_name,
+        label_name,
+        tuple(pairs),
+        tuple(name for name in unpaired if name not in channels),
+        tuple(rest),
+        channels,
     )
 
 

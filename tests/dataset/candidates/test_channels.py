@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from flexseg.dataset.candidates.answers import Answers
+from flexseg.dataset.candidates.channels import other_channels
+from flexseg.dataset.reading import Dataset
+from flexseg.files.images import write_png
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+
+
+def test_names() -> None:
+    names = ["a_0000", "a_0001", "b_0000", "c_0001", "a_001", "a"]
+    assert other_channels(names, ["a_0000", "b_0000"]) == ["a_0001"]
+    assert other_channels(names, ["a", "a_001"]) == []
+
+
+def test_images(tmp_path: Path) -> None:
+    """One channel is used, and it is said which; another one can be chosen."""
+    for i in range(5):
+        mask = np.zeros((8, 8), np.uint8)
+        mask[2:5, 1:6] = 1
+        for channel in range(3):
+            path = tmp_path / "imagesTr" / f"c{i}_000{channel}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_png(path, mask * 50 + i + channel)
+        (tmp_path / "labelsTr").mkdir(exist_ok=True)
+        write_png(tmp_path / "labelsTr" / f"c{i}.png", mask)
+    data = Dataset.open(tmp_path)
+    assert [case.id for case in data.cases] == [f"c{i}_0000" for i in range(5)]
+    (found,) = [f for f in data.findings if f.severity == "warning"]
+    assert found.code == "other-channels" and "as c0_0000.png: 10 files" in found.what
+    other = Dataset.open(tmp_path, answers=Answers(mask_name="{id:_0001=}"))
+    assert [case.id for case in other.cases] == [f"c{i}_0001" for i in range(5)]
+
+
+def test_volumes(tmp_path: Path) -> None:
+    labels = np.zeros((3, 8, 8), np.uint8)
+    labels[1, 2:5] = 1
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for i in range(3):
+        for channel in range(2):
+            path = tmp_path / "imagesTr" / f"b_{i:03d}_000{channel}.nii.gz"
+            write_volume(path, Volume(labels * np.int16(9) + np.int16(i + channel)))
+        write_volume(tmp_path / "labelsTr" / f"b_{i:03d}.nii.gz", Volume(labels))
+    data = Dataset.open(tmp_path)
+    told = [finding for finding in data.findings if finding.code == "other-channels"]
+    assert ["3 files" in finding.what for finding in told] == [True]
+    for path in (tmp_path / "imagesTr").glob("*_0000.nii.gz"):
+        path.unlink()
+    data = Dataset.open(tmp_path)
+    assert [case.image.name for case in data.cases] == [f"b_00{i}_0001.nii.gz" for i in range(3)]
+    assert "other-channels" not in {finding.code for finding in data.findings}

@@ -48,7 +48,7 @@ def mask_values(
     if alone and len(values) >= 2 * len(marked):
         return "objects", _taken_for_objects(len(values))
     if len(values) > _MANY:
-        if masks_per_value < len(marked) / 2:
+        if len(marked) < _KINDS or masks_per_value < len(marked) / 2:
             return "objects", _taken_for_objects(len(values))
         raise DataError(
             f"The masks have {len(values)} values, most of them in most masks: they may be classes "

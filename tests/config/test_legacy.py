@@ -277,6 +277,7 @@ def test_more_classes_than_colors_train_as_in_the_originals(write: Write) -> Non
         ("[train]\nepochs = 1\n[test]\n[train]\n", 4, "[train] stands twice"),
         ("epochs = 1\n", 1, "before any [section]"),
         ("[train]\nepochs = 1\nbatch size\n", 3, "neither a [section], a key = value"),
+        ("; old\n[\n[model]\nepochs = 1\n", 2, "'[' stands before any [section]"),
         ("[train]\nmodel_dir = '50%'\n", 2, "'%'"),
         ("[train]\nepochs =\n", 2, "no Python literal"),
     ],

@@ -436,3 +436,13 @@ def test_an_image_of_another_format_than_its_name_says(tmp_path: Path) -> None:
     _pillow(tmp_path / "a.png", RGB)
     (tmp_path / "a.png").rename(tmp_path / "a.tif")
     assert np.array_equal(read_image(tmp_path / "a.tif"), RGB)
+
+
+def test_palette_of_two_colours_in_one_bit_of_a_tiff(tmp_path: Path) -> None:
+    path, bits = tmp_path / "a.tif", np.eye(9, dtype=bool)
+    red = (0, 65535, 0, 0, 0, 0)
+    tifffile.imwrite(path, bits, photometric="minisblack", extratags=[(320, "H", 6, red, True)])
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["PhotometricInterpretation"].overwrite(3)
+    np.testing.assert_array_equal(read_image(path)[..., 0], bits * np.uint8(255))
+    np.testing.assert_array_equal(read_mask(path).pixels, bits)

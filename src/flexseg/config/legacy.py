@@ -141,13 +141,17 @@ def read(path: Path) -> RawConfig:
             )
             parser.read_string(_from_first_section(text))
     except configparser.ParsingError as error:
+        if isinstance(error, configparser.MissingSectionHeaderError):
+            faults = [(error.lineno, repr(error.line))]
+        else:
+            faults = error.errors
         raw.errors += [
             ConfigError(
                 f"{line} is neither a [section], a key = value, nor a comment.",
                 "Write 'key = value', or start the line with ';'.",
                 f"{path}, line {number}",
             )
-            for number, line in error.errors
+            for number, line in faults
         ]
     lines = _line_numbers(text)
     for section in parser.sections():

@@ -56,10 +56,13 @@ def write_npy(path: Path, array: NDArray) -> None:
 
     Raises
     ------
-    OSError : it cannot be written.
+    OSError : it cannot be written; it names the file.
     """
-    with path.open("wb") as file:
-        npy.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
+    try:
+        with path.open("wb") as file:
+            npy.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def check_header(file: IO[bytes], length: int, path: Path) -> None:

@@ -203,7 +203,9 @@ def _as_tagged(pixels: NDArray, page: tifffile.TiffPage, tiff: tifffile.TiffFile
     """What the numbers mean as the tags say."""
     photometric, bits = page.photometric, page.bitspersample
     opaque = None
-    if photometric != PHOTOMETRIC.PALETTE:
+    if photometric == PHOTOMETRIC.PALETTE:
+        pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    else:
         pixels = _scaled(pixels, bits)
         if (alpha := _alpha(page)) is not None and pixels.ndim == 3:
             pixels, opaque = _without_alpha(pixels, *alpha)

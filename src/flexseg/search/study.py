@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -151,6 +151,12 @@ def open_study(
             load_if_exists=True,
         )
     except Exception as error:  # SQLAlchemy's own, which are many
+        if "disk" in str(error.__cause__):
+            raise ResourceError(
+                "It cannot be written (the disk is full or fails).",
+                "Free some space, or choose another folder with --set train.run_dir=FOLDER.",
+                str(folder / FILE_NAME),
+            ) from error
         raise ConfigError(
             f"This is no study that can be used ({type(error).__name__}).",
             "Start anew with --fresh: the search moves aside.",

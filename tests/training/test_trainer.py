@@ -205,6 +205,13 @@ def test_damaged_file_is_named_whoever_reads_it(project: Path, workers: int) -> 
     assert caught.value.where == str(path)
 
 
+def test_masks_without_any_class_are_refused_before_the_training(project: Path) -> None:
+    for path in (project / "dataset/train/masks").iterdir():
+        Image.new("L", Image.open(path).size).save(path)
+    with pytest.raises(DataError, match=r"masks of the training are empty .* nothing to learn"):
+        run(project)
+
+
 def test_output_folder_with_the_data_in_it_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="contains the input"):
         run(project, f"train.model_dir={project / 'dataset'}")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flexseg.config.findings import warnings
+from flexseg.config.findings import Severity, warnings
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
@@ -68,6 +68,9 @@ def initialize(
     )
     for finding in warnings(data.findings):
         logger.warning("%s", " ".join(text for text in (finding.what, finding.fix) if text))
+    for finding in data.findings:
+        if finding.severity is Severity.NOTE and finding.where == "masks":
+            logger.info("%s", finding.what)
     make_folder(output)
     choices = [*data.choices, *_network(data, size), *_training(data)]
     scripts = _write_scripts(output, volumes=data.volumes > 0)

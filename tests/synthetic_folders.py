@@ -135,7 +135,19 @@ def _blended(path: Path, labels: Labels) -> None:
 
 
 def _with_palette(path: Path, labels: Labels) -> None:
-    write_png(path, labels, [0, 0, 0, 0, 200, 0, 255, 0, 0])
+    """Index 1 is red, which comes after green in any order of colours."""
+    write_png(path, labels, [0, 0, 0, 255, 0, 0, 0, 200, 0])
+
+
+def _one_hot(path: Path, labels: Labels) -> None:
+    """Three channels, as colours have them."""
+    np.save(path, np.eye(3, dtype=np.uint8)[labels])
+
+
+def _layer(path: Path, labels: Labels) -> None:
+    """Colours on transparent white."""
+    colors = np.array([(255, 255, 255, 0), (0, 200, 0, 255), (255, 0, 0, 255)], np.uint8)
+    Image.fromarray(colors[labels]).save(path)
 
 
 FOLDERS: dict[str, FolderOfData] = {
@@ -157,5 +169,7 @@ FOLDERS: dict[str, FolderOfData] = {
     # The value of class 1 lies between black and class 2, so it gets a rim around that.
     "blended edges": FolderOfData(store=_blended, tolerance=0.25),
     "palette": FolderOfData(store=_with_palette),
+    "one-hot arrays": FolderOfData(mask="masks/{name}.npy", store=_one_hot),
+    "layers": FolderOfData(store=_layer),
     "volumes": FolderOfData("images/{name}.nii", "labels/{name}.nii"),
 }

@@ -176,5 +176,6 @@ def test_check_proposes_to_ignore_it(tmp_path: Path) -> None:
     findings = {f.code: f for f in report.findings}
     assert "unknown-colors" not in findings and report.exit_code == 0
     assert findings["ignored-pixels"].what.startswith("10.00% of the mask pixels")
-    report = audit(load(tmp_path / "a.toml", ["mask.ignore=[0, 255, 1, 2]", "mask.classes=[]"]))
+    (tmp_path / "b.toml").write_text(config, encoding="utf-8")
+    report = audit(load(tmp_path / "b.toml", ["mask.ignore=[0, 255, 1, 2]"]))
     assert "nothing-counts" in {f.code for f in report.findings} and report.exit_code == 3

@@ -22,6 +22,7 @@ from flexseg.inference.image_files import Areas, find_images, infer_images, targ
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import Outcome
 from flexseg.inference.results.image_outputs import Targets
+from flexseg.own_results import is_ours
 
 Make = Callable[..., Predictor]
 PALETTE = [10, 20, 30, 0, 0, 255, 255, 128, 0]
@@ -309,6 +310,24 @@ class TestLargeImages:
         )
         assert sorted(result.failed) == ["a.tif", "c.png"]
         assert sorted(result.files) == ["b.tif"]
+
+
+def test_a_folder_is_known_as_ours_before_its_first_result(
+    brightest_channel: Make, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a program that was killed can start again with the same --output."""
+    seen: list[bool] = []
+
+    def interrupted(*arguments: object, **options: object) -> dict[str, int]:
+        seen.append((tmp_path / "out" / "predictions.json").is_file())
+        (tmp_path / "out" / "a.png").write_bytes(b"")
+        seen.append(is_ours(tmp_path / "out"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flexseg.inference.image_files.write_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        infer_images(brightest_channel((8, 9)), images / "a.png", Targets(tmp_path / "out"))
+    assert seen == [True, True]
 
 
 class TestNothingIsLost:

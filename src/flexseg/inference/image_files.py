@@ -191,6 +191,8 @@ class ImageJob:
             for place in places:
                 make_folder(folder / place)
         set_aside(self._summary)
+        # From now on the folder is known as flexseg's, also where the program is killed.
+        self.finish(Outcome(self.folders))
 
     def tasks(self) -> Iterator[Task[Areas]]:
         """One per image; those of whole images may be done by threads."""

@@ -109,6 +109,8 @@ class VolumeJob:
         if self.config.dicom_seg and any(case.dicom for case in self.cases):
             require_highdicom()
         self.targets.set_aside([(case.name, case.folder) for case in self.cases])
+        # From now on the folder is known as flexseg's, also where the program is killed.
+        self.finish(Outcome(self.folders))
 
     def tasks(self) -> Iterator[Task[Description]]:
         """One per volume; only one volume is in memory at a time."""

@@ -30,12 +30,21 @@ def _report(folder: Path, **changes: Any) -> tuple[Report, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("dice", "told"), [(0.007, True), (0.9, False)])
-def test_a_network_that_learned_nothing_is_told(tmp_path: Path, dice: float, told: bool) -> None:
-    report, summary = _report(tmp_path, dice=dice)
-    assert ("hardly learned anything" in report.headline) is told
+@pytest.mark.parametrize(
+    ("inference", "why"),
+    [
+        (None, "hese masks hardly agree with their references"),
+        ({"threshold": 0.5}, "his network has hardly learned anything"),
+    ],
+)
+def test_scores_near_zero_are_explained(
+    tmp_path: Path, dice: float, told: bool, inference: dict[str, Any] | None, why: str
+) -> None:
+    report, summary = _report(tmp_path, dice=dice, inference=inference)
+    assert (why in report.headline) is told
     console = Console(record=True, width=200, file=io.StringIO())
     print_scores(console, EvaluationSummary.from_dict(summary))
-    assert ("hardly learned anything" in console.export_text()) is told
+    assert (why in console.export_text()) is told
 
 
 def test_how_masks_were_predicted_is_told(tmp_path: Path) -> None:

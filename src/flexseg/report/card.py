@@ -58,7 +58,7 @@ def headline(report: Report, trained: Trained | None) -> str:
     if invented:
         text += f" A class was marked {_times(invented)} where there is none."
     if dice.mean < HARDLY_ANYTHING:  # "no class was missed" would be true, and mislead
-        text += " This network has hardly learned anything: it needs more training, or other data."
+        text += f" {_why_so_low(e)}"
     elif not missed and not invented:
         text += " No class was missed altogether, and none marked where it is absent."
     if e.out_of_fold:
@@ -66,6 +66,12 @@ def headline(report: Report, trained: Trained | None) -> str:
     elif trained is not None and report.training and trained.model.evaluation != "test":
         text += f" These are {trained.model.evaluation} cases, not a test."
     return text
+
+
+def _why_so_low(e: Evaluation) -> str:
+    if e.inference is None:
+        return "These masks hardly agree with their references: do they belong together?"
+    return "This network has hardly learned anything: it needs more training, or other data."
 
 
 def model_card(report: Report, trained: Trained | None) -> list[CardSection]:

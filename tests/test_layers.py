@@ -158,3 +158,14 @@ def test_folders_hold_few_modules() -> None:
     for path in ROOT.joinpath(LAZY).rglob("*.py"):
         sizes[path.parent.relative_to(ROOT / LAZY).as_posix()] += not path.name.startswith("__")
     assert {folder for folder, size in sizes.items() if size > LARGEST_FOLDER} == set(LARGER)
+
+
+def test_links_that_lead_in_a_circle_are_no_error() -> None:
+    """`Path.resolve` raises a RuntimeError for them; `machine.real_path` does not."""
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "resolve"
+    ]
+    assert not wrong

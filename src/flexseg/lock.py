@@ -24,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from flexseg.errors import InUseError
+from flexseg.machine import real_path
 from flexseg.processes import ProcessMark
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ _WAIT = 0.05
 
 def lock_of(place: Path) -> Path:
     """The lock of a file or a folder: in the folder, as others may see its parent elsewhere."""
-    place = place.resolve()
+    place = real_path(place)
     return place / FILE_NAME if place.is_dir() else place.with_name(f".{place.name}{_OF_FILE}")
 
 
@@ -335,7 +336,7 @@ def held(path: Path) -> Iterator[None]:
 
 def holds_within(folder: Path) -> bool:
     """Whether this process holds the lock of a folder, or one below it."""
-    place = folder.resolve()
+    place = real_path(folder)
     return any(path.is_relative_to(place) for path in [*_held])
 
 
@@ -359,7 +360,7 @@ def confirm(path: Path) -> None:
     InUseError : another process has taken one of them over.
     """
     locks = [*_held.values()]
-    around = path.parent.resolve() if locks else path
+    around = real_path(path.parent) if locks else path
     for lock in locks:
         folder = lock.path.parent
         if lock.path.name == FILE_NAME and (folder == around or folder in around.parents):

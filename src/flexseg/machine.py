@@ -1,4 +1,4 @@
-"""What the machine, or the container, gives this process."""
+"""What the machine, or the container, gives this process, and where its links lead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from pathlib import Path
 
 # Larger numbers of bytes, as a config may ask for, are told as this one.
 _BEYOND_ANY_DISK = 10**30
+
+
+def real_path(path: Path) -> Path:
+    """An absolute path without links; of a link that leads in a circle its own place.
+
+    `Path.resolve` fails there with an error that is no `OSError`.
+    """
+    return Path(os.path.realpath(path))
 
 
 def total_memory(root: Path = Path("/")) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from flexseg import lock
+from flexseg.machine import real_path
 from flexseg.outputs import explain_os_errors, make_folder
 
 P = ParamSpec("P")
@@ -30,7 +31,7 @@ def exclusive(*folders: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         # All programs ask in the same order: of two that want the same, one gets all.
-        for folder in sorted({folder.resolve() for folder in folders}):
+        for folder in sorted({real_path(folder) for folder in folders}):
             stack.enter_context(_needed_folder(folder))
             with explain_os_errors(folder):
                 stack.enter_context(lock.held(lock.lock_of(folder)))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from flexseg import lock
 from flexseg.errors import ConfigError, ResourceError
-from flexseg.machine import free_disk, largest_file, size_text
+from flexseg.machine import free_disk, largest_file, real_path, size_text
 from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
 
@@ -58,7 +58,7 @@ def set_aside(path: Path) -> Path | None:
     target = path.with_name(f"{path.name}_{stamp}_bak")
     with explain_os_errors(path):
         for other in (lock.lock_of(path), *path.glob(f"*/{lock.FILE_NAME}")):
-            lock.refuse_if_held(other.resolve())
+            lock.refuse_if_held(real_path(other))
         try:
             _move(path, target)
         except FileNotFoundError:  # another program was faster
@@ -335,9 +335,9 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
     ------
     ConfigError : names the key and what it would move aside.
     """
-    sources = [p.resolve() for p in inputs if p is not None]
+    sources = [real_path(p) for p in inputs if p is not None]
     for key, output in outputs.items():
-        target = output.resolve()
+        target = real_path(output)
         for source in sources:
             if source == target or target in source.parents:
                 raise ConfigError(

@@ -134,7 +134,7 @@ def by_stats(folder: Path, work: Path, row: FolderOfData) -> Told:
     parts = {split: frozenset(map(name_of, part.masks)) for split, part in drawn.items()}
     cases = frozenset().union(*parts.values())
     assert cases == {name_of(stem) for part in drawn.values() for stem in part.images}
-    sheets = {file.name for file in draw_statistics(folder, work / "stats")}
+    sheets = {file.name for file in draw_statistics(folder, work / "stats").files}
     names = {folder.name if split == "all" else split for split in drawn}
     kinds = ("images", "masks")
     expected = {f"{name}_{kind}_sample.png" for name in names for kind in kinds}

@@ -16,7 +16,7 @@ from flexseg.files.images import MaskPixels, read_image, write_png
 
 
 def test_files_for_each_split(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
-    written = draw_statistics(make_dataset(), tmp_path / "out")
+    written = draw_statistics(make_dataset(), tmp_path / "out").files
     expected = ["dataset_Statistics.png"]
     for split in ("train", "valid", "test"):
         expected += [f"{split}_images_sample.png", f"{split}_masks_sample.png"]
@@ -42,7 +42,7 @@ def test_contact_sheets_show_images_and_masks_at_the_same_place(tmp_path: Path) 
     for name, color, value in (("a", (200, 0, 0), 255), ("b", (0, 0, 200), 0)):
         write_png(tmp_path / "set" / "images" / f"{name}.png", np.full((8, 8, 3), color, np.uint8))
         write_png(tmp_path / "set" / "masks" / f"{name}.png", np.full((8, 8), value, np.uint8))
-    _, images, masks = draw_statistics(tmp_path / "set", tmp_path / "out")
+    _, images, masks = draw_statistics(tmp_path / "set", tmp_path / "out").files
     sheet, mask_sheet = read_image(images), read_image(masks)
     assert sheet.shape == mask_sheet.shape
     middle = sheet.shape[1] // 2
@@ -82,7 +82,7 @@ def test_images_without_masks_have_one_sheet(
     dataset = make_dataset({"train": 2})
     for path in (dataset / "train" / "masks").iterdir():
         path.unlink()
-    names = [p.name for p in draw_statistics(dataset, tmp_path / "out")]
+    names = [p.name for p in draw_statistics(dataset, tmp_path / "out").files]
     assert names == ["dataset_Statistics.png", "train_images_sample.png"]
 
 
@@ -124,3 +124,24 @@ def test_masks_of_unknown_meaning_become_visible() -> None:
     palette = np.array([[9, 8, 7], [1, 2, 3], [4, 5, 6]], np.uint8)
     assert shown(ids, palette) == palette.tolist()
     assert shown(palette[ids]) == palette.tolist()
+
+
+def test_cases_that_cannot_be_read_are_told_and_the_others_drawn(
+    make_dataset: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset({"train": 4})
+    image, *_ = sorted((dataset / "train" / "images").iterdir())
+    *_, mask = sorted((dataset / "train" / "masks").iterdir())
+    image.write_bytes(b"no image")
+    mask.write_bytes(b"no image")
+    shown: list[list[str]] = []
+
+    def note(path: Path, tiles: list[tuple[str, object]]) -> Path:
+        shown.append([name for name, _ in tiles])
+        return path
+
+    monkeypatch.setattr(statistics, "_write_sheet", note)
+    drawn = draw_statistics(dataset, tmp_path / "out")
+    assert {Path(error.where) for error in drawn.failed} == {image, mask}
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 2

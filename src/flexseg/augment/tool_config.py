@@ -26,6 +26,7 @@ from flexseg.config.load import (
 )
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, joined
+from flexseg.machine import real_path
 
 _DATASET, _PAIRS = "dataset", "augmentor"
 _SECTIONS = ("deformation", "distortion", "barrdistortion", "pincdistortion", _PAIRS)
@@ -147,7 +148,7 @@ def _checked(raw: legacy.RawConfig, section: str, path: Path) -> ToolKeys | None
 def _job(section: str, keys: ToolKeys, path: Path, variants: VariantSections) -> ToolJob:
     def folder(key: str, value: str | None) -> Path:
         where = f"{path.name}, [{section}] {key}"
-        return (path.parent / place_of(value or "", where)).resolve()
+        return real_path(path.parent / place_of(value or "", where))
 
     if section == _DATASET:
         return ToolJob(

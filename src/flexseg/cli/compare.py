@@ -11,6 +11,7 @@ import typer
 from flexseg.cli.app import JsonOption, app, console, say
 from flexseg.cli.tables import NOTHING, Table, number, numbers, texts, with_interval
 from flexseg.errors import ConfigError
+from flexseg.machine import real_path
 
 if TYPE_CHECKING:
     from flexseg.evaluation.compare import Comparison, Standing
@@ -37,8 +38,8 @@ def compare(
     from flexseg.runs.evaluations import names_of, read_results
 
     claim_folder(output, runs)
-    places = [path.resolve() for path in runs]
-    if double := [str(path) for path in runs if places.count(path.resolve()) > 1]:
+    places = [real_path(path) for path in runs]
+    if double := [str(path) for path in runs if places.count(real_path(path)) > 1]:
         raise ConfigError(f"{double[0]} is given twice.", "Give each run once.", "RUN")
     names = names_of(runs)
     results = [read_results(path, name) for path, name in zip(runs, names, strict=True)]

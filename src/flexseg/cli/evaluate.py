@@ -22,6 +22,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError
+from flexseg.machine import real_path
 
 if TYPE_CHECKING:
     from flexseg.config.schema import Experiment
@@ -74,7 +75,7 @@ def evaluate(
         from flexseg.evaluation.case_scores import write_evaluation
 
         scores, unpaired = _score(predictions, masks, loaded.experiment)
-        name = f"evaluation_{predictions.resolve().name}"
+        name = f"evaluation_{real_path(predictions).name}"
         folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
         if unpaired:

@@ -23,6 +23,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.cli.tables import Table, fixed, texts
+from flexseg.machine import real_path
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -134,7 +135,7 @@ def _select(device: Device, backend: str | None) -> None:
 def _folder(dataset: Path, output: Path | None) -> Path:
     if output is not None:
         return output
-    place = dataset.resolve()
+    place = real_path(dataset)
     return place.with_name(f"{place.name}_flexseg")
 
 

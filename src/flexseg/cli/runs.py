@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flexseg.cli.app import JsonOption, app, console, say
 from flexseg.cli.tables import NOTHING, Table, below, fixed, number, numbers, texts, with_interval
+from flexseg.machine import real_path
 
 if TYPE_CHECKING:
     from flexseg.runs.listing import RunInfo
@@ -39,7 +40,7 @@ def list_runs(
     elif runs:
         _print(runs)
     else:
-        say(f"No run (folder with a run.json) in {folder.resolve()} or below.")
+        say(f"No run (folder with a run.json) in {real_path(folder)} or below.")
 
 
 def _print(runs: list[RunInfo]) -> None:

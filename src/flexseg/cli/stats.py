@@ -20,7 +20,11 @@ def stats(
     mask_name: MaskNameOption = None,
 ) -> None:
     """Draw how many images a dataset has, and contact sheets of images and masks."""
+    from flexseg.dataset.parallel import together
     from flexseg.dataset.statistics import draw_statistics
 
-    for path in draw_statistics(dataset, output or Path(), answers_of(masks, mask_name)):
+    drawn = draw_statistics(dataset, output or Path(), answers_of(masks, mask_name))
+    for path in drawn.files:
         say(f"written: {path}")
+    if drawn.failed:
+        raise together(drawn.failed, stopped=False)

@@ -22,6 +22,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
+from flexseg.machine import real_path
 from flexseg.outputs import refuse_overlap
 
 
@@ -335,7 +336,7 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
                 del raw.values[section, key], raw.sources[section, key]
                 continue
             if from_shell or role.kind == "input":
-                place = ((Path.cwd() if from_shell else path.parent) / place).resolve()
+                place = real_path((Path.cwd() if from_shell else path.parent) / place)
             raw.values[section, key] = place
 
 
@@ -377,12 +378,12 @@ def _portable(value: str) -> Path:
 
 def resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
     """Make output paths absolute: they are relative to `[train] run_dir`, and that to `base`."""
-    run_dir = (base / experiment.train.run_dir).resolve()
+    run_dir = real_path(base / experiment.train.run_dir)
     sections: dict[str, Section] = {}
     for name, model in section_models().items():
         section: Section = getattr(experiment, name)
         changes = {
-            key: (run_dir / value).resolve()
+            key: real_path(run_dir / value)
             for key, _, role in path_fields(model)
             if role.kind == "output" and (value := getattr(section, key)) is not None
         }

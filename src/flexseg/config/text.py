@@ -14,6 +14,7 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.config.tune import ValueRange
 from flexseg.errors import ConfigError
+from flexseg.machine import real_path
 from flexseg.outputs import write_text
 
 _WIDTH = 98
@@ -213,8 +214,8 @@ def relative_path(path: Path, base: Path) -> str:
     except ValueError:  # another drive on Windows
         return path.as_posix()
     # "..", from a folder that is a link, leads elsewhere.
-    leads_there = (base / relative).resolve() == path.resolve()
-    return (relative if leads_there else path.resolve()).as_posix()
+    leads_there = real_path(base / relative) == real_path(path)
+    return (relative if leads_there else real_path(path)).as_posix()
 
 
 def toml_key(name: str) -> str:

@@ -27,6 +27,7 @@ from flexseg.files.images import (
     MaskPixels,
     read_mask,
 )
+from flexseg.machine import real_path
 
 # Of `Pairing.equal_names`, in words.
 EQUAL_NAMES = "files left out that have the name of another one but for the suffix"
@@ -147,7 +148,7 @@ def pair(
     ------
     DataError : a folder is missing or empty.
     """
-    in_one = images_dir.resolve() == masks_dir.resolve()
+    in_one = real_path(images_dir) == real_path(masks_dir)
     mixed = mask_name != "{id}" and in_one
     images, double = _images(images_dir, _suffixes(image_format, image_suffixes))
     masks, double_masks = _chosen(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), exact=True)

@@ -20,6 +20,7 @@ from flexseg.dataset.names import NameLookup
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
+from flexseg.machine import real_path
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,
@@ -509,7 +510,7 @@ def copy_parts(
     cases = [case for own in parts.values() for case in own]
     sources = {path.parent for case in cases for path in case.files}
     claim_folder(folder, sources, "--copy")
-    if any(folder.resolve().is_relative_to(path.resolve()) for path in sources):
+    if any(real_path(folder).is_relative_to(real_path(path)) for path in sources):
         raise ConfigError(
             f"The output folder {folder} lies within the input.",
             "Choose a folder of its own.",

@@ -28,6 +28,7 @@ from flexseg.files.images import (
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.slices import to_lps
 from flexseg.files.volumes.volume import Volume
+from flexseg.machine import real_path
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, whole
 from flexseg.own_results import claim_picture
@@ -37,6 +38,8 @@ _COLUMNS = 6
 _ROWS = 3
 # Grey pictures with fewer values than this show class ids.
 _FEWEST_GREYS = 20
+# The name of a case, and its pixels.
+_Tile = tuple[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,32 @@ class FolderPictures:
     def folders(self) -> set[Path]:
         """Where the files lie."""
         masks = (path for own in self.masks.values() for path in own)
-        return {path.parent.resolve() for path in (*self.images.values(), *masks)}
+        return {real_path(path.parent) for path in (*self.images.values(), *masks)}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was written, and why cases are missing in the contact sheets."""
+
+    files: list[Path]
+    failed: list[DataError]
 
 
 @alone_in("output")
-def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) -> list[Path]:
-    """Write `<name>_Statistics.png` and contact sheets; returns the files.
+def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) -> Drawn:
+    """Write `<name>_Statistics.png` and contact sheets.
 
     The contact sheets show evenly spaced cases, images and masks in the same order, each under
-    its file name; of volumes the slice in the middle.
+    its file name; of volumes the slice in the middle. Cases that cannot be read are left out.
 
     Raises
     ------
-    DataError : the folder has no images, or files cannot be read.
+    DataError : the folder has no images.
     """
-    name = dataset.resolve().name
+    name = real_path(dataset).name
     parts = find_pictures(dataset.absolute(), name, answers)
     for part in parts.values():
-        if output.resolve() in part.folders:
+        if real_path(output) in part.folders:
             raise ConfigError(
                 f"The output folder {output} holds the images or masks that are drawn.",
                 "Choose a folder of its own.",
@@ -82,15 +93,34 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
     written = [output / f"{name}_Statistics.png"]
     set_aside(written[0])
     _draw_counts(written[0], {split: len(part.images) for split, part in parts.items()}, name)
+    failed: list[DataError] = []
     for split, part in parts.items():
         ids = sorted(part.images)
         chosen = [ids[i] for i in _spread(len(ids), _COLUMNS * _ROWS)]
-        tiles = [(case_id, part.read_image(part.images[case_id])) for case_id in chosen]
-        written.append(_write_sheet(output / f"{split}_images_sample.png", tiles))
-        tiles = [(i, part.read_mask(part.masks[i])) for i in chosen if i in part.masks]
-        if tiles:
-            written.append(_write_sheet(output / f"{split}_masks_sample.png", tiles))
-    return written
+        images, masks = _tiles(part, chosen, failed)
+        for kind, tiles in (("images", images), ("masks", masks)):
+            if tiles:
+                written.append(_write_sheet(output / f"{split}_{kind}_sample.png", tiles))
+    return Drawn(written, failed)
+
+
+def _tiles(
+    part: FolderPictures, chosen: list[str], failed: list[DataError]
+) -> tuple[list[_Tile], list[_Tile]]:
+    """The images and the masks of the cases that can be read; errors are added to `failed`."""
+    images: list[_Tile] = []
+    masks: list[_Tile] = []
+    for case_id in chosen:
+        try:
+            image = part.read_image(part.images[case_id])
+            mask = part.read_mask(part.masks[case_id]) if case_id in part.masks else None
+        except DataError as error:
+            failed.append(error)
+            continue
+        images.append((case_id, image))
+        if mask is not None:
+            masks.append((case_id, mask))
+    return images, masks
 
 
 def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> int:
@@ -185,7 +215,7 @@ def _draw_counts(path: Path, counts: dict[str, int], title: str) -> None:
         figure.savefig(part, dpi=120)
 
 
-def _write_sheet(path: Path, tiles: list[tuple[str, NDArray[np.uint8]]]) -> Path:
+def _write_sheet(path: Path, tiles: list[_Tile]) -> Path:
     set_aside(path)
     caption, gap = 18, 6
     columns = min(_COLUMNS, len(tiles))

@@ -29,6 +29,7 @@ from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
 from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.machine import real_path
 from flexseg.outputs import entries_of, make_folder, refuse_overlap, set_aside, write_json
 from flexseg.own_results import is_ours
 
@@ -269,7 +270,7 @@ def _earlier(summary: Path) -> set[str]:
 def _refuse_one_folder_for_two(targets: Targets) -> None:
     keys: dict[Path, str] = {}
     for key, folder in targets.by_key().items():
-        other = keys.setdefault(folder.resolve(), key)
+        other = keys.setdefault(real_path(folder), key)
         if other != key:
             raise ConfigError(
                 f"The files of {other} and {key} have the same names and the same folder.",

@@ -20,6 +20,7 @@ from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
 from flexseg.errors import ConfigError
+from flexseg.machine import real_path
 from flexseg.outputs import refuse_overlap
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
@@ -115,9 +116,9 @@ def _refuse_among(data: ImageDataset | VolumeDataset, output: Path) -> None:
     if isinstance(data, VolumeDataset):
         refuse_overlap({"--output": output}, [data.pairs.images, data.pairs.labels])
         return
-    target = output.resolve()
+    target = real_path(output)
     for own in data.layout.folders.values():
-        for folder in (own.images.resolve(), own.masks.resolve()):
+        for folder in (real_path(own.images), real_path(own.masks)):
             if target == folder or folder in target.parents:
                 raise ConfigError(
                     f"The output folder {target} lies in {folder}, which is read.",

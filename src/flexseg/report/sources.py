@@ -19,6 +19,7 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
+from flexseg.machine import real_path
 from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -250,7 +251,7 @@ def _run(folder: Path) -> ReportSource:
             str(folder),
         )
     # The usual name of a run's folder says nothing; that of the project does.
-    named = folder.resolve()
+    named = real_path(folder)
     title = named.parent.name if named.name == "run" else named.name
     source = ReportSource(title or named.name, folder, folder / "evaluation", run_dir=folder)
     source.manifest = _read_manifest(source, folder)

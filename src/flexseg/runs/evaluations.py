@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
+from flexseg.machine import real_path
 from flexseg.spreadsheet import of_cell
 
 CASES_FILE = "cases.csv"
@@ -68,7 +69,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     """The shortest ends of paths that tell them apart, `evaluation` not counted."""
     parts = []
     for path in paths:
-        absolute = path.resolve()
+        absolute = real_path(path)
         named = absolute.parent if absolute.name == "evaluation" else absolute
         parts.append(named.parts)
     for length in range(1, max((len(p) for p in parts), default=0) + 1):

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from flexseg.dataset.layout import dataset_name
 from flexseg.errors import ConfigError, DataError
+from flexseg.machine import real_path
 from flexseg.runs.evaluations import read_summary
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import FILE_NAME, Manifest
@@ -112,7 +113,7 @@ def read_run(folder: Path, base: Path) -> RunInfo:
     base : folder that the name is relative to.
     """
     relative = folder.relative_to(base).as_posix()
-    name = folder.resolve().name if relative == "." else relative
+    name = real_path(folder).name if relative == "." else relative
     try:
         manifest = Manifest.read(folder)
     except DataError as error:

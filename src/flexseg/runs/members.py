@@ -22,6 +22,7 @@ from flexseg.inference.ensemble import (
     seen_by,
     write_ensemble,
 )
+from flexseg.machine import real_path
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages, image_digest
 from flexseg.models.weights import read_metadata, read_weights
@@ -167,7 +168,7 @@ def _seen_by(weights: Path) -> tuple[SeenImages, str]:
             return seen, ""
     for folder in weights.absolute().parents[:_DEPTH]:
         manifest = Manifest.find(folder)
-        if manifest and manifest.model_dir.resolve() == weights.parent.resolve():
+        if manifest and real_path(manifest.model_dir) == real_path(weights.parent):
             return _seen_in_run(manifest)
     return SeenImages(), f"there is no {MANIFEST} of its training around it"
 
@@ -271,7 +272,7 @@ def _names(sources: Sequence[GivenModel]) -> list[str]:
     """A file name without suffix for each member, by what was given."""
     names: list[str] = []
     for source in sources:
-        given = source.given.resolve()
+        given = real_path(source.given)
         own = given.name if given.is_dir() else given.stem
         several = len(source.files) > 1
         for file in source.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -117,6 +118,17 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path, suffix: str) -> None:
     names = {p.name for p in path.parent.iterdir()}
     assert path.name in names
     assert len(names) == (2 if suffix in (".mhd", ".nhdr") else 1)
+
+
+@pytest.mark.parametrize("stem", ["a.nii", "a.NII.GZ", "a.hdr", "a%d", "a:b", "a=3ab", "a\nb"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mhd", ".nhdr"])
+def test_names_that_libraries_and_headers_take_for_more(
+    tmp_path: Path, stem: str, suffix: str
+) -> None:
+    if os.name == "nt" and (":" in stem or not stem.isprintable()):
+        pytest.skip("no name on Windows")
+    write_volume(tmp_path / f"{stem}{suffix}", make())
+    np.testing.assert_array_equal(read_volume(tmp_path / f"{stem}{suffix}").array, ramp())
 
 
 def test_failure_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from flexseg.files.entries import list_files
 from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
+from flexseg.machine import real_path
 
 # The volume in the name of a slice, without and with the axis that it is cut along.
 GROUP = r"^(.*)_\d+$"
@@ -173,7 +174,7 @@ def pair_volumes(
         )
     image_paths = {pair.image for pair in pairs}
     rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
-    if images.resolve() == labels.resolve():
+    if real_path(images) == real_path(labels):
         rest = []
     taken = {name for name, path in found.items() if path in image_paths}
     channels = tuple(found[name].name for name in other_channels(found, taken))

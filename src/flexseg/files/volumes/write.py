@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from flexseg.errors import ConfigError, DataError
@@ -15,6 +16,8 @@ from flexseg.outputs import make_folder, whole
 WRITABLE_SUFFIXES = tuple(
     suffix for known in all_formats() if known.write is not None for suffix in known.suffixes
 )
+
+_NOT_IN_HEADERS = re.compile(r"[%:=\\\x00-\x1f\x7f]")
 
 
 def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
@@ -40,12 +43,22 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
         )
     make_folder(path.parent)
     with whole(path) as part:
-        # ITK knows no suffixes in capital letters.
-        written = part.with_name(volume_stem(path) + suffix)
+        written = part.with_name(_name_for_itk(path, known) + suffix)
         known.write(written, volume, Part(key))
         if known.read_back:
             _check_whole(written, known, volume)
         written.rename(part)
+
+
+def _name_for_itk(path: Path, known: FileFormat) -> str:
+    """The name, without suffix, to write a volume under before it gets its own.
+
+    ITK knows no suffixes in capital letters, and takes a second one (`a.nii.nii.gz`) off. Files of
+    voxels keep their name, which a header has to hold: without `%`, `:` and control characters.
+    """
+    if not known.voxel_suffixes:
+        return "volume"
+    return _NOT_IN_HEADERS.sub(lambda found: f"={ord(found[0]):02x}", volume_stem(path))
 
 
 def _check_whole(path: Path, known: FileFormat, volume: Volume) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from flexseg import __version__
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.machine import real_path
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import make_folder, scratch_folder
 
@@ -57,7 +58,7 @@ class EngineCache:
             "format": _FORMAT,
             "file": file_hash(file),
             # Networks of users depend on code that lies beside their file.
-            "place": str(file.resolve()) if ":" in package.config.model else "",
+            "place": str(real_path(file)) if ":" in package.config.model else "",
             "network": package.config.model_dump(mode="json"),
             "flexseg": __version__,
             "versions": {name: version(name) for name in packages},

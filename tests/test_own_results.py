@@ -88,6 +88,13 @@ def test_inputs_are_never_an_output(tmp_path: Path) -> None:
     claim_folder(tmp_path / "new", [folder])
 
 
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("mine")
+    with pytest.raises(ConfigError, match="There is a file"):
+        claim_folder(tmp_path / "thesis")
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
+
+
 def test_of_another_folder_only_what_has_our_names_moves(tmp_path: Path) -> None:
     folder = make(tmp_path / "models", {"best_model.h5": "w", "thesis.docx": "t"})
     clear(folder)

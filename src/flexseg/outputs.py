@@ -347,6 +347,19 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
                 )
 
 
+def refuse_input(key: str, output: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse to write files into a folder that is read itself.
+
+    Raises
+    ------
+    ConfigError : names the key.
+    """
+    if real_path(output) in {real_path(path) for path in inputs if path is not None}:
+        raise ConfigError(
+            f"The folder {output} of results is an input.", "Choose a folder of its own.", key
+        )
+
+
 def write_text(path: Path, text: str, newline: str = "\n") -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with whole(path) as part:

@@ -74,13 +74,19 @@ def _has_our_name(path: Path) -> bool:
 def claim_folder(
     folder: Path, inputs: Iterable[Path | None] = (), option: str = "--output"
 ) -> None:
-    """Refuse a folder given by an option that is an input, or holds something that is not ours.
+    """Refuse a folder given by an option that is an input, a file, or holds what is not ours.
 
     Raises
     ------
     ConfigError : it is, or does.
     """
     refuse_overlap({option: folder}, inputs)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            f"There is a file {folder}, where a folder is to be.",
+            f"Name a new one with {option}.",
+            option,
+        )
     if folder.is_dir() and not is_ours(folder):
         foreign = next(p.name for p in entries_of(folder) if not _has_our_name(p))
         raise ConfigError(

@@ -241,6 +241,11 @@ def test_values_that_no_reader_can_take(write: Write, text: str, match: str) -> 
         load(write(text))
 
 
+def test_a_folder_of_images_is_no_folder_of_a_run(write: Write) -> None:
+    with pytest.raises(ConfigError, match="is an input"):
+        load(write('[train]\nmasks_dir = "masks"\nrun_dir = "new/../masks"\n'))
+
+
 @pytest.mark.parametrize("value", ["~nouser/x", "x" * 5000 + "\\\\y"])
 def test_paths_that_lead_nowhere(write: Write, value: str) -> None:
     with pytest.raises(ConfigError, match="leads nowhere") as caught:

@@ -70,10 +70,10 @@ def test_sample_is_spread_evenly_over_many_cases(
 
 def test_earlier_pictures_move_aside(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     dataset = make_dataset({"train": 2})
-    (tmp_path / "dataset_Statistics.png").write_text("mine")
+    (tmp_path / "dataset_Statistics.png").write_bytes(b"\x89PNG mine")
     draw_statistics(dataset, tmp_path)
     kept = tmp_path.glob("dataset_Statistics.png_*_bak")
-    assert [p.read_text() for p in kept] == ["mine"]
+    assert [p.read_bytes() for p in kept] == [b"\x89PNG mine"]
 
 
 def test_images_without_masks_have_one_sheet(

@@ -19,13 +19,13 @@ from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, RecipePolicy
 from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AugmentationConfig
-from flexseg.config.load import LoadedConfig
+from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.splits import find_splits
 from flexseg.files.display import distinct_color
 from flexseg.files.preprocess import Preprocessing
-from flexseg.outputs import make_folder, set_aside, whole
+from flexseg.outputs import make_folder, refuse_input, set_aside, whole
 from flexseg.own_results import claim_picture
 
 FILE_NAME = "augmentation_preview.png"
@@ -98,6 +98,7 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     ConfigError, DataError : config or data are wrong, or nothing augments.
     """
     e = loaded.experiment
+    refuse_input("--output", folder, input_paths(e, loaded.path))
     plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants)
     splits = find_splits(e.data, only=("train",))
     splits.raise_errors()

@@ -36,7 +36,9 @@ def inspect(
 ) -> None:
     """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
     select_backend(None)
+    from flexseg.config.load import input_paths
     from flexseg.inspecting import inspect_network, inspect_package
+    from flexseg.outputs import refuse_input
     from flexseg.own_results import claim_picture
 
     if output is not None:
@@ -47,6 +49,8 @@ def inspect(
     else:
         loaded = load_config(source, overrides, strict)
         e = loaded.experiment
+        if output is not None:
+            refuse_input("--output", output, input_paths(e, loaded.path))
         inspection = inspect_network(
             e.model,
             e.inspect,

@@ -23,7 +23,7 @@ from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
-from flexseg.outputs import refuse_overlap
+from flexseg.outputs import refuse_input, refuse_overlap
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def load(
     if experiment is None:
         raise joined(raw.errors)
     experiment = resolve_outputs(experiment, path.parent)
-    refuse_overlap(output_folders(experiment), input_paths(experiment, path))
+    inputs = input_paths(experiment, path)
+    refuse_overlap(output_folders(experiment), inputs)
+    refuse_input("[train] run_dir", experiment.train.run_dir, inputs)
     _note_gaps(raw, experiment)
     if strict and (warnings := [f for f in raw.findings if f.severity is Severity.WARNING]):
         fix = "Correct it, or leave --strict out."

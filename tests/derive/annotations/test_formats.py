@@ -145,6 +145,14 @@ def test_lines_that_are_no_labels_of_yolo(tmp_path: Path, line: str) -> None:
         )
 
 
+def test_a_huge_class_number_of_yolo_is_one_class(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text("99999999999999999999 0.5 0.5 0.2 0.2\n")
+    folder = images(tmp_path, ["a.png"])
+    derived = derive_annotations(tmp_path / "labels", folder, tmp_path / "o")
+    assert len(derived.classes) == 2
+
+
 def test_folders_of_splits_of_yolo(tmp_path: Path) -> None:
     """Equal names in two folders are not mixed up."""
     for split, share in (("train", "0.2"), ("val", "0.6")):

@@ -102,8 +102,7 @@ def read_yolo(path: Path, images: Path) -> Annotations:
         notes.append(
             f"The names lack the classes {examples([str(i) for i in sorted(used - names.keys())])}."
         )
-    highest = max(used | names.keys(), default=-1)
-    listed = [names.get(i, f"class {i}") for i in range(highest + 1) if i in names or i in used]
+    listed = [names.get(i, f"class {i}") for i in sorted(used | names.keys())]
     ids = {name: i for i, name in names.items()}
     return Annotations.of(found, listed, notes, ids)
 

@@ -112,6 +112,18 @@ def test_colors_to_classes(tmp_path: Path) -> None:
     assert any("became background: #ff0000 (108 pixels)" in note for note in rest.notes)
 
 
+def test_values_that_a_description_does_not_name_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    for i in ("a", "b"):
+        save(tmp_path / "masks" / f"{i}.png", LABELS)
+    derive(tmp_path)
+    first = tmp_path / "out"
+    save(first / "masks" / "b.png", np.where(LABELS == 2, 7, LABELS).astype(np.uint8))
+    with pytest.raises(DataError, match=r"1 values are in no class: 7 \(96 pixels\)") as caught:
+        derive_folders(first / "images", first / "masks", tmp_path / "second")
+    assert "--label" in caught.value.fix
+
+
 def test_blurred_colors_take_the_nearest_class(tmp_path: Path) -> None:
     write_images(tmp_path / "images", ("a",))
     palette = np.array([[0, 0, 0], [250, 3, 9], [10, 240, 20]], np.uint8)

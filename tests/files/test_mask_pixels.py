@@ -162,3 +162,12 @@ def test_channels_of_a_tiff_are_classes(tmp_path: Path) -> None:
     scores = np.eye(5, dtype=np.uint8)[IDS]
     tifffile.imwrite(tmp_path / "a.tif", scores, photometric="minisblack", planarconfig="contig")
     assert np.array_equal(read_mask(tmp_path / "a.tif").pixels.argmax(axis=-1), IDS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    mask = np.zeros((5, 7), np.float32)
+    mask[2, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", mask)
+    with pytest.raises(DataError, match="no numbers"):
+        read_mask(tmp_path / "a.tif")

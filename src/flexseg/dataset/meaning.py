@@ -14,8 +14,9 @@ from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
 from flexseg.dataset.labels import MAX_CLASSES, LabelClass, Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.marks.guard import refuse_photographs
 from flexseg.dataset.marks.label_tables import LabelTable, refuse_other_background
-from flexseg.dataset.marks.values import MaskValues, unpacked
+from flexseg.dataset.marks.values import MaskValues, are_shares, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 
@@ -124,12 +125,17 @@ def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None)
 
     Raises
     ------
-    DataError : no mask marks anything, or it is not clear whether values number objects.
+    DataError : no mask marks anything, they are photographs or hold scaled classes, or it is not
+        clear whether values number objects.
     """
     scores = {m.entries.pixels.shape[-1] for m in masks if m.entries.one_hot}
     if scores:
         return _of_scores(scores)
+    shares = are_shares(masks)
     found = MaskValues.of(masks)
+    if shares and {*found.values} == {1}:
+        return _of_shares()
+    refuse_photographs(masks)
     if not found.values:
         raise DataError(
             f"All {len(masks)} masks are empty: they hold nothing but 0 (black).",
@@ -139,7 +145,9 @@ def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None)
     findings = _how_marked(masks)
     if blends and not found.lossy:
         findings += _blend_findings(found, solid, masks)
-    nearest: Literal["nearest", "error"] = "nearest" if blends else "error"
+    if found.resampled:
+        findings.append(_resampled_finding(len(found.values)))
+    nearest: Literal["nearest", "error"] = "nearest" if blends or shares else "error"
     sets = [own & {*solid} for own in found.sets]
     kind, told = mask_values(solid, sets, answer)
     findings += told
@@ -179,6 +187,11 @@ def _of_scores(channels: set[int]) -> MaskMeaning:
             "Save them as [height, width, classes] with fewer classes.",
         )
     return _named(classes_of_values(range(1, count)), "error", [])
+
+
+def _of_shares() -> MaskMeaning:
+    note = _note("blended-masks", "The masks hold fractions from 0 to 1: they are split at half.")
+    return _named(classes_of_values([1]), "nearest", [note])
 
 
 def _telling(palette: Mapping[int, Rgb]) -> dict[int, Rgb]:
@@ -253,6 +266,18 @@ def _blend_findings(
             "as blended edges have: they take the nearest class.",
         )
     ]
+
+
+def _resampled_finding(count: int) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        "data",
+        "resampled-masks",
+        "masks",
+        f"The masks hold {count} values, and many only where others meet, as masks do that were "
+        "resized or rotated with interpolation: classes may be among them that are none.",
+        "Resize masks by nearest neighbour.",
+    )
 
 
 def _note(code: str, what: str) -> Finding:

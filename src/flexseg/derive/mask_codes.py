@@ -88,6 +88,7 @@ class MaskCode:
             f"#{_packed(key):06x}" if isinstance(key, tuple) else f"{key:g}": count
             for key, count in encoded.unknown.items()
         }
+        self._refuse(Counter(unknown), path)
         return encoded.labels, Counter(unknown)
 
     def _encode(
@@ -102,19 +103,23 @@ class MaskCode:
             else:
                 unknown[self._name(key)] = count
                 ids[i] = self._nearest(key, known) if self.unknown is Unknown.NEAREST else 0
+        self._refuse(unknown, path)
+        return ids[inverse.reshape(keys.shape)], unknown
+
+    def _refuse(self, unknown: Counter[str], path: Path) -> None:
         if unknown and self.unknown is Unknown.ERROR:
             listed = [f"{name} ({n} pixels)" for name, n in unknown.most_common()]
-            what, option = self._told_as
+            what, fix = self._told_as
             raise DataError(
-                f"{len(listed)} {what} are in no class: {examples(listed)}.",
-                f"Add them with {option}, or give --unknown background or --unknown nearest.",
-                str(path),
+                f"{len(listed)} {what} are in no class: {examples(listed)}.", fix, str(path)
             )
-        return ids[inverse.reshape(keys.shape)], unknown
 
     @property
     def _told_as(self) -> tuple[str, str]:
-        return ("colours", "--color") if self.kind == "colors" else ("values", "--label")
+        if self.kind == "found":
+            return "values", "Say what they are with --label VALUE=NAME, --color or --threshold."
+        what, option = ("colours", "--color") if self.kind == "colors" else ("values", "--label")
+        return what, f"Add them with {option}, or give --unknown background or --unknown nearest."
 
     def _name(self, key: int) -> str:
         return f"#{key:06x}" if self.kind == "colors" else str(key)

@@ -168,7 +168,8 @@ def read_mask(path: Path) -> MaskPixels:
 
     Raises
     ------
-    DataError : it cannot be read, or its values do not tell what its channels are.
+    DataError : it cannot be read, its values do not tell what its channels are, or some are no
+        numbers.
     """
     archive = path.suffix.lower() == ".npz"
     picture = Picture(_read_npz(path)) if archive else _decoded(path)
@@ -182,6 +183,12 @@ def read_mask(path: Path) -> MaskPixels:
     kind = "RGB" if picture.colors else "grey"
     if pixels.ndim == 3 and not picture.colors:
         pixels, kind = of_channels(pixels, str(path))
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError(
+            "Some values of the mask are no numbers (NaN or infinite).",
+            "Save 0 for background there; or a value of its own that [mask] ignore names.",
+            str(path),
+        )
     pixels = as_rgb(pixels) if kind == "RGB" else pixels
     mode = f"grey {pixels.dtype}" if kind == "grey" else kind
     return MaskPixels(pixels, None, picture.lossy, kind == "one-hot", f"{mode} {how}".rstrip())

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.marks.guard import filled_error, require_marks
+from flexseg.dataset.meaning import find_meaning
 from flexseg.dataset.reading import Dataset
 from flexseg.derive.folders import derive_folders
 from flexseg.derive.tiles import TileOptions, derive_tiles
 from flexseg.errors import DataError
-from flexseg.files.images import write_png
+from flexseg.files.images import read_mask, write_png
 
 TWO = LabelMap.of_foreground(
     [LabelClass(1, "a", ((255, 0, 0),), (1,)), LabelClass(2, "b", ((0, 255, 0),), (2,))]
@@ -50,6 +54,25 @@ def test_no_background_in_any_mask(tmp_path: Path, mask: np.ndarray) -> None:
             command()
         assert "background" in caught.value.fix
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["image", "marks drawn on it", "compressed", "cut out"])
+def test_photographs_are_no_masks(tmp_path: Path, kind: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
+    disc = cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 20, 255, -1)
+    photograph = cv2.GaussianBlur(noise, (0, 0), 4)
+    photograph = cv2.normalize(photograph, None, 20, 250, cv2.NORM_MINMAX) | noise // 32
+    if kind == "marks drawn on it":
+        photograph[disc > 0] = photograph[disc > 0] // 2 + (0, 127, 0)
+    if kind == "cut out":
+        photograph = np.dstack([photograph, disc])
+    path = tmp_path / ("a.jpg" if kind == "compressed" else "a.png")
+    Image.fromarray(photograph).save(path)
+    looks = [look_at_mask(read_mask(path))] * 4
+    with pytest.raises(DataError, match="4 of 4 masks look like photographs"):
+        find_meaning(looks)
+    Image.fromarray(disc).save(path)
+    assert len(find_meaning([look_at_mask(read_mask(path))] * 4).classes) == 1
 
 
 def test_one_mask_with_background_is_enough(tmp_path: Path) -> None:

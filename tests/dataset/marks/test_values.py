@@ -191,3 +191,50 @@ def test_two_kinds_of_transparency_are_refused() -> None:
     assert [f.code for f in find_meaning([alone]).findings] == ["transparent-masks"]
     with pytest.raises(DataError, match="1 masks are black with transparent parts, 1 have colours"):
         find_meaning([alone, layer])
+
+
+def _floats(values: NDArray[np.floating]) -> MaskLook:
+    return look_at_mask(MaskPixels(values, None, False, False, "grey"))
+
+
+SQUARE = np.zeros((HEIGHT, WIDTH))
+SQUARE[20:50, 30:70] = 1
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        cv2.blur(SQUARE, (3, 3)),
+        # A network is never quite sure.
+        1 / (1 + np.exp(6 - 12 * cv2.GaussianBlur(SQUARE, (0, 0), 2))),
+    ],
+    ids=["edges", "scores"],
+)
+def test_fractions_are_one_class_from_half_on(scores: NDArray[np.floating]) -> None:
+    meaning = find_meaning([_floats(scores)] * 3)
+    assert [c.values for c in meaning.classes] == [(1,)]
+    assert meaning.unknown == "nearest"
+    assert [f.code for f in meaning.findings] == ["blended-masks"]
+    whole = find_meaning([_floats(SQUARE)] * 3)
+    assert (whole.unknown, whole.findings) == ("error", ())
+
+
+@pytest.mark.parametrize("divisor", [2, 3, 255])
+def test_classes_that_were_divided_are_refused(divisor: int) -> None:
+    two = SQUARE.copy()
+    two[30:40, 40:50] = 2
+    with pytest.raises(DataError, match="fractions that have areas of their own: 0") as caught:
+        find_meaning([_floats(two / divisor)] * 3)
+    assert "before they were divided" in caught.value.fix
+
+
+def test_resampled_numbers_of_classes_are_told() -> None:
+    ids = np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8)
+    ids[4:14, 5:15], ids[20:30, 25:40] = 12, 30
+    for how, codes in (
+        (cv2.INTER_NEAREST, []),
+        (cv2.INTER_LINEAR, ["resampled-masks"]),
+    ):
+        mask = cv2.resize(ids, (WIDTH, HEIGHT), interpolation=how)
+        look = look_at_mask(MaskPixels(mask, None, False, False, "grey"))
+        assert [f.code for f in find_meaning([look] * 3).findings] == codes

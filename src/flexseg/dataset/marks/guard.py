@@ -1,4 +1,4 @@
-"""Masks that cannot be right as a whole: none marks anything, or none leaves a background."""
+"""Masks that cannot be right as a whole: all or nothing is marked, or they are photographs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,44 @@ from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import MaskLook
 from flexseg.errors import DataError
+
+# Of so many values in a mask, most have areas where it is one of classes or objects.
+_MANY_VALUES = 100
+_SHARE_OF_AREAS = 0.05
+# What compression leaves of areas: so few values have such a share of the pixels.
+_COMMON, _SHARE_OF_COMMON = 10, 0.3
+
+
+def refuse_photographs(masks: Sequence[MaskLook]) -> None:
+    """Refuse masks most of which are pictures: the images, or these with marks drawn on them.
+
+    Raises
+    ------
+    DataError : they have a great many values, hardly any with an area of its own.
+    """
+    count = sum(map(_is_photograph, masks))
+    if 2 * count <= len(masks):
+        return
+    raise DataError(
+        f"{count} of {len(masks)} masks look like photographs: a great many values, and hardly any "
+        "has an area of its own.",
+        "Give masks rather than the images, or images with marks drawn on them: one value or "
+        "colour for each class. Where transparency cuts out the object, paint all of it white.",
+    )
+
+
+def _is_photograph(mask: MaskLook) -> bool:
+    if mask.entries.palette is not None or mask.entries.one_hot:
+        return False
+    values = mask.entries.pixels[0]
+    marked = values.reshape(len(values), -1).any(axis=1)
+    pixels = int(mask.pixels[marked].sum())
+    covers = 2 * pixels > int(mask.pixels.sum()) or "with transparency" in mask.entries.mode
+    if not covers or len(values) <= _MANY_VALUES:
+        return False
+    if mask.entries.lossy:
+        return int(np.sort(mask.pixels[marked])[-_COMMON:].sum()) < _SHARE_OF_COMMON * pixels
+    return int(np.maximum(mask.core[marked], 0).sum()) < _SHARE_OF_AREAS * pixels
 
 
 def refuse_filled(files: Sequence[Path], masks: Sequence[MaskLook], labels: LabelMap) -> None:

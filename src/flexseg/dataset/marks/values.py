@@ -9,6 +9,7 @@ import numpy as np
 
 from flexseg.dataset.labels import Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.errors import DataError
 
 # A value with a smaller share of core pixels has no area of its own ...
 _THIN = 0.05
@@ -17,6 +18,8 @@ _THIN = 0.05
 _BETWEEN = 0.3
 _FEW_SHADES = 2
 _MAX_IDS = 64
+# Scores of many values that are no farther from 0 or 1.
+_SURE = 0.1
 # What compression leaves of a class: this share of its pixels, and so many, are core pixels.
 _LOSSY_CORE, _LOSSY_PIXELS = 0.05, 6
 _LOSSY_CORE_COLOR = 0.015
@@ -35,6 +38,11 @@ class Value:
     core: int = 0
     between: int = 0
     masks: int = 0
+
+    @property
+    def thin(self) -> bool:
+        """Whether it has no area of its own."""
+        return self.core < _THIN * self.pixels
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,23 @@ class MaskValues:
             return found, True
         if self.palette:
             return list(self.values), False
-        thin = {k: v for k, v in self.values.items() if v.core < _THIN * v.pixels}
-        top = max(self.values)
-        # The brightest lies between none; small numbers are ids of classes, shades reach up to
-        # white.
-        shades = {k: v for k, v in thin.items() if k != top}
-        if len(shades) <= _FEW_SHADES or top < _MAX_IDS or not _are_shades(shades):
+        # Small numbers are ids of classes, shades reach up to white.
+        if max(self.values) < _MAX_IDS or not self._has_shades:
             return list(self.values), False
-        solid = [k for k in self.values if k not in thin] or self._lines()
+        solid = [k for k, v in self.values.items() if not v.thin] or self._lines()
         return self._merged(solid), True
+
+    @property
+    def resampled(self) -> bool:
+        """Whether numbers of classes are between others where these meet, as if interpolated."""
+        exact = not (self.lossy or self.palette or self.by_color)
+        return exact and max(self.values) < _MAX_IDS and self._has_shades
+
+    @property
+    def _has_shades(self) -> bool:
+        top = max(self.values)  # lies between none
+        shades = {k: v for k, v in self.values.items() if v.thin and k != top}
+        return len(shades) > _FEW_SHADES and _are_shades(shades)
 
     def _solid_of_lossy(self) -> list[int]:
         """Values of areas, each with the core pixels of what compression made of it."""
@@ -158,9 +174,41 @@ class MaskValues:
         return max(abs(a - b) for a, b in zip(unpacked(first), unpacked(second), strict=True))
 
 
-def _are_shades(thin: Mapping[int, Value]) -> bool:
+def _are_shades(thin: Mapping[int, Value] | Mapping[float, Value]) -> bool:
     pixels = sum(v.pixels for v in thin.values())
     return sum(v.between for v in thin.values()) >= _BETWEEN * pixels
+
+
+def are_shares(masks: Sequence[MaskLook]) -> bool:
+    """Whether masks hold fractions as edges and scores have them, between what is marked and not.
+
+    Raises
+    ------
+    DataError : the fractions have areas of their own, as classes that were scaled have.
+    """
+    floats = [m for m in masks if m.entries.pixels.dtype.kind == "f" and not m.entries.one_hot]
+    fractions: dict[float, Value] = {}
+    for mask in floats:
+        values = mask.entries.pixels[0].astype(float)
+        numbers = (mask.pixels, mask.core, mask.between)
+        for one, *counts in zip(values.tolist(), *(n.tolist() for n in numbers), strict=True):
+            if one != round(one):
+                value = fractions.setdefault(one, Value())
+                value.pixels += counts[0]
+                value.core += max(counts[1], 0)
+                value.between += counts[2]
+    # Where scores are sure, they are alike.
+    sure = _SURE if len(fractions) > _MAX_IDS else 0
+    unsure = {k: v for k, v in fractions.items() if abs(k - round(k)) > sure}
+    pixels, core = (sum(getattr(v, n) for v in unsure.values()) for n in ("pixels", "core"))
+    if core > _THIN * pixels and not _are_shades(unsure):
+        shown = ", ".join(f"{k:.4g}" for k in sorted(unsure)[:4])
+        raise DataError(
+            f"The masks hold fractions that have areas of their own: {shown}.",
+            "Class numbers are whole: save them as they were before they were divided; or "
+            "`flexseg derive folders --threshold 0.5` where all from there on is one class.",
+        )
+    return bool(fractions)
 
 
 def _common_palette(masks: Sequence[MaskLook]) -> dict[int, Rgb] | None:

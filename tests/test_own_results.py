@@ -46,10 +46,12 @@ OURS = [
     {"dataset.json": {"made_by": "flexseg 1 derive", "parameters": {}}, "images/a.png": ""},
     {"summary.json": {"cases": 1, "classes": []}, "predictions/a.png": ""},
     {MARKER: {"made_by": "flexseg"}, "dataset/a.png": ""},
+    {"cases.csv": "", f"predictions/{MARKER}": {"made_by": "flexseg"}, "predictions/a.png": ""},
     {"best_model.h5": "", "checkpoint.npz": "", "train_eval_infer.config": ""},
     {"train_metrics.csv": "", "train_losses.csv": "", "train_losses.png_2026_bak": ""},
 ]
 THEIRS = [
+    {"cases.csv": "", "predictions/a.png": ""},
     {"a.png": ""},
     {"masks/a.png": ""},
     {"labels/a.nii.gz": ""},

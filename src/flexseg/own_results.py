@@ -1,7 +1,7 @@
 """Which results are ours: only these move aside, and `--output` writes only where nothing else is.
 
 A folder is ours when it has a marker, a JSON file that flexseg has written, or when it holds only
-names that flexseg or the original systems write.
+names that flexseg or the original systems write, and folders with a marker.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from flexseg import __version__
 from flexseg.errors import ConfigError
-from flexseg.outputs import entries_of, refuse_overlap, set_aside
+from flexseg.outputs import entries_of, refuse_overlap, set_aside, write_json
 
 # File -> keys of which its JSON has all. Other programs have files of these names too.
 _MARKERS: dict[str, tuple[frozenset[str], ...]] = {
@@ -68,7 +69,18 @@ def _is_marker(path: Path) -> bool:
 
 
 def _has_our_name(path: Path) -> bool:
-    return any(fnmatchcase(path.name, pattern) for pattern in _NAMES)
+    known = any(fnmatchcase(path.name, pattern) for pattern in _NAMES)
+    return known or _is_marker(path / MARKER)
+
+
+def mark(folder: Path, command: str) -> None:
+    """Mark a folder as results of a command, also for when it ends early.
+
+    Raises
+    ------
+    ResourceError : the system refuses.
+    """
+    write_json(folder / MARKER, {"made_by": f"flexseg {__version__} {command}"})
 
 
 def claim_folder(

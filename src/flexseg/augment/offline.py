@@ -132,10 +132,11 @@ def multiply(
     result.resumed = len(done)
     if not done:
         result.set_aside = set_aside(output)
+    make_folder(output)
+    write_json(output / STATE, state)
     for name in splits:
         for kind in ("images", "masks"):
             make_folder(output / name / kind)
-    write_json(output / STATE, state)
     write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
     todo = [job for job in jobs if (job[0], job[1].id) not in done]
     workers = e.dataset.workers if "dataset.workers" in loaded.sources else 0

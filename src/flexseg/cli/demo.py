@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from flexseg import __version__
 from flexseg.cli.app import app, console, say, select_backend
 
 
@@ -26,15 +25,15 @@ def demo(
     from flexseg.evaluation.trained_images import evaluate
     from flexseg.inference.configured import infer
     from flexseg.one_writer import exclusive
-    from flexseg.outputs import set_aside, write_json
-    from flexseg.own_results import MARKER, claim_folder
+    from flexseg.outputs import set_aside
+    from flexseg.own_results import claim_folder, mark
     from flexseg.training.trainer import Training
 
     folder = output.absolute()
     claim_folder(folder)
     with exclusive(folder):
         set_aside(folder)
-        write_json(folder / MARKER, {"made_by": f"flexseg {__version__} demo"})
+        mark(folder, "demo")
         loaded = load(write_demo(folder))
         draw_statistics(folder / "dataset", folder / "statistics")
         Training(loaded, console).run()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flexseg import __version__
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.schema import DataSections, DatasetConfig, SplitConfig
 from flexseg.config.train import TrainConfig
@@ -28,7 +27,7 @@ from flexseg.outputs import (
     whole_folder,
     write_json,
 )
-from flexseg.own_results import MARKER, claim_file, claim_folder
+from flexseg.own_results import claim_file, claim_folder, mark
 
 logger = logging.getLogger(__name__)
 
@@ -522,7 +521,7 @@ def copy_parts(
         )
     done = 0
     with whole_folder(folder) as part, explain_os_errors(folder):
-        write_json(part / MARKER, {"made_by": f"flexseg {__version__} split"})
+        mark(part, "split")
         for split, own in parts.items():
             for kind in ("images", "masks"):
                 (part / split / kind).mkdir(parents=True)

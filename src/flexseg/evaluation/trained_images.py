@@ -29,6 +29,7 @@ from flexseg.inference.predictor import Predictor
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
+from flexseg.own_results import mark
 from flexseg.runs.seen import refuse_seen_cases
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def score_predictions(
     figures : see `evaluate_model`.
     """
     with whole_folder(folder / PREDICTIONS) as predictions:
+        mark(predictions, "evaluate")
         keep = prediction_writer(predictions, reader.labels)
         scores = evaluate_model(
             predictor, cases, reader, figures, on_case, measures=measures, keep=keep

@@ -44,6 +44,7 @@ from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.outputs import make_folder, try_outputs, whole_folder
+from flexseg.own_results import mark
 from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
@@ -155,6 +156,7 @@ def evaluate_volumes(
     make_folder(folder)
     failed: list[DataError] = []
     with whole_folder(folder / PREDICTIONS) as predictions:
+        mark(predictions, "evaluate")
         for done, case in enumerate(cases):
             try:
                 with explained_memory(case.image):

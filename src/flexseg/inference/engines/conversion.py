@@ -44,6 +44,7 @@ def convert(package: ModelPackage, engine: str, folder: Path) -> None:
     Raises
     ------
     ConversionError : it cannot be converted, or answers differently.
+    OSError : the folder cannot be written to.
     """
     if keras.backend.backend() == "tensorflow":
         _convert_here(package, engine, folder)
@@ -70,7 +71,7 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
     try:
         write(function, images, folder)
         found = answer(folder, x)
-    except FlexsegError:
+    except (FlexsegError, OSError):
         raise
     except Exception as error:  # converters raise whatever they stumble on
         raise ConversionError(reason(error)) from error

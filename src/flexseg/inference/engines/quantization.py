@@ -23,7 +23,7 @@ from flexseg.inference.engines import openvino_cpu as engine_openvino
 from flexseg.inference.engines.conversion import ConversionError, convert
 from flexseg.inference.engines.quantized import files_of
 from flexseg.models.package import ModelPackage
-from flexseg.outputs import scratch_folder, set_aside, whole, write_json
+from flexseg.outputs import explain_os_errors, scratch_folder, set_aside, whole, write_json
 
 IMAGES = 100
 
@@ -42,7 +42,8 @@ def quantize(package: ModelPackage, images: Iterable[NDArray[np.float32]], targe
     """
     with scratch_folder(target) as scratch:
         try:
-            convert(package, "openvino", scratch)
+            with explain_os_errors(target):
+                convert(package, "openvino", scratch)
         except ConversionError as error:
             raise ResourceError(
                 f"OpenVINO cannot compute this network ({error}).",

@@ -66,6 +66,9 @@ def test_no_background(tmp_path: Path) -> None:
 def test_foreground_around_background(tmp_path: Path) -> None:
     labels = _labels((RED, (1,)))
     assert _codes(tmp_path, [1 - m for m in _discs()], labels) == ["exchanged-background"]
+    # Slices beside the object are foreground all over.
+    filled = [_discs()[0] * 0 + 1] * 4
+    assert _codes(tmp_path, [1 - m for m in _discs()] + filled, labels) == ["exchanged-background"]
     half = [1 - m if i < 2 else m for i, m in enumerate(_discs())]
     assert _codes(tmp_path, half, labels) == []
 

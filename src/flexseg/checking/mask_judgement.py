@@ -36,8 +36,8 @@ def _warning(code: str, what: str, fix: str, items: Sequence[str] = ()) -> Findi
 
 def _exchanged(read: Sequence[Look]) -> list[Finding]:
     """Foreground that lies around the background in most masks."""
-    marked = [f for f in read if sum(f.class_pixels[1:])]
-    around = [f.case.id for f in marked if f.marked_border >= _BORDER and f.class_pixels[0]]
+    marked = [f for f in read if sum(f.class_pixels[1:]) and f.class_pixels[0]]
+    around = [f.case.id for f in marked if f.marked_border >= _BORDER]
     if len(around) < max(2, _MOST * len(marked)):
         return []
     return [

@@ -208,8 +208,13 @@ def _without_directions(
 def _voxels(path: Path, fields: dict[str, str], end: int, shape: tuple[int, ...]) -> NDArray:
     name = fields.get("data file")
     data, start = (path, end) if name is None else (data_file(path, name), 0)
-    start = _after_lines(data, start, whole_number(fields.get("line skip", "0")))
+    lines = whole_number(fields.get("line skip", "0"))
+    if lines < 0:
+        raise ValueError(f"its header has the line skip {lines}")
+    start = _after_lines(data, start, lines)
     skip = whole_number(fields.get("byte skip", "0"))
+    if skip < -1:
+        raise ValueError(f"its header has the byte skip {skip}")
     dtype = _type(fields)
     encoding = fields.get("encoding", "").lower()
     if encoding in _TEXT:
@@ -230,7 +235,7 @@ def _voxels(path: Path, fields: dict[str, str], end: int, shape: tuple[int, ...]
 
 def _after_lines(path: Path, start: int, count: int) -> int:
     """Where the line after `count` lines begins."""
-    if count <= 0:
+    if count == 0:
         return start
     for data in stored(path, start):
         lines = data.split(b"\n", count)

@@ -6,7 +6,15 @@ it without a traceback (`--debug` adds one).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_LINE_ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """A text with ends of lines, as names of files and classes may hold, written out as `\\n`."""
+    return _LINE_ENDS.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class FlexsegError(Exception):
@@ -23,12 +31,12 @@ class FlexsegError(Exception):
 
     def __init__(self, problem: str, fix: str, where: str | None = None) -> None:
         super().__init__(problem, fix, where)
-        self.problem = problem
-        self.fix = fix
+        self.problem = one_line(problem)
+        self.fix = one_line(fix)
         self.where = where
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
+        place = f"{one_line(self.where)}: " if self.where else ""
         return f"{place}{self.problem} {self.fix}"
 
     def as_dict(self) -> dict[str, object]:
@@ -55,7 +63,9 @@ def joined(errors: Sequence[ConfigError]) -> ConfigError:
         return first
     listed = "".join(f"\n  {error}" for error in others)
     more = "1 more fault" if len(others) == 1 else f"{len(others)} more faults"
-    return ConfigError(first.problem, f"{first.fix}\n{more}:{listed}", first.where)
+    error = ConfigError(first.problem, first.fix, first.where)
+    error.fix += f"\n{more}:{listed}"
+    return error
 
 
 class DataError(FlexsegError):

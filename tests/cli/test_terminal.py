@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg.cli.tables import Table, texts
-from flexseg.cli.terminal import Terminal, visible
+from flexseg.cli.terminal import LogFormatter, Terminal, visible
+from flexseg.config.findings import Finding, Severity, examples
+from flexseg.dataset.parallel import together
+from flexseg.errors import DataError
 from support import flexseg
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b2J\u202etxt.\udcff"
@@ -21,6 +25,34 @@ def test_texts_are_made_visible() -> None:
     assert visible(HOSTILE) == SHOWN
     for harmless in ("größe 腫瘍", "a\tb\nc", "🫀", ""):
         assert visible(harmless) == harmless
+
+
+def test_names_take_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, shown = "a\nb\u2028c", "a\\nb\\u2028c"
+    error = DataError(f"{name} and {name} are alike.", f"Remove {name}.", name)
+    assert str(error) == f"{shown}: {shown} and {shown} are alike. Remove {shown}."
+    assert error.as_dict()["where"] == name
+    assert str(copy.copy(error)) == str(error)
+    several = together([error, error], stopped=False)
+    listed = f"{shown}: {shown} and {shown} are alike."
+    assert str(several) == f"2 files are wrong:\n{listed}\n{listed} Remove {shown}."
+    assert str(copy.copy(several)) == str(several)
+    assert examples([name, name]) == f"{shown}, {shown}"
+    finding = Finding(Severity.NOTE, "data", "equal", name, f"{name} occurs twice.")
+    assert str(finding) == f"note: {shown}: {shown} occurs twice."
+    console = Terminal()
+    table = Table(texts("class"))
+    table.add(name)
+    table.print(console)
+    record = logging.LogRecord("a", logging.WARNING, "", 0, "%s: %s", (Path(name), name), None)
+    handler = RichHandler(console=console, markup=False, show_time=False, show_path=False)
+    handler.setFormatter(LogFormatter())
+    handler.emit(record)
+    out = capsys.readouterr().out
+    assert f"{shown}: {shown}" in out
+    assert "\nb" not in out
+    assert flexseg("check", tmp_path / f"{name}.toml") == 2
+    assert f"{shown}.toml" in capsys.readouterr().err
 
 
 def test_all_ways_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.markup import escape
 
 from flexseg.cli import app
-from flexseg.errors import FlexsegError
+from flexseg.errors import FlexsegError, one_line
 from flexseg.outputs import final_place
 
 # The order of these imports is that of the commands in `flexseg --help`.
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except FlexsegError as error:
         if app.state["debug"]:
             app.errors.print_exception()
-        place = f"[bold]{escape(error.where)}[/]\n" if error.where else ""
+        place = f"[bold]{escape(one_line(error.where))}[/]\n" if error.where else ""
         app.errors.print(
             f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
             f"[bold]Fix:[/] {escape(error.fix)}",
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             app.errors.print_exception()
         failed = final_place(Path(os.fsdecode(error.filename))) if error.filename else ""
         app.errors.print(
-            f"[bold red]Error:[/] {escape(str(failed))}\n"
+            f"[bold red]Error:[/] {escape(one_line(str(failed)))}\n"
             f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] Check the path, its "
             "permissions, the free space, and whether another program has it open.",
             soft_wrap=True,

@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg import __version__
-from flexseg.cli.terminal import Terminal
+from flexseg.cli.terminal import LogFormatter, Terminal
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -129,6 +129,7 @@ def options(
 ) -> None:
     """Medical image segmentation from one config file."""
     handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
+    handler.setFormatter(LogFormatter())
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
     package = logging.getLogger("flexseg")
     package.handlers[:] = [handler]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from flexseg.cli.app import JsonOption, app, console, say
 from flexseg.cli.tables import NOTHING, Table, number, numbers, texts, with_interval
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, one_line
 from flexseg.machine import real_path
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _print_differences(comparison: Comparison) -> None:
             continue
         adjusted = [_p(d.p_holm)] if many else []
         table.add(
-            f"{d.second}\n- {d.first}" if many else d.class_name,
+            Text(f"{one_line(d.second)}\n- {one_line(d.first)}") if many else d.class_name,
             with_interval(d.mean, d.ci95, sign=True),
             _p(d.p),
             *adjusted,

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from flexseg.cli.tables import Table, numbers, texts, with_interval
+from flexseg.errors import one_line
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         _score_table(by_group, _group_columns(), "groups").print(console)
     for c in summary.classes:
         for line in _about_class(c):
-            console.print(f"{escape(c.name)}: {line}")
+            console.print(f"{escape(one_line(c.name))}: {line}")
     if calibration := summary.calibration:
         console.print(
             f"Probabilities: expected calibration error {calibration.ece or 0:.3f}, Brier score "
@@ -147,8 +148,9 @@ def print_check(console: Console, report: CheckReport) -> None:
     for finding in report.findings:
         color = _COLORS[finding.severity]
         console.print(
-            f"[{color}]{finding.severity}[/] {escape(finding.where)}: {escape(finding.what)}"
-            + (f"\n    [dim]fix:[/] {escape(finding.fix)}" if finding.fix else ""),
+            f"[{color}]{finding.severity}[/] "
+            f"{escape(one_line(finding.where))}: {escape(one_line(finding.what))}"
+            + (f"\n    [dim]fix:[/] {escape(one_line(finding.fix))}" if finding.fix else ""),
             soft_wrap=True,
         )
     count = {s: sum(f.severity == s for f in report.findings) for s in _COLORS}

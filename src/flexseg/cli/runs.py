@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flexseg.cli.app import JsonOption, app, console, say
 from flexseg.cli.tables import NOTHING, Table, below, fixed, number, numbers, texts, with_interval
+from flexseg.errors import one_line
 from flexseg.machine import real_path
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _print(runs: list[RunInfo]) -> None:
     for run in runs:
         started = (run.started or NOTHING)[:16].replace("T", " ")
         table.add(
-            Text.assemble(run.name, "\n", (run.status, _STYLES.get(run.status, "red"))),
+            Text.assemble(one_line(run.name), "\n", (run.status, _STYLES.get(run.status, "red"))),
             below(started, _duration(run.seconds)),
             below(run.model or NOTHING, run.data or ""),
             run.epochs,
@@ -59,7 +60,7 @@ def _print(runs: list[RunInfo]) -> None:
     table.print(console)
     for run in runs:
         if run.problem:
-            console.print(f"{run.name}: {run.problem}", markup=False, soft_wrap=True)
+            console.print(one_line(f"{run.name}: {run.problem}"), markup=False, soft_wrap=True)
 
 
 def _duration(seconds: float | None) -> str:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from flexseg.errors import one_line
+
 Cell = str | int | Text | None
 NOTHING = "-"
 
@@ -66,7 +68,8 @@ class Table:
     def add(self, *cells: Cell, style: str | None = None) -> None:
         """Add a row; None is shown as a dash, and markup in texts has no meaning."""
         self._table.add_row(
-            *(Text(NOTHING if cell is None else str(cell)) if not isinstance(cell, Text) else cell
+            *(Text(NOTHING if cell is None else one_line(str(cell)))
+              if not isinstance(cell, Text) else cell
               for cell in cells),
             style=style,
         )  # fmt: skip
@@ -102,4 +105,4 @@ def with_interval(
 
 def below(text: str, detail: str, style: str = "") -> Text:
     """A text, and below it in small something that belongs to it."""
-    return Text.assemble((text, style), "\n", (detail, "dim"))
+    return Text.assemble((one_line(text), style), "\n", (one_line(detail), "dim"))

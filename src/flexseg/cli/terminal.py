@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import re
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+
+from flexseg.errors import one_line
 
 # Control characters but for the end of a line and tabs, marks that turn the direction of writing,
 # and bytes of names that are no UTF-8.
@@ -35,3 +40,17 @@ class Terminal(Console):
                 yield segment
             else:
                 yield Segment(visible(segment.text), segment.style)
+
+
+class LogFormatter(logging.Formatter):
+    """Messages in which a name takes one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, and the traceback if it has one."""
+        if isinstance(record.args, tuple):
+            record = copy.copy(record)
+            record.args = tuple(
+                one_line(str(part)) if isinstance(part, str | PurePath) else part
+                for part in record.args or ()
+            )
+        return super().format(record)

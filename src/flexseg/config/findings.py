@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from flexseg.errors import FlexsegError
+from flexseg.errors import FlexsegError, one_line
 
 
 class Severity(StrEnum):
@@ -43,19 +43,20 @@ class Finding:
     def of_error(cls, error: FlexsegError, scope: str, where: str = "") -> Finding:
         """An error as a finding; `where` it is, if it does not say."""
         code = type(error).__name__.removesuffix("Error").lower()
-        return cls(Severity.ERROR, scope, code, error.where or where, error.problem, error.fix)
+        what, fix = (" ".join(text.split("\n")) for text in (error.problem, error.fix))
+        return cls(Severity.ERROR, scope, code, error.where or where, what, fix)
 
     def as_dict(self) -> dict[str, JsonValue]:
         """The finding as plain JSON types."""
         return asdict(self) | {"severity": str(self.severity), "items": list(self.items)}
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.where}: {self.what} {self.fix}".rstrip()
+        return one_line(f"{self.severity}: {self.where}: {self.what} {self.fix}".rstrip())
 
 
 def examples(items: Sequence[str], limit: int = 4) -> str:
     """The first few of `items` as text: "a, b, c and 12 more"."""
-    shown = ", ".join(items[:limit])
+    shown = ", ".join(map(one_line, items[:limit]))
     rest = len(items) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from flexseg.errors import DataError
+from flexseg.errors import DataError, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,7 +74,11 @@ def together(failed: Sequence[DataError], stopped: bool) -> DataError:
     if len(failed) == 1:
         return failed[0]
     more = " or more" if stopped else ""
-    listed = "\n".join(f"{error.where}: {error.problem}" for error in failed[:_MOST_LISTED])
+    listed = "".join(
+        f"\n{one_line(error.where or '')}: {error.problem}" for error in failed[:_MOST_LISTED]
+    )
     rest = f"\nand {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
     fixes = list(dict.fromkeys(error.fix for error in failed))[:_MOST_FIXES]
-    return DataError(f"{len(failed)}{more} files are wrong:\n{listed}{rest}", " ".join(fixes))
+    error = DataError(f"{len(failed)}{more} files are wrong:", " ".join(fixes))
+    error.problem += f"{listed}{rest}"
+    return error

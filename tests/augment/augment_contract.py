@@ -172,7 +172,7 @@ class GeometricContract:
         self, name: str, data: st.DataObject, size: Size, seed: int, border: Border
     ) -> None:
         steps = steps_of(name, data.draw(GEOMETRIC_SAMPLES[name]), size, seed)
-        ids = [0, 1, 2, 7, 255]
+        ids = [0, 1, 2, 7, 254]
         image, labels = random_image(size, 1), random_labels(size, ids, seed)
         labels[size[0] // 2] = 1  # a line of one pixel
         _, moved = warp(image, labels, steps, border=border)

@@ -88,6 +88,7 @@ def test_wrong_options_are_usage_errors(
 
 
 def test_wrong_data(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (volumes / "seg" / "s1_seg.nii").rename(volumes / "seg" / "another.nii")
     code, text = run(capsys, "volumes", volumes / "img", volumes / "seg", "-o", volumes / "out")
     assert code == 3
     assert "No volume has labels" in text

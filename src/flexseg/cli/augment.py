@@ -16,7 +16,6 @@ from flexseg.cli.app import (
     progress,
     say,
 )
-from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ def augment(
 def _run_tool(tool: ToolConfig, output: Path | None) -> None:
     """Do what a config of the originals' offline tools says."""
     from flexseg.augment.tools import run_tool
+    from flexseg.config.findings import examples
 
     if output is not None and len(tool.jobs) > 1:
         sections = " and ".join(f"[{job.section}]" for job in tool.jobs)

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist test test-all test-services test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
+.PHONY: setup demo dist test test-all test-services test-long test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -29,13 +29,16 @@ demo: setup
 	$(BIN)/flexseg demo --output demo
 
 test: setup lint
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not long" -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What needs services, which tools/services.sh installs (as root on Debian), or takes long.
-test-services: test-browser test-benchmarks
+test-services: test-long test-browser test-benchmarks
+
+test-long: setup
+	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # axe-core and the driver come from npm.
 test-browser: setup

@@ -31,17 +31,25 @@ settings.load_profile("patient")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
-# Files of long tests: they begin first, so that no worker is left alone with one at the end.
+# Files of tests that are marked as long.
 LONG = (
     "test_tutorials.py",
     "test_engines.py",
     "test_backends.py",
-    "test_trainer.py",
-    "test_inspection.py",
-    "test_commands.py",
     "test_resume.py",
     "test_encoders.py",
     "test_efficientnet_b7_unet.py",
+    "test_extend.py",
+    "test_fuzz.py",
+    "test_kills.py",
+    "test_gpu_step.py",
+)
+# They begin first, so that no worker is left alone with one at the end.
+FIRST = (
+    *LONG,
+    "test_trainer.py",
+    "test_inspection.py",
+    "test_commands.py",
     "test_swin_unet.py",
     "test_trans_unet.py",
     "test_encoder_unet.py",
@@ -51,9 +59,13 @@ LONG = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files by `LONG`; pytest-xdist must be told to leave it so."""
-    items.sort(key=lambda i: LONG.index(i.path.name) if i.path.name in LONG else len(LONG))
+    """Mark by `LONG`, and order by `FIRST`; pytest-xdist must be told to leave it so."""
+    for item in items:
+        if item.path.name in LONG:
+            item.add_marker(pytest.mark.long)
+    items.sort(key=lambda i: FIRST.index(i.path.name) if i.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(autouse=True)

@@ -202,7 +202,7 @@ def _has_volumes(folder: Path) -> bool:
         # An array may be an image as well.
         # Neither need a DICOM file be a volume, if it is not in a series.
         return any(
-            path.suffix.lower() != ".npy" and not (path.is_file() and is_dicom(path))
+            path.suffix.lower() != ".npy" and (path.is_dir() or not is_dicom(path))
             for path in find_volumes(folder)
         )
     except DataError:

@@ -63,7 +63,7 @@ def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
         found = find_volumes(source, recursive=recursive)
     except DataError:
         return False
-    pictures = [p for p in found if p.is_file() and is_dicom(p)]
+    pictures = [p for p in found if not p.is_dir() and is_dicom(p)]
     volumes = [p for p in found if p.suffix.lower() not in PICTURE_SUFFIXES and p not in pictures]
     images = list_files(source, PICTURE_SUFFIXES, recursive=recursive) or pictures
     if images and volumes:

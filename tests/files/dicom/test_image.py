@@ -57,6 +57,22 @@ def test_pictures_with_masks_are_images(tmp_path: Path) -> None:
     assert [case.name for case in volume_cases(folder, tmp_path)] == ["p0", "p1", "p2", "p3"]
 
 
+def test_damaged_pictures_are_listed_among_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "d" / "images"
+    pictures(folder, tmp_path / "made", count=3)
+    (folder / "empty.dcm").touch()
+    (folder / "gone.dcm").symlink_to("nowhere")
+    (folder / "text.dcm").write_text("no image")
+    assert holds_pictures(folder) and not holds_volumes(folder)
+    names = ["empty", "gone", "p0", "p1", "p2", "text"]
+    assert [path.stem for path in find_volumes(folder)] == names
+    assert sorted(find_images(folder).names.values()) == names
+    assert [case.name for case in volume_cases(folder, tmp_path / "out")] == names
+    masks(tmp_path / "d" / "masks", names, (16, 20))
+    data = Dataset.open(tmp_path / "d")
+    assert isinstance(data, ImageDataset) and len(data.cases) == 3 and len(data.left_out) == 3
+
+
 def test_slices_with_masks_are_images_and_without_them_a_volume(tmp_path: Path) -> None:
     folder = tmp_path / "d" / "images"
     files = write_series(folder, ramp((4, 16, 20)) - 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError
 from flexseg.files.dicom.frames import gather
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.dicom.series import Header, find_series, image_header, slice_pixels
+from flexseg.files.dicom.series import (
+    Header,
+    image_header,
+    read_header,
+    series_of,
+    slice_pixels,
+)
 from flexseg.files.entries import visible
 from flexseg.files.volumes.payload import check_volume_size
 
@@ -47,16 +54,16 @@ def is_picture(path: Path) -> bool:
 def holds_pictures(folder: Path) -> bool:
     """Whether the DICOM files of a folder are images that make no volume: each its own series.
 
-    Raises
-    ------
-    DataError : a file is damaged.
+    Files that cannot be read say nothing here; whoever reads them is told why.
     """
-    if not any(path.is_file() and is_dicom(path) for path in visible(folder)):
-        return False
-    found = find_series(folder, quiet=True)
-    headers = [header for series in found for header in series.headers]
-    alone = all(map(_stands_alone, headers))
-    return alone and bool(found) and all(len(series.headers) == 1 for series in found)
+    headers = []
+    for path in visible(folder):
+        if path.is_file() and is_dicom(path):
+            with suppress(DataError):
+                headers.append(read_header(path))
+    images = [header for header in headers if header is not None]
+    alone = bool(images) and all(map(_stands_alone, images))
+    return alone and all(len(series.headers) == 1 for series in series_of(images, quiet=True))
 
 
 def _stands_alone(header: Header) -> bool:

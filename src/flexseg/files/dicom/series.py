@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,8 +195,7 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
     ------
     DataError : a file is damaged.
     """
-    kinds: dict[tuple[object, ...], list[Header]] = defaultdict(list)
-    others = []
+    headers, others = [], []
     for path in sorted(folder.iterdir()):
         if path.is_dir() or not (has_dicom_name(path) or is_dicom(path)):
             continue
@@ -206,10 +206,18 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
         if header is None:
             others.append(path.name)
         else:
-            kinds[header.kind].append(header)
+            headers.append(header)
     if others and not quiet:
         logger.info("%s: no images, left out: %s", folder, examples(others))
-    groups = (group for headers in kinds.values() for group in _parallel(headers))
+    return series_of(headers, quiet=quiet)
+
+
+def series_of(headers: Iterable[Header], *, quiet: bool = False) -> list[Series]:
+    """The volumes that files make, that of most files first; `quiet`: see `find_series`."""
+    kinds: dict[tuple[object, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        kinds[header.kind].append(header)
+    groups = (group for own in kinds.values() for group in _parallel(own))
     return sorted((_in_order(group, quiet) for group in groups), key=_by_size)
 
 

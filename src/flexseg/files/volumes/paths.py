@@ -81,7 +81,7 @@ def _volumes_in(place: Path) -> list[Path]:
     files = [p for p in visible(place) if not p.is_dir() and volume_suffix(p) and not is_dicom(p)]
     if not is_series_folder(place):
         return files
-    pictures = [p for p in visible(place) if p.is_file() and is_dicom(p)]
+    pictures = [p for p in visible(place) if not p.is_dir() and is_dicom(p)]
     return [*(pictures if holds_pictures(place) else [place]), *files]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from flexseg.errors import ConfigError
+from flexseg.errors import ConfigError, InUseError
 from flexseg.outputs import write_json
 from flexseg.own_results import (
     MARKER,
@@ -19,6 +21,7 @@ from flexseg.own_results import (
     is_ours,
     json_with,
 )
+from support import lock_elsewhere
 
 
 def make(folder: Path, files: dict[str, object]) -> Path:
@@ -40,7 +43,6 @@ def content(folder: Path) -> dict[str, bytes]:
 OURS = [
     {},
     {".DS_Store": ""},
-    {".flexseg.lock": ""},
     {"predictions.json": {"pixels_per_class": {}, "failed": {}}, "a.png": "", "notes.txt": ""},
     {"predictions.json": {"volumes": {}, "failed": {}}, "labels/a.nii": ""},
     {"dataset.json": {"made_by": "flexseg 1 derive", "parameters": {}}, "images/a.png": ""},
@@ -83,6 +85,12 @@ def test_other_folders_are_refused_as_they_are(tmp_path: Path, files: dict[str, 
     assert content(folder) == before
 
 
+def test_a_lock_that_is_stale_makes_no_folder_foreign(tmp_path: Path) -> None:
+    an_hour_ago = time.time() - 3600
+    os.utime(lock_elsewhere(tmp_path), (an_hour_ago, an_hour_ago))
+    claim_folder(tmp_path)
+
+
 def test_inputs_are_never_an_output(tmp_path: Path) -> None:
     folder = make(tmp_path / "x", {"predictions.json": {"volumes": {}, "failed": {}}})
     with pytest.raises(ConfigError, match="contains the input"):
@@ -109,6 +117,29 @@ def test_of_another_folder_only_what_has_our_names_moves(tmp_path: Path) -> None
     clear(ours)
     assert not ours.exists() and len(list(tmp_path.glob("eval_*_bak"))) == 1
     clear(tmp_path / "none")
+
+
+def test_further_names_of_results_move_as_well(tmp_path: Path) -> None:
+    ours = make(tmp_path / "models", {"best_model.h5": "w", "a.toml": "c"})
+    assert not is_ours(ours) and is_ours(ours, also=["a.toml"])
+    clear(ours, also=["a.toml"])
+    (moved,) = tmp_path.glob("models_*_bak")
+    assert content(moved) == {"best_model.h5": b"w", "a.toml": b"c"}
+    make(ours, {"thesis.docx": "t", "a.toml": "c"})
+    clear(ours, also=["a.toml"])
+    (moved,) = ours.glob("a.toml_*_bak")
+    assert sorted(content(ours)) == sorted([moved.name, "thesis.docx"])
+
+
+def test_a_folder_in_use_is_told_before_what_it_holds(tmp_path: Path) -> None:
+    folder = make(tmp_path / "x", {"a.png": ""})
+    lock_elsewhere(folder)
+    before = content(folder)
+    with pytest.raises(InUseError, match="process 7 on far"):
+        claim_folder(folder)
+    with pytest.raises(ConfigError, match="contains the input"):
+        claim_folder(folder, [folder])
+    assert content(folder) == before
 
 
 def test_files_among_others_take_no_place(tmp_path: Path) -> None:

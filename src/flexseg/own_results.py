@@ -7,13 +7,19 @@ names that flexseg or the original systems write, and folders with a marker.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from flexseg import __version__
+from flexseg import __version__, lock
 from flexseg.errors import ConfigError
-from flexseg.outputs import entries_of, refuse_overlap, set_aside, write_json
+from flexseg.outputs import (
+    entries_of,
+    explain_os_errors,
+    refuse_overlap,
+    set_aside,
+    write_json,
+)
 
 # File -> keys of which its JSON has all. Other programs have files of these names too.
 _MARKERS: dict[str, tuple[frozenset[str], ...]] = {
@@ -49,12 +55,17 @@ _OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
 _NEW = "Name a new one with --output."
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether a folder holds results of flexseg, or nothing at all."""
+def is_ours(folder: Path, also: Collection[str] = ()) -> bool:
+    """Whether a folder holds results of flexseg, or nothing at all.
+
+    Parameters
+    ----------
+    also : further names of results.
+    """
     if not folder.is_dir():
         return False
     inside = [path for path in entries_of(folder) if path.name not in _OF_THE_SYSTEM]
-    return any(map(_is_marker, inside)) or all(map(_has_our_name, inside))
+    return any(map(_is_marker, inside)) or all(p.name in also or _has_our_name(p) for p in inside)
 
 
 def _is_marker(path: Path) -> bool:
@@ -91,8 +102,11 @@ def claim_folder(
     Raises
     ------
     ConfigError : it is, or does.
+    InUseError : another program writes there; what it has written so far tells nothing.
     """
     refuse_overlap({option: folder}, inputs)
+    with explain_os_errors(folder):
+        lock.refuse_if_held(lock.lock_of(folder))
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
             f"There is a file {folder}, where a folder is to be.",
@@ -178,16 +192,21 @@ def begins_with(*beginnings: bytes) -> Callable[[Path], bool]:
     return is_one
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, also: Collection[str] = ()) -> None:
     """Move earlier results in a folder aside: all of it if it is ours, else what has our names.
+
+    Parameters
+    ----------
+    also : further names of results.
 
     Raises
     ------
     InUseError : another program writes there.
     """
-    if is_ours(folder):
+    if is_ours(folder, also):
         set_aside(folder)
     elif folder.is_dir():
         for path in entries_of(folder):
-            if _has_our_name(path) and not path.name.endswith("_bak"):
+            ours = path.name in also or _has_our_name(path)
+            if ours and not path.name.endswith("_bak"):
                 set_aside(path)

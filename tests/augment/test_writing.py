@@ -70,12 +70,12 @@ def test_debug_writer_survives_pickling_and_several_writers(config: Path, tmp_pa
     ids = np.eye(4, 5, dtype=np.uint8) * 2
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: writer.write("hfliped_x", rgb[..., ::-1], ids), range(40)))
-    writer.write("deep", rgb[..., ::-1].astype(np.float32) + np.float32(0.5), ids)
+    writer.write("vfliped_x", rgb[..., ::-1].astype(np.float32) + np.float32(0.5), ids)
     images, masks = tmp_path / "generated_images_dir", tmp_path / "generated_masks_dir"
-    assert sorted(files_of(images)) == sorted(files_of(masks)) == ["deep.png", "hfliped_x.png"]
+    assert sorted(files_of(images)) == sorted(files_of(masks)) == ["hfliped_x.png", "vfliped_x.png"]
     np.testing.assert_array_equal(read_image(images / "hfliped_x.png"), rgb)
     deep = np.rint((rgb + 0.5) * 257)
-    np.testing.assert_array_equal(read_image(images / "deep.png"), deep)
-    np.testing.assert_array_equal(labels.encode(read_mask(masks / "deep.png")).labels, ids)
+    np.testing.assert_array_equal(read_image(images / "vfliped_x.png"), deep)
+    np.testing.assert_array_equal(labels.encode(read_mask(masks / "vfliped_x.png")).labels, ids)
     writer.prepare()
     assert not files_of(images) and len(list(tmp_path.glob("generated_images_dir_*_bak"))) == 1

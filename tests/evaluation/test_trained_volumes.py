@@ -219,8 +219,9 @@ class TestFiles:
     def test_predictions_lie_on_their_images(self, tmp_path: Path) -> None:
         _run(_project(tmp_path), tmp_path)
         folder = tmp_path / "evaluation" / "predictions"
-        assert sorted(path.name for path in folder.iterdir()) == ["c.nii.gz", "d.nrrd"]
-        for path in folder.iterdir():
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        assert [path.name for path in found] == ["c.nii.gz", "d.nrrd"]
+        for path in found:
             image = read_volume(tmp_path / "images" / path.name)
             labels = read_labels(path)
             np.testing.assert_array_equal(labels.array, image.array > 0)

@@ -94,10 +94,16 @@ class TestFiles:
         self, tiled: TiledPredictor, images: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "m").mkdir()
-        (tmp_path / "m" / "b.tif").write_bytes(b"earlier")
+        for name in ("b.tif", "other.tif"):
+            (tmp_path / "m" / name).write_bytes(b"earlier")
+        infer_images(tiled, images, Targets(tmp_path / "m"))
+        (backup,) = (tmp_path / "m").glob("b.tif_*_bak")
+        assert backup.read_bytes() == b"earlier"
+        assert (tmp_path / "m" / "other.tif").read_bytes() == b"earlier"
+        first = (tmp_path / "m" / "b.png").read_bytes()
         infer_images(tiled, images, Targets(tmp_path / "m"))
         (backup,) = tmp_path.glob("m_*_bak")
-        assert (backup / "b.tif").read_bytes() == b"earlier"
+        assert (backup / "b.png").read_bytes() == first
 
     def test_an_image_that_breaks_off_leaves_nothing(
         self, tiled: TiledPredictor, images: Path, tmp_path: Path

@@ -323,7 +323,8 @@ class Training:
         if fresh:
             names = ("history.json", "generate_images.txt", self.manifest.path.name)
             for folder in folders:
-                clear(folder)
+                written = [path.name for _, path in self.job.files() if path.parent == folder]
+                clear(folder, also=written)
             for path in (self.job.weights_file, *(self.folder / name for name in names)):
                 set_aside(path)
         for path in (*folders, self.job.weights_file.parent):

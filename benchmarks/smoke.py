@@ -28,6 +28,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "augmentation_displacement": [[]],
     "augmentation_throughput": [["--images", "4", "--seconds", "1"]],
     "auto_clock": [["{dataset}", "--times", "20s", "-o", "{work}/auto"]],
+    "enlarged_sets": [["{dataset}", "--times", "1", "2", "--plan", "-o", "{work}/enlarged"]],
     "evaluation_speed": [["--cases", "4", "--size", "64"]],
     "gpu_step": [["--size", "32", "--levels", "2", "--steps", "2", "--most", "2"]],
     "growth": [

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexseg.planning.network import (
-    ENOUGH_IMAGES,
     PLENTY_OF_IMAGES,
     fit_to_time,
     natural_shape,
@@ -46,38 +45,60 @@ def test_any_size_can_be_halved_to_the_deepest_level(width: int, height: int, ca
     assert 2 <= shape.batch <= 32
 
 
+def all_kept(width: int, height: int) -> float:
+    """Masks of large objects."""
+    return 1 - 40 / min(width, height) ** 2
+
+
+def fine(width: int, height: int) -> float:
+    """Masks of lines, which nothing but the images' own size keeps."""
+    return min(1.0, min(width, height) / 256)
+
+
 def test_enough_time_keeps_the_natural_size() -> None:
     natural = natural_shape(256, 256, 300)
-    shape, why, _ = fit_to_time(natural, 0.05, 0.05 * ENOUGH_IMAGES, None, 300)
+    shape, why, _ = fit_to_time(natural, 0.05, 2500.0, fine, 300)
     assert shape == natural
-    assert "own size" in why
+    assert why == "256 x 256: masks keep a Dice of 1.000, time for 50,000 images"
 
 
-def test_little_time_shrinks_until_enough_images_are_seen() -> None:
+def test_large_objects_are_seen_small_so_that_more_images_are_seen() -> None:
+    natural = natural_shape(512, 512, 300)
+    shape, why, _ = fit_to_time(natural, 0.25, 480.0, all_kept, 300)
+    assert (shape.width, shape.height, shape.batch) == (96, 96, 16)
+    assert "time for 54,613 images" in why
+    assert "at the images' own size, 512 x 512" in why
+
+
+def test_lines_keep_the_images_from_shrinking() -> None:
     natural = natural_shape(256, 256, 300)
-    shape, why, _ = fit_to_time(natural, 0.05, 0.05 * ENOUGH_IMAGES / 4, None, 300)
-    assert (shape.width, shape.height) == (128, 128)
-    assert "1,000 images" in why
-
-
-def test_small_objects_keep_the_images_from_shrinking() -> None:
-    natural = natural_shape(256, 256, 300)
-    shape, why, _ = fit_to_time(natural, 1.0, 60.0, 5.0, 300)
+    shape, _, _ = fit_to_time(natural, 0.25, 120.0, fine, 300)
     assert (shape.width, shape.height) == (256, 256)
-    assert "small objects" in why
+
+
+def test_more_time_never_makes_the_images_smaller() -> None:
+    natural = natural_shape(512, 384, 300)
+    sizes = [
+        fit_to_time(natural, 0.2, 2.0**n, lambda w, h: 1 - 16 / min(w, h), 300)[0].pixels
+        for n in range(2, 16)
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1] == natural.pixels
 
 
 def test_much_time_makes_the_network_wider() -> None:
     natural = natural_shape(64, 64, 300)
-    shape, _, why = fit_to_time(natural, 0.001, 0.001 * PLENTY_OF_IMAGES, None, 300)
+    shape, _, why = fit_to_time(natural, 0.001, 0.001 * PLENTY_OF_IMAGES, fine, 300)
     assert shape.filters == 2 * natural.filters
     assert "twice as wide" in why
 
 
-@given(st.floats(1e-4, 10), st.floats(10, 1e5), st.none() | st.floats(1, 100))
-def test_always_a_network(seconds_per_image: float, seconds: float, breadth: float | None) -> None:
+@given(st.floats(1e-4, 10), st.floats(10, 1e5), st.floats(0, 1))
+def test_always_a_network(seconds_per_image: float, seconds: float, kept: float) -> None:
     natural = natural_shape(300, 200, 100)
-    shape, why, filters = fit_to_time(natural, seconds_per_image, seconds, breadth, 100)
+    shape, why, filters = fit_to_time(
+        natural, seconds_per_image, seconds, lambda width, height: kept, 100
+    )
     assert 32 <= min(shape.width, shape.height) <= max(shape.width, shape.height) <= 304
     assert why
     assert filters

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flexseg.config.text import Choice
 
 # Images are not enlarged beyond, or trained on at more than, so many pixels per side.
 _SMALLEST, _LARGEST = 32, 512
-# A training of fewer images than this does not reach what the network could; it is better spent on
-# smaller ones.
-ENOUGH_IMAGES = 4000
+# Sides that are tried besides the images' own, in pixels: of the longer one.
+_SIDES = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448)
+# A network that was trained on n images stays about so much Dice / n below its ceiling; measured,
+# see docs/explanation/recipe.md.
+_UNTRAINED = 80.0
+# Differences of what is expected that decide nothing: the smaller size is taken.
+_ALIKE = 0.002
 # From so many images on, a network twice as wide is worth its double cost.
 PLENTY_OF_IMAGES = 60_000
-# Objects must stay at least so many pixels wide.
-_LEAST_BREADTH = 5.0
 _FILTERS = 16
 # Pixels of a step: eight images of 128 x 128.
 _PIXELS_PER_STEP = 8 * 128 * 128
@@ -75,44 +78,76 @@ def natural_shape(width: float, height: float, cases: int) -> Shape:
     return shape_of(max(width * scale, _SMALLEST), max(height * scale, _SMALLEST), cases)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A size of the network, and what is expected of it.
+
+    Attributes
+    ----------
+    ceiling : see `Resolution.ceiling`.
+    images : that the time suffices for.
+    """
+
+    shape: Shape
+    ceiling: float
+    images: float
+
+    @property
+    def expected(self) -> float:
+        """Dice: the ceiling, less what so few images leave untaught."""
+        return self.ceiling - min(self.ceiling, _UNTRAINED / max(self.images, 1.0))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shape.width} x {self.shape.height}: masks keep a Dice of {self.ceiling:.3f}, "
+            f"time for {self.images:,.0f} images"
+        )
+
+
 def fit_to_time(
-    natural: Shape, seconds_per_image: float, seconds: float, breadth: float | None, cases: int
+    natural: Shape,
+    seconds_per_image: float,
+    seconds: float,
+    ceiling: Callable[[int, int], float],
+    cases: int,
 ) -> tuple[Shape, str, str]:
-    """Shrink or widen a network until the time suffices for it.
+    """Choose the size from which most is expected in the time, and the width of the network.
+
+    The masks keep more at larger sizes; at smaller ones the time suffices for more images.
 
     Parameters
     ----------
     seconds_per_image : of a training step of `natural`.
     seconds : for the training.
-    breadth : of small objects at the natural size in pixels.
+    ceiling : (width, height) -> Dice that the masks keep, see `Resolution.ceiling`.
 
     Returns the network, and why its size and its filters are so.
     """
-    images = seconds / seconds_per_image
-    if images >= PLENTY_OF_IMAGES:
-        wider = replace(natural, filters=2 * natural.filters)
-        return (
-            wider,
-            "about the images' own size (the median)",
-            f"the time suffices for {images:,.0f} images, so for a network twice as wide",
+    longer = max(natural.width, natural.height)
+    scales = [side / longer for side in _SIDES if side < longer]
+    shapes = {
+        shape_of(natural.width * s, natural.height * s, cases, natural.filters): None
+        for s in scales
+    }
+    candidates = [
+        Candidate(
+            shape,
+            ceiling(shape.width, shape.height),
+            seconds / (seconds_per_image * shape.pixels / natural.pixels),
         )
-    filters = "narrow: many images in little time teach more than a wide network"
-    if images >= ENOUGH_IMAGES:
-        return natural, "about the images' own size (the median)", filters
-    scale = math.sqrt(images / ENOUGH_IMAGES)
-    limits = [_SMALLEST / min(natural.width, natural.height)]
-    if breadth:
-        limits.append(min(1.0, _LEAST_BREADTH / breadth))
-    limited = max(limits) > scale
-    scale = max(scale, *limits)
-    shape = shape_of(natural.width * scale, natural.height * scale, cases, natural.filters)
-    why = (
-        f"at the images' own size ({natural.width} x {natural.height}) the time would suffice for "
-        f"{images:,.0f} images only"
-    )
-    if limited:
-        why += ", but smaller than this small objects would vanish"
-    return shape, why, filters
+        for shape in [*shapes, natural]
+        if min(shape.width, shape.height) >= _SMALLEST and shape.pixels <= natural.pixels
+    ]
+    best = max(candidate.expected for candidate in candidates)
+    chosen = next(c for c in candidates if c.expected >= best - _ALIKE)
+    why = str(chosen)
+    if chosen.shape != natural:
+        why += f"; at the images' own size, {candidates[-1]}"
+    if chosen.images >= PLENTY_OF_IMAGES:
+        wider = replace(chosen.shape, filters=2 * chosen.shape.filters)
+        return wider, why, "the time suffices for a network twice as wide"
+    narrow = "narrow: many images in little time teach more than a wide network"
+    return chosen.shape, why, narrow
 
 
 def shape_choices(shape: Shape, why_size: str, why_filters: str) -> list[Choice]:

@@ -105,7 +105,8 @@ def make_plan(
     )
     backend.select(None)
     stage("Measuring a training step")
-    natural = natural_shape(*data.size, data.training)
+    width, height = (side / data.resolution.enlarged for side in data.size)
+    natural = natural_shape(width, height, data.training)
     shape, why_size, why_filters, step = _shape(data, natural, seconds)
     for_training = training(data, step, shape) if training else seconds
     _warn_of_little_time(step, for_training)
@@ -135,9 +136,8 @@ def make_plan(
 def _shape(data: PlannedData, natural: Shape, seconds: float) -> tuple[Shape, str, str, StepTime]:
     """The network that the time suffices for, and what its steps take."""
     step = _measured(data, natural)
-    breadth = data.breadth * natural.width / data.size[0] if data.breadth else None
     shape, why_size, why_filters = fit_to_time(
-        natural, step.seconds / natural.batch, seconds, breadth, data.training
+        natural, step.seconds / natural.batch, seconds, data.resolution.ceiling, data.training
     )
     if shape == natural:
         return shape, why_size, why_filters, step

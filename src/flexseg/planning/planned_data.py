@@ -22,8 +22,9 @@ from flexseg.dataset.volumetric.division import note
 from flexseg.errors import ConfigError
 from flexseg.machine import real_path
 from flexseg.outputs import refuse_overlap
-from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
+from flexseg.planning.fingerprint import describe, take_fingerprint
 from flexseg.planning.orientation import flips
+from flexseg.planning.resolution import Resolution
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
 
@@ -42,7 +43,7 @@ class PlannedData:
     choices : what a config says of the data.
     classes : the tables `[[mask.classes]]`.
     size : median width and height of the images (slices) in pixels.
-    breadth : shorter side of small objects in pixels, if there are objects.
+    resolution : what the masks say of the size that a network needs.
     training, validation, test : number of images or slices; of volumes `test` is the number of
         those that are evaluated.
     rarest : share of the training images that show the rarest class.
@@ -56,7 +57,7 @@ class PlannedData:
     classes: list[dict[str, Any]]
     channels: int
     size: tuple[float, float]
-    breadth: float | None
+    resolution: Resolution
     training: int
     validation: int
     test: int
@@ -162,7 +163,7 @@ def _of_images(
         classes=sections["mask"]["classes"],
         channels=sections["model"]["image_channels"],
         size=(fingerprint.widths.median, fingerprint.heights.median),
-        breadth=_breadth(fingerprint),
+        resolution=Resolution.of(parts["train"], data.labels),
         training=len(parts["train"]),
         validation=len(parts["valid"]),
         test=len(parts["test"]),
@@ -193,12 +194,6 @@ def _choices(sections: dict[str, dict[str, Any]], reasons: dict[str, str]) -> li
     ]
 
 
-def _breadth(fingerprint: Fingerprint) -> float | None:
-    """The breadth that nineteen of twenty objects of the class with the smallest ones exceed."""
-    found = [c.object_breadth.low for c in fingerprint.classes if c.object_breadth]
-    return min(found, default=None)
-
-
 def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedData:
     classes = [
         {"id": c.id, "name": c.name, "color": list(c.colors[0]), "values": list(c.values)}
@@ -227,22 +222,19 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
     side = -(-side // _SLICE_MULTIPLE) * _SLICE_MULTIPLE
     experiment = Experiment.model_validate(sections_of(choices, classes))
     cases = find_splits(experiment.data, only=("train", "valid")).cases
+    labels = LabelMap.from_config(experiment.class_sections)
     return PlannedData(
         output=output,
         choices=choices,
         classes=classes,
         channels=2 * plan.neighbours + 1,
         size=(side, side),
-        breadth=None,
+        resolution=Resolution.of(cases["train"], labels),
         training=len(cases["train"]),
         validation=len(cases.get("valid", ())),
         test=len(plan.volumes[evaluated]),
         rarest=slices.rarest,
-        flips=_flips_of_slices(
-            plan.axes,
-            LabelMap.from_config(experiment.class_sections),
-            cases["train"],
-        ),
+        flips=_flips_of_slices(plan.axes, labels, cases["train"]),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=describe_volumes(plan),
         fingerprint=plan.facts,

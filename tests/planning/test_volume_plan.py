@@ -28,7 +28,7 @@ from flexseg.files.volumes.slices import ANATOMICAL_AXES
 from flexseg.files.volumes.volume import Volume
 from flexseg.planning.network import natural_shape
 from flexseg.planning.planned_data import read_data, sections_of
-from flexseg.planning.recipe_choices import recipe_choices
+from flexseg.planning.recipe import recipe_choices
 from flexseg.planning.volume_plan import VolumePlan, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import cut
 

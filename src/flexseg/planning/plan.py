@@ -21,7 +21,7 @@ from flexseg.own_results import claim_file, json_with
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
-from flexseg.planning.recipe_choices import recipe_choices
+from flexseg.planning.recipe import recipe_choices
 from flexseg.planning.timing import StepTime, time_step
 
 logger = logging.getLogger(__name__)

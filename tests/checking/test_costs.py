@@ -107,13 +107,28 @@ def test_workers_beyond_the_cores(loaded: Load, monkeypatch: pytest.MonkeyPatch)
         assert codes(config, costs_of(config)) == expected
 
 
+def test_workers_that_the_memory_has_no_room_for(
+    loaded: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs.os, "cpu_count", lambda: 4)
+    found = costs_of(loaded("train.batch_size=1"))
+    found = replace(found, needs=replace(found.needs, limit=16 * GIB, free=16 * GIB))
+    for workers, severity in ((256, "warning"), (2048, "warning"), (2049, "error")):
+        assert codes(loaded(f"dataset.workers={workers}"), found) == [(severity, "many-workers")]
+    small = replace(found, needs=replace(found.needs, limit=GIB))
+    for workers, severity in ((256, "warning"), (257, "error")):
+        assert codes(loaded(f"dataset.workers={workers}"), small) == [(severity, "many-workers")]
+    assert audit(loaded("dataset.workers=1000000")).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
         (("train.epochs=100",), []),
         ((f"train.epochs={10**9}",), [("warning", "long-training")]),
         ((f"train.epochs={10**30}",), [("error", "endless")]),
-        ((f"train.epochs={10**30}", "train.patience=5"), []),
+        ((f"train.epochs={10**9}", "train.patience=5"), []),
+        ((f"train.epochs={10**30}", "train.patience=5"), [("warning", "long-training")]),
         ((f"train.epochs={10**30}", "train.minutes=5"), []),
         ((f"train.epoch_steps={10**30}",), [("error", "endless")]),
     ],

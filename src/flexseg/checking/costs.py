@@ -15,6 +15,8 @@ from flexseg.training.needs import Needs, needs_of
 _UNITS = (("years", 365 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0))
 # No training lasts so long, however rough the estimate is; so long it seldom should.
 _ENDLESS, _LONG = 100 * 365 * 86400.0, 30 * 86400.0
+# Workers per core that no machine makes use of, and what a thread's stack takes.
+_MOST_WORKERS, _STACK = 64, 8 * 2**20
 # Of the free room, what is tight by estimate.
 _TIGHT = 0.8
 
@@ -124,18 +126,22 @@ def room_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
             )
     except ResourceError as error:
         findings.append(Finding.of_error(error, "config"))
+    return findings + _worker_findings(needs, loaded)
+
+
+def _worker_findings(needs: Needs, loaded: LoadedConfig) -> list[Finding]:
+    """Workers that no core is left for."""
     workers, cores = loaded.experiment.dataset.workers, os.cpu_count() or 1
     source = loaded.source("dataset", "workers")
-    if workers > cores and not source.startswith("default"):
-        findings.append(
-            _warning(
-                "many-workers",
-                f"{source}, [dataset] workers",
-                f"{count_text(workers)} workers share {cores} cores.",
-                f"More than {cores} make nothing faster.",
-            )
-        )
-    return findings
+    if workers <= cores or source.startswith("default"):
+        return []
+    what, stacks = f"{count_text(workers)} workers share {cores} cores", workers * _STACK
+    severity = Severity.WARNING
+    if needs.limit is not None and workers > _MOST_WORKERS * cores and stacks > needs.limit:
+        severity = Severity.ERROR
+        what += f"; their stacks alone take {size_text(stacks)} of memory{_there(needs.limit)}"
+    where, fix = f"{source}, [dataset] workers", f"More than {cores} make nothing faster."
+    return [Finding(severity, "config", "many-workers", where, f"{what}.", fix)]
 
 
 def time_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
@@ -145,18 +151,16 @@ def time_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
         return []
     where = f"{loaded.source('train', 'epochs')}, [train] epochs"
     fix = "Choose smaller images, a smaller network or fewer epochs, or set train.minutes."
+    whole = costs.seconds or 0.0
     # Early stopping is what ends most trainings.
-    whole = costs.seconds if train.patience <= 0 else None
-    if max(epoch, whole or 0) > _ENDLESS:
+    stops = train.patience > 0
+    if max(epoch, 0 if stops else whole) > _ENDLESS:
         what = f"An epoch takes roughly {_duration(epoch)}"
-        what += (
-            f", all {count_text(costs.epochs or 0)} {_duration(whole)}."
-            if whole is not None
-            else "."
-        )
+        what += f", all {count_text(costs.epochs)} {_duration(whole)}." if costs.epochs else "."
         return [Finding(Severity.ERROR, "config", "endless", where, what, fix)]
-    if (whole or 0) > _LONG:
-        what = f"The training takes roughly {_duration(whole or 0)} on this machine."
+    if whole > (_ENDLESS if stops else _LONG):
+        what = f"The training takes roughly {_duration(whole)} on this machine"
+        what += ", unless early stopping (train.patience) ends it." if stops else "."
         return [_warning("long-training", where, what, fix)]
     return []
 

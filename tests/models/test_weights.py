@@ -14,7 +14,13 @@ import pytest
 from flexseg.config.model import ModelConfig
 from flexseg.errors import DataError
 from flexseg.models.build import build_model
-from flexseg.models.weights import load_weights, read_metadata, read_weights, save_weights
+from flexseg.models.weights import (
+    load_weights,
+    read_metadata,
+    read_weights,
+    save_weights,
+    weights_file_size,
+)
 
 
 def _network(**keys: Any) -> keras.Model:
@@ -150,6 +156,19 @@ class TestMismatch:
             load_weights(long, tmp_path / "short.h5")
         with pytest.raises(DataError, match=r"4 weights, the network 2; .* is second/kernel:0"):
             load_weights(short, tmp_path / "long.h5")
+
+
+def test_the_size_is_known_before_a_file_is_written(tmp_path: Path) -> None:
+    """Names and tables too: within the blocks that HDF5 takes room by."""
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.1)(inputs)))
+    save_weights(model, tmp_path / "a.h5")
+    size = (tmp_path / "a.h5").stat().st_size
+    assert size > 5000  # of which 32 are weights
+    assert abs(weights_file_size(model) - size) < 2048
+    with keras.StatelessScope(initialize_variables=False):
+        imagined = keras.models.clone_model(model)
+        assert weights_file_size(imagined) == weights_file_size(model)
 
 
 class TestBadFiles:

@@ -12,11 +12,12 @@ import pytest
 
 from flexseg import outputs
 from flexseg.config.network_options import read_section
-from flexseg.config.schema import DatasetConfig
+from flexseg.config.schema import DatasetConfig, Experiment
 from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.models.build import build_model
 from flexseg.models.inspection import inspect_model
+from flexseg.models.package import ModelPackage
 from flexseg.models.weights import save_weights
 from flexseg.training import batch_size, checkpoint, needs
 from flexseg.training.compiling import compile_model
@@ -45,11 +46,31 @@ def test_files_are_as_large_as_estimated(
     assert 0.95 * copies * weights < size < room_needed.checkpoint < copies * weights + 60_000
 
 
+def test_names_and_tables_of_a_tiny_network_are_counted(
+    tmp_path: Path, room: Callable[..., None]
+) -> None:
+    experiment = Experiment.model_validate({"model": {**KEYS, "base_filters": 1, "num_layers": 2}})
+    package = ModelPackage.create(experiment)
+    room_needed = DiskNeeds.of(package.model, package.config, experiment.train)
+    path = tmp_path / "best_model.h5"
+    package.save(path, {})
+    size = path.stat().st_size
+    assert 4 * package.model.count_params() < 1000
+    assert 30_000 < size < room_needed.weights < 1.3 * size
+    room(most=size - 1)
+    with pytest.raises(ResourceError, match="none may be larger than") as caught:
+        room_needed.require(tmp_path, path.name, resumed=False)
+    assert caught.value.where == str(path)
+
+
 def test_a_network_without_values_needs_as_much() -> None:
     config = read_section({"model": "UNet", **KEYS}, None)
     with keras.StatelessScope(initialize_variables=False):
         imagined = DiskNeeds.of(build_model(config), config, TrainConfig())
-    assert imagined == DiskNeeds.of(build_model(config), config, TrainConfig())
+    built = DiskNeeds.of(build_model(config), config, TrainConfig())
+    assert imagined == replace(built, weights=imagined.weights)
+    # Names of layers have numbers of different lengths.
+    assert imagined.weights == pytest.approx(built.weights, abs=4096)
 
 
 @pytest.fixture

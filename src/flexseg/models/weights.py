@@ -154,22 +154,51 @@ def save_weights(
     ------
     ResourceError : the place cannot be written to.
     """
-    size = 4 * sum(math.prod(weight.shape) for weight in model.weights)
+    text = None if metadata is None else json.dumps(metadata)
+    size = weights_file_size(model) + len(text or "")
+    size += sum(array.nbytes for array in (arrays or {}).values())
     with whole(path, size) as part, written_hdf5(part) as file:
-        file.attrs["keras_version"] = b"2.10.0"
-        file.attrs["backend"] = b"tensorflow"
-        names = [layer.name for layer in model.layers]
-        _set_names(file.attrs, "layer_names", names)
-        for layer in model.layers:
-            group = file.create_group(layer.name)
-            keys = _weight_names(layer)
-            _set_names(group.attrs, "weight_names", keys)
-            for key, weight in zip(keys, layer.weights, strict=True):
-                group.create_dataset(key, data=keras.ops.convert_to_numpy(weight))
-        if metadata is not None:
-            file.create_dataset(METADATA, data=json.dumps(metadata))
+        for place, weight in _laid_out(file, model):
+            place[...] = keras.ops.convert_to_numpy(weight)
+        if text is not None:
+            file.create_dataset(METADATA, data=text)
         for name, array in (arrays or {}).items():
             file.create_dataset(f"{METADATA}_{name}", data=array)
+
+
+def weights_file_size(model: keras.Model) -> int:
+    """Bytes that `save_weights` writes of a model, which may be one without values.
+
+    Names and tables of a layer take about 2 KiB, more than the weights of a tiny network.
+    """
+    with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=1024) as file:
+        values = sum(
+            4 * math.prod(weight.shape) for _, weight in _laid_out(file, model, sized=False)
+        )
+        file.flush()
+        return file.id.get_filesize() + values
+
+
+def _laid_out(
+    file: h5py.File, model: keras.Model, *, sized: bool = True
+) -> Iterator[tuple[h5py.Dataset, keras.Variable]]:
+    """Write the names, and give each weight with its place, which takes no room until written.
+
+    Parameters
+    ----------
+    sized : False: places of one number, as a config may ask for sizes that no file has.
+    """
+    file.attrs["keras_version"] = b"2.10.0"
+    file.attrs["backend"] = b"tensorflow"
+    names = [layer.name for layer in model.layers]
+    _set_names(file.attrs, "layer_names", names)
+    for layer in model.layers:
+        group = file.create_group(layer.name)
+        keys = _weight_names(layer)
+        _set_names(group.attrs, "weight_names", keys)
+        for key, weight in zip(keys, layer.weights, strict=True):
+            shape = tuple(weight.shape) if sized else (1,) * len(weight.shape)
+            yield group.create_dataset(key, shape, str(weight.dtype)), weight
 
 
 def _weight_names(layer: keras.layers.Layer) -> list[str]:

@@ -19,6 +19,7 @@ from flexseg.errors import ConfigError, FlexsegError, ResourceError
 from flexseg.machine import count_text, size_text, total_memory, used_memory
 from flexseg.models.build import build_model
 from flexseg.models.inspection import inspect_model
+from flexseg.models.weights import weights_file_size
 from flexseg.outputs import require_room
 from flexseg.training import batch_size
 from flexseg.training.callbacks.snapshots import snapshot_file
@@ -28,8 +29,8 @@ from flexseg.training.supervision import supervised
 
 # Arrays of the size of the trained weights that an optimizer keeps.
 _MOMENTS = {"Adam": 2, "AdamW": 2, "SGD": 1}
-# Names and tables of an HDF5 file per weight, at most.
-_HDF5_ENTRY_BYTES = 2000
+# What a file of weights tells of classes, preprocessing and options, of usual data.
+_METADATA_BYTES = 8 * 1024
 # Memory of a step per byte of activations in tenths, as measured on networks of the registry (11 to
 # 16), and what no engine does without. Whole numbers, as a config may ask for any size.
 _USUAL, _LEAST = 14, 5
@@ -67,7 +68,7 @@ class DiskNeeds:
         copies = _copies(config, train)
         arrays = len(network.weights) + copies * len(network.trainable_weights)
         return cls(
-            4 * weights + _HDF5_ENTRY_BYTES * len(network.weights),
+            weights_file_size(network) + _METADATA_BYTES,
             4 * (weights + copies * _numbers(network.trainable_weights)) + ENTRY_BYTES * arrays,
             train.snapshots if train.snapshots > 1 else 0,
         )
@@ -91,11 +92,13 @@ class DiskNeeds:
         ------
         ResourceError : there is less room.
         """
-        file = folder / FILE_NAME
+        files = {folder / FILE_NAME: self.checkpoint, folder / best: self.weights}
+        largest = max(files, key=files.__getitem__)
         snapshots = [snapshot_file(folder, n + 1) for n in range(self.snapshots)]
-        own = [file, folder / best, *snapshots] if resumed else []
+        own = [*files, *snapshots] if resumed else []
         there = sum(path.stat().st_size for path in own if path.is_file())
-        require_room(file, self.checkpoint, max(self.checkpoint, self.peak - there))
+        size = files[largest]
+        require_room(largest, size, max(size, self.peak - there))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_slices_restack_to_the_labels(tmp_path: Path, axis: str, rotate: int) ->
 @settings(max_examples=15, deadline=None)
 @given(
     data=st.data(),
-    size=st.tuples(*[st.integers(1, 9)] * 3),
+    size=st.tuples(*[st.integers(1, 9)] * 3).filter(lambda size: math.prod(size) > 1),
     order=st.sampled_from(["LPS", "RAS", "PSR", "IAL"]),
     axis=st.sampled_from(AXES),
     mask_colors=st.booleans(),
@@ -127,7 +128,7 @@ def test_any_label_set_survives(
     values = data.draw(st.lists(st.integers(1, 3000), min_size=1, max_size=6, unique=True))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     labels = rng.choice([0, *values], size).astype(np.int16)
-    labels.flat[0] = values[0]
+    labels.flat[0], labels.flat[-1] = values[0], 0
     write_volume(folder / "images" / "a.nii", rng.normal(0, 9, size).astype(np.float32), order)
     write_volume(folder / "labels" / "a.nii", labels, order)
     cut = SliceAxis(axis)
@@ -224,7 +225,7 @@ def test_empty_slices_are_thinned_out_and_told(tmp_path: Path) -> None:
 def test_windows_and_bits(tmp_path: Path) -> None:
     array = np.array([[[-1000, -160, 44, 240, 3000]]], np.int16)
     write_volume(tmp_path / "images" / "a.nii", array)
-    write_volume(tmp_path / "labels" / "a.nii", np.ones(array.shape, np.uint8))
+    write_volume(tmp_path / "labels" / "a.nii", (array > -1000).astype(np.uint8))
     derive(tmp_path, intensity=Intensity.parse("abdomen"))
     assert restack(tmp_path / "out", "a", "images").ravel().tolist() == [0, 0, 130, 255, 255]
     assert float(rows_of(tmp_path / "out")[0]["black"]) == -160
@@ -249,6 +250,23 @@ def test_classes_are_named_merged_and_chosen(tmp_path: Path) -> None:
     described = json.loads((chosen.output / "dataset.json").read_text(encoding="utf-8"))
     assert [c["name"] for c in described["classes"]] == ["background", "tumour", "cyst"]
     assert described["parameters"]["axis"] == "axial"
+
+
+def test_labels_without_background_are_refused(tmp_path: Path) -> None:
+    write_volumes(tmp_path, count=3)
+    for path in (tmp_path / "labels").iterdir():
+        labels = sitk.ReadImage(str(path))
+        sitk.WriteImage(labels + 1, str(path))
+    for command in (lambda: derive(tmp_path), lambda: Dataset.open(tmp_path)):
+        with pytest.raises(
+            DataError, match=r"none has any background.* are 1 \(values: 1, 2, 3\)"
+        ) as e:
+            command()
+        assert "--label 1=background" in e.value.fix
+    with pytest.raises(DataError, match="none has any background"):
+        derive(tmp_path, labels=parse_labels(["1=organ", "2=left", "3=right"]))
+    named = derive(tmp_path, labels=parse_labels(["1=background", "2=left", "3=right"]))
+    assert (restack(named.output, "v0") == 1).sum() == 4 * 6 * 5
 
 
 def test_classes_are_called_as_the_dataset_calls_them(tmp_path: Path) -> None:
@@ -303,7 +321,7 @@ def test_volumes_without_partner_are_listed(tmp_path: Path) -> None:
 def test_patients_of_several_volumes(tmp_path: Path) -> None:
     for name in ("p1_a", "p1_b", "p2_a"):
         write_volume(tmp_path / "images" / f"{name}.nii", np.ones((2, 4, 4), np.uint8))
-        write_volume(tmp_path / "labels" / f"{name}.nii", np.ones((2, 4, 4), np.uint8))
+        write_volume(tmp_path / "labels" / f"{name}.nii", np.stack([np.eye(4, dtype=np.uint8)] * 2))
     derived = derive(tmp_path, patient=r"^(p\d+)_")
     assert [r["patient"] for r in rows_of(derived.output)] == ["p1"] * 4 + ["p2"] * 2
     assert derived.group == r"^(p\d+)_"

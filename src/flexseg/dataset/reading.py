@@ -62,7 +62,12 @@ from flexseg.dataset.volumetric.copies import (
 from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, note
 from flexseg.dataset.volumetric.groups import volume_groups
 from flexseg.dataset.volumetric.pairing import VolumePairs, find_pairs
-from flexseg.dataset.volumetric.scans import Survey, survey_labels, volume_meaning
+from flexseg.dataset.volumetric.scans import (
+    Survey,
+    refuse_filled_volumes,
+    survey_labels,
+    volume_meaning,
+)
 from flexseg.errors import DataError
 
 MIN_CASES = 3
@@ -512,6 +517,7 @@ def _open_volumes(
         ignored = IgnoredPixels.of([void])
         told = [void_finding(ignored, survey.share_of(void))]
         survey = survey.without(void)
+    refuse_filled_volumes(survey.voxels, masks)
     classes, numbered = volume_meaning(survey, names, answers.mask_values)
     labels = LabelMap.of_foreground(classes, ignored=ignored)
     patients = volume_groups(list(survey.scans), group)

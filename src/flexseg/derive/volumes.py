@@ -28,7 +28,7 @@ from flexseg.dataset.volumetric.pairing import (
     pair_volumes,
     slice_name,
 )
-from flexseg.dataset.volumetric.scans import volume_classes
+from flexseg.dataset.volumetric.scans import refuse_filled_volumes, volume_classes
 from flexseg.derive.dataset_writer import (
     LEFT_OUT,
     DatasetWriter,
@@ -125,7 +125,8 @@ def derive_volumes(
 
     Raises
     ------
-    DataError : something cannot be read or does not fit; nothing is written then.
+    DataError : something cannot be read or does not fit, or no voxel is background; nothing is
+        written then.
     ConfigError : an option is wrong, or the output folder holds an input.
     """
     refuse_overlap({"--output": output}, [images, labels])
@@ -151,6 +152,8 @@ def derive_volumes(
     void = ignored.values if ignored else ()
     classes = options.labels or _classes_found(total.keys() - void, images.parent)
     table = _value_table(classes, void, max(total))
+    shown = {value: voxels for value, voxels in total.items() if value not in void}
+    refuse_filled_volumes(shown, labels, [value for value in shown if not table[value]])
     writer = DatasetWriter(
         output,
         classes=classes,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from flexseg.config.findings import Finding
+from flexseg.config.findings import Finding, examples
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
@@ -72,6 +73,11 @@ class Survey:
     def values(self) -> list[int]:
         """The label values that occur, without 0."""
         return sorted({value for scan in self.scans.values() for value in scan.counts} - {0})
+
+    @property
+    def voxels(self) -> Counter[int]:
+        """How many voxels have each label value, in all volumes."""
+        return sum((Counter(scan.counts) for scan in self.scans.values()), Counter())
 
     @property
     def spacing(self) -> NDArray[np.float64]:
@@ -264,6 +270,35 @@ def volume_classes(values: Sequence[int], names: Mapping[int, str]) -> tuple[Lab
     if len(set(named)) < len(named) or "background" in {name.casefold() for name in named}:
         named = [f"label {value}" for value in values]
     return make_classes([(name, (value,)) for name, value in zip(named, values, strict=True)])[1:]
+
+
+def refuse_filled_volumes(
+    voxels: Mapping[int, int], labels: Path, background: Collection[int] = (0,)
+) -> None:
+    """Refuse label volumes of which none has a voxel of background.
+
+    Parameters
+    ----------
+    voxels : label value -> how many have it, in all volumes.
+    labels : their folder, or the one volume.
+    background : the values that are background.
+
+    Raises
+    ------
+    DataError : none of the values is background.
+    """
+    if not voxels or not voxels.keys().isdisjoint(background):
+        return
+    largest = max(voxels, key=lambda value: voxels[value])
+    share = voxels[largest] / sum(voxels.values())
+    raise DataError(
+        "The label volumes are foreground everywhere, none has any background: "
+        f"{share:.0%} of the voxels are {largest} (values: "
+        f"{examples([str(v) for v in sorted(voxels)])}).",
+        f"Is {largest} the background? `flexseg derive volumes IMAGES LABELS -o NEW --label "
+        f"{largest}=background --label VALUE=NAME` says so, and names the others.",
+        str(labels),
+    )
 
 
 def volume_meaning(

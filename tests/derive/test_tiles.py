@@ -111,7 +111,8 @@ def test_gray_and_wide_masks_keep_their_values(tmp_path: Path) -> None:
         (tmp_path / "d" / kind).mkdir(parents=True)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 65536, (30, 40)).astype(np.uint16)
-    mask = rng.integers(0, 1000, (30, 40)).astype(np.uint16)
+    mask = rng.integers(0, 1000, (6, 8)).astype(np.uint16).repeat(5, axis=0).repeat(5, axis=1)
+    mask[:5, :5] = 0
     Image.fromarray(image).save(tmp_path / "d" / "images" / "a.png")
     Image.fromarray(mask).save(tmp_path / "d" / "masks" / "a.png")
     derived = derive(tmp_path / "d", size=(16, 16))

@@ -251,3 +251,19 @@ def test_paths_that_lead_nowhere(write: Write, value: str) -> None:
     with pytest.raises(ConfigError, match="leads nowhere") as caught:
         load(write(f'[train]\nimages_dir = "{value}"\n'))
     assert "images_dir" in str(caught.value.where)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[mask]\nthreshold = "x"', "b.toml, [mask] threshold"),
+        ("[train]\nbatch_size = -1", "b.toml, [train] batch_size"),
+        ("[train]\nbatch_size = 1.5", "b.toml, [train] batch_size"),
+    ],
+)
+def test_places_are_named_once_and_as_in_the_file(tmp_path: Path, text: str, where: str) -> None:
+    (tmp_path / "b.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "b.toml")
+    assert caught.value.where == where
+    assert "constrained" not in str(caught.value)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.errors import DataError
+from flexseg.files import images
 from flexseg.files.entries import list_files
 from flexseg.files.images import is_8bit, read_image, read_mask, write_png
 
@@ -446,3 +447,17 @@ def test_palette_of_two_colours_in_one_bit_of_a_tiff(tmp_path: Path) -> None:
         tiff.pages[0].tags["PhotometricInterpretation"].overwrite(3)
     np.testing.assert_array_equal(read_image(path)[..., 0], bits * np.uint8(255))
     np.testing.assert_array_equal(read_mask(path).pixels, bits)
+
+
+def test_what_decoders_say_takes_one_line(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2+3, 4), }".ljust(117) + b"\n"
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="header does not tell shape and type") as caught:
+        read_image(path)
+    assert "object at" not in str(caught.value)
+    said = (
+        "OpenCV(5.0.0) /io/a.cpp:1: error: (-215:Assertion failed) !buf.empty() in\nfunction 'f'\n"
+    )
+    error = images._unreadable(path, ValueError(said))
+    assert "(!buf.empty() in function 'f')" in error.problem

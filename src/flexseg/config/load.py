@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class LoadedConfig:
     def source(self, section: str, key: str) -> str:
         """Where a value came from, for people."""
         return self.sources.get(f"{section}.{key}", "default")
+
+
+# Kinds of values that a location of pydantic's names where several are allowed.
+_KIND_TRIED = re.compile(r"constrained-\w+|function-.+|[\w-]+\[.*\]|int|float|str|bool|path")
 
 
 def load(
@@ -279,7 +284,7 @@ def drop_unknown_keys(
         if section in sections and _has_key(sections[section], key):
             continue
         source = raw.sources[section, key]
-        where = f"{path.name}, {source}, [{section}] {key}"
+        where = _where(path, source, section, key)
         if section not in sections:
             near = difflib.get_close_matches(section, sections, n=1, cutoff=0.5)
             what = f"There is no section [{section}]."
@@ -332,7 +337,7 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
             source = raw.sources[section, key]
             from_shell = _from_shell(source)
             try:
-                place = place_of(value, f"{path.name}, {source}, [{section}] {key}")
+                place = place_of(value, _where(path, source, section, key))
             except ConfigError as error:
                 raw.errors.append(error)
                 del raw.values[section, key], raw.sources[section, key]
@@ -451,12 +456,19 @@ def explained(raw: legacy.RawConfig, error: ErrorDetails, path: Path) -> ConfigE
     section = location[0] if location else ""
     key = location[1] if len(location) > 1 else ""
     source = raw.sources.get((section, key), "")
-    place = ", ".join(part for part in (source, f"[{section}] {'.'.join(location[1:])}") if part)
+    # Of a value that may be of several kinds, pydantic names the one it tried: `constrained-int`.
+    location = location[:2] + [part for part in location[2:] if not _KIND_TRIED.fullmatch(part)]
     message = str(error["msg"]).removeprefix("Value error, ")
     given = "" if error["type"] == "value_error" else f"{error['input']!r} given: "
     problem = f"{given}{message[0].lower()}{message[1:]}."
-    where = f"{path.name}, {place if section else 'config'}"
+    where = _where(path, source, section, ".".join(location[1:]))
     return ConfigError(problem, "Correct the value.", where)
+
+
+def _where(path: Path, source: str, section: str, key: str) -> str:
+    """The place of a value in a config; `source` is often the file itself."""
+    place = f"[{section}] {key}".rstrip() if section else "config"
+    return ", ".join(dict.fromkeys(part for part in (path.name, source, place) if part))
 
 
 def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:

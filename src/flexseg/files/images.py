@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,12 +143,18 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             str(path),
         )
     size = path.stat().st_size
-    reason = "the file is empty" if size == 0 else str(error).split(" @ ")[0] or "unknown format"
+    reason = "the file is empty" if size == 0 else _reason(error) or "unknown format"
     return DataError(
         f"The file cannot be read as an image ({reason}).",
         "It is damaged or of another format than its name says: export or copy it again.",
         str(path),
     )
+
+
+def _reason(error: Exception) -> str:
+    """What a decoder says, without the place in its source and in one line."""
+    text = re.sub(r"^OpenCV\([^)]*\) .*? error: \([^)]*\) ", "", str(error), flags=re.DOTALL)
+    return " ".join(text.split(" @ ")[0].split())
 
 
 def is_lossy(path: Path) -> bool:

@@ -80,7 +80,10 @@ def check_header(file: IO[bytes], length: int, path: Path) -> None:
     version = npy.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"its format has the version {version}")
-    shape, _, dtype = _HEADERS[version](file)
+    try:
+        shape, _, dtype = _HEADERS[version](file)
+    except ValueError as error:  # NumPy quotes what it has parsed, down to objects of Python
+        raise ValueError("its header does not tell shape and type") from error
     if dtype.kind == "O":
         raise ValueError(f"it holds {_OBJECTS}")
     check_numbers(dtype, path)

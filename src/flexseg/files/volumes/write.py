@@ -44,7 +44,12 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
     make_folder(path.parent)
     with whole(path) as part:
         written = part.with_name(_name_for_itk(path, known) + suffix)
-        known.write(written, volume, Part(key))
+        try:
+            known.write(written, volume, Part(key))
+        except OSError as error:
+            if error.filename == str(written):
+                error.filename = str(part)
+            raise
         if known.read_back:
             _check_whole(written, known, volume)
         written.rename(part)

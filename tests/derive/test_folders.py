@@ -266,11 +266,24 @@ def test_options_that_contradict_each_other(tmp_path: Path) -> None:
 def test_sizes_that_differ_are_told_together(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     for i in ("a", "b"):
-        save(tmp_path / "masks" / f"{i}.png", LABELS[:, :-1])
-    with pytest.raises(DataError, match="The mask is 29 x 20, its image 30 x 20") as error:
+        save(tmp_path / "masks" / f"{i}.png", LABELS[:, :-3])
+    with pytest.raises(DataError, match="The mask is 27 x 20 pixels, its image 30 x 20") as error:
         derive(tmp_path)
     assert error.value.problem.startswith("2 files are wrong")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("classes", [(), (("lesion", "{id}"),)])
+def test_masks_of_another_resolution_are_brought_to_their_images(
+    tmp_path: Path, classes: tuple[tuple[str, str], ...]
+) -> None:
+    write_images(tmp_path / "images")
+    small = (LABELS[::2, ::2] == 1).astype(np.uint8) * 255
+    for i in ("a", "b"):
+        save(tmp_path / "masks" / f"{i}.png", small)
+    derived = derive(tmp_path, class_names=classes)
+    assert np.array_equal(labels_of(tmp_path), np.kron(small // 255, np.ones((2, 2), np.uint8)))
+    assert "2 masks had another resolution than their image" in derived.notes[0]
 
 
 def test_without_partner_and_without_label(tmp_path: Path) -> None:

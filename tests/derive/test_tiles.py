@@ -215,6 +215,22 @@ def test_small_images_stay_whole(make_dataset: Callable[..., Path]) -> None:
     assert derived.notes == ["1 images are smaller than a tile and stay as they are: train_00."]
 
 
+def test_a_mask_at_half_the_size_is_cut_as_its_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    masks = {}
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for i in range(3):
+        image = rng.integers(0, 256, (32, 48, 3)).astype(np.uint8)
+        masks[f"{i}"] = rng.integers(0, 2, (16, 24)).astype(np.uint8) * 255
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"{i}.png")
+        Image.fromarray(masks[f"{i}"]).save(tmp_path / "data" / "masks" / f"{i}.png")
+    derived = derive(tmp_path / "data", size=(16, 16), overlap=0, empty_every=1)
+    for i, mask in masks.items():
+        whole = np.kron(mask, np.ones((2, 2), np.uint8))
+        assert np.array_equal(assemble(derived.output, i, whole.shape, "mask"), whole)
+
+
 def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 1}) / "train"
     with pytest.raises(ConfigError, match="cannot overlap by 512"):
@@ -227,5 +243,5 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
         derive(dataset, answers=Answers(mask_name="{id}_mask"))
     mask = dataset / "masks" / "train_00.png"
     Image.fromarray(np.eye(5, dtype=np.uint8)).save(mask)
-    with pytest.raises(DataError, match="The mask is 5 x 5, its image 48 x 40"):
+    with pytest.raises(DataError, match="The mask is 5 x 5 pixels, its image 48 x 40"):
         derive(dataset, size=(16, 16))

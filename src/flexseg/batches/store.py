@@ -22,11 +22,12 @@ from flexseg.batches.neighbours import (
     warn_of_lone,
 )
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, case_mask, check_same_aspect
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import is_8bit
 from flexseg.files.preprocess import Preprocessing
+from flexseg.files.resizing import fitted_mask
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +72,7 @@ class CaseReader:
                 "`flexseg check` proposes a map.",
                 str(case.mask),
             )
-        if encoded.labels.shape != size:
-            check_same_aspect(encoded.labels.shape, size, case)
-            native = Preprocessing(size[1], size[0], 1)
-            return native.labels(encoded.labels)
-        return encoded.labels
+        return fitted_mask(encoded.labels, size, case.mask)
 
     def model_size(self, case: Case) -> tuple[NDArray, NDArray[np.uint8]]:
         """Image [h, w, C] (uint8 or float32) and class ids [h, w], at the network's size."""

@@ -282,22 +282,6 @@ def _stored(mask: MaskPixels) -> str:
     return f"{mask.pixels.shape[1]} x {mask.pixels.shape[0]} pixels of {mask.mode}"
 
 
-def check_same_aspect(mask: tuple[int, ...], image: tuple[int, int], case: Case) -> None:
-    """Accept a mask of another resolution, but not of another shape than its image.
-
-    Raises
-    ------
-    DataError : the ratios of height to width differ by more than 2 %.
-    """
-    ratio = (mask[0] / mask[1]) / (image[0] / image[1])
-    if not 0.98 < ratio < 1.02:
-        raise DataError(
-            f"The mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}.",
-            "Export the mask at its image's size; one of them may be rotated or cropped.",
-            str(case.mask),
-        )
-
-
 def images_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
     """The images of a folder by file name without suffix, sorted; one of equal names, see `pair`.
 

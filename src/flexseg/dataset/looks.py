@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.cases import Case, case_mask, check_same_aspect
+from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.quality.duplicates import ImageHash, image_hash
 from flexseg.errors import FlexsegError
 from flexseg.files.images import MaskPixels, read_image
+from flexseg.files.resizing import check_same_aspect
 
 # Values kept per mask: blended edges and compression make up thousands, each of few pixels.
 _MAX_ENTRIES = 512
@@ -186,7 +187,7 @@ def look_at(
         _note_mask(look, mask, labels)
         if look.size is not None:
             look.other_resolution = mask.pixels.shape[:2] != look.size
-            check_same_aspect(mask.pixels.shape[:2], look.size, case)
+            check_same_aspect(mask.pixels.shape[:2], look.size, case.mask)
         if image is not None and image.dtype != np.uint8:
             look.sample, look.marked = _samples(image, mask.pixels)
     except FlexsegError as error:

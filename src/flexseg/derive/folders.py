@@ -34,6 +34,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, is_lossy, read_image
 from flexseg.files.intensity import Intensity
+from flexseg.files.resizing import fitted_mask
 from flexseg.outputs import refuse_overlap
 
 HEADER = ("image", "mask", "patient", "classes", "source_image", "source_mask")
@@ -257,6 +258,7 @@ class _Written:
     row: Row
     empty: bool
     overlap: int
+    resized: int
     unknown: Counter[str]
 
 
@@ -335,10 +337,13 @@ def _write_case(
     case: FolderCase,
 ) -> _Written:
     pixels = image_pixels(case.image, options.intensity, options.bits)
-    labels = np.zeros(pixels.shape[:2], np.uint8)
-    overlap, unknown = 0, Counter[str]()
+    size = (pixels.shape[0], pixels.shape[1])
+    labels = np.zeros(size, np.uint8)
+    overlap, resized, unknown = 0, 0, Counter[str]()
     for class_id, path in case.masks:
-        ids, unclear = code.read(path, pixels.shape)
+        ids, unclear = code.read(path)
+        resized += ids.shape != size
+        ids = fitted_mask(ids, size, path)
         ids *= class_id or 1
         overlap += int(((labels != 0) & (ids != 0) & (labels != ids)).sum())
         labels = np.where(ids != 0, ids, labels)
@@ -353,7 +358,7 @@ def _write_case(
         case.image.relative_to(roots[0]).as_posix(),
         ";".join(path.relative_to(roots[1]).as_posix() for _, path in case.masks),
     )
-    return _Written(row, not len(present), overlap, unknown)
+    return _Written(row, not len(present), overlap, resized, unknown)
 
 
 def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed: int) -> list[str]:
@@ -362,6 +367,11 @@ def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed:
     notes = []
     if removed:
         notes.append(f"{removed} images without label left out (--empty-every).")
+    if resized := sum(one.resized for one in written):
+        notes.append(
+            f"{resized} masks had another resolution than their image; they were scaled by "
+            "nearest neighbour."
+        )
     if overlap:
         notes.append(f"{overlap} pixels are in several classes; the last one given has them.")
     goes_to = "the nearest class" if code.unknown is Unknown.NEAREST else "background"

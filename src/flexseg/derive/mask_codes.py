@@ -54,21 +54,14 @@ class MaskCode:
     notes: tuple[str, ...] = ()
     ignored: IgnoredPixels | None = None
 
-    def read(self, path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], Counter[str]]:
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], Counter[str]]:
         """Class ids [H, W] of a mask (`mark`: 0 and 1), and how many pixels are in no class.
 
         Raises
         ------
-        DataError : the mask has another size than the image, or what it holds is unclear.
+        DataError : it cannot be read, or what it holds is unclear.
         """
         mask = read_mask(path)
-        if mask.pixels.shape[:2] != shape[:2]:
-            sizes = [f"{s[1]} x {s[0]}" for s in (mask.pixels.shape, shape)]
-            raise DataError(
-                f"The mask is {sizes[0]}, its image {sizes[1]} pixels (width x height).",
-                "Export them at the same size.",
-                str(path),
-            )
         if self.kind == "mark":
             return _marked(mask, self.threshold, path), Counter[str]()
         if self.kind == "found":

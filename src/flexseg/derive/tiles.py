@@ -30,6 +30,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels
 from flexseg.files.intensity import Intensity
+from flexseg.files.resizing import fitted_mask
 from flexseg.outputs import refuse_overlap
 
 HEADER = (
@@ -304,18 +305,13 @@ def _write_tiles(
     split, case = item
     pixels = image_pixels(case.image, _AS_STORED, None)
     mask = case_mask(case)
-    if mask.pixels.shape[:2] != pixels.shape[:2]:
-        sizes = [f"{s[1]} x {s[0]}" for s in (mask.pixels.shape, pixels.shape)]
-        raise DataError(
-            f"The mask is {sizes[0]}, its image {sizes[1]} pixels (width x height).",
-            "Export them at the same size.",
-            str(case.mask),
-        )
     ids = labels.encode(mask, str(case.mask)).labels
     if mask.ignored is None:
         stored, palette = _storable(mask, case.mask)
     else:
         stored, palette = ids, labels.palette
+    size = (pixels.shape[0], pixels.shape[1])
+    ids, stored = (fitted_mask(own, size, case.mask) for own in (ids, stored))
     labelled = (ids != 0) & (ids != IGNORED)
     height, width = options.size
     rows, empties, kept_empty = [], 0, 0

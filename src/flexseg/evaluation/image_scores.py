@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, Regions, case_mask, check_same_aspect, pair, read_masks
+from flexseg.dataset.cases import Case, Regions, case_mask, pair, read_masks
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.names import stem_of
@@ -26,7 +26,7 @@ from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, write_png
-from flexseg.files.preprocess import Preprocessing
+from flexseg.files.resizing import fitted_mask
 
 if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
@@ -195,9 +195,8 @@ def score_folders(
         reference = encoded(true.labels, case.masks).labels
         prediction = _encoded(predicted.labels, (case.image,)).labels
         resized = prediction.shape != reference.shape
-        if resized:
-            check_same_aspect(prediction.shape, (reference.shape[0], reference.shape[1]), case)
-            prediction = Preprocessing(reference.shape[1], reference.shape[0], 1).labels(prediction)
+        size = (reference.shape[0], reference.shape[1])
+        prediction = fitted_mask(prediction, size, case.image)
         if (prediction == IGNORED).any():
             undecided.append(case.image.name)
         return score_case(reference, prediction, len(labels.classes), measures), resized

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from flexseg.errors import DataError
+
 SCIKIT_IMAGE = "scikit-image"
+Integer = TypeVar("Integer", np.uint8, np.uint16)
 # What OpenCV resizes.
 _RESIZABLE = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 INTERPOLATION = {
@@ -20,6 +25,8 @@ INTERPOLATION = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+# By how much the ratio of height to width of a mask may differ from that of its image.
+_SAME_ASPECT = 0.02
 # Values of an image that are in memory at once, where it is resized by rows.
 _VALUES = 2_000_000
 # Shares of rows below this are left out, as OpenCV does.
@@ -44,6 +51,44 @@ def resize(pixels: NDArray, size: tuple[int, ...], interpolation: str) -> NDArra
         for i in range(0, pixels.shape[-1], 4)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def check_same_aspect(mask: tuple[int, ...], image: tuple[int, ...], where: Path) -> None:
+    """Accept a mask of another resolution, but not of another shape than its image.
+
+    Parameters
+    ----------
+    mask, image : height and width.
+
+    Raises
+    ------
+    DataError : the ratios of height to width differ by more than 2 %.
+    """
+    ratio = (mask[0] / mask[1]) / (image[0] / image[1])
+    if not 1 - _SAME_ASPECT < ratio < 1 + _SAME_ASPECT:
+        raise DataError(
+            f"The mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}.",
+            "Export the mask at its image's size; one of them may be rotated or cropped.",
+            str(where),
+        )
+
+
+def fitted_mask(mask: NDArray[Integer], size: tuple[int, int], where: Path) -> NDArray[Integer]:
+    """A mask [H, W] or [H, W, 3] uint8 or uint16 at its image's size, by nearest neighbour.
+
+    Parameters
+    ----------
+    size : height and width.
+
+    Raises
+    ------
+    DataError : see `check_same_aspect`.
+    """
+    if mask.shape[:2] == size:
+        return mask
+    check_same_aspect(mask.shape[:2], size, where)
+    resized = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.astype(mask.dtype, copy=False)
 
 
 def _resize_as_scikit_image(pixels: NDArray, size: tuple[int, ...]) -> NDArray:

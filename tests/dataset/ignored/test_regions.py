@@ -121,7 +121,7 @@ def test_a_region_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path, 0)
     write_png(tmp_path / "roi/case0.png", np.zeros((40, 32), np.uint8))
     case = Case("case0", *(tmp_path / k / "case0.png" for k in ("images", "masks")), "case0")
-    with pytest.raises(DataError, match="32 x 40 pixels, the mask of the same image 40 x 32"):
+    with pytest.raises(DataError, match="The mask is 32 x 40 pixels, its image 40 x 32"):
         case_mask(replace(case, roi=tmp_path / "roi/case0.png"))
 
 

@@ -75,6 +75,20 @@ PHOTOMETRIC_SAMPLES: dict[str, Parameters] = {
     "brightness": st.fixed_dictionaries(
         {"factor": st.floats(0.5, 1.5), "offset": st.floats(10, 50)}
     ),
+    "window": st.fixed_dictionaries({"low": st.floats(-0.2, -0.1), "high": st.floats(0.8, 1.2)}),
+    "curve": st.fixed_dictionaries(
+        {
+            "strength": st.floats(0.4, 1),
+            "separate": st.sampled_from([0.0, 1.0]),
+            "inverted": st.sampled_from([0.0, 1.0]),
+            "seed": seeds,
+        }
+    ),
+    "color": st.fixed_dictionaries({"strength": st.floats(0.2, 0.5), "seed": seeds}),
+    "stain": st.fixed_dictionaries(
+        {"strength": st.floats(0.2, 0.5), "offset": st.floats(0.05, 0.2), "seed": seeds}
+    ),
+    "bias": st.fixed_dictionaries({"strength": st.floats(0.1, 0.5), "seed": seeds}),
 }
 
 

@@ -130,6 +130,11 @@ VALUES: dict[str, dict[str, float]] = {
     "contrast": {"factor": 1.3},
     "gamma": {"exponent": 0.7, "inverted": 1.0},
     "brightness": {"factor": 1.2, "offset": 10.0},
+    "window": {"low": 0.05, "high": 1.1},
+    "curve": {"strength": 0.8, "separate": 1.0, "inverted": 1.0, "seed": 123456789},
+    "color": {"strength": 0.3, "seed": 123456789},
+    "stain": {"strength": 0.3, "offset": 0.1, "seed": 123456789},
+    "bias": {"strength": 0.3, "seed": 123456789},
 }
 
 

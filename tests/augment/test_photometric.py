@@ -151,3 +151,63 @@ def test_the_table_gives_what_the_values_give() -> None:
     ]
     values = adjust(image.astype(np.float32), steps)
     np.testing.assert_array_equal(adjust(image, steps), np.rint(values).astype(np.uint8))
+
+
+def test_a_window_becomes_the_whole_range() -> None:
+    image = np.array([[[25.5], [127.5], [229.5]]])
+    stretched = applied("window", image, low=0.1, high=0.9)
+    np.testing.assert_allclose(stretched.ravel(), [0, 127.5, 255], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_curve_rises_from_black_to_white_for_all_channels_or_each(seed: int) -> None:
+    image = np.arange(256)[None, :, None].repeat(3, axis=2)
+    alike = applied("curve", image, strength=1.0, seed=seed)[0]
+    np.testing.assert_allclose(alike[[0, -1], 0], [0, 255], atol=1e-3)
+    assert (np.diff(alike, axis=0) > -1e-3).all()
+    np.testing.assert_array_equal(alike[:, 0], alike[:, 2])
+    apart = applied("curve", image, strength=1.0, seed=seed, separate=1.0)[0]
+    assert np.abs(apart[:, 0] - apart[:, 2]).max() > 3
+    negative = applied("curve", 255 - image, strength=1.0, seed=seed, inverted=1.0)[0]
+    np.testing.assert_allclose(negative, alike, atol=1e-3)
+
+
+def test_channels_with_curves_of_their_own_go_through_tables() -> None:
+    image = random_image((20, 20), 3)
+    change = [Adjustment("curve", {"strength": 1.0, "separate": 1.0, "seed": 5})]
+    expected = adjust(image.astype(np.float32), change)
+    np.testing.assert_allclose(adjust(image, change), expected, atol=0.501)
+
+
+def test_mixed_colors_are_linear_and_shift_by_the_contrast_of_the_image() -> None:
+    image = 100 + random_image((30, 30), 3).astype(np.float32) / 10
+    mixed = applied("color", image, strength=0.2, seed=3)
+    mean = image.mean(axis=(0, 1))
+    numbers = 0.2 * normal(12, 3).reshape(4, 3)
+    np.testing.assert_allclose(mixed.mean(axis=(0, 1)) - mean, image.std() * numbers[3], rtol=1e-3)
+    expected = (image[4, 7] - mean) @ (np.eye(3) + numbers[:3])
+    np.testing.assert_allclose(
+        mixed[4, 7] - mixed.mean(axis=(0, 1)), expected, rtol=1e-3, atol=0.01
+    )
+
+
+def test_a_stain_is_multiplied_in_optical_density() -> None:
+    """Pure haematoxylin of any amount stays pure haematoxylin; white stays white."""
+    haematoxylin = np.array([0.65, 0.70, 0.29]) / np.linalg.norm([0.65, 0.70, 0.29])
+    image = 256 * np.exp(-np.outer([0.0, 0.5, 1.0], haematoxylin))[None] - 1
+    stained = applied("stain", image, strength=0.4, seed=11)
+    factor = np.exp(0.4 * normal(6, 11)[0])
+    expected = 256 * np.exp(-np.outer([0.0, 0.5, 1.0], factor * haematoxylin))[None] - 1
+    np.testing.assert_allclose(stained, expected, atol=0.01)
+    tinted = applied("stain", image, strength=0.0, offset=0.3, seed=11)
+    assert np.abs(tinted[0, 0] - 255).max() > 5
+
+
+def test_a_bias_field_is_smooth_and_alike_for_all_channels() -> None:
+    level = np.full((40, 60, 2), 100, np.float32)
+    field = applied("bias", level, strength=0.3, seed=4)
+    np.testing.assert_array_equal(field[..., 0], field[..., 1])
+    assert np.ptp(field) > 10
+    log = np.log(field[..., 0])
+    assert log.mean() == pytest.approx(np.log(100), abs=0.05)
+    assert np.abs(np.diff(log, n=3, axis=0)).max() < 1e-4  # of degree 2

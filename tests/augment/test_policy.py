@@ -35,6 +35,7 @@ from flexseg.errors import DataError
 TRANSFORMS = (
     "crop", "hflip", "vflip", "shear", "rotation", "scaling", "barrel", "pincushion", "elastic",
     "noise", "blur", "low_resolution", "sharpening", "contrast", "gamma", "brightness",
+    "window", "curve", "color", "stain", "bias",
 )  # fmt: skip
 NEVER = dict.fromkeys(TRANSFORMS, 0.0)
 ALWAYS = dict.fromkeys(TRANSFORMS, 1.0)
@@ -236,6 +237,7 @@ def test_nothing_happens_at_probability_zero_and_everything_at_one() -> None:
         assert everything.prefix == (
             "crop_hflip_vflip_shear_rotation_scaling_radial_radial_deformation_"
             "noise_blur_low_resolution_sharpening_contrast_gamma_brightness_"
+            "window_curve_color_stain_bias_"
         )
 
 
@@ -262,6 +264,11 @@ RANGES = (
     ("contrast", "contrast_factor", (1.1, 1.2), "factor"),
     ("gamma", "gamma_exponent", (1.3, 1.4), "exponent"),
     ("brightness", "brightness_factor", (0.8, 0.9), "factor"),
+    ("window", "window_low", (0.0, 0.1), "low"),
+    ("curve", "curve_strength", (0.4, 0.6), "strength"),
+    ("color", "color_strength", (0.1, 0.2), "strength"),
+    ("stain", "stain_offset", (0.1, 0.2), "offset"),
+    ("bias", "bias_strength", (0.1, 0.2), "strength"),
 )
 
 

@@ -48,7 +48,8 @@ def disc(dtype: str = "uint8") -> ScaledPair:
 def test_every_transform_of_the_recipe_can_be_shown() -> None:
     """A key with a default range belongs to the transform that it is named after."""
     fields = AugmentationConfig.model_fields
-    parts = {"crop_foreground", "scaling_separate", "gamma_inverted"}
+    parts = {"crop_foreground", "scaling_separate", "gamma_inverted", "curve_separate"}
+    parts.add("curve_inverted")
     probabilities = {name for name, f in fields.items() if f.annotation is float} - parts
     assert probabilities == set(preview.RANGES)
     ranges = {limits[0] for limits in preview.RANGES.values() if limits}

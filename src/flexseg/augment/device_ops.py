@@ -13,7 +13,13 @@ from keras import ops
 
 from flexseg.augment.device import BORDERS, Arrays, Slots
 from flexseg.augment.fields import BORDER_PIXEL, CENTER, Size
-from flexseg.augment.photometric import BLUR_REACH
+from flexseg.augment.photometric import (
+    BIAS_TERMS,
+    BLUR_REACH,
+    CURVE_WAVES,
+    bias_terms,
+    stain_axes,
+)
 from flexseg.backend import Tensor
 from flexseg.dataset.ignored.pixels import IGNORED
 
@@ -161,13 +167,17 @@ def _per_sample(values: Tensor) -> Tensor:
 @_adjusts("noise")
 def _noise(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     shape = ops.shape(image)
-    position = ops.arange(shape[1] * shape[2] * shape[3], dtype="int32")
-    index = position[None] + x["noise_seed"][:, None]
-    first = _uniform(_hash(index))
-    second = _uniform(_hash(ops.bitwise_xor(index, _int(0x5BD1E995))))
-    values = ops.sqrt(-2.0 * ops.log(first)) * ops.cos(2 * np.pi * second)
+    values = _normal(x["noise_seed"], shape[1] * shape[2] * shape[3])
     amplitude = _per_sample(x["noise_std"]) * ops.std(image, axis=(1, 2, 3), keepdims=True)
     return image + amplitude * ops.reshape(values, shape)
+
+
+def _normal(seeds: Tensor, count: int) -> Tensor:
+    """See `photometric.normal`: [B, count]."""
+    index = ops.arange(count, dtype="int32")[None] + seeds[:, None]
+    first = _uniform(_hash(index))
+    second = _uniform(_hash(ops.bitwise_xor(index, _int(0x5BD1E995))))
+    return ops.sqrt(-2.0 * ops.log(first)) * ops.cos(2 * np.pi * second)
 
 
 def _hash(index: Tensor) -> Tensor:
@@ -262,3 +272,57 @@ def _gamma(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
 def _brightness(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     factor, offset = _per_sample(x["brightness_factor"]), _per_sample(x["brightness_offset"])
     return ops.abs(ops.maximum(image, 0.0) * factor + offset)
+
+
+@_adjusts("window")
+def _window(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
+    low, high = _per_sample(x["window_low"]), _per_sample(x["window_high"])
+    return (image - 255.0 * low) / (high - low)
+
+
+@_adjusts("curve")
+def _curve(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
+    channels = image.shape[-1]
+    strength, inverted = _per_sample(x["curve_strength"]), _per_sample(x["curve_inverted"])
+    numbers = _normal(x["curve_seed"], channels * CURVE_WAVES)
+    numbers = ops.reshape(numbers, (-1, 1, 1, channels, CURVE_WAVES))
+    numbers = numbers / ops.sum(ops.abs(numbers), axis=-1, keepdims=True)
+    separate = _per_sample(x["curve_separate"])[..., None]
+    waves = strength[..., None] * ops.where(separate > 0, numbers, numbers[..., :1, :])
+    value = ops.clip(image / 255.0, 0.0, 1.0)
+    value = ops.where(inverted > 0, 1.0 - value, value)
+    angle = np.pi * value
+    for wave in range(1, CURVE_WAVES + 1):
+        value = value + waves[..., wave - 1] / (np.pi * wave) * ops.sin(wave * angle)
+    return ops.where((strength > 0) | (inverted > 0), 255.0 * value, image)
+
+
+@_adjusts("color")
+def _color(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
+    channels = image.shape[-1]
+    numbers = _normal(x["color_seed"], channels * (channels + 1))
+    numbers = ops.reshape(numbers, (-1, 1, channels + 1, channels))
+    numbers = _per_sample(x["color_strength"]) * numbers
+    mean = ops.mean(image, axis=(1, 2), keepdims=True)
+    mixed = ops.matmul(image - mean, np.eye(channels, dtype=np.float32) + numbers[:, :, :-1])
+    return mixed + mean + ops.std(image, axis=(1, 2, 3), keepdims=True) * numbers[:, :, -1:]
+
+
+@_adjusts("stain")
+def _stain(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
+    channels = image.shape[-1]
+    strength, offset = _per_sample(x["stain_strength"]), _per_sample(x["stain_offset"])
+    numbers = ops.reshape(_normal(x["stain_seed"], 2 * channels), (-1, 1, 2, channels))
+    to_stains, from_stains = stain_axes(channels)
+    density = -ops.log((ops.clip(image, 0.0, 255.0) + 1.0) / 256.0)
+    amounts = ops.matmul(density, to_stains) * ops.exp(strength * numbers[:, :, :1])
+    amounts = amounts + offset * numbers[:, :, 1:]
+    changed = 256.0 * ops.exp(-ops.matmul(amounts, from_stains)) - 1.0
+    return ops.where((strength > 0) | (offset > 0), changed, image)
+
+
+@_adjusts("bias")
+def _bias(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
+    numbers = ops.reshape(_normal(x["bias_seed"], BIAS_TERMS), (-1, 1, BIAS_TERMS, 1))
+    terms = bias_terms(image.shape[1], image.shape[2])[None]
+    return image * ops.exp(_per_sample(x["bias_strength"]) * ops.matmul(terms, numbers))

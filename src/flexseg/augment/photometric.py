@@ -18,6 +18,11 @@ from flexseg.registry import Registry
 Pixels = NDArray[np.float32]
 # Half the width of the blur's kernel in sigmas.
 BLUR_REACH = 3
+# Absorption of red, green and blue by haematoxylin, eosin and DAB (Ruifrok & Johnston 2001).
+_STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+# Sine waves of a random curve, and terms of a bias field's polynomial.
+CURVE_WAVES = 3
+BIAS_TERMS = 5
 # Random numbers that are made at once: their intermediate arrays fit the processor's cache.
 _BLOCK = 2**15
 
@@ -145,14 +150,96 @@ def brightness(image: Pixels, *, factor: float, offset: float = 0.0) -> Pixels:
     return np.abs(np.maximum(image, 0) * np.float32(factor) + np.float32(offset))
 
 
+@_register("window", pointwise=True, low=0.0, high=1.0)
+def window(image: Pixels, *, low: float, high: float) -> Pixels:
+    """Stretch the values between the shares `low` and `high` of 0..255 to all of it."""
+    return (image - np.float32(255 * low)) / np.float32(high - low)
+
+
+@_register("curve", pointwise=True, strength=0.0, separate=0.0, inverted=0.0, seed=0)
+def curve(
+    image: Pixels, *, strength: float, seed: int, separate: float = 0.0, inverted: float = 0.0
+) -> Pixels:
+    """v plus sine waves: a curve that rises if `strength` is at most 1; one per channel or for all.
+
+    `inverted` makes a negative of the image first.
+    """
+    channels = image.shape[-1]
+    numbers = normal(channels * CURVE_WAVES, seed).reshape(channels, CURVE_WAVES)
+    numbers = numbers / np.abs(numbers).sum(axis=1, keepdims=True)
+    waves = np.float32(strength) * (numbers if separate else numbers[:1])
+    value = np.clip(image / np.float32(255), 0, 1)
+    value = 1 - value if inverted else value
+    angle = np.float32(np.pi) * value
+    for wave in range(1, CURVE_WAVES + 1):
+        value = value + waves[:, wave - 1] / np.float32(np.pi * wave) * np.sin(wave * angle)
+    return 255 * value
+
+
+@_register("color", strength=0.0, seed=0)
+def color(image: Pixels, *, strength: float, seed: int) -> Pixels:
+    """Mix the channels, as distances from their means, and shift them, by random numbers.
+
+    Their standard deviation is `strength`, times that of the image for the shifts.
+    """
+    channels = image.shape[-1]
+    numbers = np.float32(strength) * normal(channels * (channels + 1), seed)
+    numbers = numbers.reshape(channels + 1, channels)
+    mean = image.mean(axis=(0, 1))
+    mixed = (image - mean) @ (np.eye(channels, dtype=np.float32) + numbers[:-1])
+    return mixed + mean + image.std() * numbers[-1]
+
+
+@_register("stain", strength=0.0, offset=0.0, seed=0)
+def stain(image: Pixels, *, strength: float, seed: int, offset: float = 0.0) -> Pixels:
+    """Change the amount of each stain by e^(`strength` n), and add `offset` n; n is normal.
+
+    Stains are those of `stain_axes`, amounts are optical densities (Tellez 2018).
+    """
+    channels = image.shape[-1]
+    numbers = normal(2 * channels, seed).reshape(2, channels)
+    to_stains, from_stains = stain_axes(channels)
+    density = -np.log((np.clip(image, 0, 255) + 1) / np.float32(256))
+    amounts = (density @ to_stains) * np.exp(np.float32(strength) * numbers[0])
+    amounts += np.float32(offset) * numbers[1]
+    return 256 * np.exp(-(amounts @ from_stains)) - 1
+
+
+def stain_axes(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Matrices from densities of channels to amounts of stains, and back.
+
+    Three channels are red, green and blue, of any other number each is a stain of its own.
+    """
+    if channels != len(_STAINS):
+        return np.eye(channels, dtype=np.float32), np.eye(channels, dtype=np.float32)
+    stains = _STAINS / np.linalg.norm(_STAINS, axis=1, keepdims=True)
+    return np.linalg.inv(stains).astype(np.float32), stains.astype(np.float32)
+
+
+@_register("bias", strength=0.0, seed=0)
+def bias(image: Pixels, *, strength: float, seed: int) -> Pixels:
+    """Multiply by e^(`strength` p), p a random polynomial of degree 2 over the image."""
+    terms = bias_terms(image.shape[0], image.shape[1])
+    field = np.exp(np.float32(strength) * (terms @ normal(BIAS_TERMS, seed)))
+    return image * field[..., None]
+
+
+def bias_terms(height: int, width: int) -> NDArray[np.float32]:
+    """[height, width, BIAS_TERMS]: terms with mean 0 over an image that reaches from -1 to 1."""
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] + np.zeros(width, np.float32)
+    x = np.linspace(-1, 1, width, dtype=np.float32) + np.zeros((height, 1), np.float32)
+    third = np.float32(1 / 3)
+    return np.stack([x, y, x * y, x * x - third, y * y - third], axis=-1)
+
+
 def adjust(image: NDArray, adjustments: Sequence[Adjustment]) -> NDArray:
     """An image [H, W, C] after `adjustments`, in its own dtype (uint8 or float32), in 0..255."""
     if not adjustments:
         return image
     steps = [(PHOTOMETRIC.get(a.name), a.parameters) for a in adjustments]
     if image.dtype == np.uint8 and all(step.pointwise for step, _ in steps):
-        table = np.arange(256, dtype=np.float32).reshape(16, 16, 1)
-        return cv2.LUT(image, _rounded(_chain(table, steps)).reshape(256)).reshape(image.shape)
+        table = np.arange(256, dtype=np.float32)[None, :, None].repeat(image.shape[2], axis=2)
+        return cv2.LUT(image, _rounded(_chain(table, steps))).reshape(image.shape)
     result = _chain(image.astype(np.float32), steps)
     return _rounded(result) if image.dtype == np.uint8 else np.clip(result, 0, 255)
 

@@ -181,6 +181,38 @@ class AugmentationConfig(Section):
     )
     brightness: Probability = Field(0.15, description="Multiply all values.")
     brightness_factor: AmountRange = Field((0.75, 1.25), description="Factors.")
+    window: Probability = Field(
+        0.0, description="Stretch or compress the grey values, as if CT had another window."
+    )
+    window_low: Range = Field((-0.1, 0.1), description="What becomes 0, as a share of 255.")
+    window_high: PositiveRange = Field((0.9, 1.1), description="What becomes 255, likewise.")
+    curve: Probability = Field(0.0, description="Change values by a random curve that rises.")
+    curve_strength: ShareRange = Field(
+        (0.2, 0.8), description="How far its slope may be from 1, anywhere."
+    )
+    curve_separate: Probability = Field(
+        0.0, description="Of these, how often each channel has a curve of its own."
+    )
+    curve_inverted: Probability = Field(
+        0.0, description="Of these, how often the negative image is taken."
+    )
+    color: Probability = Field(0.0, description="Mix and shift the channels at random.")
+    color_strength: AmountRange = Field(
+        (0.0, 0.3), description="Standard deviation of the changes; 1 is the image's own contrast."
+    )
+    stain: Probability = Field(
+        0.0, description="Vary the amounts of haematoxylin, eosin and a third stain (RGB images)."
+    )
+    stain_strength: AmountRange = Field(
+        (0.0, 0.4), description="Standard deviation of the logarithms of the factors."
+    )
+    stain_offset: AmountRange = Field(
+        (0.0, 0.1), description="Standard deviation of the optical densities that are added."
+    )
+    bias: Probability = Field(0.0, description="A smooth bias field, as of coils in MR.")
+    bias_strength: AmountRange = Field(
+        (0.0, 0.3), description="Standard deviation of the terms of its logarithm."
+    )
 
 
 @dataclass(frozen=True)

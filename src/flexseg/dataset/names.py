@@ -34,7 +34,7 @@ _SURE = (
     "(?:hflip|vflip|shear|rotation|scaling|shrink|radial|deformation|distortion|low_resolution"
     "|sharpening|brightness)_"
 )
-_ANY = f"(?:{_SURE}|(?:crop|noise|blur|contrast|gamma)_)"
+_ANY = f"(?:{_SURE}|(?:crop|noise|blur|contrast|gamma|window|curve|color|stain|bias)_)"
 
 # The prefixes of the originals' generators and offline tools, and of `flexseg augment`. Each
 # carries its parameters, so that a name which merely begins with such a word ("rotated_scan")

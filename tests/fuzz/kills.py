@@ -2,7 +2,7 @@
 
 After each kill no file of a final name is cut, all earlier results are there, and the same command
 again (or with --resume) ends well with what an unkilled one writes, bit for bit where two unkilled
-ones agree. Each kill follows from its number, so that a run goes on where an earlier one with the
+ones agree; where the clock ends trainings, with files of the same names. Each kill follows from its number, so that a run goes on where an earlier one with the
 same folder ended. Linux only.
 """
 
@@ -21,6 +21,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 
@@ -50,6 +51,10 @@ COLUMNS = (
     "tracebacks",
 )  # fmt: skip
 _FAILURES = COLUMNS[3:]
+# What these write depends on how many epochs there is time for, about which two agree by chance.
+_BY_THE_CLOCK = {"auto", "tune"}
+# A killed trial stays in the table, and is tried again under the next number.
+_OF_A_TRIAL = "*/trial_*/*"
 # Commands that must be told to go on.
 _RESUMED = {"train", "train again", "crossval", "auto"}
 
@@ -81,7 +86,7 @@ class Unkilled:
 
     Attributes
     ----------
-    results : name -> hash of what each time is the same.
+    results : name -> hash of what each time is the same; see `results_of`.
     removed : hashes of files that it replaces.
     """
 
@@ -128,7 +133,7 @@ class Kills:
         cut = [p for p in self.place.rglob("*") if is_cut(p, self.place)]
         lost = sorted(hashes(self.base) - hashes(self.place) - unkilled.removed)
         code, again = self._again(name)
-        found = contents(self.place) if code == 0 else {}
+        found = results_of(name, self.place) if code == 0 else {}
         other = [k for k, digest in unkilled.results.items() if found.get(k) != digest]
         counts |= {
             "cut files": bool(cut),
@@ -153,7 +158,7 @@ class Kills:
                 seconds = time.monotonic() - began
                 if code:
                     raise UnfitError(f"{name} unkilled: exit code {code}\n{said[-2000:]}")
-                runs.append(contents(self.place))
+                runs.append(results_of(name, self.place))
             same = {k: v for k, v in runs[0].items() if runs[1].get(k) == v}
             removed = hashes(self.base) - hashes(self.place)
             self._unkilled[name] = Unkilled(seconds, same, frozenset(removed))
@@ -171,6 +176,14 @@ class Kills:
             if code == 0 or "Traceback" in said:
                 return code, said
         return finished(*started(self.place, line, self._log))
+
+
+def results_of(name: str, place: Path) -> dict[str, str]:
+    """Name -> hash of a command's results; hashes are empty where the clock decides about them."""
+    found = contents(place)
+    if name not in _BY_THE_CLOCK:
+        return found
+    return {key: "" for key in found if not fnmatchcase(key, _OF_A_TRIAL)}
 
 
 def is_cut(path: Path, place: Path) -> bool:

@@ -58,3 +58,14 @@ def test_cut_files_are_seen(tmp_path: Path, name: str, content: bytes, expected:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     assert is_cut(path, tmp_path) == expected
+
+
+def test_only_names_are_compared_where_the_clock_decides(tmp_path: Path) -> None:
+    from kills import results_of
+
+    for name in ("trials.csv", "trial_0/history.json"):
+        path = tmp_path / "tune" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1\n", encoding="utf-8")
+    assert results_of("tune", tmp_path) == {"tune/trials.csv": ""}
+    assert all(results_of("train", tmp_path).values()) and len(results_of("train", tmp_path)) == 2

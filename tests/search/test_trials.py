@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,27 @@ def test_an_interrupted_trial_is_tried_again(project: Path) -> None:
     trials = records(job.open())
     assert trials[1].params == first.params and trials[1].state is State.FINISHED
     assert len(trials) == 1 + job.limit
+
+
+def test_a_search_that_goes_on_draws_what_one_draws_that_was_never_stopped(project: Path) -> None:
+    """Stopped in its second trial, then between the third and the fourth."""
+    whole = job_of(project, limit=6, prune=False)
+    work(whole, 0, Stop(), pretend)
+    (project / "parts").mkdir()
+    job = job_of(project, limit=3, prune=False, folder=project / "parts")
+    stop, trained = Stop(), []
+
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
+        trained.append(loaded)
+        stop.value = len(trained) == 2
+        pretend(loaded, report)
+
+    work(job, 0, stop, train)
+    work(job, 0, Stop(), pretend)
+    work(replace(job, limit=6), 0, Stop(), pretend)
+    drawn = [[t.values for t in records(j.open()) if t.epochs == 5] for j in (whole, job)]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 6
+    assert [t.state for t in records(job.open())].count(State.INTERRUPTED) == 1
 
 
 def test_values_that_were_tried_are_not_trained_again_and_a_finished_space_ends_it(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +21,7 @@ from flexseg.errors import ConfigError, ResourceError
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, Trial
 
@@ -97,6 +98,23 @@ def _in_turn(file: Path) -> Iterator[None]:
         turn.close()
 
 
+def sampler_of(startup: int, seeds: Sequence[int]) -> BaseSampler:
+    """Chooses the values of a trial.
+
+    By TPE (Watanabe 2023, "Tree-structured Parzen estimator"), for all keys together.
+
+    Parameters
+    ----------
+    startup : trials before it looks at the scores.
+    seeds : what its draws depend on besides.
+    """
+    import numpy as np
+    import optuna
+
+    seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
+    return optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed)
+
+
 def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution]) -> Trial:
     """The next trial.
 
@@ -119,17 +137,14 @@ def _storage(folder: Path) -> RDBStorage:
     return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
 
 
-def open_study(
-    folder: Path, *, maximize: bool, startup: int, prune: bool = True, seed: int = 0
-) -> Study:
+def open_study(folder: Path, *, maximize: bool, startup: int, prune: bool = True) -> Study:
     """The study of a folder; a new one if there is none.
 
-    Values are chosen by TPE (Watanabe 2023, "Tree-structured Parzen estimator", for all keys
-    together), trials ended early by the median rule (Golovin 2017, Google Vizier).
+    Trials are ended early by the median rule (Golovin 2017, Google Vizier).
 
     Parameters
     ----------
-    startup : trials before either looks at the scores.
+    startup : trials before it looks at the scores.
 
     Raises
     ------
@@ -144,7 +159,6 @@ def open_study(
     try:
         return optuna.create_study(
             storage=_storage(folder),
-            sampler=optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed),
             pruner=pruner,
             study_name=_STUDY,
             direction="maximize" if maximize else "minimize",

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from flexseg.search.study import (
     note,
     open_study,
     records,
+    sampler_of,
     tell,
     try_again,
 )
@@ -79,14 +80,10 @@ class TrialJob:
     seed: int
     processes: int
 
-    def open(self, worker: int = 0) -> Study:
-        """The study; each process draws other values."""
+    def open(self) -> Study:
+        """The study."""
         return open_study(
-            self.folder,
-            maximize=self.maximize,
-            startup=self.startup,
-            prune=self.prune,
-            seed=self.seed + worker,
+            self.folder, maximize=self.maximize, startup=self.startup, prune=self.prune
         )
 
     def trial_folder(self, number: int) -> Path:
@@ -114,8 +111,7 @@ class TrialJob:
 
     def may_begin(self, trials: list[TrialRecord]) -> bool:
         """Whether there is time for another trial, and it is wanted."""
-        counted = [t for t in trials if t.state is not State.INTERRUPTED]
-        if self.limit and len(counted) >= self.limit:
+        if self.limit and len(_counted(trials)) >= self.limit:
             return False
         seconds = 60 * self.minutes
         known = [t.seconds - seconds for t in trials if t.state is State.FINISHED]
@@ -124,7 +120,7 @@ class TrialJob:
 
     def is_exhausted(self, trials: list[TrialRecord]) -> bool:
         """Every combination of values was tried."""
-        tried = {_text(t.values) for t in trials if t.state is not State.INTERRUPTED}
+        tried = {_text(t.values) for t in _counted(trials)}
         return len(tried) >= math.prod(p.count for p in self.parameters)
 
 
@@ -170,15 +166,15 @@ def work(job: TrialJob, worker: int, stop: Flag, train: Train) -> None:
     worker : number of this process among those of the search, from 0.
     train : trains one trial.
     """
-    study = job.open(worker)
-    if records(study):
-        study.sampler.reseed_rng()  # the draws of the beginning were tried already
+    study = job.open()
     distributions = {p.name: p.distribution() for p in job.parameters}
     repeated = 0
     while not stop.is_set():
         earlier = records(study)
         if not job.may_begin(earlier) or job.is_exhausted(earlier) or repeated > _REPEATS:
             break
+        # One that goes on draws as if it had not been interrupted.
+        study.sampler = sampler_of(job.startup, (job.seed, worker, len(_counted(earlier))))
         trial = ask(study, job.folder, distributions)
         values = {p.name: p.value(trial.params[p.name]) for p in job.parameters}
         note(trial, worker=worker, values=_text(values))
@@ -194,6 +190,11 @@ def work(job: TrialJob, worker: int, stop: Flag, train: Train) -> None:
 
 def _text(values: Mapping[str, object]) -> str:
     return json.dumps(values, sort_keys=True)
+
+
+def _counted(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those that are not tried again."""
+    return [t for t in trials if t.state is not State.INTERRUPTED]
 
 
 def _decided(trial: TrialRecord) -> bool:

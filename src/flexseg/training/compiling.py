@@ -6,7 +6,7 @@ import keras
 
 from flexseg import backend
 from flexseg.config.model import ModelConfig
-from flexseg.losses import keras_loss, keras_metric
+from flexseg.losses import LabelMetric, keras_loss, keras_metric
 from flexseg.models.optimizers import make_optimizer
 from flexseg.training.supervision import DeeplySupervised
 
@@ -19,13 +19,18 @@ def compile_model(
     Parameters
     ----------
     ema : see `make_optimizer`.
-    ignoring : see `flexseg.losses.on_labels`.
+    ignoring : see `flexseg.losses.on_labels`. The loss that is told is then the mean over all
+        pixels that count, where Keras' own would be that over batches, also those without any.
     """
     channels = config.num_classes
+    metrics = [keras_metric(name, channels, ignoring=ignoring) for name in config.metrics]
+    if ignoring:
+        # The value of a metric takes the place of Keras' own mean of the same name.
+        metrics.append(LabelMetric(config.loss, ignoring, name="loss"))
     model.compile(
         optimizer=make_optimizer(config, ema),
         loss=keras_loss(config.loss, channels, ignoring=ignoring),
-        metrics=[keras_metric(name, channels, ignoring=ignoring) for name in config.metrics],
+        metrics=metrics,
         jit_compile=backend.compiles_ahead(),
     )
     # Their variables must exist before a checkpoint can be restored into them (with float16 the

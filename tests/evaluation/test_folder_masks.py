@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.errors import DataError
@@ -82,6 +83,75 @@ def test_values_of_no_class_are_refused_or_told(tmp_path: Path) -> None:
     scores = score(predictions, masks, classes_of(100, 200), "nearest")
     assert dice(scores) == [1, 0, 1, 0]
     assert "96 pixels count as the nearest class" in scores.notes[0]
+
+
+@pytest.mark.parametrize(("config", "stored"), [(255, 65535), (1, 255), (255, 100), (128, 1)])
+def test_the_only_value_is_the_only_class(tmp_path: Path, config: int, stored: int) -> None:
+    """One class, and masks of two values: whichever they are."""
+    folders = {value: tmp_path / f"{value}" for value in (config, stored)}
+    for value, folder in folders.items():
+        folder.mkdir()
+        for i in range(2):
+            pixels = (np.roll(IDS, i, axis=1) == 1) * np.uint16(value)
+            kind = np.uint16 if value > 255 else np.uint8
+            write_png(folder / f"c{i}.png", pixels.astype(kind))
+    scores = score(folders[stored], folders[config], classes_of(config))
+    assert set(dice(scores)) == {1}
+    reading = "hold ids" if stored == 1 else f"with the value {stored}, which the config"
+    assert reading in scores.notes[0]
+    other = score(folders[config], folders[stored], classes_of(config))
+    assert set(dice(other)) == {1}
+    assert other.notes[0].startswith("The reference masks")
+
+
+def test_two_other_values_are_no_single_class(tmp_path: Path) -> None:
+    masks, predictions = write(tmp_path / "m", 255), write(tmp_path / "p", 90, 200)
+    with pytest.raises(DataError, match="hold values in no class: 90, 200") as error:
+        score(predictions, masks, classes_of(255))
+    assert "nearest" not in error.value.fix
+
+
+@pytest.mark.parametrize("unknown", ["error", "nearest"])
+@pytest.mark.parametrize("value", [1, 255])
+def test_compressed_predictions_are_split_at_half(
+    tmp_path: Path, value: int, unknown: Unknown
+) -> None:
+    masks = tmp_path / "m"
+    predictions = tmp_path / "p"
+    masks.mkdir()
+    predictions.mkdir()
+    mask = np.roll(np.kron(IDS == 1, np.ones((8, 8), bool)), 3, axis=(0, 1))
+    write_png(masks / "c.png", mask.astype(np.uint8) * value)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(predictions / "c.jpg", quality=60)
+    scores = score(predictions, masks, classes_of(value), unknown)
+    assert dice(scores) == [1]
+    assert len(scores.notes) == 1
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_probabilities_of_one_class_are_split_at_half(tmp_path: Path, value: int) -> None:
+    masks, predictions = write(tmp_path / "m", value), tmp_path / "p"
+    predictions.mkdir()
+    noise = np.random.default_rng(0).uniform(0, 0.4, IDS.shape).astype(np.float32)
+    for i in range(2):
+        marked = np.roll(IDS, i, axis=1) == 1
+        np.save(predictions / f"c{i}.npy", np.where(marked, 1 - noise, noise))
+    scores = score(predictions, masks, classes_of(value))
+    assert set(dice(scores)) == {1}
+    assert "fractions from 0 to 1: they are split at half" in scores.notes[0]
+
+
+@pytest.mark.parametrize(("dtype", "half"), [(np.float32, "0.5"), (np.uint8, "128")])
+def test_probabilities_of_several_classes_are_refused(
+    tmp_path: Path, dtype: type, half: str
+) -> None:
+    masks, predictions = write(tmp_path / "m", 1, 2, count=1), tmp_path / "p"
+    predictions.mkdir()
+    values = np.random.default_rng(0).uniform(0, 255 if dtype == np.uint8 else 1, IDS.shape)
+    np.save(predictions / "c0.npy", values.astype(dtype))
+    with pytest.raises(DataError, match="hold values in no class") as error:
+        score(predictions, masks, classes_of(1, 2))
+    assert f"--threshold {half}" in error.value.fix and "nearest" not in error.value.fix
 
 
 def test_another_size_is_told(tmp_path: Path) -> None:

@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flexseg.config.findings import examples
-from flexseg.dataset.labels import Encoded, LabelMap
+from flexseg.dataset.ignored.void import without_void
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.looks import MaskLook, look_at_mask
+from flexseg.dataset.marks.values import NEAR_LOSSY, are_shares
+from flexseg.dataset.meaning import find_meaning
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
-from flexseg.files.images import MASK_SUFFIXES
+from flexseg.files.images import MASK_SUFFIXES, MaskPixels
 
 Unknown = Literal["nearest", "error"]
 # Of one mask, mostly one.
 Files = tuple[Path, ...]
+# More values in no class are no classes.
+_MANY = 16
 # Folders within that of their results into which programs of ours write masks.
 _OF_RESULTS = ("labels", "predictions")
 
@@ -41,19 +50,21 @@ def understand(
     masks: Sequence[Files],
     labels: LabelMap,
     unknown: Unknown,
-    encode: Callable[[LabelMap, Files], Encoded],
+    read: Callable[[Files], MaskPixels],
     workers: int | None = None,
 ) -> MaskReading:
-    """How to read masks that may hold the ids of the classes instead of their values or colours.
+    """How to read masks of other programs, which may show the classes otherwise than the config.
 
-    All masks of a folder are read alike: by the label map, or by ids if only these explain them.
+    All masks of a folder are read alike: by the label map; by the ids of the classes, if only
+    these explain them all; else as masks of unknown origin are, see `find_meaning`, if that finds
+    the classes of the map among compressed or blended values, or one class where the map has one.
 
     Parameters
     ----------
     what : the masks are, in words ("predictions").
     masks : the files of each.
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
-    encode : reads a mask by a label map.
+    read : the pixels of a mask.
     workers : masks in memory at once, at most.
 
     Raises
@@ -65,8 +76,9 @@ def understand(
     def unexplained(files: Files) -> tuple[Mapping[Any, int], bool]:
         """What is in no class, and whether ids explain it all."""
         try:
-            found = encode(labels, files).unknown
-            return found, by_id is not None and not encode(by_id, files).unknown
+            mask = read(files)
+            found = labels.encode(mask).unknown
+            return found, by_id is not None and not by_id.encode(mask).unknown
         except DataError:  # told when it is scored, with all others
             return {}, True
 
@@ -83,20 +95,15 @@ def understand(
             "gives them, and are read so.",
         )
     values = sum((Counter(found) for _, found in wrong), Counter[Any]())
-    shown = examples([str(value) for value, _ in values.most_common()])
-    if unknown == "error":
-        raise DataError(
-            f"{len(wrong)} of {len(masks)} {what} hold values in no class: {shown}.",
-            "Give these values to classes in [mask] classes, or set model.num_classes; [mask] "
-            "unknown_colors = 'nearest' takes the nearest class. Ids of the classes are "
-            f"understood too, if all {what} hold them.",
-            str(wrong[0][0]),
-        )
-    return MaskReading(
-        labels,
-        f"{len(wrong)} of {len(masks)} {what} hold values in no class ({shown}); these "
-        f"{values.total()} pixels count as the nearest class.",
-    )
+    shown = examples([_text(value) for value, _ in values.most_common()])
+    count = f"{len(wrong)} of {len(masks)} {what} hold values in no class"
+    own = _as_they_suggest(what, run_parallel(_look(read), masks, workers, None), labels)
+    if own is None and unknown == "error":
+        raise DataError(f"{count}: {shown}.", _advice(what, values), str(wrong[0][0]))
+    if own is None or own.labels is labels:
+        note = f"{count} ({shown}); these {values.total()} pixels count as the nearest class."
+        return MaskReading(labels, " ".join([note, own.note if own else ""]).strip())
+    return own
 
 
 def note_of_undecided(predictions: Sequence[str]) -> str:
@@ -110,12 +117,81 @@ def note_of_undecided(predictions: Sequence[str]) -> str:
     )
 
 
-def as_scored(labels: LabelMap, encode: Callable[[LabelMap], Encoded]) -> Encoded:
-    """One mask that was scored, read by the label map or, if only these explain it, by ids."""
-    found, by_id = encode(labels), _by_ids(labels)
-    if found.unknown and by_id is not None and not (other := encode(by_id)).unknown:
-        return other
-    return found
+def as_scored(labels: LabelMap, mask: MaskPixels, path: Path) -> NDArray[np.uint8]:
+    """The class ids of one mask that was scored, read as `understand` reads a folder of it."""
+    reading = understand("masks", [(path,)], labels, "nearest", lambda _: mask)
+    return reading.labels.encode(mask, str(path)).labels
+
+
+def _as_they_suggest(
+    what: str, looks: Sequence[MaskLook | None], labels: LabelMap
+) -> MaskReading | None:
+    """What masks mean by themselves, where that fits the classes of a label map."""
+    masks = [look for look in looks if look is not None]
+    if labels.ignored is not None:
+        masks = without_void(masks, labels.ignored)
+    try:
+        found = find_meaning(masks)
+        if len(labels.foreground) > 1 and are_shares(masks):
+            return None
+    except DataError:  # it is not told here what masks must be to train on them
+        return None
+    notes = " ".join(finding.what for finding in found.findings)
+    lossy = any(mask.entries.lossy for mask in masks)
+    known = [rgb for c in labels.foreground for rgb in _colors_of(c)]
+    apart = [
+        min(max(abs(a - b) for a, b in zip(rgb, k, strict=True)) for k in known)
+        for c in found.classes
+        for rgb in _colors_of(c)
+    ]
+    if found.unknown == "nearest" and max(apart) <= (NEAR_LOSSY if lossy else 0):
+        return MaskReading(labels, notes)
+    if not len(found.classes) == len(labels.foreground) == 1:
+        return None
+    own, ours = found.classes[0], labels.foreground[0]
+    mark = "the value " + examples([str(v) for v in own.values])
+    if not own.values:
+        mark = f"the colour {own.colors[0]}"
+    own = replace(ours, colors=own.colors, values=own.values)
+    return MaskReading(
+        LabelMap.of_foreground([own], found.threshold, labels.ignored),
+        f"The {what} mark one class with {mark}, which the config does not have; they are read "
+        f"so, as class {ours.id} ({ours.name}). {notes}".strip(),
+    )
+
+
+def _colors_of(c: LabelClass) -> list[tuple[int, int, int]]:
+    """The colours of a class in masks, grey ones of its values if it has some."""
+    return [(v, v, v) for v in c.values] or [*c.colors]
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def _look(read: Callable[[Files], MaskPixels]) -> Callable[[Files], MaskLook | None]:
+    def look(files: Files) -> MaskLook | None:
+        try:
+            return look_at_mask(read(files))
+        except DataError:
+            return None
+
+    return look
+
+
+def _advice(what: str, values: Counter[Any]) -> str:
+    """What to do about values in no class."""
+    numbers = [v for v in values if isinstance(v, int | float)]
+    if any(v != round(v) for v in numbers) or len(numbers) > _MANY:
+        half = "128" if max(numbers) > 1 else "0.5"
+        return (
+            "Probabilities and shades are no classes: save the most probable class of each pixel; "
+            f"of one class `flexseg derive folders --threshold {half}` does it."
+        )
+    return (
+        "Give these values to classes in [mask] classes, or set model.num_classes. Ids of the "
+        f"classes are understood too, if all {what} hold them."
+    )
 
 
 def _by_ids(labels: LabelMap) -> LabelMap | None:

@@ -15,7 +15,7 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case, Regions, case_mask, pair, read_masks
 from flexseg.dataset.ignored.pixels import IGNORED
-from flexseg.dataset.labels import Encoded, LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import run_parallel, together
 from flexseg.errors import DataError
@@ -25,7 +25,7 @@ from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
 from flexseg.files.entries import list_files
-from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, write_png
+from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, MaskPixels, write_png
 from flexseg.files.resizing import fitted_mask
 
 if TYPE_CHECKING:
@@ -183,17 +183,17 @@ def score_folders(
         )
     by_mask = {case.masks: case for case in cases}
 
-    def encoded(label_map: LabelMap, files: Files) -> Encoded:
-        return label_map.encode(case_mask(by_mask[files]), str(files[0]))
+    def reference_of(files: Files) -> MaskPixels:
+        return case_mask(by_mask[files])
 
-    predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, _encoded)
-    true = understand("reference masks", [c.masks for c in cases], labels, unknown, encoded)
+    predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, read_masks)
+    true = understand("reference masks", [c.masks for c in cases], labels, unknown, reference_of)
     undecided: list[str] = []
 
     def score(case: Case) -> tuple[CaseResult, bool]:
         """The scores, and whether the prediction had another size."""
-        reference = encoded(true.labels, case.masks).labels
-        prediction = _encoded(predicted.labels, (case.image,)).labels
+        reference = true.labels.encode(case_mask(case), str(case.mask)).labels
+        prediction = predicted.labels.encode(read_masks((case.image,)), str(case.image)).labels
         resized = prediction.shape != reference.shape
         size = (reference.shape[0], reference.shape[1])
         prediction = fitted_mask(prediction, size, case.image)
@@ -215,10 +215,6 @@ def score_folders(
     }
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     return scores, unpaired
-
-
-def _encoded(labels: LabelMap, files: Files) -> Encoded:
-    return labels.encode(read_masks(files), str(files[0]))
 
 
 def _of_other_size(names: Sequence[str]) -> str:

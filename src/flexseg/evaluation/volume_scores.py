@@ -169,14 +169,14 @@ def score_volume_folders(
     scores = CaseScores(labels, replace(measures, spacing=None, volumes=True))
     sheared: list[str] = []
 
-    def encode(label_map: LabelMap, files: Files) -> Encoded:
-        return encoded_volume(read(files[0]).array, label_map)
+    def pixels(files: Files) -> MaskPixels:
+        return volume_pixels(read(files[0]).array)
 
     predicted = understand(
-        "predictions", [(case.image,) for case in cases], labels, "error", encode, workers=1
+        "predictions", [(case.image,) for case in cases], labels, "error", pixels, workers=1
     )
     true = understand(
-        "reference volumes", [case.masks for case in cases], labels, "error", encode, workers=1
+        "reference volumes", [case.masks for case in cases], labels, "error", pixels, workers=1
     )
     undecided: list[str] = []
     for done, case in enumerate(cases, start=1):
@@ -230,9 +230,14 @@ def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8
 
 def encoded_volume(voxels: NDArray, labels: LabelMap) -> Encoded:
     """Label values [Z, Y, X] read as those of grey masks are."""
-    flat = voxels.reshape(-1, voxels.shape[-1])
-    encoded = labels.encode(MaskPixels(flat, None, lossy=False, one_hot=False, mode="volume"))
+    encoded = labels.encode(volume_pixels(voxels))
     return replace(encoded, labels=encoded.labels.reshape(voxels.shape))
+
+
+def volume_pixels(voxels: NDArray) -> MaskPixels:
+    """Label values [Z, Y, X] as those of a grey mask [Z * Y, X]."""
+    flat = voxels.reshape(-1, voxels.shape[-1])
+    return MaskPixels(flat, None, lossy=False, one_hot=False, mode="volume")
 
 
 def on_grid_of(reference: Volume, prediction: Volume, path: Path) -> Volume:

@@ -30,7 +30,6 @@ from flexseg.files.entries import list_files
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
-    MaskPixels,
     is_lossy,
     read_image,
     read_mask,
@@ -148,7 +147,7 @@ def _case(
     own = source.evaluation / "predictions" / f"{shown.case}.png"
     if labels is not None and shown.case in foreign:
         path = foreign[shown.case]
-        prediction = _labels_of(read_mask(path), labels, path)
+        prediction = as_scored(labels, read_mask(path), path)
     elif own.is_file() and not foreign:
         prediction = read_mask(own).pixels
     if files is not None and files.image is not None:
@@ -170,11 +169,6 @@ def _case(
     return _pictures(shown.case, size, image, fitted)
 
 
-def _labels_of(mask: MaskPixels, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
-    """The class ids of a mask as it was scored."""
-    return as_scored(labels, lambda own: own.encode(mask, str(path))).labels
-
-
 def _reference(
     name: str, files: CaseFiles, mask: Path, labels: LabelMap, source: ReportSource
 ) -> NDArray[np.uint8]:
@@ -182,7 +176,7 @@ def _reference(
     case = Case(name, files.image or mask, mask, "", files.more_masks)
     if source.loaded is not None:
         (case,) = all_regions(source.loaded.experiment.data).of([case])
-    return _labels_of(case_mask(case), labels, mask)
+    return as_scored(labels, case_mask(case), mask)
 
 
 def _pictures(

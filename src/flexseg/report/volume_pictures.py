@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flexseg.config.schema import Infer3dConfig
 from flexseg.dataset.labels import LabelMap
 from flexseg.evaluation.folder_masks import as_scored
-from flexseg.evaluation.volume_scores import encoded_volume, on_grid_of
+from flexseg.evaluation.volume_scores import on_grid_of, volume_pixels
 from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.paths import volume_suffix
@@ -91,7 +91,7 @@ def volume_slice(
             ids.append(None)
             continue
         array = on_grid_of(grid, volume, path).array
-        ids.append(_ids(array, labels) if encoded and labels else array.astype(np.uint8))
+        ids.append(_ids(array, labels, path) if encoded and labels else array.astype(np.uint8))
     axis = _finest(grid)
     shown = next((array for array in ids if array is not None and array.any()), None)
     number, total = _fullest(axis, grid, shown)
@@ -105,8 +105,8 @@ def volume_slice(
     return VolumeSlice(title, grey, reference_ids, prediction_ids, ids[0])
 
 
-def _ids(array: NDArray, labels: LabelMap) -> NDArray[np.uint8]:
-    return as_scored(labels, lambda own: encoded_volume(array, own)).labels
+def _ids(array: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8]:
+    return as_scored(labels, volume_pixels(array), path).reshape(array.shape)
 
 
 def _image(path: Path | None, reading: Infer3dConfig | None) -> Volume | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import flexseg.planning.auto  # noqa: F401 - the children need not import it each
+from flexseg import demo
 from flexseg.cli import main
+from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.models.weights import read_weights
@@ -49,6 +52,8 @@ trials = 2
 [tune.space]
 model.learning_rate = { low = 0.001, high = 0.1, log = true }
 """
+for _long, _short in (("epochs = 15", "epochs = 2"), ("base_filters = 16", "base_filters = 4")):
+    demo._CONFIG = demo._CONFIG.replace(_long, _short)
 # All that write: what they write without a trained network, and with one.
 UNTRAINED = {
     "init": "init data -o new.toml --size 32",
@@ -59,6 +64,14 @@ UNTRAINED = {
     "derive folders": "derive folders data/train/images data/train/masks -o new",
     "derive tiles": "derive tiles data/train -o new --size 16",
     "derive volumes": "derive volumes volumes/images volumes/labels -o new --bits 8",
+    "derive arrays": "derive arrays arrays/images.npy arrays/masks.npy -o new",
+    "derive coco": "derive coco coco.json data/train/images -o new",
+    "derive annotations": "derive annotations yolo data/train/images -o new",
+    "tools sheet": "tools sheet data/train/images -o new.png",
+    "tools video": "tools video data/train/images -o new.gif",
+    "tools sample": "tools sample data/train/images data/train/masks -o new -n 3",
+    "tools npz": "tools npz a.toml data/train/masks -o new",
+    "tools scripts": "tools scripts a.toml -o new",
     "augment": "augment a.toml -o new --copies 1 --set augmentation.enabled=True",
     "augment --preview": "augment a.toml --preview -o new --set augmentation.enabled=True",
     "inspect": "inspect a.toml -o new",
@@ -71,7 +84,9 @@ TRAINED = {
     "train --resume": "train a.toml --resume --set train.epochs=6",
     "crossval": "crossval a.toml --folds 2 --set train.epochs=1 --set train.run_dir=folds",
     "tune": "tune a.toml --time 90s",
-    "auto": "auto data -o new --time 60s",
+    "auto": "auto data -o new --time 30s",
+    "demo": "demo -o new",
+    "tools curves": "tools curves run/eval/train_losses.csv -o new.png",
     "evaluate": "evaluate a.toml",
     "infer": "infer a.toml",
     "tiled-infer": "tiled-infer a.toml -o new",
@@ -99,6 +114,7 @@ def prepare(place: Path, trained: bool = True) -> None:
         grey = labels * 120 + noise.integers(0, 60, labels.shape, dtype=np.uint8)
         write_volume(place / f"volumes/images/v{i}.nii.gz", Volume(grey))
         write_volume(place / f"volumes/labels/v{i}.nii.gz", Volume(labels))
+    _write_other_layouts(place)
     (place / "a.toml").write_text(CONFIG, encoding="utf-8")
     for line in (
         "train a.toml",
@@ -110,6 +126,35 @@ def prepare(place: Path, trained: bool = True) -> None:
         code, said = finished(*started(place, line, place.parent / "said"))
         if code:
             raise SystemExit(f"{line}\n{said}")
+
+
+def _write_other_layouts(place: Path) -> None:
+    """What `derive arrays`, `derive coco` and `derive annotations` read."""
+    images = sorted((place / "data/train/images").iterdir())
+    stored = {
+        "images": np.stack([read_image(path) for path in images]),
+        "masks": np.stack([read_mask(place / "data/train/masks" / p.name).pixels for p in images]),
+    }
+    for folder in ("arrays", "yolo/labels"):
+        (place / folder).mkdir(parents=True)
+    for name, array in stored.items():
+        np.save(place / f"arrays/{name}.npy", array)
+    (place / "yolo/data.yaml").write_text("names:\n  0: disc\n", encoding="utf-8")
+    for path in images:
+        outline = place / f"yolo/labels/{path.stem}.txt"
+        outline.write_text("0 0.2 0.2 0.6 0.2 0.6 0.7\n", encoding="utf-8")
+    coco = {
+        "images": [
+            {"id": i, "file_name": path.name, "height": 40, "width": 48}
+            for i, path in enumerate(images)
+        ],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "segmentation": [[8, 8, 30, 8, 30, 25]]}
+            for i in range(len(images))
+        ],
+        "categories": [{"id": 1, "name": "disc"}],
+    }
+    (place / "coco.json").write_text(json.dumps(coco), encoding="utf-8")
 
 
 def started(

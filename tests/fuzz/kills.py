@@ -41,6 +41,7 @@ from fuzz_project import (  # noqa: E402
     prepare,
     started,
 )
+from PIL import Image  # noqa: E402
 
 from flexseg.files.images import read_image  # noqa: E402
 from flexseg.files.volumes.read import read_volume  # noqa: E402
@@ -76,7 +77,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".h5": read_weights,
     ".npz": lambda path: [array.shape for array in np.load(path).values()],
     ".gz": read_volume,
-    **dict.fromkeys((".png", ".jpg", ".tif", ".npy"), read_image),
+    ".gif": lambda path: Image.open(path).seek(Image.open(path).n_frames - 1),
+    ".npy": np.load,
+    **dict.fromkeys((".png", ".jpg", ".tif"), read_image),
 }
 
 

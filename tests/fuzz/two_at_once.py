@@ -23,56 +23,29 @@ from flexseg.backend import select  # noqa: E402
 
 select()
 
-import numpy as np  # noqa: E402
+import fuzz_project  # noqa: E402
 from fuzz_project import finished, started  # noqa: E402
 
 from flexseg.files.images import read_image, write_png  # noqa: E402
-from flexseg.files.volumes.read import write_volume  # noqa: E402
-from flexseg.files.volumes.volume import Volume  # noqa: E402
 from synthetic import write_dataset  # noqa: E402
 
-_CONFIG = """
-[model]
-image_width = 48
-image_height = 40
-num_classes = 3
-num_layers = 3
-base_filters = 4
-[train]
-run_dir = "run"
-images_dir = "data/train/images"
-masks_dir = "data/train/masks"
-epochs = 2
-batch_size = 4
-epoch_change_infer = false
-precision = "float32"
-[valid]
-images_dir = "data/valid/images"
-masks_dir = "data/valid/masks"
-[test]
-images_dir = "data/test/images"
-masks_dir = "data/test/masks"
-[infer]
-images_dir = "data/test/images"
-output_dir = "run/predictions"
-[tiledinfer]
-split_size = 32
-[tune]
-trial_minutes = 0.05
-trials = 2
-[tune.space]
-model.learning_rate = { low = 0.001, high = 0.1, log = true }
-"""
 _TRAIN = "train a.toml --set train.epochs=3 --set"
 # Two commands each, apart by a bar.
 PAIRS = {
     "plan": "plan data -o new --time 5s | plan volumes -o new --time 5s",
     "auto": "auto data -o new --time 20s | auto data -o new --time 21s",
+    "demo": "demo -o new | demo -o new",
     "init": "init data -o new --size 32 | init data -o new --size 64",
     "stats": "stats data -o new | stats other/data -o new",
     "schema": "schema -o schema.json | schema -o schema.json",
     "derive folders": "derive folders data/train/images data/train/masks -o new"
     " | derive folders other/data/train/images other/data/train/masks -o new",
+    "derive arrays": "derive arrays arrays/images.npy arrays/masks.npy -o new"
+    " | derive arrays arrays/images.npy arrays/masks.npy -o new --class disc --class square",
+    "derive coco": "derive coco coco.json data/train/images -o new"
+    " | derive coco coco.json other/data/train/images -o new",
+    "derive annotations": "derive annotations yolo data/train/images -o new"
+    " | derive annotations yolo other/data/train/images -o new",
     "derive tiles": "derive tiles data/train -o new --size 32 | derive tiles data/train -o new --size 16",
     "derive volumes": "derive volumes volumes/images volumes/labels -o new --bits 8"
     " | derive volumes volumes/images volumes/labels -o new --bits 16",
@@ -129,32 +102,14 @@ class Ended:
 
 
 def prepare(place: Path) -> None:
-    """A project with two trained runs, which all commands can work with."""
-    for seed, name in ((0, "data"), (1, "other/data")):
-        write_dataset(place / name, {"train": 8, "valid": 4, "test": 4}, classes=3, seed=seed)
-    for kind in ("images", "labels"):
-        (place / "volumes" / kind).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(3):
-        labels = np.zeros((6, 40, 48), np.uint8)
-        labels[1:4, 8:24, 8:30] = 1
-        noise = rng.integers(0, 60, labels.shape, dtype=np.uint8)
-        write_volume(place / f"volumes/images/v{i}.nii.gz", Volume(labels * 120 + noise))
-        write_volume(place / f"volumes/labels/v{i}.nii.gz", Volume(labels))
+    """A project with two trained runs, and a second dataset that looks different."""
+    fuzz_project.prepare(place)
+    write_dataset(place / "other/data", {"train": 8, "valid": 4, "test": 4}, classes=3, seed=1)
     for image in sorted((place / "other/data/test/images").iterdir()):
         write_png(image, 255 - read_image(image))
-    (place / "a.toml").write_text(_CONFIG, encoding="utf-8")
-    for line in (
-        "train a.toml",
-        "evaluate a.toml",
-        "train a.toml --set train.run_dir=again --set train.seed=3",
-        "evaluate a.toml --set train.run_dir=again",
-        "export-weights again/models/best_model.h5 -o plain.h5",
-        "export-weights run/models/best_model.h5 -o plain_again.h5",
-    ):
-        (ended,) = run_together(place, [line])
-        if ended.code:
-            raise SystemExit(f"{line}\n{ended.said}")
+    (ended,) = run_together(place, ["export-weights run/models/best_model.h5 -o plain_again.h5"])
+    if ended.code:
+        raise SystemExit(ended.said)
 
 
 def run_together(place: Path, lines: Sequence[str], delay: float = 0.0) -> list[Ended]:

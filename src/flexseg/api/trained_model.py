@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Engine = Literal["auto", "keras", "openvino", "onnx"]
 _MODELS = (".h5", ".hdf5", ".json")
-# What `flexseg auto` and `flexseg plan` call the folder of their training.
-_RUN = "run"
 
 
 class Model:
@@ -106,6 +104,7 @@ class Model:
     def _of_run(cls, folder: Path, trust: str | None, engine: Engine | None) -> Model:
         from flexseg.inference.loading import make_predictor
         from flexseg.inference.source_predictor import SourcePredictor
+        from flexseg.runs.trained import config_of_run
 
         loaded = config_of_run(folder)
         refuse_foreign_code(loaded, trust, "flexseg.Model.load")
@@ -274,39 +273,3 @@ def refuse_foreign_code(loaded: LoadedConfig, trust: str | None, function: str) 
             f"If you trust that code, give {function}(..., trust={name!r}).",
             str(folder),
         )
-
-
-def config_of_run(folder: Path) -> LoadedConfig:
-    """The config that a run was trained with, whose paths of models are those of today.
-
-    Parameters
-    ----------
-    folder : of the run, or that of `flexseg auto` around it.
-
-    Raises
-    ------
-    DataError : there is no manifest of a run, it is damaged, or of another version of flexseg.
-    """
-    from flexseg.inference.ensemble import model_file
-    from flexseg.runs.manifest import FILE_NAME, Manifest
-
-    if not (folder / FILE_NAME).is_file() and (folder / _RUN / FILE_NAME).is_file():
-        folder = folder / _RUN
-    manifest = Manifest.read(folder)
-    config = Path(manifest.config_file)
-    if not config.is_file():
-        config = folder.parent / config.name
-    experiment = manifest.experiment()
-
-    def with_model(**keys: object) -> LoadedConfig:
-        places = {"run_dir": manifest.folder, "model_dir": manifest.model_dir}
-        train = experiment.train.model_copy(update=places | keys)
-        found = experiment.model_copy(update={"train": train})
-        sources = manifest.sources | {f"train.{key}": FILE_NAME for key in keys}
-        return LoadedConfig(config, found, (), sources, legacy=False)
-
-    file = model_file(with_model())
-    if not file.is_file():
-        # Of a cross-validation there is only the ensemble, and the manifest names it.
-        file = manifest.model_file
-    return with_model(best_model_file=file.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from flexseg import backend
-from flexseg.api.trained_model import config_of_run, refuse_foreign_code
+from flexseg.api.trained_model import refuse_foreign_code
 from flexseg.config.load import LoadedConfig, load, resolve_outputs
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
@@ -125,6 +125,8 @@ class Run:
         ------
         DataError : there is no run, its manifest is damaged, or of another version of flexseg.
         """
+        from flexseg.runs.trained import config_of_run
+
         loaded = config_of_run(Path(folder).absolute())
         folder = loaded.experiment.train.run_dir
         return cls(folder, loaded, trust)

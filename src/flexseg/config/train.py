@@ -30,6 +30,11 @@ class TrainConfig(Section):
     roi_dir: InputPath = Field(
         None, description="Masks of what counts in its images, see `[dataset] roi_dir`."
     )
+    start_from: InputPath = Field(
+        None,
+        description="Begin with the weights of an earlier network: a model package, or the folder "
+        "or config of a run. Classes, channels and size may differ.",
+    )
     run_dir: Annotated[Path, PathRole("input")] = Field(
         Path(), description="Folder that all outputs are relative to."
     )

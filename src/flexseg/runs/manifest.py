@@ -111,6 +111,32 @@ class CrossvalRecord(BaseModel):
     scores: list[FoldScore] = []
 
 
+class Origin(BaseModel):
+    """The network that a training began with.
+
+    Attributes
+    ----------
+    file : its package, as it was called then; `sha256` : of its content (hex).
+    weights, taken : numbers that the weights of this network are, and those that were taken.
+    notes : on what the two see differently.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    sha256: str
+    model: str = ""
+    weights: int = 0
+    taken: int = 0
+    notes: list[str] = []
+
+    @property
+    def named(self) -> str:
+        """In a few words."""
+        share = f"{self.taken / self.weights:.1%} of the weights" if self.weights else "weights"
+        return f"{share} of {_portable(self.file).name} ({self.sha256[:12]})"
+
+
 class Change(BaseModel):
     """One value that `--repair` has given a config.
 
@@ -145,6 +171,7 @@ class Manifest(BaseModel):
     started, updated : ISO 8601 with offset.
     data : split -> what it was.
     audited : the findings are those of a whole check of the data.
+    origin : what the training began with; None: with fresh weights.
     resumed_at : epoch and batch, from 0, at which this part of the training began.
     epochs : that are done.
     seconds : of training.
@@ -167,6 +194,7 @@ class Manifest(BaseModel):
     precision: str | None = None
     seed: int | None = None
     parameters: int | None = None
+    origin: Origin | None = None
     resumed_at: dict[str, int] = {}
     batch_size: BatchSizeRecord | None = None
     crossval: CrossvalRecord | None = None
@@ -302,6 +330,8 @@ class Manifest(BaseModel):
         """Take over from the manifest of an interrupted run what only its start knows."""
         self.started = earlier.started
         self.batch_size = earlier.batch_size
+        if earlier.origin is not None:
+            self.origin = earlier.origin
 
     def add_data(
         self, splits: Mapping[SplitName, tuple[Case, ...]], findings: Iterable[Finding]

@@ -61,6 +61,7 @@ _EARLIER_FILES = (
     "history.json",
     "evaluation.csv",
     "generate_images.txt",
+    "start_from.csv",
     "report.html",
     "report.json",
 )

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ from flexseg.training.needs import DiskNeeds, needs_of
 from flexseg.training.resuming import as_begun, progress_of
 from flexseg.training.signature import BATCH_SIZE, signature_of
 from flexseg.training.supervision import supervised
+from flexseg.training.warm_start import TABLE as START_TABLE
+from flexseg.training.warm_start import WarmStart, seen_by_start, warm_start
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ class Training:
         self.tracker = Tracker(self.manifest, train.mlflow)
         self.started = time.monotonic() if started is None else started
         self.callbacks: list[keras.callbacks.Callback] = []
+        self._start: WarmStart | None = None
         find = partial(find_splits, loaded.experiment.data, only=("train", "valid"))
         self._splits: Callable[[], Splits] = find if splits is None else lambda: splits
 
@@ -145,7 +148,9 @@ class Training:
         clock = clock_of(train, self.started, progress)
         package = job.package(splits)
         fresh = progress.epoch == 0 and progress.batch == 0
-        if fresh:
+        if job.train.start_from is not None:
+            package = self._started(package, job.train.start_from, fresh=fresh)
+        elif fresh:
             package.pretrain()
         augment = job.augmentation.augmenter(train.seed, job.size)
         network = augmenting(supervised(package.model, job.model, train.deep_supervision), augment)
@@ -155,6 +160,8 @@ class Training:
         needs = DiskNeeds.of(network, job.model, train)
         needs.require(train.model_dir, train.best_model_file, resumed=not fresh)
         self._prepare_folders(augment, fresh=fresh)
+        if self._start is not None:
+            self._start.write(self.folder)
         try:
             with self.manifest.failures_noted():
                 self.manifest.add_data(splits.cases, [*job.findings, *splits.findings])
@@ -177,6 +184,22 @@ class Training:
                 return self._train(package, network, inputs, progress, clock)
         finally:
             self.tracker.finish()
+
+    def _started(self, package: ModelPackage, path: Path, *, fresh: bool) -> ModelPackage:
+        """With the weights of an earlier network, which those of a checkpoint will replace."""
+        if not fresh:
+            seen = seen_by_start(path, self.job.weights_file)
+            return replace(package, seen=package.seen | seen)
+        self._start = warm_start(package, path, self.job.config_file.parent)
+        self._start.tell(self.output.say)
+        self.manifest.origin = self._start.origin
+        return self._start.package
+
+    def _about(self) -> dict[str, object]:
+        """What a package says of how it came to be."""
+        origin = self.manifest.origin
+        start = {} if origin is None else {"start_from": origin.model_dump(mode="json")}
+        return {"versions": backend.versions(), **start}
 
     def _train(
         self,
@@ -321,7 +344,7 @@ class Training:
         folders = [train.model_dir, *(folder for _, folder in self.job.folders())]
         make_folder(self.folder)
         if fresh:
-            names = ("history.json", "generate_images.txt", self.manifest.path.name)
+            names = ("history.json", "generate_images.txt", START_TABLE, self.manifest.path.name)
             for folder in folders:
                 written = [path.name for _, path in self.job.files() if path.parent == folder]
                 clear(folder, also=written)
@@ -347,9 +370,7 @@ class Training:
         train, batches = self.job.train, datasets[0]
         validation = datasets[1] if len(datasets) > 1 else None
         best = BestModel(
-            lambda logs: package.save(
-                self.job.weights_file, {"training": logs, "versions": backend.versions()}
-            )
+            lambda logs: package.save(self.job.weights_file, {"training": logs, **self._about()})
         )
         guard = NanGuard(batches)
         schedule = Schedule(train, self.job.model.learning_rate, batches, validation, clock)
@@ -361,7 +382,7 @@ class Training:
             train.model_dir,
             train.snapshots,
             schedule.done,
-            lambda file, about: package.save(file, about | {"versions": backend.versions()}),
+            lambda file, about: package.save(file, about | self._about()),
             averaged=train.ema > 0,
         )
         remember: Remembered = {"best": (best, ("best", "best_epoch"))}

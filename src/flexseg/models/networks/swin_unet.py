@@ -170,6 +170,11 @@ class SwinTransformerBlock(layers.Layer):
         self.tables = _Tables(self.window, self.shift, name="tables")
         self.tables.build(input_shape)
 
+    @property
+    def constants(self) -> list[Any]:
+        """The weights that are not learned but follow from the size."""
+        return list(self.tables.weights)
+
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same shape."""
         _, height, width, channels = x.shape

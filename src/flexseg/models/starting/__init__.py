@@ -1,0 +1,1 @@
+"""A network that begins with the weights of another one."""

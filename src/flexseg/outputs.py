@@ -328,6 +328,25 @@ def _try_file(path: Path, key: str) -> None:
             part.touch()
 
 
+def refuse_within(output: Path, folders: Iterable[Path]) -> None:
+    """Refuse an output folder that lies in one of some folders that are read.
+
+    Results among inputs would be taken for inputs by whoever reads the folder next.
+
+    Raises
+    ------
+    ConfigError : it does, or is one of them.
+    """
+    target = real_path(output)
+    for folder in map(real_path, folders):
+        if folder in (target, *target.parents):
+            raise ConfigError(
+                f"The output folder {target} lies in {folder}, which is read.",
+                "Choose an output folder of its own.",
+                "--output",
+            )
+
+
 def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> None:
     """Refuse output folders that are, or contain, something that is read.
 

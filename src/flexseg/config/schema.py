@@ -307,6 +307,11 @@ class ImageConfig(Section):
         description="Intensities [low, high] that become 0..255 (CT: e.g. [-160, 240] in HU). "
         "Without it 8-bit images stay as they are, wider integers are scaled from their range.",
     )
+    channel_files: bool = Field(
+        False,
+        description="New images and volumes have a file for each of the model.image_channels, "
+        "named <image>_0000, <image>_0001, ...",
+    )
     color_converter: str | None = Field(
         None, description="OpenCV conversion from BGR, e.g. 'cv2.COLOR_BGR2HSV_FULL'."
     )

@@ -94,8 +94,8 @@ class Pairing:
                     names,
                     self.cases[0].image.name,
                     f"--mask-name '{{id:{ending}=}}' ([dataset] mask_name) takes another channel. "
-                    "For a network that sees all, save them as the channels of one image (TIFF, "
-                    "NPY).",
+                    "Without it `flexseg plan` and `init` use all channels, where masks are named "
+                    "without the number of the channel.",
                 )
             )
         return [*found, *self._note_of_entries()]

@@ -14,6 +14,7 @@ import numpy as np
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
+from flexseg.dataset.candidates.stacking import channels_of, stack_channels
 from flexseg.dataset.cases import Case, Pairing
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
 from flexseg.dataset.description import (
@@ -104,6 +105,7 @@ class Dataset(ABC):
         group: str | None = None,
         on_case: Progress | None = None,
         answers: Answers = NO_ANSWERS,
+        arrays: Path | None = None,
     ) -> ImageDataset | VolumeDataset:
         """Look at a folder of images and masks, or of volumes and label volumes.
 
@@ -113,6 +115,8 @@ class Dataset(ABC):
             of `dataset.json`, else what the names themselves suggest.
         on_case : called with (done, total) while files are read.
         answers : what the user says where several things fit.
+        arrays : folder that images are written to whose channels are files of their own; without
+            it one channel of them is used, with a warning.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class Dataset(ABC):
         folder = Path(folder).absolute()
         volumes = volume_folders(folder, answers)
         if volumes is None:
-            return _open_images(folder, group, on_case, answers)
+            return _open_images(folder, group, on_case, answers, arrays)
         return _open_volumes(folder, *volumes, group, on_case, answers)
 
     @property
@@ -244,6 +248,7 @@ class ImageDataset(Dataset):
     channels : of the images as stored; gray ones among coloured ones are read as coloured.
     gray : all channels of all images are equal, so one channel says as much.
     volume : how slices were cut, for slices of volumes that `flexseg derive` made.
+    channel_files : the channels were files of their own.
     """
 
     layout: Layout
@@ -253,6 +258,7 @@ class ImageDataset(Dataset):
     channels: int
     gray: bool
     volume: VolumeCut | None
+    channel_files: bool = False
 
     @property
     def wide(self) -> bool:
@@ -377,6 +383,8 @@ class ImageDataset(Dataset):
         window = suggested_window(self.looks_of(division.parts["train"]))
         if window is not None:
             sections.setdefault("image", {})["window"] = list(window)
+        if self.channel_files:
+            sections.setdefault("image", {})["channel_files"] = True
         sections["mask"] |= mask_keys(self.labels, self.unknown_colors)
         if self.volume is not None:
             sections["volume"] = volume_keys(self.volume)
@@ -385,7 +393,7 @@ class ImageDataset(Dataset):
     def _lines(self) -> Iterable[str]:
         root = self.layout.root
         folders = [
-            folder.relative_to(root).as_posix()
+            (folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()
             for own in self.layout.folders.values()
             for folder in dict.fromkeys([own.images, own.masks])
         ]
@@ -446,14 +454,25 @@ class VolumeDataset(Dataset):
 
 
 def _open_images(
-    folder: Path, group: str | None, on_case: Progress | None, answers: Answers
+    folder: Path,
+    group: str | None,
+    on_case: Progress | None,
+    answers: Answers,
+    arrays: Path | None,
 ) -> ImageDataset:
     layout = find_layout(folder, answers)
     described = description(folder)
-    pairings, group, group_reason = grouped(layout.pair(), group, described)
+    found = layout.pair()
+    incomplete: tuple[str, ...] = ()
+    files = 1 if arrays is None or answers.mask_name else channels_of(layout, found)
+    if arrays is not None and files > 1:
+        stacked = stack_channels(layout, found, files, arrays)
+        layout, incomplete = stacked.layout, stacked.left_out
+        found = layout.pair()
+    pairings, group, group_reason = grouped(found, group, described)
     looks = _looks(pairings, on_case)
     channels, gray, bad = judge_images(looks)
-    left_out = tuple(bad.values())
+    left_out = (*incomplete, *bad.values())
     usable = [look for look in looks if look.case.image not in bad]
     if not usable:
         raise _too_few(0, left_out, folder)
@@ -482,6 +501,7 @@ def _open_images(
         unknown_colors=meaning.unknown,
         channels=channels,
         gray=gray,
+        channel_files=files > 1,
         volume=described.volume if described else None,
     )
 
@@ -529,6 +549,7 @@ def _open_volumes(
         for what, names in (
             ("volumes without labels", pairs.images_without_label),
             ("labels without a volume", pairs.labels_without_image),
+            ("images that lack files of channels", pairs.incomplete),
         )
         if names
     )

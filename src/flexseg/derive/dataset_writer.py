@@ -109,6 +109,15 @@ class DatasetWriter:
             (self._part / relative).write_bytes(encode_png(pixels))
         return relative.as_posix()
 
+    def write_channels(self, stem: str, pixels: NDArray) -> str:
+        """Write a grey slice [H, W] as PNG, channels [H, W, C] as NPY; returns the path."""
+        if pixels.ndim == 2:
+            return self.write_image(f"{stem}.png", pixels)
+        relative = Path("images", f"{stem}.npy")
+        with explain_os_errors(self.output):
+            np.save(self._part / relative, pixels)
+        return relative.as_posix()
+
     def write_mask(self, name: str, labels: NDArray[np.uint8]) -> str:
         """Write class ids [H, W]; returns the path in the dataset."""
         colors = LabelMap(self._classes, binary=False, ignored=self._ignored).id_colors

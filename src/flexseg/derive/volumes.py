@@ -38,13 +38,10 @@ from flexseg.derive.dataset_writer import (
     left_out,
     refuse_equal_names,
 )
+from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.geometry import GeometryRule, match_label
-from flexseg.files.volumes.read import (
-    one_channel,
-    read_labels,
-    read_volume,
-)
+from flexseg.files.volumes.read import one_channel, read_labels
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.outputs import refuse_overlap
 
@@ -69,7 +66,9 @@ class VolumeOptions:
     empty_every : keep every n-th slice without label; 0 none, 1 all.
     labels : the classes, background first; without them every value of the labels is one.
     geometry : what to do where image and label lie on different grids.
-    channel : which volume of 4-D images.
+    channel : which volume of 4-D images, or which of several files of an image.
+    all_channels : those of 4-D images too are channels of the slices, not only those that are
+        files of their own.
     series : which DICOM series of image folders that hold several.
     key, label_key : datasets of images and labels in HDF5 files.
     patient : regular expression that finds the patient in the names of the slices.
@@ -85,6 +84,7 @@ class VolumeOptions:
     ignored: IgnoredPixels | None = None
     geometry: GeometryRule = GeometryRule.STRICT
     channel: int | None = None
+    all_channels: bool = False
     series: str | None = None
     key: str = "image"
     label_key: str = "image"
@@ -239,15 +239,16 @@ def _write_volume(
     roots: tuple[Path, Path],
     pair: VolumePair,
 ) -> _Written:
-    image = one_channel(
-        read_volume(pair.image, channel=options.channel, series=options.series, key=options.key),
-        pair.image,
+    image = read_channel_volumes(
+        pair.image, pair.files, channel=options.channel, series=options.series, key=options.key
     )
+    if pair.files == 1 and not options.all_channels:
+        image = one_channel(image, pair.image)
     found = read_labels(pair.label, key=options.label_key)
     label, resampled = match_label(found, image, options.geometry, pair.label)
     voxels = options.axes[0].oriented(image.array, image.orientation)
     gray = GreyValues.of(voxels, options.intensity, options.bits, str(pair.image))
-    black, white = gray.limits
+    black, white = (" ".join(map(str, np.atleast_1d(limit).tolist())) for limit in gray.limits)
     source_image, source_label = _source(pair.image, roots[0]), _source(pair.label, roots[1])
     stem, empty, kept_empty = file_name(pair.id), 0, 0
     rows: list[Row] = []
@@ -266,7 +267,7 @@ def _write_volume(
                 kept_empty += 1
             name = slice_name(stem, axis, i, options.axes)
             row: Row = (
-                writer.write_image(f"{name}.png", gray(pixels)),
+                writer.write_channels(name, gray(pixels)),
                 writer.write_mask(f"{name}.png", ids),
                 group_of(name, group), stem, i, axis.name, height_mm, width_mm, depth_mm,
                 black, white, " ".join(map(str, present)), source_image, source_label,
@@ -274,7 +275,7 @@ def _write_volume(
             rows.append(row)
         empty += empty_here
     like_ct = np.issubdtype(voxels.dtype, np.integer) and int(voxels.min()) < _AIR_HU
-    constant = options.intensity.kind != "none" and black >= white
+    constant = options.intensity.kind != "none" and bool(np.all(np.less_equal(*gray.limits[::-1])))
     return _Written(rows, kept_empty, empty - kept_empty, resampled, like_ct, constant)
 
 
@@ -308,6 +309,7 @@ def _notes(
         notes.append(f"{dropped} slices without label left out (--empty-every).")
     notes += [f"{finding.what} {finding.fix}" for finding in found.findings]
     notes += left_out("volumes without labels left out", found.images_without_label)
+    notes += left_out("files of channels are missing; their images are left out", found.incomplete)
     notes += left_out("labels without a volume left out", found.labels_without_image)
     notes += left_out("label values became background, as no --label names them", other)
     notes += left_out("classes occur in no volume", unused)

@@ -33,8 +33,9 @@ from flexseg.evaluation.case_scores import (
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
 from flexseg.evaluation.volume_scores import class_ids, score_on_grid, warn_of_sheared
+from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.volumes.geometry import GeometryRule, match_label
-from flexseg.files.volumes.read import read_labels, read_volume
+from flexseg.files.volumes.read import read_labels
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.inference.ensemble import model_file
@@ -200,6 +201,7 @@ class _Evaluation:
             logger.warning("[eval] spacing is not used: each volume has its own.")
         self.predictor = predictor
         self.labels = predictor.predictor.package.labels
+        self._files = predictor.predictor.package.preprocessing.files
         own = Measures(None, measures.tolerance, measures.lesion_sizes, volumes=True)
         self.scores = CaseScores(self.labels, own)
         self.sheared: list[str] = []
@@ -207,7 +209,9 @@ class _Evaluation:
     def image(self, case: Case) -> Volume:
         """The volume of a case."""
         c = self.predictor.config
-        return read_volume(case.image, channel=c.channel, series=c.series, key=c.hdf5_key)
+        return read_channel_volumes(
+            case.image, self._files, channel=c.channel, series=c.series, key=c.hdf5_key
+        )
 
     def read(self, case: Case) -> tuple[Volume, NDArray[np.uint8]]:
         """The volume of a case, and its true class ids in the voxel order of the image."""

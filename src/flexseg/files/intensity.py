@@ -24,6 +24,8 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "mediastinum": (50, 350),
 }
 _SAMPLE = 4_000_000
+# What becomes black and white, of all pixels or of each channel.
+Limits = tuple[float, float] | tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,12 @@ class Intensity:
         mean, deviation = float(flat.mean(dtype=np.float64)), float(flat.std(dtype=np.float64))
         return mean + self.low * deviation, mean + self.high * deviation
 
-    def apply(self, pixels: NDArray, limits: tuple[float, float], bits: int, where: str) -> NDArray:
+    def apply(self, pixels: NDArray, limits: Limits, bits: int, where: str) -> NDArray:
         """Pixels as uint8 or uint16, from black at the first limit to white at the second.
+
+        Parameters
+        ----------
+        limits : for all pixels, or [C] for those of each channel, the last axis.
 
         Raises
         ------
@@ -150,10 +156,11 @@ class Intensity:
                     where,
                 )
             return pixels.astype(dtype)
-        low, high = limits
-        if high <= low:  # a constant volume has nothing to show
-            return np.zeros(pixels.shape, dtype)
-        scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(top / (high - low))
+        low, high = (np.asarray(limit, np.float64) for limit in limits)
+        span = high - low
+        # A constant volume has nothing to show.
+        scale = np.where(span > 0, top / np.where(span > 0, span, 1), 0).astype(np.float32)
+        scaled = (pixels.astype(np.float32) - low.astype(np.float32)) * scale
         return np.rint(np.clip(scaled, 0, top)).astype(dtype)
 
 
@@ -164,14 +171,14 @@ class GreyValues:
     Attributes
     ----------
     intensity : without it values stay as they are.
-    limits : the values that become black and white, of the whole volume.
+    limits : the values that become black and white, of the whole volume; [C] of several channels.
     lowest : what voxels become that are NaN or infinite; None: there are none.
     where : the volume's name for messages.
     """
 
     intensity: Intensity | None
     bits: int
-    limits: tuple[float, float]
+    limits: Limits
     lowest: np.number | None
     where: str
 
@@ -196,8 +203,19 @@ class GreyValues:
         DataError : no voxel is finite.
         """
         lowest = lowest_finite(array, where, quiet=quiet)
-        limits = intensity.limits(array, lowest) if intensity else (0.0, 0.0)
+        if intensity is None or array.ndim < 4:
+            limits: Limits = intensity.limits(array, lowest) if intensity else (0.0, 0.0)
+        else:
+            channels = range(array.shape[3])
+            each = np.array([intensity.limits(array[..., c], lowest) for c in channels])
+            limits = each[:, 0], each[:, 1]
         return cls(intensity, bits, limits, lowest, where)
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The limits; of several channels those of the first, which is the one that is shown."""
+        low, high = (float(np.atleast_1d(limit)[0]) for limit in self.limits)
+        return low, high
 
     def __call__(self, pixels: NDArray) -> NDArray:
         """Voxels of any shape as uint8 or uint16, or as they are.

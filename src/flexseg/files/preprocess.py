@@ -49,6 +49,7 @@ class Preprocessing:
     intensity: str | None = None
     bits: int = 8
     neighbours: int = 0
+    channel_files: bool = False
 
     @classmethod
     def from_config(
@@ -88,6 +89,7 @@ class Preprocessing:
             volume.intensity,
             volume.bits,
             volume.neighbours,
+            image.channel_files,
         )
 
     def as_dict(self) -> dict[str, JsonValue]:
@@ -114,6 +116,11 @@ class Preprocessing:
             VolumeConfig.model_validate(volume),
             interpolation,
         )
+
+    @property
+    def files(self) -> int:
+        """How many files an image may consist of, see `files.channel_files`."""
+        return self.channels if self.channel_files else 1
 
     @property
     def single(self) -> Preprocessing:

@@ -120,8 +120,9 @@ def infer3d(
     _claim(output, place, protected)
     if config.slice_shape_order is not None:
         logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
-    cases = volume_cases(place, config.output_dir, recursive=recursive)
     predictor = make_predictor(loaded)
+    files = predictor.package.preprocessing.files
+    cases = volume_cases(place, config.output_dir, recursive=recursive, files=files)
     tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if config.tiled else None
     return infer_volumes(
         VolumePredictor(predictor, config, tiles),

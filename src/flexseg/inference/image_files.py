@@ -13,6 +13,7 @@ from flexseg.batches.neighbours import warn_of_lone
 from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.channel_files.channel_names import first_files, image_of
 from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
 from flexseg.files.json_file import read_json
@@ -57,12 +58,13 @@ class ImageFiles:
 
 
 def find_images(
-    source: Path, *, recursive: bool = False, without: Sequence[Path] = ()
+    source: Path, *, recursive: bool = False, without: Sequence[Path] = (), files: int = 1
 ) -> ImageFiles:
     """The images of a folder, or the one file; what else is in the folder is told.
 
     Parameters
     ----------
+    files : that an image may consist of, one for each channel; it goes by the first one.
     recursive : those of all folders in it as well.
     without : folders that do not count, as those of the results.
 
@@ -78,7 +80,7 @@ def find_images(
                 f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
                 str(source),
             )
-        return ImageFiles(source, {source: source.stem})
+        return ImageFiles(source, {source: _stem(source, files)})
     found = list_files(source, IMAGE_SUFFIXES, recursive=recursive, without=without)
     rest = left_out(source, found, recursive=recursive, without=without)
     told, deeper = described(source, rest), any(p.is_dir() for p in rest) and not recursive
@@ -89,12 +91,18 @@ def find_images(
         raise DataError(f"The folder has no images{holds}.", advice or formats, str(source))
     if told:
         logger.warning("%s: no images by their names, left out: %s. %s", source, told, advice)
-    return ImageFiles(source, _result_names(source, found))
+    return ImageFiles(source, _result_names(source, first_files(found, files), files))
 
 
-def _result_names(source: Path, images: Sequence[Path]) -> dict[Path, str]:
+def _stem(path: Path, files: int) -> str:
+    return (image_of(path) if files > 1 else None) or path.stem
+
+
+def _result_names(source: Path, images: Sequence[Path], files: int) -> dict[Path, str]:
     """Paths below the folder without suffix; with it where else two results had one name."""
-    names = {path: path.relative_to(source).with_suffix("").as_posix() for path in images}
+    names = {
+        path: (path.parent.relative_to(source) / _stem(path, files)).as_posix() for path in images
+    }
     counts = Counter(name.casefold() for name in names.values())
     double = [path for path, name in names.items() if counts[name.casefold()] > 1]
     if double:
@@ -150,7 +158,12 @@ def infer_images(
     DataError : there is no image at all.
     ConfigError : an output folder contains the input, or two outputs are one folder.
     """
-    images = find_images(source, recursive=recursive, without=targets.folders())
+    images = find_images(
+        source,
+        recursive=recursive,
+        without=targets.folders(),
+        files=predictor.package.preprocessing.files,
+    )
     job = ImageJob(predictor, images, targets, alpha, [source, *protected], large)
     return run(job, on_image)
 
@@ -199,17 +212,17 @@ class ImageJob:
         """One per image; those of whole images may be done by threads."""
         predictor = self.predictor
         paths = list(self.images.names)
-        neighbours = predictor.package.preprocessing.neighbours
+        preprocessing = predictor.package.preprocessing
         alone = min(self.large, ALONE_PIXELS)
         found = (
             images_by_windows(
-                predictor, paths, lambda path: opened_file(path, neighbours, self.large)
+                predictor, paths, lambda path: opened_file(path, preprocessing, self.large)
             )
             if isinstance(predictor, TiledPredictor)
             else whole_images(
                 predictor,
                 paths,
-                lambda path: opened_file(path, neighbours, alone),
+                lambda path: opened_file(path, preprocessing, alone),
                 pixel_count,
                 alone=alone,
             )

@@ -14,17 +14,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.decode import pillow_pixels
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
 from flexseg.files.large_images import ArrayRows, Regions
+from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
-from flexseg.files.volumes.read import read_volume
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.pipeline import opened_file
+from flexseg.inference.pipeline import opened_file, read_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +66,11 @@ class ImageInput:
             return False
         return bool(pixels.min() >= 0 and 0 < pixels.max() <= 1)
 
-    def read(self, neighbours: int) -> NDArray:
+    def read(self, preprocessing: Preprocessing) -> NDArray:
         """Pixels [H, W, C]; for networks that see neighbouring slices the stack of these."""
         if isinstance(self.content, Path):
-            return read_with_neighbours(self.content, neighbours)
+            return read_pixels(self.content, preprocessing)
+        neighbours = preprocessing.neighbours
         if neighbours and self.content.shape[2] == 1:
             logger.warning(
                 "The image is an array without neighbouring slices: it stands for its neighbours "
@@ -85,11 +86,11 @@ class ImageInput:
             return pixel_count(self.content)
         return self.content.shape[0] * self.content.shape[1]
 
-    def opened(self, neighbours: int, large: int) -> AbstractContextManager[Regions]:
+    def opened(self, preprocessing: Preprocessing, large: int) -> AbstractContextManager[Regions]:
         """The image by rows; a file of so many pixels is not decoded as a whole."""
         if isinstance(self.content, Path):
-            return opened_file(self.content, neighbours, large)
-        return nullcontext(ArrayRows(self.read(neighbours)))
+            return opened_file(self.content, preprocessing, large)
+        return nullcontext(ArrayRows(self.read(preprocessing)))
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,17 @@ class VolumeInput:
     def __str__(self) -> str:
         return str(self.content) if isinstance(self.content, Path) else "volume"
 
-    def read(self, *, channel: int | None, series: str | None, key: str) -> Volume:
-        """The volume, see `read_volume`.
+    def read(self, files: int, *, channel: int | None, series: str | None, key: str) -> Volume:
+        """The volume, of so many files, see `read_channel_volumes`.
 
         Raises
         ------
         ConfigError : a spacing was given for a volume that has its own.
         """
         if isinstance(self.content, Path):
-            volume = read_volume(self.content, channel=channel, series=series, key=key)
+            volume = read_channel_volumes(
+                self.content, files, channel=channel, series=series, key=key
+            )
         else:
             volume = self.content if channel is None else self.content.channel(channel)
         if self.spacing is None:

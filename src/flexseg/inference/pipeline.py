@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_names import image_of
+from flexseg.files.channel_files.channel_reading import read_channels
 from flexseg.files.large_images import ArrayRows, Regions, open_regions
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Slabs
 from flexseg.inference.sliding_window import TiledPredictor
@@ -283,13 +286,30 @@ def images_by_windows(
             yield UnreadableImage(item, error)
 
 
-def opened_file(path: Path, neighbours: int, large: int) -> AbstractContextManager[Regions]:
-    """An image file whose rows can be read, with its neighbouring slices if the network sees some.
+def read_pixels(path: Path, preprocessing: Preprocessing) -> NDArray:
+    """An image file [H, W, C] as `Preprocessing.image` takes it.
+
+    With it come its neighbouring slices if the network sees some, and the files of its other
+    channels if each has one.
+
+    Raises
+    ------
+    DataError : see `read_with_neighbours` and `read_channels`.
+    """
+    if preprocessing.channel_files and image_of(path) is not None:
+        return read_channels(path, preprocessing.channels)
+    return read_with_neighbours(path, preprocessing.neighbours)
+
+
+def opened_file(
+    path: Path, preprocessing: Preprocessing, large: int
+) -> AbstractContextManager[Regions]:
+    """An image file whose rows can be read, see `read_pixels`.
 
     Parameters
     ----------
     large : pixels from which on only the rows that are asked for are decoded.
     """
-    if neighbours:
-        return nullcontext(ArrayRows(read_with_neighbours(path, neighbours)))
+    if preprocessing.neighbours or preprocessing.channel_files:
+        return nullcontext(ArrayRows(read_pixels(path, preprocessing)))
     return open_regions(path, large)

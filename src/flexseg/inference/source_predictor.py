@@ -91,18 +91,18 @@ class SourcePredictor:
         self, images: Iterable[ImageInput], probabilities: bool, tiled: bool
     ) -> Iterator[Prediction]:
         predictor = self.predictor
-        neighbours = predictor.package.preprocessing.neighbours
+        preprocessing = predictor.package.preprocessing
         if tiled:
             predictor = predictor.with_threshold(self.windows.probability)
             windows = TiledPredictor.from_config(predictor, self.windows)
             found = images_by_windows(
-                windows, images, lambda image: image.opened(neighbours, LARGE_PIXELS)
+                windows, images, lambda image: image.opened(preprocessing, LARGE_PIXELS)
             )
         else:
             found = whole_images(
                 predictor,
                 images,
-                lambda image: image.opened(neighbours, ALONE_PIXELS),
+                lambda image: image.opened(preprocessing, ALONE_PIXELS),
                 lambda image: image.pixel_count,
             )
         for image in found:
@@ -122,6 +122,7 @@ class SourcePredictor:
         tiles = TiledPredictor.from_config(predictor, self.windows) if tiled or c.tiled else None
         with explained_memory(Path(str(item))):
             volume = item.read(
+                predictor.package.preprocessing.files,
                 channel=c.channel if channel is None else channel,
                 series=series or c.series,
                 key=c.hdf5_key,

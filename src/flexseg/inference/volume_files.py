@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.dicom.series import dicom_files
-from flexseg.files.volumes.read import read_volume, write_volume
+from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
@@ -142,7 +143,10 @@ class VolumeJob:
     def _predict(self, case: VolumeCase, on_share: OnShare) -> tuple[Description, Volume]:
         """Write all but the DICOM segmentation; what was done, and the labels."""
         c, path, began = self.config, case.path, time.perf_counter()
-        volume = read_volume(path, channel=c.channel, series=c.series, key=c.hdf5_key)
+        files = self.package.preprocessing.files
+        volume = read_channel_volumes(
+            path, files, channel=c.channel, series=c.series, key=c.hdf5_key
+        )
         self._doubt(case, volume)
         where, xyz = str(path), reads_xyz(path)
         grey = self.predictor.grey(volume, where)

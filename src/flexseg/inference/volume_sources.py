@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_names import first_files, image_of
 from flexseg.files.dicom.image import holds_pictures, is_picture
 from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.entries import described, list_files
@@ -74,12 +75,15 @@ def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
     return bool(volumes) and not images
 
 
-def volume_cases(source: Path, output: Path, *, recursive: bool = False) -> list[VolumeCase]:
+def volume_cases(
+    source: Path, output: Path, *, recursive: bool = False, files: int = 1
+) -> list[VolumeCase]:
     """The volumes of a source with names that differ; what lies in `output` does not count.
 
     Parameters
     ----------
     recursive : those of all folders in the source as well, named by their paths.
+    files : that a volume may consist of, one for each channel; it goes by the first one.
 
     Raises
     ------
@@ -96,10 +100,15 @@ def volume_cases(source: Path, output: Path, *, recursive: bool = False) -> list
             deeper = any(p.is_dir() for p in rest) and not recursive
             advice = "--recursive looks into all folders." if deeper else ""
             logger.warning("%s: no volumes, left out: %s. %s", source, told, advice)
-    ways = _NAMES_IN_ONE_FOLDER
+    paths = first_files(paths, files)
+
+    def stem(path: Path) -> str:
+        return (image_of(path) if files > 1 else None) or _stem(path)
+
+    ways: tuple[Callable[[Path], str], ...] = (stem, *_NAMES_IN_ONE_FOLDER)
     if recursive:
         ways = (
-            lambda path: _below(source, path, _stem(path)),
+            lambda path: _below(source, path, stem(path)),
             lambda path: _below(source, path, path.name),
         )
     names = [ways[0](path) for path in paths]
@@ -126,9 +135,8 @@ def _below(source: Path, path: Path, name: str) -> str:
     return name if path == source else (path.parent.relative_to(source) / name).as_posix()
 
 
-# From short to unmistakable.
+# From short to unmistakable, after the name without suffix.
 _NAMES_IN_ONE_FOLDER: tuple[Callable[[Path], str], ...] = (
-    _stem,
     lambda path: path.name,
     lambda path: f"{path.parent.name}_{_stem(path)}",
     lambda path: f"{path.parent.name}_{path.name}",

@@ -19,9 +19,7 @@ from flexseg.dataset.quality.mirrors import Flip
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
-from flexseg.errors import ConfigError
-from flexseg.machine import real_path
-from flexseg.outputs import refuse_overlap
+from flexseg.outputs import refuse_overlap, refuse_within
 from flexseg.planning.fingerprint import describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.resolution import Resolution
@@ -30,6 +28,7 @@ from flexseg.planning.volume_slices import CutSlices, cut
 
 # Slices are seen at a size that is a multiple of this, so that a network can halve them.
 _SLICE_MULTIPLE = 16
+_ARRAYS = "channels"
 _IGNORED = "void: it counts in no loss, metric or statistic"
 
 
@@ -42,6 +41,7 @@ class PlannedData:
     output : folder of the plan.
     choices : what a config says of the data.
     classes : the tables `[[mask.classes]]`.
+    separate_channels : the channels were measured in several ways, as sequences of MRI are.
     size : median width and height of the images (slices) in pixels.
     resolution : what the masks say of the size that a network needs.
     training, validation, test : number of images or slices; of volumes `test` is the number of
@@ -56,6 +56,7 @@ class PlannedData:
     choices: list[Choice]
     classes: list[dict[str, Any]]
     channels: int
+    separate_channels: bool
     size: tuple[float, float]
     resolution: Resolution
     training: int
@@ -94,7 +95,7 @@ def read_data(
     ConfigError : `output` lies among the data, or `group` is no regular expression.
     DataError : see `Dataset.open` and `Dataset.divide`.
     """
-    data = Dataset.open(dataset, group, answers=answers)
+    data = Dataset.open(dataset, group, answers=answers, arrays=output / _ARRAYS)
     _refuse_among(data, output)
     division = data.divide(split_file)
     if isinstance(data, VolumeDataset):
@@ -113,19 +114,12 @@ def _need_neighbours(data: ImageDataset, neighbours: int) -> None:
 
 
 def _refuse_among(data: ImageDataset | VolumeDataset, output: Path) -> None:
-    """Results among the images would be taken for images by whoever reads the folder next."""
+    """See `refuse_overlap` and `refuse_within`."""
     if isinstance(data, VolumeDataset):
         refuse_overlap({"--output": output}, [data.pairs.images, data.pairs.labels])
         return
-    target = real_path(output)
-    for own in data.layout.folders.values():
-        for folder in (real_path(own.images), real_path(own.masks)):
-            if target == folder or folder in target.parents:
-                raise ConfigError(
-                    f"The output folder {target} lies in {folder}, which is read.",
-                    "Choose an output folder of its own.",
-                    "--output",
-                )
+    own = data.layout.folders.values()
+    refuse_within(output, [place for one in own for place in (one.images, one.masks)])
 
 
 def _of_images(
@@ -149,6 +143,7 @@ def _of_images(
         "volume.axes": "all that it is trained on",
         "volume.neighbours": "slices on each side as further channels: image_channels = 2 n + 1",
         "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
+        "image.channel_files": "of <image>_0000, <image>_0001, ..., also of new images",
         "image.window": "the values that become black and white, of all training images",
         "mask.ignore": _IGNORED,
         "mask.unknown_colors": "blended or compressed masks: the nearest class"
@@ -162,6 +157,7 @@ def _of_images(
         choices=_choices(sections, reasons),
         classes=sections["mask"]["classes"],
         channels=sections["model"]["image_channels"],
+        separate_channels=data.channel_files,
         size=(fingerprint.widths.median, fingerprint.heights.median),
         resolution=Resolution.of(parts["train"], data.labels),
         training=len(parts["train"]),
@@ -227,7 +223,8 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
         output=output,
         choices=choices,
         classes=classes,
-        channels=2 * plan.neighbours + 1,
+        channels=plan.image_channels,
+        separate_channels=plan.channels > 1,
         size=(side, side),
         resolution=Resolution.of(cases["train"], labels),
         training=len(cases["train"]),

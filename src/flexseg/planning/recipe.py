@@ -19,6 +19,7 @@ NETWORK: tuple[tuple[str, Any, str], ...] = (
     ("normalization", True, "batch normalisation: steady, and fast on a CPU"),
     ("input_normalize", "standardize", "each image to mean 0 and variance 1"),
 )
+_EACH_CHANNEL = "standardize_channels"
 LOSS = "dice_ce_loss"
 OPTIMIZER = "AdamW"
 LEARNING_RATE = 1e-3
@@ -45,7 +46,7 @@ _UPRIGHT = (-20.0, 20.0)
 def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
     """Network, loss, optimizer, schedule, augmentation, test-time augmentation."""
     return [
-        *_network(),
+        *_network(data),
         *_optimization(data),
         *_augmentation(data),
         *_prediction(data, shape),
@@ -53,8 +54,12 @@ def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
     ]
 
 
-def _network() -> list[Choice]:
-    return [Choice("model", key, value, reason) for key, value, reason in NETWORK]
+def _network(data: PlannedData) -> list[Choice]:
+    choices = {key: Choice("model", key, value, reason) for key, value, reason in NETWORK}
+    if data.separate_channels:
+        why = "each channel to mean 0 and variance 1: each is measured in another way"
+        choices["input_normalize"] = Choice("model", "input_normalize", _EACH_CHANNEL, why)
+    return [*choices.values()]
 
 
 def _optimization(data: PlannedData) -> list[Choice]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from flexseg.config.findings import Finding
 from flexseg.config.text import Choice
+from flexseg.dataset.candidates.channels import declared_channels
+from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.reading import VolumeDataset
 from flexseg.dataset.splits import SplitName
@@ -37,7 +39,9 @@ class VolumePlan:
     axes : directions in which slices are cut, the main one first.
     intensity : how values become grey, as `[volume] intensity`.
     neighbours : slices on each side that the network sees as channels.
-    channel : which channel of volumes of several; None where they have one.
+    channel : which channel of volumes of several; None where they have one, or all are seen.
+    channels : that the network sees of each slice.
+    files : the channels are files of their own.
     group : regular expression that finds the group of a slice.
     facts : sizes and spacing of all volumes, classes and grey values of those of training; plain
         JSON types.
@@ -51,10 +55,17 @@ class VolumePlan:
     intensity: str
     neighbours: int
     channel: int | None
+    channels: int
+    files: bool
     group: str
     facts: dict[str, Any]
     reasons: dict[str, str]
     findings: tuple[Finding, ...]
+
+    @property
+    def image_channels(self) -> int:
+        """Of the network's input."""
+        return self.channels * (2 * self.neighbours + 1)
 
 
 def plan_volumes(data: VolumeDataset, division: Division, neighbours: int = 1) -> VolumePlan:
@@ -71,7 +82,10 @@ def plan_volumes(data: VolumeDataset, division: Division, neighbours: int = 1) -
     survey = survey_images(data.survey, data.pairs.by_stem, volumes["train"])
     # What is learned with must not depend on what other volumes show.
     training = survey.only(volumes["train"])
-    intensity, why_intensity = _intensity(training)
+    files = {pair.files for pair in data.pairs.pairs} != {1}
+    named = declared_channels(data.pairs.images.parent / DATASET_FILE)
+    every = files or (survey.channels > 1 and survey.channels == named)
+    intensity, why_intensity = _intensity(training, several=every)
     facts = (
         survey.size_facts()
         | training.content_facts(data.classes)
@@ -89,7 +103,10 @@ def plan_volumes(data: VolumeDataset, division: Division, neighbours: int = 1) -
         else "the volume that a slice is of",
     }
     findings = [*data.findings, *division.findings]
-    channel = 0 if survey.channels > 1 else None
+    channel = 0 if survey.channels > 1 and not every else None
+    if every:
+        neighbours = 0
+        findings.append(note(f"The network sees all {survey.channels} channels of a slice."))
     if channel is not None:
         reasons["channel"] = f"of {survey.channels} channels the first"
         findings.append(note(f"The volumes have {survey.channels} channels; the first is taken."))
@@ -100,6 +117,8 @@ def plan_volumes(data: VolumeDataset, division: Division, neighbours: int = 1) -
         intensity.spec,
         neighbours,
         channel,
+        survey.channels if every else 1,
+        files,
         group,
         facts,
         reasons,
@@ -116,12 +135,7 @@ def volume_choices(plan: VolumePlan) -> list[Choice]:
         *([Choice("volume", "axes", list(plan.axes), "all are trained on")] if several else ()),
         Choice("volume", "intensity", plan.intensity, plan.reasons["intensity"]),
         Choice("volume", "bits", 8, "256 shades are more than the noise leaves"),
-        Choice(
-            "volume",
-            "neighbours",
-            plan.neighbours,
-            f"2.5-D: the network sees {plan.neighbours} slice before and after",
-        ),
+        Choice("volume", "neighbours", plan.neighbours, _why_neighbours(plan)),
         Choice("volume", "images_dir", folders.images, "evaluated as volumes, in mm and ml"),
         Choice("volume", "masks_dir", folders.labels, "their labels"),
         Choice(
@@ -130,12 +144,20 @@ def volume_choices(plan: VolumePlan) -> list[Choice]:
             folders.images,
             "what `flexseg infer` predicts unless it is told otherwise",
         ),
-        Choice("model", "image_channels", 2 * plan.neighbours + 1, "a slice and its neighbours"),
+        Choice(
+            "model",
+            "image_channels",
+            plan.image_channels,
+            "all channels of the volumes" if plan.channels > 1 else "a slice and its neighbours",
+        ),
         Choice("eval", "batch_size", 16, "slices that are predicted at once"),
     ]
     if several:
         mean = "mean of the probabilities over the axes: few voxels are wrong in all of them"
         choices.append(Choice("infer3d", "average_axes", True, mean))
+    if plan.files:
+        names = "of <volume>_0000, <volume>_0001, ..., also those that are to be predicted"
+        choices.append(Choice("image", "channel_files", True, names))
     if plan.channel is not None:
         choices.append(Choice("infer3d", "channel", plan.channel, plan.reasons["channel"]))
     return choices
@@ -164,6 +186,12 @@ def describe_volumes(plan: VolumePlan) -> list[tuple[str, str]]:
     return lines
 
 
+def _why_neighbours(plan: VolumePlan) -> str:
+    if plan.channels > 1:
+        return "the network sees several channels, and of these one slice"
+    return f"2.5-D: the network sees {plan.neighbours} slice before and after"
+
+
 def _product(values: Sequence[float], kind: str) -> str:
     return " x ".join(f"{round(v) if kind == 'd' else v:{kind}}" for v in values)
 
@@ -185,7 +213,10 @@ def _axes(survey: Survey) -> tuple[tuple[str, ...], str]:
     return ANATOMICAL_AXES, f"voxels of {mm} mm are nearly cubes: slices of all three axes"
 
 
-def _intensity(training: Survey) -> tuple[Intensity, str]:
+def _intensity(training: Survey, *, several: bool) -> tuple[Intensity, str]:
+    """How values become grey; `several` channels may be of any modality."""
+    if several:
+        return Intensity.parse("zscore"), "each channel of each volume by its mean and deviation"
     foreground = training.foreground()
     if training.is_ct and foreground.size:
         low, high = (float(v) for v in np.percentile(foreground, (0.5, 99.5)))

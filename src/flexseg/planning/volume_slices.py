@@ -67,6 +67,7 @@ def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutS
         labels=plan.data.labels.classes,
         ignored=plan.data.labels.ignored,
         channel=plan.channel,
+        all_channels=plan.channels > 1,
     )
     by_stem = pairs.by_stem
     derived = derive_volumes(
@@ -74,8 +75,6 @@ def cut(plan: VolumePlan, output: Path, on_case: Progress | None = None) -> CutS
         pairs.labels,
         output / _SLICES,
         options,
-        image_name=pairs.image_name,
-        label_name=pairs.label_name,
         only={by_stem[stem].id for stem in wanted},
         on_done=on_case,
     )

@@ -36,8 +36,9 @@ def _write(folder: Path, *names: str) -> Path:
     ("images", "labels", "ids"),
     [
         (["a.nii.gz", "b.mha"], ["a.nrrd", "b.nii.gz"], ["a", "b"]),
+        # An image that lacks a channel is left out.
         (["p1_0000.nii.gz", "p1_0001.nii.gz", "p2_0000.nii.gz"], ["p1.nii.gz", "p2.nii.gz"],
-         ["p1", "p2"]),
+         ["p1"]),
         (["x.nii", "y.nii"], ["x_seg.nii", "y_seg.nii"], ["x", "y"]),
         # One name fits by accident; the pattern that fits most counts.
         (["a.nii", "a_0000.nii", "b_0000.nii"], ["a.nii", "b.nii"], ["a", "b"]),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flexseg.config.findings import Finding
-from flexseg.dataset.candidates.channels import CHANNELS, channels_finding, other_channels
+from flexseg.config.findings import Finding, examples
+from flexseg.dataset.candidates.channels import (
+    channel_count,
+    channels_finding,
+    other_channels,
+)
 from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.names import NamePattern, base_name, numbered
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_names import channel_files, missing_channels
 from flexseg.files.entries import list_files
 from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
@@ -23,18 +29,20 @@ GROUP = r"^(.*)_\d+$"
 GROUP_OF_AXES = rf"^(.*)_(?:{'|'.join(ANATOMICAL_AXES)})_\d+$"
 # Of images and labels: equal names (Medical Segmentation Decathlon), the first channel of nnU-Net,
 # and what annotation programs append.
+_CHANNELS = tuple(f"_{number:04d}" for number in range(8))
 NAMES = (
     ("{id}", "{id}"),
     ("{id}_0000", "{id}"),
     ("{id}", "{id}_seg"),
     ("{id}", "{id}_label"),
     ("{id}", "{id}_mask"),
-    *((f"{{id}}{channel}", "{id}") for channel in CHANNELS[1:]),
+    *((f"{{id}}{channel}", "{id}") for channel in _CHANNELS[1:]),
 )
+_FIRST_CHANNEL = f"{{id}}{_CHANNELS[0]}"
 # The same as names of labels after those of images.
 _NAMES_OF_LABELS = (
     "{id}",
-    *(f"{{id:{channel}=}}" for channel in CHANNELS),
+    *(f"{{id:{channel}=}}" for channel in _CHANNELS),
     *(label for image, label in NAMES if image == "{id}" != label),
 )
 # What label volumes of two folders are compared by; arrays may be images as well.
@@ -45,11 +53,17 @@ LABEL_SUFFIXES = tuple(
 
 @dataclass(frozen=True)
 class VolumePair:
-    """An image volume and its labels; `id` names the slices."""
+    """An image volume and its labels; `id` names the slices.
+
+    Attributes
+    ----------
+    files : that the image consists of, one for each channel; `image` is one of them.
+    """
 
     id: str
     image: Path
     label: Path
+    files: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class VolumePairs:
     image_name, label_name : the name patterns that they pair by, see `NamePattern`.
     images_without_label, labels_without_image : the names of what has no partner.
     other_channels : the names of files of further channels, which are left out.
+    incomplete : the names of files that images lack of their channels; these images are left out.
     """
 
     images: Path
@@ -72,16 +87,14 @@ class VolumePairs:
     images_without_label: tuple[str, ...] = ()
     labels_without_image: tuple[str, ...] = ()
     other_channels: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """A warning of channels that are left out."""
         if not self.other_channels:
             return ()
-        fix = (
-            "To use another one, give a folder with the files of that channel only. A network that "
-            "sees all channels of volumes is not built here."
-        )
+        fix = "Without --image-name, all channels are used."
         return (channels_finding([*self.other_channels], self.pairs[0].image.name, fix),)
 
     @property
@@ -93,9 +106,11 @@ class VolumePairs:
 def find_pairs(images: Path, labels: Path) -> VolumePairs:
     """Pair two folders of volumes by the name pattern of `NAMES` that fits most of them.
 
+    Where each channel is a file, all of them are the image, see `files.channel_files`.
+
     Raises
     ------
-    DataError : a folder is missing, or nothing fits together.
+    DataError : a folder is missing, nothing fits together, or every image lacks a channel.
     """
     found: list[VolumePairs] = []
     problems: list[DataError] = []
@@ -109,7 +124,30 @@ def find_pairs(images: Path, labels: Path) -> VolumePairs:
             break
     if not found:
         raise problems[0]
-    return max(found, key=lambda one: len(one.pairs))
+    return _with_channels(max(found, key=lambda one: len(one.pairs)))
+
+
+def _with_channels(found: VolumePairs) -> VolumePairs:
+    """Pairs whose images have all their channels."""
+    if found.image_name != _FIRST_CHANNEL:
+        return found
+    names = [*(pair.image.name for pair in found.pairs), *found.other_channels]
+    stems = [volume_stem(Path(name)) for name in names]
+    count = channel_count(stems, found.images.parent / DATASET_FILE)
+    if count < 2:
+        return found
+    lacking = {pair: missing_channels(pair.image, count) for pair in found.pairs}
+    whole = tuple(replace(pair, files=count) for pair, names in lacking.items() if not names)
+    missing = tuple(name for names in lacking.values() for name in names)
+    if not whole:
+        raise DataError(
+            f"Every image lacks one of its {count} channels: {examples(missing)}.",
+            "Add these files; dataset.json says how many channels there are.",
+            str(found.images),
+        )
+    files = {file.name for pair in whole for file in channel_files(pair.image, count)}
+    others = tuple(name for name in found.other_channels if name not in files)
+    return replace(found, pairs=whole, other_channels=others, incomplete=missing)
 
 
 def pair_volumes(

@@ -19,8 +19,9 @@ from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumetric.pairing import VolumePair
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.volumes.geometry import GeometryRule, match_label
-from flexseg.files.volumes.read import read_labels, read_volume
+from flexseg.files.volumes.read import read_labels
 from flexseg.files.volumes.slices import to_lps
 
 # Grey values and objects of so many volumes tell those of all; reading more takes minutes.
@@ -341,7 +342,7 @@ def _scan(item: tuple[str, VolumePair]) -> Scan:
 
 def _with_image(item: tuple[Scan, VolumePair]) -> Scan:
     scan, pair = item
-    image = read_volume(pair.image)
+    image = read_channel_volumes(pair.image, pair.files, channel=0 if pair.files > 1 else None)
     label, _ = match_label(
         read_labels(pair.label), image.channel(0), GeometryRule.STRICT, pair.label
     )
@@ -361,5 +362,5 @@ def _with_image(item: tuple[Scan, VolumePair]) -> Scan:
         objects=objects,
         sample=sample,
         limits=(lowest, highest),
-        channels=image.channels,
+        channels=max(pair.files, image.channels),
     )

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_LABEL",
     "VOLUME_SUFFIXES",
     "Volume",
+    "chosen_channel",
     "dicom_files",
     "find_volumes",
     "is_series_folder",
@@ -74,7 +75,16 @@ def read_volume(
             f"Volumes are {', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
             str(path),
         )
-    volume = FORMATS.get(suffix).read(path, Part(key, series))
+    return chosen_channel(FORMATS.get(suffix).read(path, Part(key, series)), channel, path)
+
+
+def chosen_channel(volume: Volume, channel: int | None, path: Path) -> Volume:
+    """One channel of a volume, counted from 0; None: all of them.
+
+    Raises
+    ------
+    DataError : there is no such channel.
+    """
     if channel is None:
         return volume
     if not 0 <= channel < volume.channels:

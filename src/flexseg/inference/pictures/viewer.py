@@ -196,7 +196,7 @@ def _page(
         lstrip_blocks=True,
     )
     bare = np.array_equal(volume.affine, np.eye(4))
-    low, high = grey.limits if grey.intensity is not None else (0.0, 255.0)
+    low, high = grey.extremes if grey.intensity is not None else (0.0, 255.0)
     settings: dict[str, object] = {
         "classes": classes,
         "window": [low, high if high > low else low + 1],

@@ -362,7 +362,7 @@ def _description(volume: Volume, panels: _Panels, grey: GreyValues) -> str:
         f"{sizes} voxels of {x:.3g} x {y:.3g} x {z:.3g} mm",
     ]
     if grey.intensity is not None:
-        parts.append(f"grey from {grey.limits[0]:.4g} to {grey.limits[1]:.4g}")
+        parts.append(f"grey from {grey.extremes[0]:.4g} to {grey.extremes[1]:.4g}")
     return "   |   ".join(parts)
 
 

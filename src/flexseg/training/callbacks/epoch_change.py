@@ -10,12 +10,12 @@ from pathlib import Path
 import keras
 
 from flexseg.backend import Logs
-from flexseg.batches.neighbours import read_with_neighbours
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.config.train import TrainConfig
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.inference.image_files import find_images
+from flexseg.inference.pipeline import read_pixels
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.models.package import ModelPackage
@@ -39,7 +39,7 @@ class EpochChangeInference(keras.callbacks.Callback):
         for path, name in images.items():
             try:
                 preprocessing = predictor.package.preprocessing
-                pixels = read_with_neighbours(path, preprocessing.neighbours)
+                pixels = read_pixels(path, preprocessing)
                 preprocessing.image(pixels[:2, :2], str(path))
                 self.images.append((name, pixels))
             except DataError as error:
@@ -99,26 +99,33 @@ def epoch_change(
     predictor = Predictor(package, batch_size)
     callbacks = []
     for folder in folders:
-        if images := _watched(folder.section, folder.source, folder.count):
+        files = predictor.package.preprocessing.files
+        if images := _watched(folder, files):
             tiles = folder.tiles
             way = predictor if tiles is None else TiledPredictor.from_config(predictor, tiles)
             callbacks.append(EpochChangeInference(way, images, folder.output))
     return callbacks
 
 
-def _watched(section: str, source: Path | None, count: int) -> dict[Path, str]:
-    """The first `count` images of a folder with their names, none if there are none."""
-    if not count:
+def _watched(folder: WatchedFolder, files: int) -> dict[Path, str]:
+    """The first images of a folder with their names, none if there are none.
+
+    Parameters
+    ----------
+    files : see `find_images`.
+    """
+    source = folder.source
+    if not folder.count:
         return {}
     if source is None or not source.is_dir():
         logger.warning(
             "[%s] images_dir (%s) does not exist: no predictions at epoch changes.",
-            section,
+            folder.section,
             source,
         )
         return {}
     try:
-        return dict(list(find_images(source).names.items())[:count])
+        return dict(list(find_images(source, files=files).names.items())[: folder.count])
     except DataError as error:
         logger.warning("No predictions at epoch changes: %s", error)
         return {}

@@ -1,0 +1,1 @@
+"""Images whose channels are files of their own."""

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.batches.neighbours import neighbour_files
 from flexseg.checking.costs import Costs, costs_of, room_findings, time_findings
-from flexseg.checking.mask_judgement import mask_findings
 from flexseg.checking.rules import (
     fold_class_findings,
     infer_findings,
@@ -33,6 +32,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.grouping import unmatched_findings
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at, read_cases
+from flexseg.dataset.marks.judgement import mask_findings
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
 from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
 from flexseg.dataset.splits import SPLITS, find_splits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,8 @@ def unknown_findings(
     large = [key for key, count in unknown.most_common() if count / pixels >= _CLASS_SHARE]
     void: IgnoredPixels | None = None
     if large:
-        large, void = _unknown_classes(facts, labels)
+        with suppress(DataError):  # told by `mask_findings`
+            large, void = _unknown_classes(facts, labels)
     severity = Severity.ERROR if refused else Severity.WARNING if large or void else Severity.NOTE
     treatment = "are refused" if refused else "take the nearest class"
     what = (

@@ -53,6 +53,7 @@ class MaskLook:
         entry stands for several rare ones like it.
     between : [n] how many lie next to a darker and to a brighter pixel, as shades of edges do;
         of indices and class scores none.
+    border : [n] how many lie at the edge of the mask.
     shape : height and width.
     """
 
@@ -60,6 +61,7 @@ class MaskLook:
     pixels: NDArray[np.int64]
     core: NDArray[np.int64]
     between: NDArray[np.int64]
+    border: NDArray[np.int64]
     shape: tuple[int, int]
 
     def keys(self, *, resolve: bool = True) -> tuple[NDArray[np.int64], bool]:
@@ -215,8 +217,7 @@ def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
     encoded = labels.encode(mask, str(look.case.mask))
     look.class_pixels = tuple(labels.count(encoded.labels).tolist())
     look.ignored_pixels = encoded.labels.size - sum(look.class_pixels)
-    border = np.concatenate([s for k in (0, -1) for s in (encoded.labels[k], encoded.labels[:, k])])
-    look.marked_border = float(((border > 0) & (border < len(labels.classes))).mean())
+    look.marked_border = _marked_share(_edge(encoded.labels), labels)
     look.unknown_pixels = sum(encoded.unknown.values())
     look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
 
@@ -250,9 +251,10 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
     if len(found) > _FEW and mask.palette is None and not mask.one_hot:
         between = np.bincount(numbers[_between(brightness).ravel()], minlength=len(found))
         between *= block**2
+    border = np.bincount(_edge(numbers.reshape(alike.shape)), minlength=len(found))
     if len(found) > _MAX_ENTRIES:
-        found, counts, core, between = _shortened(
-            found, counts, core, between, mask.pixels.ndim == 3
+        found, counts, core, between, border = _shortened(
+            found, counts, core, between, border, mask.pixels.ndim == 3
         )
     entries: NDArray = found[None]
     if mask.one_hot:
@@ -261,8 +263,28 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
         entries = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)[None]
     once = MaskPixels(entries, mask.palette, mask.lossy, mask.one_hot, mask.mode)
     shape = (mask.pixels.shape[0], mask.pixels.shape[1])
-    numbers_of = (counts.astype(np.int64), core.astype(np.int64), between.astype(np.int64))
-    return MaskLook(once, *numbers_of, shape)
+    counts, core, between, border = (of.astype(np.int64) for of in (counts, core, between, border))
+    return MaskLook(once, counts, core, between, border, shape)
+
+
+def _edge(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The outermost pixels of [H, W]."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+
+
+def _marked_share(
+    ids: NDArray[np.integer], labels: LabelMap, pixels: NDArray[np.int64] | None = None
+) -> float:
+    """The share of some pixels that is in a class.
+
+    Parameters
+    ----------
+    ids : of classes.
+    pixels : that each stands for; None: one.
+    """
+    weights = np.ones(ids.shape, np.int64) if pixels is None else pixels
+    marked = (ids > 0) & (ids < len(labels.classes))
+    return float(weights[marked].sum() / max(weights.sum(), 1))
 
 
 def _block(pixels: NDArray) -> int:
@@ -321,8 +343,9 @@ def _shortened(
     counts: NDArray[np.intp],
     core: NDArray[np.intp],
     between: NDArray[np.intp],
+    border: NDArray[np.intp],
     packed: bool,
-) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """The most frequent entries, and the others put together with what is like them."""
     order = np.argsort(-(counts + core), kind="stable")
     kept, rest = np.sort(order[:_MAX_ENTRIES]), np.sort(order[_MAX_ENTRIES:])
@@ -331,14 +354,16 @@ def _shortened(
     else:  # in the order of the values, by the first one
         bins = found[rest[np.arange(len(rest)) // 16 * 16]]
     values, which = np.unique(bins, return_inverse=True)
-    pixels, inner = (
-        np.bincount(which, of[rest], len(values)).astype(of.dtype) for of in (counts, between)
+    pixels, inner, outer = (
+        np.bincount(which, of[rest], len(values)).astype(of.dtype)
+        for of in (counts, between, border)
     )
     return (
         np.concatenate([found[kept], values]),
         np.concatenate([counts[kept], pixels]),
         np.concatenate([core[kept], np.full(len(values), -1, core.dtype)]),
         np.concatenate([between[kept], inner]),
+        np.concatenate([border[kept], outer]),
     )
 
 
@@ -396,6 +421,7 @@ def count_classes(looks: Sequence[Look], labels: LabelMap) -> None:
         counts = np.bincount(ids, look.mask.pixels, len(labels.classes)).astype(int).tolist()
         look.class_pixels = tuple(counts[: len(labels.classes)])
         look.ignored_pixels = sum(counts[len(labels.classes) :])
+        look.marked_border = _marked_share(ids, labels, look.mask.border)
 
 
 def suggested_window(looks: Sequence[Look]) -> tuple[float, float] | None:

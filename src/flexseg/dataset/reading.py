@@ -36,7 +36,7 @@ from flexseg.dataset.looks import (
     read_cases,
     suggested_window,
 )
-from flexseg.dataset.marks.guard import filled_error
+from flexseg.dataset.marks.judgement import doubtful_masks, refuse_masks
 from flexseg.dataset.marks.label_tables import label_table, table_folders
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress
@@ -481,12 +481,9 @@ def _open_images(
     meaning = meaning_of(masks, described, table, answers.mask_values)
     labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
     count_classes(usable, labels)
-    filled = filled_error(
-        [look.case.mask for look in usable], [look.class_pixels for look in usable], labels
-    )
-    if filled is not None:
-        raise filled
+    refuse_masks(usable, labels)
     findings = dataset_findings(layout, pairings, left_out, usable, labels)
+    findings += doubtful_masks(usable, labels)
     return ImageDataset(
         folder=folder,
         cases=tuple(look.case for look in usable),

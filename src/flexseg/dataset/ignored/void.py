@@ -85,7 +85,9 @@ def without_void(masks: Sequence[MaskLook], void: IgnoredPixels) -> list[MaskLoo
     for mask in masks:
         keep = ~void.where(mask.entries, ())[0]
         entries = replace(mask.entries, pixels=mask.entries.pixels[:, keep])
-        counts = {name: getattr(mask, name)[keep] for name in ("pixels", "core", "between")}
+        counts = {
+            name: getattr(mask, name)[keep] for name in ("pixels", "core", "between", "border")
+        }
         kept.append(replace(mask, entries=entries, **counts))
     return kept
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.looks import MaskLook, look_at_mask
+from flexseg.dataset.marks.values import are_shares
 from flexseg.errors import DataError
 
 # Of so many values in a mask, most have areas where it is one of classes or objects.
 _MANY_VALUES = 100
 _SHARE_OF_AREAS = 0.05
+# So many masks tell what all are.
+_JUDGED = 8
 # What compression leaves of areas: so few values have such a share of the pixels.
 _COMMON, _SHARE_OF_COMMON = 10, 0.3
 
@@ -36,6 +40,18 @@ def refuse_photographs(masks: Sequence[MaskLook]) -> None:
         "Give masks rather than the images, or images with marks drawn on them: one value or "
         "colour for each class. Where transparency cuts out the object, paint all of it white.",
     )
+
+
+def refuse_no_masks(masks: Sequence[MaskLook], labels: LabelMap) -> None:
+    """Refuse photographs, and fractions of class numbers, unless a threshold splits them.
+
+    Raises
+    ------
+    DataError : see `refuse_photographs` and `are_shares`.
+    """
+    if labels.threshold is None and labels.algorithm is None:
+        are_shares(masks)
+        refuse_photographs(masks)
 
 
 def _is_photograph(mask: MaskLook) -> bool:
@@ -105,13 +121,25 @@ def filled_error(
     )
 
 
-def require_marks(cases: Iterable[Case], labels: LabelMap) -> None:
-    """Read masks until one shows that there is something to learn: a class, and background.
+def require_marks(cases: Sequence[Case], labels: LabelMap) -> None:
+    """Refuse masks of which nothing can be learned.
+
+    A few of them are judged as masks, see `refuse_no_masks`; then they are read until one shows a
+    class and background.
 
     Raises
     ------
-    DataError : none does, or a mask cannot be read.
+    DataError : none shows both, a mask cannot be read, or they are no masks.
     """
+    looks = []
+    for case in cases[:: max(1, len(cases) // _JUDGED)]:
+        with suppress(DataError):  # told when it is learned from
+            looks.append(look_at_mask(case_mask(case)))
+    refuse_no_masks(looks, labels)
+    _require_both(cases, labels)
+
+
+def _require_both(cases: Sequence[Case], labels: LabelMap) -> None:
     counts, files = [], []
     marked = background = False
     for case in cases:

@@ -1,4 +1,4 @@
-"""What masks themselves tell against a config that was made by a wrong guess."""
+"""What masks themselves tell against the classes that a config, or a guess, gives them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,52 @@ from collections.abc import Sequence
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, MaskLook
-from flexseg.dataset.marks.guard import filled_error
+from flexseg.dataset.marks.guard import filled_error, refuse_no_masks
 from flexseg.dataset.marks.values import MaskValues
+from flexseg.errors import DataError
 
 # Of the border of a mask, and of the masks, that is foreground where the two are exchanged.
 _BORDER, _MOST = 0.9, 0.8
+# Where so many are around and the others within, the masks were saved in two ways.
+_SOME = 0.1
 
 
 def mask_findings(facts: Sequence[Look], labels: LabelMap) -> list[Finding]:
-    """Masks without background, exchanged ones, shades that are classes, indices in another order.
+    """What is wrong or doubtful with masks, see `refuse_masks` and `doubtful_masks`."""
+    try:
+        refuse_masks(facts, labels)
+    except DataError as error:
+        return [Finding.of_error(error, "data", "masks")]
+    return doubtful_masks(facts, labels)
+
+
+def refuse_masks(facts: Sequence[Look], labels: LabelMap) -> None:
+    """Refuse what cannot be masks: photographs, scaled class numbers, nothing but foreground.
 
     Parameters
     ----------
-    facts : of all cases that the config names, with `mask` noted.
+    facts : of all cases, with `mask` and the classes noted.
+
+    Raises
+    ------
+    DataError : see `refuse_no_masks` and `filled_error`.
     """
-    read = [f for f in facts if f.mask is not None and any(f.class_pixels)]
-    counts = [f.class_pixels for f in read]
-    filled = filled_error([f.case.mask for f in read], counts, labels)
-    if filled is not None:
-        return [Finding.of_error(filled, "data")]
+    refuse_no_masks([f.mask for f in facts if f.mask is not None], labels)
+    read = _read(facts)
+    error = filled_error([f.case.mask for f in read], [f.class_pixels for f in read], labels)
+    if error is not None:
+        raise error
+
+
+def doubtful_masks(facts: Sequence[Look], labels: LabelMap) -> list[Finding]:
+    """Exchanged foreground, shades that are classes, indices in another order, as warnings."""
+    read = _read(facts)
     masks = [f.mask for f in read if f.mask is not None]
     return [*_exchanged(read), *_shades(masks, labels), *_order_of_indices(masks, labels)]
+
+
+def _read(facts: Sequence[Look]) -> list[Look]:
+    return [f for f in facts if f.mask is not None and any(f.class_pixels)]
 
 
 def _warning(code: str, what: str, fix: str, items: Sequence[str] = ()) -> Finding:
@@ -35,20 +60,25 @@ def _warning(code: str, what: str, fix: str, items: Sequence[str] = ()) -> Findi
 
 
 def _exchanged(read: Sequence[Look]) -> list[Finding]:
-    """Foreground that lies around the background in most masks."""
+    """Foreground that lies around the background: in most masks, or in some and in no other."""
     marked = [f for f in read if sum(f.class_pixels[1:]) and f.class_pixels[0]]
     around = [f.case.id for f in marked if f.marked_border >= _BORDER]
-    if len(around) < max(2, _MOST * len(marked)):
+    within = sum(not f.marked_border for f in marked)
+    if len(around) < 2:
         return []
-    return [
-        _warning(
-            "exchanged-background",
-            f"In {len(around)} of {len(marked)} masks foreground is around the edge of the picture "
-            f"and background within: {examples(around, 3)}. The two may be exchanged.",
-            "If so, say what is background with [[mask.classes]] id = 0.",
-            around,
-        )
-    ]
+    what = (
+        f"In {len(around)} of {len(marked)} masks foreground is around the edge of the picture and "
+        f"background within: {examples(around, 3)}."
+    )
+    if len(around) >= _MOST * len(marked):
+        what += " The two may be exchanged."
+        fix = "If so, say what is background with [[mask.classes]] id = 0."
+    elif len(around) + within == len(marked) and len(around) >= _SOME * len(marked):
+        what += " In the others it is the other way round."
+        fix = "If foreground and background are exchanged in some of them, invert these."
+    else:
+        return []
+    return [_warning("exchanged-background", what, fix, around)]
 
 
 def _shades(masks: Sequence[MaskLook], labels: LabelMap) -> list[Finding]:

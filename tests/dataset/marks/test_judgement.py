@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flexseg.checking.mask_judgement import mask_findings
+from flexseg.config.findings import Severity
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.looks import Look, look_at
+from flexseg.dataset.marks.guard import require_marks
+from flexseg.dataset.marks.judgement import mask_findings
+from flexseg.errors import DataError
 from flexseg.files.images import write_png
 
 BLACK, RED, GREEN = (0, 0, 0), (255, 0, 0), (0, 128, 0)
@@ -56,6 +60,36 @@ def test_good_masks_are_not_spoken_of(tmp_path: Path) -> None:
     assert mask_findings([], _labels((RED, ()))) == []
 
 
+@pytest.mark.parametrize("kind", ["photograph", "fractions"])
+@pytest.mark.parametrize("labels", [_labels((RED, (1,))), _labels((RED, ()), (GREEN, ()))])
+def test_what_no_mask_can_be(tmp_path: Path, kind: str, labels: LabelMap) -> None:
+    """As `init` and a training refuse it, whatever classes a config names."""
+    image, path = tmp_path / "i.png", tmp_path / ("m.png" if kind == "photograph" else "m.npy")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype(np.uint8)
+    write_png(image, noise)
+    if kind == "photograph":
+        write_png(path, cv2.GaussianBlur(noise, (0, 0), 3))
+    else:
+        np.save(path, _discs()[0] / np.float32(3))
+    looks = [look_at(Case("c", image, path, "c"), labels)]
+    (finding,) = mask_findings(looks, labels)
+    text = "look like photographs" if kind == "photograph" else "fractions that have areas"
+    assert finding.severity is Severity.ERROR and text in finding.what
+    with pytest.raises(DataError, match=text):
+        require_marks([look.case for look in looks], labels)
+    split = replace(labels, threshold=100.0)
+    assert not any(text in finding.what for finding in mask_findings(looks, split))
+
+
+def test_masks_saved_in_two_ways(tmp_path: Path) -> None:
+    masks = _discs()
+    masks[1], masks[3] = 1 - masks[1], 1 - masks[3]
+    labels = _labels((RED, (1,)))
+    assert _codes(tmp_path, masks, labels) == ["exchanged-background"]
+    masks[0][:, :20] = 1  # a mask may reach the edge: so they may all be right
+    assert _codes(tmp_path, masks, labels) == []
+
+
 def test_no_background(tmp_path: Path) -> None:
     labels = _labels((RED, (1,)))
     found = mask_findings(_looks(tmp_path, [m * 0 + 1 for m in _discs()], labels), labels)
@@ -69,8 +103,6 @@ def test_foreground_around_background(tmp_path: Path) -> None:
     # Slices beside the object are foreground all over.
     filled = [_discs()[0] * 0 + 1] * 4
     assert _codes(tmp_path, [1 - m for m in _discs()] + filled, labels) == ["exchanged-background"]
-    half = [1 - m if i < 2 else m for i, m in enumerate(_discs())]
-    assert _codes(tmp_path, half, labels) == []
 
 
 def test_shades_of_edges_as_classes(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "progressive_size": [["{config}", "--seconds", "4", "--size", "32"]],
     "recipe_study": [["{config}", "{study}", "--seconds", "4", "-o", "{work}/study.csv"]],
+    "shifted_sets": [
+        ["{dataset}", "{study}", "--steps", "10", "--cases", "2", "-o", "{work}/shifted"]
+    ],
     "startup": [["--rounds", "1", "--cases", "6", "--size", "64"]],
     "structure": [["src/flexseg"]],
     "train_step": [[*SMALL, "--batch", "1", "--steps", "1"]],

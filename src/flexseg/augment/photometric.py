@@ -185,9 +185,14 @@ def color(image: Pixels, *, strength: float, seed: int) -> Pixels:
     channels = image.shape[-1]
     numbers = np.float32(strength) * normal(channels * (channels + 1), seed)
     numbers = numbers.reshape(channels + 1, channels)
-    mean = image.mean(axis=(0, 1))
-    mixed = (image - mean) @ (np.eye(channels, dtype=np.float32) + numbers[:-1])
-    return mixed + mean + image.std() * numbers[-1]
+    mean = image.reshape(-1, channels).mean(axis=0)
+    shift = image.std() * numbers[-1] - mean @ numbers[:-1]
+    return _mixed(image, np.eye(channels, dtype=np.float32) + numbers[:-1], shift)
+
+
+def _mixed(image: Pixels, matrix: NDArray[np.float32], shift: NDArray[np.float32]) -> Pixels:
+    """The channels of each pixel, a row, times `matrix` [C, C], plus `shift` [C]."""
+    return cv2.transform(image, np.column_stack([matrix.T, shift])).reshape(image.shape)
 
 
 @_register("stain", strength=0.0, offset=0.0, seed=0)
@@ -200,9 +205,10 @@ def stain(image: Pixels, *, strength: float, seed: int, offset: float = 0.0) -> 
     numbers = normal(2 * channels, seed).reshape(2, channels)
     to_stains, from_stains = stain_axes(channels)
     density = -np.log((np.clip(image, 0, 255) + 1) / np.float32(256))
-    amounts = (density @ to_stains) * np.exp(np.float32(strength) * numbers[0])
-    amounts += np.float32(offset) * numbers[1]
-    return 256 * np.exp(-(amounts @ from_stains)) - 1
+    changed = to_stains @ np.diag(np.exp(np.float32(strength) * numbers[0])) @ from_stains
+    return (
+        256 * np.exp(-_mixed(density, changed, np.float32(offset) * numbers[1] @ from_stains)) - 1
+    )
 
 
 def stain_axes(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -31,6 +31,7 @@ from flexseg.config import Experiment
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
+from flexseg.files.images import read_image
 
 TRANSFORMS = (
     "crop", "hflip", "vflip", "shear", "rotation", "scaling", "barrel", "pincushion", "elastic",
@@ -395,6 +396,15 @@ def drawn(e: Experiment) -> Policy | None:
 )
 def test_which_policy_a_config_has(keys: dict[str, Any], expected: type) -> None:
     assert type(drawn(Experiment.model_validate(keys))) is expected
+
+
+def test_complex_images_are_left_to_their_reader(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), np.complex64))
+    case = Case("a", tmp_path / "a.npy", tmp_path / "a.npy", "a")
+    experiment = Experiment.model_validate({"augmentation": {"enabled": True}})
+    refuse_unscaled(drawn(experiment), experiment.image, (32, 32), [case])
+    with pytest.raises(DataError, match="complex64, no numbers"):
+        read_image(case.image)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])

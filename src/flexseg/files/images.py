@@ -19,7 +19,7 @@ from flexseg.files.decode import decode, is_exact, png_header
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES
 from flexseg.files.entries import require_file
 from flexseg.files.mask_pixels import as_rgb, of_channels, seen
-from flexseg.files.npy import check_header, check_numbers
+from flexseg.files.npy import check_header, check_numbers, map_npy
 from flexseg.files.picture import Picture
 from flexseg.files.tiff import TIFF_SUFFIXES
 from flexseg.outputs import whole
@@ -279,12 +279,15 @@ def is_8bit(path: Path) -> bool:
 
 
 def stored_dtype(path: Path) -> np.dtype:
-    """The type of an image's values, read from its header alone; uint8 if it has none."""
+    """The type of an image's values, read from its header alone.
+
+    uint8 if it has none, or one that no image has, which reading it tells of.
+    """
     suffix = path.suffix.lower()
     try:
         require_file(path)
         if suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False).dtype
+            return map_npy(path).dtype
         if suffix in (".png", ".apng") and png_header(path)[0] > 8:
             return np.dtype(np.uint16)
         if suffix in DICOM_SUFFIXES:

@@ -244,11 +244,20 @@ def test_bad_files_are_told_together_and_the_rest_is_kept(config: Path, tmp_path
     good = (images / "train_02.png").read_bytes()
     for name in ("train_02.png", "train_04.png"):
         (images / name).write_bytes(good[:200])
-    with pytest.raises(DataError, match=r"(?s)2 files are wrong.*train_02.*train_04"):
-        multiply(load(config), tmp_path / "out")
+    result = multiply(load(config), tmp_path / "out")
+    assert [Path(str(error.where)).name for error in result.failed] == [
+        "train_02.png", "train_04.png"
+    ]  # fmt: skip
+    assert result.pairs["train"] == len(list((tmp_path / "out/train/images").iterdir())) == 20
+    with pytest.raises(SystemExit, match="3"):
+        main(["augment", str(config), "-o", str(tmp_path / "again")])
     for name in ("train_02.png", "train_04.png"):
         (images / name).write_bytes(good)
     assert multiply(load(config), tmp_path / "out").pairs["train"] == 30
+    for path in images.iterdir():
+        path.write_bytes(good[:200])
+    with pytest.raises(DataError, match="6 files are wrong"):
+        multiply(load(config), tmp_path / "none")
 
 
 def test_a_full_disk_is_told_before_it_is_full(

@@ -89,13 +89,16 @@ def test_a_variant_sheet(tmp_path: Path, make_dataset: Callable[..., Path]) -> N
     path.write_text(CONFIG, encoding="utf-8")
     loaded = load(path)
     written = preview.draw_preview(loaded, tmp_path / "out", cases=2)
-    with Image.open(written) as one:
+    with Image.open(written.path) as one:
         small = one.size
     e = loaded.experiment
     assert Multiplication.from_config(0, e.augmentation, e.variants).per_case == 7
     preview.draw_preview(loaded, tmp_path / "out", cases=3)
-    with Image.open(written) as two:
+    with Image.open(written.path) as two:
         assert two.width == small[0] and two.height > small[1]
+    (tmp_path / "dataset/train/images/train_00.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    (error,) = preview.draw_preview(loaded, tmp_path / "third", cases=2).failed
+    assert "train_00.png" in str(error)
     assert len(list((tmp_path / "out").glob("augmentation_preview.png_*_bak"))) == 1
     # 7 tiles beside each other, and the legend in the class's colour.
     assert small[0] > 7 * 200

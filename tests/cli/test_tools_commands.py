@@ -13,6 +13,14 @@ from PIL import Image
 
 from support import flexseg
 
+CONFIG = """
+[model]
+model = "TensorFlowFlexUNet"
+num_classes = 3
+[mask]
+rgb_map = {(0,0,0): 0, (0,255,0): 1, (255,0,0): 2}
+"""
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
@@ -39,6 +47,44 @@ def test_a_sheet_and_a_video_of_any_folder(pictures: Path) -> None:
         assert flexseg("tools", tool, pictures / "none", "-o", pictures / "x.png") == 3
 
 
+@pytest.mark.parametrize("tool", ["sheet", "video", "npz", "distortion"])
+def test_a_damaged_file_is_named_and_the_others_are_shown(
+    pictures: Path, tool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("images", "masks"):
+        path = pictures / kind / "1.png"
+        path.write_bytes(path.read_bytes()[:40])
+    (pictures / "a.config").write_text(CONFIG, encoding="utf-8")
+    distortion = '[distortion]\nimages_dir = "images"\noutput_dir = "out"\n'
+    (pictures / "d.config").write_text(distortion + "distortions = [0.02]\n", encoding="utf-8")
+    line, result = {
+        "sheet": (("tools", "sheet", pictures / "images"), "out.png"),
+        "video": (("tools", "video", pictures / "images"), "out.gif"),
+        "npz": (("tools", "npz", pictures / "a.config", pictures / "masks"), "out"),
+        "distortion": (("augment", pictures / "d.config"), "out"),
+    }[tool]
+    assert flexseg(*line, "-o", pictures / result) == 3
+    assert "1.png" in capsys.readouterr().err
+    assert (pictures / result).exists()
+    if result == "out":
+        stems = {path.stem[-1] for path in (pictures / "out").iterdir() if path.suffix != ".csv"}
+        assert stems == {"0", "2"}
+    for kind in ("images", "masks"):
+        for path in (pictures / kind).iterdir():
+            path.write_bytes(b"nothing")
+    assert flexseg(*line, "-o", pictures / f"new_{result}") == 3
+    assert not (pictures / f"new_{result}").exists()
+
+
+def test_a_picture_of_another_size_is_left_out_of_a_video(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (30, 30)).save(pictures / "images/1.png")
+    assert flexseg("tools", "video", pictures / "images", "-o", pictures / "v.gif") == 3
+    assert "30 x 30 pixels" in capsys.readouterr().err
+    assert getattr(Image.open(pictures / "v.gif"), "n_frames", 1) == 2
+
+
 def test_curves_of_the_original_spelling(tmp_path: Path) -> None:
     (tmp_path / "train_metrics.csv").write_text("epoch,a,b,\n0, 0.1, 0.2\n1, 0.3, 0.4\n")
     assert flexseg("tools", "curves", tmp_path / "train_metrics.csv") == 0
@@ -59,10 +105,7 @@ def test_a_sample_is_the_same_again(pictures: Path) -> None:
 
 def test_categorized_masks(pictures: Path) -> None:
     config = pictures / "a.config"
-    config.write_text(
-        '[model]\nmodel = "TensorFlowFlexUNet"\nnum_classes = 3\n[mask]\n'
-        "rgb_map = {(0,0,0): 0, (0,255,0): 1, (255,0,0): 2}\n"
-    )
+    config.write_text(CONFIG, encoding="utf-8")
     assert flexseg("tools", "npz", config, pictures / "masks", "-o", pictures / "n") == 0
     mask = np.load(pictures / "n/0.npz")["mask"]
     assert (mask.shape, mask.dtype) == ((20, 24, 3), np.float32)

@@ -30,7 +30,7 @@ from flexseg.config.schema import DataSections
 from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.parallel import MOST_ERRORS, together
+from flexseg.dataset.parallel import together
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
@@ -60,6 +60,7 @@ class Multiplied:
     resumed : cases that an earlier, interrupted run had done.
     arrays : images that became .npy files, because no PNG holds them.
     set_aside : where an earlier folder of that name went.
+    failed : why cases are missing; empty if the dataset is complete.
     """
 
     output: Path
@@ -69,6 +70,7 @@ class Multiplied:
     resumed: int = 0
     arrays: int = 0
     set_aside: Path | None = None
+    failed: list[DataError] = field(default_factory=list)
 
 
 @alone_in("output")
@@ -82,8 +84,8 @@ def multiply(
     """Write the dataset of a config into `output`, its training split multiplied.
 
     `<output>/train` gets originals and augmented pairs at the network's size, `valid` and
-    `test` the files as they are. An interrupted run goes on where it stopped; any other
-    content of `output` moves aside.
+    `test` the files as they are. Cases that cannot be read are left out. An interrupted run goes
+    on where it stopped; any other content of `output` moves aside.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ def multiply(
 
     Raises
     ------
-    ConfigError, DataError : config or data are wrong; up to 5 bad files are told together.
+    ConfigError, DataError : config or data are wrong, or no training image can be read.
     ResourceError : the folder cannot be written, or the disk is too small.
     """
     e = loaded.experiment
@@ -140,13 +142,15 @@ def multiply(
     write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
     todo = [job for job in jobs if (job[0], job[1].id) not in done]
     workers = e.dataset.workers if "dataset.workers" in loaded.sources else 0
-    _work(writer, todo, done, workers or os.cpu_count() or 1, on_case)
-    rows = [row for name, case in jobs for row in done[name, case.id]]
+    result.failed = _work(writer, todo, done, workers or os.cpu_count() or 1, on_case)
+    rows = [row for name, case in jobs for row in done.get((name, case.id), ())]
     write_csv(output / MANIFEST, HEADER, rows)
-    write_json(output / STATE, state | {"complete": True})
+    write_json(output / STATE, state | {"complete": not result.failed})
     for row in rows:
         result.pairs[row[-1]] = result.pairs.get(row[-1], 0) + 1  # type: ignore[index, call-overload]
         result.arrays += row[-1] == "train" and row[0].endswith(".npy")
+    if "train" not in result.pairs:
+        raise together(result.failed, stopped=False)
     return result
 
 
@@ -273,10 +277,11 @@ def _work(
     done: Done,
     workers: int,
     on_case: Callable[[int, int], None] | None,
-) -> None:
+) -> list[DataError]:
     """Write the cases of `todo` and enter them into `done`, and each at once into the manifest.
 
-    Threads, because OpenCV and the encoders run outside of Python's lock.
+    Threads, because OpenCV and the encoders run outside of Python's lock. Returns the errors of
+    those that cannot be read.
     """
     total = len(todo) + len(done)
     failed: list[DataError] = []
@@ -295,8 +300,6 @@ def _work(
                 rows = future.result()
             except DataError as error:
                 failed.append(error)
-                if len(failed) == MOST_ERRORS:
-                    break
                 continue
             table.writerows([*map(as_cell, row)] for row in rows)
             manifest.flush()
@@ -309,8 +312,7 @@ def _work(
     finally:
         pool.shutdown(cancel_futures=True)
         manifest.close()
-    if failed:
-        raise together(sorted(failed, key=str), len(failed) == MOST_ERRORS)
+    return sorted(failed, key=str)
 
 
 def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> None:

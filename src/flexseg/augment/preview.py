@@ -22,7 +22,9 @@ from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.parallel import together
 from flexseg.dataset.splits import find_splits
+from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_input, set_aside, whole
@@ -82,16 +84,20 @@ class _Tile:
     labels: Labels
 
 
-def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES) -> Path:
+@dataclass(frozen=True)
+class Preview:
+    """The picture `<folder>/augmentation_preview.png`, and the errors of pairs not looked at."""
+
+    path: Path
+    failed: list[DataError]
+
+
+def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES) -> Preview:
     """Draw some training pairs after each transform, with the outlines of the classes.
 
     The transforms of [augmentation], where it is enabled, are shown at both ends of their
     ranges, and some complete draws after them; else the variants of [augmentor]. An earlier
-    sheet moves aside.
-
-    Returns
-    -------
-    `<folder>/augmentation_preview.png`.
+    sheet moves aside. Pairs that cannot be read are not shown.
 
     Raises
     ------
@@ -106,7 +112,8 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
     reader = CaseReader(preprocessing.single, labels, e.mask.unknown_colors)
-    chosen = _choose(reader, splits.need("train"), cases)
+    failed: list[DataError] = []
+    chosen = _choose(reader, splits.need("train"), cases, failed)
     blocks = []
     for case, pair in chosen:
         if e.augmentation.enabled:
@@ -120,13 +127,24 @@ def draw_preview(loaded: LoadedConfig, folder: Path, cases: int = DEFAULT_CASES)
     set_aside(path)
     with whole(path) as part:
         sheet.save(part, format="PNG")
-    return path
+    return Preview(path, failed)
 
 
-def _choose(reader: CaseReader, cases: Sequence[Case], count: int) -> list[tuple[Case, ScaledPair]]:
-    """Those with the most classes among some that are spread over the dataset."""
-    candidates = [cases[i] for i in _spread(len(cases), count * _CANDIDATES)]
-    pairs = [(case, read_scaled(reader, case)) for case in candidates]
+def _choose(
+    reader: CaseReader, cases: Sequence[Case], count: int, failed: list[DataError]
+) -> list[tuple[Case, ScaledPair]]:
+    """Those with the most classes among some that are spread over the dataset.
+
+    Errors of those that cannot be read are added to `failed`.
+    """
+    pairs = []
+    for case in [cases[i] for i in _spread(len(cases), count * _CANDIDATES)]:
+        try:
+            pairs.append((case, read_scaled(reader, case)))
+        except DataError as error:
+            failed.append(error)
+    if not pairs:
+        raise together(failed, stopped=False)
     classes = [np.count_nonzero(reader.labels.count(pair.labels)) for _, pair in pairs]
     enough = sorted(classes, reverse=True)[:count][-1]
     good = [pair for pair, found in zip(pairs, classes, strict=True) if found >= enough]

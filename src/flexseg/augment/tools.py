@@ -21,6 +21,7 @@ from flexseg.augment.tool_config import ToolJob
 from flexseg.augment.writing import write_image
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import pair
+from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
 from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, read_image, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
@@ -46,12 +47,20 @@ class ToolSource:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool has made: numbers of images, and of files written for them, masks aside."""
+    """What a tool has made.
+
+    Attributes
+    ----------
+    images, written : images read, and files written for them, masks aside.
+    left_out : files without a partner.
+    failed : why images are missing.
+    """
 
     output: Path
     images: int
     written: int
     left_out: tuple[str, ...] = ()
+    failed: tuple[DataError, ...] = ()
 
 
 def tool_variants(job: ToolJob) -> tuple[Variant, ...]:
@@ -124,7 +133,9 @@ def _pairs(
 def run_tool(
     job: ToolJob, output: Path, on_image: Callable[[int, int], None] | None = None
 ) -> ToolResult:
-    """Write what a tool makes of its folder, whole or not at all; results in the way move aside.
+    """Write what a tool makes of its folder; results in the way move aside.
+
+    Images that cannot be read are left out.
 
     Parameters
     ----------
@@ -133,7 +144,7 @@ def run_tool(
     Raises
     ------
     ConfigError : the output folder holds what is read.
-    DataError : files are missing, damaged or do not fit, or results would have one name.
+    DataError : there are no files, none can be read, or results would have one name.
     ResourceError : the folder cannot be written.
     """
     refuse_overlap({f"[{job.section}]": output}, [job.images, job.masks])
@@ -141,9 +152,14 @@ def run_tool(
     variants = tool_variants(job)
     _refuse_equal_names(sources)
     rows: list[tuple[str, str, str, str]] = []
+    failed: list[DataError] = []
     with whole_folder(output) as folder:
         for done, source in enumerate(sources, start=1):
-            pair = _read(source, job.size)
+            try:
+                pair = _read(source, job.size)
+            except DataError as error:
+                failed.append(error)
+                continue
             chosen = variants if source.augmented else ()
             for transform, draw in _draws(source.image.stem, chosen, job, pair.labels.shape):
                 files = pair.write(folder, source, draw)
@@ -151,8 +167,11 @@ def run_tool(
                 rows.append((*names, str(source.image), transform))  # type: ignore[arg-type]
             if on_image is not None:
                 on_image(done, len(sources))
+        if len(failed) == len(sources):
+            raise together(failed, stopped=False)
         write_csv(folder / MANIFEST, HEADER, rows)
-    return ToolResult(output, len(sources), len(rows), tuple(left_out))
+    images = len(sources) - len(failed)
+    return ToolResult(output, images, len(rows), tuple(left_out), tuple(failed))
 
 
 def _draws(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from flexseg.cli.terminal import LogFormatter, Terminal
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
     from flexseg.dataset.candidates.answers import Answers, MaskValues
+    from flexseg.errors import DataError
 
 app = typer.Typer(
     name="flexseg",
@@ -153,6 +154,19 @@ def progress(what: str) -> Iterator[Callable[[float, int], None]]:
 def say(text: str) -> None:
     """Print text as it is: paths may hold what looks like markup, and must not be broken."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def tell_failed(failed: Sequence[DataError]) -> None:
+    """End with exit code 3 if files were left out of what was done, and say which and why.
+
+    Raises
+    ------
+    DataError : there are such files.
+    """
+    from flexseg.dataset.parallel import together
+
+    if failed:
+        raise together(failed, stopped=False)
 
 
 def answers_of(

@@ -15,8 +15,9 @@ from flexseg.cli.app import (
     load_config,
     progress,
     say,
+    tell_failed,
 )
-from flexseg.errors import ConfigError, Interrupted
+from flexseg.errors import ConfigError, DataError, Interrupted
 
 if TYPE_CHECKING:
     from flexseg.augment.offline import Multiplied
@@ -81,13 +82,14 @@ def augment(
         from flexseg.augment.policy import policy_of
         from flexseg.augment.preview import draw_preview
 
-        path = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
-        say(f"written: {path}")
+        sheet = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
+        say(f"written: {sheet.path}")
         if policy_of(e.augmentation, e.trained_variants) is None:
             say(
                 "It shows what `flexseg augment` would write. A training with this config does not "
                 "augment: that takes [augmentation] enabled, or [model] generator."
             )
+        tell_failed(sheet.failed)
         return
     from flexseg.augment.offline import multiply
 
@@ -100,6 +102,7 @@ def augment(
             "The dataset is not complete.", "Run the same command again to go on.", str(folder)
         ) from None
     _report(loaded, result)
+    tell_failed(result.failed)
 
 
 def _run_tool(tool: ToolConfig, output: Path | None) -> None:
@@ -112,12 +115,15 @@ def _run_tool(tool: ToolConfig, output: Path | None) -> None:
         raise ConfigError(f"{sections} write one folder each.", "Leave it out.", "--output")
     for finding in tool.findings:
         say(str(finding))
+    failed: list[DataError] = []
     for job in tool.jobs:
         with progress(f"[{job.section}]") as on_image:
             result = run_tool(job, output or job.output, on_image)
         say(f"[{job.section}]: {result.images} images -> {result.written} files: {result.output}")
         if result.left_out:
             say(f"  without a partner, left out: {examples(result.left_out)}")
+        failed += result.failed
+    tell_failed(failed)
 
 
 def _report(loaded: LoadedConfig, result: Multiplied) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, say
+from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, say, tell_failed
 
 
 @app.command()
@@ -20,11 +20,9 @@ def stats(
     mask_name: MaskNameOption = None,
 ) -> None:
     """Draw how many images a dataset has, and contact sheets of images and masks."""
-    from flexseg.dataset.parallel import together
     from flexseg.dataset.statistics import draw_statistics
 
     drawn = draw_statistics(dataset, output or Path(), answers_of(masks, mask_name))
     for path in drawn.files:
         say(f"written: {path}")
-    if drawn.failed:
-        raise together(drawn.failed, stopped=False)
+    tell_failed(drawn.failed)

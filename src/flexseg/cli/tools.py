@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import app, say
+from flexseg.cli.app import app, say, tell_failed
 
 tools_app = typer.Typer(
     help="Small tools of the original projects: sheets, videos, curves, samples, npz, scripts.",
@@ -29,8 +29,9 @@ def sheet(folder: PicturesArgument, output: FileOutput = Path("sheet.png")) -> N
     """Draw a contact sheet of a folder: predictions, overlays, images or masks."""
     from flexseg.dataset.statistics import draw_sheet
 
-    count = draw_sheet(folder, output)
-    say(f"written: {output}, of {count} pictures")
+    drawn = draw_sheet(folder, output)
+    say(f"written: {output}")
+    tell_failed(drawn.failed)
 
 
 @tools_app.command()
@@ -42,7 +43,9 @@ def video(
     """Make a video (.mp4 or .gif) of a folder of pictures, e.g. overlays."""
     from flexseg.inference.pictures.video import video_of_folder
 
-    say(f"written: {output}, {video_of_folder(folder, output, fps)} pictures")
+    frames = video_of_folder(folder, output, fps)
+    say(f"written: {output}, {frames.shown} pictures")
+    tell_failed(frames.failed)
 
 
 @tools_app.command()
@@ -91,7 +94,9 @@ def npz(
     from flexseg.derive.samples import export_categorized
 
     labels = LabelMap.from_config(load(config).experiment.class_sections)
-    say(f"written: {output}, {export_categorized(masks, output, labels)} masks")
+    exported = export_categorized(masks, output, labels)
+    say(f"written: {output}, {exported.masks} masks")
+    tell_failed(exported.failed)
 
 
 @tools_app.command()

@@ -15,6 +15,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
+from flexseg.dataset.parallel import together
 from flexseg.dataset.volumetric.pairing import find_pairs
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import class_colors, displayable
@@ -123,26 +124,33 @@ def _tiles(
     return images, masks
 
 
-def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> int:
+def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> Drawn:
     """Draw a contact sheet of any folder of pictures: predictions, overlays, images, masks.
 
     Parameters
     ----------
     output : a PNG.
-    count : pictures at most, evenly spaced. Returns how many there are in the folder.
+    count : pictures at most, evenly spaced; of these, those that cannot be read are left out.
 
     Raises
     ------
-    DataError : there are none.
+    DataError : there are none, or none of them can be read.
     """
     require_folder(folder)
     files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
         raise DataError("There are no pictures here.", "Check the path.", str(folder))
     make_folder(output.absolute().parent)
-    chosen = [files[i] for i in _spread(len(files), count)]
-    _write_sheet(output, [(path.name, _shown(path)) for path in chosen])
-    return len(files)
+    failed: list[DataError] = []
+    tiles: list[_Tile] = []
+    for path in [files[i] for i in _spread(len(files), count)]:
+        try:
+            tiles.append((path.name, _shown(path)))
+        except DataError as error:
+            failed.append(error)
+    if not tiles:
+        raise together(failed, stopped=False)
+    return Drawn([_write_sheet(output, tiles)], failed)
 
 
 def _shown(path: Path) -> NDArray[np.uint8]:

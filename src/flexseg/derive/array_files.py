@@ -14,7 +14,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from flexseg.dataset.labels import MAX_CLASSES, make_classes
-from flexseg.dataset.parallel import Progress
+from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.derive.dataset_writer import DatasetWriter, Derived
 from flexseg.derive.folders import HEADER
 from flexseg.errors import DataError
@@ -73,6 +73,8 @@ def derive_arrays(
 
         def pairs() -> Iterator[Pair]:
             yield from stack.pairs()
+
+        highest = max(int(ids.max(initial=0)) for _, _, ids, _ in pairs())
     else:
         files = [images] if images.is_file() else sorted(images.glob("*.mat"))
         if not files:
@@ -83,7 +85,10 @@ def derive_arrays(
             for file in files:
                 yield (file.stem, *_of_mat(file, image_key, mask_key), file)
 
-    highest = max(int(ids.max(initial=0)) for _, _, ids, _ in pairs())
+        def highest_id(file: Path) -> int:
+            return int(_of_mat(file, image_key, mask_key)[1].max(initial=0))
+
+        highest = max(run_parallel(highest_id, files, 1, None))
     count = max(highest, len(class_names), 1)
     names = [*class_names, *(f"class {i}" for i in range(len(class_names) + 1, count + 1))]
     classes = make_classes([(name, (i,)) for i, name in enumerate(names, start=1)])

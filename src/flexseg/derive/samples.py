@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import MASK_SUFFIXES, read_mask
@@ -39,14 +41,23 @@ def sample_pairs(images: Path, masks: Path, output: Path, count: int, seed: int 
     return len(chosen)
 
 
-def export_categorized(masks: Path, output: Path, labels: LabelMap) -> int:
+@dataclass(frozen=True)
+class Exported:
+    """How many masks were written, and the errors of those that were not."""
+
+    masks: int
+    failed: list[DataError]
+
+
+def export_categorized(masks: Path, output: Path, labels: LabelMap) -> Exported:
     """Write masks as the categorised ones of the originals: one-hot arrays `mask` in .npz files.
 
-    Each is [H, W, classes], float32, 0 or 1, background first. Returns how many were written.
+    Each is [H, W, classes], float32, 0 or 1, background first. Masks that cannot be read are left
+    out.
 
     Raises
     ------
-    DataError : there are no masks, or one cannot be read.
+    DataError : there are no masks, or none can be read.
     ConfigError : the output holds an input.
     """
     refuse_overlap({"--output": output}, [masks])
@@ -55,10 +66,17 @@ def export_categorized(masks: Path, output: Path, labels: LabelMap) -> int:
     if not files:
         raise DataError("There are no masks here.", "Check the path.", str(masks))
     count = max(2, len(labels.classes))
+    failed: list[DataError] = []
     with whole_folder(output) as folder:
         for file in files:
-            ids = labels.encode(read_mask(file), str(file)).labels
+            try:
+                ids = labels.encode(read_mask(file), str(file)).labels
+            except DataError as error:
+                failed.append(error)
+                continue
             one_hot = (ids[..., None] == np.arange(count)).astype(np.float32)
             with whole(folder / f"{file.stem}.npz") as part:
                 np.savez_compressed(part, mask=one_hot)
-    return len(files)
+        if len(failed) == len(files):
+            raise together(failed, stopped=False)
+    return Exported(len(files) - len(failed), failed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
+from flexseg.dataset.parallel import together
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.display import displayable
 from flexseg.files.entries import list_files, require_folder
@@ -57,22 +59,62 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
         ) from None
 
 
-def video_of_folder(folder: Path, path: Path, fps: float) -> int:
-    """Write a video of a folder of pictures, e.g. overlays, in the order of their names.
+@dataclass
+class FolderFrames:
+    """The pictures of a folder as frames of a video; those that cannot be frames are left out.
 
-    Returns the number of frames.
+    Attributes
+    ----------
+    shown : how many there were.
+    failed : errors of those left out, as which cannot be read or have another size.
+    """
+
+    files: Sequence[Path]
+    shown: int = 0
+    failed: list[DataError] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        size = None
+        for file in self.files:
+            try:
+                frame = displayable(read_image(file))
+            except DataError as error:
+                self.failed.append(error)
+                continue
+            size = size or frame.shape[:2]
+            if frame.shape[:2] != size:
+                self.failed.append(_other_size(file, frame.shape[:2], size))
+                continue
+            self.shown += 1
+            yield frame
+        if not self.shown:
+            raise together(self.failed, stopped=False)
+
+
+def _other_size(file: Path, found: tuple[int, ...], expected: tuple[int, ...]) -> DataError:
+    return DataError(
+        f"The picture has {found[1]} x {found[0]} pixels, those before it "
+        f"{expected[1]} x {expected[0]} (width x height).",
+        "Give pictures of one size.",
+        str(file),
+    )
+
+
+def video_of_folder(folder: Path, path: Path, fps: float) -> FolderFrames:
+    """Write a video of a folder of pictures, e.g. overlays, in the order of their names.
 
     Raises
     ------
-    DataError : there are no pictures, or of several sizes.
+    DataError : there are no pictures, or none can be read.
     """
     require_folder(folder)
     files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
         raise DataError("There are no pictures here.", "Check the path.", str(folder))
     set_aside(path)
-    write_video(path, (displayable(read_image(file)) for file in files), fps)
-    return len(files)
+    frames = FolderFrames(files)
+    write_video(path, frames, fps)
+    return frames
 
 
 class _EncoderError(Exception):

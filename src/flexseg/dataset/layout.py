@@ -197,6 +197,12 @@ def volume_folders(dataset: Path, answers: Answers = NO_ANSWERS) -> tuple[Path, 
     return None
 
 
+def split_of_folder(name: str) -> SplitName | None:
+    """The split that a folder is of by its name."""
+    plain = _plain(name)
+    return next((split for split, names in _SPLIT_FOLDERS.items() if plain in names), None)
+
+
 def _has_volumes(folder: Path) -> bool:
     try:
         # An array may be an image as well.

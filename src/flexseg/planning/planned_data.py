@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from flexseg.dataset.quality.mirrors import Flip
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
+from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
+from flexseg.derive.annotations.export import FORMATS
+from flexseg.derive.annotations.found_export import find_export
 from flexseg.outputs import refuse_overlap, refuse_within
 from flexseg.planning.fingerprint import describe, take_fingerprint
 from flexseg.planning.orientation import flips
@@ -29,6 +32,7 @@ from flexseg.planning.volume_slices import CutSlices, cut
 # Slices are seen at a size that is a multiple of this, so that a network can halve them.
 _SLICE_MULTIPLE = 16
 _ARRAYS = "channels"
+_ANNOTATED = "annotated"
 _IGNORED = "void: it counts in no loss, metric or statistic"
 
 
@@ -82,6 +86,8 @@ def read_data(
 ) -> PlannedData:
     """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
 
+    Of exports of annotation tools masks are made in `output` first.
+
     Parameters
     ----------
     split_file : see `Dataset.divide`.
@@ -95,7 +101,8 @@ def read_data(
     ConfigError : `output` lies among the data, or `group` is no regular expression.
     DataError : see `Dataset.open` and `Dataset.divide`.
     """
-    data = Dataset.open(dataset, group, answers=answers, arrays=output / _ARRAYS)
+    folder, notes = _with_masks(dataset, output, group, stage, answers)
+    data = Dataset.open(folder, group, answers=answers, arrays=output / _ARRAYS)
     _refuse_among(data, output)
     division = data.divide(split_file)
     if isinstance(data, VolumeDataset):
@@ -104,7 +111,35 @@ def read_data(
         return _of_volumes(plan, cut(plan, output), output)
     if neighbours:
         _need_neighbours(data, neighbours)
-    return _of_images(data, division, output, neighbours or 0)
+    found = _of_images(data, division, output, neighbours or 0)
+    return replace(found, findings=(*notes, *found.findings))
+
+
+def _with_masks(
+    dataset: Path,
+    output: Path,
+    group: str | None,
+    stage: Callable[[str], None],
+    answers: Answers,
+) -> tuple[Path, tuple[Finding, ...]]:
+    """The dataset that is read, and what a user should know of its making.
+
+    It is the one given, or what is made of an export.
+    """
+    export = find_export(dataset, answers)
+    if export is None:
+        return dataset, ()
+    title = FORMATS.get(export.format_name).title
+    stage(f"Making masks of annotations ({title})")
+    refuse_within(output, [export.images] if export.images != dataset else [])
+    derived = derive_annotations(
+        export.source,
+        export.images,
+        output / _ANNOTATED,
+        AnnotationOptions(patient=group),
+        format_name=export.format_name,
+    )
+    return derived.output, tuple(map(note, derived.notes))
 
 
 def _need_neighbours(data: ImageDataset, neighbours: int) -> None:

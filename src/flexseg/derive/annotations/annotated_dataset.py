@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.grouping import find_group
 from flexseg.dataset.labels import make_classes
+from flexseg.dataset.layout import split_of_folder
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumetric.pairing import file_name
 from flexseg.derive.annotations import (  # noqa: F401 - they register themselves
@@ -127,6 +128,10 @@ def derive_annotations(
             )
         if outside := sum(one.outside for one in written):
             notes.append(f"{outside} marks hold the centre of no pixel and were left out.")
+        kept = {row[0] for row in rows}
+        parts = _parts([c for c, w in zip(cases, written, strict=True) if w.row[0] in kept], images)
+        if parts:
+            writer.write_split(parts)
         parameters = {
             "annotations": annotations,
             "images": images,
@@ -167,6 +172,18 @@ def _found(listed: Sequence[AnnotatedImage], images: Path) -> tuple[list[_Case],
         below = file.relative_to(images).with_suffix("").as_posix()
         cases[file] = _Case(file_name(below), file, one)
     return list(cases.values()), missing
+
+
+def _parts(cases: Sequence[_Case], images: Path) -> dict[str, list[str]]:
+    """Training, validation and test images as their folders say; empty where they do not."""
+    parts: dict[str, list[str]] = {}
+    for case in cases:
+        folders = case.image.relative_to(images).parts[:-1]
+        split = next((name for folder in folders if (name := split_of_folder(folder))), None)
+        if split is None:
+            return {}
+        parts.setdefault(split, []).append(case.stem)
+    return parts if "train" in parts else {}
 
 
 def mark_labels(

@@ -19,6 +19,7 @@ from flexseg.derive.annotations.export import (
 )
 from flexseg.derive.annotations.outlines import Polygons, rectangle
 from flexseg.errors import DataError
+from flexseg.files.entries import visible
 
 _LINE = re.compile(r"\s*\d+(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 _NO_LABELS = ("classes.txt", "obj.names", "labels.txt", "readme.txt", "train.txt", "val.txt",
@@ -149,8 +150,9 @@ def _image_name(below: Path, index: ImageIndex) -> str:
 
 
 def _class_names(path: Path) -> dict[int, str]:
-    """The names of classes, from the file that is given, or lies in the folder or above."""
-    folders = (path, path.parent)
+    """The names of classes, from the file that is given, or lies in the folder, above or in it."""
+    inner = [p for p in visible(path) if p.is_dir()] if path.is_dir() else []
+    folders = (path, path.parent, *inner)
     files = [path] if path.is_file() else [f / name for f in folders for name in _NAMES]
     file = next((one for one in files if one.is_file()), None)
     if file is None:

@@ -110,7 +110,11 @@ def test_any_number_of_threads_gives_the_same_batches(
     found = dataset(workers=workers, steps=steps)
     for epoch in (0, 1):
         found.set_epoch(epoch)
-        expected = [store.batch(found.plan.indices(epoch, i)) for i in range(len(found.plan))]
+        expected = []
+        for number in range(len(found.plan)):
+            pairs = [store[i] for i in found.plan.indices(epoch, number)]
+            images, labels = zip(*pairs, strict=True)
+            expected.append((np.stack(images), np.stack(labels)))
         assert_equal(all_batches(found), expected)
     assert found.num_batches == (steps or 3)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from config_parts import labels_of
-from flexseg.batches.store import CaseReader, Store, open_store, record_bytes
+from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config import Experiment
 from flexseg.dataset.cases import Case, pair
 from flexseg.errors import DataError, ResourceError
@@ -36,6 +36,11 @@ def cases(make_dataset: Callable[..., Path]) -> tuple[Case, ...]:
     """Five cases of 48 x 40 pixels."""
     folder = make_dataset({"train": 5}, classes=3) / "train"
     return pair(folder / "images", folder / "masks").cases
+
+
+def batch(store: Store, indices: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = zip(*store.samples([*indices], 0, 0), strict=True)
+    return np.stack(images), np.stack(labels)
 
 
 def test_reader_gives_the_pixels_of_the_files(cases: tuple[Case, ...]) -> None:
@@ -61,7 +66,7 @@ def test_every_cache_gives_the_same_batches(
     store = open_store(cases, READER, **options)
     expected = [READER.model_size(case) for case in cases]
     for _ in range(repeat):
-        images, labels = store.batch([3, 0, 4])
+        images, labels = batch(store, [3, 0, 4])
     assert images.dtype == np.uint8
     assert np.array_equal(images, np.stack([expected[i][0] for i in (3, 0, 4)]))
     assert np.array_equal(labels, np.stack([expected[i][1] for i in (3, 0, 4)]))
@@ -80,10 +85,10 @@ def test_every_cache_gives_the_same_batches(
 def test_cached_cases_are_decoded_once(cases: tuple[Case, ...], tmp_path: Path, kind: Any) -> None:
     """After the first pass the files are not looked at again."""
     store = open_store(cases, READER, cache=kind, cache_file=tmp_path / "c.bin")
-    first = store.batch(range(5))
+    first = batch(store, range(5))
     for case in cases:
         case.image.unlink()
-    second = store.batch(range(5))
+    second = batch(store, range(5))
     assert np.array_equal(first[0], second[0])
     assert np.array_equal(first[1], second[1])
 
@@ -95,8 +100,7 @@ def test_without_cache_the_files_are_read_each_time(cases: tuple[Case, ...]) -> 
 
 
 def test_memory_limit_is_exact(cases: tuple[Case, ...], tmp_path: Path) -> None:
-    needed = 5 * record_bytes(READER.preprocessing, np.dtype(np.uint8))
-    assert needed == 5 * (1 + 16 * 24 * 4)
+    needed = 5 * (9 + 16 * 24 * 4)  # a byte "ready", height and width, and four per pixel
     file = tmp_path / "c.bin"
     fits = open_store(cases, READER, cache_bytes=needed, cache_file=file)
     assert fits.memory is not None
@@ -135,9 +139,9 @@ def test_worker_processes_get_the_file_instead_of_memory(
     store = open_store(cases, READER, cache_file=tmp_path / "c.bin", shared=True)
     assert store.file is not None
     other: Store = pickle.loads(pickle.dumps(store))  # noqa: S301
-    expected = other.batch([0, 1])
+    expected = batch(other, [0, 1])
     cases[0].image.unlink()
-    assert np.array_equal(store.batch([0, 1])[0], expected[0])
+    assert np.array_equal(batch(store, [0, 1])[0], expected[0])
 
 
 def test_closing_removes_the_file(cases: tuple[Case, ...], tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_wide_images_keep_their_precision(
     tifffile.imwrite(deep.image, np.full((40, 48), 20000, np.uint16))
     store = open_store((deep, cases[1]), READER, cache=kind, cache_file=tmp_path / "c.bin")
     for _ in range(2):
-        images, _labels = store.batch([0, 1])
+        images, _labels = batch(store, [0, 1])
         assert images.dtype == np.float32
         assert images[0] == pytest.approx(20000 * 255 / 65535)
         assert np.array_equal(images[1], READER.model_size(cases[1])[0])
@@ -219,7 +223,7 @@ def test_failed_case_is_not_taken_for_cached(cases: tuple[Case, ...], tmp_path: 
         cases[1].image.write_bytes(content[:200])
         for _ in range(2):
             with pytest.raises(DataError) as caught:
-                store.batch([0, 1])
+                batch(store, [0, 1])
             assert caught.value.where == str(cases[1].image)
         cases[1].image.write_bytes(content)
         assert np.array_equal(store[1][0], READER.model_size(cases[1])[0])
@@ -250,7 +254,7 @@ class TestStacks:
         some = (*volumes[:3], *volumes[4:])
         store = open_store(some, self.READER, cache=kind, cache_file=tmp_path / "c.bin")
         for _ in range(2):
-            images, labels = store.batch(range(len(some)))
+            images, labels = batch(store, range(len(some)))
             for i, case in enumerate(some):
                 expected = self.READER.model_size(case)
                 np.testing.assert_array_equal(images[i], expected[0])
@@ -262,8 +266,8 @@ class TestStacks:
     def test_the_cache_holds_each_slice_once(self, volumes: tuple[Case, ...]) -> None:
         store = open_store(volumes, self.READER)
         assert store.memory is not None
-        assert store.memory[0].shape == (9, 16, 24, 1)
-        assert record_bytes(self.READER.preprocessing, np.dtype(np.uint8)) == 1 + 16 * 24 * 2
+        assert store.memory[0].shape == (9 * 16 * 24, 1)
+        assert store.bytes == 9 * (9 + 16 * 24 * 2)
 
     def test_a_missing_slice_is_found_before_the_training(self, volumes: tuple[Case, ...]) -> None:
         volumes[3].image.unlink()

@@ -59,6 +59,15 @@ def test_figures_are_in_the_report(loaded: Load, make_dataset: Callable[..., Pat
     assert figures["disk"] < figures["disk_free"] and figures["least_memory"] < figures["memory"]
 
 
+def test_of_patches_whole_images_are_kept_and_all_patches_validated(
+    loaded: Load, make_dataset: Callable[..., Path]
+) -> None:
+    make_dataset({"train": 10})  # 8 and 2 images of 40 x 48
+    found = audit(loaded("image.patch_scale=1")).costs
+    assert found is not None and (found.cases, found.validated) == (8, 2 * 2 * 2)
+    assert found.needs.image == 40 * 48 * 4
+
+
 def test_without_data_the_time_is_not_known(loaded: Load) -> None:
     assert "an epoch" not in str(costs_of(loaded()))
     assert "an epoch" in str(costs_of(loaded("train.epoch_steps=10")))

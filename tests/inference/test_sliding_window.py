@@ -18,7 +18,7 @@ from flexseg.config.infer import TiledInferConfig
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.sliding_window import TiledPredictor, gaussian_weight, windows
+from flexseg.inference.sliding_window import TiledPredictor, gaussian_weight
 from flexseg.models.package import ModelPackage
 
 Make = Callable[..., Predictor]
@@ -29,31 +29,6 @@ def _layouts(draw: st.DrawFn) -> tuple[int, int, int]:
     """Length of the image, side of the window, overlap."""
     window = draw(st.integers(1, 40))
     return draw(st.integers(1, 150)), window, draw(st.integers(0, window - 1))
-
-
-class TestWindows:
-    def test_known_layout(self) -> None:
-        assert windows(1000, 512, 128) == [0, 384, 488]
-        assert windows(896, 512, 128) == [0, 384]
-        assert windows(512, 512, 128) == [0]
-        assert windows(100, 512, 128) == [0]
-
-    @given(_layouts())
-    def test_cover_everything_with_the_overlap(self, layout: tuple[int, int, int]) -> None:
-        length, window, overlap = layout
-        starts = windows(length, window, overlap)
-        covered = np.zeros(max(length, window), int)
-        for start in starts:
-            covered[start : start + window] += 1
-        assert covered.min() >= 1
-        assert starts[0] == 0 and starts[-1] + window == max(length, window)
-        for one, following in itertools.pairwise(starts):
-            assert one < following <= one + window - overlap
-
-    @pytest.mark.parametrize("overlap", [-1, 8, 9])
-    def test_overlap_that_does_not_fit(self, overlap: int) -> None:
-        with pytest.raises(ValueError, match="does not fit"):
-            windows(100, 8, overlap)
 
 
 class TestWeights:

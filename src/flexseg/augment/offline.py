@@ -105,6 +105,13 @@ def multiply(
             "[volume] neighbours",
         )
     output = output.absolute()
+    if e.image.patch_scale is not None:
+        raise ConfigError(
+            "Copies would be of whole images, shrunk to the network, and it sees patches.",
+            "Set [augmentation] enabled = true to augment in training, or cut the dataset into "
+            "tiles: `flexseg derive tiles`.",
+            "[image] patch_scale",
+        )
     claim_folder(output, input_paths(e, loaded.path))
     plan = Multiplication.from_config(e.train.seed, e.augmentation, e.variants, copies)
     splits = _splits(e.data)

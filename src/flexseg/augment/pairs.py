@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.patches import cut
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
 
@@ -44,7 +45,7 @@ class ScaledPair:
 
 
 def read_scaled(reader: CaseReader, case: Case) -> ScaledPair:
-    """A case at the network's size, colours as stored.
+    """A case at the network's size, colours as stored; where that sees patches, the middle one.
 
     Raises
     ------
@@ -61,5 +62,10 @@ def read_scaled(reader: CaseReader, case: Case) -> ScaledPair:
         gamma=0,
         sharpening=0,
     )
-    image = plain.image(pixels, str(case.image))
-    return ScaledPair(image, p.labels(labels), pixels.dtype, p.window)
+    values = plain.values(pixels, str(case.image))
+    if p.patch is None:
+        image, seen = plain.at_size(values), p.labels(labels)
+    else:
+        top, left = (max(0, n - side) // 2 for n, side in zip(labels.shape, p.patch, strict=True))
+        image, seen = cut((values, labels), top, left, plain)
+    return ScaledPair(image, seen, pixels.dtype, p.window)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flexseg.augment.fields import Border, Interpolation, Size, warp
 from flexseg.augment.geometric import GEOMETRIC, Steps, noise_rms
 from flexseg.augment.photometric import PHOTOMETRIC, Adjustment, adjust
-from flexseg.batches.batch_plan import Pair
+from flexseg.batches.store import Pair
 from flexseg.config.augmentation import AugmentationConfig, RadialConfig, VariantSections
 from flexseg.config.schema import ImageConfig
 from flexseg.dataset.cases import Case

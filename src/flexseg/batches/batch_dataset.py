@@ -16,10 +16,10 @@ from flexseg.batches.batch_plan import (
     Batch,
     BatchMaker,
     BatchPlan,
+    Samples,
     make_in_worker,
     start_worker,
 )
-from flexseg.batches.store import Store
 from flexseg.dataset.cases import Case
 from flexseg.errors import ResourceError
 
@@ -35,7 +35,7 @@ class BatchDataset(keras.utils.PyDataset):
 
     def __init__(
         self,
-        store: Store,
+        source: Samples,
         plan: BatchPlan,
         *,
         augment: Augment | None = None,
@@ -44,9 +44,9 @@ class BatchDataset(keras.utils.PyDataset):
         ahead: int = 4,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
-        self.store = store
+        self.source = source
         self.plan = plan
-        self.make = BatchMaker(store, plan, augment)
+        self.make = BatchMaker(source, plan, augment)
         self.epoch = 0
         self.start = 0
         self.error: BaseException | None = None
@@ -76,7 +76,7 @@ class BatchDataset(keras.utils.PyDataset):
 
     def cases_of(self, batch: int) -> list[Case]:
         """The cases of batch `batch`, counted from the start of the epoch."""
-        return [self.store.cases[i] for i in self.plan.indices(self.epoch, batch)]
+        return [self.source.cases[i] for i in self.plan.indices(self.epoch, batch)]
 
     def __getitem__(self, index: int) -> Batch:
         """Batch `index`, counted from `start`."""

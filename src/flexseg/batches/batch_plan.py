@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.batches.store import Store
+from flexseg.batches.store import Pair
 from flexseg.dataset.cases import Case
 from flexseg.execution.child_processes import begin_worker
 
@@ -89,9 +89,22 @@ def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-Pair = tuple[NDArray, NDArray[np.uint8]]
 # Images, alone or among the arrays of an augmentation on the device, and class ids.
 Batch = tuple[NDArray | dict[str, NDArray], NDArray[np.uint8]]
+
+
+class Samples(Protocol):
+    """What a network sees of cases, by index: whole images, or patches of them."""
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The case that each sample is of."""
+
+    def samples(self, indices: Sequence[int], epoch: int, position: int) -> list[Pair]:
+        """Images [h, w, C] and class ids [h, w] at the network's size.
+
+        The first has the place `position` in the epoch; the same place gives the same sample.
+        """
 
 
 class Augment(Protocol):
@@ -110,18 +123,20 @@ class Augment(Protocol):
 class BatchMaker:
     """Makes any batch of any epoch; picklable, for workers in other processes."""
 
-    store: Store
+    source: Samples
     plan: BatchPlan
     augment: Augment | None = None
 
     def __call__(self, epoch: int, batch: int) -> Batch:
         """Inputs and class ids [B, H, W] of one batch."""
         indices = self.plan.indices(epoch, batch)
+        position = batch * self.plan.batch_size
+        pairs = self.source.samples(indices, epoch, position)
         if self.augment is None:
-            return self.store.batch(indices)
-        cases = [self.store.cases[i] for i in indices]
-        pairs = [self.store[i] for i in indices]
-        return self.augment.batch(cases, pairs, epoch, batch * self.plan.batch_size)
+            images, labels = zip(*pairs, strict=True)
+            return np.stack(images), np.stack(labels)
+        cases = [self.source.cases[i] for i in indices]
+        return self.augment.batch(cases, pairs, epoch, position)
 
 
 # One per worker process, set when the worker starts.

@@ -1,4 +1,4 @@
-"""Cases decoded once: network-size images and class ids, in bounded memory.
+"""Cases decoded once: images and class ids as networks take them, in bounded memory.
 
 A store is picklable, so that workers in other processes can read from it.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,12 +26,13 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
-from flexseg.files.images import is_8bit
+from flexseg.files.images import is_8bit, pixel_count
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.resizing import fitted_mask
 
 logger = logging.getLogger(__name__)
 
+Pair = tuple[NDArray, NDArray[np.uint8]]
 CacheKind = Literal["auto", "memory", "disk", "none"]
 
 
@@ -89,6 +91,16 @@ class CaseReader:
         prepared = self.preprocessing.single.image(image, str(case.image))
         return prepared, self.preprocessing.labels(labels)
 
+    def kept(self, case: Case) -> Pair:
+        """What a store keeps of a case: `single`, or what patches are cut from.
+
+        That is image [H, W, C] and class ids [H, W] at their own size, see `Preprocessing.values`.
+        """
+        if self.preprocessing.patch is None:
+            return self.single(case)
+        image, labels = self.native(case)
+        return self.preprocessing.values(image, str(case.image)), labels
+
     def neighbour(self, path: Path) -> NDArray:
         """A neighbouring slice [h, w, 1] of that of a case, at the network's size."""
         return self.preprocessing.single.image(read_slice(path), str(path))
@@ -96,14 +108,16 @@ class CaseReader:
 
 @dataclass
 class Store:
-    """Decoded cases by index.
+    """Decoded cases by index, as `CaseReader.kept` gives them.
 
-    Build it with `open_store`. `memory` holds arrays of all cases, `file` a path to records
-    of fixed length; without both, every access decodes. Of stacks of slices each slice is held
-    once; they are stacked at access.
+    Build it with `open_store`. `memory` holds the pixels of all cases one after the other, and the
+    sizes of those that are there already; `file` is a path to records of the same. Without both,
+    every access decodes. Of stacks of slices each slice is held once; they are stacked at access.
 
     Attributes
     ----------
+    starts : [cases + 1], the first pixel of each case in the cache, and the end of the last one.
+    memory : pixels [N, C], class ids [N], height and width [cases, 2], and who is there [cases].
     stacks : per case the slices of its stack, by their index, or by their file where they are
         no case; empty where the network sees no neighbours.
     """
@@ -111,72 +125,96 @@ class Store:
     cases: tuple[Case, ...]
     reader: CaseReader
     dtype: np.dtype
-    memory: tuple[NDArray, NDArray[np.uint8], NDArray[np.bool_]] | None = None
+    starts: NDArray[np.int64]
+    memory: tuple[NDArray, NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]] | None = None
     file: Path | None = None
     stacks: tuple[tuple[int | Path, ...], ...] = ()
-    _image_shape: tuple[int, int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        p = self.reader.preprocessing
-        self._image_shape = (p.height, p.width, p.single.channels)
 
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
-        """Image [h, w, C] of `dtype` and class ids [h, w] of case `index`."""
+    def __getitem__(self, index: int) -> Pair:
+        """Image [H, W, C] of `dtype` and class ids [H, W] of case `index`."""
         image, labels = self._single(index)
         if self.stacks:
             image = np.concatenate([self._slice(s) for s in self.stacks[index]], axis=-1)
         return image, labels
 
+    def samples(self, indices: Sequence[int], epoch: int, position: int) -> list[Pair]:
+        """These cases, the same in all epochs and places; see `Samples`."""
+        return [self[index] for index in indices]
+
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """Class ids [h, w] of case `index`."""
+        """Class ids [H, W] of case `index`."""
         return self._single(index)[1]
+
+    @property
+    def bytes(self) -> int:
+        """Of the cache."""
+        pixels = int(self.starts[-1])
+        return len(self) * _RECORD_HEAD + pixels * _pixel_bytes(self.reader, self.dtype)
 
     def _slice(self, source: int | Path) -> NDArray:
         if isinstance(source, int):
             return self._single(source)[0]
         return self.reader.neighbour(source).astype(self.dtype, copy=False)
 
-    def _single(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
+    def _single(self, index: int) -> Pair:
         if self.memory is not None:
-            images, labels, ready = self.memory
-            if not ready[index]:
-                images[index], labels[index] = self._decode(index)
-                ready[index] = True
-            return images[index], labels[index]
+            return self._from_memory(index, *self.memory)
         if self.file is not None:
             return self._from_file(self.file, index)
         return self._decode(index)
 
-    def batch(self, indices: Sequence[int]) -> tuple[NDArray, NDArray[np.uint8]]:
-        """Images [B, h, w, C] and class ids [B, h, w] of several cases."""
-        pairs = [self[i] for i in indices]
-        return np.stack([image for image, _ in pairs]), np.stack([label for _, label in pairs])
-
-    def _decode(self, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
-        image, labels = self.reader.single(self.cases[index])
+    def _decode(self, index: int) -> Pair:
+        image, labels = self.reader.kept(self.cases[index])
         return image.astype(self.dtype, copy=False), labels
 
-    def _from_file(self, path: Path, index: int) -> tuple[NDArray, NDArray[np.uint8]]:
-        # A record is a byte "ready", the image, the labels. Plain reads instead of a memory
-        # map: a mapped file would count as this process's memory.
-        h, w, c = self._image_shape
-        image_bytes = h * w * c * self.dtype.itemsize
-        start = index * record_bytes(self.reader.preprocessing, self.dtype)
+    def _fits(self, index: int, labels: NDArray[np.uint8]) -> bool:
+        """Whether the cache has the room; a file may have been changed, or its header be wrong."""
+        return labels.size == self.starts[index + 1] - self.starts[index]
+
+    def _from_memory(
+        self,
+        index: int,
+        images: NDArray,
+        labels: NDArray[np.uint8],
+        sizes: NDArray[np.int32],
+        ready: NDArray[np.bool_],
+    ) -> Pair:
+        place = slice(self.starts[index], self.starts[index + 1])
+        if not ready[index]:
+            image, own = self._decode(index)
+            if not self._fits(index, own):
+                return image, own
+            images[place] = image.reshape(-1, image.shape[2])
+            labels[place] = own.ravel()
+            sizes[index] = own.shape
+            ready[index] = True
+        height, width = sizes[index]
+        return images[place].reshape(height, width, -1), labels[place].reshape(height, width)
+
+    def _from_file(self, path: Path, index: int) -> Pair:
+        # A record is a byte "ready", height and width, the image, the labels. Plain reads instead
+        # of a memory map: a mapped file would count as this process's memory.
+        pixel = _pixel_bytes(self.reader, self.dtype)
+        start = index * _RECORD_HEAD + int(self.starts[index]) * pixel
         with path.open("r+b") as file:
             file.seek(start)
             if file.read(1) == b"\x01":
-                image = np.frombuffer(file.read(image_bytes), self.dtype).reshape(h, w, c)
-                labels = np.frombuffer(file.read(h * w), np.uint8).reshape(h, w)
-                return image, labels
+                height, width = np.frombuffer(file.read(8), np.int32)
+                count = int(height) * int(width)
+                image = np.frombuffer(file.read(count * (pixel - 1)), self.dtype)
+                labels = np.frombuffer(file.read(count), np.uint8)
+                return image.reshape(height, width, -1), labels.reshape(height, width)
             image, labels = self._decode(index)
-            file.seek(start + 1)
-            file.write(np.ascontiguousarray(image).data)
-            file.write(np.ascontiguousarray(labels).data)
-            file.seek(start)
-            file.write(b"\x01")
+            if self._fits(index, labels):
+                file.seek(start + 1)
+                file.write(np.array(labels.shape, np.int32).data)
+                file.write(np.ascontiguousarray(image).data)
+                file.write(np.ascontiguousarray(labels).data)
+                file.seek(start)
+                file.write(b"\x01")
         return image, labels
 
     def close(self) -> None:
@@ -185,10 +223,22 @@ class Store:
             self.file.unlink(missing_ok=True)
 
 
-def record_bytes(preprocessing: Preprocessing, dtype: np.dtype) -> int:
-    """Bytes of one cached case in a file."""
-    pixels = preprocessing.height * preprocessing.width
-    return 1 + pixels * (preprocessing.single.channels * dtype.itemsize + 1)
+# Of a cached case: whether it is there, its height and its width.
+_RECORD_HEAD = 1 + 4 + 4
+
+
+def _pixel_bytes(reader: CaseReader, dtype: np.dtype) -> int:
+    """Bytes of a cached pixel and its class id."""
+    return reader.preprocessing.single.channels * dtype.itemsize + 1
+
+
+def _starts(cases: Sequence[Case], preprocessing: Preprocessing) -> NDArray[np.int64]:
+    """See `Store`; sizes of images at their own size are those that their headers say."""
+    counts = np.full(len(cases), preprocessing.height * preprocessing.width, np.int64)
+    if preprocessing.patch is not None:
+        with ThreadPoolExecutor() as pool:
+            counts[:] = list(pool.map(lambda case: pixel_count(case.image), cases))
+    return np.concatenate([[0], counts.cumsum()])
 
 
 def open_store(
@@ -218,9 +268,9 @@ def open_store(
     others = {source for stack in stacks for source in stack if isinstance(source, Path)}
     eight_bit = p.window is None and all(map(is_8bit, (*(case.image for case in cases), *others)))
     dtype = np.dtype(np.uint8 if eight_bit else np.float32)
-    needed = len(cases) * record_bytes(p, dtype)
+    store = Store(cases, reader, dtype, _starts(cases, p), stacks=stacks)
+    needed = store.bytes
     fits = needed <= cache_bytes
-    store = Store(cases, reader, dtype, stacks=stacks)
     if cache == "memory" and not fits:
         raise ResourceError(
             f"{len(cases)} decoded images need {needed / 2**30:.1f} GiB, "
@@ -228,10 +278,11 @@ def open_store(
             "Raise cache_gb, or set dataset.cache = 'auto'.",
         )
     if cache in ("auto", "memory") and fits and not shared:
-        size = (len(cases), p.height, p.width)
+        pixels = int(store.starts[-1])
         store.memory = (
-            np.empty((*size, p.single.channels), dtype),
-            np.empty(size, np.uint8),
+            np.empty((pixels, p.single.channels), dtype),
+            np.empty(pixels, np.uint8),
+            np.empty((len(cases), 2), np.int32),
             np.zeros(len(cases), bool),
         )
     elif cache != "none" and cache_file is not None:

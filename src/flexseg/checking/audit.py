@@ -256,14 +256,18 @@ def _check_data(
         report.findings.append(Finding.of_error(error, "config"))
         return
     if report.costs is not None:
-        trained, validated = (len(splits.cases.get(s, ())) for s in ("train", "valid"))
-        report.costs = replace(report.costs, cases=trained, validated=validated)
+        counts = [len(splits.cases.get(s, ())) for s in ("train", "valid")]
+        report.costs = replace(report.costs, cases=counts[0], validated=counts[1])
     labels = LabelMap.from_config(experiment.class_sections)
     cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
     rest = iter(_examined(experiment, cases, labels, on_case))
     facts: dict[str, list[Look]] = {
         split: [next(rest) for _ in splits.cases.get(split, ())] for split in SPLITS
     }
+    if report.costs is not None:
+        seen = Preprocessing.from_config(experiment.model, experiment.image, experiment.volume)
+        trained, validated = ([f.size for f in facts[s] if f.size] for s in ("train", "valid"))
+        report.costs = report.costs.of_images(trained, validated, seen)
     for split, found in facts.items():
         if found:
             report.splits.append(_split_summary(split, found, labels))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from flexseg.batches.patches import MOST_VALIDATED, grid
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import ResourceError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.machine import count_text, free_disk, size_text
 from flexseg.training.needs import Needs, needs_of
 
+Size = tuple[int, int]
 _UNITS = (("years", 365 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0))
 # No training lasts so long, however rough the estimate is; so long it seldom should.
 _ENDLESS, _LONG = 100 * 365 * 86400.0, 30 * 86400.0
@@ -51,6 +55,18 @@ class Costs:
         if self.epochs is None or self.epoch_seconds is None:
             return None
         return self.epoch_seconds * min(self.epochs, 10**30)
+
+    def of_images(
+        self, trained: Sequence[Size], validated: Sequence[Size], preprocessing: Preprocessing
+    ) -> Costs:
+        """The same, of images of these sizes (height, width), where patches are cut from them."""
+        patch = preprocessing.patch
+        if patch is None or not trained:
+            return self
+        pixels = sum(height * width for height, width in trained) // len(trained)
+        needs = replace(self.needs, image=pixels * (preprocessing.channels + 1))
+        shown = min(MOST_VALIDATED, sum(len(grid(size, patch)) for size in validated))
+        return replace(self, needs=needs, validated=shown)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON types; sizes in bytes."""

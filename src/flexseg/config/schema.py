@@ -317,6 +317,14 @@ class ImageConfig(Section):
     )
     gamma: float = Field(0, ge=0, description="> 0: v becomes 255 (v/255)^gamma.")
     sharpening: float = Field(0, ge=0, description="> 0: strength of a 3x3 sharpening filter.")
+    patch_scale: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="The network sees patches of image_width x image_height of the images times "
+        "this scale (1: at their own size), at random places in training; predictions are made by "
+        "overlapping windows. Without it whole images, resized to the network.",
+    )
 
     @field_validator("window")
     @classmethod
@@ -444,6 +452,15 @@ class Experiment(Section):
             raise ValueError(
                 f"volume.neighbours = {n} needs model.image_channels = {2 * n + 1} (a slice and "
                 f"{n} on each side), not {channels}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patches_are_of_single_images(self) -> Experiment:
+        if self.volume.neighbours and self.image.patch_scale is not None:
+            raise ValueError(
+                "image.patch_scale cuts patches from single images, volume.neighbours shows stacks "
+                "of slices: set volume.neighbours = 0, or leave image.patch_scale out"
             )
         return self
 

@@ -30,15 +30,16 @@ from flexseg.files.resizing import fitted_mask
 
 if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
+    from flexseg.inference.sliding_window import TiledPredictor
 
-# Of class ids [B, h, w] and probabilities [B, h, w, C] at the network's size.
+# Of class ids [B, h, w] and probabilities [B, h, w, C].
 Figure = Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
 
-_Read = tuple[tuple[NDArray, NDArray[np.uint8]], NDArray[np.float32]]
+_Read = tuple[tuple[NDArray, NDArray[np.uint8]], NDArray]
 
 
 def evaluate_model(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     cases: Sequence[Case],
     reader: CaseReader,
     figures: Mapping[str, Figure],
@@ -51,7 +52,8 @@ def evaluate_model(
 
     Parameters
     ----------
-    figures : by name; averaged over batches as the original systems report them.
+    figures : by name; averaged over batches as the original systems report them, at the size of
+        `Predictor.predicted`.
     on_case : called with (done, total).
     keep : called with each case and its predicted class ids [H, W], from several threads.
 
@@ -73,26 +75,24 @@ def evaluate_model(
         return result
 
     def read(case: Case) -> _Read | None:
-        """A case at its own size, and as the network takes its image; None if it cannot be."""
+        """A case at its own size, and its image prepared; None if it cannot be."""
         try:
             image, labels = reader.native(case)
-            x = reader.preprocessing.image(image, str(case.image)).astype(np.float32)
-            return (image, labels), x
+            return (image, labels), predictor.prepared(image, str(case.image))
         except DataError as error:
             failed.append(error)
             return None
 
     failed: list[DataError] = []
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(cases), predictor.batch_size):
-            chunk = cases[start : start + predictor.batch_size]
+        for start in range(0, len(cases), predictor.at_once):
+            chunk = cases[start : start + predictor.at_once]
             found = [one for one in pool.map(read, chunk) if one is not None]
             if failed:  # the others are only looked at
                 continue
             native = [pixels for pixels, _ in found]
-            x = np.stack([network_input for _, network_input in found])
-            y = np.stack([reader.preprocessing.labels(labels) for _, labels in native])
-            p = predictor.at_model_size(x)
+            y = np.stack([predictor.reference(labels) for _, labels in native])
+            p = predictor.predicted([prepared for _, prepared in found])
             counting = int((y != IGNORED).any(axis=(1, 2)).sum())
             counted += counting
             for name, function in figures.items():
@@ -109,7 +109,7 @@ def evaluate_model(
 
 
 def _scored(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     p: NDArray[np.float32],
     size: tuple[int, int],
     labels: NDArray[np.uint8],

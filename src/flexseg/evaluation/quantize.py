@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.batches.store import CaseReader
+from flexseg.batches.batch_plan import Samples
+from flexseg.batches.patches import training_samples
+from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.evaluation.case_scores import write_evaluation
@@ -33,6 +34,7 @@ from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import load_trained
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import as_trained
 from flexseg.one_writer import exclusive
 from flexseg.outputs import scratch_folder, set_aside, try_outputs
 from flexseg.runs.evaluations import read_results
@@ -105,19 +107,22 @@ def _quantize(
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     with scratch_folder(folder / "int8") as scratch:
         model = scratch / "int8.xml"
-        quantization.quantize(package, _calibration(reader, splits.need("train")), model)
+        shown = training_samples(open_store(splits.need("train"), reader, cache="none"), 0)
+        quantization.quantize(package, _calibration(shown), model)
         precision = openvino_precision(e.train.precision)
         engines: dict[str, Engine] = {
             PLAIN: open_engine(package, file, setting="openvino", precision=e.train.precision),
             INT8: _opened(model, precision),
         }
         for number, (name, engine) in enumerate(engines.items()):
-            predictor = Predictor(package, e.eval.batch_size, engine=engine)
+            whole = Predictor(package, e.eval.batch_size, engine=engine)
+            predictor = as_trained(whole, e.tiledinfer)
             report = _shifted(on_case, number * len(cases), 2 * len(cases))
             scores = evaluate_model(predictor, cases, reader, {}, report)
             set_aside(folder / name)
             write_evaluation(scores, folder / name, e.eval.bootstrap)
-        seconds, agreement = _side_by_side(engines, reader, cases, Predictor(package))
+        shown = training_samples(open_store(cases, reader, cache="none"), 0)
+        seconds, agreement = _side_by_side(engines, shown, Predictor(package))
         runs = [read_results(folder / name, name) for name in engines]
         comparison = compare(runs)
         write_comparison(comparison, folder)
@@ -158,26 +163,27 @@ def _opened(model: Path, precision: str) -> Engine:
         ) from error
 
 
-def _calibration(reader: CaseReader, cases: Sequence[Case]) -> Iterator[NDArray[np.float32]]:
+def _calibration(shown: Samples) -> Iterator[NDArray[np.float32]]:
     """Prepared images [1, h, w, C] from all over the training set."""
-    step = max(1, len(cases) // quantization.IMAGES)
-    for case in cases[::step][: quantization.IMAGES]:
-        yield _prepared(reader, case)
+    count = len(shown.cases)
+    step = max(1, count // quantization.IMAGES)
+    for index in range(0, count, step)[: quantization.IMAGES]:
+        yield _prepared(shown, index)
 
 
-def _prepared(reader: CaseReader, case: Case) -> NDArray[np.float32]:
-    image, _ = reader.native(case)
-    return reader.preprocessing.image(image, str(case.image)).astype(np.float32)[None]
+def _prepared(shown: Samples, index: int) -> NDArray[np.float32]:
+    ((image, _),) = shown.samples([index], 0, index)
+    return image.astype(np.float32)[None]
 
 
 def _side_by_side(
-    engines: dict[str, Engine], reader: CaseReader, cases: Sequence[Case], judge: Predictor
+    engines: dict[str, Engine], shown: Samples, judge: Predictor
 ) -> tuple[dict[str, float], float]:
     """Median seconds per image, measured in turn, and the share of equal labels."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     equal = []
-    for case in cases[:20]:
-        x = _prepared(reader, case)
+    for index in range(min(20, len(shown.cases))):
+        x = _prepared(shown, index)
         labels = []
         for name, engine in engines.items():
             begin = time.perf_counter()

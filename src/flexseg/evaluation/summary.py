@@ -121,6 +121,7 @@ class PredictionSettings(TypedDict, total=False):
     postprocess : "2d" and "3d" -> class -> step -> value.
     chosen_on : "split", "cases" and "groups" by which these were chosen.
     slices : the axes along which volumes are cut.
+    windows : width, height and overlap in pixels of an image, where it is seen by windows.
     """
 
     engine: str
@@ -129,6 +130,7 @@ class PredictionSettings(TypedDict, total=False):
     postprocess: dict[str, dict[str, dict[str, bool | int]]]
     chosen_on: dict[str, str | int]
     slices: list[str]
+    windows: dict[str, int]
 
 
 @dataclass

@@ -26,6 +26,7 @@ from flexseg.evaluation.trained_volumes import evaluate_volumes
 from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import TiledPredictor, as_trained
 from flexseg.losses import get_loss, get_metric, weighted_mean
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
@@ -86,7 +87,8 @@ def evaluate(
     figures = original_figures(e.model, package.labels)
     measures = Measures.from_config(e.eval)
     make_folder(folder)
-    scores = score_predictions(predictor, cases, reader, folder, measures, figures, on_case)
+    seeing = as_trained(predictor, e.tiledinfer)
+    scores = score_predictions(seeing, cases, reader, folder, measures, figures, on_case)
     make_folder(legacy_csv.parent)
     write_legacy_csv(legacy_csv, scores.legacy)
     return write_evaluation(scores, folder, e.eval.bootstrap)
@@ -106,7 +108,7 @@ def original_figures(model: ModelConfig, labels: LabelMap) -> dict[str, Figure]:
 
 
 def score_predictions(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     cases: Sequence[Case],
     reader: CaseReader,
     folder: Path,

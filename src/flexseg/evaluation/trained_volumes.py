@@ -41,7 +41,7 @@ from flexseg.files.volumes.write import write_volume
 from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.results.volume_outputs import label_suffix
-from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.sliding_window import tiles_of
 from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.outputs import make_folder, try_outputs, whole_folder
@@ -141,7 +141,7 @@ def evaluate_volumes(
             "good."
         )
     c = e.infer3d
-    tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if c.tiled else None
+    tiles = tiles_of(predictor, e.tiledinfer, tiled=c.tiled)
     evaluation = _Evaluation(VolumePredictor(predictor, c, tiles), Measures.from_config(e.eval))
     for case in cases if seen else ():
         try:

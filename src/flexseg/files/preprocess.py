@@ -31,7 +31,7 @@ class Preprocessing:
     Attributes mirror the keys of `[model]`, `[image]`, `[dataset]` and `[volume]`. Those of
     `[volume]` say how slices become the pixels that `image` takes, see `files.volumes.slices`;
     with `neighbours` these are stacks [H, W, 2 n + 1] of grey slices, the middle one is
-    predicted.
+    predicted. With `patch_scale` the network sees patches of images, see `patch`.
     """
 
     width: int
@@ -50,6 +50,7 @@ class Preprocessing:
     bits: int = 8
     neighbours: int = 0
     channel_files: bool = False
+    patch_scale: float | None = None
 
     @classmethod
     def from_config(
@@ -90,6 +91,7 @@ class Preprocessing:
             volume.bits,
             volume.neighbours,
             image.channel_files,
+            image.patch_scale,
         )
 
     def as_dict(self) -> dict[str, JsonValue]:
@@ -127,6 +129,13 @@ class Preprocessing:
         """The preprocessing of one slice of a stack; that of a stack is made of it."""
         return replace(self, channels=1, neighbours=0) if self.neighbours else self
 
+    @property
+    def patch(self) -> tuple[int, int] | None:
+        """Height and width, in pixels of an image, of what the network sees at once; None: all."""
+        if self.patch_scale is None:
+            return None
+        return round(self.height / self.patch_scale), round(self.width / self.patch_scale)
+
     def shown(self, pixels: NDArray) -> NDArray:
         """What people see of pixels [H, W, C]: of a stack [H, W, 2 n + 1] the middle slice."""
         n = self.neighbours
@@ -143,7 +152,11 @@ class Preprocessing:
         """
         if self.neighbours:
             return self._stack(pixels, where)
-        return self._filtered(self._resize(self._values(pixels, where)))
+        return self.at_size(self.values(pixels, where))
+
+    def at_size(self, values: NDArray) -> NDArray:
+        """Pixels [H, W, channels] that `values` gives, to network input; with it `image`."""
+        return self._filtered(self._resize(values))
 
     def image_by_rows(self, image: Regions, where: str = "image") -> NDArray:
         """`image` of pixels that are read by rows: what shrinks by area is never whole in memory.
@@ -161,7 +174,7 @@ class Preprocessing:
             self._check_stack(image.shape[2], where)
             values = one._scale
         else:
-            values = partial(one._values, where=where)
+            values = partial(one.values, where=where)
         rows = ByRows(lambda part: values(image.rows(part)), height, width, self.channels)
         return one._filtered(shrunk(rows, (self.height, self.width)))
 
@@ -171,8 +184,13 @@ class Preprocessing:
             return labels
         return cv2.resize(labels, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT)
 
-    def _values(self, pixels: NDArray, where: str) -> NDArray:
-        """Pixels in the network's channels and on its scale, still at their own size."""
+    def values(self, pixels: NDArray, where: str = "image") -> NDArray:
+        """Pixels [H, W, C] in the network's channels and on its scale, still at their own size.
+
+        Raises
+        ------
+        DataError : the channels do not fit.
+        """
         return self._channels(self._scale(pixels), where)
 
     def _filtered(self, pixels: NDArray) -> NDArray:

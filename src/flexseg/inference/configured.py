@@ -15,7 +15,7 @@ from flexseg.inference.image_files import Areas, infer_images, targets_for
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, Outcome, existing
-from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
 from flexseg.inference.volume_files import Description, infer_volumes
 from flexseg.inference.volume_predictor import VolumePredictor
 from flexseg.inference.volume_sources import volume_cases
@@ -52,7 +52,7 @@ def infer(
     place = existing((source, e.infer.images_dir), "infer")
     protected = input_paths(e, loaded.path)
     _claim(output, place, protected)
-    predictor = make_predictor(loaded)
+    predictor = as_trained(make_predictor(loaded), e.tiledinfer)
     config = _moved(e.infer, output)
     return _images(
         predictor, place, config, e.segmentation, protected, on_image, recursive=recursive
@@ -123,7 +123,7 @@ def infer3d(
     predictor = make_predictor(loaded)
     files = predictor.package.preprocessing.files
     cases = volume_cases(place, config.output_dir, recursive=recursive, files=files)
-    tiles = TiledPredictor.from_config(predictor, e.tiledinfer) if config.tiled else None
+    tiles = tiles_of(predictor, e.tiledinfer, tiled=config.tiled)
     return infer_volumes(
         VolumePredictor(predictor, config, tiles),
         cases,

@@ -104,6 +104,28 @@ class Predictor:
         """The network's own answer to prepared images, see `at_model_size`."""
         return self.engine.predict(batch)
 
+    @property
+    def at_once(self) -> int:
+        """Images that are best given to `predicted` together."""
+        return self.batch_size
+
+    def prepared(self, pixels: NDArray, where: str = "image") -> NDArray:
+        """Pixels [H, W, C] as `predicted` takes them: the network's input [h, w, channels].
+
+        Raises
+        ------
+        DataError : the channels do not fit.
+        """
+        return self.package.preprocessing.image(pixels, where).astype(np.float32)
+
+    def predicted(self, prepared: Sequence[NDArray]) -> NDArray[np.float32]:
+        """Probabilities [B, h, w, classes] at the network's size, see `resize`."""
+        return self.at_model_size(np.stack(prepared))
+
+    def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """True class ids [H, W] at the size of what `predicted` gives."""
+        return self.package.preprocessing.labels(labels)
+
     def probabilities(
         self, images: Iterable[tuple[str, NDArray]]
     ) -> Iterator[tuple[str, NDArray, NDArray[np.float32]]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.batches.patches import margins, windows
 from flexseg.config.infer import TiledInferConfig
 from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
@@ -18,24 +19,6 @@ from flexseg.models.package import ModelPackage
 
 # Gives the rows start..stop of an image, asked for by a slice: pixels [stop - start, W, C].
 ReadRows = Callable[[slice], NDArray]
-
-
-def windows(length: int, window: int, overlap: int) -> list[int]:
-    """Where windows begin that cover 0..length, each neighbour sharing at least `overlap`.
-
-    All steps but the last are `window - overlap`; the last window is shifted inwards to end at
-    `length`. One window at 0 if `length` is not above `window`.
-
-    Raises
-    ------
-    ValueError : the overlap is not below the window.
-    """
-    if not 0 <= overlap < window:
-        raise ValueError(f"an overlap of {overlap} does not fit windows of {window}")
-    if length <= window:
-        return [0]
-    starts = list(range(0, length - window, window - overlap))
-    return [*starts, length - window]
 
 
 def gaussian_weight(side: int, overlap: int) -> NDArray[np.float64]:
@@ -74,8 +57,8 @@ class TiledPredictor:
 
     Parameters
     ----------
-    window : (height, width) in pixels of the image, default: the network's. Windows of another
-        size are resized to the network, and their probabilities back.
+    window : (height, width) in pixels of the image, default: that of the network's patches, else
+        its size. Windows of another size are resized to the network, and their probabilities back.
     overlap : pixels that neighbouring windows share at least, below both sides of the window.
 
     Raises
@@ -86,9 +69,8 @@ class TiledPredictor:
     def __init__(
         self, predictor: Predictor, window: tuple[int, int] | None = None, overlap: int = 0
     ) -> None:
-        preprocessing = predictor.package.preprocessing
         self.predictor = predictor
-        self.window = window or (preprocessing.height, preprocessing.width)
+        self.window = window or _own_window(predictor)
         self.overlap = overlap
         if not 0 <= overlap < min(self.window):
             raise ConfigError(
@@ -102,8 +84,7 @@ class TiledPredictor:
     @classmethod
     def from_config(cls, predictor: Predictor, config: TiledInferConfig) -> TiledPredictor:
         """The windows that `[tiledinfer]` means: of the network's shape, `split_size` wide."""
-        preprocessing = predictor.package.preprocessing
-        height, width = preprocessing.height, preprocessing.width
+        height, width = _own_window(predictor)
         if config.split_size is not None:
             height = max(1, round(config.split_size * height / width))
             width = config.split_size
@@ -111,6 +92,34 @@ class TiledPredictor:
         if margin is None:
             margin = min(height, width) // 8
         return cls(predictor, (height, width), 2 * margin)
+
+    @property
+    def at_once(self) -> int:
+        """See `Predictor.at_once`: images may have any size, and are predicted one by one."""
+        return 1
+
+    def prepared(self, pixels: NDArray, where: str = "image") -> NDArray:
+        """See `Predictor.prepared`: the pixels [H, W, C] as they are."""
+        self.package.preprocessing.image(pixels[:2, :2], where)
+        return pixels
+
+    def predicted(self, prepared: Sequence[NDArray]) -> NDArray[np.float32]:
+        """See `Predictor.predicted`: of images of one size, at that size."""
+        return np.stack([p for _, _, p in self.probabilities(("image", x) for x in prepared)])
+
+    def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See `Predictor.reference`: class ids at the images' own size."""
+        return labels
+
+    def resize(self, p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+        """See `Predictor.resize`: probabilities have the size of their image already."""
+        return p
+
+    def describe(self) -> dict[str, object]:
+        """What the predictions depend on beside the weights, plain JSON types."""
+        height, width = self.window
+        windows = {"width": width, "height": height, "overlap": self.overlap}
+        return self.predictor.describe() | {"windows": windows}
 
     @property
     def package(self) -> ModelPackage:
@@ -154,7 +163,7 @@ class TiledPredictor:
         First row and probabilities [rows, W, classes] float32 of the next finished rows.
         """
         side, across = self.window
-        mirrored = (_margins(height, side), _margins(width, across), (0, 0))
+        mirrored = (margins(height, side), margins(width, across), (0, 0))
         top, left = mirrored[0][0], mirrored[1][0]
         rows, columns = windows(height, side, self.overlap), windows(width, across, self.overlap)
         row_shares = _shares(rows, side, self.overlap)
@@ -187,7 +196,29 @@ class TiledPredictor:
         return (p for _, _, p in self.predictor.probabilities(named))
 
 
-def _margins(length: int, window: int) -> tuple[int, int]:
-    """What is mirrored before and behind an image that is smaller than a window."""
-    missing = max(0, window - length)
-    return missing // 2, missing - missing // 2
+def _own_window(predictor: Predictor) -> tuple[int, int]:
+    preprocessing = predictor.package.preprocessing
+    return preprocessing.patch or (preprocessing.height, preprocessing.width)
+
+
+def as_trained(
+    predictor: Predictor, config: TiledInferConfig, *, tiled: bool = False
+) -> Predictor | TiledPredictor:
+    """A predictor that sees images as its network did in training: whole, or by windows.
+
+    Parameters
+    ----------
+    config : what windows are like.
+    tiled : by windows, whatever it was trained on.
+    """
+    if tiled or predictor.package.preprocessing.patch is not None:
+        return TiledPredictor.from_config(predictor, config)
+    return predictor
+
+
+def tiles_of(
+    predictor: Predictor, config: TiledInferConfig, *, tiled: bool = False
+) -> TiledPredictor | None:
+    """The windows of `as_trained`; None where images are seen whole."""
+    found = as_trained(predictor, config, tiled=tiled)
+    return found if isinstance(found, TiledPredictor) else None

@@ -23,7 +23,7 @@ from flexseg.inference.pipeline import (
 )
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction import Prediction
-from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
 from flexseg.inference.volume_files import explained_memory
 from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
 
@@ -94,13 +94,14 @@ class SourcePredictor:
         preprocessing = predictor.package.preprocessing
         if tiled:
             predictor = predictor.with_threshold(self.windows.probability)
-            windows = TiledPredictor.from_config(predictor, self.windows)
+        seeing = as_trained(predictor, self.windows, tiled=tiled)
+        if isinstance(seeing, TiledPredictor):
             found = images_by_windows(
-                windows, images, lambda image: image.opened(preprocessing, LARGE_PIXELS)
+                seeing, images, lambda image: image.opened(preprocessing, LARGE_PIXELS)
             )
         else:
             found = whole_images(
-                predictor,
+                seeing,
                 images,
                 lambda image: image.opened(preprocessing, ALONE_PIXELS),
                 lambda image: image.pixel_count,
@@ -119,7 +120,7 @@ class SourcePredictor:
         series: str | None,
     ) -> Prediction:
         c, predictor, path = self.volumes, self.predictor, item.content
-        tiles = TiledPredictor.from_config(predictor, self.windows) if tiled or c.tiled else None
+        tiles = tiles_of(predictor, self.windows, tiled=tiled or c.tiled)
         with explained_memory(Path(str(item))):
             volume = item.read(
                 predictor.package.preprocessing.files,

@@ -15,7 +15,8 @@ from flexseg.augment.device import DeviceAugmenter, Slots, slots_of
 from flexseg.augment.device_ops import augment
 from flexseg.augment.policy import Augmenter, Policy, policy_of
 from flexseg.augment.writing import PairWriter
-from flexseg.batches.batch_plan import Augment, Pair
+from flexseg.batches.batch_plan import Augment
+from flexseg.batches.store import Pair
 from flexseg.config.augmentation import (
     AUGMENTOR_SECTIONS,
     AugmentationConfig,

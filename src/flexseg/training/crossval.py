@@ -40,6 +40,7 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.sliding_window import as_trained
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.one_writer import exclusive
@@ -312,7 +313,8 @@ class CrossValidation:
                     if on_case is not None:
                         on_case(done + count, total)
 
-                predictor = make_predictor(self._configs[k])
+                trained = make_predictor(self._configs[k])
+                predictor = as_trained(trained, self.experiment.tiledinfer)
                 package = predictor.package
                 reader = CaseReader(
                     package.preprocessing, package.labels, self.experiment.mask.unknown_colors

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.batch_dataset import BatchDataset
-from flexseg.batches.batch_plan import Augment, BatchPlan
-from flexseg.batches.store import CaseReader, Store, open_store, record_bytes
+from flexseg.batches.batch_plan import Augment, BatchPlan, Samples
+from flexseg.batches.patches import training_samples, validation_samples
+from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
@@ -46,6 +47,12 @@ class InputPipeline:
         self.drawn = drawn
         self.batches: list[BatchDataset] = []
         self.stores = self._open_stores(cases, reader)
+        self.samples: dict[SplitName, Samples] = {
+            split: training_samples(store, train.seed)
+            if split == "train"
+            else validation_samples(store)
+            for split, store in self.stores.items()
+        }
 
     @property
     def steps(self) -> int | None:
@@ -76,13 +83,13 @@ class InputPipeline:
                 shared=dataset.worker_type == "process" and dataset.workers > 0,
             )
             if store.memory is not None:
-                budget -= len(store) * record_bytes(reader.preprocessing, store.dtype)
+                budget -= store.bytes
             stores[split] = store
         return stores
 
     @cached_property
     def by_class(self) -> tuple[tuple[int, ...], ...]:
-        """The training cases that show a class, at the network's size, for every foreground class
+        """The training cases that show a class, as they are kept, for every foreground class
         that there is; empty without `oversample`. All are decoded for it, once."""
         if not self.train.oversample:
             return ()
@@ -100,25 +107,24 @@ class InputPipeline:
         dataset = self.dataset
         self.batches = [
             BatchDataset(
-                store,
+                samples,
                 self._plan(split, size),
                 augment=self.augment if split == "train" else None,
                 workers=dataset.workers,
                 worker_type=dataset.worker_type,
             )
-            for split, store in self.stores.items()
+            for split, samples in self.samples.items()
         ]
         return self.batches
 
     def sample(self, size: int) -> tuple[Any, NDArray[np.uint8]]:
         """One batch of the training, see `BatchDataset`."""
-        return BatchDataset(self.stores["train"], self._plan("train", size), augment=self.augment)[
-            0
-        ]
+        plan = self._plan("train", size)
+        return BatchDataset(self.samples["train"], plan, augment=self.augment)[0]
 
     def _plan(self, split: SplitName, size: int) -> BatchPlan:
         train = self.train
-        count = len(self.stores[split])
+        count = len(self.samples[split].cases)
         if split != "train":
             return BatchPlan(count, size, train.seed)
         return BatchPlan(

@@ -15,6 +15,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.names import numbered
 from flexseg.files.npy import write_npy
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import TiledPredictor
 
 # Fewer slices are hardly a volume.
 FEWEST_SLICES = 4
@@ -46,7 +47,7 @@ class PredictionCache:
 
     def predict(
         self,
-        sources: Sequence[tuple[Predictor, Sequence[Case]]],
+        sources: Sequence[tuple[Predictor | TiledPredictor, Sequence[Case]]],
         reader: CaseReader,
         on_case: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -61,7 +62,7 @@ class PredictionCache:
                     on_case(len(self.cases), total)
 
     def _predicted(
-        self, predictor: Predictor, cases: Sequence[Case], reader: CaseReader
+        self, predictor: Predictor | TiledPredictor, cases: Sequence[Case], reader: CaseReader
     ) -> Iterator[tuple[Case, NDArray[np.uint8], NDArray[np.uint8]]]:
         references: deque[NDArray[np.uint8]] = deque()
 

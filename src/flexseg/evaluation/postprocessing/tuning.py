@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from flexseg.batches.store import CaseReader
+from flexseg.config.infer import TiledInferConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
@@ -37,6 +38,7 @@ from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_fil
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import as_trained
 from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.one_writer import exclusive
 from flexseg.outputs import (
@@ -139,7 +141,7 @@ def _tune(
         thresholds = tuple(sorted({package.threshold, *tried}))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     with scratch_folder(folder / "predictions") as scratch:
-        caches = _predict(sources, reader, tta, thresholds, scratch, on_case)
+        caches = _predict(sources, e.tiledinfer, reader, tta, thresholds, scratch, on_case)
         search = _Search(package.labels, caches, tta, package.threshold)
         choice = search.run()
     cases = [case for _, part in sources for case in part]
@@ -198,6 +200,7 @@ def _of_folds(predictor: Predictor, folds: Sequence[Sequence[Case]] | None) -> l
 
 def _predict(
     sources: Sequence[Source],
+    windows: TiledInferConfig,
     reader: CaseReader,
     tta: Sequence[tuple[str, ...]],
     thresholds: tuple[float, ...],
@@ -210,9 +213,10 @@ def _predict(
     for number, views in enumerate(tta):
         cache = PredictionCache(make_folder(folder / str(number)), thresholds)
         report = _shifted(on_case, number * cases, len(tta) * cases)
-        cache.predict(
-            [(one.with_postprocessing(views), part) for one, part in sources], reader, report
-        )
+        seeing = [
+            (as_trained(one.with_postprocessing(views), windows), part) for one, part in sources
+        ]
+        cache.predict(seeing, reader, report)
         caches.append(cache)
     return caches
 

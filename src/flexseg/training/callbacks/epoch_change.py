@@ -17,7 +17,7 @@ from flexseg.files.images import write_png
 from flexseg.inference.image_files import find_images
 from flexseg.inference.pipeline import read_pixels
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.sliding_window import TiledPredictor, as_trained
 from flexseg.models.package import ModelPackage
 
 logger = logging.getLogger(__name__)
@@ -61,14 +61,16 @@ class WatchedFolder:
     ----------
     section : of the config that names them, for messages.
     count : of the first images that are taken.
-    tiles : predict them by windows; None: as a whole.
+    windows : what they are like where images are predicted by windows.
+    tiled : they are, whatever the network was trained on.
     """
 
     section: str
     source: Path | None
     output: Path
     count: int
-    tiles: TiledInferConfig | None = None
+    windows: TiledInferConfig
+    tiled: bool = False
 
 
 def watched_folders(
@@ -82,11 +84,11 @@ def watched_folders(
         windows too.
     """
     count = train.num_infer_images
-    whole = WatchedFolder("infer", infer.images_dir, train.epoch_change_infer_dir, count)
+    whole = WatchedFolder("infer", infer.images_dir, train.epoch_change_infer_dir, count, tiled)
     if train.epoch_change_infer:
         yield whole
     if train.epoch_change_tiled_infer:
-        windows = replace(whole, output=train.epoch_change_tiled_infer_dir, tiles=tiled)
+        windows = replace(whole, output=train.epoch_change_tiled_infer_dir, tiled=True)
         if tiled.images_dir is not None and not flex:
             windows = replace(windows, section="tiledinfer", source=tiled.images_dir)
         yield windows
@@ -99,10 +101,8 @@ def epoch_change(
     predictor = Predictor(package, batch_size)
     callbacks = []
     for folder in folders:
-        files = predictor.package.preprocessing.files
-        if images := _watched(folder, files):
-            tiles = folder.tiles
-            way = predictor if tiles is None else TiledPredictor.from_config(predictor, tiles)
+        if images := _watched(folder, predictor.package.preprocessing.files):
+            way = as_trained(predictor, folder.windows, tiled=folder.tiled)
             callbacks.append(EpochChangeInference(way, images, folder.output))
     return callbacks
 

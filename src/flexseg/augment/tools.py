@@ -23,6 +23,7 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import pair
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
+from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, read_image, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_overlap, whole_folder, write_csv
@@ -111,11 +112,7 @@ def tool_sources(job: ToolJob) -> tuple[list[ToolSource], list[str]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES
-    )
+    return [file for file in list_files(folder, IMAGE_SUFFIXES) if file.is_file()]
 
 
 def _pairs(

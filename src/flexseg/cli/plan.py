@@ -143,7 +143,7 @@ def _print(made: Plan) -> None:
     from rich.markup import escape
 
     from flexseg.config.durations import format_duration
-    from flexseg.config.findings import warnings
+    from flexseg.config.findings import Severity, choices_told
 
     table = Table([*fixed("fact"), *texts("found")], header=False)
     for name, text in made.facts:
@@ -164,5 +164,6 @@ def _print(made: Plan) -> None:
         f"{made.step.batch} images, each training image about {images / made.training:.3g} times",
     )
     table.print(console)
-    for finding in warnings(made.findings):
-        console.print(f"[yellow]{escape(finding.what)}[/] {escape(finding.fix)}")
+    for finding in choices_told(made.findings):
+        color = "cyan" if finding.severity is Severity.NOTE else "yellow"
+        console.print(f"[{color}]{escape(finding.what)}[/] {escape(finding.fix)}")

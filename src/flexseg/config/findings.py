@@ -64,3 +64,8 @@ def examples(items: Sequence[str], limit: int = 4) -> str:
 def warnings(findings: Sequence[Finding]) -> list[Finding]:
     """The findings that a user has to know."""
     return [f for f in findings if f.severity is not Severity.NOTE]
+
+
+def choices_told(findings: Sequence[Finding]) -> list[Finding]:
+    """What is said of data as a config is made: warnings, and how the masks were understood."""
+    return [f for f in findings if f.severity is not Severity.NOTE or f.where == "masks"]

@@ -346,11 +346,12 @@ def _chosen(
     for path in list_files(folder, suffixes):
         found[stem_of(path)].append(path)
     counts = Counter(path.suffix.lower() for own in found.values() for path in own)
+    order = {suffix: i for i, suffix in enumerate(suffixes)}
 
     def preference(path: Path) -> tuple[bool, int, int]:
         suffix = path.suffix.lower()
         lossy = exact and suffix in LOSSY_SUFFIXES
-        return lossy, -counts[suffix], suffixes.index(suffix)
+        return lossy, -counts[suffix], order.get(suffix, len(order))
 
     chosen = {stem: min(paths, key=preference) for stem, paths in found.items()}
     left_out = [p for stem, paths in found.items() for p in paths if p != chosen[stem]]

@@ -20,7 +20,8 @@ from typing import Generic, TypeVar
 
 from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.entries import require_folder
+from flexseg.files.dicom.recognition import is_dicom
+from flexseg.files.entries import require_folder, without_suffix
 from flexseg.files.images import MASK_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def composed(name: str) -> str:
 
 def stem_of(path: Path) -> str:
     """The name of a file without suffix, composed."""
-    return composed(path.stem)
+    return composed(without_suffix(path).name)
 
 
 def folded(name: str) -> str:
@@ -240,6 +241,8 @@ class NamePattern:
             return path.name
         lower = path.name.lower()
         suffix = next((s for s in self.suffixes if lower.endswith(s) and lower != s), None)
+        if suffix is None and ".dcm" in self.suffixes and is_dicom(path):
+            return without_suffix(path).name
         return path.name[: -len(suffix)] if suffix else None
 
     def ids(self, found: dict[str, Path]) -> dict[str, Path]:

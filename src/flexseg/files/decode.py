@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from flexseg.files.dicom.recognition import DICOM_SUFFIXES
+from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.encoded import opencv_pixels
 from flexseg.files.limits import check_size
 from flexseg.files.npy import read_npy
@@ -46,7 +46,7 @@ def decode(path: Path) -> Picture:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return Picture(read_npy(path))
-    if suffix in DICOM_SUFFIXES:
+    if is_dicom(path):
         from flexseg.files.dicom.image import read_dicom_image  # takes a while to import
 
         pixels = read_dicom_image(path)

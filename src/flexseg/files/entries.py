@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
+from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 
 # Placeholders are small; of git-annex they may be as long as a path.
 _MAX_PLACEHOLDER = 4096
@@ -32,6 +33,7 @@ def list_files(
 ) -> list[Path]:
     """Entries of `folder` with one of `suffixes` in any letter case, sorted by name.
 
+    Where those of DICOM are among them, DICOM files of other names count, see `is_dicom`.
     Hidden names (with a leading dot) are left out. An entry that is no file is among them; reading
     it, or `require_file`, tells why.
 
@@ -46,13 +48,22 @@ def list_files(
     """
     wanted = tuple(suffix.lower() for suffix in suffixes)
     entries = entries_below(folder, without) if recursive else visible(folder)
-    named = [p for p in entries if p.name.lower().endswith(wanted)]
+    dicom = not {*wanted}.isdisjoint(DICOM_SUFFIXES)
+    named = [p for p in entries if p.name.lower().endswith(wanted) or (dicom and is_dicom(p))]
     # Where folders are gone through, one that holds something is no file by its name.
     return [p for p in named if not (recursive and p.is_dir() and any(p.iterdir()))]
 
 
+def without_suffix(path: Path) -> Path:
+    """A path without its suffix.
+
+    Numbers behind a point belong to the name, as in the UIDs that DICOM files are called by.
+    """
+    return path if path.suffix[1:].isdigit() else path.with_suffix("")
+
+
 def visible(folder: Path) -> list[Path]:
-    """All entries of a folder that are not hidden, sorted by name.
+    """All entries of a folder that are not hidden (by a leading dot), sorted by name.
 
     Raises
     ------
@@ -60,14 +71,9 @@ def visible(folder: Path) -> list[Path]:
     """
     require_folder(folder)
     try:
-        return sorted(p for p in folder.iterdir() if not is_hidden(p))
+        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise _closed(folder, error) from None
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a name has a leading dot, as those of what the system or an editor keeps there."""
-    return path.name.startswith(".")
 
 
 def entries_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:

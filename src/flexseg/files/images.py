@@ -16,7 +16,7 @@ from PIL import Image
 
 from flexseg.errors import DataError
 from flexseg.files.decode import decode, is_exact, png_header
-from flexseg.files.dicom.recognition import DICOM_SUFFIXES
+from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.files.entries import require_file
 from flexseg.files.mask_pixels import as_rgb, of_channels, seen
 from flexseg.files.npy import check_header, check_numbers, map_npy
@@ -61,6 +61,11 @@ class MaskPixels:
     one_hot: bool
     mode: str
     ignored: NDArray[np.bool_] | None = None
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is meant to be an image: by its name, or as DICOM by its content."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_dicom(path)
 
 
 def read_image(path: Path) -> NDArray:
@@ -123,7 +128,7 @@ def pixel_count(path: Path) -> int:
         if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
                 return int(tiff.pages[0].imagelength * tiff.pages[0].imagewidth)
-        if suffix in DICOM_SUFFIXES:
+        if is_dicom(path):
             from flexseg.files.dicom.series import image_header  # takes a while to import
 
             return int(np.prod(image_header(path).size))
@@ -290,7 +295,7 @@ def stored_dtype(path: Path) -> np.dtype:
             return map_npy(path).dtype
         if suffix in (".png", ".apng") and png_header(path)[0] > 8:
             return np.dtype(np.uint16)
-        if suffix in DICOM_SUFFIXES:
+        if is_dicom(path):
             from flexseg.files.dicom.image import stored_type  # takes a while to import
 
             return stored_type(path)

@@ -156,17 +156,37 @@ def _decoded(tiff: tifffile.TiffFile, page: tifffile.TiffPage, channels: bool) -
         return _by_others(tiff, page)
     try:
         pixels = tiff.series[0].asarray() if channels else page.asarray()
-    except (ValueError, NotImplementedError) as error:
-        if "imagecodecs" not in str(error) or channels:
+    except (ValueError, NotImplementedError, ImportError) as error:
+        if not (isinstance(error, ImportError) or "imagecodecs" in str(error)):
             raise
-        return _by_others(tiff, page)
+        return _by_others(tiff, page, channels)
     pixels = np.squeeze(pixels) if pixels.ndim > 3 else pixels
     planar = page.planarconfig == 2 and page.samplesperpixel > 1
     return np.moveaxis(pixels, 0, -1) if (channels or planar) and pixels.ndim == 3 else pixels
 
 
-def _by_others(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray:
-    """Numbers as stored by Pillow, or by OpenCV what Pillow would cut to 8 bits."""
+def _by_others(tiff: tifffile.TiffFile, page: tifffile.TiffPage, channels: bool = False) -> NDArray:
+    """Numbers as stored by Pillow, or by OpenCV what Pillow would cut to 8 bits.
+
+    Raises
+    ------
+    DataError : no decoder knows its compression.
+    """
+    try:
+        if channels:  # they would read the first page only
+            raise ValueError
+        return _decoded_by_others(tiff, page)
+    except (OSError, ValueError):
+        kind = getattr(page.compression, "name", page.compression)
+        raise DataError(
+            f"The file cannot be read as an image: it is damaged, or nothing here decodes its "
+            f"compression ({kind}).",
+            "Save it with Deflate, LZW or no compression; or pip install imagecodecs.",
+            str(tiff.filehandle.path),
+        ) from None
+
+
+def _decoded_by_others(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> NDArray:
     content = _neutral(tiff, page)
     bits = page.bitspersample
     if bits > 8 and page.samplesperpixel > 1:

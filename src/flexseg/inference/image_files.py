@@ -14,8 +14,8 @@ from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.channel_files.channel_names import first_files, image_of
-from flexseg.files.entries import described, left_out, list_files, require_file
-from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
+from flexseg.files.entries import described, left_out, list_files, require_file, without_suffix
+from flexseg.files.images import IMAGE_SUFFIXES, is_image, pixel_count
 from flexseg.files.json_file import read_json
 from flexseg.files.large_images import LARGE_PIXELS
 from flexseg.inference.pipeline import (
@@ -74,7 +74,7 @@ def find_images(
     """
     if not source.is_dir():
         require_file(source)
-        if source.suffix.lower() not in IMAGE_SUFFIXES:
+        if not is_image(source):
             raise DataError(
                 f"{source.suffix or 'A file without suffix'} is no image format.",
                 f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
@@ -95,7 +95,7 @@ def find_images(
 
 
 def _stem(path: Path, files: int) -> str:
-    return (image_of(path) if files > 1 else None) or path.stem
+    return (image_of(path) if files > 1 else None) or without_suffix(path).name
 
 
 def _result_names(source: Path, images: Sequence[Path], files: int) -> dict[Path, str]:

@@ -19,7 +19,7 @@ from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.decode import pillow_pixels
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom, is_series_folder
-from flexseg.files.images import IMAGE_SUFFIXES, pixel_count
+from flexseg.files.images import IMAGE_SUFFIXES, is_image, pixel_count
 from flexseg.files.large_images import ArrayRows, Regions
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
@@ -195,7 +195,7 @@ def _of_file(
         is_volume = path.is_dir() or (
             not is_picture(path) if is_dicom(path) else bool(volume_suffix(path))
         )
-        if not is_volume and suffix not in IMAGE_SUFFIXES:
+        if not is_volume and not is_image(path):
             raise DataError(
                 "By its name this is neither an image nor a volume.",
                 f"Images are {', '.join(IMAGE_SUFFIXES)}; volumes are "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
 from flexseg.files.channel_files.channel_reading import read_channel_volumes
+from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.series import dicom_files
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
@@ -197,6 +198,9 @@ class VolumeJob:
 
     def _write_dicom(self, case: VolumeCase, labels: Volume) -> None:
         if not (self.config.dicom_seg and case.dicom):
+            return
+        if case.path.is_file() and is_picture(case.path):
+            logger.info("%s has no place in the patient: no DICOM segmentation of it.", case.path)
             return
         write_segmentation(
             self.targets.segmentation(case.name),

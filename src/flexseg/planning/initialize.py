@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flexseg.config.findings import Severity, warnings
+from flexseg.config.findings import Severity, choices_told
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
@@ -66,11 +66,9 @@ def initialize(
         neighbours=neighbours,
         answers=answers,
     )
-    for finding in warnings(data.findings):
-        logger.warning("%s", " ".join(text for text in (finding.what, finding.fix) if text))
-    for finding in data.findings:
-        if finding.severity is Severity.NOTE and finding.where == "masks":
-            logger.info("%s", finding.what)
+    for finding in choices_told(data.findings):
+        level = logging.INFO if finding.severity is Severity.NOTE else logging.WARNING
+        logger.log(level, "%s", f"{finding.what} {finding.fix}".rstrip())
     make_folder(output)
     choices = [*data.choices, *_network(data, size), *_training(data)]
     scripts = _write_scripts(output, volumes=data.volumes > 0)

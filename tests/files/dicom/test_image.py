@@ -57,6 +57,38 @@ def test_pictures_with_masks_are_images(tmp_path: Path) -> None:
     assert [case.name for case in volume_cases(folder, tmp_path)] == ["p0", "p1", "p2", "p3"]
 
 
+@pytest.mark.parametrize("name", ["IM{:04d}", "1.2.840.113619.{}", "p{}.img", "p{}.1"])
+def test_pictures_by_their_content(tmp_path: Path, name: str) -> None:
+    """Numbers behind a point belong to the name, or all these had one name."""
+    arrays = pictures(tmp_path / "d" / "images", tmp_path / "made")
+    folder, stems = tmp_path / "d" / "images", []
+    for i, path in enumerate(sorted(folder.iterdir())):
+        renamed = path.rename(folder / name.format(i))
+        stems.append(renamed.name.removesuffix(".img"))
+        np.testing.assert_array_equal(read_image(renamed), arrays[i][..., None])
+        assert stored_dtype(renamed) == np.int16
+    (folder / "Thumbs.db").write_bytes(b"x" * 200)
+    (folder / "notes").write_text("p0: lung", encoding="utf-8")
+    masks(tmp_path / "d" / "masks", stems, (16, 20))
+    assert [*find_images(folder).names.values()] == stems
+    assert find_images(folder / name.format(0)).names == {folder / name.format(0): stems[0]}
+    assert {case.id for case in Dataset.open(tmp_path / "d").cases} == {*stems}
+
+
+@pytest.mark.parametrize(("modality", "alone"), [("MG", True), ("US", True), ("CT", False)])
+def test_views_of_one_series(tmp_path: Path, modality: str, alone: bool) -> None:
+    """A slice may have lost its place, an X-ray never had one."""
+    pydicom = pytest.importorskip("pydicom")
+    for path in write_series(tmp_path / "views", ramp((4, 5, 6))):
+        tags = pydicom.dcmread(path)
+        tags.Modality = modality
+        del tags.ImagePositionPatient, tags.ImageOrientationPatient
+        tags.save_as(path)
+    assert holds_pictures(tmp_path / "views") == alone
+    assert holds_volumes(tmp_path / "views") == (not alone)
+    assert len(find_volumes(tmp_path / "views")) == (4 if alone else 1)
+
+
 def test_damaged_pictures_are_listed_among_the_others(tmp_path: Path) -> None:
     folder = tmp_path / "d" / "images"
     pictures(folder, tmp_path / "made", count=3)

@@ -115,6 +115,22 @@ def test_copies_of_a_file_are_left_out(tmp_path: Path, warnings: Any) -> None:
     assert "is the same image as" in warnings.text
 
 
+def test_copies_under_another_identity(tmp_path: Path, warnings: Any) -> None:
+    """Of slices at one place, equal ones are copies, others are of several volumes."""
+    array = ramp((4, 5, 6))
+    places = [(0, 0, z) for z in range(4)]
+    write_series(tmp_path / "series", array, positions=places)
+    write_series(tmp_path / "more", array[1:3], positions=places[1:3])
+    for i, path in enumerate(sorted((tmp_path / "more").iterdir())):
+        tags = pixel_data(path)
+        tags.SOPInstanceUID = f"1.2.3.{i}"
+        tags.save_as(tmp_path / "series" / f"copy{i}.dcm")
+    volume = read_volume(tmp_path / "series")
+    np.testing.assert_array_equal(volume.array, array)
+    assert warnings.text.count("is a copy of") == 2
+    assert len(dicom_files(tmp_path / "series")) == 4
+
+
 def test_of_several_series_the_largest_or_the_chosen_one(tmp_path: Path, warnings: Any) -> None:
     write_series(tmp_path, ramp((5, 4, 4)), "portal")
     scout = write_series(tmp_path, ramp((2, 4, 4)), "scout")

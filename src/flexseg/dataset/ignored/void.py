@@ -106,7 +106,7 @@ def void_finding(void: IgnoredPixels, share: float) -> Finding:
         "data",
         "void",
         "masks",
-        f"{share:.2%} of the mask pixels are {void}, which is taken for void, as PASCAL VOC and "
-        "nnU-Net have it: they count in no loss, metric or statistic.",
+        f"{share:.2%} of the mask pixels are {void}, which is taken for void, pixels that "
+        "nobody has judged: they count in no loss, metric or statistic.",
         "If it is a class, remove [mask] ignore and name it in [[mask.classes]].",
     )

@@ -10,8 +10,8 @@ from flexseg.config.findings import examples
 from flexseg.dataset.names import composed, folded
 from flexseg.derive.annotations.outlines import Outline
 from flexseg.errors import DataError
-from flexseg.files.entries import entries_below, require_folder
-from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.files.entries import entries_below, require_folder, without_suffix
+from flexseg.files.images import IMAGE_SUFFIXES, is_image
 from flexseg.registry import Registry
 
 
@@ -135,13 +135,11 @@ class ImageIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         require_folder(folder)
-        self.files = [
-            file for file in entries_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES
-        ]
+        self.files = [file for file in entries_below(folder) if is_image(file)]
         self._spelled: dict[str, list[Path]] = {}
         for file in self.files:
             name = file.relative_to(folder)
-            for spelling in (*_spellings(name), *_spellings(name.with_suffix(""), "*")):
+            for spelling in (*_spellings(name), *_spellings(without_suffix(name), "*")):
                 self._spelled.setdefault(spelling, []).append(file)
 
     def has(self, stem: str) -> bool:

@@ -21,6 +21,15 @@ from flexseg.files.dicom.series import (
 from flexseg.files.entries import visible
 from flexseg.files.volumes.payload import check_volume_size
 
+# X-rays, ultrasound, photographs and microscopy: several of one series are several images, as the
+# views of a mammogram are. Terms of DICOM PS3.3, C.7.3.1.1.1, and storage classes of PS3.4, B.5.
+_MODALITIES = frozenset({
+    "CR", "DX", "RG", "MG", "IO", "PX", "DG", "RF", "XA", "US", "ES", "XC", "GM", "SM", "OP",
+})  # fmt: skip
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_CLASSES = tuple(_STORAGE + own for own in ("1.", "6.", "12.", "77."))
+_RADIOGRAPH = _STORAGE + "1"
+
 
 def read_dicom_image(path: Path) -> NDArray:
     """The pixels of a file of one frame, after slope and intercept: [H, W], or [H, W, 3] RGB.
@@ -52,8 +61,9 @@ def is_picture(path: Path) -> bool:
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether the DICOM files of a folder are images that make no volume: each its own series.
+    """Whether the DICOM files of a folder are images that make no volume.
 
+    None has a place in the patient, and each is of a kind that has none, or a series of its own.
     Files that cannot be read say nothing here; whoever reads them is told why.
     """
     headers = []
@@ -62,9 +72,19 @@ def holds_pictures(folder: Path) -> bool:
             with suppress(DataError):
                 headers.append(read_header(path))
     images = [header for header in headers if header is not None]
-    alone = bool(images) and all(map(_stands_alone, images))
-    return alone and all(len(series.headers) == 1 for series in series_of(images, quiet=True))
+    if not images or not all(map(_stands_alone, images)):
+        return False
+    return all(
+        len(series.headers) == 1 or _is_flat(series.headers[0])
+        for series in series_of(images, quiet=True)
+    )
 
 
 def _stands_alone(header: Header) -> bool:
     return header.frames == 1 and not (header.position and header.axes)
+
+
+def _is_flat(header: Header) -> bool:
+    """Whether it is of a kind that has no place in a volume."""
+    by_class = header.storage == _RADIOGRAPH or header.storage.startswith(_CLASSES)
+    return by_class or header.modality in _MODALITIES

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flexseg.files.entries import is_hidden
-
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 # Of files that are looked into no further; hospitals end names of DICOM files in almost all others.
 _OTHERS = frozenset({
@@ -23,7 +21,7 @@ _LONGEST = 256
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM, by its name or, where that says nothing, its first bytes."""
-    if is_hidden(path) or path.name.upper() == "DICOMDIR":
+    if _is_apart(path):
         return False
     suffix = path.suffix.lower()
     if suffix in DICOM_SUFFIXES:
@@ -31,18 +29,27 @@ def is_dicom(path: Path) -> bool:
     return suffix not in _OTHERS and path.is_file() and has_dicom_content(path)
 
 
+def _is_apart(path: Path) -> bool:
+    """Whether a name is one of what the system keeps, or of the table of contents of a disc."""
+    return path.name.startswith(".") or path.name.upper() == "DICOMDIR"
+
+
 def has_dicom_name(path: Path) -> bool:
     """Whether a name may be of a DICOM file, where there is nothing to look into."""
-    if is_hidden(path) or path.name.upper() == "DICOMDIR":
+    if _is_apart(path):
         return False
     suffix = path.suffix.lower()
     return suffix in ("", *DICOM_SUFFIXES) or suffix[1:].isdigit()
 
 
 def has_dicom_content(path: Path) -> bool:
-    """Whether a file begins as DICOM files do, with their preamble or without."""
-    with path.open("rb") as file:
-        head = file.read(_PREAMBLE)
+    """Whether a file begins as DICOM files do, with their preamble or without; None that is closed
+    to us does."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PREAMBLE)
+    except OSError:
+        return False
     return head[128:] == b"DICM" or _is_headless(head)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Header:
     pixel: tuple[float, ...]
     thickness: float
     bits: int
+    modality: str
+    storage: str
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -118,6 +120,8 @@ def read_header(path: Path) -> Header | None:
         pixel=numbers("0028|0030", 2),
         bits=int(*numbers("0028|0100", 1) or (16,)),
         thickness=(numbers("0018|0088", 1) or numbers("0018|0050", 1) or (0.0,))[0],
+        modality=text("0008|0060"),
+        storage=text("0008|0016"),
     )
 
 
@@ -249,13 +253,31 @@ def _in_order(headers: list[Header], quiet: bool) -> Series:
             )  # fmt: skip
         else:
             seen[header.instance or str(header.path)] = header
-    slices = list(seen.values())
+    slices = sorted(seen.values(), key=lambda h: (h.number, h.path.name))
     if all(h.position and h.axes for h in slices):
         normal = slices[0].normal
-        slices.sort(key=lambda h: (float(np.dot(h.position, normal)), h.number, h.path.name))
-    else:
-        slices.sort(key=lambda h: (h.number, h.path.name))
+        slices = _without_copies(slices, warn)
+        slices.sort(key=lambda h: float(np.dot(h.position, normal)))
     return Series(tuple(slices))
+
+
+def _without_copies(slices: list[Header], warn: Callable[..., None]) -> list[Header]:
+    """Slices of which none is at the place of an earlier one with the same pixels.
+
+    Exports give copies an identity of their own. Where pixels at one place differ, there are
+    several volumes, so no more are compared.
+    """
+    first: dict[tuple[float, ...], Header] = {}
+    kept: list[Header] = []
+    for i, header in enumerate(slices):
+        other = first.setdefault(header.position, header)
+        if other is not header and header.frames == 1:
+            if not np.array_equal(slice_pixels(header.path), slice_pixels(other.path)):
+                return [*kept, *slices[i:]]
+            warn("%s is a copy of %s and left out.", header.path, other.path.name)
+        else:
+            kept.append(header)
+    return kept
 
 
 def choose_series(folder: Path, wanted: str | None, *, quiet: bool = False) -> Series:

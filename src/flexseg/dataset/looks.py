@@ -7,16 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from math import gcd
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.marks.areas import (
+    alike_neighbours,
+    as_numbers,
+    between_neighbours,
+    numbered_values,
+    unenlarged,
+)
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.quality.duplicates import ImageHash, image_hash
 from flexseg.errors import FlexsegError
@@ -29,12 +34,6 @@ _MAX_ENTRIES = 512
 _FEW = 3
 # Neighbours in a compressed mask that differ by less are of one area.
 _NEARLY_ALIKE = 16
-_LARGEST_BLOCK = 3
-# Pixels and those above them, pixels and those on their left.
-_NEIGHBOURS = (
-    (np.s_[1:], np.s_[:-1]),
-    (np.s_[:, 1:], np.s_[:, :-1]),
-)
 _SAMPLE = 1024
 _TOP_UNKNOWN = 40
 
@@ -237,20 +236,24 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
         pixels = pixels.argmax(axis=-1)
     elif pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)
-    block = 1 if mask.lossy else _block(pixels)
-    pixels = pixels[::block, ::block]
-    alike = _alike(pixels, _NEARLY_ALIKE if mask.lossy else 0)
-    brightness = pixels
-    if pixels.ndim == 3:
-        brightness = pixels.sum(axis=-1, dtype=np.uint16)
-        pixels = pixels.astype(np.int32) @ np.array((65536, 256, 1), np.int32)
-    found, numbers, counts = _numbered(pixels)
-    counts = counts * block**2
-    core = np.bincount(numbers[alike.ravel()], minlength=len(found)) * block**2
+    weights = None
+    if not mask.lossy and mask.palette is None and not mask.one_hot:
+        pixels, weights = unenlarged(pixels)
+    alike = alike_neighbours(pixels, _NEARLY_ALIKE if mask.lossy else 0)
+    pixels, brightness = as_numbers(pixels)
+    found, numbers, counts = numbered_values(pixels)
+
+    def counted(chosen: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+        """How many pixels of each value, of all or of some."""
+        where = np.s_[:] if chosen is None else chosen.ravel()
+        own = None if weights is None else weights.ravel()[where]
+        return np.bincount(numbers[where], own, len(found)).astype(np.intp)
+
+    counts = counts if weights is None else counted()
+    core = counted(alike)
     between = np.zeros(len(found), np.intp)
     if len(found) > _FEW and mask.palette is None and not mask.one_hot:
-        between = np.bincount(numbers[_between(brightness).ravel()], minlength=len(found))
-        between *= block**2
+        between = counted(between_neighbours(brightness))
     border = np.bincount(_edge(numbers.reshape(alike.shape)), minlength=len(found))
     if len(found) > _MAX_ENTRIES:
         found, counts, core, between, border = _shortened(
@@ -285,57 +288,6 @@ def _marked_share(
     weights = np.ones(ids.shape, np.int64) if pixels is None else pixels
     marked = (ids > 0) & (ids < len(labels.classes))
     return float(weights[marked].sum() / max(weights.sum(), 1))
-
-
-def _block(pixels: NDArray) -> int:
-    """The side of the squares that a mask enlarged without interpolation consists of; else 1.
-
-    Larger squares have core pixels enough.
-    """
-    side = gcd(*pixels.shape[:2])
-    for axis in (0, 1):
-        own, other = _NEIGHBOURS[axis]
-        changed = pixels[own] != pixels[other]
-        lines = changed.reshape(len(changed), -1).any(axis=1) if axis == 0 else (
-            changed.any(axis=(0, *range(2, changed.ndim)))
-        )  # fmt: skip
-        side = gcd(side, *(np.flatnonzero(lines) + 1).tolist())
-    return side if side <= _LARGEST_BLOCK else 1
-
-
-def _alike(pixels: NDArray, near: int) -> NDArray[np.bool_]:
-    """[H, W], where a pixel and those above, below, left and right differ by `near` at most."""
-    alike = np.ones(pixels.shape[:2], bool)
-    for own, other in _NEIGHBOURS:
-        if near:
-            equal = np.abs(pixels[own].astype(np.int32) - pixels[other]) <= near
-        else:
-            equal = pixels[own] == pixels[other]
-        equal = equal.all(axis=-1) if pixels.ndim == 3 else equal
-        alike[own] &= equal
-        alike[other] &= equal
-    return alike
-
-
-def _between(brightness: NDArray) -> NDArray[np.bool_]:
-    """[H, W], where one of the eight neighbours is darker and one brighter."""
-    kind = brightness.dtype
-    gray = brightness if kind in (np.uint8, np.uint16) else brightness.astype(np.float32)
-    square = np.ones((3, 3), np.uint8)
-    return (cv2.erode(gray, square) < gray) & (cv2.dilate(gray, square) > gray)
-
-
-def _numbered(pixels: NDArray) -> tuple[NDArray, NDArray[np.intp], NDArray[np.intp]]:
-    """The values of [H, W], the number [H * W] of that of each pixel, and how often each occurs."""
-    if pixels.dtype != np.uint8:
-        found, numbers, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-        return found, numbers.ravel(), counts
-    # Counted instead of sorted: a tenth of the time.
-    histogram = np.bincount(pixels.ravel(), minlength=256)
-    used = np.flatnonzero(histogram)
-    table = np.zeros(256, np.intp)
-    table[used] = np.arange(len(used))
-    return used.astype(np.uint8), table[pixels.ravel()], histogram[used]
 
 
 def _shortened(

@@ -51,6 +51,10 @@ def _blended(image: Image.Image, how: str) -> Image.Image:
     if how == "blocks":
         small = image.resize((WIDTH // 3, HEIGHT // 3), Image.Resampling.BOX)
         return small.resize(size, Image.Resampling.NEAREST)
+    if how.startswith("times "):  # enlarged after its edges were blended
+        small = image.resize(size, Image.Resampling.BOX)
+        factor = float(how.removeprefix("times "))
+        return small.resize((int(WIDTH * factor), int(HEIGHT * factor)), Image.Resampling.NEAREST)
     return image.resize(size, Image.Resampling[how])
 
 
@@ -64,7 +68,10 @@ def _stored(image: Image.Image, path: Path, **options: Any) -> MaskPixels:
 
 
 @pytest.mark.parametrize("color", [255, RED])
-@pytest.mark.parametrize("how", ["BOX", "BILINEAR", "LANCZOS", "blurred", "enlarged", "blocks"])
+@pytest.mark.parametrize("how", [
+    "BOX", "BILINEAR", "LANCZOS", "blurred", "enlarged", "blocks",
+    "times 1.5", "times 2.5", "times 4",
+])  # fmt: skip
 @pytest.mark.parametrize("kind", ["discs", "boxes", "lines", "hair"])
 def test_blended_edges_are_one_class(tmp_path: Path, kind: str, how: str, color: Color) -> None:
     images = [_blended(_drawn(kind, i, color, 4), how) for i in range(MASKS)]
@@ -78,6 +85,50 @@ def test_blended_edges_are_one_class(tmp_path: Path, kind: str, how: str, color:
         assert one.values == (255,)
     else:
         assert one.colors[0][1:] == (0, 0)
+
+
+@pytest.mark.parametrize("factor", [2.5, 4, 7])
+def test_two_classes_with_edges_that_were_enlarged(factor: float) -> None:
+    masks = []
+    for i in range(MASKS):
+        large = np.zeros((HEIGHT * 4, WIDTH * 4), np.uint8)
+        for x, value in ((25, 128), (65, 255)):
+            cv2.circle(large, (4 * (x + i), 4 * 32 + i), 4 * 13, value, -1)
+        small = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        size = (int(WIDTH * factor), int(HEIGHT * factor))
+        pixels = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST)
+        masks.append(MaskPixels(pixels, None, False, False, ""))
+    meaning = _meaning(masks)
+    assert [c.values for c in meaning.classes] == [(128,), (255,)]
+    assert meaning.unknown == "nearest"
+
+
+@pytest.mark.parametrize("band", [3, 4, 7])
+@pytest.mark.parametrize("shape", ["discs", "squares", "patches"])
+@pytest.mark.parametrize("values", [(128, 255), (64, 128, 192, 255), (40, 90, 140, 190, 240)])
+def test_nested_classes_stay_classes(shape: str, band: int, values: tuple[int, ...]) -> None:
+    """Bands of ordinal classes lie between others too, but these are no background and no top."""
+    masks = []
+    for i in range(3):
+        pixels = np.zeros((150, 180), np.uint8)
+        for k, value in enumerate(values):
+            inset = 21 + i + k * band
+            if shape == "discs":
+                cv2.circle(pixels, (85, 70), 85 - inset, value, -1)
+            elif shape == "squares":
+                pixels[inset:-inset, inset : -inset - 10] = value
+            else:
+                side = 60 // band
+                small = cv2.circle(
+                    np.zeros((2 * side, 3 * side), np.uint8), (9, 9), 9 - k, value, -1
+                )
+                own = np.kron(small, np.ones((band, band), np.uint8))[:150, :180]
+                part = pixels[: own.shape[0], : own.shape[1]]
+                part[own > 0] = own[own > 0]
+        masks.append(MaskPixels(pixels, None, False, False, ""))
+    meaning = _meaning(masks)
+    assert [c.values for c in meaning.classes] == [(v,) for v in values]
+    assert meaning.unknown == "error"
 
 
 def test_thin_classes_and_rings_stay_classes() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from flexseg.config.findings import examples
 from flexseg.dataset.candidates.advice import advice, inner_folders
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
-from flexseg.dataset.candidates.mask_folders import mask_folders, masks_beside
+from flexseg.dataset.candidates.mask_folders import camvid_folders, mask_folders, masks_beside
 from flexseg.dataset.candidates.mixed import MASK_WORD, is_mixed
 from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
 from flexseg.dataset.cases import Pairing, pair
@@ -230,13 +230,25 @@ def _folders_of(
             else:
                 unlabeled[""] = images
         return _with_training(found, notes), unlabeled
-    found = _splits_of(root, answers, notes, unlabeled)
+    found = _camvid(root) or _splits_of(root, answers, notes, unlabeled)
     for folder in (root, images):
         if not found and folder and is_mixed(folder):
             found = {"": Folders(folder, folder)}
     if not found and not unlabeled and images and list_files(images, IMAGE_SUFFIXES):
         unlabeled[""] = images
     return _with_training(found, notes), unlabeled
+
+
+def _camvid(root: Path) -> dict[str, Folders]:
+    """train with trainannot, and so on; of another name one pair, which is the whole dataset."""
+    pairs = [
+        Folders(images, masks)
+        for images, masks in camvid_folders(inner_folders(root))
+        if list_files(images, IMAGE_SUFFIXES) and list_files(masks, MASK_SUFFIXES)
+    ]
+    if len(pairs) == 1 and split_of_folder(pairs[0].images.name) is None:
+        return {"": pairs[0]}
+    return {split: own for own in pairs if (split := split_of_folder(own.images.name))}
 
 
 def _splits_inside(

@@ -103,6 +103,51 @@ def test_lists_of_names(tmp_path: Path, text: str, names: list[str], stored: str
     assert [name for name, _, _ in _classes(folder)] == names
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_masks_of_cvat(tmp_path: Path, indexed: bool) -> None:
+    """Its "Segmentation mask" export: names and order of labelmap.txt, objects left alone."""
+    listed = {"organ": BLUE, "background": BLACK, "tumour": RED}
+    palette = np.array([*listed.values()], np.uint8)
+    ids = np.where(IDS > 2, 0, IDS)
+    shown = np.array([BLACK, BLUE, RED], np.uint8)[ids]
+    index = np.array([1, 0, 2], np.uint8)[ids]
+    folder = _dataset(
+        tmp_path / "d", [index if indexed else shown] * 6, palette if indexed else None
+    )
+    (folder / "images").rename(folder / "JPEGImages")
+    (folder / "masks").rename(folder / "SegmentationClass")
+    (folder / "SegmentationObject").mkdir()
+    for path in (folder / "SegmentationClass").iterdir():
+        write_png(folder / "SegmentationObject" / path.name, COLORS[IDS])
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (folder / "ImageSets" / "Segmentation" / "default.txt").write_text("c0\n")
+    lines = [f"{name}:{','.join(map(str, rgb))}::\n" for name, rgb in listed.items()]
+    (folder / "labelmap.txt").write_text("# label:color_rgb:parts:actions\n" + "".join(lines))
+    assert [name for name, _, _ in _classes(folder)] == ["organ", "tumour"]
+    places = (folder / "JPEGImages", folder / "SegmentationClass")
+    derived = derive_folders(*places, tmp_path / "new")
+    assert [c.name for c in derived.classes[1:]] == ["organ", "tumour"]
+    written = np.asarray(Image.open(derived.output / "masks" / "c0.png"))
+    np.testing.assert_array_equal(written, ids)
+
+
+def test_folders_of_camvid(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [COLORS[IDS]] * 6)
+    (folder / "images").rename(folder / "default")
+    (folder / "masks").rename(folder / "defaultannot")
+    lines = [f"{' '.join(map(str, rgb))} {n}" for n, rgb in (("cup", BLUE), ("background", BLACK),
+             ("vessel", RED), ("drusen", GREEN))]  # fmt: skip
+    (folder / "label_colors.txt").write_text("\n".join(lines))
+    assert [name for name, _, _ in _classes(folder)] == ["cup", "vessel", "drusen"]
+    for kind in ("", "annot"):
+        (folder / f"default{kind}").rename(folder / f"train{kind}")
+        (folder / f"val{kind}").mkdir()
+        for name in ("c4.png", "c5.png"):
+            (folder / f"train{kind}" / name).rename(folder / f"val{kind}" / name)
+    given = Dataset.open(folder).given_parts
+    assert given is not None and [len(own) for own in given.parts.values()] == [4, 2]
+
+
 def test_one_name_is_that_of_the_one_class(tmp_path: Path) -> None:
     folder = _dataset(tmp_path / "d", [(IDS == 1).astype(np.uint8) * 255] * 6)
     (folder / "classes.txt").write_text("polyp\n")

@@ -50,6 +50,16 @@ def mask_folders(folders: Sequence[Path], wanted: str | None) -> list[Path]:
     return [path for _, path in sorted(known)]
 
 
+def camvid_folders(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Folders of images and masks as CamVid names them: `train` and `trainannot`, and so on."""
+    by_name = {folded(path.name): path for path in folders}
+    return [
+        (path, by_name[f"{name}annot"])
+        for name, path in by_name.items()
+        if f"{name}annot" in by_name
+    ]
+
+
 def masks_beside(
     images: Path | None, candidates: Sequence[Path], holds: Callable[[Path], bool]
 ) -> Path | None:

@@ -40,6 +40,12 @@ def _write(folder: Path, *names: str) -> Path:
         (["p1_0000.nii.gz", "p1_0001.nii.gz", "p2_0000.nii.gz"], ["p1.nii.gz", "p2.nii.gz"],
          ["p1"]),
         (["x.nii", "y.nii"], ["x_seg.nii", "y_seg.nii"], ["x", "y"]),
+        # Any name that pairs images and masks.
+        (["v0.nii", "v1.nii"], ["V0.nii", "V1.NII.gz"], ["v0", "v1"]),
+        (["x.nii", "y.nii"], ["x_SEG.nii", "y_segmentation.nii", "y_SEG.nii"], ["x", "y"]),
+        (["x.nii", "y.nii"], ["x-label.nii", "y-label.nii"], ["x", "y"]),
+        (["x.nii", "y.nii"], ["manual-x.nii", "manual-y.nii"], ["x", "y"]),
+        (["img_1.nii", "img_2.nii"], ["gt_1.nii", "gt_2.nii"], ["img_1", "img_2"]),
         # One name fits by accident; the pattern that fits most counts.
         (["a.nii", "a_0000.nii", "b_0000.nii"], ["a.nii", "b.nii"], ["a", "b"]),
     ],
@@ -49,6 +55,15 @@ def test_names_that_pair(
 ) -> None:
     found = find_pairs(_write(tmp_path / "i", *images), _write(tmp_path / "l", *labels))
     assert sorted(found.by_stem) == ids
+
+
+def test_labels_beside_their_volumes(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "f", "a.nii", "a_SEG.nii", "b.nii", "b_SEG.nii")
+    found = find_pairs(folder, folder)
+    assert {s: p.label.name for s, p in found.by_stem.items()} == {
+        "a": "a_SEG.nii",
+        "b": "b_SEG.nii",
+    }
 
 
 def test_nothing_that_pairs_is_refused(tmp_path: Path) -> None:

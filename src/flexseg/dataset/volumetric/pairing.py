@@ -12,7 +12,9 @@ from flexseg.dataset.candidates.channels import (
     channels_finding,
     other_channels,
 )
-from flexseg.dataset.candidates.mask_names import mask_stem
+from flexseg.dataset.candidates.mask_names import masks_of_images
+from flexseg.dataset.candidates.mixed import MASK_WORD
+from flexseg.dataset.candidates.templates import Stems, find_template
 from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.names import NamePattern, base_name, numbered
@@ -104,9 +106,11 @@ class VolumePairs:
 
 
 def find_pairs(images: Path, labels: Path) -> VolumePairs:
-    """Pair two folders of volumes by the name pattern of `NAMES` that fits most of them.
+    """Pair two folders of volumes by the name pattern that fits most of them.
 
-    Where each channel is a file, all of them are the image, see `files.channel_files`.
+    It is one of `NAMES`, else what the names themselves say, as those of images and masks do, see
+    `find_template`. Where each channel is a file, all of them are the image, see
+    `files.channel_files`.
 
     Raises
     ------
@@ -122,9 +126,43 @@ def find_pairs(images: Path, labels: Path) -> VolumePairs:
             continue
         if not (found[-1].images_without_label or found[-1].labels_without_image):
             break
+    else:
+        found += _by_template(images, labels)
     if not found:
         raise problems[0]
     return _with_channels(max(found, key=lambda one: len(one.pairs)))
+
+
+def _by_template(images: Path, labels: Path) -> list[VolumePairs]:
+    """Pairs whose labels are named after the images in any way, whatever the letter case."""
+    if _is_one(images) or not labels.is_dir():
+        return []
+    volumes, masks = (
+        NamePattern.parse("{id}", VOLUME_SUFFIXES, option).find(folder, is_series_folder)
+        for folder, option in ((images, "--image-name"), (labels, "--label-name"))
+    )
+    if real_path(images) == real_path(labels):
+        masks = {name: path for name, path in masks.items() if MASK_WORD.search(name)}
+        volumes = {name: path for name, path in volumes.items() if name not in masks}
+    template = find_template([Stems(frozenset(volumes), frozenset(masks))])
+    if template is None:
+        return []
+    partners = masks_of_images(template, volumes, masks)
+    pairs = [
+        VolumePair(name, volumes[name], masks[own[0]]) for name, own in partners.items() if own
+    ]
+    used = {name for own in partners.values() for name in own}
+    return [
+        VolumePairs(
+            images,
+            labels,
+            "{id}",
+            template,
+            tuple(pairs),
+            tuple(volumes[name].name for name, own in partners.items() if not own),
+            tuple(name for name in masks if name not in used),
+        )
+    ]
 
 
 def _with_channels(found: VolumePairs) -> VolumePairs:
@@ -245,8 +283,10 @@ def pair_label_volumes(
     DataError : see `volumes_by_name`.
     """
     predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
-    for rule in (mask_name, *_NAMES_OF_LABELS):
-        partner = {name: reference.get(mask_stem(rule, name)) for name in predicted}
+    own = find_template([Stems(frozenset(predicted), frozenset(reference))])
+    for rule in (mask_name, *_NAMES_OF_LABELS, *([own] if own else [])):
+        masks = masks_of_images(rule, predicted, reference)
+        partner = {name: reference[own[0]] if own else None for name, own in masks.items()}
         if any(partner.values()):
             break
     cases = tuple(

@@ -19,15 +19,15 @@ EITHER = {"hflip": (0.5, "as likely"), "vflip": (0.5, "as likely")}
 def choices(kind: Kind) -> dict[str, object]:
     """Section.key -> value of a plan for images of this kind."""
     shape: Shape = natural_shape(128, 128, 100)
-    data = SimpleNamespace(kind=kind, rarest=1.0, flips=EITHER, volumes=0)
+    data = SimpleNamespace(kind=kind, separate_channels=False, rarest=1.0, flips=EITHER, volumes=0)
     return {f"{c.section}.{c.key}": c.value for c in recipe_choices(data, shape)}
 
 
 @pytest.mark.parametrize(
     ("kind", "varied"),
     [
-        ("stained", {"color", "stain", "curve"}),
-        ("colored", {"color", "curve"}),
+        ("stained", {"color", "stain", "bias"}),
+        ("colored", {"color", "bias"}),
         ("gray", set()),
         ("CT", {"window"}),
         ("MR", {"bias", "curve"}),

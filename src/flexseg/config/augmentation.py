@@ -198,18 +198,20 @@ class AugmentationConfig(Section):
     )
     color: Probability = Field(0.0, description="Mix and shift the channels at random.")
     color_strength: AmountRange = Field(
-        (0.0, 0.3), description="Standard deviation of the changes; 1 is the image's own contrast."
+        (0.0, 0.15), description="Standard deviation of the changes; 1 is the image's own contrast."
     )
     stain: Probability = Field(
         0.0, description="Vary the amounts of haematoxylin, eosin and a third stain (RGB images)."
     )
     stain_strength: AmountRange = Field(
-        (0.0, 0.4), description="Standard deviation of the logarithms of the factors."
+        (0.0, 0.2), description="Standard deviation of the logarithms of the factors."
     )
     stain_offset: AmountRange = Field(
-        (0.0, 0.1), description="Standard deviation of the optical densities that are added."
+        (0.0, 0.05), description="Standard deviation of the optical densities that are added."
     )
-    bias: Probability = Field(0.0, description="A smooth bias field, as of coils in MR.")
+    bias: Probability = Field(
+        0.0, description="A smooth bias field, as of coils in MR and of uneven light."
+    )
     bias_strength: AmountRange = Field(
         (0.0, 0.3), description="Standard deviation of the terms of its logarithm."
     )

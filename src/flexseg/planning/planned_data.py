@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flexseg.batches.neighbours import neighbour_files, warn_of_lone
 from flexseg.config.findings import Finding
@@ -23,7 +23,7 @@ from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, deri
 from flexseg.derive.annotations.export import FORMATS
 from flexseg.derive.annotations.found_export import find_export
 from flexseg.outputs import refuse_overlap, refuse_within
-from flexseg.planning.fingerprint import describe, take_fingerprint
+from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.resolution import Resolution
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
@@ -33,7 +33,13 @@ from flexseg.planning.volume_slices import CutSlices, cut
 _SLICE_MULTIPLE = 16
 _ARRAYS = "channels"
 _ANNOTATED = "annotated"
+# Microscopy by transmitted light has a bright background: the mean of its values is more than this
+# share of the highest.
+_TRANSMITTED = 0.6
 _IGNORED = "void: it counts in no loss, metric or statistic"
+# What images are of: colours of absorbing dyes, other colours, grey values of no known meaning,
+# Hounsfield units, or the arbitrary units of MR.
+Kind = Literal["stained", "colored", "gray", "CT", "MR"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class PlannedData:
     choices : what a config says of the data.
     classes : the tables `[[mask.classes]]`.
     separate_channels : the channels were measured in several ways, as sequences of MRI are.
+    kind : what the values are of.
     size : median width and height of the images (slices) in pixels.
     resolution : what the masks say of the size that a network needs.
     training, validation, test : number of images or slices; of volumes `test` is the number of
@@ -61,6 +68,7 @@ class PlannedData:
     classes: list[dict[str, Any]]
     channels: int
     separate_channels: bool
+    kind: Kind
     size: tuple[float, float]
     resolution: Resolution
     training: int
@@ -193,6 +201,7 @@ def _of_images(
         classes=sections["mask"]["classes"],
         channels=sections["model"]["image_channels"],
         separate_channels=data.channel_files,
+        kind="gray" if neighbours or data.channel_files else _kind(fingerprint),
         size=(fingerprint.widths.median, fingerprint.heights.median),
         resolution=Resolution.of(parts["train"], data.labels),
         training=len(parts["train"]),
@@ -205,6 +214,13 @@ def _of_images(
         fingerprint=fingerprint.as_dict(),
         findings=(*data.findings, *division.findings),
     )
+
+
+def _kind(fingerprint: Fingerprint) -> Kind:
+    if fingerprint.gray or fingerprint.channels != 3:
+        return "gray"
+    shares = [i.mean / i.high for i in fingerprint.intensities if i.high > 0]
+    return "stained" if shares and sum(shares) / len(shares) > _TRANSMITTED else "colored"
 
 
 def _to_predict(data: ImageDataset) -> Path | None:
@@ -260,6 +276,7 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
         classes=classes,
         channels=plan.image_channels,
         separate_channels=plan.channels > 1,
+        kind="CT" if plan.facts["modality"] == "CT" else "MR",
         size=(side, side),
         resolution=Resolution.of(cases["train"], labels),
         training=len(cases["train"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 from flexseg.config.text import Choice
 from flexseg.planning.network import Shape
-from flexseg.planning.planned_data import PlannedData
+from flexseg.planning.planned_data import Kind, PlannedData
 
 # [model] keys of a planned network, and why.
 NETWORK: tuple[tuple[str, Any, str], ...] = (
@@ -33,6 +33,23 @@ WARMUP = 0.1
 SMALLEST_BATCH = 2
 # Keys of [augmentation] beside its defaults.
 AUGMENTATION: dict[str, Any] = {}
+# Keys of [augmentation] for images of other cameras, stains and scanners, and why.
+_OTHER_DEVICES: dict[Kind, tuple[dict[str, Any], str]] = {
+    "stained": (
+        {"color": 0.2, "stain": 0.2, "bias": 0.2},
+        "bright images in colour: other stains, lamps and cameras have other colours",
+    ),
+    "colored": (
+        {"color": 0.2, "bias": 0.2},
+        "images in colour: other lamps and cameras have other colours",
+    ),
+    "gray": ({}, ""),
+    "CT": ({"window": 0.2}, "CT: other tubes and contrast agents shift the window"),
+    "MR": (
+        {"bias": 0.2, "curve": 0.2},
+        "MR: other coils and sequences have other bias fields and contrasts",
+    ),
+}
 # Average predictions over the flips that training has seen.
 TTA = True
 
@@ -58,6 +75,9 @@ def _network(data: PlannedData) -> list[Choice]:
     choices = {key: Choice("model", key, value, reason) for key, value, reason in NETWORK}
     if data.separate_channels:
         why = "each channel to mean 0 and variance 1: each is measured in another way"
+        choices["input_normalize"] = Choice("model", "input_normalize", _EACH_CHANNEL, why)
+    elif data.kind in ("stained", "colored"):
+        why = "each channel to mean 0 and variance 1: the tint of a stain or lamp is gone"
         choices["input_normalize"] = Choice("model", "input_normalize", _EACH_CHANNEL, why)
     return [*choices.values()]
 
@@ -91,6 +111,9 @@ def _augmentation(data: PlannedData) -> list[Choice]:
         for flip, (probability, reason) in data.flips.items()
     ]
     choices += [Choice("augmentation", key, value, "") for key, value in AUGMENTATION.items()]
+    keys, why = _OTHER_DEVICES[data.kind]
+    for number, (key, value) in enumerate(keys.items()):
+        choices.append(Choice("augmentation", key, value, why if number == 0 else ""))
     if any(probability == 0 for probability, _ in data.flips.values()):
         choices.append(
             Choice("augmentation", "rotation_degrees", list(_UPRIGHT), "the images have one way up")

@@ -35,7 +35,7 @@ base_kernels = [5, 5]
 normalization = true
 learning_rate = 0.002
 loss = "dice_ce_loss"
-metrics = ["dice_coef_foreground"]
+metrics = ["dice"]
 
 [dataset]
 group = "^(b[0-9]+)_"   # blocks of neighbouring slices: they are not independent

@@ -29,6 +29,8 @@ Formula = Callable[..., Tensor]
 Head = Literal["binary", "multiclass", "any"]
 
 EPSILON = 1e-7
+# The metric that scores cases as an evaluation does, see `dice`.
+DICE = "dice"
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,51 @@ def dice_coef_foreground(y: Tensor, p: Tensor, w: Tensor | None = None) -> Tenso
 def dice_coef_hybrid(y: Tensor, p: Tensor, w: Tensor | None = None) -> Tensor:
     """Mean of dice_coef_multiclass and dice_coef_foreground, per image."""
     return 0.5 * (dice_coef_multiclass(y, p, w) + dice_coef_foreground(y, p, w))
+
+
+def overlap(
+    y: Tensor, p: Tensor, w: Tensor | None = None, threshold: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Of hard labels, pixels [B, classes] of each image and foreground class: those that target and
+    prediction have in common, and those of both together.
+
+    Parameters
+    ----------
+    threshold : probability above which a pixel is foreground (one class only).
+    """
+    channels = int(p.shape[-1])
+    if channels == 1:
+        hard = ops.cast(p > threshold, "float32")
+    else:
+        hard = ops.one_hot(ops.argmax(p, axis=-1), channels, dtype="float32")
+    y, hard = _counted(_foreground(y), _foreground(hard), w)
+    axes = (1, 2)
+    return ops.sum(y * hard, axis=axes), ops.sum(y, axis=axes) + ops.sum(hard, axis=axes)
+
+
+def mean_dice(common: Tensor, both: Tensor) -> Tensor:
+    """Mean over classes of the mean Dice over cases; cases and classes with nothing do not count.
+
+    Parameters
+    ----------
+    common, both : pixels [cases, classes], see `overlap`. Without any at all the mean is 0.
+    """
+    shown = ops.cast(both > 0, "float32")
+    cases = ops.sum(shown, axis=0)
+    dice = ops.sum(2 * common / ops.maximum(both, 1.0), axis=0) / ops.maximum(cases, 1.0)
+    return ops.sum(dice) / ops.maximum(ops.sum(ops.cast(cases > 0, "float32")), 1.0)
+
+
+@_metric(DICE)
+def dice(y: Tensor, p: Tensor, w: Tensor | None = None) -> Tensor:
+    """Dice of hard labels as an evaluation has it: the mean over classes of the mean over cases,
+    of those that have the class in mask or prediction.
+
+    Cases of a validation are its images, or its volumes where `[volume] images_dir` names them,
+    whose slices are taken together. While training, whose samples come at random, as many pools
+    of samples take their place. The best weights are then those of the highest `val_dice`.
+    """
+    return mean_dice(*overlap(y, p, w))
 
 
 @_loss("categorical_focal_dice_loss", head="multiclass")

@@ -148,7 +148,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch of the lowest validation loss, from 0; its weights were saved.
+        """The epoch whose weights were kept, from 0: of the highest val_dice, or lowest val_loss.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Run:
 
     @property
     def best_loss(self) -> float:
-        """The lowest validation loss; the lowest loss where nothing validates.
+        """The validation loss of the best epoch; its loss where nothing validates.
 
         Raises
         ------

@@ -53,5 +53,8 @@ def train(
     else:
         training = Training(loaded, console, started=started)
     run = training.run(resume=resume)
-    loss = "val_loss" if "val_loss" in run.history else "loss"
-    say(f"Best epoch {run.best_epoch + 1}: {loss} {run.best_loss:.4f}\nWeights: {run.weights}")
+    wanted = ("val_dice", "val_loss" if "val_loss" in run.history else "loss")
+    values = ", ".join(
+        f"{name} {run.history[name][run.best_epoch]:.4f}" for name in wanted if name in run.history
+    )
+    say(f"Best epoch {run.best_epoch + 1}: {values}\nWeights: {run.weights}")

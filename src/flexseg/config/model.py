@@ -58,7 +58,10 @@ class ModelConfig(Section):
     clipvalue: float | None = Field(0.2, gt=0, description="Clip each gradient value to +-this.")
     loss: str = Field("dice_ce_loss", description="Loss by name (see docs/reference/losses.md).")
     metrics: Names = Field(
-        ["dice_coef_foreground"], description="Metrics that are computed while training."
+        ["dice_coef_foreground"],
+        description="Metrics that are computed while training. With 'dice', that of cases as an "
+        "evaluation has it, the best weights are those of the highest val_dice, else of the lowest "
+        "val_loss.",
     )
     show_summary: bool = Field(False, description="Print the layers before training.")
 

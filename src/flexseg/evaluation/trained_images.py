@@ -27,7 +27,7 @@ from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, as_trained
-from flexseg.losses import get_loss, get_metric, weighted_mean
+from flexseg.losses import DICE, get_loss, get_metric, weighted_mean
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
 from flexseg.own_results import mark
@@ -101,7 +101,8 @@ def original_figures(model: ModelConfig, labels: LabelMap) -> dict[str, Figure]:
     figures: dict[str, Figure] = {
         loss: partial(weighted_mean, get_loss(model.loss, channels, ignoring=ignoring))
     }
-    for name in model.metrics if labels.binary else model.metrics[:1]:
+    metrics = [name for name in model.metrics if name != DICE]  # which is the evaluation's own
+    for name in metrics if labels.binary else metrics[:1]:
         metric = get_metric(name, channels, ignoring=ignoring)
         figures[name] = partial(weighted_mean, metric)
     return figures

@@ -109,7 +109,7 @@ def _network(data: PlannedData, size: int | None) -> list[Choice]:
         Choice("model", "dropout_rate", 0.02, ""),
         Choice("model", "learning_rate", 0.001, ""),
         Choice("model", "loss", "dice_ce_loss", "Dice + cross-entropy"),
-        Choice("model", "metrics", ["dice_coef_foreground"], ""),
+        Choice("model", "metrics", ["dice"], "of cases; the best weights are those of the highest"),
     ]  # fmt: skip
 
 

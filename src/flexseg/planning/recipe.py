@@ -85,7 +85,7 @@ def _network(data: PlannedData) -> list[Choice]:
 def _optimization(data: PlannedData) -> list[Choice]:
     choices = [
         Choice("model", "loss", LOSS, "the overlap, and steady steps"),
-        Choice("model", "metrics", ["dice_coef_foreground"], ""),
+        Choice("model", "metrics", ["dice"], "of cases; the best weights are those of the highest"),
         Choice("model", "optimizer", OPTIMIZER, "in little time better than SGD"),
         Choice("model", "learning_rate", LEARNING_RATE, "the highest of the schedule"),
         Choice("train", "run_dir", "run", "all results; earlier ones move aside"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flexseg.errors import TrainingError
 from flexseg.search.study import STEPS
+from flexseg.training.callbacks.recorder import rank
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -24,7 +25,7 @@ class Flag(Protocol):
 class TrialReport:
     """Hears how a trial does, epoch by epoch, and says when it shall stop.
 
-    The score is that of the epoch with the lowest val_loss, whose weights a training saves.
+    The score is that of the epoch whose weights a training keeps, see `rank`.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class TrialReport:
         self.pruned = False
         self.interrupted = False
         self.share = 0.0
-        self._loss = math.inf
+        self._best = (-math.inf, -math.inf)
         self._step = 0
 
     def elapsed(self) -> float:
@@ -69,14 +70,14 @@ class TrialReport:
         TrainingError : there is no score among them, or it is not finite.
         """
         self.epochs += 1
-        loss, score = values.get("val_loss"), values.get(self.metric)
-        if loss is None or score is None or not math.isfinite(score):
+        score = values.get(self.metric)
+        if "val_loss" not in values or score is None or not math.isfinite(score):
             raise TrainingError(
                 f"{self.metric} became {score} in epoch {self.epochs}.",
                 "A lower learning_rate or precision = 'float32' usually help.",
             )
-        if loss < self._loss:
-            self._loss, self.score = loss, score
+        if rank(values) > self._best:
+            self._best, self.score = rank(values), score
         step = min(STEPS, int(STEPS * self.elapsed() / self.seconds))
         for passed in range(self._step + 1, step + 1):
             self.trial.report(float(self.score or 0.0), passed)

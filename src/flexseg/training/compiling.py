@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from flexseg import backend
 from flexseg.config.model import ModelConfig
-from flexseg.losses import LabelMetric, keras_loss, keras_metric
+from flexseg.losses import DICE, LabelMetric, keras_loss, keras_metric
 from flexseg.models.optimizers import make_optimizer
+from flexseg.training.case_dice import CaseDice
 from flexseg.training.supervision import DeeplySupervised
 
 
 def compile_model(
-    model: keras.Model, config: ModelConfig, ema: float = 0.0, *, ignoring: bool = False
+    model: keras.Model,
+    config: ModelConfig,
+    ema: float = 0.0,
+    *,
+    ignoring: bool = False,
+    owners: Sequence[int] = (),
+    threshold: float = 0.5,
 ) -> None:
     """Give a network its optimizer, loss and metrics by name.
 
@@ -21,9 +30,17 @@ def compile_model(
     ema : see `make_optimizer`.
     ignoring : see `flexseg.losses.on_labels`. The loss that is told is then the mean over all
         pixels that count, where Keras' own would be that over batches, also those without any.
+    owners, threshold : of the validation, whose Dice is then that of cases, see `CaseDice`; without
+        owners it is that of the images of each batch.
     """
     channels = config.num_classes
-    metrics = [keras_metric(name, channels, ignoring=ignoring) for name in config.metrics]
+
+    def metric(name: str) -> keras.metrics.Metric:
+        if name == DICE and owners:
+            return CaseDice(owners, max(1, channels - 1), threshold, ignoring=ignoring)
+        return keras_metric(name, channels, ignoring=ignoring)
+
+    metrics = [metric(name) for name in config.metrics]
     if ignoring:
         # The value of a metric takes the place of Keras' own mean of the same name.
         metrics.append(LabelMetric(config.loss, ignoring, name="loss"))

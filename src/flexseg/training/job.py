@@ -34,6 +34,7 @@ class TrainingJob:
     config_file : its folder is where own networks are searched.
     reader : decodes images and masks as the network wants them.
     threshold : probability above which a pixel is foreground (one class only).
+    volumes : an evaluation scores volumes, whose slices the cases are.
     watched : images that are predicted after every epoch, `watched_batch` at a time.
     findings : about the config.
     """
@@ -45,6 +46,7 @@ class TrainingJob:
     image: ImageConfig
     reader: CaseReader
     threshold: float
+    volumes: bool
     augmentation: Augmentation
     watched: tuple[WatchedFolder, ...]
     watched_batch: int
@@ -72,6 +74,7 @@ class TrainingJob:
             e.image,
             CaseReader(preprocessing, labels, e.mask.unknown_colors),
             threshold(e.infer.threshold),
+            e.volume.images_dir is not None,
             Augmentation.from_config(
                 e.augmentation, e.trained_variants, e.generator, labels, e.image.color_order
             ),

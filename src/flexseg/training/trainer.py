@@ -44,6 +44,7 @@ from flexseg.training.callbacks.recorder import BestModel, Recorder, SampleLog
 from flexseg.training.callbacks.snapshots import Snapshots, write_snapshots
 from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
 from flexseg.training.callbacks.tensorboard import tensorboard_callbacks
+from flexseg.training.case_dice import owners_of
 from flexseg.training.compiling import compile_model
 from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.inputs import InputPipeline
@@ -66,7 +67,8 @@ class TrainingResult:
     Attributes
     ----------
     folder : where all its files are.
-    best_epoch : epoch of the lowest val_loss (loss where nothing validates), from 0.
+    best_epoch : the epoch whose weights were kept, from 0, see `rank`.
+    best_loss : its val_loss (loss where nothing validates).
     """
 
     folder: Path
@@ -154,7 +156,14 @@ class Training:
             package.pretrain()
         augment = job.augmentation.augmenter(train.seed, job.size)
         network = augmenting(supervised(package.model, job.model, train.deep_supervision), augment)
-        compile_model(network, job.model, train.ema, ignoring=job.ignoring)
+        compile_model(
+            network,
+            job.model,
+            train.ema,
+            ignoring=job.ignoring,
+            owners=owners_of(splits.cases.get("valid", ()), volumes=job.volumes),
+            threshold=job.threshold,
+        )
         if job.model.show_summary:
             package.model.summary(print_fn=self.output.say)
         needs = DiskNeeds.of(network, job.model, train)
@@ -385,7 +394,7 @@ class Training:
             lambda file, about: package.save(file, about | self._about()),
             averaged=train.ema > 0,
         )
-        remember: Remembered = {"best": (best, ("best", "best_epoch"))}
+        remember: Remembered = {"best": (best, ("best", "best_dice", "best_epoch"))}
         plateau = plateau_callbacks(train, "val_loss" if validation else "loss", remember)
         checkpointer = Checkpointer(
             self.checkpoint_file,

@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from flexseg.files.npy import write_npy
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 
+# Images or volumes.
+Kind = Literal["2d", "3d"]
 # Fewer slices are hardly a volume.
 FEWEST_SLICES = 4
 

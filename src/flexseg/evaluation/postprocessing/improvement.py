@@ -11,23 +11,31 @@ Nature Methods 18), and so does noise in half of all trials. Here a step is kept
 - the gain is at least `MARGIN`: less is not worth a rule that may surprise on other data;
 - the Dice of the cases that have the class does not pay for it by more than `MARGIN`.
 
+Where fewer groups change, as with few cases or a rare class, parts that are dropped may still be
+clear evidence (`clear_by_parts`): at least `FEWEST_OF_PARTS` groups change, none for the worse; by
+far more of the parts are false than right, which chance would do in at most one of 40 trials; and
+the step would leave the references as they are, those of the training included, so that a class
+which truly has several objects keeps them.
+
 The score of a case is its Dice; without the class in the reference it is 1 if none is predicted,
 else 0, because not to invent objects is most of what postprocessing is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtrc
 
 from flexseg.evaluation.aggregate import bootstrap_means, mean_or_none, rounded
 
 StepValue = bool | int | float | str
 MARGIN = 0.001
 FEWEST = 5
+FEWEST_OF_PARTS = 2
 _RESAMPLES = 10_000
 _DRAWS = 2e7
 
@@ -61,7 +69,8 @@ class Trial:
     kind : "2d" (images) or "3d" (volumes).
     class_name : of the class that it changes.
     step, value : as `[postprocess]` and `[infer]` name them.
-    cases, groups : that it was tried on; `changed` groups have another score than before.
+    cases, groups : that it was tried on; `changed` groups have another score than before, `worse`
+        of them a lower one.
     before, after : mean score.
     gain : mean difference of the scores; `low` and `high` bound its interval, whose level is
         `level`; None where too few groups leave none.
@@ -77,6 +86,7 @@ class Trial:
     cases: int
     groups: int
     changed: int
+    worse: int
     before: float
     after: float
     gain: float
@@ -145,7 +155,8 @@ def compare_scores(
     change = new - old
     names = np.asarray(groups)
     number = len(set(groups))
-    changed = len(set(names[np.abs(change) > 1e-12]))
+    totals = [change[names == name].sum() for name in set(names[np.abs(change) > 1e-12])]
+    changed = len(totals)
     level = 1 - 0.05 / values
     low, high = _interval(change, groups, level) if number > 1 else (None, None)
     parts = [a.dice - b.dice for a, b in zip(after, before, strict=True)]
@@ -157,6 +168,7 @@ def compare_scores(
         cases=len(change),
         groups=number,
         changed=changed,
+        worse=sum(bool(total < 0) for total in totals),
         before=float(old.mean()),
         after=float(new.mean()),
         gain=gain,
@@ -177,6 +189,40 @@ def _interval(
     tail = 50 * (1 - level)
     low, high = np.percentile(draws, (tail, 100 - tail))
     return float(low), float(high)
+
+
+def clear_by_parts(
+    trial: Trial,
+    false: int,
+    right: int,
+    references: Callable[[], Sequence[tuple[str, float]]],
+    values: int = 1,
+) -> Trial:
+    """A trial that too few groups change, kept if what it drops is clearly false.
+
+    Parameters
+    ----------
+    false, right : parts that it drops.
+    references : group and Dice of each reference that shows the class after the same step; only
+        asked for where they decide.
+    values : number of values that the best is looked for among.
+    """
+    clear = (
+        not trial.kept
+        and FEWEST_OF_PARTS <= trial.changed < FEWEST
+        and not trial.worse
+        and trial.gain >= MARGIN
+        and (trial.dice_gain is None or trial.dice_gain >= -MARGIN)
+        and bdtrc(false - 1, false + right, 0.5) <= 0.025 / values
+    )
+    if not clear:
+        return trial
+    known = references()
+    groups = len({group for group, _ in known})
+    if groups < FEWEST or np.mean([dice for _, dice in known]) < 1 - MARGIN:
+        return replace(trial, reason="the same step would change references, or these are too few")
+    reason = f"{false} of {false + right} dropped parts are false, and references stay as they are"
+    return replace(trial, kept=True, reason=reason)
 
 
 def _why_not(gain: float, low: float | None, changed: int, dice_gain: float | None) -> str:

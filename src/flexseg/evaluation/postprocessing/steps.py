@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.ignored.pixels import IGNORED
-from flexseg.dataset.labels import LabelMap
-from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.evaluation.postprocessing.cached_predictions import Kind, PredictionCache, Unit
 from flexseg.evaluation.postprocessing.improvement import (
     Counts,
     StepValue,
     Trial,
     best_of,
+    clear_by_parts,
     compare_scores,
 )
+from flexseg.evaluation.postprocessing.references import ReferenceParts, TrainingReferences
 from flexseg.inference.postprocess import Postprocessing, Steps, fill_holes, parts
 
 # Of the 5 % quantile of the sizes of reference parts.
@@ -52,6 +54,10 @@ class _Parts:
 class StepSearch:
     """The steps of all classes on one kind of units.
 
+    Parameters
+    ----------
+    training : references beside those of the units, asked for where few units change.
+
     Attributes
     ----------
     final : counts of each class after all that is kept.
@@ -61,15 +67,17 @@ class StepSearch:
         self,
         labels: LabelMap,
         cache: PredictionCache,
-        kind: str,
+        kind: Kind,
         units: Sequence[Unit],
         threshold: float,
+        training: TrainingReferences | None = None,
     ) -> None:
         self.labels = labels
         self.cache = cache
         self.kind = kind
         self.units = units
         self.threshold = threshold
+        self.training = training
         self.groups = [unit.group for unit in units]
         self.trials: list[Trial] = []
         self.final: list[Counts] = []
@@ -77,42 +85,59 @@ class StepSearch:
     def run(self) -> Postprocessing:
         """Try the steps of every class."""
         tables: dict[int, list[_Parts]] = {c.id: [] for c in self.labels.foreground}
-        truths: dict[int, list[NDArray[np.int64]]] = {c.id: [] for c in self.labels.foreground}
+        truths: dict[int, list[ReferenceParts]] = {c.id: [] for c in self.labels.foreground}
         for unit in self.units:
             prediction, truth = self._load(unit)
             for c in self.labels.foreground:
                 tables[c.id].append(_parts_of(prediction, truth, c.id))
                 true_parts = parts(truth, c.id)
                 if true_parts is not None:
-                    truths[c.id].append(true_parts[2])
+                    truths[c.id].append(ReferenceParts(unit.group, true_parts[2]))
         steps: dict[int, Steps] = {}
         for c in self.labels.foreground:
-            steps[c.id] = self._choose_drops(c.name, tables[c.id], smallest_sizes(truths[c.id]))
+            steps[c.id] = self._choose_drops(c, tables[c.id], truths[c.id])
         return self._choose_fills(steps)
 
     def _load(self, unit: Unit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         prediction, truth = self.cache.load(unit)
         return self.cache.labels(prediction, self.threshold), truth
 
-    def _choose_drops(self, name: str, table: list[_Parts], sizes: Sequence[int]) -> Steps:
+    def _choose_drops(
+        self, c: LabelClass, table: list[_Parts], truths: list[ReferenceParts]
+    ) -> Steps:
         steps = Steps()
-        for key, values in (("largest_component", [True]), ("min_size", list(sizes))):
-            before = [_after_drops(table, steps)]
+        sizes = smallest_sizes([truth.sizes for truth in truths])
+        for key, values in (("largest_component", [True]), ("min_size", sizes)):
             trials = [
-                compare_scores(
-                    (self.kind, name, key, value),
-                    before,
-                    [_after_drops(table, _with(steps, key, value))],
-                    self.groups,
-                    len(values),
-                )
-                for value in values
+                self._try(c, table, truths, steps, key, value, len(values)) for value in values
             ]
             trials, best = best_of(trials)
             self.trials += trials
             if best is not None:
                 steps = _with(steps, key, best.value)
         return steps
+
+    def _try(
+        self,
+        c: LabelClass,
+        table: list[_Parts],
+        truths: list[ReferenceParts],
+        now: Steps,
+        key: str,
+        value: StepValue,
+        values: int,
+    ) -> Trial:
+        """One of some `values` of a step, on top of what is done `now`."""
+        then = _with(now, key, value)
+        before, after = ([_after_drops(table, steps)] for steps in (now, then))
+        what = (self.kind, c.name, key, value)
+
+        def references() -> list[tuple[str, float]]:
+            seen = self.training.of(self.kind).get(c.id, []) if self.training else []
+            return [(one.group, one.dice_after(then)) for one in (*truths, *seen)]
+
+        trial = compare_scores(what, before, after, self.groups, values)
+        return clear_by_parts(trial, *_dropped(table, now, then), references, values)
 
     def _choose_fills(self, steps: dict[int, Steps]) -> Postprocessing:
         """Holes of one class touch no other: one look at all classes is enough."""
@@ -161,6 +186,17 @@ def _after_drops(table: Sequence[_Parts], steps: Steps) -> Counts:
         np.array([entry.counted[k].sum() for entry, k in zip(table, keep, strict=True)]),
         np.array([entry.reference for entry in table]),
     )
+
+
+def _dropped(table: Sequence[_Parts], now: Steps, then: Steps) -> tuple[int, int]:
+    """How many parts `then` drops that `now` does not: false ones, and those mostly right."""
+    false = right = 0
+    for entry in table:
+        gone = now.kept(entry.sizes) & ~then.kept(entry.sizes) & (entry.counted > 0)
+        hits = 2 * entry.right[gone] > entry.counted[gone]
+        right += int(hits.sum())
+        false += int((~hits).sum())
+    return false, right
 
 
 def smallest_sizes(reference: Sequence[NDArray[np.int64]]) -> list[int]:

@@ -17,13 +17,14 @@ import numpy as np
 from flexseg.batches.store import CaseReader
 from flexseg.config.infer import TiledInferConfig
 from flexseg.config.load import LoadedConfig
+from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.splits import find_splits
-from flexseg.errors import DataError
+from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
-from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache, Unit
+from flexseg.evaluation.postprocessing.cached_predictions import Kind, PredictionCache, Unit
 from flexseg.evaluation.postprocessing.improvement import (
     COLUMNS,
     FEWEST,
@@ -33,6 +34,7 @@ from flexseg.evaluation.postprocessing.improvement import (
     compare_scores,
     without_harm,
 )
+from flexseg.evaluation.postprocessing.references import TrainingReferences
 from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
 from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file
 from flexseg.inference.loading import make_predictor
@@ -142,7 +144,8 @@ def _tune(
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     with scratch_folder(folder / "predictions") as scratch:
         caches = _predict(sources, e.tiledinfer, reader, tta, thresholds, scratch, on_case)
-        search = _Search(package.labels, caches, tta, package.threshold)
+        training = TrainingReferences(reader, lambda: () if folded else _training_cases(e.data))
+        search = _Search(package.labels, caches, tta, package.threshold, training)
         choice = search.run()
     cases = [case for _, part in sources for case in part]
     groups = len({case.group for case in cases})
@@ -150,14 +153,23 @@ def _tune(
     choice = replace(choice, evidence={"split": split, "cases": len(cases), "groups": groups})
     if groups < FEWEST:
         logger.warning(
-            "The validation set has %d independent groups; nothing can be shown with fewer than "
-            "%d.",
+            "The validation set has %d independent groups. With fewer than %d nothing can be shown "
+            "but that many parts of a prediction are false.",
             groups,
             FEWEST,
         )
     _write_tables(folder, search, choice)
     file = write_choice(model, choice, package.labels)
     return Tuned(choice, search.trials, file, folder, search.scores)
+
+
+def _training_cases(data: DataSections) -> Sequence[Case]:
+    """The training cases, as far as they are still there."""
+    try:
+        return find_splits(data, only=("train",)).cases.get("train", ())
+    except FlexsegError as error:
+        logger.info("The masks of the training tell nothing: %s", error)
+        return ()
 
 
 def _write_tables(folder: Path, search: _Search, choice: TunedChoice) -> None:
@@ -236,11 +248,13 @@ class _Search:
         caches: Sequence[PredictionCache],
         tta: Sequence[tuple[str, ...]],
         threshold: float,
+        training: TrainingReferences,
     ) -> None:
         self.labels = labels
         self.caches = caches
         self.tta = tta
         self.threshold = threshold
+        self.training = training
         self.trials: list[Trial] = []
         self.scores: dict[str, dict[str, dict[str, float | None]]] = {}
 
@@ -252,13 +266,14 @@ class _Search:
             logger.info("The cases are no whole volumes: nothing is chosen for volumes.")
         # Views and threshold hold for volumes and images alike; where there are volumes, they
         # decide, because slices with a few pixels of a class weigh too much.
-        kinds = ({"3d": volumes} if volumes else {}) | {"2d": first.images()}
+        kinds: dict[Kind, Sequence[Unit]] = {"3d": volumes} if volumes else {}
+        kinds["2d"] = first.images()
         way = self._choose_views(kinds)
         cache = self.caches[way]
         threshold = self._choose_threshold(kinds, cache)
         found: dict[int, Postprocessing] = {}
         for kind, units in kinds.items():
-            steps = StepSearch(self.labels, cache, kind, units, threshold)
+            steps = StepSearch(self.labels, cache, kind, units, threshold, self.training)
             found[int(kind[0])] = steps.run()
             self.trials += steps.trials
             before = self._counts(self.caches[0], units)
@@ -266,7 +281,7 @@ class _Search:
         changed = cache.thresholds and threshold != self.threshold
         return TunedChoice(threshold if changed else None, self.tta[way], found)
 
-    def _choose_views(self, kinds: Mapping[str, Sequence[Unit]]) -> int:
+    def _choose_views(self, kinds: Mapping[Kind, Sequence[Unit]]) -> int:
         """The index of the choice of views."""
         if len(self.caches) == 1:
             return 0
@@ -279,7 +294,7 @@ class _Search:
         return int(first.kept)
 
     def _choose_threshold(
-        self, kinds: Mapping[str, Sequence[Unit]], cache: PredictionCache
+        self, kinds: Mapping[Kind, Sequence[Unit]], cache: PredictionCache
     ) -> float:
         others = [t for t in cache.thresholds if t != self.threshold]
         if not others:

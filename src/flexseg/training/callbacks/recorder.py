@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -12,6 +12,7 @@ import keras
 from flexseg.backend import Logs
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.errors import ResourceError
+from flexseg.losses import DICE
 from flexseg.outputs import write_csv, write_json, write_text
 from flexseg.training import checkpoint
 from flexseg.training.callbacks.curves import draw_curves
@@ -19,20 +20,37 @@ from flexseg.training.callbacks.curves import draw_curves
 logger = logging.getLogger(__name__)
 
 
+def rank(values: Mapping[str, float]) -> tuple[float, float]:
+    """What orders the epochs of a training; the weights of the highest are kept.
+
+    The Dice of the validation's cases comes first where the training computes it; then the lower
+    val_loss (loss without a validation set).
+
+    Parameters
+    ----------
+    values : of an epoch by name.
+    """
+    return values.get(f"val_{DICE}", 0.0), -values.get("val_loss", values.get("loss", math.inf))
+
+
 class BestModel(keras.callbacks.Callback):
-    """Keeps the weights of the lowest val_loss (loss without a validation set)."""
+    """Keeps the weights of the best epoch, see `rank`.
+
+    `best` is its loss, `best_dice` its Dice, 0 where none is computed.
+    """
 
     def __init__(self, save: Callable[[dict[str, float]], None]) -> None:
         super().__init__()
         self.save = save
         self.best = math.inf
+        self.best_dice = 0.0
         self.best_epoch = -1
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
-        current = values.get("val_loss", values.get("loss", math.inf))
-        if current < self.best:
-            self.best, self.best_epoch = current, epoch
+        dice, loss = rank(values)
+        if (dice, loss) > (self.best_dice, -self.best):
+            self.best_dice, self.best, self.best_epoch = dice, -loss, epoch
             self.save({"epoch": epoch, **values})
 
 

@@ -291,9 +291,10 @@ def dice(y: Tensor, p: Tensor, w: Tensor | None = None) -> Tensor:
     """Dice of hard labels as an evaluation has it: the mean over classes of the mean over cases,
     of those that have the class in mask or prediction.
 
-    Cases of a validation are its images, or its volumes where `[volume] images_dir` names them,
-    whose slices are taken together. While training, whose samples come at random, as many pools
-    of samples take their place. The best weights are then those of the highest `val_dice`.
+    Cases of a validation are its images (all patches of one together), or its volumes where
+    `[volume] images_dir` names them, whose slices are taken together. While training, whose samples
+    come at random, as many pools of samples take their place. The best weights are then those of
+    the highest `val_dice`.
     """
     return mean_dice(*overlap(y, p, w))
 

@@ -29,6 +29,7 @@ normalization = true
 input_normalize = true
 learning_rate = 0.03
 loss = "dice_ce_loss"
+metrics = ["dice"]
 [image]
 patch_scale = 1.0
 [train]
@@ -96,6 +97,12 @@ def evaluated(folder: Path, name: str, *options: str) -> tuple[dict[str, float],
 def mask(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def test_the_training_has_shown_what_an_evaluation_finds(folder: Path) -> None:
+    dice, _ = evaluated(folder, "valid", "--set", "model.evaluation='valid'")
+    shown = json.loads((folder / "run/history.json").read_text())["val_dice"]
+    assert max(shown) == pytest.approx(np.mean(list(dice.values())), abs=0.02)
 
 
 def test_scores_are_those_of_the_predicted_masks_at_the_images_own_size(folder: Path) -> None:

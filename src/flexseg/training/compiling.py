@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 
 from flexseg import backend
@@ -20,8 +18,7 @@ def compile_model(
     ema: float = 0.0,
     *,
     ignoring: bool = False,
-    owners: Sequence[int] = (),
-    threshold: float = 0.5,
+    case_dice: CaseDice | None = None,
 ) -> None:
     """Give a network its optimizer, loss and metrics by name.
 
@@ -30,14 +27,13 @@ def compile_model(
     ema : see `make_optimizer`.
     ignoring : see `flexseg.losses.on_labels`. The loss that is told is then the mean over all
         pixels that count, where Keras' own would be that over batches, also those without any.
-    owners, threshold : of the validation, whose Dice is then that of cases, see `CaseDice`; without
-        owners it is that of the images of each batch.
+    case_dice : takes the place of the metric `dice`, else that of the images of each batch.
     """
     channels = config.num_classes
 
     def metric(name: str) -> keras.metrics.Metric:
-        if name == DICE and owners:
-            return CaseDice(owners, max(1, channels - 1), threshold, ignoring=ignoring)
+        if name == DICE and case_dice is not None:
+            return case_dice
         return keras_metric(name, channels, ignoring=ignoring)
 
     metrics = [metric(name) for name in config.metrics]

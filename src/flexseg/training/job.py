@@ -17,12 +17,14 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.guard import require_marks
 from flexseg.dataset.splits import Splits
 from flexseg.files.preprocess import Preprocessing
+from flexseg.losses import DICE
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage, threshold
 from flexseg.models.seen_images import SeenImages
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import Augmentation
 from flexseg.training.callbacks.epoch_change import WatchedFolder, watched_folders
+from flexseg.training.case_dice import CaseDice, owners_of
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,14 @@ class TrainingJob:
         require_marks(splits.need("train"), self.reader.labels)
         refuse_unscaled(self.augmentation.policy, self.image, self.size, splits.need("train"))
         splits.log()
+
+    def case_dice(self, splits: Splits) -> CaseDice | None:
+        """The metric `dice` over the validation's cases, if it is wanted and there are any."""
+        cases = splits.cases.get("valid", ())
+        if DICE not in self.model.metrics or not cases:
+            return None
+        owners, classes = owners_of(cases, volumes=self.volumes), max(1, self.model.num_classes - 1)
+        return CaseDice(owners, classes, self.threshold, ignoring=self.ignoring)
 
     def csv_metrics(self) -> list[str]:
         """The two columns of train_metrics.csv."""

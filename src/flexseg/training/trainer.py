@@ -156,13 +156,13 @@ class Training:
             package.pretrain()
         augment = job.augmentation.augmenter(train.seed, job.size)
         network = augmenting(supervised(package.model, job.model, train.deep_supervision), augment)
+        case_dice = job.case_dice(splits)
         compile_model(
             network,
             job.model,
             train.ema,
             ignoring=job.ignoring,
-            owners=owners_of(splits.cases.get("valid", ()), volumes=job.volumes),
-            threshold=job.threshold,
+            case_dice=case_dice,
         )
         if job.model.show_summary:
             package.model.summary(print_fn=self.output.say)
@@ -190,6 +190,9 @@ class Training:
                 inputs = InputPipeline(
                     splits.cases, job.reader, train, job.dataset, augment, drawn=drawn
                 )
+                if case_dice is not None:
+                    samples = inputs.samples["valid"].cases
+                    case_dice.owners = owners_of(samples, volumes=job.volumes)
                 return self._train(package, network, inputs, progress, clock)
         finally:
             self.tracker.finish()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.dataset.description import VolumeCut
-from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import Layout
 
 
@@ -43,9 +43,13 @@ def mask_keys(labels: LabelMap, unknown_colors: str) -> dict[str, Any]:
     keys["classes"] = [
         {"id": c.id, "name": c.name, "color": list(c.colors[0])}
         | ({"values": list(c.values)} if c.values else {})
-        for c in labels.foreground
+        for c in (labels.foreground if _is_black(labels.classes[0]) else labels.classes)
     ]
     return keys
+
+
+def _is_black(background: LabelClass) -> bool:
+    return background.colors[0] == (0, 0, 0) and background.values in ((), (0,))
 
 
 def volume_keys(volume: VolumeCut) -> dict[str, Any]:

@@ -116,10 +116,13 @@ class LabelMap:
         foreground: Sequence[LabelClass],
         threshold: float | None = None,
         ignored: IgnoredPixels | None = None,
+        background: LabelClass | None = None,
     ) -> LabelMap:
-        """The label map of a dataset: its classes by ascending id from 1 on, and black."""
-        values = (0,) if any(c.values for c in foreground) else ()
-        background = LabelClass(0, "background", ((0, 0, 0),), values)
+        """The label map of a dataset: its classes by ascending id from 1 on, and the background,
+        which is black if it is not given."""
+        if background is None:
+            values = (0,) if any(c.values for c in foreground) else ()
+            background = LabelClass(0, "background", ((0, 0, 0),), values)
         classes = (background, *foreground)
         return cls(classes, len(foreground) == 1, threshold, ignored=ignored)
 

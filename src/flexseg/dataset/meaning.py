@@ -12,10 +12,16 @@ from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.description import Description
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
-from flexseg.dataset.labels import MAX_CLASSES, LabelClass, Rgb
+from flexseg.dataset.labels import MAX_CLASSES, LabelClass, LabelMap, Rgb
 from flexseg.dataset.looks import MaskLook
 from flexseg.dataset.marks.guard import refuse_photographs
-from flexseg.dataset.marks.label_tables import LabelTable, refuse_other_background
+from flexseg.dataset.marks.label_tables import LabelTable
+from flexseg.dataset.marks.other_background import (
+    exchanged_color,
+    in_own_colors,
+    other_background,
+    with_black_background,
+)
 from flexseg.dataset.marks.values import MaskValues, are_shares, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
@@ -36,6 +42,7 @@ class MaskMeaning:
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     threshold : see `[mask] threshold`; only for numbered objects in colour.
     ignored : see `[mask] ignore`; None: no void was found.
+    background : None: it is black.
     """
 
     classes: tuple[LabelClass, ...]
@@ -43,6 +50,12 @@ class MaskMeaning:
     threshold: float | None = None
     findings: tuple[Finding, ...] = ()
     ignored: IgnoredPixels | None = None
+    background: LabelClass | None = None
+
+    @property
+    def labels(self) -> LabelMap:
+        """The label map of masks that mean this."""
+        return LabelMap.of_foreground(self.classes, self.threshold, self.ignored, self.background)
 
 
 def meaning_of(
@@ -61,10 +74,13 @@ def meaning_of(
 
     Raises
     ------
-    DataError : see `find_meaning`, `refuse_other_background`.
+    DataError : see `find_meaning`, `other_background`.
     """
     if described is not None and described.classes:
         return MaskMeaning(described.classes, ignored=described.ignored)
+    color = other_background(masks, table)
+    if color is not None:
+        return _on_background(color, masks, table, answer)
     void = find_void(masks, table.names_of(()))
     if answer is None and (table.foreground or any(table.names_of(()))):
         answer = "classes"
@@ -72,16 +88,39 @@ def meaning_of(
     if void is not None:
         findings = (*found.findings, void_finding(void, share_of(masks, void)))
         found = replace(found, ignored=void, findings=findings)
-    names = table.names_of([c.values[0] for c in found.classes if len(c.values) == 1])
+    indexed = all(m.entries.palette is not None for m in masks)
+    names = {} if indexed else table.names_of_grey
+    names |= table.names_of([c.values[0] for c in found.classes if len(c.values) == 1])
     classes = tuple(
         replace(c, name=names[c.values[0]]) if len(c.values) == 1 and c.values[0] in names else c
         for c in found.classes
     )
-    indexed = all(m.entries.palette is not None for m in masks)
     if table.foreground and (indexed or not any(c.values for c in classes)):
         near = _NEAR_COLOR if found.unknown == "nearest" else 0
         classes = _in_colors_of(table, classes, near)
     return replace(found, classes=classes)
+
+
+def _on_background(
+    color: Rgb, masks: Sequence[MaskLook], table: LabelTable, answer: MaskValuesAre | None
+) -> MaskMeaning:
+    """What masks mean whose background has a colour of its own."""
+    exchanged = replace(
+        table, colors=[(exchanged_color(rgb, color), name) for rgb, name in table.colors]
+    )
+    black = [with_black_background(mask, color) for mask in masks if not mask.entries.one_hot]
+    found = meaning_of(black, None, exchanged, answer)
+    values = (color[0],) if any(c.values for c in found.classes) else ()
+    note = _note(
+        "background-color",
+        f"{table.source} calls the colour {color} background, which it is then.",
+    )
+    return replace(
+        found,
+        classes=tuple(in_own_colors(c, color) for c in found.classes),
+        findings=(*found.findings, note),
+        background=LabelClass(0, "background", (color,), values),
+    )
 
 
 def _in_colors_of(
@@ -93,7 +132,6 @@ def _in_colors_of(
     ----------
     near : a colour is that of the table if no channel differs by more.
     """
-    refuse_other_background(table, [c.colors[0] for c in classes])
     listed = table.foreground
     known: list[tuple[int, LabelClass]] = []
     for c in classes:

@@ -479,7 +479,7 @@ def _open_images(
     masks = [look.mask for look in usable if look.mask is not None]
     table = label_table(table_folders(folder, layout))
     meaning = meaning_of(masks, described, table, answers.mask_values)
-    labels = LabelMap.of_foreground(meaning.classes, meaning.threshold, meaning.ignored)
+    labels = meaning.labels
     count_classes(usable, labels)
     refuse_masks(usable, labels)
     findings = dataset_findings(layout, pairings, left_out, usable, labels)

@@ -75,7 +75,9 @@ class MaskCode:
         return self._encode(keys, known, path)
 
     def _as_trained(self, mask: MaskPixels, path: Path) -> tuple[NDArray[np.uint8], Counter[str]]:
-        labels = LabelMap.of_foreground(self.classes[1:], self.threshold, self.ignored)
+        labels = LabelMap.of_foreground(
+            self.classes[1:], self.threshold, self.ignored, self.classes[0]
+        )
         encoded = labels.encode(mask, str(path))
         unknown = {
             f"#{_packed(key):06x}" if isinstance(key, tuple) else f"{key:g}": count
@@ -207,7 +209,7 @@ def find_code(
     looks = run_parallel(lambda path: look_at_mask(read_mask(path)), paths, workers, on_done)
     folders = [source, *dict.fromkeys(path.parent for path in paths)]
     found = meaning_of(looks, description(source), label_table(folders), answer)
-    labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
+    labels = found.labels
     refuse_filled(paths, looks, labels)
     notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)
     unknown = Unknown(found.unknown)

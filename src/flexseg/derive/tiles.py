@@ -20,7 +20,12 @@ from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
-from flexseg.dataset.marks.label_tables import LabelTable, label_table, table_folders
+from flexseg.dataset.marks.label_tables import (
+    LabelTable,
+    label_table,
+    other_background_error,
+    table_folders,
+)
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
@@ -286,7 +291,9 @@ def _labels(
         return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
     looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
     found = meaning_of(looks, None, source.table)
-    labels = LabelMap.of_foreground(found.classes, found.threshold, found.ignored)
+    if found.background is not None:  # tiles of masks stay as they are, without their table
+        raise other_background_error(source.table)
+    labels = found.labels
     refuse_filled([case.mask for case in cases], looks, labels)
     return labels
 

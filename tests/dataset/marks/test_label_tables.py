@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flexseg.checking.audit import audit
+from flexseg.config import load
+from flexseg.dataset.cases import case_mask
+from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.label_tables import LabelTable, label_table
 from flexseg.dataset.reading import Dataset
 from flexseg.derive.folders import derive_folders
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
+from flexseg.planning.initialize import initialize
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 128, 0), (0, 0, 255)
 IDS = np.zeros((24, 24), np.uint8)
@@ -165,10 +170,47 @@ def test_pascal_voc_has_names_of_its_own(tmp_path: Path) -> None:
     assert label_table([folder]).colors[20] == ((0, 64, 128), "tvmonitor")
 
 
-def test_a_background_that_is_not_black_is_refused(tmp_path: Path) -> None:
-    folder = _dataset(tmp_path / "d", [COLORS[IDS + (IDS == 0) * 2]] * 6)
-    (folder / "labelmap.txt").write_text("background:0,128,0::\nvessel:255,0,0::\ncup:0,0,255::\n")
-    with pytest.raises(DataError, match="background"):
+WHITE = (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        (WHITE, (255, 0, 0), (0, 0, 255)),
+        ((0, 128, 0), (255, 0, 0), (0, 0, 0)),
+        (WHITE, (0, 0, 0), (128, 128, 128)),
+        (WHITE, (0, 0, 0)),
+    ],
+    ids=["white", "green, black is a class", "grey", "one class"],
+)
+def test_the_table_says_which_color_is_background(
+    tmp_path: Path, colors: tuple[tuple[int, int, int], ...]
+) -> None:
+    ids = np.minimum(IDS, len(colors) - 1).astype(np.uint8)
+    folder = _dataset(tmp_path / "d", [np.array(colors, np.uint8)[ids]] * 6)
+    names = ["background", "vessel", "cup"][: len(colors)]
+    lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(names, colors, strict=True)]
+    (folder / "labelmap.txt").write_text("\n".join(lines))
+    initialize(folder, tmp_path / "out")
+    loaded = load(tmp_path / "out" / "flexseg.toml")
+    labels = LabelMap.from_config(loaded.experiment.class_sections)
+    for own in (labels, Dataset.open(folder).labels):
+        assert {c.name for c in own.classes} == {*names}
+        case = Dataset.open(folder).cases[0]
+        found = own.encode(case_mask(case)).labels
+        by_name = {c.name: c.id for c in own.classes}
+        assert np.array_equal(found, np.array([by_name[name] for name in names])[ids])
+        assert by_name["background"] == 0
+    assert not [f for f in audit(loaded).findings if f.code in ("unknown-colors", "data")]
+
+
+def test_a_background_of_compressed_masks_has_to_be_black(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [np.array([WHITE, RED], np.uint8)[np.minimum(IDS, 1)]] * 6)
+    (folder / "labelmap.txt").write_text("background:255,255,255::\nvessel:255,0,0::\n")
+    for path in (folder / "masks").iterdir():
+        Image.open(path).convert("RGB").save(path.with_suffix(".jpg"))
+        path.unlink()
+    with pytest.raises(DataError, match="it has to be black"):
         Dataset.open(folder)
 
 

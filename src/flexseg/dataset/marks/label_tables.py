@@ -55,6 +55,11 @@ class LabelTable:
         """The colour that is called background."""
         return next((rgb for rgb, name in self.colors if _is_background(name)), None)
 
+    @property
+    def names_of_grey(self) -> dict[int, str]:
+        """Names by grey value, of colours that are grey."""
+        return {rgb[0]: name for rgb, name in self.foreground if len({*rgb}) == 1}
+
     def names_of(self, values: Collection[int]) -> dict[int, str]:
         """Names of some values; none where the list does not fit them.
 
@@ -99,19 +104,11 @@ def table_folders(folder: Path, layout: Layout) -> list[Path]:
     return [folder, layout.root, *masks, *(path.parent for path in masks)]
 
 
-def refuse_other_background(table: LabelTable, colors: Collection[Rgb]) -> None:
-    """Refuse masks whose background is not black, as their table says.
-
-    Raises
-    ------
-    DataError : `colors`, those of the masks, hold the one that is called background.
-    """
-    color = table.background
-    if color is None or color == (0, 0, 0) or color not in colors:
-        return
-    text = ",".join(map(str, color))
-    raise DataError(
-        f"{table.source} calls the colour {text} background; black is background here.",
+def other_background_error(table: LabelTable) -> DataError:
+    """That the background of a table cannot be taken: it is not black."""
+    text = ",".join(map(str, table.background or ()))
+    return DataError(
+        f"{table.source} calls the colour {text} background; here it has to be black.",
         f"Derive a dataset that has it so: flexseg derive folders --color '{text}=background' and "
         "one --color for each class.",
         table.source,

@@ -411,7 +411,7 @@ def test_a_header_of_a_huge_image_is_refused_before_pixels(
     read_image(path)
     _lying(path)
     for read in (read_image, read_mask):
-        with pytest.raises(DataError, match=r"60000 x 60000 x 3 .* at most 2 GiB") as caught:
+        with pytest.raises(DataError, match=r"60000 x 60000 x 3 .* at most 2.00 GiB") as caught:
             read(path)
         assert caught.value.where == str(path)
 

@@ -25,7 +25,7 @@ def test_the_setting_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTING, "0.5")
     assert largest_image() == 2**29
     check_size((2**14, 2**14, 1), np.uint16, PATH)
-    with pytest.raises(DataError, match=r"16385 x 16384 x 1 and takes 0\.5 GiB") as caught:
+    with pytest.raises(DataError, match=r"16385 x 16384 x 1 and takes 512 MiB") as caught:
         check_size((2**14 + 1, 2**14, 1), np.uint16, PATH)
     assert SETTING in caught.value.fix
     assert caught.value.where == "a.png"

@@ -50,7 +50,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, array: NDArray) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        (b"(30, 40), }", b"(30, 41), }", "holds 1200 bytes at most"),
+        (b"(30, 40), }", b"(30, 41), }", "holds 1,200 bytes at most"),
         (b"(30, 40), }", b"(30, 39), }", "its header tells of fewer"),
         (b"(30, 40), }   ", b"(-30, -40), } ", "impossible size"),
         (b"(30, 40), }" + b" " * 12, b"(99999999999, 999999), }"[:23], "cannot be read"),
@@ -76,7 +76,7 @@ def test_an_entry_of_an_archive_that_lies(tmp_path: Path) -> None:
     content = (tmp_path / "mask.npy").read_bytes().replace(b"(30, 40), }  ", b"(3000, 40), }")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("mask.npy", content)
-    with pytest.raises(DataError, match="the file holds 1200 bytes at most"):
+    with pytest.raises(DataError, match="the file holds 1,200 bytes at most"):
         read_mask(tmp_path / "a.npz")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.config.load import LoadedConfig
-from flexseg.errors import TrainingError
+from flexseg.errors import ResourceError, TrainingError
 from flexseg.search.study import ask, open_study
 from flexseg.search.trial_report import TrialReport
 
@@ -51,6 +51,11 @@ def die(loaded: LoadedConfig, report: TrialReport) -> None:
 def fail(loaded: LoadedConfig, report: TrialReport) -> None:
     """As a training whose loss is not finite."""
     raise TrainingError("The loss became nan.", "Lower the rate.")
+
+
+def fill_the_disk(loaded: LoadedConfig, report: TrialReport) -> None:
+    """As a training whose files the disk has no room for."""
+    raise ResourceError("It cannot be written (no space).", "Free some.", "best_model.h5")
 
 
 def never_end(loaded: LoadedConfig, report: TrialReport) -> None:

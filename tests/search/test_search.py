@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pretended import METRIC, ask_at_once, die, fail, never_end, pretend, pretend_old
+from pretended import METRIC, ask_at_once, die, fail, fill_the_disk, never_end, pretend, pretend_old
 from search_project import Stop, job_of
 
 from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.text import differences
-from flexseg.errors import ConfigError, Interrupted, InUseError, TrainingError
+from flexseg.errors import ConfigError, Interrupted, InUseError, ResourceError, TrainingError
 from flexseg.search import search as searching
 from flexseg.search import study as studies
 from flexseg.search import trials
@@ -123,6 +123,20 @@ def test_a_config_that_cannot_be_trained_ends_the_search(project: Path) -> None:
     found = search(project, "tune.trials=3")
     assert [t.state for t in found.trials] == [State.FAILED, State.FINISHED, State.FINISHED]
     assert found.start is not None and found.start.number == 1
+
+
+def test_a_full_disk_ends_the_search_as_one(project: Path) -> None:
+    with pytest.raises(ResourceError, match=r"best_model\.h5: It cannot be written"):
+        search(project, train=fill_the_disk)
+
+
+def test_a_fresh_search_leaves_files_of_others_where_they_are(project: Path) -> None:
+    search(project, "tune.trials=1")
+    (project / "run/tune/notes.txt").write_text("mine", encoding="utf-8")
+    search(project, "tune.trials=1", fresh=True)
+    assert (project / "run/tune/notes.txt").read_text(encoding="utf-8") == "mine"
+    (trials,) = (project / "run/tune").glob("trials.csv_*_bak")
+    assert trials.is_file()
 
 
 def test_ctrl_c_stops_the_trials_and_the_next_search_tries_them_again(

@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from flexseg import outputs
 from flexseg.cli import main
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import ConfigError, DataError, Interrupted
+from flexseg.errors import ConfigError, DataError, Interrupted, ResourceError
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import (
@@ -38,6 +39,7 @@ from flexseg.report.sources import find_source
 from flexseg.runs.folds import divide, write_folds
 from flexseg.training import crossval
 from flexseg.training.crossval import CrossValidated, CrossValidation
+from flexseg.training.needs import disk_needs_of
 from flexseg.training.trainer import Training, TrainingResult
 
 CONFIG = """
@@ -246,6 +248,17 @@ def test_scores_and_folds_are_in_mlflow(finished: Path) -> None:
     for k in range(2):
         parent = by_name[f"cv/fold_{k}"].data.tags["mlflow.parentRunId"]
         assert parent == whole.info.run_id
+
+
+def test_room_for_all_folds_is_asked_for_at_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e = load(project / "a.toml").experiment
+    one = disk_needs_of(e.model, e.train).peak
+    monkeypatch.setattr(outputs, "free_disk", lambda _: one + 1)
+    with pytest.raises(ResourceError, match="fold_0"):
+        cross_validate(project)
+    assert not list((project / "run").glob("fold_*"))
 
 
 class TestSeenCases:

@@ -59,7 +59,7 @@ def test_names_and_tables_of_a_tiny_network_are_counted(
     assert 30_000 < size < room_needed.weights < 1.3 * size
     room(most=size - 1)
     with pytest.raises(ResourceError, match="none may be larger than") as caught:
-        room_needed.require(tmp_path, path.name, resumed=False)
+        room_needed.require([tmp_path], path.name, resumed=False)
     assert caught.value.where == str(path)
 
 
@@ -89,14 +89,28 @@ def test_room_on_the_disk(tmp_path: Path, room: Callable[..., None]) -> None:
     assert room_needed.peak == 1100 * 2**20
     for free, most in ((None, None), (1100 * 2**20, None), (None, 300 * 2**20)):
         room(free, most)
-        room_needed.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require([tmp_path], "best_model.h5", resumed=False)
     room(1100 * 2**20 - 1)
     with pytest.raises(ResourceError, match=r"1\.07 GiB .* has 1\.07 GiB left") as caught:
-        room_needed.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require([tmp_path], "best_model.h5", resumed=False)
     assert str(caught.value.where).endswith("checkpoint.npz")
     room(most=299 * 2**20)
     with pytest.raises(ResourceError, match="300 MiB, and none may be larger than 299 MiB"):
-        room_needed.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require([tmp_path], "best_model.h5", resumed=False)
+
+
+def test_folds_have_their_room_together(tmp_path: Path, room: Callable[..., None]) -> None:
+    """Weights twice, as the ensemble copies them, and one checkpoint more than folds."""
+    room_needed = DiskNeeds(weights=1000, checkpoint=3000, snapshots=0)
+    folders = [tmp_path / f"fold_{k}" for k in range(3)]
+    room(18_000)
+    room_needed.require(folders, "best_model.h5", resumed=False)
+    room(17_999)
+    with pytest.raises(ResourceError, match="fold_0"):
+        room_needed.require(folders, "best_model.h5", resumed=False)
+    folders[2].mkdir()
+    (folders[2] / "best_model.h5").write_bytes(b"1")
+    room_needed.require(folders, "best_model.h5", resumed=True)
 
 
 def test_files_of_an_interrupted_training_have_their_room(
@@ -106,9 +120,9 @@ def test_files_of_an_interrupted_training_have_their_room(
     (tmp_path / "best_model.h5").write_bytes(bytes(900))
     (tmp_path / checkpoint.FILE_NAME).write_bytes(bytes(2900))
     room(3200)
-    room_needed.require(tmp_path, "best_model.h5", resumed=True)
+    room_needed.require([tmp_path], "best_model.h5", resumed=True)
     with pytest.raises(ResourceError):
-        room_needed.require(tmp_path, "best_model.h5", resumed=False)
+        room_needed.require([tmp_path], "best_model.h5", resumed=False)
 
 
 def estimated(batch: int | str = 2, workers: int = 0, **options: object) -> Needs:

@@ -129,7 +129,7 @@ def room_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
     except ResourceError as error:
         findings.append(Finding.of_error(error, "config", "[model], [train] batch_size"))
     try:
-        needs.disk.require(train.model_dir, train.best_model_file, resumed=False)
+        needs.disk.require([train.model_dir], train.best_model_file, resumed=False)
         if costs.disk_free is not None and needs.disk.peak > _TIGHT * costs.disk_free:
             findings.append(
                 _warning(

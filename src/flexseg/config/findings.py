@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from flexseg.errors import FlexsegError, one_line
+from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError, one_line
 
 
 class Severity(StrEnum):
@@ -42,9 +42,15 @@ class Finding:
     @classmethod
     def of_error(cls, error: FlexsegError, scope: str, where: str = "") -> Finding:
         """An error as a finding; `where` it is, if it does not say."""
-        code = type(error).__name__.removesuffix("Error").lower()
         what, fix = (" ".join(text.split("\n")) for text in (error.problem, error.fix))
-        return cls(Severity.ERROR, scope, code, error.where or where, what, fix)
+        return cls(Severity.ERROR, scope, _code_of(type(error)), error.where or where, what, fix)
+
+    def as_error(self) -> FlexsegError:
+        """The finding as an error that ends a command."""
+        kind: type[FlexsegError] = ConfigError if self.scope == "config" else DataError
+        if self.code == _code_of(ResourceError):
+            kind = ResourceError
+        return kind(self.what, self.fix, self.where)
 
     def as_dict(self) -> dict[str, JsonValue]:
         """The finding as plain JSON types."""
@@ -52,6 +58,10 @@ class Finding:
 
     def __str__(self) -> str:
         return one_line(f"{self.severity}: {self.where}: {self.what} {self.fix}".rstrip())
+
+
+def _code_of(kind: type[FlexsegError]) -> str:
+    return kind.__name__.removesuffix("Error").lower()
 
 
 def examples(items: Sequence[str], limit: int = 4) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flexseg.errors import ConfigError, DataError
-from flexseg.machine import total_memory
+from flexseg.machine import count_text, size_text, total_memory
 
 SETTING = "FLEXSEG_LARGEST_IMAGE_GB"
 # Deflate makes data 1032 times smaller at most.
@@ -70,12 +70,12 @@ def check_size(
     if most is not None and needed > most:
         raise ValueError(
             f"it is cut off, or its header is wrong: the size {_text(sizes)} takes "
-            f"{_bytes(needed)}, and the file holds {_bytes(most)} at most"
+            f"{count_text(needed)} bytes, and the file holds {count_text(most)} bytes at most"
         )
     if needed > (largest := largest_image()):
         raise DataError(
-            f"The image has the size {_text(sizes)} and takes {_bytes(needed)}; at most "
-            f"{_bytes(largest)} are read at once.",
+            f"The image has the size {_text(sizes)} and takes {size_text(needed)}; at most "
+            f"{size_text(largest)} are read at once.",
             f"If the size is right, {instead}, or set the environment variable {SETTING} (GiB); "
             "otherwise the file is damaged.",
             str(path),
@@ -85,7 +85,3 @@ def check_size(
 def _text(sizes: Sequence[int]) -> str:
     shown = " x ".join(str(n) if abs(n) < 10**12 else "10^12 and more" for n in sizes[:6])
     return shown + (" x ..." if len(sizes) > 6 else "")
-
-
-def _bytes(count: int) -> str:
-    return f"{count} bytes" if count < 10**6 else f"{min(count, 10**18) / _GIB:.3g} GiB"

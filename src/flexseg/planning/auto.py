@@ -18,7 +18,7 @@ from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.splits import find_splits
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import ConfigError
 from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
@@ -159,7 +159,7 @@ class Auto:
         checked = audit(loaded, with_data=loaded.experiment.volume.images_dir is None)
         for finding in checked.findings:
             if finding.severity is Severity.ERROR:
-                raise DataError(finding.what, finding.fix, finding.where)
+                raise finding.as_error()
         for finding in warnings(checked.findings):
             if finding.code not in self._told:
                 logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)

@@ -11,7 +11,7 @@ from pathlib import Path
 from flexseg.config.durations import format_duration
 from flexseg.config.load import load
 from flexseg.config.text import differences, write_config
-from flexseg.errors import ConfigError, TrainingError
+from flexseg.errors import ConfigError, FlexsegError, ResourceError, TrainingError
 from flexseg.outputs import write_csv
 from flexseg.search.space import Parameter, as_text, override
 from flexseg.search.study import State, TrialRecord
@@ -145,17 +145,23 @@ def raise_if_hopeless(trials: list[TrialRecord]) -> None:
 
     Raises
     ------
-    TrainingError : names the last reason.
+    TrainingError, ResourceError : names the last reason.
     """
     ended = [t for t in trials if t.state is not State.RUNNING]
     start = [t for t in ended if t.is_start]
     if start and start[-1].state is State.FAILED:
-        raise TrainingError(
+        raise _kind_of(start[-1])(
             f"The config as it is cannot be trained: {start[-1].reason}.".replace("..", "."),
             "Correct it, then run the same command; `flexseg train` shows more.",
         )
     if len(ended) >= _FAILURES and all(t.state is State.FAILED for t in ended[-_FAILURES:]):
-        raise TrainingError(
+        raise _kind_of(ended[-1])(
             f"The last {_FAILURES} trials failed: {ended[-1].reason}.".replace("..", "."),
             "Leave such values out of [tune] space; trials.csv has the reasons.",
         )
+
+
+def _kind_of(failed: TrialRecord) -> type[FlexsegError]:
+    """What a search ends by whose trials fail as this one did."""
+    lacks = failed.exit_code == ResourceError.exit_code
+    return ResourceError if lacks else TrainingError

@@ -21,7 +21,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.one_writer import exclusive
-from flexseg.outputs import set_aside
+from flexseg.own_results import clear
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.outcome import (
     Found,
@@ -131,7 +131,7 @@ class Search:
         splits = self._splits()
         with exclusive(self.loaded.experiment.train.run_dir, self.folder):
             if fresh:
-                set_aside(self.folder)
+                clear(self.folder)
             study = self._open()
             minutes = self._minutes(study)
             self._compare(study, splits, minutes)

@@ -54,6 +54,7 @@ class TrialRecord:
     score : of the epoch whose weights were saved; of a pruned trial the last known one.
     values : "section.key" -> value.
     reason : why it did not run to its end.
+    exit_code : of the error that it failed by; 0 if it did not, or by none of ours.
     is_start : the trial of the config as it is.
     """
 
@@ -64,6 +65,7 @@ class TrialRecord:
     epochs: int
     values: dict[str, object]
     reason: str = ""
+    exit_code: int = 0
     is_start: bool = False
     worker: int = 0
     params: dict[str, object] = field(default_factory=dict)
@@ -206,6 +208,7 @@ def _record(trial: FrozenTrial, abandoned: Mapping[str, Any]) -> TrialRecord:
         epochs=int(noted.get("epochs", 0)),
         values=json.loads(noted.get("values", "{}")),
         reason=noted.get("reason", ""),
+        exit_code=int(noted.get("exit_code", 0)),
         is_start=bool(noted.get("start", False)),
         worker=int(noted.get("worker", 0)),
         params=dict(trial.params),

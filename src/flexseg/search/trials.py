@@ -227,7 +227,8 @@ def _try(
     except (Interrupted, KeyboardInterrupt):
         state, reason = State.INTERRUPTED, "the search was stopped"
     except FlexsegError as error:
-        state, reason = State.FAILED, error.problem
+        state, reason = State.FAILED, f"{error.where}: {error.problem}".removeprefix("None: ")
+        note(trial, exit_code=error.exit_code)
     except MemoryError:
         state, reason = State.FAILED, "the memory did not suffice"
     except Exception as error:  # a combination of values may fail in the engine itself

@@ -50,6 +50,7 @@ from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_fol
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import FoldScore, Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
+from flexseg.training.needs import disk_needs_of
 from flexseg.training.trainer import Training, TrainingResult
 
 logger = logging.getLogger(__name__)
@@ -246,6 +247,7 @@ class CrossValidation:
         files = [self.ensemble, self.evaluation / "cases.csv"]
         try_outputs(("[train] run_dir", file) for file in files)
         make_folder(self.folder)
+        self._require_room()
         if self.resume:
             if earlier := Manifest.find(self.folder):
                 _refuse_other_seed(earlier.seed, self.experiment.train.seed)
@@ -254,6 +256,14 @@ class CrossValidation:
         for old in self._earlier():
             set_aside(old)
         write_folds(self.folder, self.division.ids())
+
+    def _require_room(self) -> None:
+        """Refuse folds whose files the disk has no room for; own networks are judged in training."""
+        e = self.experiment
+        if ":" not in e.model.model:
+            folders = [config.experiment.train.model_dir for config in self._configs]
+            needs = disk_needs_of(e.model, e.train)
+            needs.require(folders, e.train.best_model_file, resumed=self.resume)
 
     def _earlier(self) -> Iterator[Path]:
         """Where results of an earlier training or cross-validation may be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,29 +76,33 @@ class DiskNeeds:
     @property
     def peak(self) -> int:
         """All that lies on the disk at one time, with the checkpoint that replaces the last one."""
-        snapshots = 2 * self.snapshots * self.weights  # an ensemble has copies of them
-        return self.weights + 2 * self.checkpoint + snapshots
+        return self._peak_of(1)
 
-    def require(self, folder: Path, best: str, *, resumed: bool) -> None:
-        """Refuse a training whose files the disk has no room for.
+    def _peak_of(self, folds: int) -> int:
+        copied = folds if folds > 1 else self.snapshots  # into an ensemble
+        files = folds * (self.weights + self.checkpoint) + self.snapshots * self.weights
+        return files + copied * self.weights + self.checkpoint
+
+    def require(self, folders: Sequence[Path], best: str, *, resumed: bool) -> None:
+        """Refuse trainings whose files the disk has no room for.
 
         Parameters
         ----------
-        folder : of the weights.
+        folders : of the weights; several are those of the folds of a cross-validation.
         best : file name of the best weights.
-        resumed : what already lies there is this training's.
+        resumed : what already lies there is of these trainings.
 
         Raises
         ------
         ResourceError : there is less room.
         """
-        files = {folder / FILE_NAME: self.checkpoint, folder / best: self.weights}
-        largest = max(files, key=files.__getitem__)
-        snapshots = [snapshot_file(folder, n + 1) for n in range(self.snapshots)]
-        own = [*files, *snapshots] if resumed else []
+        size, name = max((self.checkpoint, FILE_NAME), (self.weights, best))
+        names = [FILE_NAME, best] if resumed else []
+        own = [folder / name for folder in folders for name in names]
+        if resumed:
+            own += [snapshot_file(folders[0], n + 1) for n in range(self.snapshots)]
         there = sum(path.stat().st_size for path in own if path.is_file())
-        size = files[largest]
-        require_room(largest, size, max(size, self.peak - there))
+        require_room(folders[0] / name, size, max(size, self._peak_of(len(folders)) - there))
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,16 @@ class Needs:
         operations = self.flop * (_FORWARD_AND_BACKWARD * trained + validated)
         computed = min(operations, _BEYOND_ANY_MACHINE) / (_EFFICIENCY * speed(self.dtype))
         return computed + _STEP_SECONDS * min(trained, _BEYOND_ANY_MACHINE) / self.batch
+
+
+def disk_needs_of(config: ModelConfig, train: TrainConfig) -> DiskNeeds:
+    """What a training of a network writes; none of its weights is allocated.
+
+    Raises
+    ------
+    ConfigError : the network cannot be built.
+    """
+    return DiskNeeds.of(_without_values(config, train), config, train)
 
 
 def needs_of(config: ModelConfig, train: TrainConfig, dataset: DatasetConfig) -> Needs:

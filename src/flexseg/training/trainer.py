@@ -167,7 +167,7 @@ class Training:
         if job.model.show_summary:
             package.model.summary(print_fn=self.output.say)
         needs = DiskNeeds.of(network, job.model, train)
-        needs.require(train.model_dir, train.best_model_file, resumed=not fresh)
+        needs.require([train.model_dir], train.best_model_file, resumed=not fresh)
         self._prepare_folders(augment, fresh=fresh)
         if self._start is not None:
             self._start.write(self.folder)

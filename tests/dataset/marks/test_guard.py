@@ -75,6 +75,20 @@ def test_photographs_are_no_masks(tmp_path: Path, kind: str) -> None:
     assert len(find_meaning([look_at_mask(read_mask(path))] * 4).classes) == 1
 
 
+def test_background_that_was_taken_for_void_is_told(tmp_path: Path) -> None:
+    """-1 and 1, and 255 around the classes 0 and 1."""
+    _cases(tmp_path / "a", *[MARKED] * 6)
+    for path in (tmp_path / "a" / "masks").iterdir():
+        np.save(path.with_suffix(".npy"), MARKED.astype(np.int16) * 2 - 1)
+        path.unlink()
+    with pytest.raises(DataError, match=r"none has any background besides what is ignored \(-1\)"):
+        Dataset.open(tmp_path / "a")
+    around = np.where(MARKED > 0, np.uint8(np.arange(16) > 5), np.uint8(255))
+    _cases(tmp_path / "b", *[around] * 6)
+    (void,) = [f for f in Dataset.open(tmp_path / "b").findings if f.code == "void"]
+    assert void.fix.endswith("if it is the background, with id = 0.")
+
+
 def test_one_mask_with_background_is_enough(tmp_path: Path) -> None:
     _cases(tmp_path, FULL * 255, FULL * 255, MARKED * 255, FULL * 255)
     assert len(Dataset.open(tmp_path).classes) == 2

@@ -18,6 +18,8 @@ _FULL = (255, 65535)
 _HIGHEST_ID = 200
 # Less of the pixels of a value lie among their like: it is a shade of edges, or noise.
 _THIN = 0.05
+# So much of all pixels may be the background rather than void.
+_MOST = 0.5
 
 
 def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int | None:
@@ -108,5 +110,6 @@ def void_finding(void: IgnoredPixels, share: float) -> Finding:
         "masks",
         f"{share:.2%} of the mask pixels are {void}, which is taken for void, pixels that "
         "nobody has judged: they count in no loss, metric or statistic.",
-        "If it is a class, remove [mask] ignore and name it in [[mask.classes]].",
+        "If it is a class, remove [mask] ignore and name it in [[mask.classes]]"
+        + ("; if it is the background, with id = 0." if share > _MOST else "."),
     )

@@ -112,8 +112,10 @@ def filled_error(
         else "Likely the background is one of the classes"
     )
     number = f"All {len(shown)} masks are" if len(shown) > 1 else "The mask is"
+    besides = f" besides what is ignored ({labels.ignored})" if labels.ignored else ""
     return DataError(
-        f"{number} foreground everywhere, none has any background: {share:.0%} of {file.name} is "
+        f"{number} foreground everywhere, none has any background{besides}: "
+        f"{share:.0%} of {file.name} is "
         f"class {largest.id} ({how}).",
         f"{likely}. Look at the file; say what is background with [[mask.classes]] id = 0, or "
         "`flexseg derive folders --label VALUE=background` (--color in colour).",

@@ -258,7 +258,7 @@ class CrossValidation:
         write_folds(self.folder, self.division.ids())
 
     def _require_room(self) -> None:
-        """Refuse folds whose files the disk has no room for; own networks are judged in training."""
+        """Refuse folds whose files the disk has no room for; own networks are judged later."""
         e = self.experiment
         if ":" not in e.model.model:
             folders = [config.experiment.train.model_dir for config in self._configs]

@@ -190,7 +190,7 @@ def test_scaled_values_are_judged_by_their_own_size(
     (tmp_path / "b.nii").write_bytes(content)
     monkeypatch.setenv("FLEXSEG_LARGEST_IMAGE_GB", str(200_000 / 2**30))
     read_nifti(tmp_path / "a.nii")
-    with pytest.raises(DataError, match="takes 240000 bytes; at most 200000 bytes"):
+    with pytest.raises(DataError, match="takes 234 KiB; at most 195 KiB"):
         read_nifti(tmp_path / "b.nii")
 
 

@@ -35,7 +35,7 @@ _SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 }
 _EXPECTED = (
     "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
-    "x_mask.png in one folder. A folder of masks with another name: call it masks. Other layouts: "
+    "x_mask.png in one folder. Masks in a folder of another name: --masks NAME. Other layouts: "
     "`flexseg derive folders`, volumes: `flexseg derive volumes`, polygons: `flexseg derive "
     "annotations`."
 )

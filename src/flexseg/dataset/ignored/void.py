@@ -35,7 +35,7 @@ def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int
     """
     marked = [set(values) - {0} for values in sets]
     found = set().union(*marked)
-    named = [v for v in found if names.get(v, "").casefold() in _NAMES]
+    named = [v for v in found if _is_void(names.get(v, ""))]
     negative = [v for v in found if v < 0]
     for sure in (named, negative):
         if len(sure) == 1:
@@ -48,6 +48,10 @@ def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int
     return None
 
 
+def _is_void(name: str) -> bool:
+    return name.casefold() in _NAMES
+
+
 def find_void(masks: Sequence[MaskLook], names: Mapping[int, str]) -> IgnoredPixels | None:
     """What masks hold that is no class: the colour that PASCAL VOC paints its void in, beside
     others, or a value, see `void_value`."""
@@ -58,18 +62,22 @@ def find_void(masks: Sequence[MaskLook], names: Mapping[int, str]) -> IgnoredPix
         indices = {v for m in painted for v in m.pixels[voc.where(m, ())].ravel().tolist()}
         indexed = all(m.palette is not None for m in painted)
         return IgnoredPixels.of([IGNORED if indexed and indices == {IGNORED} else VOID])
-    value = void_value(_solid_values(exact), names)
+    value = void_value(_solid_values(exact, names), names)
     return None if value is None else IgnoredPixels.of([value])
 
 
-def _solid_values(masks: Sequence[MaskLook]) -> list[set[int]]:
-    """The values of grey and indexed masks; without those that are edges and noise everywhere."""
+def _solid_values(masks: Sequence[MaskLook], names: Mapping[int, str]) -> list[set[int]]:
+    """The values of grey and indexed masks; without those that are edges and noise everywhere.
+
+    Void may be nothing but edges, where its value says that it is no shade between classes.
+    """
     tables = [(_values(m), m.pixels, m.core) for m in masks]
     pixels, core = Counter[int](), Counter[int]()
     for values, counts, cores in tables:
         pixels.update(dict(zip(values, counts.tolist(), strict=True)))
         core.update(dict(zip(values, cores.tolist(), strict=True)))
-    solid = {v for v in pixels if core[v] >= _THIN * pixels[v]} | {v for v in _FULL if v in pixels}
+    sure = {v for v in pixels if v in _FULL or v < 0 or _is_void(names.get(v, ""))}
+    solid = {v for v in pixels if core[v] >= _THIN * pixels[v]} | sure
     return [set(values) & solid for values, _, _ in tables]
 
 

@@ -62,6 +62,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["--pairs", "1", "--images", "4", "--size", "64", "--layers", "3", "--kernel", "3"]
     ],
     "unprepared": [["--data", "{data}", "--work", "{work}/unprepared", "--make"]],
+    "warm_start": [["--data", "{data}", "-o", "{work}/warm", "--cases", "a", "--scale", "0.04"]],
     "volume_inference": [
         ["--slices", "2", "--rounds", "1", "--filters", "4"],
         ["--memory", "one", "--depth", "8"],

@@ -25,6 +25,7 @@ from flexseg.checking.rules import (
     unknown_findings,
     unscored_findings,
 )
+from flexseg.checking.starting_point import start_case_findings, start_findings
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig, output_folders
 from flexseg.config.schema import Experiment
@@ -109,6 +110,7 @@ def audit(
     if not report.exit_code:
         report.findings += _output_findings(loaded)
         _check_costs(report)
+        report.findings += start_findings(loaded)
     if report.exit_code == 0 and with_data:
         _check_data(loaded.experiment, report, on_case)
     elif report.exit_code == 0:
@@ -285,6 +287,7 @@ def _check_data(
     )
     report.findings += unscored_findings(experiment.model.evaluation, splits)
     report.findings += infer_findings(experiment)
+    report.findings += start_case_findings(report.loaded, splits)
 
 
 def _names_groups(report: CheckReport, cases: Sequence[Case]) -> bool:

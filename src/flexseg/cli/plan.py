@@ -36,6 +36,16 @@ DeviceOption = Annotated[
     Device, typer.Option(help="'cpu': leave a GPU alone, and plan for the time without it.")
 ]
 
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="NETWORK",
+        help="Go on with an earlier network: its package, run folder or config. The division of "
+        "its data is extended.",
+    ),
+]
+
 
 @app.command()
 def plan(
@@ -52,6 +62,7 @@ def plan(
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     mask_values: MaskValuesOption = None,
+    start_from: FromOption = None,
     device: DeviceOption = "auto",
     backend: BackendOption = None,
 ) -> None:
@@ -69,6 +80,7 @@ def plan(
         group=group,
         answers=answers_of(masks, mask_name, mask_values),
         stage=say,
+        start_from=start_from,
     )
     _print(made)
     say(f"Written: {made.config}\nNext: flexseg train {made.config}")
@@ -97,6 +109,7 @@ def auto(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run has stopped.")
     ] = False,
+    start_from: FromOption = None,
     device: DeviceOption = "auto",
     backend: BackendOption = None,
 ) -> None:
@@ -113,7 +126,10 @@ def auto(
             pipeline.reopen()
         else:
             answers = answers_of(masks, mask_name, mask_values)
-            _print(pipeline.plan(dataset, split_file=split, group=group, answers=answers))
+            made = pipeline.plan(
+                dataset, split_file=split, group=group, answers=answers, start_from=start_from
+            )
+            _print(made)
         result = pipeline.run(resume=resume)
     print_scores(console, result.summary)
     took = format_duration(time.monotonic() - started)

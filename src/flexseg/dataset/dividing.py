@@ -211,7 +211,7 @@ def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
     ------
     DataError : there are fewer groups than parts.
     """
-    groups = _joined(table.cases, table.digests)
+    groups = groups_of_images(table)
     count, cases = len(set(groups)), len(groups)
     if count < parts:
         few = f"{cases} cases" + (f" of {count} group(s)" if count < cases else "")
@@ -223,8 +223,9 @@ def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
     return groups
 
 
-def _joined(cases: Sequence[Case], digests: Sequence[str]) -> list[str]:
+def groups_of_images(table: CaseTable) -> list[str]:
     """The group of each case, where groups that share an image are one."""
+    cases, digests = table.cases, table.digests
     first: dict[str, str] = {}
     parent: dict[str, str] = {case.group: case.group for case in cases}
 

@@ -24,6 +24,7 @@ from flexseg.dataset.description import (
     label_names,
 )
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
+from flexseg.dataset.extending import counted, extend_parts
 from flexseg.dataset.grouping import grouped
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import void_finding, void_value
@@ -72,6 +73,7 @@ from flexseg.dataset.volumetric.scans import (
 from flexseg.errors import DataError
 
 MIN_CASES = 3
+_NONE: Mapping[Path, SplitName] = {}
 _SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -169,7 +171,9 @@ class Dataset(ABC):
     def _as_file_says(self, path: Path) -> Division:
         """What a split file says. Raises DataError if it is wrong."""
 
-    def divide(self, split_file: Path | None = None) -> Division:
+    def divide(
+        self, split_file: Path | None = None, earlier: Mapping[Path, SplitName] = _NONE
+    ) -> Division:
         """Training, validation and test cases: as given, and what is not given divided.
 
         Whole groups are divided so that every class is in every part, see
@@ -179,19 +183,21 @@ class Dataset(ABC):
         ----------
         split_file : JSON file {"train": [...], "valid": [...], "test": [...]} to divide by, with
             names of cases or groups; without it `given_parts` count.
+        earlier : image -> its part in an earlier division, which it keeps where nothing is given;
+            see `extend_parts`.
 
         Raises
         ------
         DataError : there are too few cases or groups, or the split file is wrong.
         """
         if split_file is not None:
-            return self._completed(self._as_file_says(split_file))
+            return self._completed(self._as_file_says(split_file), earlier)
         given, findings = self._given
-        division = self._completed(given)
+        division = self._completed(given, earlier)
         return replace(division, findings=(*findings, *division.findings))
 
     @abstractmethod
-    def _completed(self, given: Division | None) -> Division:
+    def _completed(self, given: Division | None, earlier: Mapping[Path, SplitName]) -> Division:
         """A division with all parts and its findings."""
 
     @cached_property
@@ -313,15 +319,15 @@ class ImageDataset(Dataset):
         reason = "as the folders say" if len(parts) > 1 else ""
         return Division(parts, reason, needs_file=bool(self.left_out))
 
-    def _completed(self, given: Division | None) -> Division:
-        division = self._filled(given or Division({"train": self.cases}))
+    def _completed(self, given: Division | None, earlier: Mapping[Path, SplitName]) -> Division:
+        division = self._filled(given or Division({"train": self.cases}), earlier)
         looks: dict[str, list[Look]] = {
             split: self.looks_of(own) for split, own in division.parts.items()
         }
         found = parts_findings(looks, self.labels, named=self.group is not None)
         return replace(division, findings=(*division.findings, *found))
 
-    def _filled(self, given: Division) -> Division:
+    def _filled(self, given: Division, earlier: Mapping[Path, SplitName]) -> Division:
         """A division with cases of training held out for the splits that have none."""
         if len(self.cases) < MIN_CASES:
             raise _too_few(len(self.cases), self.left_out, self.folder)
@@ -335,20 +341,33 @@ class ImageDataset(Dataset):
         missing = [split for split in SPLITS if not given.parts.get(split)]
         if not missing:
             return given
-        made, copies = self._held_out(training, missing)
+        made, copies = self._held_out(training, missing, earlier)
         parts = {split: (given.parts | made)[split] for split in SPLITS}
+        if empty := [split for split, own in parts.items() if not own]:
+            raise DataError(
+                f"No case is left for {_SPLIT_NAMES[empty[0]]}: the earlier network has seen all.",
+                "Add cases that are new to it, or name the cases of each split in a file.",
+                str(self.folder),
+            )
         reason = self._reason(training, made, missing)
+        if earlier:
+            known = counted(parts, earlier)
+            reason = f"cases of the earlier network stay where they were: {known}"
         if given.reason:
             reason = f"{given.reason}; {reason}"
         return Division(parts, reason, None, True, (*given.findings, *copies_left_out(copies)))
 
     def _held_out(
-        self, training: Sequence[Case], missing: Sequence[SplitName]
+        self,
+        training: Sequence[Case],
+        missing: Sequence[SplitName],
+        earlier: Mapping[Path, SplitName],
     ) -> tuple[Parts, list[str]]:
         """New parts of training, and the copies that are in none."""
         wanted = {s: share for s, share in zip(SPLITS, SHARES, strict=True) if s in missing}
         wanted["train"] = 1 - sum(wanted.values())
-        made = divide_cases(self.table.only(training), wanted)
+        table = self.table.only(training)
+        made = extend_parts(table, wanted, earlier) if earlier else divide_cases(table, wanted)
         used = {case.id for own in made.values() for case in own}
         return made, [case.id for case in training if case.id not in used]
 
@@ -436,8 +455,8 @@ class VolumeDataset(Dataset):
     def _as_file_says(self, path: Path) -> Division:
         return given_division(path, self.cases, self.patients)
 
-    def _completed(self, given: Division | None) -> Division:
-        division = completed(given, self.table, self.folder)
+    def _completed(self, given: Division | None, earlier: Mapping[Path, SplitName]) -> Division:
+        division = completed(given, self.table, self.folder, earlier)
         names = {split: tuple(c.id for c in own) for split, own in division.parts.items()}
         found = (
             *copies_across(names, self.copies),

@@ -27,6 +27,13 @@ def image_digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()[:DIGEST_BYTES]
 
 
+def digests_of(paths: Iterable[Path]) -> dict[Path, bytes]:
+    """`image_digest` of several files."""
+    unique = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(unique, pool.map(image_digest, unique), strict=True))
+
+
 def content_digest(content: bytes) -> bytes:
     """`image_digest` of a file with this content."""
     return hashlib.sha256(content).digest()[:DIGEST_BYTES]
@@ -49,10 +56,7 @@ class SeenImages:
     @classmethod
     def of(cls, trained: Iterable[Path], validated: Iterable[Path] = ()) -> SeenImages:
         """Of image files, which are read for it."""
-        with ThreadPoolExecutor(_THREADS) as pool:
-            known, chosen = (
-                frozenset(pool.map(image_digest, {*paths})) for paths in (trained, validated)
-            )
+        known, chosen = (frozenset(digests_of(p).values()) for p in (trained, validated))
         return cls(known, chosen - known)
 
     @classmethod

@@ -22,6 +22,7 @@ from flexseg.errors import ConfigError
 from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
+from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder
@@ -35,6 +36,7 @@ from flexseg.report.sources import find_source
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
+from flexseg.runs.trained import find_network
 from flexseg.training.trainer import Training
 
 logger = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ class Auto:
         split_file: Path | None,
         group: str | None,
         answers: Answers = NO_ANSWERS,
+        start_from: Path | None = None,
     ) -> Plan:
         """Write the config.
 
@@ -123,6 +126,7 @@ class Auto:
             answers=answers,
             stage=self._stage,
             training=self._for_training,
+            start_from=start_from,
         )
         self._told = {finding.code for finding in made.findings}
         return made
@@ -235,7 +239,10 @@ def _refuse_seen_tests(e: Experiment) -> None:
         return
     splits = find_splits(e.data).cases
     images = ([case.image for case in splits.get(s, ())] for s in ("train", "valid"))
-    refuse_seen_tests(splits.get("test", ()), SeenImages.of(*images).all)
+    seen = SeenImages.of(*images)
+    if e.train.start_from is not None:
+        seen |= read_seen(find_network(e.train.start_from, "[train] start_from").file)
+    refuse_seen_tests(splits.get("test", ()), seen.all)
 
 
 def _minutes_of(earlier: Manifest) -> float | None:

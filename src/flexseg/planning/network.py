@@ -86,22 +86,34 @@ class Candidate:
     ----------
     ceiling : see `Resolution.ceiling`.
     images : that the time suffices for.
+    taught : images of this size that the network has seen before.
     """
 
     shape: Shape
     ceiling: float
     images: float
+    taught: float = 0
 
     @property
     def expected(self) -> float:
         """Dice: the ceiling, less what so few images leave untaught."""
-        return self.ceiling - min(self.ceiling, _UNTRAINED / max(self.images, 1.0))
+        return self.ceiling - min(self.ceiling, _UNTRAINED / max(self.images + self.taught, 1.0))
 
     def __str__(self) -> str:
+        seen = "; the earlier network sees that size" if self.taught else ""
         return (
             f"{self.shape.width} x {self.shape.height}: masks keep a Dice of {self.ceiling:.3f}, "
-            f"time for {self.images:,.0f} images"
+            f"time for {self.images:,.0f} images{seen}"
         )
+
+
+@dataclass(frozen=True)
+class KnownSize:
+    """The size of an earlier network, and how many images it was trained on."""
+
+    width: int
+    height: int
+    images: float
 
 
 def fit_to_time(
@@ -110,6 +122,7 @@ def fit_to_time(
     seconds: float,
     ceiling: Callable[[int, int], float],
     cases: int,
+    known: KnownSize | None = None,
 ) -> tuple[Shape, str, str]:
     """Choose the size from which most is expected in the time, and the width of the network.
 
@@ -120,6 +133,7 @@ def fit_to_time(
     seconds_per_image : of a training step of `natural`.
     seconds : for the training.
     ceiling : (width, height) -> Dice that the masks keep, see `Resolution.ceiling`.
+    known : of the network that the training goes on with.
 
     Returns the network, and why its size and its filters are so.
     """
@@ -138,6 +152,12 @@ def fit_to_time(
         for shape in [*shapes, natural]
         if min(shape.width, shape.height) >= _SMALLEST and shape.pixels <= natural.pixels
     ]
+    if known is not None:
+        own = shape_of(known.width, known.height, cases, natural.filters)
+        own = replace(own, width=known.width, height=known.height)
+        images = seconds / (seconds_per_image * own.pixels / natural.pixels)
+        candidate = Candidate(own, ceiling(own.width, own.height), images, known.images)
+        candidates.insert(0, candidate)
     best = max(candidate.expected for candidate in candidates)
     chosen = next(c for c in candidates if c.expected >= best - _ALIKE)
     why = str(chosen)

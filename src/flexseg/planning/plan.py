@@ -18,6 +18,7 @@ from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.own_results import claim_file, json_with
+from flexseg.planning.continued.plan_start import PlanStart
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
@@ -77,6 +78,7 @@ def make_plan(
     answers: Answers = NO_ANSWERS,
     stage: Stage = lambda text: None,
     training: Callable[[PlannedData, StepTime, Shape], float] | None = None,
+    start_from: Path | None = None,
 ) -> Plan:
     """Look at a dataset and write `output`/flexseg.toml for it.
 
@@ -88,6 +90,8 @@ def make_plan(
     stage : told what is going on.
     training : tells the seconds for the training when all costs are known, where `seconds` is for
         more than that.
+    start_from : an earlier network, which is taken, and whose division is extended; see
+        `find_network`.
 
     Raises
     ------
@@ -99,21 +103,26 @@ def make_plan(
         raise ConfigError(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
+    start = None if start_from is None else _opened(start_from)
     stage("Looking at the data")
     data = read_data(
-        dataset, output, split_file=split_file, group=group, stage=stage, answers=answers
+        dataset,
+        output,
+        split_file=split_file,
+        group=group,
+        stage=stage,
+        answers=answers,
+        earlier=None if start is None else start.parts_of,
     )
     backend.select(None)
     stage("Measuring a training step")
     width, height = (side / data.resolution.enlarged for side in data.size)
     natural = natural_shape(width, height, data.training)
-    shape, why_size, why_filters, step = _shape(data, natural, seconds)
+    shape, why_size, why_filters, step = _shape(data, natural, seconds, start)
     for_training = training(data, step, shape) if training else seconds
     _warn_of_little_time(step, for_training)
     choices = [
-        *data.choices,
-        *shape_choices(shape, why_size, why_filters),
-        *recipe_choices(data, shape),
+        *_network_choices(data, shape, start, why_size, why_filters),
         *_duration(data, step, for_training),
     ]
     make_folder(output)
@@ -133,20 +142,48 @@ def make_plan(
     return Plan(loaded, data.facts, data.findings, choices, for_training, step, data.training)
 
 
-def _shape(data: PlannedData, natural: Shape, seconds: float) -> tuple[Shape, str, str, StepTime]:
+def _opened(path: Path) -> PlanStart:
+    backend.select(None)
+    return PlanStart.open(path)
+
+
+def _network_choices(
+    data: PlannedData,
+    shape: Shape,
+    start: PlanStart | None,
+    why_size: str = "",
+    why_filters: str = "",
+) -> list[Choice]:
+    """All of the config but how long it is trained."""
+    sized = shape_choices(shape, why_size, why_filters)
+    choices = [*data.choices, *sized, *recipe_choices(data, shape)]
+    return choices if start is None else start.applied(choices)
+
+
+def _shape(
+    data: PlannedData, natural: Shape, seconds: float, start: PlanStart | None
+) -> tuple[Shape, str, str, StepTime]:
     """The network that the time suffices for, and what its steps take."""
-    step = _measured(data, natural)
+    natural = natural if start is None else start.fitted(natural)
+    step = _measured(data, natural, start)
     shape, why_size, why_filters = fit_to_time(
-        natural, step.seconds / natural.batch, seconds, data.resolution.ceiling, data.training
+        natural,
+        step.seconds / natural.batch,
+        seconds,
+        data.resolution.ceiling,
+        data.training,
+        None if start is None else start.size,
     )
+    if start is not None:
+        shape = start.fitted(shape)
     if shape == natural:
         return shape, why_size, why_filters, step
-    return shape, why_size, why_filters, _measured(data, shape)
+    return shape, why_size, why_filters, _measured(data, shape, start)
 
 
-def _measured(data: PlannedData, shape: Shape) -> StepTime:
-    """Steps of the recipe's network in this shape."""
-    choices = [*shape_choices(shape, "", ""), *recipe_choices(data, shape), *data.choices]
+def _measured(data: PlannedData, shape: Shape, start: PlanStart | None) -> StepTime:
+    """Steps of the network in this shape."""
+    choices = _network_choices(data, shape, start)
     experiment = Experiment.model_validate(sections_of(choices, data.classes))
     return time_step(experiment, steps=3)
 

@@ -23,6 +23,7 @@ from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, deri
 from flexseg.derive.annotations.export import FORMATS
 from flexseg.derive.annotations.found_export import find_export
 from flexseg.outputs import refuse_overlap, refuse_within
+from flexseg.planning.continued.extended_division import EarlierParts, divided
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
 from flexseg.planning.resolution import Resolution
@@ -91,6 +92,7 @@ def read_data(
     stage: Callable[[str], None],
     neighbours: int | None = None,
     answers: Answers = NO_ANSWERS,
+    earlier: EarlierParts | None = None,
 ) -> PlannedData:
     """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
 
@@ -103,6 +105,7 @@ def read_data(
     stage : told what is going on.
     neighbours : slices on each side that the network sees as further channels; without it one for
         volumes, none for images.
+    earlier : the parts that cases had in the division of an earlier network, which is extended.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def read_data(
     folder, notes = _with_masks(dataset, output, group, stage, answers)
     data = Dataset.open(folder, group, answers=answers, arrays=output / _ARRAYS)
     _refuse_among(data, output)
-    division = data.divide(split_file)
+    division = divided(data, split_file, earlier)
     if isinstance(data, VolumeDataset):
         plan = plan_volumes(data, division, 1 if neighbours is None else neighbours)
         stage("Cutting the volumes into slices")

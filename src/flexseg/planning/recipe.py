@@ -29,6 +29,10 @@ GENTLE_LEARNING_RATE = 5e-4
 SCHEDULE = "cosine"
 # Share of the training in which the learning rate rises.
 WARMUP = 0.1
+# A training that begins with an earlier network: its highest rate by that of a fresh one, and the
+# share of the time in which it rises. The clock gives it what time there is.
+WARM_RATE = 0.5
+WARM_WARMUP = 0.05
 # Smaller batches are raised to it. On a CPU larger ones only make fewer steps of the same time.
 SMALLEST_BATCH = 2
 # Keys of [augmentation] beside its defaults.

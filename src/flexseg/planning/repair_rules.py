@@ -75,7 +75,7 @@ def repair_schedule(draft: Draft) -> None:
     if train.schedule == "constant" or from_shell(draft.sources, "train", "schedule"):
         draft.set("model", "optimizer", recipe.OPTIMIZER, "Adam with weights that decay apart")
         if not is_saturated(draft.result.model):
-            rate, why = _learning_rate(draft.result.model)
+            rate, why = highest_rate(draft.result.model)
             draft.set("model", "learning_rate", rate, why)
         draft.set(
             "train",
@@ -92,7 +92,8 @@ def repair_schedule(draft: Draft) -> None:
             draft.set("train", "patience", 0, why)
 
 
-def _learning_rate(model: ModelConfig) -> tuple[float, str]:
+def highest_rate(model: ModelConfig) -> tuple[float, str]:
+    """The highest learning rate of a schedule that a network bears, and why."""
     gentle = {
         "it has no normalisation layers": is_plain(model),
         "it is a transformer": _network(model) in _TRANSFORMERS,

@@ -105,6 +105,8 @@ def _identity(report: Report, trained: Trained | None) -> list[str]:
             points.append(f"{t.epochs} epochs{length}{best}; {t.precision}.")
         if t.status != "finished":
             points.append(f"The training is {t.status}: the weights are those of the best epoch.")
+        if t.start:
+            points.append(f"Began with {t.start}.")
         if t.versions:
             points.append(", ".join(f"{name} {value}" for name, value in t.versions.items()) + ".")
     if e := report.evaluation:

@@ -87,6 +87,7 @@ def _training(m: Manifest) -> TrainingFacts:
         precision=m.precision or "",
         seed=m.seed,
         versions={k: str(v) for k, v in m.versions.items()},
+        start="" if m.origin is None else m.origin.named,
     )
 
 

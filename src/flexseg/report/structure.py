@@ -60,7 +60,7 @@ class SplitFacts:
 
 @dataclass
 class TrainingFacts:
-    """How the network was trained."""
+    """How the network was trained; `start` is what it began with, "" for fresh weights."""
 
     status: str
     started: str
@@ -72,6 +72,7 @@ class TrainingFacts:
     precision: str
     seed: int | None
     versions: dict[str, str]
+    start: str = ""
 
 
 @dataclass

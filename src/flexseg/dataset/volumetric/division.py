@@ -9,6 +9,7 @@ from pathlib import Path
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
+from flexseg.dataset.extending import counted, extend_parts
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.names import NameLookup
 from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
@@ -59,12 +60,15 @@ def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str
     return Division(parts, f"as {path.name} says", path, findings=tuple(findings))
 
 
-def completed(given: Division | None, table: CaseTable, folder: Path) -> Division:
+def completed(
+    given: Division | None, table: CaseTable, folder: Path, earlier: Mapping[Path, SplitName]
+) -> Division:
     """A division with training and validation; there may be no test volumes.
 
     Parameters
     ----------
     table : of all volumes.
+    earlier : see `extend_parts`.
 
     Raises
     ------
@@ -75,12 +79,15 @@ def completed(given: Division | None, table: CaseTable, folder: Path) -> Divisio
     parts = dict(given.parts) if given else {}
     reason = given.reason if given else ""
     if given is None:
-        parts = _divided(table, SHARES)
+        parts = _divided(table, SHARES, earlier)
         reason = "volumes are divided by group, classes evenly"
         notes.append("No split is given: volumes are divided by group, classes evenly.")
+        if earlier:
+            known = counted(parts, earlier)
+            reason = f"volumes of the earlier network stay where they were: {known}"
     if not parts.get("valid"):
         training = table.only(parts.get("train", ()))
-        parts |= _divided(training, (1 - _VALIDATION, _VALIDATION))
+        parts |= _divided(training, (1 - _VALIDATION, _VALIDATION), earlier)
         notes.append(
             "No validation volumes are named: a fifth of the training volumes is held out."
         )
@@ -113,8 +120,10 @@ def completed(given: Division | None, table: CaseTable, folder: Path) -> Divisio
     )
 
 
-def _divided(table: CaseTable, shares: Sequence[float]) -> Parts:
+def _divided(table: CaseTable, shares: Sequence[float], earlier: Mapping[Path, SplitName]) -> Parts:
     """Volumes by group into as many splits as there are shares; every class in its share."""
+    if earlier:
+        return extend_parts(table, dict(zip(SPLITS, shares, strict=False)), earlier)
     count = len({case.group for case in table.cases})
     if count < 2:
         return {"train": table.cases}

@@ -103,7 +103,12 @@ def planned_outline(config: ModelConfig, search: Path | None) -> Outline:
 
 
 def compared(
-    old: ModelConfig, new: ModelConfig, search: Path | None, *, other_classes: bool
+    own: Outline,
+    old: ModelConfig,
+    new: ModelConfig,
+    search: Path | None,
+    *,
+    other_classes: bool,
 ) -> tuple[Outline, Outline]:
     """The network `new` as it would be for the classes, channels and size of `old`, and as it is.
 
@@ -112,6 +117,7 @@ def compared(
 
     Parameters
     ----------
+    own : of the network `new`.
     old, new : with all options.
     other_classes : the classes differ, be they as many.
 
@@ -119,7 +125,6 @@ def compared(
     ------
     ConfigError : the networks cannot be built.
     """
-    own = planned_outline(new, search)
     changed: list[Aspect] = [
         aspect
         for aspect, keys in ASPECTS.items()
@@ -135,6 +140,9 @@ def compared(
         marked = own
         for aspect in changed:
             values = {key: getattr(new, key) for key in ASPECTS[aspect]}
+            if len(changed) == 1 and any(values[key] != getattr(old, key) for key in values):
+                marked = _marked(marked, base, own, aspect)
+                continue
             if aspect == "classes" and new.num_classes == old.num_classes:
                 values = {"num_classes": new.num_classes + 1}
             variant = planned_outline(base_config.model_copy(update=values), search)

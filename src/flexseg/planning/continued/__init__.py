@@ -1,0 +1,1 @@
+"""Plans that go on with an earlier network."""

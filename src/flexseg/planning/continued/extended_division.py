@@ -1,0 +1,57 @@
+"""The division of a dataset whose cases have trained and tested an earlier network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flexseg.config.findings import examples
+from flexseg.dataset.cases import Case
+from flexseg.dataset.dividing import Division
+from flexseg.dataset.reading import ImageDataset, VolumeDataset
+from flexseg.dataset.splits import SplitName
+from flexseg.errors import DataError
+from flexseg.runs.earlier import tested_finding
+
+# Image -> the part that it had.
+Earlier = Mapping[Path, SplitName]
+EarlierParts = Callable[[ImageDataset | VolumeDataset], Earlier]
+_KEY = "--from"
+
+
+def divided(
+    data: ImageDataset | VolumeDataset, split_file: Path | None, parts_of: EarlierParts | None
+) -> Division:
+    """See `Dataset.divide`.
+
+    Parameters
+    ----------
+    parts_of : the parts that cases had; None without an earlier network.
+
+    Raises
+    ------
+    DataError : also if a given division tests on what the earlier network has seen.
+    """
+    if parts_of is None:
+        return data.divide(split_file)
+    earlier = parts_of(data)
+    division = data.divide(split_file, earlier)
+    _refuse_seen_tests(division.parts.get("test", ()), earlier)
+    tested = [c for c in division.parts.get("train", ()) if earlier.get(c.image) == "test"]
+    if not tested:
+        return division
+    found = tested_finding([case.id for case in tested], _KEY)
+    return replace(division, findings=(*division.findings, found))
+
+
+def _refuse_seen_tests(tests: tuple[Case, ...], earlier: Earlier) -> None:
+    seen = [case.id for case in tests if earlier.get(case.image) in ("train", "valid")]
+    if seen:
+        raise DataError(
+            f"{len(seen)} of the {len(tests)} test cases were seen in the training of the earlier "
+            f"network: {examples(seen)}.",
+            "Give test cases that took no part in it, or leave the division to the plan, which "
+            "extends the earlier one.",
+            _KEY,
+        )

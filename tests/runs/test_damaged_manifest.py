@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flexseg import Model, Run
+from flexseg.errors import DataError
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
 from support import flexseg
 
 DAMAGES = {
@@ -55,6 +60,7 @@ INDIFFERENT = {
     "check": ("check", "one.toml"),
     "infer": ("infer", "one.toml"),
     "tiled-infer": ("tiled-infer", "one.toml", "--input", "one/all/images"),
+    "infer3d": ("infer3d", "one.toml", "--input", "volumes", "--output", "labels"),
     "inspect of a config": ("inspect", "one.toml"),
     "export-weights": ("export-weights", "one_run/models/best_model.h5", "-o", "exported.h5"),
     "inspect": ("inspect", "one_run/models/best_model.h5"),
@@ -125,9 +131,41 @@ def test_commands_that_do_not_read_it(
     name: str, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(study)
+    (study / "volumes").mkdir()
+    write_volume(study / "volumes/a.nii.gz", Volume(np.zeros((2, 16, 16), np.uint8)))
     damage(study, "one_run", "truncated")
     assert flexseg(*INDIFFERENT[name]) == 0
     assert "manifest" not in said(capsys)
+
+
+@pytest.mark.usefixtures("eager", "engines_on")
+def test_quantize_does_not_read_it(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("nncf", reason="the extra openvino is not installed")
+    monkeypatch.chdir(study)
+    damage(study, "one_run", "truncated")
+    assert flexseg("quantize", "one.toml", "--keep") == 0
+    assert "manifest" not in said(capsys)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_the_python_api_refuses_it(how: str, study: Path) -> None:
+    run = Run.open(study / "one_run")
+    damage(study, "one_run", how)
+    for read in (Run.open, Model.load):
+        with pytest.raises(DataError) as caught:
+            read(study / "one_run")
+        assert f"The manifest of the run cannot be read: {DAMAGES[how][1]}" in str(caught.value)
+        assert "one_run/run.json" in str(caught.value)
+    assert run.status == "finished"
+
+
+def test_a_report_of_the_python_api_tells_of_it(study: Path) -> None:
+    run = Run.open(study / "one_run")
+    damage(study, "one_run", "truncated")
+    text = run.report().read_text(encoding="utf-8")
+    assert f"The manifest of the run cannot be read: {DAMAGES['truncated'][1]}" in text
 
 
 @pytest.mark.usefixtures("eager")

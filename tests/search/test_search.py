@@ -74,6 +74,8 @@ def test_search_begins_with_the_config_and_leaves_table_and_best_config(project:
 
 
 def test_the_same_command_goes_on_and_fresh_begins_anew(project: Path) -> None:
+    (project / "run").mkdir()
+    (project / "run/run.json").write_text("{", encoding="utf-8")  # a search does not read it
     search(project, "tune.trials=2")
     said: list[str] = []
     found = search(project, "tune.trials=4", said=said)

@@ -12,6 +12,7 @@ import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -21,13 +22,16 @@ import SimpleITK as sitk
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 
+from annotation_exports import BUILDERS, HEIGHT, WIDTH
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.description import description, label_names
 from flexseg.dataset.splits import read_split_file
 from flexseg.derive.annotations.annotated_dataset import mark_labels
 from flexseg.derive.annotations.export import FORMATS
+from flexseg.derive.array_files import derive_arrays
 from flexseg.files.images import is_8bit, read_image, read_mask, stored_dtype, write_png
 from flexseg.files.large_images import open_regions
 from flexseg.files.volumes.read import read_labels, read_volume
@@ -204,7 +208,7 @@ def texts(folder: Path) -> list[Seed]:
         (
             "coco.json",
             {
-                "images": [{"id": 1, "file_name": "a.png", "height": 18, "width": 24}],
+                "images": [{"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}],
                 "categories": [{"id": 1, "name": "cell"}],
                 "annotations": [
                     {
@@ -213,7 +217,7 @@ def texts(folder: Path) -> list[Seed]:
                     },
                     {
                         "id": 2, "image_id": 1, "category_id": 1,
-                        "segmentation": {"size": [18, 24], "counts": [10, 20, 402]},
+                        "segmentation": {"size": [HEIGHT, WIDTH], "counts": [10, 20, 1170]},
                     },
                 ],
             },
@@ -240,6 +244,46 @@ def _text(name: str, content: object, reader: Reader) -> Seed:
     return Seed(
         name, text.encode(), (reader,), description=text, described=str.encode, pixels=False
     )
+
+
+def annotations(folder: Path) -> list[Seed]:
+    """Exports of every annotation format, and MATLAB files of the older versions."""
+    seeds = []
+    for name, build in BUILDERS.items():
+        place = folder / f"export-{name}"
+        export = build(place, ["a.png"], (HEIGHT, WIDTH))
+        files = sorted(p for p in place.rglob("*") if p.is_file() and p.suffix != ".png")
+        for path in files:
+            others = {p.name: p.read_bytes() for p in files if p != path}
+            text = path.read_text(encoding="utf-8")
+            is_json = path.suffix in (".json", ".geojson")
+            seeds.append(
+                Seed(
+                    path.name,
+                    path.read_bytes(),
+                    (_annotations(name, whole=export.is_dir()),),
+                    (),
+                    others,
+                    text if is_json else "",
+                    str.encode if is_json else None,
+                    pixels=False,
+                )
+            )
+    ids = np.arange(60, dtype=np.uint8).reshape(6, 10) % 3
+    fields = {"image": ids * 50.0, "mask": ids, "cells": np.array([ids, ids[:2]], dtype=object)}
+    for version, compressed in (("5", False), ("5", True), ("4", False)):
+        path = folder / f"v{version}{'z' * compressed}.mat"
+        content = {k: v for k, v in fields.items() if version == "5" or k != "cells"}
+        savemat(path, content, format=version, do_compression=compressed)
+        seeds.append(Seed(path.name, path.read_bytes(), (_mat,), pixels=False))
+    savemat(folder / "struct.mat", {"cjdata": fields})
+    seeds.append(Seed("struct.mat", (folder / "struct.mat").read_bytes(), (_mat,), pixels=False))
+    return seeds
+
+
+def _mat(path: Path) -> None:
+    with TemporaryDirectory() as place:
+        derive_arrays(path, None, Path(place) / "new")
 
 
 def packages(folder: Path) -> list[Seed]:
@@ -284,13 +328,15 @@ def _nothing(read: Callable[[Path], Any]) -> Reader:
     return call
 
 
-def _annotations(format_name: str) -> Reader:
+def _annotations(format_name: str, *, whole: bool = False) -> Reader:
+    """The reader of a format; `whole` exports are folders."""
+
     def call(path: Path) -> None:
         (path.parent / "a.png").touch()
-        found = FORMATS.get(format_name).read(path, path.parent)
+        found = FORMATS.get(format_name).read(path.parent if whole else path, path.parent)
         ids = {name: i for i, name in enumerate(found.classes, start=1)}
         for image in found.images:
-            mark_labels(image.marks, (18, 24), ids, path)
+            mark_labels(image.marks, (HEIGHT, WIDTH), ids, path)
 
     return call
 

@@ -160,7 +160,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as scratch:
-        makers = (corpus.images, corpus.volumes, corpus.texts, corpus.packages)
+        makers = (corpus.images, corpus.volumes, corpus.texts, corpus.annotations, corpus.packages)
         files = [seed for make in makers for seed in make(Path(scratch))]
         kinds = {
             "configs": (Fuzz(corpus.configs(), as_text=True), options.configs),

@@ -7,18 +7,16 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from flexseg.dataset.labels import MAX_CLASSES, make_classes
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.derive.dataset_writer import DatasetWriter, Derived
 from flexseg.derive.folders import HEADER
+from flexseg.derive.mat_files import arrays_of_mat
 from flexseg.errors import DataError
-from flexseg.files.hdf5 import open_hdf5
 from flexseg.files.intensity import Intensity
 from flexseg.files.npy import map_npy
 from flexseg.outputs import refuse_overlap
@@ -204,7 +202,7 @@ def _of_mat(
 ) -> tuple[NDArray, NDArray[np.uint8]]:
     """The image and the class ids [H, W] of a .mat file, whatever its version."""
     try:
-        arrays = dict(_arrays_of_mat(path))
+        arrays = dict(arrays_of_mat(path))
     except _DAMAGED as error:
         raise DataError(f"This is no MATLAB file ({error}).", "Save it again.", str(path)) from None
     image = arrays[_chosen(arrays, image_key, _IMAGES, "image", path)]
@@ -237,31 +235,3 @@ def _chosen(
         f"Name it with --{what}-key.",
         str(path),
     )
-
-
-def _arrays_of_mat(path: Path) -> Iterator[tuple[str, NDArray]]:
-    if h5py.is_hdf5(path):  # version 7.3, whose arrays are stored the other way round
-        with open_hdf5(path) as file:
-            found: list[tuple[str, NDArray]] = []
-
-            def visit(name: str, node: object) -> None:
-                if isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf" and node.ndim:
-                    found.append((name, node[()].T))
-
-            file.visititems(visit)
-        yield from found
-        return
-    for name, value in loadmat(path, squeeze_me=True, struct_as_record=False).items():
-        if not name.startswith("__"):
-            yield from _flattened(name, value)
-
-
-def _flattened(name: str, value: object) -> Iterator[tuple[str, NDArray]]:
-    fields = getattr(value, "_fieldnames", None)
-    if fields is not None:
-        for field in fields:
-            yield from _flattened(f"{name}/{field}", getattr(value, field))
-    else:
-        array = np.asarray(value)
-        if array.dtype.kind in "biuf":
-            yield name, array

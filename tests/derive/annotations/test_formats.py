@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import BUILDERS, HEIGHT, WIDTH, WITHOUT_SIZE, packed_brush, scene
 from PIL import Image
 
+from annotation_exports import BUILDERS, HEIGHT, WIDTH, WITHOUT_SIZE, packed_brush, scene
 from flexseg.derive.annotations.annotated_dataset import derive_annotations
 from flexseg.derive.annotations.export import FORMATS, format_of
 from flexseg.derive.annotations.label_studio import unpack_brush

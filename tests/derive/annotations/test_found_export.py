@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import BUILDERS, HEIGHT, WIDTH, scene
 from PIL import Image
 
+from annotation_exports import BUILDERS, HEIGHT, WIDTH, scene
 from flexseg.config import load
 from flexseg.dataset.candidates.answers import NO_ANSWERS
 from flexseg.derive.annotations.export import FORMATS

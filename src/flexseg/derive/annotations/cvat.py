@@ -76,7 +76,7 @@ def read_cvat(path: Path, images: Path) -> Annotations:
                 marks.append(Mark(one.attrib["label"], outline, f"{one.tag} {number}", level))
             size = size_of(image.get("height"), image.get("width"))
             found.append(AnnotatedImage(image.attrib["name"], tuple(marks), file, size))
-    except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError, TypeError) as error:
         expected = 'XML as CVAT exports it as "CVAT for images"'
         raise no_such_format("export of CVAT", error, expected, file) from None
     if not found:

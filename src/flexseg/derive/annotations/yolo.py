@@ -82,7 +82,7 @@ def read_yolo(path: Path, images: Path) -> Annotations:
     found, boxes, used = [], 0, set()
     for file in _label_files(path):
         marks = []
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(_text_of(file).splitlines(), start=1):
             if not line.strip():
                 continue
             class_id, values = _label(line, f"{file}, line {number}")
@@ -106,6 +106,13 @@ def read_yolo(path: Path, images: Path) -> Annotations:
     listed = [names.get(i, f"class {i}") for i in sorted(used | names.keys())]
     ids = {name: i for i, name in names.items()}
     return Annotations.of(found, listed, notes, ids)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"This is no text: {error}.", "Export it again.", str(file)) from None
 
 
 def _label(line: str, where: str) -> tuple[int, tuple[float, ...]]:
@@ -157,7 +164,7 @@ def _class_names(path: Path) -> dict[int, str]:
     file = next((one for one in files if one.is_file()), None)
     if file is None:
         return {}
-    text = file.read_text(encoding="utf-8-sig")
+    text = _text_of(file)
     if file.suffix not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     if re.search(r"^kpt_shape\s*:", text, re.MULTILINE):

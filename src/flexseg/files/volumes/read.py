@@ -36,6 +36,8 @@ __all__ = [
 
 MAX_LABEL = 65535
 _ROUNDING = 1e-3
+# Of labels; images have more values.
+_FEW_CLASSES = 254
 
 # ITK prints to the terminal by itself; what matters of that is checked and logged here.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -146,11 +148,14 @@ def label_array(array: NDArray, path: Path, step: float = 0.0) -> NDArray[np.int
     if np.issubdtype(array.dtype, np.floating):
         array = _whole(array, path, step)
     if array.min() < 0 or array.max() > MAX_LABEL:
-        raise DataError(
-            f"The labels have values from {array.min()} to {array.max()}.",
-            f"Labels are class numbers from 0 (background) to {MAX_LABEL}. Is this the image?",
-            str(path),
-        )
+        low, high = array.min(), array.max()
+        fix = f"Labels are class numbers from 0 (background) to {MAX_LABEL}. Is this the image?"
+        if low == -1 and high <= _FEW_CLASSES:
+            fix = (
+                "If -1 marks what is to be ignored, save it as 255 and call that value so: "
+                '"ignore": 255 among the labels of dataset.json, or [mask] ignore = [255].'
+            )
+        raise DataError(f"The labels have values from {low} to {high}.", fix, str(path))
     return array
 
 

@@ -21,9 +21,10 @@ from flexseg.derive.dataset_writer import Derived
 from flexseg.derive.folders import FolderOptions, derive_folders
 from flexseg.derive.mask_codes import Unknown
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.images import read_image, read_mask
+from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.files.intensity import Intensity
 from flexseg.planning.initialize import initialize
+from support import flexseg
 
 LABELS = np.zeros((20, 30), np.uint8)
 LABELS[2:8, 3:12] = 1
@@ -349,3 +350,21 @@ def test_real_masks_survive(shared: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             values[labels_of(tmp_path, path.stem)], read_mask(path).pixels
         )
+
+
+@pytest.mark.parametrize("colored", [False, True])
+def test_ignored_values_and_colors(tmp_path: Path, colored: bool) -> None:
+    ids = np.zeros((8, 10), np.uint8)
+    ids[2:5, 2:6], ids[5:7, 2:6] = 1, 2
+    stored = np.array([(0, 0, 0), (255, 0, 0), (9, 9, 9)], np.uint8)[ids] if colored else ids * 100
+    for kind, pixels in (("images", ids * 50), ("masks", stored)):
+        (tmp_path / kind).mkdir()
+        write_png(tmp_path / kind / "a.png", pixels)
+    classes = ["--color", "255,0,0=lesion"] if colored else ["--label", "100=lesion"]
+    ignored = ["--ignore", "9,9,9" if colored else "200"]
+    places = (tmp_path / "images", tmp_path / "masks")
+    assert flexseg("derive", "folders", *places, "-o", tmp_path / "n", *classes, *ignored) == 0
+    written = read_mask(tmp_path / "n" / "masks" / "a.png").pixels
+    np.testing.assert_array_equal(written, np.where(ids == 2, 255, ids))
+    assert flexseg("derive", "folders", *places, "-o", tmp_path / "m", *ignored) == 2
+    assert flexseg("derive", "folders", *places, "-o", tmp_path / "m", "--ignore", "x") == 2

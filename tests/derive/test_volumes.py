@@ -23,6 +23,7 @@ from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.dataset.cases import pair
+from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.reading import Dataset
 from flexseg.dataset.volumetric.pairing import pair_volumes, slice_name
 from flexseg.derive.class_options import parse_labels
@@ -311,8 +312,8 @@ def test_volumes_without_partner_are_listed(tmp_path: Path) -> None:
     assert "1 labels without a volume left out: x." in derived.notes
     with pytest.raises(DataError, match="labels are one volume, the images are a folder"):
         pair_volumes(tmp_path / "images", tmp_path / "labels" / "x.nii.gz")
-    for path in (tmp_path / "labels").iterdir():
-        path.rename(path.with_name(f"seg_{path.name}"))
+    for name, path in zip("abc", sorted((tmp_path / "labels").iterdir()), strict=True):
+        path.rename(path.with_name(f"{name}.nii.gz"))
     with pytest.raises(DataError, match="No volume has labels") as error:
         derive(tmp_path)
     assert "--label-name" in error.value.fix
@@ -526,3 +527,15 @@ def test_several_axes_in_one_dataset(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "thin")
     assert {row["axis"] for row in rows if row["classes"]} == {cut.name for cut in cuts}
     assert all(row["classes"] for row in rows)
+
+
+def test_ignored_values(tmp_path: Path) -> None:
+    labels = np.zeros((2, 8, 8), np.uint8)
+    labels[:, 1:4, 1:4], labels[:, 5:7, 1:4] = 1, 7
+    for name, array in (("i", labels * np.int16(9)), ("l", labels)):
+        write_volume(tmp_path / name / "a.nii.gz", array)
+    options = VolumeOptions(ignored=IgnoredPixels.of([7]))
+    derived = derive_volumes(tmp_path / "i", tmp_path / "l", tmp_path / "n", options)
+    assert [c.name for c in derived.classes[1:]] == ["label 1"]
+    written = read_mask(tmp_path / "n" / "masks" / "a_0000.png").pixels
+    assert (written[::-1] == 255).sum() == 6 and written.max() == 255

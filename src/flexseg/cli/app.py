@@ -37,6 +37,13 @@ errors = Terminal(stderr=True)
 ConfigArgument = Annotated[
     Path, typer.Argument(help="Config file: antillia syntax, or TOML if it is named *.toml.")
 ]
+DatasetArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of images and masks, of volumes and label volumes, or an export of an "
+        "annotation tool."
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,70 +13,29 @@ from flexseg.cli.app import (
     MaskValuesOption,
     answers_of,
     app,
-    progress,
-    say,
 )
-from flexseg.errors import ConfigError, Interrupted
-
-if TYPE_CHECKING:
-    from flexseg.derive.dataset_writer import Derived
+from flexseg.cli.derive_options import (
+    EmptyOption,
+    IgnoreOption,
+    ImagesOfAnnotations,
+    KeptBitsOption,
+    KeptWindowOption,
+    LabelOption,
+    MaskColorsOption,
+    OutputOption,
+    PatientOption,
+    WorkersOption,
+    deriving,
+    one_of,
+    tell,
+)
+from flexseg.errors import ConfigError
 
 derive_app = typer.Typer(
     help="Make a dataset (images/, masks/, manifest) from volumes and other layouts.",
     no_args_is_help=True,
 )
 app.add_typer(derive_app, name="derive")
-
-OutputOption = Annotated[
-    Path,
-    typer.Option("--output", "-o", help="Folder of the new dataset; an earlier one moves aside."),
-]
-EmptyOption = Annotated[
-    int,
-    typer.Option(
-        "--empty-every", min=0, metavar="N", help="Of what has no label keep every N-th; 0 none."
-    ),
-]
-PatientOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REGEX",
-        help="Finds the patient in the names of the files written, e.g. '^(p[0-9]+)_'.",
-    ),
-]
-MaskColorsOption = Annotated[
-    bool, typer.Option("--mask-colors", help="RGB masks instead of indexed ones.")
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Files in memory at once.", show_default="number of processors, at most 4"
-    ),
-]
-LabelOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="VALUE=NAME",
-        help="Class of a label value, e.g. 1=spleen or 2,3=lung; may be repeated. Without it "
-        "every value is a class.",
-    ),
-]
-KeptWindowOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|CENTRE/WIDTH",
-        help="How values become grey: none (as stored), CENTRE/WIDTH, percentile\\[:LOW,HIGH], "
-        "zscore[:N], full.",
-    ),
-]
-KeptBitsOption = Annotated[
-    int | None, typer.Option(metavar="8|16", help="Bits of the images.", show_default="as stored")
-]
-
-ImagesOfAnnotations = Annotated[
-    Path, typer.Argument(metavar="IMAGES", help="Folder that the images' names are relative to.")
-]
 
 
 @derive_app.command()
@@ -113,6 +70,7 @@ def volumes(
     ] = 0,
     empty_every: EmptyOption = 1,
     label: LabelOption = None,
+    ignore: IgnoreOption = None,
     image_name: Annotated[
         str | None,
         typer.Option(
@@ -159,21 +117,22 @@ def volumes(
     Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
     from the feet to the head.
     """
-    from flexseg.derive.class_options import parse_labels
+    from flexseg.derive.class_options import parse_ignored, parse_labels
     from flexseg.derive.volumes import VolumeOptions, derive_volumes
     from flexseg.files.intensity import Intensity
     from flexseg.files.volumes.geometry import GeometryRule
     from flexseg.files.volumes.slices import SliceAxis, parse_axes
 
-    _one_of(rotate, (0, 90, 180, 270), "--rotate")
-    _one_of(bits, (8, 16), "--bits")
-    _one_of(geometry, tuple(map(str, GeometryRule)), "--geometry")
+    one_of(rotate, (0, 90, 180, 270), "--rotate")
+    one_of(bits, (8, 16), "--bits")
+    one_of(geometry, tuple(map(str, GeometryRule)), "--geometry")
     options = VolumeOptions(
         axes=tuple(SliceAxis(name, rotate) for name in parse_axes(axis)),
         intensity=Intensity.parse(window),
         bits=bits,
         empty_every=empty_every,
         labels=parse_labels(label or ()),
+        ignored=parse_ignored(ignore or ()),
         geometry=GeometryRule(geometry),
         channel=channel,
         series=series,
@@ -183,7 +142,7 @@ def volumes(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with _deriving("Cutting slices", output) as on_done:
+    with deriving("Cutting slices", output) as on_done:
         derived = derive_volumes(
             images,
             labels,
@@ -193,7 +152,7 @@ def volumes(
             label_name=label_name,
             on_done=on_done,
         )
-    _tell(derived, "slices")
+    tell(derived, "slices")
 
 
 @derive_app.command()
@@ -238,6 +197,7 @@ def folders(
         ),
     ] = None,
     label: LabelOption = None,
+    ignore: IgnoreOption = None,
     threshold: Annotated[
         float | None, typer.Option(help="One class: foreground from this grey value on.")
     ] = None,
@@ -260,19 +220,25 @@ def folders(
     Without --class, --color, --label or --threshold every value or colour of the masks is a
     class.
     """
-    from flexseg.derive.class_options import parse_class_names, parse_colors, parse_labels
+    from flexseg.derive.class_options import (
+        parse_class_names,
+        parse_colors,
+        parse_ignored,
+        parse_labels,
+    )
     from flexseg.derive.folders import FolderOptions, derive_folders
     from flexseg.derive.mask_codes import Unknown
     from flexseg.files.intensity import Intensity
 
-    _one_of(unknown, tuple(map(str, Unknown)), "--unknown")
-    _one_of(bits, (None, 8, 16), "--bits")
+    one_of(unknown, tuple(map(str, Unknown)), "--unknown")
+    one_of(bits, (None, 8, 16), "--bits")
     options = FolderOptions(
         image_name=image_name,
         mask_name=mask_name,
         class_names=parse_class_names(class_name or ()),
         colors=parse_colors(color or ()),
         labels=parse_labels(label or ()),
+        ignored=parse_ignored(ignore or ()),
         threshold=threshold,
         mask_values=answers_of(None, None, mask_values).mask_values,
         unknown=Unknown(unknown),
@@ -283,9 +249,9 @@ def folders(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with _deriving("Writing images", output) as on_done:
+    with deriving("Writing images", output) as on_done:
         derived = derive_folders(images, masks, output, options, on_done=on_done)
-    _tell(derived, "images")
+    tell(derived, "images")
 
 
 @derive_app.command()
@@ -322,7 +288,7 @@ def arrays(
     from flexseg.derive.array_files import derive_arrays
     from flexseg.files.intensity import Intensity
 
-    with _deriving("Writing images", output) as on_done:
+    with deriving("Writing images", output) as on_done:
         derived = derive_arrays(
             images,
             masks,
@@ -333,7 +299,7 @@ def arrays(
             intensity=Intensity.parse(window) if window else None,
             on_done=on_done,
         )
-    _tell(derived, "images")
+    tell(derived, "images")
 
 
 @derive_app.command("annotations")
@@ -372,7 +338,7 @@ def exported_annotations(
     from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
     from flexseg.files.intensity import Intensity
 
-    _one_of(bits, (None, 8, 16), "--bits")
+    one_of(bits, (None, 8, 16), "--bits")
     options = AnnotationOptions(
         intensity=Intensity.parse(window),
         bits=bits,
@@ -381,11 +347,11 @@ def exported_annotations(
         mask_colors=mask_colors,
         workers=workers,
     )
-    with _deriving("Writing images", output) as on_done:
+    with deriving("Writing images", output) as on_done:
         derived = derive_annotations(
             source, images, output, options, format_name=format_name, on_done=on_done
         )
-    _tell(derived, "images")
+    tell(derived, "images")
 
 
 @derive_app.command()
@@ -459,48 +425,6 @@ def tiles(
         regions=Regions((ignore,) if ignore else (), (roi,) if roi else (), region_name),
         workers=workers,
     )
-    with _deriving("Cutting tiles", output) as on_done:
+    with deriving("Cutting tiles", output) as on_done:
         derived = derive_tiles(dataset, output, options, on_done=on_done)
-    _tell(derived, "tiles")
-
-
-@contextmanager
-def _deriving(what: str, output: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar, and what an interruption leaves."""
-    try:
-        with progress(what) as on_done:
-            yield on_done
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "Nothing was written.", "Run the same command again.", str(output)
-        ) from None
-
-
-def _one_of(value: object, allowed: tuple[object, ...], option: str) -> None:
-    if value not in allowed:
-        listed = ", ".join(str(a) for a in allowed if a is not None)
-        raise ConfigError(f"{value!r} is not allowed here.", f"Give one of {listed}.", option)
-
-
-def _tell(derived: Derived, what: str) -> None:
-    """What was made, what was left out, and what to do next."""
-    say(
-        f"{derived.cases} {what} in {derived.output}, "
-        f"{derived.cases - derived.empty} with labels and {derived.empty} without."
-    )
-    if derived.classes:
-        say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
-    for note in derived.notes:
-        say(f"- {note}")
-    say(f"\nNext: flexseg init {derived.output} -o PROJECT")
-    if derived.group:
-        say(
-            "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "
-            f"stays in\none split:\n  group = '{derived.group}'"
-        )
-    else:
-        say(
-            "Several images of one patient? Set group under [dataset] in PROJECT/flexseg.toml, a "
-            "regular\nexpression that finds the patient in a file name: one patient stays in one "
-            "split."
-        )
+    tell(derived, "tiles")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flexseg.cli.app import (
+    DatasetArgument,
     GroupOption,
     MaskNameOption,
     MasksOption,
@@ -21,9 +22,7 @@ from flexseg.cli.app import (
 
 @app.command()
 def init(
-    dataset: Annotated[
-        Path, typer.Argument(help="Folder of images and masks, or of volumes and label volumes.")
-    ],
+    dataset: DatasetArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the new config and scripts.")
     ] = Path(),

@@ -11,6 +11,7 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
+    DatasetArgument,
     GroupOption,
     MaskNameOption,
     MasksOption,
@@ -28,9 +29,6 @@ from flexseg.machine import real_path
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
 
-DatasetArgument = Annotated[
-    Path, typer.Argument(help="Folder of images and masks, or of volumes and label volumes.")
-]
 Device = Literal["auto", "cpu"]
 DeviceOption = Annotated[
     Device, typer.Option(help="'cpu': leave a GPU alone, and plan for the time without it.")

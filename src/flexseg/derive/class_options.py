@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from PIL import ImageColor
 
+from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, Rgb, make_classes
 from flexseg.errors import ConfigError
 
@@ -90,6 +91,32 @@ def parse_colors(texts: Iterable[str]) -> tuple[LabelClass, ...]:
             for i, name in enumerate(_foreground(found, empty, "--color"), start=1)
         ),
     )
+
+
+def parse_ignored(texts: Iterable[str]) -> IgnoredPixels | None:
+    """`255`, `224,224,192` or `#e0e0c0`: values and colours that count in nothing; None without.
+
+    Raises
+    ------
+    ConfigError : a text is neither.
+    """
+    marks: list[int | Rgb] = []
+    for text in texts:
+        numbers = [int(n) for n in re.findall(r"\d+", text)]
+        if re.fullmatch(r"\d+", text.strip()):
+            marks.append(numbers[0])
+        elif re.fullmatch(r"\s*\d+\s*,\s*\d+\s*,\s*\d+\s*", text) and max(numbers) <= IGNORED:
+            marks.append((numbers[0], numbers[1], numbers[2]))
+        elif re.fullmatch(r"#[0-9a-fA-F]{6}", text.strip()):
+            red, green, blue = ImageColor.getrgb(text.strip())[:3]
+            marks.append((red, green, blue))
+        else:
+            raise ConfigError(
+                f"{text!r} is neither a value nor a colour.",
+                "Write a value such as 255, or R,G,B.",
+                "--ignore",
+            )
+    return IgnoredPixels.of(marks) if marks else None
 
 
 def _foreground(

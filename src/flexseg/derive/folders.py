@@ -15,7 +15,7 @@ from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
 from flexseg.dataset.grouping import find_group
-from flexseg.dataset.ignored.pixels import IGNORED
+from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout
 from flexseg.dataset.names import NamePattern
@@ -54,6 +54,7 @@ class FolderOptions:
         are painted over earlier ones.
     colors : classes by the colours of masks, background first.
     labels : classes by the values of grey or indexed masks, background first.
+    ignored : values and colours that count in nothing, beside `labels` or `colors`.
     threshold : from this grey value on a pixel is foreground: makes one class.
     mask_values : where nothing else is said of the masks: their values are classes, or number
         objects.
@@ -70,6 +71,7 @@ class FolderOptions:
     class_names: tuple[tuple[str, str], ...] = ()
     colors: tuple[LabelClass, ...] = ()
     labels: tuple[LabelClass, ...] = ()
+    ignored: IgnoredPixels | None = None
     threshold: float | None = None
     mask_values: MaskValues | None = None
     unknown: Unknown = Unknown.ERROR
@@ -220,12 +222,19 @@ def mask_code(
         raise ConfigError(
             f"{' and '.join(chosen)} say different things about the masks.", "Keep one of them."
         )
+    if options.ignored and not (options.colors or options.labels):
+        raise ConfigError(
+            "What is ignored is said, but not what the classes are.",
+            "Name them with --label VALUE=NAME or --color R,G,B=NAME; void of PASCAL VOC and "
+            "nnU-Net's ignore label are recognised without.",
+            "--ignore",
+        )
     if options.class_names:
         return code_of_marks([name for name, _ in options.class_names], options.threshold)
     if options.colors:
-        return MaskCode("colors", options.colors, unknown=options.unknown)
+        return MaskCode("colors", options.colors, unknown=options.unknown, ignored=options.ignored)
     if options.labels:
-        return MaskCode("values", options.labels, unknown=options.unknown)
+        return MaskCode("values", options.labels, unknown=options.unknown, ignored=options.ignored)
     if options.threshold is not None or "*" in (options.mask_name or ""):
         return code_of_marks(["foreground"], options.threshold)
     paths = [path for case in found.cases for _, path in case.masks]
@@ -308,6 +317,7 @@ def derive_folders(
             "class_names": dict(options.class_names),
             "colors": {c.name: list(c.colors) for c in options.colors},
             "labels": {c.name: c.values for c in options.labels},
+            "ignored": options.ignored.marks if options.ignored else [],
             "threshold": options.threshold,
             "mask_values": options.mask_values,
             "unknown": str(options.unknown),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.description import description
-from flexseg.dataset.ignored.pixels import IgnoredPixels
+from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
 from flexseg.dataset.looks import look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
@@ -44,7 +44,7 @@ class MaskCode:
         value or palette index; `colors`: by colour; `found`: as trainings read them.
     classes : background first; a class's `colors` are those of the source if kind is `colors`.
     notes : what was decided, one sentence each.
-    ignored : of `found`: what gets the id IGNORED; None: nothing.
+    ignored : what gets the id IGNORED; None: nothing.
     """
 
     kind: Literal["mark", "values", "colors", "found"]
@@ -66,12 +66,17 @@ class MaskCode:
             return _marked(mask, self.threshold, path), Counter[str]()
         if self.kind == "found":
             return self._as_trained(mask, path)
+        void = self.ignored or IgnoredPixels()
         if self.kind == "colors":
             keys: NDArray = _rgb(mask).astype(np.int32) @ (65536, 256, 1)
-            known = {_packed(rgb): c.id for c in self.classes for rgb in c.colors}
+            known = {_packed(rgb): IGNORED for rgb in void.all_colors} | {
+                _packed(rgb): c.id for c in self.classes for rgb in c.colors
+            }
         else:
             keys = _values(mask, path)
-            known = {value: c.id for c in self.classes for value in c.values}
+            known = dict.fromkeys(void.values, IGNORED) | {
+                value: c.id for c in self.classes for value in c.values
+            }
         return self._encode(keys, known, path)
 
     def _as_trained(self, mask: MaskPixels, path: Path) -> tuple[NDArray[np.uint8], Counter[str]]:

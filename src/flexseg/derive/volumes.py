@@ -65,6 +65,7 @@ class VolumeOptions:
     intensity, bits : how intensities become grey values, and of how many bits (8 or 16).
     empty_every : keep every n-th slice without label; 0 none, 1 all.
     labels : the classes, background first; without them every value of the labels is one.
+    ignored : values that count in nothing; without it, and without `labels`, void is recognised.
     geometry : what to do where image and label lie on different grids.
     channel : which volume of 4-D images, or which of several files of an image.
     all_channels : those of 4-D images too are channels of the slices, not only those that are
@@ -148,7 +149,9 @@ def derive_volumes(
     count = partial(_count_values, options.label_key)
     counts = run_parallel(count, pairs, options.workers, part_of(on_done, 0, steps))
     total: Counter[int] = sum(counts, Counter())
-    ignored = options.ignored if options.labels else _void(counts, images.parent)
+    ignored = options.ignored
+    if ignored is None and not options.labels:
+        ignored = _void(counts, images.parent)
     void = ignored.values if ignored else ()
     classes = options.labels or _classes_found(total.keys() - void, images.parent)
     table = _value_table(classes, void, max(total))

@@ -135,7 +135,7 @@ def find_pairs(images: Path, labels: Path) -> VolumePairs:
 
 def _by_template(images: Path, labels: Path) -> list[VolumePairs]:
     """Pairs whose labels are named after the images in any way, whatever the letter case."""
-    if _is_one(images) or not labels.is_dir():
+    if _is_one(images) or not (images.is_dir() and labels.is_dir()):
         return []
     volumes, masks = (
         NamePattern.parse("{id}", VOLUME_SUFFIXES, option).find(folder, is_series_folder)

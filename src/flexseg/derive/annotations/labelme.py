@@ -61,7 +61,7 @@ def read_labelme(path: Path, images: Path) -> Annotations:
                     marks.append(Mark(str(shape["label"]), outline, f"shape {number}", number))
             name = PurePosixPath(str(content["imagePath"]).replace("\\", "/")).name
             size = size_of(content.get("imageHeight"), content.get("imageWidth"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             expected = "JSON with shapes (label, points, shape_type) and imagePath"
             raise no_such_format("LabelMe file", error, expected, file) from None
         found.append(AnnotatedImage(name, tuple(marks), file, size))

@@ -1,0 +1,118 @@
+"""What the commands of `flexseg derive` share: options, the bar, and the closing words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexseg.cli.app import progress, say
+from flexseg.errors import ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    from flexseg.derive.dataset_writer import Derived
+
+OutputOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder of the new dataset; an earlier one moves aside."),
+]
+EmptyOption = Annotated[
+    int,
+    typer.Option(
+        "--empty-every", min=0, metavar="N", help="Of what has no label keep every N-th; 0 none."
+    ),
+]
+PatientOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Finds the patient in the names of the files written, e.g. '^(p[0-9]+)_'.",
+    ),
+]
+MaskColorsOption = Annotated[
+    bool, typer.Option("--mask-colors", help="RGB masks instead of indexed ones.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Files in memory at once.", show_default="number of processors, at most 4"
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="VALUE=NAME",
+        help="Class of a label value, e.g. 1=spleen or 2,3=lung; may be repeated. Without it "
+        "every value is a class.",
+    ),
+]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="VALUE|R,G,B",
+        help="Value or colour of what counts in nothing, e.g. 255; may be repeated.",
+    ),
+]
+KeptWindowOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|CENTRE/WIDTH",
+        help="How values become grey: none (as stored), CENTRE/WIDTH, percentile\\[:LOW,HIGH], "
+        "zscore[:N], full.",
+    ),
+]
+KeptBitsOption = Annotated[
+    int | None, typer.Option(metavar="8|16", help="Bits of the images.", show_default="as stored")
+]
+
+ImagesOfAnnotations = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder that the images' names are relative to.")
+]
+
+
+@contextmanager
+def deriving(what: str, output: Path) -> Iterator[Callable[[int, int], None]]:
+    """A bar, and what an interruption leaves."""
+    try:
+        with progress(what) as on_done:
+            yield on_done
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Nothing was written.", "Run the same command again.", str(output)
+        ) from None
+
+
+def one_of(value: object, allowed: tuple[object, ...], option: str) -> None:
+    """Refuse other values of an option. Raises ConfigError."""
+    if value not in allowed:
+        listed = ", ".join(str(a) for a in allowed if a is not None)
+        raise ConfigError(f"{value!r} is not allowed here.", f"Give one of {listed}.", option)
+
+
+def tell(derived: Derived, what: str) -> None:
+    """What was made, what was left out, and what to do next."""
+    say(
+        f"{derived.cases} {what} in {derived.output}, "
+        f"{derived.cases - derived.empty} with labels and {derived.empty} without."
+    )
+    if derived.classes:
+        say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
+    for note in derived.notes:
+        say(f"- {note}")
+    say(f"\nNext: flexseg init {derived.output} -o PROJECT")
+    if derived.group:
+        say(
+            "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "
+            f"stays in\none split:\n  group = '{derived.group}'"
+        )
+    else:
+        say(
+            "Several images of one patient? Set group under [dataset] in PROJECT/flexseg.toml, a "
+            "regular\nexpression that finds the patient in a file name: one patient stays in one "
+            "split."
+        )

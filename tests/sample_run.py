@@ -19,10 +19,10 @@ from flexseg.evaluation.scoring import Measures
 from flexseg.files.images import read_mask, write_png
 from flexseg.outputs import write_json
 from flexseg.runs.manifest import Manifest
-from synthetic import write_dataset
+from synthetic import HELD_OUT, write_dataset
 
 PALETTE = [0, 0, 0, 0, 255, 0, 255, 0, 0]
-CONFIG = """
+CONFIG = f"""
 [model]
 model = "UNet"
 num_classes = 3
@@ -32,9 +32,9 @@ metrics = ["dice_coef_multiclass"]
 
 [mask]
 classes = [
-  {id = 0, color = [0, 0, 0]},
-  {id = 1, name = "disc <round>", color = [0, 255, 0]},
-  {id = 2, name = "square", color = [255, 0, 0]},
+  {{id = 0, color = [0, 0, 0]}},
+  {{id = 1, name = "disc <round>", color = [0, 255, 0]}},
+  {{id = 2, name = "square", color = [255, 0, 0]}},
 ]
 
 [train]
@@ -42,18 +42,7 @@ images_dir = "data/train/images"
 masks_dir = "data/train/masks"
 run_dir = "run"
 epochs = 12
-
-[valid]
-images_dir = "data/valid/images"
-masks_dir = "data/valid/masks"
-
-[test]
-images_dir = "data/test/images"
-masks_dir = "data/test/masks"
-
-[infer]
-images_dir = "data/test/images"
-"""
+{HELD_OUT}"""
 
 
 def score_masks(

@@ -8,6 +8,20 @@ import numpy as np
 
 from flexseg.files.images import write_png
 
+# What a config says of the parts of `write_dataset(folder / "data")` that are not trained on.
+HELD_OUT = """
+[valid]
+images_dir = "data/valid/images"
+masks_dir = "data/valid/masks"
+
+[test]
+images_dir = "data/test/images"
+masks_dir = "data/test/masks"
+
+[infer]
+images_dir = "data/test/images"
+"""
+
 
 def write_dataset(
     folder: Path,

@@ -19,9 +19,9 @@ from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.models.weights import read_weights
-from synthetic import write_dataset
+from synthetic import HELD_OUT, write_dataset
 
-CONFIG = """
+CONFIG = f"""
 [model]
 image_width = 32
 image_height = 32
@@ -36,21 +36,13 @@ epochs = 3
 batch_size = 4
 epoch_change_infer = false
 precision = "float32"
-[valid]
-images_dir = "data/valid/images"
-masks_dir = "data/valid/masks"
-[test]
-images_dir = "data/test/images"
-masks_dir = "data/test/masks"
-[infer]
-images_dir = "data/test/images"
-output_dir = "run/predictions"
+{HELD_OUT}output_dir = "run/predictions"
 probabilities = true
 [tune]
 trial_minutes = 0.05
 trials = 2
 [tune.space]
-model.learning_rate = { low = 0.001, high = 0.1, log = true }
+model.learning_rate = {{ low = 0.001, high = 0.1, log = true }}
 """
 for _long, _short in (("epochs = 15", "epochs = 2"), ("base_filters = 16", "base_filters = 4")):
     demo._CONFIG = demo._CONFIG.replace(_long, _short)

@@ -32,6 +32,7 @@ from flexseg.runs.evaluations import read_results
 
 HOME = "home"
 VALIDATIONS = 10
+NO_PICTURES = ("--set", "infer.merged_dir=none", "--set", "infer3d.previews=[]")
 
 
 def make_sets(dataset: Path, folder: Path, count: int | None) -> list[str]:
@@ -84,9 +85,12 @@ def score(folder: Path, name: str, config: Path, options: list[str], sets: list[
     predicted = folder / "predictions" / name
     if not (done := predicted / "done").exists():
         images = folder / "images"
-        given = ("--recursive", "-i", images, "-o", predicted, "--set", "infer.merged_dir=none")
-        flexseg("infer", config, *given, *options)
+        flexseg(
+            "infer", config, "--recursive", "-i", images, "-o", predicted, *options, *NO_PICTURES
+        )
         done.touch()
+    if (predicted / "labels").is_dir():  # of volumes
+        predicted = predicted / "labels"
     for own in sets:
         scores = folder / "scores" / name / own
         if not (scores / "summary.json").exists():

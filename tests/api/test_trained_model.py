@@ -296,14 +296,6 @@ class TestSources:
         assert found.geometry is not None
         np.testing.assert_allclose(found.geometry.affine, volume.affine)
 
-    def test_values_from_0_to_1_are_told_once(self, model: flexseg.Model, caplog: Any) -> None:
-        images = [blobs(8, 8) / 255, blobs(9, 9) / 255]
-        list(model.predict(images))
-        assert len([m for m in caplog.messages if "Multiply the image by 255" in m]) == 1
-        caplog.clear()
-        model.predict(blobs(8, 8).astype(float))
-        assert not caplog.messages
-
     @pytest.mark.parametrize(
         ("shape", "options", "text"),
         [

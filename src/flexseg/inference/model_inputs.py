@@ -58,14 +58,6 @@ class ImageInput:
     def __str__(self) -> str:
         return str(self.content) if isinstance(self.content, Path) else "array"
 
-    @property
-    def up_to_one(self) -> bool:
-        """Whether its values are floats from 0 to 1, as other programs scale images."""
-        pixels = self.content
-        if isinstance(pixels, Path) or pixels.dtype.kind != "f":
-            return False
-        return bool(pixels.min() >= 0 and 0 < pixels.max() <= 1)
-
     def read(self, preprocessing: Preprocessing) -> NDArray:
         """Pixels [H, W, C]; for networks that see neighbouring slices the stack of these."""
         if isinstance(self.content, Path):

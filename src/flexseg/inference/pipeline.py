@@ -25,6 +25,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Slabs
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.value_range import FaintImages
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ _MUCH_LARGER = 4
 # What waits in memory to be written is about so many pixels, or one image.
 _WAITING_PIXELS = 16_000_000
 _WAITING_IMAGES = 16
+# Of an image that is seen by windows, for a look at its values.
+_FIRST_ROWS = 64
 
 
 def workers() -> int:
@@ -177,13 +180,15 @@ def whole_images(
     """
     size = predictor.package.preprocessing
     shrunk = 0
+    faint = FaintImages(predictor.package)
     for large, group in groupby(items, lambda item: pixels(item) >= alone):
         predict = _one_by_one if large else _several_at_once
-        for found in predict(predictor, group, opened, name):
+        for found in predict(predictor, group, opened, name, faint):
             yield found
             if isinstance(found, PredictedImage):
                 height, width, _ = found.image.shape
                 shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
+    faint.tell()
     if shrunk:
         logger.info(
             "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
@@ -198,6 +203,7 @@ def _several_at_once(
     items: Iterable[Item],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
+    faint: FaintImages,
 ) -> Predicted[Item]:
     preprocessing = predictor.package.preprocessing
 
@@ -219,6 +225,7 @@ def _several_at_once(
             if isinstance(found, UnreadableImage):
                 yield found
                 continue
+            faint.see(name(found.item), found.pixels.dtype, found.network_input)
             height, width = found.pixels.shape[:2]
             slabs = predictor.resized_rows(next(answers), (height, width))
             yield PredictedImage(found.item, ArrayRows(found.pixels), slabs, in_memory=True)
@@ -229,11 +236,13 @@ def _one_by_one(
     items: Iterable[Item],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
+    faint: FaintImages,
 ) -> Predicted[Item]:
     for item in items:
         try:
             with opened(item) as image:
                 prepared = predictor.package.preprocessing.image_by_rows(image, name(item))
+                faint.see(name(item), image.rows(slice(0, 1)).dtype, prepared)
                 (p,) = predictor.at_model_size(prepared.astype(np.float32)[None])
                 height, width, _ = image.shape
                 slabs = predictor.resized_rows(p, (height, width))
@@ -274,16 +283,19 @@ def images_by_windows(
     name : names an item in errors.
     """
     preprocessing = predictor.package.preprocessing
+    faint = FaintImages(predictor.package)
     for item in items:
         try:
             with opened(item) as image:
                 height, width, _ = image.shape
                 where = name(item)
-                preprocessing.image(image.rows(slice(0, min(2, height)))[:, :2], where)
+                first = image.rows(slice(0, min(_FIRST_ROWS, height)))
+                faint.see(where, first.dtype, preprocessing.image(first, where))
                 slabs = predictor.slabs(image.rows, height, width, where=where)
                 yield PredictedImage(item, image, slabs)
         except DataError as error:
             yield UnreadableImage(item, error)
+    faint.tell()
 
 
 def read_pixels(path: Path, preprocessing: Preprocessing) -> NDArray:

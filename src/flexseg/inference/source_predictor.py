@@ -67,25 +67,13 @@ class SourcePredictor:
         for kind, group in groupby(inputs, key=type):
             if kind is ImageInput:
                 images = (item for item in group if isinstance(item, ImageInput))
-                yield from self._images(self._checked(images), probabilities, tiled)
+                yield from self._images(images, probabilities, tiled)
                 continue
             for item in group:
                 if isinstance(item, FlexsegError):
                     raise item
                 if isinstance(item, VolumeInput):
                     yield self._volume(item, probabilities, tiled, channel, series)
-
-    def _checked(self, images: Iterable[ImageInput]) -> Iterator[ImageInput]:
-        """The images; that their values are on another scale is told once."""
-        told = self.predictor.package.preprocessing.window is not None
-        for image in images:
-            if not told and image.up_to_one:
-                told = True
-                logger.warning(
-                    "The values of an image are floats from 0 to 1; the network takes 0 to 255, so "
-                    "that it sees next to nothing. Multiply the image by 255."
-                )
-            yield image
 
     def _images(
         self, images: Iterable[ImageInput], probabilities: bool, tiled: bool

@@ -18,6 +18,7 @@ from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.own_results import claim_file, json_with
+from flexseg.planning.continued.extended_division import EXTENDED
 from flexseg.planning.continued.plan_start import PlanStart
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
@@ -125,11 +126,12 @@ def make_plan(
         *_network_choices(data, shape, start, why_size, why_filters),
         *_duration(data, step, for_training),
     ]
+    facts = [*data.facts, *_start_facts(data, start)]
     make_folder(output)
     head = [
         f"Plan of flexseg for {dataset.name} and {format_duration(for_training)} of training on "
         "this machine.",
-        *(f"{name}: {text}" for name, text in data.facts),
+        *(f"{name}: {text}" for name, text in facts),
         "",
         "`flexseg train` trains it; any value may be changed.",
     ]
@@ -139,12 +141,20 @@ def make_plan(
     write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})
     write_text(target, config_text(head, choices, data.classes, target.parent))
     loaded = load(target)
-    return Plan(loaded, data.facts, data.findings, choices, for_training, step, data.training)
+    return Plan(loaded, facts, data.findings, choices, for_training, step, data.training)
 
 
 def _opened(path: Path) -> PlanStart:
     backend.select(None)
     return PlanStart.open(path)
+
+
+def _start_facts(data: PlannedData, start: PlanStart | None) -> list[tuple[str, str]]:
+    """What the plan goes on with, and how many cases it had."""
+    if start is None:
+        return []
+    counts = [f.what for f in data.findings if f.code == EXTENDED]
+    return [("goes on with", " ".join((f"{start.network.file}.", *counts)))]
 
 
 def _network_choices(

@@ -92,6 +92,10 @@ def test_a_plan_takes_the_network_and_extends_the_division(earlier: Path, tmp_pa
     for split in SPLITS:
         assert {f"renamed_{name}" for name in before[split]} <= after[split]
         assert after[split] > {f"renamed_{name}" for name in before[split]}, "new ones, too"
+    assert dict(plan.facts)["goes on with"].endswith(
+        "Cases by part: train 24 (12 earlier, 12 new), valid 4 (2 earlier, 2 new), "
+        "test 4 (2 earlier, 2 new)."
+    )
     text = plan.config.read_text(encoding="utf-8")
     assert "earlier" in text and "model.base_filters" not in text
     report = audit(plan.loaded)

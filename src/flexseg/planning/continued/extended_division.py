@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
+from flexseg.dataset.extending import counted
 from flexseg.dataset.reading import ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
@@ -18,6 +19,8 @@ from flexseg.runs.earlier import tested_finding
 Earlier = Mapping[Path, SplitName]
 EarlierParts = Callable[[ImageDataset | VolumeDataset], Earlier]
 _KEY = "--from"
+# Code of the finding that counts earlier and new cases.
+EXTENDED = "division-extended"
 
 
 def divided(
@@ -38,11 +41,12 @@ def divided(
     earlier = parts_of(data)
     division = data.divide(split_file, earlier)
     _refuse_seen_tests(division.parts.get("test", ()), earlier)
+    counts = counted(division.parts, earlier)
+    told = [Finding(Severity.NOTE, "data", EXTENDED, _KEY, f"Cases by part: {counts}.", "")]
     tested = [c for c in division.parts.get("train", ()) if earlier.get(c.image) == "test"]
-    if not tested:
-        return division
-    found = tested_finding([case.id for case in tested], _KEY)
-    return replace(division, findings=(*division.findings, found))
+    if tested:
+        told.append(tested_finding([case.id for case in tested], _KEY))
+    return replace(division, findings=(*division.findings, *told))
 
 
 def _refuse_seen_tests(tests: tuple[Case, ...], earlier: Earlier) -> None:

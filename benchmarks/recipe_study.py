@@ -46,7 +46,8 @@ def main() -> None:
     elif given.step is not None:
         print(json.dumps(step_time(given.base, given.step)))
     else:
-        run_study(given.base, given.study, given.seconds, given.output)
+        variants = tomllib.loads(given.study.read_text(encoding="utf-8"))["variants"]
+        run_study(given.base, variants, given.seconds, given.output)
 
 
 def hold_out(source: Path, target: Path) -> None:
@@ -59,9 +60,8 @@ def hold_out(source: Path, target: Path) -> None:
     target.write_text(json.dumps(parts | {"train": cases[test + valid :]}), encoding="utf-8")
 
 
-def run_study(base: Path, study: Path, seconds: float, output: Path) -> None:
+def run_study(base: Path, variants: dict[str, list[str]], seconds: float, output: Path) -> None:
     """Run all variants that the output lacks, and append a row for each."""
-    variants = tomllib.loads(study.read_text(encoding="utf-8"))["variants"]
     done = set()
     if output.exists():
         with output.open(encoding="utf-8", newline="") as file:

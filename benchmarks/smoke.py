@@ -28,6 +28,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     "augmentation_displacement": [[]],
     "augmentation_throughput": [["--images", "4", "--seconds", "1"]],
     "auto_clock": [["{dataset}", "--times", "20s", "-o", "{work}/auto"]],
+    "encoder_study": [
+        ["{dataset}", "--cases", "6", "--seconds", "2", "--only", "untrained", "-o", "{work}/enc"]
+    ],
     "enlarged_sets": [["{dataset}", "--times", "1", "2", "--plan", "-o", "{work}/enlarged"]],
     "evaluation_speed": [["--cases", "4", "--size", "64"]],
     "gpu_step": [["--size", "32", "--levels", "2", "--steps", "2", "--most", "2"]],

@@ -25,10 +25,11 @@ from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
-from flexseg.errors import DataError
+from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.image_files import find_images
 from flexseg.inference.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
+from flexseg.models.encoders import family_of
 from flexseg.models.options import pretrained_weights
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
@@ -147,6 +148,15 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
     backbone, weights = MODELS.get(config.model).backbone(config), pretrained_weights(config)
     where = "[model] weights"
     if backbone is None or weights is None:
+        return []
+    own = family_of(backbone).own
+    if weights == "imagenet" and own is not None:
+        try:
+            own.published()
+        except FlexsegError as error:
+            return [
+                Finding(Severity.ERROR, "config", "no-weights", where, error.problem, error.fix)
+            ]
         return []
     if weights == "imagenet":
         what = f"The training begins with weights of {backbone} from ImageNet, which are downloaded"

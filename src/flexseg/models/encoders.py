@@ -1,4 +1,4 @@
-"""Encoders of keras.applications, built into a network's graph layer by layer.
+"""Encoders of keras.applications, and one of our own, built into a network's graph layer by layer.
 
 Building never downloads: the weights are random until `load_pretrained` sets them.
 """
@@ -9,6 +9,7 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from keras import ops
 from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError, DataError, ResourceError
-from flexseg.models.downloads import DownloadError, published_file
 from flexseg.models.layers import BATCH_NORM_MOMENTUM, pad_to_multiple, scale_input
 from flexseg.models.normalization import BatchNormalization
 from flexseg.models.options import EncoderOptions, pretrained_weights
+from flexseg.models.pretrained import efficientnet_lite
+from flexseg.models.pretrained.downloads import DownloadError, published_file
 from flexseg.models.weights import load_weights
 from flexseg.registry import Registry
 
@@ -38,6 +40,24 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class OwnEncoder:
+    """An encoder that keras.applications does not have.
+
+    Attributes
+    ----------
+    create : the encoder for images [H, W, C], with random weights and without its top.
+    taps : names of the last layers at 1/2, 1/4, ...
+    published : finds the file of the weights "imagenet".
+    load : sets the encoder's weights from such a file.
+    """
+
+    create: Callable[[tuple[int, int, int]], keras.Model]
+    taps: tuple[str, ...]
+    published: Callable[[], Path]
+    load: Callable[[keras.Model, Path], None]
+
+
+@dataclass(frozen=True)
 class Family:
     """What encoders have in common.
 
@@ -49,15 +69,17 @@ class Family:
     bgr : the encoder wants blue first.
     own_scaling : the encoder has layers for all that, with weights of their own.
     options : of the functions of keras.applications.
+    own : how the encoder is made and read where keras.applications does not have it.
     """
 
-    folder: str
+    folder: str = ""
     ending: str = "_notop.h5"
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     bgr: bool = False
     own_scaling: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    own: OwnEncoder | None = None
 
 
 ENCODERS: Registry[Family] = Registry("encoder")
@@ -91,6 +113,18 @@ for _family, _names in (
 ):
     for _name in _names:
         ENCODERS.register(_name)(_family)
+ENCODERS.register(efficientnet_lite.NAME, "efficientnet_lite0")(
+    Family(
+        mean=(127.0,) * 3,
+        std=(128.0,) * 3,
+        own=OwnEncoder(
+            efficientnet_lite.efficientnet_lite0,
+            efficientnet_lite.TAPS,
+            efficientnet_lite.find_lite0_weights,
+            efficientnet_lite.load_lite0_weights,
+        ),
+    )
+)
 
 
 @keras.saving.register_keras_serializable("flexseg")
@@ -258,11 +292,15 @@ def build_encoder(x: Tensor, config: EncoderOptions, name: str) -> Encoder:
         clone_function=renew,
         call_function=call,
     )
-    return Encoder(outputs, [outputs[tap] for tap in _taps(application)], layers)
+    taps = family.own.taps if family.own else _taps(application)
+    return Encoder(outputs, [outputs[tap] for tap in taps], layers)
 
 
 def _application(name: str, channels: int = 3) -> keras.Model:
     """An encoder as keras.applications makes it, for squares of SIDE pixels."""
+    own = family_of(name).own
+    if own is not None:
+        return own.create((SIDE, SIDE, channels))
     create = getattr(keras.applications, ENCODERS.canonical(name))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input channels")
@@ -335,18 +373,23 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
 
     Raises
     ------
-    ResourceError : the weights cannot be downloaded; says which file to place where.
+    ResourceError : the weights cannot be downloaded or are not installed; says what to do.
     DataError : the file is missing, damaged, of another encoder, or not the published one.
     """
     weights = pretrained_weights(config)
     if name is None or weights is None:
         return
-    application = _application(name)
-    if weights == "imagenet":
-        path = _published(f"{application.name}{family_of(name).ending}", family_of(name).folder)
-    else:
+    application, family = _application(name), family_of(name)
+    if weights != "imagenet":
         path = Path(weights)
-    _read(application, path, ENCODERS.canonical(name))
+    elif family.own:
+        path = family.own.published()
+    else:
+        path = _published(f"{application.name}{family.ending}", family.folder)
+    if family.own:
+        family.own.load(application, path)
+    else:
+        _read(application, path, ENCODERS.canonical(name))
     own = {layer.name: layer for layer in model.layers}
     for layer in application.layers:
         if _stable(layer.name) in own:

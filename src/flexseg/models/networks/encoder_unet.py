@@ -1,4 +1,4 @@
-"""U-Net decoder (Ronneberger et al. 2015) on any encoder of keras.applications."""
+"""U-Net decoder (Ronneberger et al. 2015) on any encoder of `flexseg.models.encoders`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class EncoderUNetConfig(EncoderOptions):
 
     backbone: str | None = Field(
         None,
-        description="Encoder from keras.applications, e.g. 'EfficientNetV2B0', 'ConvNeXtTiny', "
-        "'ResNet50'.",
+        description="Encoder: EfficientNetLite0, or one of keras.applications, e.g. "
+        "'EfficientNetV2B0', 'ConvNeXtTiny', 'ResNet50'.",
     )
     decoder_filters: Counts = Field(
         [256, 128, 64, 32, 16], description="Filters of the decoder, deepest first."

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexseg.errors import DataError
-from flexseg.models.downloads import HASHES, DownloadError, published_file
+from flexseg.models.pretrained.downloads import HASHES, DownloadError, published_file
 
 CONTENT = bytes(range(256)) * 40
 NAME = "w.h5"

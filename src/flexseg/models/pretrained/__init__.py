@@ -1,0 +1,1 @@
+"""Weights of encoders that others have trained."""

@@ -44,6 +44,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     "guard": [["--rounds", "1", "--only", "evaluation"]],
     "inference_engines": [[*SMALL, "--count", "2"]],
     "leakage_audit": [["{dataset}", "--bases", "2", "--size", "64"]],
+    "made_sets": [
+        ["{dataset}", "--kinds", "few10", "thin", "--time", "20s", "--plan", "-o", "{work}/made"]
+    ],
     "memory": [["--size", "32", "--counts", "4", "8"]],
     "memory_inference": [
         ["--size", "512", "--network", "64"],

@@ -164,10 +164,11 @@ def _print(made: Plan) -> None:
         table.add(name, text)
     model = made.loaded.experiment.model
     options = model.model_dump()
+    patches = "" if made.loaded.experiment.image.patch_scale is None else "patches of "
     table.rule()
     table.add(
         "network",
-        f"{model.model}, {model.image_width} x {model.image_height} pixels, "
+        f"{model.model}, {patches}{model.image_width} x {model.image_height} pixels, "
         f"{options['num_layers']} levels from {options['base_filters']} filters, "
         f"{made.step.parameters:,} parameters",
     )

@@ -30,6 +30,7 @@ from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
 from flexseg.planning.planned_data import PlannedData
+from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
@@ -258,6 +259,7 @@ def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
         predicted = data.volumes + data.validation
         scored = data.size[0] ** 2 * data.volumes * _PER_VOXEL
     else:
-        predicted = _VIEWS * (data.validation + data.test)
+        windows = windows_of(shape, data.size)
+        predicted = _VIEWS * (data.validation + data.test) * windows
         scored = data.size[0] * data.size[1] * (data.test + data.validation) * _PER_PIXEL
     return _STARTING + _MARGIN * (prediction * predicted + scored)

@@ -20,6 +20,7 @@ _ALIKE = 0.002
 # From so many images on, a network twice as wide is worth its double cost.
 PLENTY_OF_IMAGES = 60_000
 _FILTERS = 16
+NARROW = "narrow: many images in little time teach more than a wide network"
 # Pixels of a step: eight images of 128 x 128.
 _PIXELS_PER_STEP = 8 * 128 * 128
 _BATCHES = (2, 32)
@@ -35,6 +36,7 @@ class Shape:
     levels : resolutions, the deepest of which has 6 to 11 pixels a side.
     filters : of the first level; a multiple of 16, which convolutions on a CPU are made for.
     batch : images per step.
+    patch_scale : see `[image] patch_scale`.
     """
 
     width: int
@@ -42,11 +44,18 @@ class Shape:
     levels: int
     filters: int
     batch: int
+    patch_scale: float | None = None
 
     @property
     def pixels(self) -> int:
         """Of an image."""
         return self.width * self.height
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width, in pixels of an image, of what the network sees of it at once."""
+        scale = self.patch_scale or 1.0
+        return round(self.height / scale), round(self.width / scale)
 
 
 def shape_of(width: float, height: float, cases: int, filters: int = _FILTERS) -> Shape:
@@ -166,19 +175,24 @@ def fit_to_time(
     if chosen.images >= PLENTY_OF_IMAGES:
         wider = replace(chosen.shape, filters=2 * chosen.shape.filters)
         return wider, why, "the time suffices for a network twice as wide"
-    narrow = "narrow: many images in little time teach more than a wide network"
-    return chosen.shape, why, narrow
+    return chosen.shape, why, NARROW
 
 
 def shape_choices(shape: Shape, why_size: str, why_filters: str) -> list[Choice]:
     """What a config says of the network's shape."""
     deepest = min(shape.width, shape.height) // 2 ** (shape.levels - 1)
+    seen = "whole image" if shape.patch_scale is None else "patch"
+    patches = [] if shape.patch_scale is None else [
+        Choice("image", "patch_scale", shape.patch_scale,
+               "the network sees patches, predictions are made by overlapping windows"),
+    ]  # fmt: skip
     return [
+        *patches,
         Choice("model", "image_width", shape.width, why_size),
         Choice("model", "image_height", shape.height, ""),
         Choice(
             "model", "num_layers", shape.levels,
-            f"resolutions, down to {deepest} pixels: the deepest one sees the whole image",
+            f"resolutions, down to {deepest} pixels: the deepest one sees the {seen}",
         ),
         Choice("model", "base_filters", shape.filters, why_filters),
         Choice(

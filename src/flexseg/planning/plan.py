@@ -21,9 +21,10 @@ from flexseg.own_results import claim_file, json_with
 from flexseg.planning.continued.extended_division import EXTENDED
 from flexseg.planning.continued.plan_start import PlanStart
 from flexseg.planning.initialize import CONFIG_NAME
-from flexseg.planning.network import Shape, fit_to_time, natural_shape, shape_choices
+from flexseg.planning.network import NARROW, Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
 from flexseg.planning.recipe import recipe_choices
+from flexseg.planning.sizes.patch_sizes import patches_instead, validated
 from flexseg.planning.timing import StepTime, time_step
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def make_plan(
     _warn_of_little_time(step, for_training)
     choices = [
         *_network_choices(data, shape, start, why_size, why_filters),
-        *_duration(data, step, for_training),
+        *_duration(data, step, for_training, shape),
     ]
     facts = [*data.facts, *_start_facts(data, start)]
     make_folder(output)
@@ -184,6 +185,12 @@ def _shape(
         data.training,
         None if start is None else start.size,
     )
+    if not data.volumes:
+        per_image = step.seconds / natural.batch
+        patches = patches_instead(natural, shape, per_image, seconds, data.resolution, data.size)
+        if patches is not None:
+            shape, why_size = patches
+            why_filters = NARROW
     if start is not None:
         shape = start.fitted(shape)
     if shape == natural:
@@ -211,9 +218,9 @@ def _warn_of_little_time(step: StepTime, seconds: float) -> None:
         )
 
 
-def _duration(data: PlannedData, step: StepTime, seconds: float) -> list[Choice]:
+def _duration(data: PlannedData, step: StepTime, seconds: float, shape: Shape) -> list[Choice]:
     """How long, and how often validated."""
-    batches = -(-data.validation // step.batch)
+    batches = -(-validated(shape, data.size, data.validation) // step.batch)
     validation = batches * step.validation + 0.5
     times = int(_VALIDATION_SHARE * seconds / validation)
     most = max(_VALIDATIONS, int(seconds / _BETWEEN_VALIDATIONS))

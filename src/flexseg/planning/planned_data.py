@@ -26,7 +26,7 @@ from flexseg.outputs import refuse_overlap, refuse_within
 from flexseg.planning.continued.extended_division import EarlierParts, divided
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.orientation import flips
-from flexseg.planning.resolution import Resolution
+from flexseg.planning.sizes.resolution import Resolution
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
 

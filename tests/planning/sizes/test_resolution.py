@@ -14,7 +14,7 @@ from PIL import Image
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.reading import Dataset
-from flexseg.planning.resolution import Resolution
+from flexseg.planning.sizes.resolution import Resolution
 
 
 def disc(size: int, radius: float) -> np.ndarray:
@@ -101,3 +101,29 @@ def test_few_edges_say_nothing(tmp_path: Path) -> None:
         mask[20:40, 10:50] = 255
         Image.fromarray(mask).save(case.mask)
     assert Resolution.of(cases, Dataset.open(tmp_path / "set").labels).enlarged == 1
+
+
+def test_patches_keep_what_their_scale_keeps() -> None:
+    line = np.zeros((400, 400), np.uint8)
+    line[:, ::16] = 1
+    found = Resolution((line,), 2, parts=(line,))
+    assert found.ceiling_of_patches(1.0) == 1.0
+    assert found.ceiling_of_patches(0.25) < 0.7
+    assert Resolution((), 2).ceiling_of_patches(0.25) == 1.0
+
+
+def test_large_masks_lose_what_their_smaller_copies_lost(tmp_path: Path) -> None:
+    """Lines of one pixel in 2048: half of them are gone in a copy of 1024, which looks whole."""
+    mask = np.zeros((2048, 2048), np.uint8)
+    mask[:, 5::32] = 1
+    mask[:, 22::32] = 1
+    for kind, pixels in (("images", mask), ("masks", mask * 255)):
+        (tmp_path / kind).mkdir()
+        for number in range(2):
+            Image.fromarray(pixels).save(tmp_path / kind / f"{number}.png")
+    data = Dataset.open(tmp_path, None)
+    found = Resolution.of(data.cases, data.labels)  # type: ignore[union-attr]
+    assert [part.shape for part in found.parts] == [(512, 512)] * 2
+    assert {len(m) for m in found.masks} == {1024}
+    assert found.ceiling(1024, 1024) < 0.75
+    assert found.ceiling_of_patches(1.0) == 1.0

@@ -24,6 +24,7 @@ from flexseg.files.preprocess import resize
 _CASES = 60
 # Longer sides than this cost time and change the ceiling of no network that is planned.
 _LONGEST = 1024
+_PART = 512
 # Images and masks that were enlarged as a whole: by at most this, which so many edges must show,
 # and a share of the image's deviation that the smaller image may lack.
 _LARGEST_GRID = 8
@@ -42,11 +43,16 @@ class Resolution:
     classes : with the background.
     enlarged : the images hold nothing finer than squares of so many pixels a side, as those of a
         set that somebody has enlarged.
+    shrunk : of each mask the Dice [classes - 1] that is left of its own size, where it was larger
+        than what is kept of it here.
+    parts : parts of the masks at their own size that show something, of at most 512 pixels a side.
     """
 
     masks: tuple[NDArray[np.uint8], ...]
     classes: int
     enlarged: int = 1
+    shrunk: tuple[NDArray[np.float64], ...] = ()
+    parts: tuple[NDArray[np.uint8], ...] = ()
 
     @classmethod
     def of(cls, cases: Sequence[Case], labels: LabelMap) -> Resolution:
@@ -68,9 +74,12 @@ class Resolution:
         images = (read_image(case.image) for case in chosen)
         if enlarged > 1 and np.median([_lacking(i, enlarged) for i in images]) > _LACKING:
             enlarged = 1
+        classes = len(labels.foreground) + 1
         own = (mask[::enlarged, ::enlarged] for mask in found)
-        shown = tuple(_at_most(m) for m in own if ((m > 0) & (m != IGNORED)).any())
-        return cls(shown, len(labels.foreground) + 1, enlarged)
+        shown = [m for m in own if ((m > 0) & (m != IGNORED)).any()]
+        smaller = [_at_most(m) for m in shown]
+        left = [_left(m, small, classes) for m, small in zip(shown, smaller, strict=True)]
+        return cls(tuple(smaller), classes, enlarged, tuple(left), tuple(map(_part, shown)))
 
     def ceiling(self, width: int, height: int) -> float:
         """The mean Dice that a perfect network of this size would reach; 1 without masks.
@@ -81,9 +90,18 @@ class Resolution:
             return 1.0
         with ThreadPoolExecutor() as pool:
             rows = list(pool.map(lambda m: _kept(m, (height, width), self.classes), self.masks))
-        per_case = np.array(rows)
-        counts = np.isfinite(per_case).sum(axis=0)
-        return float((np.nansum(per_case, axis=0)[counts > 0] / counts[counts > 0]).mean())
+        return _mean(np.array(rows) * np.array(self.shrunk or 1.0))
+
+    def ceiling_of_patches(self, scale: float) -> float:
+        """The same, of a network that sees patches of the images times this scale."""
+        if scale >= 1 or not self.parts:
+            return 1.0
+
+        def kept(part: NDArray[np.uint8]) -> NDArray[np.float64]:
+            height, width = (max(1, round(side * scale)) for side in part.shape)
+            return _kept(part, (height, width), self.classes)
+
+        return _mean(np.array([kept(part) for part in self.parts]))
 
 
 def _kept(mask: NDArray[np.uint8], size: tuple[int, int], classes: int) -> NDArray[np.float64]:
@@ -95,6 +113,39 @@ def _kept(mask: NDArray[np.uint8], size: tuple[int, int], classes: int) -> NDArr
     shares = np.stack([seen == number for number in range(classes)], axis=-1).astype(np.float32)
     fewer = mask.size < seen.size
     found = resize(shares, mask.shape, "area" if fewer else "bilinear").argmax(axis=-1)
+    return _dice(mask, found, classes)
+
+
+def _left(mask: NDArray[np.uint8], small: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
+    """Dice [classes - 1] of a mask and a smaller copy; 1 where it is no smaller."""
+    if small.shape == mask.shape:
+        return np.ones(classes - 1)
+    again = cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.nan_to_num(_dice(mask, again, classes), nan=1.0)
+
+
+def _part(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What lies around a pixel in a class, of at most 512 pixels a side."""
+    places = np.flatnonzero((mask > 0) & (mask != IGNORED))
+    middle = np.unravel_index(places[len(places) // 2], mask.shape)
+    rows, columns = (
+        slice(start, start + _PART)
+        for start in (
+            max(0, min(int(pixel) - _PART // 2, side - _PART))
+            for pixel, side in zip(middle, mask.shape, strict=True)
+        )
+    )
+    return mask[rows, columns].copy()
+
+
+def _mean(per_case: NDArray[np.float64]) -> float:
+    """Of each class [cases, classes - 1] the mean over its cases, and of these means the mean."""
+    counts = np.isfinite(per_case).sum(axis=0)
+    return float((np.nansum(per_case, axis=0)[counts > 0] / counts[counts > 0]).mean())
+
+
+def _dice(mask: NDArray[np.uint8], found: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
+    """Of each class [classes - 1]; NaN where the mask does not show it."""
     counted = mask != IGNORED
     dice = np.full(classes - 1, np.nan)
     for number in range(1, classes):

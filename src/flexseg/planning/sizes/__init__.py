@@ -1,0 +1,1 @@
+"""At what size a network sees images: whole ones, or patches of them."""

@@ -122,7 +122,8 @@ class Model:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the network; images of other sizes are resized to it and back."""
+        """(height, width) of the network; images of other sizes are resized to it and back, or seen
+        by windows where it was trained on patches."""
         preprocessing = self._predictor.package.preprocessing
         return preprocessing.height, preprocessing.width
 
@@ -194,7 +195,8 @@ class Model:
         probabilities : keep them too: 4 bytes per pixel and class.
         volume : whether arrays are volumes, where their shape does not tell.
         tiled : see the image (slices of a volume) at its own scale through overlapping windows, as
-            `flexseg tiled-infer` does, not resized to the network.
+            `flexseg tiled-infer` does, not resized to the network; networks that were trained on
+            patches always do.
         channel : which volume of 4-D files, or channel of several, from 0.
         series : part of the UID or description of the DICOM series to take.
 

@@ -32,11 +32,13 @@ class Trained:
     ----------
     window : intensities that images are read in; None: all.
     group : what tells the patient of a case; None: nothing.
+    patches : the network sees patches of images, not whole ones.
     """
 
     model: ModelConfig
     window: tuple[float, float] | None
     group: str | None
+    patches: bool = False
 
 
 def headline(report: Report, trained: Trained | None) -> str:
@@ -94,8 +96,9 @@ def _identity(report: Report, trained: Trained | None) -> list[str]:
         m = trained.model
         size = f"{m.image_width} \N{MULTIPLICATION SIGN} {m.image_height}"
         parameters = f", {t.parameters:,} parameters" if t.parameters else ""
+        kind = "patches" if trained.patches else "images"
         points.append(
-            f"{m.model}{parameters}, sees images of {size} pixels with {m.image_channels} "
+            f"{m.model}{parameters}, sees {kind} of {size} pixels with {m.image_channels} "
             f"channel(s); trained by {m.optimizer} on {m.loss}, seed {t.seed}."
         )
     if t is not None:

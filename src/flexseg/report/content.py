@@ -66,7 +66,7 @@ def gather(
     trained = None
     if source.loaded is not None:
         e = source.loaded.experiment
-        trained = Trained(e.model, e.image.window, e.dataset.group)
+        trained = Trained(e.model, e.image.window, e.dataset.group, e.image.patch_scale is not None)
     report.headline = headline(report, trained)
     if report.repair is not None and report.repair.comparison.verdict:
         report.headline += f" {report.repair.comparison.verdict}"

@@ -69,11 +69,27 @@ def label_names(path: Path) -> dict[int, str]:
         labels = read_json(path)["labels"]
         pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in labels.items()]
         names = {int(v): str(name) for v, name in pairs if not isinstance(v, list)}
-        foreground = [name.casefold() for value, name in names.items() if value]
-        unclear = len({*foreground}) < len(foreground) or "background" in foreground
-        return {} if unclear else names
+        return names if len({name.casefold() for name in names.values()}) == len(names) else {}
     except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def volume_label_names(dataset: Path) -> dict[int, str]:
+    """The names of values of label volumes, see `label_names`.
+
+    Raises
+    ------
+    DataError : the background is not 0.
+    """
+    names = label_names(dataset / DATASET_FILE)
+    other = next((v for v, name in names.items() if v and name.casefold() == "background"), None)
+    if other is not None:
+        raise DataError(
+            f"The file calls the value {other} background; in label volumes it has to be 0.",
+            "Renumber the labels, or correct the file.",
+            str(dataset / DATASET_FILE),
+        )
+    return names
 
 
 def description(dataset: Path) -> Description | None:

@@ -17,19 +17,20 @@ from flexseg.dataset.looks import MaskLook
 from flexseg.dataset.marks.guard import refuse_photographs
 from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.other_background import (
-    exchanged_color,
-    in_own_colors,
+    background_class,
+    exchanged_table,
+    in_own_marks,
     other_background,
-    with_black_background,
+    with_usual_background,
 )
 from flexseg.dataset.marks.values import MaskValues, are_shares, unpacked
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 
 _MAX_LISTED = 255
-# What programs write for "marked", in 1, 8 and 16 bits.
 # Blended and compressed colours that differ by no more are those of a table.
 _NEAR_COLOR = 40
+# What programs write for "marked", in 1, 8 and 16 bits.
 _MARKS = {1, 255, 65535}
 
 
@@ -78,10 +79,10 @@ def meaning_of(
     """
     if described is not None and described.classes:
         return MaskMeaning(described.classes, ignored=described.ignored)
-    color = other_background(masks, table)
-    if color is not None:
-        return _on_background(color, masks, table, answer)
-    void = find_void(masks, table.names_of(()))
+    mark = other_background(masks, table)
+    if mark is not None:
+        return _on_background(mark, masks, table, answer)
+    void = find_void(masks, table.names_of(()), table.void)
     if answer is None and (table.foreground or any(table.names_of(()))):
         answer = "classes"
     found = find_meaning(masks if void is None else without_void(masks, void), answer)
@@ -102,24 +103,20 @@ def meaning_of(
 
 
 def _on_background(
-    color: Rgb, masks: Sequence[MaskLook], table: LabelTable, answer: MaskValuesAre | None
+    mark: Rgb | int, masks: Sequence[MaskLook], table: LabelTable, answer: MaskValuesAre | None
 ) -> MaskMeaning:
-    """What masks mean whose background has a colour of its own."""
-    exchanged = replace(
-        table, colors=[(exchanged_color(rgb, color), name) for rgb, name in table.colors]
-    )
-    black = [with_black_background(mask, color) for mask in masks if not mask.entries.one_hot]
-    found = meaning_of(black, None, exchanged, answer)
-    values = (color[0],) if any(c.values for c in found.classes) else ()
+    """What masks mean whose background has a colour or value of its own."""
+    usual = [with_usual_background(mask, mark) for mask in masks if not mask.entries.one_hot]
+    found = meaning_of(usual, None, exchanged_table(table, mark), answer)
+    what = "value" if isinstance(mark, int) else "colour"
     note = _note(
-        "background-color",
-        f"{table.source} calls the colour {color} background, which it is then.",
+        "other-background", f"{table.source} calls the {what} {mark} background, which it is then."
     )
     return replace(
         found,
-        classes=tuple(in_own_colors(c, color) for c in found.classes),
+        classes=in_own_marks(found.classes, mark),
         findings=(*found.findings, note),
-        background=LabelClass(0, "background", (color,), values),
+        background=background_class(mark, found.classes),
     )
 
 

@@ -17,12 +17,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.candidates.stacking import channels_of, stack_channels
 from flexseg.dataset.cases import Case, Pairing
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
-from flexseg.dataset.description import (
-    DATASET_FILE,
-    VolumeCut,
-    description,
-    label_names,
-)
+from flexseg.dataset.description import VolumeCut, description, volume_label_names
 from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.extending import counted, extend_parts
 from flexseg.dataset.grouping import grouped
@@ -494,7 +489,8 @@ def _open_images(
     left_out = (*incomplete, *bad.values())
     usable = [look for look in looks if look.case.image not in bad]
     if not usable:
-        raise _too_few(0, left_out, folder)
+        problems = [error for look in looks for error in look.problems]
+        raise _too_few(0, left_out, folder, f"{problems[0].fix} " if problems else "")
     masks = [look.mask for look in usable if look.mask is not None]
     table = label_table(table_folders(folder, layout))
     meaning = meaning_of(masks, described, table, answers.mask_values)
@@ -527,11 +523,11 @@ def _looks(pairings: Mapping[str, Pairing], on_case: Progress | None) -> list[Lo
     return read_cases(cases, on_case)
 
 
-def _too_few(count: int, left_out: Sequence[str], folder: Path) -> DataError:
+def _too_few(count: int, left_out: Sequence[str], folder: Path, fix: str = "") -> DataError:
     wrong = f", {len(left_out)} cannot be used: {examples(left_out)}" if left_out else ""
     return DataError(
         f"There are {count} usable images with masks{wrong}.",
-        f"At least {MIN_CASES} are needed: one each to train, to validate and to test.",
+        f"{fix}At least {MIN_CASES} are needed: one each to train, to validate and to test.",
         str(folder),
     )
 
@@ -546,7 +542,7 @@ def _open_volumes(
 ) -> VolumeDataset:
     pairs = find_pairs(images, masks)
     survey = survey_labels(pairs.by_stem, on_case)
-    names = label_names(folder / DATASET_FILE)
+    names = volume_label_names(folder)
     void = void_value([scan.counts for scan in survey.scans.values()], names)
     ignored, told = None, []
     if void is not None:

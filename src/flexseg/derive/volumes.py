@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.description import volume_label_names
 from flexseg.dataset.grouping import check_group
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.ignored.void import void_value
@@ -211,16 +211,14 @@ def _count_values(key: str, pair: VolumePair) -> Counter[int]:
 
 def _void(counts: Iterable[Counter[int]], source: Path) -> IgnoredPixels | None:
     """The label value that is void, if there is one."""
-    void = void_value(counts, label_names(source / DATASET_FILE))
+    void = void_value(counts, volume_label_names(source))
     return None if void is None else IgnoredPixels.of([void])
 
 
 def _classes_found(found: Iterable[int], source: Path) -> tuple[LabelClass, ...]:
     """A class per label value but 0, with its name if the `dataset.json` in `source` says it."""
     values = sorted(value for value in found if value)
-    return LabelMap.of_foreground(
-        volume_classes(values, label_names(source / DATASET_FILE))
-    ).classes
+    return LabelMap.of_foreground(volume_classes(values, volume_label_names(source))).classes
 
 
 def _value_table(

@@ -90,6 +90,16 @@ def test_masks_saved_in_two_ways(tmp_path: Path) -> None:
     assert _codes(tmp_path, masks, labels) == []
 
 
+def test_a_full_mask_among_others(tmp_path: Path) -> None:
+    masks = _discs()
+    masks[1][:] = 1
+    labels = _labels((RED, (1,)))
+    (finding,) = mask_findings(_looks(tmp_path, masks, labels), labels)
+    assert (finding.code, finding.items) == ("full-masks", ("c1",))
+    masks[2][:] = 1  # half of all: objects larger than the picture
+    assert _codes(tmp_path, masks, labels) == []
+
+
 def test_no_background(tmp_path: Path) -> None:
     labels = _labels((RED, (1,)))
     found = mask_findings(_looks(tmp_path, [m * 0 + 1 for m in _discs()], labels), labels)

@@ -204,6 +204,32 @@ def test_the_table_says_which_color_is_background(
     assert not [f for f in audit(loaded).findings if f.code in ("unknown-colors", "data")]
 
 
+@pytest.mark.parametrize("stored", ["values", "indices", "black is the last index"])
+@pytest.mark.parametrize("name", ["classes.txt", "dataset.json"])
+def test_the_background_may_be_another_value(tmp_path: Path, stored: str, name: str) -> None:
+    ids = np.array([2, 0, 1, 0], np.uint8)[IDS]
+    palette = {"values": None, "indices": COLORS[[0, 1, 3]]}.get(stored, COLORS[[1, 3, 0]])
+    folder = _dataset(tmp_path / "d", [ids] * 6, palette)
+    names = ["vessel", "cup", "background"]
+    own = json.dumps({"labels": {v: i for i, v in enumerate(names)}})
+    (folder / name).write_text(own if name == "dataset.json" else "\n".join(names))
+    data = Dataset.open(folder)
+    assert [c.name for c in data.labels.classes] == ["background", "vessel", "cup"]
+    initialize(folder, tmp_path / "out")
+    config = load(tmp_path / "out" / "flexseg.toml").experiment
+    for labels in (data.labels, LabelMap.from_config(config.class_sections)):
+        found = labels.encode(case_mask(data.cases[0])).labels
+        assert np.array_equal(found, np.array([1, 2, 0])[ids])
+
+
+def test_void_has_its_name_in_tables_of_colors(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "d", [COLORS[IDS]] * 6)
+    (folder / "labelmap.txt").write_text(CVAT.replace("cup", "ignore"))
+    labels = Dataset.open(folder).labels
+    assert [c.name for c in labels.foreground] == ["vessel", "soft drusen"]
+    assert labels.ignored is not None and labels.ignored.colors == (BLUE,)
+
+
 def test_a_background_of_compressed_masks_has_to_be_black(tmp_path: Path) -> None:
     folder = _dataset(tmp_path / "d", [np.array([WHITE, RED], np.uint8)[np.minimum(IDS, 1)]] * 6)
     (folder / "labelmap.txt").write_text("background:255,255,255::\nvessel:255,0,0::\n")

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from flexseg.config.findings import Finding, Severity
-from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels
+from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels, Rgb
 from flexseg.dataset.looks import MaskLook
 
-_NAMES = ("ignore", "ignored", "void", "ignore label")
+_NAMES = ("ignore", "ignored", "void", "ignore label", "__ignore__")
 _FULL = (255, 65535)
 # Of classes beside a void; higher numbers are rather grey values.
 _HIGHEST_ID = 200
@@ -35,7 +35,7 @@ def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int
     """
     marked = [set(values) - {0} for values in sets]
     found = set().union(*marked)
-    named = [v for v in found if _is_void(names.get(v, ""))]
+    named = [v for v in found if is_void(names.get(v, ""))]
     negative = [v for v in found if v < 0]
     for sure in (named, negative):
         if len(sure) == 1:
@@ -48,14 +48,26 @@ def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int
     return None
 
 
-def _is_void(name: str) -> bool:
+def is_void(name: str) -> bool:
+    """Whether a name says that pixels count in nothing."""
     return name.casefold() in _NAMES
 
 
-def find_void(masks: Sequence[MaskLook], names: Mapping[int, str]) -> IgnoredPixels | None:
+def find_void(
+    masks: Sequence[MaskLook], names: Mapping[int, str], color: Rgb | None = None
+) -> IgnoredPixels | None:
     """What masks hold that is no class: the colour that PASCAL VOC paints its void in, beside
-    others, or a value, see `void_value`."""
+    others, or a value, see `void_value`.
+
+    Parameters
+    ----------
+    color : that a table calls void.
+    """
     exact = [m for m in masks if not (m.entries.one_hot or m.entries.lossy)]
+    if color is not None:
+        told = IgnoredPixels.of([color])
+        if any(told.where(m.entries, ()).any() for m in exact):
+            return told
     voc, black = IgnoredPixels.of([VOID]), IgnoredPixels.of([VOID, (0, 0, 0)])
     painted = [m.entries for m in exact if voc.where(m.entries, ()).any()]
     if painted and not all(black.where(m.entries, ()).all() for m in exact):
@@ -76,7 +88,7 @@ def _solid_values(masks: Sequence[MaskLook], names: Mapping[int, str]) -> list[s
     for values, counts, cores in tables:
         pixels.update(dict(zip(values, counts.tolist(), strict=True)))
         core.update(dict(zip(values, cores.tolist(), strict=True)))
-    sure = {v for v in pixels if v in _FULL or v < 0 or _is_void(names.get(v, ""))}
+    sure = {v for v in pixels if v in _FULL or v < 0 or is_void(names.get(v, ""))}
     solid = {v for v in pixels if core[v] >= _THIN * pixels[v]} | sure
     return [set(values) & solid for values, _, _ in tables]
 

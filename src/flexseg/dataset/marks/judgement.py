@@ -45,10 +45,16 @@ def refuse_masks(facts: Sequence[Look], labels: LabelMap) -> None:
 
 
 def doubtful_masks(facts: Sequence[Look], labels: LabelMap) -> list[Finding]:
-    """Exchanged foreground, shades that are classes, indices in another order, as warnings."""
+    """Foreground that is exchanged or everywhere, shades that are classes, indices in another
+    order, as warnings."""
     read = _read(facts)
     masks = [f.mask for f in read if f.mask is not None]
-    return [*_exchanged(read), *_shades(masks, labels), *_order_of_indices(masks, labels)]
+    return [
+        *_exchanged(read),
+        *_full(read),
+        *_shades(masks, labels),
+        *_order_of_indices(masks, labels),
+    ]
 
 
 def _read(facts: Sequence[Look]) -> list[Look]:
@@ -79,6 +85,22 @@ def _exchanged(read: Sequence[Look]) -> list[Finding]:
     else:
         return []
     return [_warning("exchanged-background", what, fix, around)]
+
+
+def _full(read: Sequence[Look]) -> list[Finding]:
+    """A few masks without any background among others that have it."""
+    full = [f.case.id for f in read if not f.class_pixels[0]]
+    if not full or len(full) > max(1, _SOME * len(read)):
+        return []
+    return [
+        _warning(
+            "full-masks",
+            f"{len(full)} of {len(read)} masks are foreground everywhere, the others are not: "
+            f"{examples(full, 3)}.",
+            "Look at them; leave them out if they are wrong.",
+            full,
+        )
+    ]
 
 
 def _shades(masks: Sequence[MaskLook], labels: LabelMap) -> list[Finding]:

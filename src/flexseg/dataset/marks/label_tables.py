@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.ignored.void import is_void
 from flexseg.dataset.labels import MAX_CLASSES, Rgb
 from flexseg.dataset.layout import Layout
 from flexseg.errors import DataError
@@ -47,13 +48,32 @@ class LabelTable:
 
     @property
     def foreground(self) -> list[tuple[Rgb, str]]:
-        """Colours and names but those of the background."""
-        return [(rgb, name) for rgb, name in self.colors if not _is_background(name)]
+        """Colours and names but those of the background and of void."""
+        return [
+            (rgb, name)
+            for rgb, name in self.colors
+            if not _is_background(name) and rgb != self.void
+        ]
 
     @property
-    def background(self) -> Rgb | None:
-        """The colour that is called background."""
-        return next((rgb for rgb, name in self.colors if _is_background(name)), None)
+    def numbered(self) -> dict[int, str]:
+        """Names by value; of a list by place, without a word for void at its head."""
+        if self.values or not self.listed:
+            return dict(self.values)
+        return dict(enumerate(self.listed, start=-(is_void(self.listed[0]))))
+
+    @property
+    def background(self) -> Rgb | int | None:
+        """The colour or value that is called background."""
+        color = next((rgb for rgb, name in self.colors if _is_background(name)), None)
+        value = next((v for v, name in self.numbered.items() if _is_background(name)), None)
+        return value if color is None else color
+
+    @property
+    def void(self) -> Rgb | None:
+        """The colour that is called void or ignored, unless it is black, the background."""
+        own = (rgb for rgb, name in self.colors if any(rgb) and is_void(name))
+        return next(own, None)
 
     @property
     def names_of_grey(self) -> dict[int, str]:
@@ -105,12 +125,16 @@ def table_folders(folder: Path, layout: Layout) -> list[Path]:
 
 
 def other_background_error(table: LabelTable) -> DataError:
-    """That the background of a table cannot be taken: it is not black."""
-    text = ",".join(map(str, table.background or ()))
+    """That the background of a table cannot be taken: it is not black, or not 0."""
+    mark = table.background
+    if isinstance(mark, int):
+        what, usual, option, text = "value", "0", "--label", str(mark)
+    else:
+        what, usual, option, text = "colour", "black", "--color", ",".join(map(str, mark or ()))
     return DataError(
-        f"{table.source} calls the colour {text} background; here it has to be black.",
-        f"Derive a dataset that has it so: flexseg derive folders --color '{text}=background' and "
-        "one --color for each class.",
+        f"{table.source} calls the {what} {text} background; here it has to be {usual}.",
+        f"Derive a dataset that has it so: flexseg derive folders {option} '{text}=background' and "
+        f"one {option} for each class.",
         table.source,
     )
 

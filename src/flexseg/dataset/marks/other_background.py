@@ -1,4 +1,4 @@
-"""Masks whose background is not black, as their table of labels says."""
+"""Masks whose background is not black, or not 0, as their table of labels says."""
 
 from __future__ import annotations
 
@@ -17,22 +17,42 @@ BLACK: Rgb = (0, 0, 0)
 _NEAR_LOSSY = 40
 
 
-def other_background(masks: Sequence[MaskLook], table: LabelTable) -> Rgb | None:
-    """The colour that a table calls background, if it is not black and masks show it.
+def other_background(masks: Sequence[MaskLook], table: LabelTable) -> Rgb | int | None:
+    """The colour or value that a table calls background, if it is not black or 0.
 
-    Where it is the first colour of a palette, the index 0 already says so.
+    Colours, and the places of names in a list, count only where masks show them. Where the colour
+    is the first of a palette, the index 0 already says so.
 
     Raises
     ------
     DataError : compressed masks show it.
     """
-    color = table.background
-    if color is None or color == BLACK:
+    mark = table.background
+    if isinstance(mark, int):
+        return mark if _counts(mark, masks, table) else None
+    if mark is None or mark == BLACK:
         return None
-    shown = [mask for mask in masks if _shows(mask, color)]
+    shown = [mask for mask in masks if _shows(mask, mark)]
     if any(mask.entries.lossy for mask in shown):
         raise other_background_error(table)
-    return color if shown else None
+    return mark if shown else None
+
+
+def _counts(value: int, masks: Sequence[MaskLook], table: LabelTable) -> bool:
+    """Whether a value other than 0 is the background of masks.
+
+    Raises
+    ------
+    DataError : some of them are compressed.
+    """
+    if not value or any(m.entries.one_hot or m.entries.pixels.ndim == 3 for m in masks):
+        return False
+    used = {v for mask in masks for v in np.rint(mask.entries.pixels[0]).astype(int).tolist()}
+    if table.listed and not (value in used and max(used) < len(table.listed)):
+        return False
+    if any(mask.entries.lossy for mask in masks):
+        raise other_background_error(table)
+    return True
 
 
 def _shows(mask: MaskLook, color: Rgb) -> bool:
@@ -55,26 +75,69 @@ def _rgb(mask: MaskLook) -> NDArray[np.int64]:
     return pixels.astype(np.int64)
 
 
-def exchanged_color(rgb: Rgb, color: Rgb) -> Rgb:
-    """A colour where `color` and black have changed places."""
-    return {color: BLACK, BLACK: color}.get(rgb, rgb)
+def exchanged_table(table: LabelTable, mark: Rgb | int) -> LabelTable:
+    """A table where the mark of the background and black, or 0, have changed places."""
+    if isinstance(mark, int):
+        values = {_exchanged_value(v, mark): name for v, name in table.numbered.items()}
+        return replace(table, values=values, listed=())
+    colors = [(_exchanged_color(rgb, mark), name) for rgb, name in table.colors]
+    return replace(table, colors=colors)
 
 
-def with_black_background(mask: MaskLook, color: Rgb) -> MaskLook:
-    """A mask in colours where `color` and black have changed places."""
+def with_usual_background(mask: MaskLook, mark: Rgb | int) -> MaskLook:
+    """A mask where the mark of the background and black, or 0, have changed places."""
+    if isinstance(mark, int):
+        return _with_zero(mask, mark)
     rgb = _rgb(mask)
-    background, black = ((rgb == np.array(own)).all(axis=-1) for own in (color, BLACK))
+    background, black = ((rgb == np.array(own)).all(axis=-1) for own in (mark, BLACK))
     rgb[background] = BLACK
-    rgb[black] = color
+    rgb[black] = mark
     entries = replace(
         mask.entries, pixels=np.clip(rgb, 0, 255).astype(np.uint8)[None], palette=None
     )
     return replace(mask, entries=entries)
 
 
-def in_own_colors(c: LabelClass, color: Rgb) -> LabelClass:
-    """A class of masks that `with_black_background` gave, as the masks themselves show it."""
-    if not c.values:
-        return replace(c, colors=tuple(exchanged_color(rgb, color) for rgb in c.colors))
-    values = tuple(exchanged_color((v, v, v), color)[0] for v in c.values)
-    return replace(c, values=values)
+def _with_zero(mask: MaskLook, value: int) -> MaskLook:
+    pixels, palette = mask.entries.pixels.copy(), mask.entries.palette
+    background, zero = pixels == value, pixels == 0
+    pixels[background], pixels[zero] = 0, value
+    if palette is not None and value < len(palette):
+        palette = palette.copy()
+        palette[value], palette[0] = palette[0], 0
+    return replace(mask, entries=replace(mask.entries, pixels=pixels, palette=palette))
+
+
+def in_own_marks(classes: Sequence[LabelClass], mark: Rgb | int) -> tuple[LabelClass, ...]:
+    """Classes of masks that `with_usual_background` gave, as the masks themselves show them."""
+    own = [_in_own_marks(c, mark) for c in classes]
+    if all(c.values for c in own):
+        own.sort(key=lambda c: c.values)
+    made_up = {f"class {c.id}" for c in classes}
+    return tuple(
+        replace(c, id=i, name=f"class {i}" if c.name in made_up else c.name)
+        for i, c in enumerate(own, start=1)
+    )
+
+
+def _in_own_marks(c: LabelClass, mark: Rgb | int) -> LabelClass:
+    if not c.values and not isinstance(mark, int):
+        return replace(c, colors=tuple(_exchanged_color(rgb, mark) for rgb in c.colors))
+    value = mark if isinstance(mark, int) else mark[0]
+    return replace(c, values=tuple(_exchanged_value(v, value) for v in c.values))
+
+
+def background_class(mark: Rgb | int, classes: Sequence[LabelClass]) -> LabelClass:
+    """The background of masks whose other classes are known."""
+    if isinstance(mark, int):
+        return LabelClass(0, "background", (BLACK,), (mark,))
+    values = (mark[0],) if any(c.values for c in classes) else ()
+    return LabelClass(0, "background", (mark,), values)
+
+
+def _exchanged_color(rgb: Rgb, color: Rgb) -> Rgb:
+    return {color: BLACK, BLACK: color}.get(rgb, rgb)
+
+
+def _exchanged_value(own: int, value: int) -> int:
+    return {value: 0, 0: value}.get(own, own)

@@ -227,7 +227,7 @@ def test_one_hot_arrays(
 REFUSED = {
     "g_zero_sform": "sform cannot be used",
     "p_label_shift_0.3mm": "--geometry",
-    "q_label_minus1": "class numbers from 0",
+    "q_label_minus1": "save it as 255",
     "r_label_0.9882": "no whole numbers",
 }
 

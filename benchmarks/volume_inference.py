@@ -60,7 +60,7 @@ def make_predictor(size: int, filters: int, layers: int, batch: int) -> Predicto
 def compare_time(slices: int, rounds: int, filters: int) -> None:
     """Print seconds per slice of both ways, and their ratio."""
     from flexseg.files.volumes.volume import Volume
-    from flexseg.inference.volume_predictor import VolumePredictor
+    from flexseg.inference.volumes.volume_predictor import VolumePredictor
 
     predictor = make_predictor(SIDE, filters, 8, 2)
     volume = Volume(make_volume(slices))
@@ -87,7 +87,7 @@ def measure_memory(depth: int, average: bool) -> None:
     """Print what inference adds to the memory that network and volume take."""
     from flexseg.config.infer import Infer3dConfig
     from flexseg.files.volumes.volume import Volume
-    from flexseg.inference.volume_predictor import VolumePredictor
+    from flexseg.inference.volumes.volume_predictor import VolumePredictor
 
     predictor = make_predictor(256, 8, 3, 4)
     before = psutil.Process().memory_info().rss

@@ -17,9 +17,9 @@ from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import Outcome
-from flexseg.inference.volume_files import Description, infer_volumes
-from flexseg.inference.volume_predictor import VolumePredictor
-from flexseg.inference.volume_sources import volume_cases
+from flexseg.inference.volumes.volume_files import Description, infer_volumes
+from flexseg.inference.volumes.volume_predictor import VolumePredictor
+from flexseg.inference.volumes.volume_sources import volume_cases
 from flexseg.models.package import ModelPackage
 
 ORIENTATIONS = [

@@ -19,7 +19,7 @@ from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.read import read_volume
 from flexseg.inference.image_files import find_images, infer_images
 from flexseg.inference.results.image_outputs import Targets
-from flexseg.inference.volume_sources import holds_volumes
+from flexseg.inference.volumes.volume_sources import holds_volumes
 from volume_models import copying, predict
 
 Make = Callable[..., Path]

@@ -27,7 +27,7 @@ from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.image_files import find_images
-from flexseg.inference.volume_sources import holds_volumes
+from flexseg.inference.volumes.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
 from flexseg.models.encoders import family_of
 from flexseg.models.options import pretrained_weights

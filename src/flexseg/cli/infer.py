@@ -51,7 +51,7 @@ def infer(
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
     select_backend(backend)
     from flexseg.inference import configured
-    from flexseg.inference.volume_sources import holds_volumes
+    from flexseg.inference.volumes.volume_sources import holds_volumes
 
     loaded = load_config(config, overrides, strict, repair)
     place = source or loaded.experiment.infer.images_dir

@@ -42,8 +42,8 @@ from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import tiles_of
-from flexseg.inference.volume_files import explained_memory
-from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
+from flexseg.inference.volumes.volume_files import explained_memory
+from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.outputs import make_folder, try_outputs, whole_folder
 from flexseg.own_results import mark
 from flexseg.runs.seen_volumes import (

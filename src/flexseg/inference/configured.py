@@ -16,9 +16,9 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, Outcome, existing
 from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
-from flexseg.inference.volume_files import Description, infer_volumes
-from flexseg.inference.volume_predictor import VolumePredictor
-from flexseg.inference.volume_sources import volume_cases
+from flexseg.inference.volumes.volume_files import Description, infer_volumes
+from flexseg.inference.volumes.volume_predictor import VolumePredictor
+from flexseg.inference.volumes.volume_sources import volume_cases
 from flexseg.own_results import claim_folder
 
 logger = logging.getLogger(__name__)

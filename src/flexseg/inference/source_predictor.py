@@ -24,8 +24,8 @@ from flexseg.inference.pipeline import (
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction import Prediction
 from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
-from flexseg.inference.volume_files import explained_memory
-from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
+from flexseg.inference.volumes.volume_files import explained_memory
+from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz
 
 logger = logging.getLogger(__name__)
 

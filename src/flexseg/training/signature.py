@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import keras
 
+from flexseg.config.augmentation import AugmentationConfig
+from flexseg.config.model import ModelConfig
 from flexseg.dataset.cases import Case
+from flexseg.files.preprocess import Preprocessing
 from flexseg.runs.manifest import data_fingerprint
 from flexseg.training.job import TrainingJob
 
@@ -48,7 +52,20 @@ def signature_of(job: TrainingJob, cases: tuple[Case, ...], precision: str) -> d
 def changes(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     """The names whose values differ, sorted.
 
-    Older signatures also hold the options of other networks, which change nothing.
+    Older signatures also hold the options of other networks, which change nothing, and lack keys
+    that there were none of: these have their defaults.
     """
     stored = {k: v for k, v in stored.items() if k in now or not k.startswith("model.")}
+    stored = {k: v for k, v in _defaults().items() if k in now} | stored
     return sorted(key for key in now.keys() | stored.keys() if now.get(key) != stored.get(key))
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    sections = {
+        "model": ModelConfig().model_dump(mode="json"),
+        "augmentation": AugmentationConfig().model_dump(mode="json"),
+        "preprocessing": Preprocessing(0, 0, 0).as_dict(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(sections))
+    return {f"{section}.{key}": v for section, keys in plain.items() for key, v in keys.items()}

@@ -12,7 +12,7 @@ from flexseg.files.dicom.image import holds_pictures, is_picture
 from flexseg.files.images import read_image, stored_dtype, write_png
 from flexseg.files.volumes.paths import find_volumes
 from flexseg.inference.image_files import find_images
-from flexseg.inference.volume_sources import holds_volumes, volume_cases
+from flexseg.inference.volumes.volume_sources import holds_volumes, volume_cases
 from synthetic_volumes import enhanced, ramp, write_series
 
 

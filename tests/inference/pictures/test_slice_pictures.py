@@ -15,9 +15,9 @@ from PIL import Image
 from flexseg.config.infer import Infer3dConfig, PostprocessConfig
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.postprocess import Postprocessing
-from flexseg.inference.volume_files import infer_volumes
-from flexseg.inference.volume_predictor import VolumePredictor, to_own_range
-from flexseg.inference.volume_sources import volume_cases
+from flexseg.inference.volumes.volume_files import infer_volumes
+from flexseg.inference.volumes.volume_predictor import VolumePredictor, to_own_range
+from flexseg.inference.volumes.volume_sources import volume_cases
 from volume_models import SIZE, copying, predict, three_volumes
 
 # The keys of the original systems.

@@ -18,7 +18,7 @@ from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import WRITABLE_SUFFIXES
 from flexseg.inference.pictures.slice_pictures import SlicePictures
-from flexseg.inference.volume_predictor import Cut, Grey
+from flexseg.inference.volumes.volume_predictor import Cut, Grey
 from flexseg.outputs import make_folder, set_aside
 from flexseg.own_results import is_ours
 

@@ -23,8 +23,8 @@ from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, ru
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
 from flexseg.inference.results.volume_outputs import VolumeTargets, write_previews, write_slices
 from flexseg.inference.results.volume_table import VOLUME_HEADER, Row, volume_rows
-from flexseg.inference.volume_predictor import VolumePredictor, cut_names, reads_xyz
-from flexseg.inference.volume_sources import VolumeCase
+from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
+from flexseg.inference.volumes.volume_sources import VolumeCase
 from flexseg.outputs import refuse_overlap, write_csv, write_json
 
 logger = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import SliceAxis
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.volume_files import looks_like_labels
-from flexseg.inference.volume_predictor import VolumePredictor, reads_xyz
-from flexseg.inference.volume_sources import volume_cases
+from flexseg.inference.volumes.volume_files import looks_like_labels
+from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz
+from flexseg.inference.volumes.volume_sources import volume_cases
 from volume_models import (
     ORIENTATIONS,
     SIZE,

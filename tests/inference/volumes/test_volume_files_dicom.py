@@ -12,9 +12,9 @@ from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import ConfigError
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.program import Outcome
-from flexseg.inference.volume_files import Description, infer_volumes
-from flexseg.inference.volume_predictor import VolumePredictor
-from flexseg.inference.volume_sources import volume_cases
+from flexseg.inference.volumes.volume_files import Description, infer_volumes
+from flexseg.inference.volumes.volume_predictor import VolumePredictor
+from flexseg.inference.volumes.volume_sources import volume_cases
 from volume_models import WINDOW, copying
 
 hd = pytest.importorskip("highdicom")

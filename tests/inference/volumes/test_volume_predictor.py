@@ -16,7 +16,12 @@ from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import DataError
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.volume_predictor import StoredAxis, VolumePredictor, reads_xyz, to_own_range
+from flexseg.inference.volumes.volume_predictor import (
+    StoredAxis,
+    VolumePredictor,
+    reads_xyz,
+    to_own_range,
+)
 from volume_models import ORIENTATIONS, WINDOW, copying, noise, oblique
 
 

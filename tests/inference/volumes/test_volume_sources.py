@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flexseg.inference.volume_sources import holds_volumes, volume_cases
+from flexseg.inference.volumes.volume_sources import holds_volumes, volume_cases
 from volume_models import three_volumes
 
 

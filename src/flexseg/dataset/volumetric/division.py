@@ -163,6 +163,11 @@ def absent_classes(
     return findings
 
 
+def unusable(text: str) -> Finding:
+    """Volumes that a person expects to count, and that are left out."""
+    return Finding(Severity.WARNING, "data", "unusable-cases", "dataset", text)
+
+
 def note(text: str) -> Finding:
     """What a person should know of a dataset of volumes."""
     return Finding(Severity.NOTE, "data", "volumes", "dataset", text)

@@ -267,10 +267,20 @@ def overlap(
     if channels == 1:
         hard = ops.cast(p > threshold, "float32")
     else:
-        hard = ops.one_hot(ops.argmax(p, axis=-1), channels, dtype="float32")
+        hard = ops.one_hot(_most_probable(p), channels, dtype="float32")
     y, hard = _counted(_foreground(y), _foreground(hard), w)
     axes = (1, 2)
     return ops.sum(y * hard, axis=axes), ops.sum(y, axis=axes) + ops.sum(hard, axis=axes)
+
+
+def _most_probable(p: Tensor) -> Tensor:
+    """Class ids [B, H, W]; the first of equals. `argmax` over so few takes four times as long."""
+    best = p[..., 0]
+    ids = ops.zeros_like(best)
+    for class_id in range(1, int(p.shape[-1])):
+        ids = ops.where(p[..., class_id] > best, float(class_id), ids)
+        best = ops.maximum(best, p[..., class_id])
+    return ops.cast(ids, "int32")
 
 
 def mean_dice(common: Tensor, both: Tensor) -> Tensor:

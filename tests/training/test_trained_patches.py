@@ -30,7 +30,6 @@ input_normalize = true
 learning_rate = 0.03
 loss = "dice_ce_loss"
 metrics = ["dice"]
-metrics = ["dice"]
 [image]
 patch_scale = 1.0
 [train]

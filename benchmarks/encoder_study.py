@@ -28,6 +28,8 @@ VARIANTS: dict[str, list[str]] = {
     "plan": [],
     "pretrained": [*_LITE0, "model.weights=imagenet"],
     "pretrained, gentle": [*_LITE0, "model.weights=imagenet", _GENTLE],
+    # Depthwise convolutions gain less by bfloat16 than others.
+    "pretrained, float32": [*_LITE0, "model.weights=imagenet", "train.precision=float32"],
     "untrained": [*_LITE0, "model.weights=none"],
 }
 # For all that `plan` has to do before a training.

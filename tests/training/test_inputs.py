@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.files.preprocess import Preprocessing
+from flexseg.models.home_images import image_figures
 from flexseg.training.inputs import InputPipeline
 
 MODEL = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,
@@ -81,6 +83,21 @@ def test_rare_classes_come_as_often_as_others(pipeline: Callable[..., InputPipel
     plan = made.batches_of(4)[0].plan
     drawn = [i for batch in range(100) for i in plan.indices(0, batch)]
     assert 0.4 < np.mean([i in of_two for i in drawn]) < 0.6
+    made.close()
+
+
+@pytest.mark.parametrize("patches", [None, 1.0])
+def test_what_the_images_look_like(
+    pipeline: Callable[..., InputPipeline], patches: float | None
+) -> None:
+    made = pipeline()
+    store = made.stores["train"]
+    preprocessing = replace(store.reader.preprocessing, patch_scale=patches)
+    store.reader = replace(store.reader, preprocessing=preprocessing)
+    home = made.home_images()
+    assert home is not None
+    assert home.distances(home.centre[None]) == pytest.approx(0)
+    assert home.strangeness([image_figures(np.full((16, 16, 3), 255, np.uint8))]) > 1
     made.close()
 
 

@@ -24,6 +24,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.models.architecture import MODELS
 from flexseg.models.build import build_model, parameter_count
 from flexseg.models.encoders import load_pretrained
+from flexseg.models.home_images import HomeImages
 from flexseg.models.seen_images import SeenImages
 from flexseg.models.weights import (
     load_weights,
@@ -43,6 +44,7 @@ class ModelPackage:
     threshold : probability above which a pixel is foreground (one class only).
     info : training metrics and versions, JSON types.
     seen : images that it was trained on and chosen by; empty where that is not known.
+    home : what the images of its training look like; None where that is not known.
     """
 
     model: keras.Model
@@ -52,6 +54,7 @@ class ModelPackage:
     threshold: float = 0.5
     info: dict[str, Any] = field(default_factory=dict)
     seen: SeenImages = field(default_factory=SeenImages)
+    home: HomeImages | None = None
 
     @classmethod
     def create(cls, experiment: Experiment, search: Path | None = None) -> ModelPackage:
@@ -94,7 +97,8 @@ class ModelPackage:
     def save(self, path: Path, info: dict[str, Any]) -> None:
         """Write weights and description, whole or not at all."""
         metadata = {"flexseg": __version__} | self.describe() | {"info": info}
-        save_weights(self.model, path, metadata, self.seen.as_arrays())
+        looks = {} if self.home is None else self.home.as_arrays()
+        save_weights(self.model, path, metadata, self.seen.as_arrays() | looks)
 
     @classmethod
     def load(
@@ -132,7 +136,7 @@ class ModelPackage:
                 metadata, path, lambda code: code == named or bool(trust and trust(code)), search
             )
         load_weights(package.model, path)
-        return replace(package, seen=read_seen(path))
+        return replace(package, seen=read_seen(path), home=_read_home(path))
 
     @classmethod
     def _described(
@@ -182,6 +186,18 @@ def read_seen(path: Path) -> SeenImages:
     DataError : the file cannot be read.
     """
     return SeenImages.from_arrays(read_arrays(path))
+
+
+def _read_home(path: Path) -> HomeImages | None:
+    """What the images of the training of a weights file look like, if it says so."""
+    try:
+        return HomeImages.from_arrays(read_arrays(path))
+    except ValueError as error:
+        raise DataError(
+            f"The description beside the weights contradicts itself: {error}.",
+            "It is damaged: copy it again, or train again.",
+            str(path),
+        ) from None
 
 
 def _refuse_foreign_code(config: ModelConfig, trusted: Callable[[str], bool], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SplitName
+from flexseg.models.home_images import HomeImages, image_figures, window_figures
+
+# Images of a split that tell what the training's images look like.
+_LOOKED_AT = 200
 
 
 class InputPipeline:
@@ -101,6 +105,20 @@ class InputPipeline:
                     shown.setdefault(class_id, []).append(i)
         return tuple(tuple(shown[class_id]) for class_id in sorted(shown))
 
+    def home_images(self) -> HomeImages | None:
+        """What the images of the training look like, told by some of them, evenly chosen."""
+        figures: dict[SplitName, NDArray[np.float64]] = {}
+        groups: dict[SplitName, list[str]] = {}
+        for split, store in self.stores.items():
+            step = -(-len(store) // _LOOKED_AT)
+            indices = range(0, len(store), step)
+            with ThreadPoolExecutor(max(1, self.dataset.workers)) as pool:
+                figures[split] = np.array(list(pool.map(partial(_figures, store), indices)))
+            groups[split] = [store.cases[i].group for i in indices]
+        trained = figures["train"]
+        validated = figures.get("valid", trained[:0])
+        return HomeImages.of(trained, groups["train"], validated, groups.get("valid", []))
+
     def batches_of(self, size: int) -> list[BatchDataset]:
         """Batches of `size` images of the training and, if there are any, of the validation."""
         self._close_batches()
@@ -148,6 +166,18 @@ class InputPipeline:
         self._close_batches()
         for store in self.stores.values():
             store.close()
+
+
+def _figures(store: Store, index: int) -> NDArray[np.float64]:
+    """Of the image of a case, as the network sees it."""
+    image, preprocessing = store[index][0], store.reader.preprocessing
+    if preprocessing.patch is None:
+        return image_figures(image)
+    return window_figures(
+        image.shape[:2],
+        preprocessing.patch,
+        lambda rows, columns: preprocessing.at_size(image[rows, columns]),
+    )
 
 
 def _classes(store: Store, index: int) -> list[int]:

@@ -190,6 +190,7 @@ class Training:
                 inputs = InputPipeline(
                     splits.cases, job.reader, train, job.dataset, augment, drawn=drawn
                 )
+                package = replace(package, home=inputs.home_images())
                 if case_dice is not None:
                     samples = inputs.samples["valid"].cases
                     case_dice.owners = owners_of(samples, volumes=job.volumes)

@@ -159,9 +159,9 @@ class TestSummary:
 
     def test_lesions_of_all_cases(self, scores: CaseScores) -> None:
         disc, square = (c["lesions"] for c in scores.summary().as_dict()["classes"])
-        assert (disc["reference"], disc["found"], disc["missed"], disc["false"]) == (3, 2, 1, 0)
+        assert (disc["reference"], disc["found"], disc["missed"], disc["false"]) == (3, 1, 2, 1)
         assert (square["false"], square["false_per_case"]) == (1, 0.25)
-        assert disc["by_size"][2] == {"from_px": 100, "to_px": 999, "reference": 3, "found": 2}
+        assert disc["by_size"][2] == {"from_px": 100, "to_px": 999, "reference": 3, "found": 1}
 
     def test_confusion_adds_all_pixels(self, scores: CaseScores) -> None:
         summary = scores.summary().as_dict()
@@ -208,7 +208,7 @@ class TestFiles:
         by_key = {(row["case"], row["class"]): row for row in rows}
         a = by_key["a", "disc"]
         assert (a["hd95"], a["area_error"], a["brier"]) == ("5.0", "0.0", "")
-        assert (a["reference_lesions"], a["lesions_found"], a["false_lesions"]) == ("1", "1", "0")
+        assert (a["reference_lesions"], a["lesions_found"], a["false_lesions"]) == ("1", "0", "1")
         assert (a["status"], a["dice"], a["precision"]) == ("scored", "0.5", "0.5")
         assert float(a["iou"]) == pytest.approx(1 / 3, abs=1e-6)
         assert (a["reference_px"], a["predicted_px"], a["class_id"]) == ("100", "100", "1")

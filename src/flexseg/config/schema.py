@@ -162,6 +162,13 @@ class EvalConfig(Section):
         [10, 100, 1000],
         description="Bounds in pixels between the size classes in which lesions are counted.",
     )
+    object_iou: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="IoU from which on a predicted object counts as one of the reference, which "
+        "small ones also do by their centres; 0: one common pixel is enough.",
+    )
 
     @field_validator("spacing", mode="before")
     @classmethod

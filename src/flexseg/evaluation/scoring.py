@@ -13,7 +13,7 @@ from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.evaluation.metrics.calibration import Reliability, of_decisions, with_background
 from flexseg.evaluation.metrics.counts import PixelCounts, confusion, counts_by_class
 from flexseg.evaluation.metrics.lesions import Lesions, lesions_of
-from flexseg.evaluation.metrics.masks import MaskPair
+from flexseg.evaluation.metrics.masks import OBJECT_IOU, MaskPair
 from flexseg.evaluation.metrics.metric import all_metrics
 
 
@@ -27,17 +27,24 @@ class Measures:
     tolerance : of the normalized surface distance, in the same unit.
     lesion_sizes : bounds between the size classes of lesions, in pixels (volumes: voxels).
     volumes : the cases are volumes, each with a spacing of its own in mm.
+    object_iou : from which on two objects fit; 0: one common pixel is enough.
     """
 
     spacing: tuple[float, ...] | None = None
     tolerance: float = 2.0
     lesion_sizes: tuple[int, ...] = (10, 100, 1000)
     volumes: bool = False
+    object_iou: float = OBJECT_IOU
 
     @classmethod
     def from_config(cls, config: EvalConfig) -> Measures:
         """What `[eval]` says."""
-        return cls(config.spacing, config.tolerance, tuple(config.lesion_sizes))
+        return cls(
+            config.spacing,
+            config.tolerance,
+            tuple(config.lesion_sizes),
+            object_iou=config.object_iou,
+        )
 
     @property
     def units(self) -> str:
@@ -127,6 +134,7 @@ def score_case(
             measures.tolerance,
             probability,
             ignored if left_out else None,
+            measures.object_iou,
         )
         values = {metric.name: metric.of(pair) for metric in all_metrics()}
         scores.append(ClassScores(counts[c], lesions_of(pair), values))

@@ -60,6 +60,7 @@ def summarize(
         units=measures.units,
         spacing=list(measures.spacing) if measures.spacing else None,
         tolerance=measures.tolerance,
+        object_iou=measures.object_iou,
         classes=classes,
         macro={metric.name: sample.macro(metric.name) for metric in metrics},
         confusion=Confusion([c.name for c in labels.classes], matrix.tolist()),

@@ -143,6 +143,7 @@ class EvaluationSummary(ClassMeans):
     units : of distances, "px" or "mm".
     spacing : size of a pixel along each axis in mm; None: pixels, or each volume has its own.
     tolerance : of the surface Dice, in `units`.
+    object_iou : from which on objects count as found; 0: with one common pixel.
     by_group : the same of each group's pixels taken together; None where a group is a case.
     calibration : of the predictions of all cases together; None without probabilities.
     images_dir, masks_dir, predictions_dir : folders of the cases, absolute or relative to that of
@@ -157,6 +158,7 @@ class EvaluationSummary(ClassMeans):
     groups: int
     units: str
     tolerance: float | None
+    object_iou: float
     confusion: Confusion | None = None
     notes: list[str] = field(default_factory=list)
     volumes: bool = False
@@ -192,6 +194,7 @@ class EvaluationSummary(ClassMeans):
                 "units": self.units,
                 "spacing": self.spacing,
                 "tolerance": self.tolerance,
+                "object_iou": self.object_iou,
             }
             | super().as_dict()
             | {
@@ -234,6 +237,8 @@ class EvaluationSummary(ClassMeans):
             groups=groups,
             units=str(content.get("units") or "px"),
             tolerance=number(content.get("tolerance")),
+            # Before there was such a number, one common pixel was enough.
+            object_iou=number(content.get("object_iou")) or 0.0,
             classes=_classes(content, groups),
             macro=_statistics(mapping(content.get("macro"))),
             confusion=_confusion(content),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -202,7 +203,7 @@ class _Evaluation:
         self.predictor = predictor
         self.labels = predictor.predictor.package.labels
         self._files = predictor.predictor.package.preprocessing.files
-        own = Measures(None, measures.tolerance, measures.lesion_sizes, volumes=True)
+        own = replace(measures, spacing=None, volumes=True)
         self.scores = CaseScores(self.labels, own)
         self.sheared: list[str] = []
 

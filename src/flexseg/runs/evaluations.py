@@ -95,7 +95,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
         raise _damaged(path, f"it cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise _damaged(path, "it is no object")
-    return content
+    # Before there was such a number, one common pixel made an object found.
+    return {"object_iou": 0.0, **content}
 
 
 def read_results(path: Path, name: str | None = None) -> Results:

@@ -95,9 +95,9 @@ KNOWN: dict[str, Callable[[Concentric], float]] = {
     "assd": lambda c: LARGE - SMALL,
     "nsd": lambda c: 0,
     "area_error": lambda c: c.share - 1,
-    "lesion_precision": lambda c: 1,
-    "lesion_recall": lambda c: 1,
-    "lesion_f1": lambda c: 1,
+    "lesion_precision": lambda c: float(c.share >= 0.5),
+    "lesion_recall": lambda c: float(c.share >= 0.5),
+    "lesion_f1": lambda c: float(c.share >= 0.5),
     "brier": lambda c: CLAIMED**2 + (1 - 2 * CLAIMED) * c.lacking,
     "ece": lambda c: CLAIMED * c.marked + abs(c.lacking - CLAIMED * (1 - c.marked)),
 }

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from flexseg.evaluation.metrics.counts import PixelCounts
 
 T = TypeVar("T")
+# Half of what both cover: the Dice of the two is 2/3, and hardly any object fits two others so.
+OBJECT_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class MaskPair:
     tolerance : distance up to which surfaces agree, in the unit of `spacing`.
     probability : of the class, float32, of the same shape; None for masks without.
     ignored : pixels that count in nothing; both masks are background there. None: all count.
+    object_iou : from which on two objects fit, see `lesions.find_lesions`.
     """
 
     reference: NDArray[np.bool_]
@@ -37,6 +40,7 @@ class MaskPair:
     tolerance: float
     probability: NDArray[np.float32] | None = None
     ignored: NDArray[np.bool_] | None = None
+    object_iou: float = OBJECT_IOU
     _shared: dict[Callable[[MaskPair], object], object] = field(default_factory=dict, repr=False)
 
     @property

@@ -243,8 +243,12 @@ class TestInfer3d:
         assert [r for r in caplog.messages if "NiiVue" in r] == [str(viewer.niivue_problem())]
         assert "tools/niivue.py" in caplog.text
 
-    def test_nothing_to_predict(self, write: Callable[[str], Path], tmp_path: Path) -> None:
+    def test_nothing_to_predict(
+        self, write: Callable[[str], Path], tmp_path: Path, monkeypatch: Any
+    ) -> None:
         loaded = load(write("[infer3d]\n"))
+        predictor = copying(SLICE, intensity=WINDOW)
+        monkeypatch.setattr("flexseg.inference.configured.make_predictor", lambda loaded: predictor)
         with pytest.raises(ConfigError, match="nothing to predict"):
             infer3d(loaded)
         with pytest.raises(ConfigError, match="no such file or folder"):

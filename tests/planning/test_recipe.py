@@ -8,18 +8,22 @@ from typing import get_args
 import pytest
 
 from flexseg.config.augmentation import AugmentationConfig
+from flexseg.dataset.quality.orientation import Judgement, Orientation
 from flexseg.planning.fingerprint import Intensities
 from flexseg.planning.network import Shape, natural_shape
 from flexseg.planning.planned_data import Kind, _kind
 from flexseg.planning.recipe import recipe_choices
 
-EITHER = {"hflip": (0.5, "as likely"), "vflip": (0.5, "as likely")}
+HARMLESS = Judgement(True, "as likely")
+EITHER = Orientation({"hflip": HARMLESS, "vflip": HARMLESS})
 
 
 def choices(kind: Kind) -> dict[str, object]:
     """Section.key -> value of a plan for images of this kind."""
     shape: Shape = natural_shape(128, 128, 100)
-    data = SimpleNamespace(kind=kind, separate_channels=False, rarest=1.0, flips=EITHER, volumes=0)
+    data = SimpleNamespace(
+        kind=kind, separate_channels=False, rarest=1.0, orientation=EITHER, volumes=0
+    )
     return {f"{c.section}.{c.key}": c.value for c in recipe_choices(data, shape)}
 
 

@@ -319,9 +319,29 @@ def test_flips_that_exchange_classes_are_off(write: Write, tmp_path: Path) -> No
         palette = [0, 0, 0, 0, 255, 0, 255, 0, 0]
         write_png(tmp_path / f"dataset/train/masks/{i}.png", mask, palette)
     repaired = repair(load(write()))
-    assert after(repaired)["augmentation.hflip"] == 0
-    assert after(repaired).get("infer.tta", ["vflip"]) == ["vflip"]
+    changes = {change.name: change for change in repaired.changes}
+    assert changes["augmentation.hflip"].after == 0
+    assert "class 1 would look like class 2" in changes["augmentation.hflip"].reason
+    assert changes["augmentation.vflip"].after == 0
+    assert "4 cases do not show" in changes["augmentation.vflip"].reason
+    assert changes["augmentation.rotation_degrees"].after == [-20, 20]
+    assert repaired.loaded.experiment.infer.tta == []
     assert "augmentation.hflip" not in after(repair(load(write()), look=False))
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_few_masks_of_a_chest_allow_no_flip(shared: Path, tmp_path: Path, count: int) -> None:
+    folder = shared / "data" / "mini_test" / "covid-19"
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for path in sorted((folder / kind).iterdir())[:: 24 // count]:
+            (tmp_path / kind / path.name).symlink_to(path)
+    places = [f"train.{kind}_dir={tmp_path / kind}" for kind in ("images", "masks")]
+    repaired = repair(load(shared / "configs" / "covid-19.config", places)).loaded.experiment
+    assert repaired.augmentation.enabled
+    assert (repaired.augmentation.hflip, repaired.augmentation.vflip) == (0, 0)
+    assert repaired.augmentation.rotation_degrees == (-20, 20)
+    assert repaired.infer.tta == []
 
 
 def test_values_of_unknown_scale_are_not_varied(write: Write, tmp_path: Path) -> None:

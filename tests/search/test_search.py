@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pretended import METRIC, ask_at_once, die, fail, fill_the_disk, never_end, pretend, pretend_old
 from search_project import Stop, job_of
@@ -16,11 +17,15 @@ from search_project import Stop, job_of
 from flexseg.cli import main
 from flexseg.config import load
 from flexseg.config.text import differences
+from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, Interrupted, InUseError, ResourceError, TrainingError
+from flexseg.files.images import write_png
 from flexseg.search import search as searching
 from flexseg.search import study as studies
 from flexseg.search import trials
+from flexseg.search.harmless import harmless_overrides
 from flexseg.search.search import Found, Search
+from flexseg.search.space import parameters_of
 from flexseg.search.study import State, open_study, records
 from flexseg.search.trials import work
 from support import OLD_CONFIG, lock_elsewhere
@@ -272,3 +277,22 @@ def test_any_name_of_a_folder(tmp_path: Path, name: str) -> None:
     open_study(folder, maximize=True, startup=1).ask()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert len(open_study(folder, maximize=True, startup=1).trials) == 1
+
+
+def test_augmentation_that_is_switched_on_leaves_out_what_is_not_harmless(project: Path) -> None:
+    loaded = load(project / "a.toml", ["tune.space={'augmentation.enabled': [False, True]}"])
+    parameters = parameters_of(loaded, (), "val_dice_coef")
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:10, 4:10] = 255
+    write_png(project / "left.png", mask)
+    case = Case("left", project / "left.png", project / "left.png", "left")
+    assert harmless_overrides(loaded, parameters, [case]) == [
+        "augmentation.hflip=0.0",
+        "augmentation.vflip=0.0",
+        "augmentation.rotation_degrees=(-20.0, 20.0)",
+    ]
+    chosen = load(loaded.path, ["augmentation.hflip=0.5", "augmentation.vflip=0.5"])
+    assert harmless_overrides(chosen, parameters, [case]) == []
+    assert harmless_overrides(loaded, (), [case]) == []
+    changed = load(loaded.path, harmless_overrides(loaded, parameters, [case])).experiment
+    assert changed.augmentation.rotation_degrees == (-20, 20)

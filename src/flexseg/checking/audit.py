@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from flexseg.augment.policy import policy_of, refuse_unscaled
 from flexseg.batches.neighbours import neighbour_files
 from flexseg.checking.costs import Costs, costs_of, room_findings, time_findings
+from flexseg.checking.mirroring import mirror_findings
 from flexseg.checking.rules import (
     fold_class_findings,
     infer_findings,
-    mirror_findings,
     network_findings,
     scale_findings,
     unknown_findings,

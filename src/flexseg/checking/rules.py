@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from flexseg.augment.policy import policy_of
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
-from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look
 from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
-from flexseg.dataset.quality.mirrors import Flip, mirrored_classes
 from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.image_files import find_images
@@ -81,40 +78,6 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
             )
         )
     return findings + _pretrained_findings(config)
-
-
-_WORDS: dict[Flip, str] = {"hflip": "left-right", "vflip": "top-bottom"}
-
-
-def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case]) -> list[Finding]:
-    """Mirroring that turns classes into each other, as left and right organs are.
-
-    Parameters
-    ----------
-    cases : for training, whose masks may show it; without them only the classes' names do.
-    """
-    experiment = loaded.experiment
-    if policy_of(experiment.augmentation, experiment.trained_variants) is None:
-        return []
-    section = "augmentation" if experiment.augmentation.enabled else "augmentor"
-    used = [flip for flip in _WORDS if getattr(getattr(experiment, section), flip)]
-    if not used:
-        return []
-    mirrored = mirrored_classes(labels, cases)
-    return [
-        Finding(
-            Severity.WARNING,
-            "config",
-            "mirrored-sides",
-            f"{loaded.source(section, flip)}, [{section}] {flip}",
-            f"Images are mirrored {_WORDS[flip]} while training, which lays {mirrored[flip][0]!r} "
-            f"where {mirrored[flip][1]!r} is, a class of its own: the network is taught the wrong "
-            "name for what it sees.",
-            f"Set {section}.{flip} = {'0' if section == 'augmentation' else 'False'}.",
-        )
-        for flip in used
-        if flip in mirrored
-    ]
 
 
 def _wants_rgb(config: ModelConfig) -> bool:

@@ -16,6 +16,7 @@ from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_text
 from flexseg.own_results import claim_files
 from flexseg.planning.planned_data import PlannedData, read_data
+from flexseg.planning.recipe import flip_choices
 
 logger = logging.getLogger(__name__)
 
@@ -122,10 +123,7 @@ def _training(data: PlannedData) -> list[Choice]:
         Choice("train", "learning_rate_reducer", True, ""),
         Choice("train", "reducer_patience", 5, ""),
         Choice("augmentation", "enabled", True, "`flexseg augment --preview` draws what it does"),
-        *(
-            Choice("augmentation", flip, probability, reason)
-            for flip, (probability, reason) in data.flips.items()
-        ),
+        *flip_choices(data.orientation),
         Choice("infer", "overlay_alpha", 0.4, ""),
     ]
 

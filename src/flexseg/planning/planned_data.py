@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.quality.mirrors import Flip
+from flexseg.dataset.quality.orientation import Orientation, orientation_of
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
@@ -25,7 +26,6 @@ from flexseg.derive.annotations.found_export import find_export
 from flexseg.outputs import refuse_overlap, refuse_within
 from flexseg.planning.continued.extended_division import EarlierParts, divided
 from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
-from flexseg.planning.orientation import flips
 from flexseg.planning.sizes.resolution import Resolution
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
@@ -59,7 +59,7 @@ class PlannedData:
     training, validation, test : number of images or slices; of volumes `test` is the number of
         those that are evaluated.
     rarest : share of the training images that show the rarest class.
-    flips : see `orientation.flips`.
+    orientation : which flips and turns are harmless.
     volumes : slices of all volumes that are evaluated; 0 for images.
     facts : (name, value) in words, fingerprint : the same as plain JSON.
     """
@@ -76,7 +76,7 @@ class PlannedData:
     validation: int
     test: int
     rarest: float
-    flips: dict[Flip, tuple[float, str]]
+    orientation: Orientation
     volumes: int
     facts: list[tuple[str, str]]
     fingerprint: dict[str, Any]
@@ -211,7 +211,7 @@ def _of_images(
         validation=len(parts["valid"]),
         test=len(parts["test"]),
         rarest=min((c.case_share for c in fingerprint.classes), default=1.0),
-        flips=flips(data.labels, parts["train"]),
+        orientation=orientation_of(data.labels, parts["train"]),
         volumes=0,
         facts=describe(fingerprint),
         fingerprint=fingerprint.as_dict(),
@@ -286,7 +286,7 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
         validation=len(cases.get("valid", ())),
         test=len(plan.volumes[evaluated]),
         rarest=slices.rarest,
-        flips=_flips_of_slices(plan.axes, labels, cases["train"]),
+        orientation=_orientation_of_slices(plan.axes, labels, cases["train"]),
         volumes=sum(axis["number"][evaluated] for axis in sizes),
         facts=describe_volumes(plan),
         fingerprint=plan.facts,
@@ -294,16 +294,16 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
     )
 
 
-def _flips_of_slices(
+def _orientation_of_slices(
     axes: Sequence[str], labels: LabelMap, cases: Sequence[Case]
-) -> dict[Flip, tuple[float, str]]:
-    """See `orientation.flips`: what the slices of one axis forbid, one network never does."""
+) -> Orientation:
+    """See `orientation_of`: what the slices of one axis forbid, one network never does."""
     if len(axes) == 1:
-        return flips(labels, cases)
-    found = [flips(labels, [case for case in cases if f"_{axis}_" in case.id]) for axis in axes]
-    return {
-        flip: min((own[flip] for own in found), key=lambda choice: choice[0]) for flip in found[0]
-    }
+        return orientation_of(labels, cases)
+    first, *others = (
+        orientation_of(labels, [case for case in cases if f"_{axis}_" in case.id]) for axis in axes
+    )
+    return reduce(Orientation.and_of, others, first)
 
 
 def sections_of(

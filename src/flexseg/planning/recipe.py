@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flexseg.config.text import Choice
+from flexseg.dataset.quality.orientation import Orientation
 from flexseg.planning.network import Shape
 from flexseg.planning.planned_data import Kind, PlannedData
 
@@ -54,14 +55,14 @@ _OTHER_DEVICES: dict[Kind, tuple[dict[str, Any], str]] = {
         "MR: other coils and sequences have other bias fields and contrasts",
     ),
 }
+# Of a harmless flip.
+FLIP = 0.5
 # Average predictions over the flips that training has seen.
 TTA = True
 
 # A class in fewer of the images than this is shown more often than it comes.
 _RARE = 0.3
 _OVERSAMPLE = 0.33
-# Where up and down are what they are, images are turned by no more than this.
-_UPRIGHT = (-20.0, 20.0)
 
 
 def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
@@ -110,27 +111,30 @@ def _optimization(data: PlannedData) -> list[Choice]:
 def _augmentation(data: PlannedData) -> list[Choice]:
     why = "in many minutes it pays, in few it costs nothing"
     choices = [Choice("augmentation", "enabled", True, why)]
-    choices += [
-        Choice("augmentation", flip, probability, reason)
-        for flip, (probability, reason) in data.flips.items()
-    ]
+    choices += flip_choices(data.orientation)
     choices += [Choice("augmentation", key, value, "") for key, value in AUGMENTATION.items()]
     keys, why = _OTHER_DEVICES[data.kind]
     for number, (key, value) in enumerate(keys.items()):
         choices.append(Choice("augmentation", key, value, why if number == 0 else ""))
-    if any(probability == 0 for probability, _ in data.flips.values()):
-        choices.append(
-            Choice("augmentation", "rotation_degrees", list(_UPRIGHT), "the images have one way up")
-        )
+    return choices
+
+
+def flip_choices(orientation: Orientation) -> list[Choice]:
+    """Flips that are harmless, each with its reason, and by which angles images are turned."""
+    choices = [
+        Choice("augmentation", flip, FLIP if judged.harmless else 0.0, judged.reason)
+        for flip, judged in orientation.flips.items()
+    ]
+    if orientation.why_not:
+        why = "not upside down, as a flip is left out"
+        choices.append(Choice("augmentation", "rotation_degrees", [*orientation.degrees], why))
     return choices
 
 
 def _prediction(data: PlannedData, shape: Shape) -> list[Choice]:
-    flips = [flip for flip, (probability, _) in data.flips.items() if probability]
-    both = len(flips) == 2
+    views = data.orientation.views
     choices = []
-    if TTA and flips and not data.volumes:
-        views = ["flips"] if both else flips
+    if TTA and views and not data.volumes:
         why = "mean of the predictions of the image and its mirror images"
         choices.append(Choice("infer", "tta", views, why))
     batch = min(16, shape.batch)

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from flexseg.config.load import LoadedConfig, input_paths, output_folders
 from flexseg.config.schema import DataSections, Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.quality.orientation import orientation_of
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.outputs import refuse_overlap
@@ -57,7 +59,7 @@ def repair(loaded: LoadedConfig, *, look: bool = True) -> Repaired:
     Parameters
     ----------
     look : look at the training data, for what mirroring may not do to them; without it, or where
-        they cannot be found, the config alone decides.
+        they cannot be found, the config alone decides, the names of its classes among it.
     """
     draft = Draft(loaded.experiment, loaded.sources)
     cases = _training_cases(loaded.experiment.data) if look else ()
@@ -65,8 +67,10 @@ def repair(loaded: LoadedConfig, *, look: bool = True) -> Repaired:
     rules.repair_loss(draft)
     rules.repair_batches(draft)
     rules.repair_schedule(draft)
-    rules.repair_augmentation(draft, cases)
-    rules.repair_views(draft)
+    labels = LabelMap.from_config(draft.result.class_sections)
+    orientation = orientation_of(labels, cases)
+    rules.repair_augmentation(draft, cases, orientation)
+    rules.repair_views(draft, orientation)
     notes = tuple(rules.notes(draft.result))
     if not draft.changes:
         return Repaired(loaded, loaded, (), notes)

@@ -10,8 +10,7 @@ from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.quality.mirrors import mirrored_classes
+from flexseg.dataset.quality.orientation import Orientation
 from flexseg.errors import DataError
 from flexseg.planning import recipe
 from flexseg.planning.repair_draft import Draft, from_shell
@@ -157,7 +156,7 @@ def repair_batches(draft: Draft) -> None:
         draft.set("train", "shuffle", True, "batches of neighbouring images are all alike")
 
 
-def repair_augmentation(draft: Draft, cases: Sequence[Case]) -> None:
+def repair_augmentation(draft: Draft, cases: Sequence[Case], orientation: Orientation) -> None:
     """[augmentation], as far as the old config and the data allow."""
     experiment = draft.result
     if experiment.augmentation.enabled:
@@ -170,8 +169,9 @@ def repair_augmentation(draft: Draft, cases: Sequence[Case]) -> None:
     for key, value in recipe.AUGMENTATION.items():
         draft.set("augmentation", key, value, "of the recipe")
     _keep_geometry(draft)
+    _heed_orientation(draft, orientation)
     if cases:
-        _heed_data(draft, cases)
+        _heed_scale(draft, cases)
 
 
 def _keep_geometry(draft: Draft) -> None:
@@ -186,12 +186,20 @@ def _keep_geometry(draft: Draft) -> None:
         draft.set("augmentation", "rotation_degrees", (-widest, widest), why)
 
 
-def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
-    """Switch off what these data do not allow."""
-    labels = LabelMap.from_config(draft.result.class_sections)
-    for flip, (a, b) in mirrored_classes(labels, cases).items():
-        why = f"it would lay {a} where {b} is, which is another class"
-        draft.set("augmentation", flip, 0.0, why)
+def _heed_orientation(draft: Draft, orientation: Orientation) -> None:
+    """Switch off the flips that are not harmless, and turns upside down with them."""
+    for flip, judged in orientation.flips.items():
+        if not judged.harmless:
+            draft.set("augmentation", flip, 0.0, judged.reason)
+    (low, high), (least, most) = draft.result.augmentation.rotation_degrees, orientation.degrees
+    if low < least or high > most:
+        why = "not upside down, as a flip is left out"
+        limits = (max(low, least), min(high, most))
+        draft.set("augmentation", "rotation_degrees", limits, why)
+
+
+def _heed_scale(draft: Draft, cases: Sequence[Case]) -> None:
+    """Values of an unknown scale do not vary."""
     try:
         e = draft.result
         size = (e.model.image_height, e.model.image_width)
@@ -202,22 +210,22 @@ def _heed_data(draft: Draft, cases: Sequence[Case]) -> None:
             draft.set("augmentation", key, 0.0, why)
 
 
-def repair_views(draft: Draft) -> None:
-    """Predictions averaged over the flips that training has seen."""
+def repair_views(draft: Draft, orientation: Orientation) -> None:
+    """Predictions averaged over the flips that training has seen and that are harmless."""
     augmentation = draft.result.augmentation
     if not (recipe.TTA and augmentation.enabled) or draft.given("infer", "tta"):
         return
     if draft.result.infer.tta:
         return
-    views = _flipped_views(augmentation)
+    views = _flipped_views(augmentation, orientation)
     if views:
         why = "the mean over mirrored images is better, as training mirrors them too; it takes "
         times = "four times" if len(views) == 1 and views[0] == "flips" else "twice"
         draft.set("infer", "tta", views, f"{why}{times} as long to predict")
 
 
-def _flipped_views(augmentation: AugmentationConfig) -> list[str]:
-    flips = [key for key in ("hflip", "vflip") if getattr(augmentation, key) > 0]
+def _flipped_views(augmentation: AugmentationConfig, orientation: Orientation) -> list[str]:
+    flips: list[str] = [flip for flip in orientation.harmless if getattr(augmentation, flip) > 0]
     return ["flips"] if len(flips) == 2 else flips
 
 

@@ -23,6 +23,7 @@ from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.one_writer import exclusive
 from flexseg.own_results import clear
 from flexseg.search.fixed_values import fixed_values
+from flexseg.search.harmless import harmless_overrides
 from flexseg.search.outcome import (
     Found,
     keep_small,
@@ -129,6 +130,8 @@ class Search:
         FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
         """
         splits = self._splits()
+        cases = splits.need("train")
+        self.overrides += tuple(harmless_overrides(self.loaded, self.parameters, cases))
         with exclusive(self.loaded.experiment.train.run_dir, self.folder):
             if fresh:
                 clear(self.folder)

@@ -249,6 +249,16 @@ class TestTune:
         (trial,) = (t for t in tuned.trials if t.step == "tta")
         assert (trial.value, trial.reason, tuned.choice.tta) == ("flips", "nothing changes", ())
 
+    def test_flips_that_are_not_harmless_are_not_tried(
+        self, write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mask = np.zeros_like(_discs(1)[0])
+        mask[4:10, 4:10] = 1
+        masks = [mask] * 6
+        tuned = tune(write([_image(mask) for mask in masks], masks), tmp_path / "o", views=True)
+        assert not any(t.step == "tta" for t in tuned.trials)
+        assert "red is in the left half in 6 of 6 cases" in caplog.text
+
 
 class TestFiles:
     def test_table_and_summary(self, write: Write, tmp_path: Path) -> None:

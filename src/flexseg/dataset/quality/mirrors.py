@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.quality.sides import named_sides
 from flexseg.errors import FlexsegError
 
 Flip = Literal["hflip", "vflip"]
@@ -39,7 +39,8 @@ def mirrored_classes(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tupl
     ----------
     cases : for training.
     """
-    found = _named_sides(labels)
+    named = named_sides(c.name for c in labels.foreground)
+    found: dict[Flip, tuple[str, str]] = {"hflip": named} if named else {}
     names = {c.id: c.name for c in labels.foreground}
     if len(names) < 2:
         return found
@@ -51,20 +52,11 @@ def mirrored_classes(labels: LabelMap, cases: Sequence[Case]) -> dict[Flip, tupl
     return found
 
 
-def _named_sides(labels: LabelMap) -> dict[Flip, tuple[str, str]]:
-    sides: dict[str, str] = {}
-    for side in ("left", "right"):
-        for c in labels.foreground:
-            if side in re.split(r"[\W_]+", c.name.lower()):
-                sides.setdefault(side, c.name)
-    return {"hflip": (sides["left"], sides["right"])} if len(sides) == 2 else {}
-
-
 def class_places(labels: LabelMap, cases: Sequence[Case]) -> NDArray[np.float64]:
     """How often a class is where: [classes, 48, 48], shares of the masks that have it, 0 to 1."""
     total = np.zeros((256, _SIDE, _SIDE))
     having = np.zeros(256)
-    for small in small_masks(labels, cases):
+    for _, small in small_masks(labels, cases):
         for class_id in np.unique(small):
             total[class_id] += small == class_id
             having[class_id] += 1
@@ -72,15 +64,17 @@ def class_places(labels: LabelMap, cases: Sequence[Case]) -> NDArray[np.float64]
     return total[:count] / np.maximum(having[:count], 1)[:, None, None]
 
 
-def small_masks(labels: LabelMap, cases: Sequence[Case]) -> Iterable[NDArray[np.uint8]]:
-    """Class ids [48, 48] of some masks, evenly spread; those that cannot be read are left out."""
+def small_masks(
+    labels: LabelMap, cases: Sequence[Case]
+) -> Iterator[tuple[Case, NDArray[np.uint8]]]:
+    """Class ids [48, 48] of some cases, evenly spread; masks that cannot be read are left out."""
     for case in cases[:: -(-len(cases) // _MOST_CASES) or 1]:
         try:
             ids = labels.encode(case_mask(case), str(case.mask)).labels
         except FlexsegError:
             continue
         rows, columns = (((np.arange(_SIDE) + 0.5) * n / _SIDE).astype(int) for n in ids.shape)
-        yield ids[np.ix_(rows, columns)]
+        yield case, ids[np.ix_(rows, columns)]
 
 
 def _are_mirrored(a: NDArray[np.float64], b: NDArray[np.float64], axis: int) -> bool:

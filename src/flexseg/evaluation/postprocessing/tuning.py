@@ -21,6 +21,7 @@ from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.quality.orientation import orientation_of
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
@@ -56,7 +57,6 @@ from flexseg.runs.seen import refuse_changed_split, trained_on, warn_of_trained_
 logger = logging.getLogger(__name__)
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-VIEWS = ("flips",)
 TABLE, SUMMARY = "trials.csv", "postprocessing.json"
 ALL_CLASSES = "all"
 
@@ -93,7 +93,8 @@ def tune(
     Parameters
     ----------
     folder : receives the table of the trials and a summary.
-    views : also try test-time flips, which then make every prediction four times as long.
+    views : also try test-time flips, as far as they are harmless (`orientation_of`), which then
+        make every prediction up to four times as long.
     folds : of an ensemble, the cases that each member has not seen; they take the place of the
         validation split, which the other members were trained on.
     on_case : called with (done, total) while predicting.
@@ -135,7 +136,9 @@ def _tune(
     sources = _of_folds(predictor, folds) if folded else [(predictor, valid)]
     tta = [tuple(e.infer.tta)]
     if views and not e.infer.tta:
-        tta.append(VIEWS)
+        known = [*valid] if folded else [*_training_cases(e.data)]
+        known = known or [case for _, part in sources for case in part]
+        tta += _harmless_views(predictor.package.labels, known)
     package = predictor.package
     thresholds: tuple[float, ...] = ()
     if package.labels.binary:
@@ -161,6 +164,14 @@ def _tune(
     _write_tables(folder, search, choice)
     file = write_choice(model, choice, package.labels)
     return Tuned(choice, search.trials, file, folder, search.scores)
+
+
+def _harmless_views(labels: LabelMap, cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """The one choice of views that is tried, of the flips that are harmless; empty if none is."""
+    orientation = orientation_of(labels, cases)
+    if orientation.why_not:
+        logger.warning("Flips that are not tried: %s.", orientation.why_not)
+    return [tuple(orientation.views)] if orientation.views else []
 
 
 def _training_cases(data: DataSections) -> Sequence[Case]:

@@ -14,7 +14,7 @@ from flexseg.config.model import ModelConfig
 from flexseg.config.schema import DatasetConfig, ImageConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.marks.guard import require_marks
+from flexseg.dataset.marks.guard import require_counted, require_marks
 from flexseg.dataset.splits import Splits
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import DICE
@@ -154,6 +154,7 @@ class TrainingJob:
         """
         splits.raise_errors()
         require_marks(splits.need("train"), self.reader.labels)
+        require_counted(splits.cases.get("valid", ()), self.reader.labels)
         refuse_unscaled(self.augmentation.policy, self.image, self.size, splits.need("train"))
         splits.log()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 
 from flexseg.dataset.cases import Case
+from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.looks import look_at_mask
-from flexseg.dataset.marks.guard import filled_error, require_marks
+from flexseg.dataset.marks.guard import filled_error, require_counted, require_marks
 from flexseg.dataset.meaning import find_meaning
 from flexseg.dataset.reading import Dataset
 from flexseg.derive.folders import derive_folders
@@ -108,3 +110,23 @@ def test_a_training_reads_masks_until_they_show_both(tmp_path: Path) -> None:
         require_marks(_cases(tmp_path / "d", EMPTY, EMPTY, EMPTY), TWO)
     with pytest.raises(DataError, match="All 2 masks are foreground everywhere"):
         require_marks(_cases(tmp_path / "e", FULL, MIXED), TWO)
+
+
+def test_a_validation_has_pixels_that_count(tmp_path: Path) -> None:
+    void = replace(TWO, ignored=IgnoredPixels.of([255]))
+    ignored = _cases(tmp_path / "a", FULL * 255, FULL * 255)
+    with pytest.raises(DataError, match="All pixels of all 2 masks of the validation are ignored"):
+        require_counted(ignored, void)
+    require_counted([*ignored, *_cases(tmp_path / "b", EMPTY)], void)
+    require_counted([], void)
+
+
+def test_masks_that_are_ignored_everywhere(tmp_path: Path) -> None:
+    """Beside others that are not."""
+    both = MIXED - 1 + (np.arange(16) > 12).astype(np.uint8) * 2
+    rim = both.copy()
+    rim[:3] = 255
+    _cases(tmp_path, rim, FULL * 255, rim, rim)
+    data = Dataset.open(tmp_path)
+    assert data.labels.ignored == IgnoredPixels.of([255])
+    assert len(data.cases) == 4

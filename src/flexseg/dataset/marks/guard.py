@@ -58,10 +58,12 @@ def _is_photograph(mask: MaskLook) -> bool:
     if mask.entries.palette is not None or mask.entries.one_hot:
         return False
     values = mask.entries.pixels[0]
+    if len(values) <= _MANY_VALUES:
+        return False
     marked = values.reshape(len(values), -1).any(axis=1)
     pixels = int(mask.pixels[marked].sum())
     covers = 2 * pixels > int(mask.pixels.sum()) or "with transparency" in mask.entries.mode
-    if not covers or len(values) <= _MANY_VALUES:
+    if not covers:
         return False
     if mask.entries.lossy:
         return int(np.sort(mask.pixels[marked])[-_COMMON:].sum()) < _SHARE_OF_COMMON * pixels
@@ -139,6 +141,26 @@ def require_marks(cases: Sequence[Case], labels: LabelMap) -> None:
             looks.append(look_at_mask(case_mask(case)))
     refuse_no_masks(looks, labels)
     _require_both(cases, labels)
+
+
+def require_counted(cases: Sequence[Case], labels: LabelMap) -> None:
+    """Refuse masks to validate on of which all pixels are ignored: their scores would be 0.
+
+    Raises
+    ------
+    DataError : none counts, or a mask cannot be read.
+    """
+    if labels.ignored is None or not cases:
+        return
+    for case in cases:
+        if labels.count(labels.encode(case_mask(case), str(case.mask)).labels).any():
+            return
+    raise DataError(
+        f"All pixels of all {len(cases)} masks of the validation are ignored: there is nothing to "
+        "score.",
+        "Validate on other cases, or correct [mask] ignore.",
+        str(cases[0].mask.parent),
+    )
 
 
 def _require_both(cases: Sequence[Case], labels: LabelMap) -> None:

@@ -82,6 +82,11 @@ def test_of_a_handful_of_images_nothing_is_said() -> None:
     assert HomeImages.of(figures, list("abcdefg"), figures, list("hijklmn")) is None
 
 
+def test_values_of_any_size_have_figures() -> None:
+    values = np.array([[np.nan, np.inf, -np.inf, 1e30]], np.float32)[..., None]
+    assert np.isfinite(image_figures(values)).all()
+
+
 def test_equal_images_are_no_mistake() -> None:
     figures = _figures(_images(1, 0) * 10)
     home = HomeImages.of(figures, list("abcdefghij"), figures[:0], [])

@@ -31,6 +31,7 @@ _BEYOND = 0.03
 _LEAST_DEVIATION = 0.02
 _LEAST_SHRINKAGE = 0.02
 _EPSILON = 1e-3
+_LARGEST = 1e6
 # Pixels that quantiles are taken of.
 _SAMPLE = 4000
 _ARRAYS = ("centre", "scale", "precision", "limits")
@@ -44,6 +45,8 @@ def image_figures(prepared: NDArray) -> NDArray[np.float64]:
     channels' values, 6 for texture and C - 1 for how each channel goes with the next.
     """
     pixels = prepared.astype(np.float32) / 255
+    if prepared.dtype != np.uint8:  # values of other scales may be of any size
+        pixels = np.clip(np.nan_to_num(pixels), -_LARGEST, _LARGEST)
     channels = pixels.shape[-1]
     flat = pixels.reshape(-1, channels)
     deviations = flat.std(axis=0)
@@ -134,16 +137,16 @@ class HomeImages:
         home = cls._fitted(trained)
         distances, owners = [home.distances(validated)], list(validated_groups)
         names = sorted(set(groups))
+        if len(names) == 1:
+            groups = [str(i) for i in range(len(trained))]
+            names = sorted(groups)
         part = {name: i % min(_PARTS, len(names)) for i, name in enumerate(names)}
         parts = np.array([part[group] for group in groups])
         for left_out in range(min(_PARTS, len(names))):
             inside = parts != left_out
-            if np.count_nonzero(inside) >= FEWEST:
-                distances.append(cls._fitted(trained[inside]).distances(trained[~inside]))
-                owners += [g for g, own in zip(groups, parts, strict=True) if own == left_out]
+            distances.append(cls._fitted(trained[inside]).distances(trained[~inside]))
+            owners += [g for g, own in zip(groups, parts, strict=True) if own == left_out]
         found = np.concatenate(distances)
-        if not len(found):
-            return None
         stacks: dict[str, list[float]] = {}
         for owner, distance in zip(owners, found, strict=True):
             stacks.setdefault(owner, []).append(float(distance))

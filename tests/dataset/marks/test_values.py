@@ -289,3 +289,16 @@ def test_resampled_numbers_of_classes_are_told() -> None:
         mask = cv2.resize(ids, (WIDTH, HEIGHT), interpolation=how)
         look = look_at_mask(MaskPixels(mask, None, False, False, "grey"))
         assert [f.code for f in find_meaning([look] * 3).findings] == codes
+
+
+def test_thin_lines_of_another_color_beside_areas_are_a_class() -> None:
+    """Blends of the areas, where these meet, are none."""
+    masks = []
+    for i in range(4):
+        mask = np.zeros((48, 64, 3), np.uint8)
+        cv2.line(mask, (3, 5 + i), (60, 30 + i), (255, 0, 0), 5, cv2.LINE_AA)
+        cv2.circle(mask, (20, 34), 8 + i, (0, 255, 0), -1, cv2.LINE_AA)
+        cv2.circle(mask, (48, 12), 7 + i, (0, 0, 255), 1, cv2.LINE_AA)
+        masks.append(look_at_mask(MaskPixels(mask, None, False, False, "")))
+    classes = find_meaning(masks).classes
+    assert [c.colors[0] for c in classes] == [(0, 0, 255), (0, 255, 0), (255, 0, 0)]

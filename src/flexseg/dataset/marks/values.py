@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -28,6 +29,8 @@ _LOSSY_CORE_COLOR = 0.015
 _NEAR, NEAR_LOSSY, _NEAR_LOSSY_COLOR = 8, 24, 56
 # A color of more than this share of the thin lines, and of another hue, is a class.
 _HUE_SHARE, _SAME_HUE = 0.05, 0.97
+# Rounded blends of two colours differ from exact ones by no more than this share.
+_OFF_BLEND = 0.1
 
 
 @dataclass
@@ -104,8 +107,9 @@ class MaskValues:
         # Small numbers are ids of classes, shades reach up to white.
         if max(self.values) < _MAX_IDS or not self._has_shades:
             return list(self.values), False
-        solid = [k for k, v in self.values.items() if not v.thin] or self._lines()
-        return self._merged(solid), True
+        areas = [k for k, v in self.values.items() if not v.thin]
+        merged = self._merged(areas or self._lines())
+        return [*merged, *self._other_hues(merged)] if areas else merged, True
 
     @property
     def resampled(self) -> bool:
@@ -153,6 +157,19 @@ class MaskValues:
             like = next((h for h in hues if _same_hue(h, key)), key)
             hues[like] = hues.get(like, 0) + self.values[key].pixels
         return [k for k, n in hues.items() if n >= _HUE_SHARE * marked] or by_brightness[:1]
+
+    def _other_hues(self, solid: Sequence[int]) -> list[int]:
+        """Colours of thin lines beside areas, of hues that no blend of the areas has."""
+        if not self.by_color:
+            return []
+        thin = {k: v for k, v in self.values.items() if v.thin}
+        share = _HUE_SHARE * sum(v.pixels for v in thin.values())
+        hues: dict[int, int] = {}
+        for key in sorted(thin, key=lambda k: -_brightness(k)):
+            if not _is_blend(key, solid):
+                like = next((h for h in hues if _same_hue(h, key)), key)
+                hues[like] = hues.get(like, 0) + thin[key].pixels
+        return [k for k, n in hues.items() if n >= share]
 
     def _merged(self, solid: list[int]) -> list[int]:
         """Without values that differ little from one that has more area."""
@@ -247,3 +264,17 @@ def _brightness(key: int) -> int:
 def _same_hue(first: int, second: int) -> bool:
     a, b = (np.array(unpacked(key), float) for key in (first, second))
     return float(a @ b) >= _SAME_HUE * float(np.linalg.norm(a) * np.linalg.norm(b))
+
+
+def _is_blend(key: int, colors: Sequence[int]) -> bool:
+    """Whether a colour has the hue of one of some colours, or of a blend of two."""
+    if any(_same_hue(key, other) for other in colors):
+        return True
+    own = np.array(unpacked(key), float)
+    for first, second in combinations(colors, 2):
+        pair = np.array([unpacked(first), unpacked(second)], float).T
+        parts = np.linalg.lstsq(pair, own)[0]
+        near = float(np.linalg.norm(pair @ parts - own)) <= _OFF_BLEND * np.linalg.norm(own)
+        if near and (parts >= 0).all():
+            return True
+    return False

@@ -33,7 +33,7 @@ class TestTerminal:
     def test_fits(self, scores: CaseScores, width: int) -> None:
         shown = self._shown(scores.summary(100), width)
         assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
-        (head,) = (line for line in shown.splitlines() if "Dice" in line)
+        (head,) = (line for line in shown.splitlines() if "HD95" in line)
         assert "HD95, px" in head and "NSD 2 px" in head and "Recall" in head
         assert ("Precision" in head) == (width == 100)
         (disc,) = (line for line in shown.splitlines() if line.strip().startswith("disc  "))
@@ -44,8 +44,10 @@ class TestTerminal:
         scores.add(a_case("two more"), boxes(c1=(0, 0)) + boxes(c1=(0, 15)), boxes(c1=(10, 0)))
         shown = " ".join(self._shown(scores.summary(100), 100).split())
         assert "disc: missed altogether in 1 of 5 cases." in shown
-        assert "disc: 3 of 7 separate objects found, 1 false ones (0.2 per case)." in shown
+        assert "disc: 2 of 7 separate objects found, 2 false ones (0.3 per case)." in shown
         assert "square: not in the reference of 6 cases (in no mean)" in shown
+        assert "disc: failed. Dice 0.433 (95 % interval" in shown
+        assert "; only 5 independent cases tell." in shown
         assert (
             "Only few independent groups have these classes in their reference: disc (5)." in shown
         )

@@ -25,7 +25,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 )
 def test_keys_are_those_of_old_runs(name: str) -> None:
     content = json.loads(ZipFile(OLD_RUNS).read(name))
-    assert EvaluationSummary.from_dict(content).as_dict() == content | {"object_iou": 0.0}
+    written = EvaluationSummary.from_dict(content).as_dict()
+    assert written == content | {"object_iou": 0.0, "verdicts": written["verdicts"]}
 
 
 def test_nearly_nothing_is_known() -> None:
@@ -56,3 +57,25 @@ def test_repr_says_the_result() -> None:
     assert repr(found) == (
         "EvaluationSummary(7 cases of 3 groups, 0 classes, mean Dice 0.9123 (0.9000 to 0.9500))"
     )
+
+
+def test_verdicts_of_groups_where_they_have_several_cases() -> None:
+    """Slices of which the ends are missed, of volumes that are good."""
+
+    def of_class(dice: float, cases: int, missed: int) -> dict[str, object]:
+        statistic = {"mean": dice, "ci95": [dice - 0.02, dice + 0.02]}
+        return {
+            "id": 1,
+            "name": "organ",
+            "cases_with_reference": cases,
+            "groups_with_reference": 12,
+            "missed": missed,
+            "dice": statistic,
+        }
+
+    slices = {"cases": 240, "groups": 12, "classes": [of_class(0.31, 240, 90)]}
+    assert [v.grade for v in EvaluationSummary.from_dict(slices).verdicts] == ["failed"]
+    volumes = slices | {"by_group": {"classes": [of_class(0.87, 12, 0)]}}
+    (only,) = EvaluationSummary.from_dict(volumes).verdicts
+    assert (only.name, only.grade) == ("organ", "good")
+    assert only.why == "Dice 0.870 (95 % interval 0.850 to 0.890)."

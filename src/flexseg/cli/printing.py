@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from flexseg.evaluation.summary import ClassMeans, ClassSummary, EvaluationSummary
     from flexseg.inspecting import Inspection
 
+_GRADES = {
+    "good": "bold green",
+    "usable with checking": "bold yellow",
+    "failed": "bold red",
+    "not tested": "bold",
+}
 _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -51,12 +57,16 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         )
     for note in summary.notes[1:]:
         console.print(f"Note: {note}", markup=False)
-    mean = summary.macro["dice"].mean
+    mean = (summary.by_group or summary).macro["dice"].mean
     if mean is not None and mean < HARDLY_ANYTHING:
         console.print(f"[yellow]A mean Dice of {mean:.3f}:[/] {_why_so_low(summary)}")
     figures = summary.original_figures.items()
     if values := ", ".join(f"{k} {v:.4f}" for k, v in figures if not isinstance(v, str)):
         console.print(f"The original systems' figures (soft, at network size): {values}")
+    for one in summary.verdicts:
+        console.print(
+            f"{escape(one_line(one.name))}: [{_GRADES[one.grade]}]{one.grade}[/]. {one.why}"
+        )
 
 
 def _columns(summary: EvaluationSummary, width: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import Json, count, mapping, number, sequence
 from flexseg.evaluation.metrics.calibration import Calibration
 from flexseg.evaluation.metrics.lesions import LesionTotals
+from flexseg.evaluation.metrics.verdict import Evidence, Verdict, verdict
 from flexseg.runs.manifest import FoldScore
 
 _ORIGINAL = "not_comparable_with_the_above"
@@ -45,6 +46,21 @@ class ClassSummary:
     def pooled_dice(self) -> float | None:
         """Dice of the pixels of all cases together."""
         return self.pooled_pixels.get("dice")
+
+    def judged(self, counted: str, lesions: LesionTotals | None) -> Verdict:
+        """The verdict; `counted` is what these are the figures of, "cases" or "groups"."""
+        objects = (lesions.predicted, lesions.false) if lesions else (0, 0)
+        found = Evidence(
+            self.statistics.get("dice", Statistic()),
+            counted,
+            self.cases_with_reference,
+            self.missed,
+            self.cases_with_empty_reference,
+            self.false_positive,
+            self.groups_with_reference,
+            *objects,
+        )
+        return verdict(self.id, self.name, found)
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON types: the metrics stand between the counts and the worst cases."""
@@ -173,6 +189,14 @@ class EvaluationSummary(ClassMeans):
     ignored_pixels: int = 0
     folds: list[FoldScore] | None = None
 
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of each class; of groups, each taken as one, where they have several cases."""
+        means = self.by_group or self
+        counted = "groups" if self.by_group else "cases"
+        lesions = {c.id: c.lesions for c in self.classes}
+        return [c.judged(counted, lesions.get(c.id)) for c in means.classes]
+
     def __repr__(self) -> str:
         dice = self.macro.get("dice", Statistic())
         mean = "-" if dice.mean is None else f"{dice.mean:.4f}"
@@ -195,6 +219,7 @@ class EvaluationSummary(ClassMeans):
                 "spacing": self.spacing,
                 "tolerance": self.tolerance,
                 "object_iou": self.object_iou,
+                "verdicts": [one.as_dict() for one in self.verdicts],
             }
             | super().as_dict()
             | {

@@ -91,6 +91,8 @@ def evaluate(
     scores = score_predictions(seeing, cases, reader, folder, measures, figures, on_case)
     make_folder(legacy_csv.parent)
     write_legacy_csv(legacy_csv, scores.legacy)
+    if not loaded.legacy:  # nobody has the original's figures to compare with
+        scores.legacy = {}
     return write_evaluation(scores, folder, e.eval.bootstrap)
 
 

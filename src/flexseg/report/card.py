@@ -59,9 +59,9 @@ def headline(report: Report, trained: Trained | None) -> str:
         text += f" A class was missed altogether {_times(missed)}."
     if invented:
         text += f" A class was marked {_times(invented)} where there is none."
-    if dice.mean < HARDLY_ANYTHING:  # "no class was missed" would be true, and mislead
+    if dice.mean < HARDLY_ANYTHING:
         text += f" {_why_so_low(e)}"
-    elif not missed and not invented:
+    elif not missed and not invented and all(v.grade == "good" for v in e.verdicts):
         text += " No class was missed altogether, and none marked where it is absent."
     if e.out_of_fold:
         text += " Each was scored by the network of a fold that has not seen it."

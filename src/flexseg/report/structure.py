@@ -225,6 +225,7 @@ class Report:
                 "by_group": content["evaluation"]["by_group"]["macro"] if e.by_group else {},
                 "inference": e.inference or {},
                 "out_of_fold": e.out_of_fold,
+                "verdicts": [one.as_dict() for one in e.verdicts],
             }
             del content["evaluation"]["folds"]
             for entry, c in zip(content["evaluation"]["classes"], e.classes, strict=True):

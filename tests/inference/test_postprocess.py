@@ -217,7 +217,8 @@ class TestConfig:
         )
         process = Postprocessing.from_config(config, LABELS)
         assert process.steps == {1: Steps(True, 0, True), 2: Steps(False, 20, True)}
-        assert Postprocessing.from_dict(process.as_dict(LABELS), LABELS) == process
+        ids = {c.name: c.id for c in LABELS.classes}
+        assert Postprocessing.from_dict(process.as_dict(LABELS), ids) == process
         config = PostprocessConfig(min_size=7)
         assert Postprocessing.from_config(config, LABELS).steps == {
             1: Steps(min_size=7),

@@ -156,3 +156,12 @@ def test_unknown_class_in_the_config(tmp_path: Path) -> None:
     loaded = _loaded(tmp_path, "postprocess.fill_holes=['kidney']")
     with pytest.raises(ConfigError, match=r"'kidney' is no class\. The classes are: 'lesion'"):
         _chosen(loaded)
+
+
+def test_a_class_may_get_another_name(loaded: LoadedConfig, tmp_path: Path) -> None:
+    write_choice(_model(loaded), CHOICE, _labels(loaded))
+    text = loaded.path.read_text(encoding="utf-8").replace("lesion", "tumour")
+    loaded.path.write_text(text, encoding="utf-8")
+    labels = _labels(load(loaded.path))
+    assert [c.name for c in labels.foreground] == ["tumour"]
+    assert read_choice(_model(loaded), labels) == CHOICE

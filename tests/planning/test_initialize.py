@@ -21,6 +21,7 @@ from flexseg.derive.tiles import TileOptions, derive_tiles
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.planning.initialize import initialize
+from support import flexseg
 
 
 def report_of(dataset: Path, output: Path, size: int | None = None) -> CheckReport:
@@ -73,6 +74,18 @@ def test_split_folders_give_a_config_that_checks_clean(
     assert experiment.infer.images_dir == tmp_path / "dataset" / "test" / "images"
     assert experiment.train.model_dir == tmp_path / "project" / "run" / "models"
     assert experiment.mask.unknown_colors == "error"
+
+
+def test_classes_get_the_names_that_are_given(
+    make_dataset: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(classes=3)
+    command = ("init", dataset, "-o", tmp_path / "project", "--classes")
+    assert flexseg(*command, "3=nucleus") == 2
+    assert "1 (class 1), 2 (class 2)" in capsys.readouterr().err
+    assert flexseg(*command, "1=cytoplasm, 2=nucleus") == 0
+    classes = load(tmp_path / "project" / "flexseg.toml").experiment.mask.classes
+    assert [(c.id, c.name) for c in classes] == [(1, "cytoplasm"), (2, "nucleus")]
 
 
 def test_one_folder_is_divided(make_dataset: Callable[..., Path], tmp_path: Path) -> None:

@@ -20,3 +20,13 @@ def test_other_values_and_vanished_keys_are_changes() -> None:
 
 def test_options_of_other_networks_change_nothing() -> None:
     assert changes({"model.model": "UNet"}, {"model.model": "UNet", "model.depths": [1, 2]}) == []
+
+
+def test_names_of_classes_change_nothing() -> None:
+    first, second = (
+        {"mask.classes": {"binary": True, "classes": [{"id": 1, "name": name, "values": [9]}]}}
+        for name in ("class 1", "nucleus")
+    )
+    assert changes(first, second) == []
+    second["mask.classes"]["classes"][0]["values"] = [8]
+    assert changes(first, second) == ["mask.classes"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ def init(
     masks: str | None = None,
     mask_name: str | None = None,
     mask_values: Literal["classes", "objects"] | None = None,
+    classes: Mapping[int, str] | None = None,
 ) -> Path:
     """Write a commented config for a folder of data, as `flexseg init` does; returns its path.
 
@@ -38,13 +40,14 @@ def init(
     mask_name : names of masks after those of images, e.g. "{id}_mask"; with a `*` all that fit
         mark together.
     mask_values : the values of masks are classes, or number the objects of one class.
+    classes : class id -> name, in place of the names found.
 
     Raises
     ------
     DataError : the folder has no pairs of images and masks, too few, or no neighbouring slices; or
         several things fit, and the message says how to choose.
-    ConfigError : a config is already there, `output` lies among the data, or `group` is no
-        regular expression.
+    ConfigError : a config is already there, `output` lies among the data, `group` is no
+        regular expression, or a class of `classes` does not exist.
     ResourceError : the files cannot be written.
     """
     from flexseg.dataset.candidates.answers import Answers
@@ -57,6 +60,6 @@ def init(
         group=group,
         size=size,
         neighbours=neighbours,
-        answers=Answers(masks, mask_name, mask_values),
+        answers=Answers(masks, mask_name, mask_values, classes or {}),
         stage=logger.info,
     )[0]

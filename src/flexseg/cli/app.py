@@ -117,6 +117,15 @@ MaskValuesOption = Annotated[
         help="What values of masks are: classes, or the numbers of objects of one class.",
     ),
 ]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="NAMES",
+        show_default="found beside the masks, or made up",
+        help="Names of classes by their ids (no values of masks), e.g. '1=cytoplasm,2=nucleus'.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -177,12 +186,17 @@ def tell_failed(failed: Sequence[DataError]) -> None:
 
 
 def answers_of(
-    masks: str | None, mask_name: str | None = None, mask_values: str | None = None
+    masks: str | None,
+    mask_name: str | None = None,
+    mask_values: str | None = None,
+    classes: str | None = None,
 ) -> Answers:
     """What the options say of a folder of data. Raises ConfigError if one is wrong."""
     from flexseg.dataset.candidates.answers import Answers
+    from flexseg.dataset.marks.class_names import parse_class_names
 
-    return Answers(masks, mask_name, cast("MaskValues | None", mask_values))
+    names = {} if classes is None else parse_class_names(classes, "--classes")
+    return Answers(masks, mask_name, cast("MaskValues | None", mask_values), names)
 
 
 def load_config(

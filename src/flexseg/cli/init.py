@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flexseg.cli.app import (
+    ClassesOption,
     DatasetArgument,
     GroupOption,
     MaskNameOption,
@@ -31,6 +32,7 @@ def init(
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     mask_values: MaskValuesOption = None,
+    classes: ClassesOption = None,
     size: Annotated[int | None, typer.Option(help="Size of the network's input in pixels.")] = None,
     neighbours: Annotated[
         int | None,
@@ -52,7 +54,7 @@ def init(
         group=group,
         size=size,
         neighbours=neighbours,
-        answers=answers_of(masks, mask_name, mask_values),
+        answers=answers_of(masks, mask_name, mask_values, classes),
         stage=say,
     )
     for path in written:

@@ -11,6 +11,7 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
+    ClassesOption,
     DatasetArgument,
     GroupOption,
     MaskNameOption,
@@ -60,6 +61,7 @@ def plan(
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     mask_values: MaskValuesOption = None,
+    classes: ClassesOption = None,
     start_from: FromOption = None,
     device: DeviceOption = "auto",
     backend: BackendOption = None,
@@ -76,7 +78,7 @@ def plan(
         seconds,
         split_file=split,
         group=group,
-        answers=answers_of(masks, mask_name, mask_values),
+        answers=answers_of(masks, mask_name, mask_values, classes),
         stage=say,
         start_from=start_from,
     )
@@ -104,6 +106,7 @@ def auto(
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     mask_values: MaskValuesOption = None,
+    classes: ClassesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run has stopped.")
     ] = False,
@@ -123,7 +126,7 @@ def auto(
         if resume:
             pipeline.reopen()
         else:
-            answers = answers_of(masks, mask_name, mask_values)
+            answers = answers_of(masks, mask_name, mask_values, classes)
             made = pipeline.plan(
                 dataset, split_file=split, group=group, answers=answers, start_from=start_from
             )

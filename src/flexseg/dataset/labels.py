@@ -158,6 +158,23 @@ class LabelMap:
         counts = np.bincount(labels.ravel(), minlength=len(self.classes))
         return counts[: len(self.classes)]
 
+    def named_as(self, other: LabelMap) -> LabelMap:
+        """The map with the names that `other` gives to the same classes.
+
+        A name is no part of what a network has learned. Made-up names of `other` count for nothing,
+        and none does where a class is something else in masks.
+        """
+        if len(other.classes) != len(self.classes):
+            return self
+        pairs = list(zip(self.classes, other.classes, strict=True))
+        if any(a.colors != b.colors or a.values != b.values for a, b in pairs):
+            return self
+        made_up = {0: "background"} | {c.id: f"class {c.id}" for c in other.foreground}
+        if other.binary and not other.explicit:
+            made_up[1] = other.classes[1].name
+        classes = (a if b.name == made_up[b.id] else replace(a, name=b.name) for a, b in pairs)
+        return replace(self, classes=tuple(classes))
+
     def with_codes(self, other: LabelMap) -> LabelMap:
         """The map with the codes that `other` gives to classes of the same id and name."""
         given = {(c.id, c.name): c for c in other.classes if c.code}

@@ -40,10 +40,10 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     backend.prepare(train.precision)
     file = file or train.model_dir / train.best_model_file
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
-    # Codes are no part of the weights either, but a class keeps those that it was trained with.
     labels = LabelMap.from_config(loaded.experiment.class_sections)
-    # Nor is what counts: that is a matter of the masks.
-    own = replace(package.labels.with_codes(labels), ignored=labels.ignored)
+    # Names and codes are no part of the weights, nor is what counts, a matter of the masks.
+    own = package.labels.named_as(labels).with_codes(labels)
+    own = replace(own, ignored=labels.ignored)
     package = replace(package, labels=own)
     e = loaded.experiment
     interpolation = e.dataset.resize_interpolation
@@ -62,7 +62,8 @@ def _warn_of_differences(
     own = {
         "model": (package.config.model_dump(), with_options(model).model_dump()),
         "preprocessing": (package.preprocessing.as_dict(), preprocessing.as_dict()),
-        "mask": (package.labels.as_dict(), labels.as_dict()),
+        # A name that the config does not know is no difference either.
+        "mask": (package.labels.as_dict(), labels.named_as(package.labels).as_dict()),
     }
     training_only = {
         "loss", "metrics", "learning_rate", "optimizer", "clipvalue", "generator", "evaluation",

@@ -104,14 +104,19 @@ class Postprocessing:
         return cls({class_id: s for class_id, s in steps.items() if s != Steps()})
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Mapping[str, Any]], labels: LabelMap) -> Postprocessing:
+    def from_dict(
+        cls, data: Mapping[str, Mapping[str, Any]], ids: Mapping[str, int]
+    ) -> Postprocessing:
         """The inverse of `as_dict`.
+
+        Parameters
+        ----------
+        ids : class name -> id.
 
         Raises
         ------
         KeyError, TypeError : the content is of something else.
         """
-        ids = {c.name: c.id for c in labels.foreground}
         return cls({ids[name]: Steps(**steps) for name, steps in data.items()})
 
     def as_dict(self, labels: LabelMap) -> dict[str, dict[str, Any]]:

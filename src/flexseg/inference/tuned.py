@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flexseg import __version__
 from flexseg.dataset.labels import LabelMap
@@ -18,6 +20,7 @@ from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
 from flexseg.inference.ensemble import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing
+from flexseg.models.weights import read_metadata
 from flexseg.outputs import set_aside, write_json
 
 logger = logging.getLogger(__name__)
@@ -67,7 +70,8 @@ def write_choice(model: Path, choice: TunedChoice, labels: LabelMap) -> Path:
     path = place_of(model)
     set_aside(path)
     about = {"flexseg": __version__, "model": {"file": model.name, "sha256": _digest(model)}}
-    write_json(path, about | choice.as_dict(labels))
+    names = {"classes": [c.name for c in labels.classes]}
+    write_json(path, about | names | choice.as_dict(labels))
     return path
 
 
@@ -84,11 +88,12 @@ def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
     try:
         content = read_json(path)
         known = content["model"]["sha256"]
+        ids = _class_ids(content, model, labels)
         choice = TunedChoice(
             None if content["threshold"] is None else float(content["threshold"]),
             tuple(map(str, content["tta"])),
             {
-                _KEYS[key]: Postprocessing.from_dict(steps, labels)
+                _KEYS[key]: Postprocessing.from_dict(steps, ids)
                 for key, steps in content["postprocess"].items()
             },
             content.get("evidence", {}),
@@ -108,6 +113,18 @@ def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
         )
         return None
     return choice
+
+
+def _class_ids(content: Mapping[str, Any], model: Path, labels: LabelMap) -> dict[str, int]:
+    """Name -> id of the classes as they were called when the choice was made."""
+    names = content.get("classes") or [c.name for c in labels.classes]
+    used = {name for steps in content["postprocess"].values() for name in steps}
+    if not used <= set(names):  # an older file, and the classes have other names today
+        with suppress(DataError, ValueError, KeyError):
+            file = read_members(model)[0] if is_ensemble(model) else model
+            own = LabelMap.from_dict((read_metadata(file) or {})["labels"])
+            names = [c.name for c in own.classes]
+    return {name: i for i, name in enumerate(names)}
 
 
 def _digest(model: Path) -> str:

@@ -16,6 +16,7 @@ from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.marks.class_names import renamed
 from flexseg.dataset.quality.orientation import Orientation, orientation_of
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
@@ -101,7 +102,7 @@ def read_data(
     Parameters
     ----------
     split_file : see `Dataset.divide`.
-    group, answers : see `Dataset.open`.
+    group, answers : see `Dataset.open`; names of classes take the place of those found.
     stage : told what is going on.
     neighbours : slices on each side that the network sees as further channels; without it one for
         volumes, none for images.
@@ -114,6 +115,8 @@ def read_data(
     """
     folder, notes = _with_masks(dataset, output, group, stage, answers)
     data = Dataset.open(folder, group, answers=answers, arrays=output / _ARRAYS)
+    if answers.classes:
+        data = replace(data, labels=renamed(data.labels, answers.classes, "--classes"))
     _refuse_among(data, output)
     division = divided(data, split_file, earlier)
     if isinstance(data, VolumeDataset):

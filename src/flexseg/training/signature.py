@@ -17,6 +17,7 @@ from flexseg.training.job import TrainingJob
 
 # Key of the number of images per step, which `batch_size = "auto"` leaves to the run.
 BATCH_SIZE = "train.batch_size"
+_CLASSES = "mask.classes"
 
 
 def signature_of(job: TrainingJob, cases: tuple[Case, ...], precision: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def signature_of(job: TrainingJob, cases: tuple[Case, ...], precision: str) -> d
         "train.deep_supervision": train.deep_supervision,
         **job.augmentation.values,
         **{f"preprocessing.{k}": value for k, value in reader.preprocessing.as_dict().items()},
-        "mask.classes": reader.labels.as_dict(),
+        _CLASSES: reader.labels.as_dict(),
         "mask.unknown_colors": reader.unknown_colors,
         "precision": precision,
         "backend": keras.backend.backend(),
@@ -57,7 +58,17 @@ def changes(now: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     """
     stored = {k: v for k, v in stored.items() if k in now or not k.startswith("model.")}
     stored = {k: v for k, v in _defaults().items() if k in now} | stored
+    now, stored = _nameless(now), _nameless(stored)
     return sorted(key for key in now.keys() | stored.keys() if now.get(key) != stored.get(key))
+
+
+def _nameless(signature: dict[str, Any]) -> dict[str, Any]:
+    """Without the names of the classes, which change nothing."""
+    classes = signature.get(_CLASSES)
+    if not isinstance(classes, dict):
+        return signature
+    nameless = [{k: v for k, v in one.items() if k != "name"} for one in classes["classes"]]
+    return signature | {_CLASSES: classes | {"classes": nameless}}
 
 
 @cache

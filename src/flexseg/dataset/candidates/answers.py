@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from flexseg.errors import ConfigError
@@ -19,6 +20,7 @@ class Answers:
     masks : name of the folder of masks.
     mask_name : names of masks, see `mask_stem`; with a `*` all that fit mark together.
     mask_values : the values of masks are those of classes, or number the objects of one class.
+    classes : class id -> name.
 
     Raises
     ------
@@ -28,6 +30,7 @@ class Answers:
     masks: str | None = None
     mask_name: str | None = None
     mask_values: MaskValues | None = None
+    classes: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mask_values not in (None, *get_args(MaskValues)):

@@ -1,0 +1,67 @@
+"""Names that a user gives to classes: "1=cytoplasm,2=nucleus"."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flexseg.dataset.labels import LabelMap
+from flexseg.errors import ConfigError
+
+_EXAMPLE = "Write ID=NAME with commas between, e.g. '1=cytoplasm,2=nucleus'."
+
+
+def parse_class_names(text: str, where: str) -> dict[int, str]:
+    """Class id -> name of a text "ID=NAME,ID=NAME"; a comma within a name stays one.
+
+    Parameters
+    ----------
+    where : the option, for errors.
+
+    Raises
+    ------
+    ConfigError : it is written otherwise, or an id or a name comes twice.
+    """
+    parts = [part.partition("=") for part in re.split(r",(?=[^,=]*=)", text)]
+    names: dict[int, str] = {}
+    for key, sign, value in parts:
+        number, name = key.strip(), value.strip()
+        if not (sign and name.isprintable() and name and number.isascii() and number.isdigit()):
+            raise ConfigError(f"{text!r} does not name classes.", _EXAMPLE, where)
+        if int(number) in names:
+            raise ConfigError(f"The class {int(number)} gets two names.", "Give one.", where)
+        names[int(number)] = name
+    return names
+
+
+def renamed(labels: LabelMap, names: Mapping[int, str], where: str) -> LabelMap:
+    """The same classes with other names.
+
+    Parameters
+    ----------
+    names : class id -> name; the other classes keep theirs.
+    where : what named them, for errors.
+
+    Raises
+    ------
+    ConfigError : there is no such class, or two have one name then.
+    """
+    known = ", ".join(f"{c.id} ({c.name})" for c in labels.foreground)
+    if unknown := [i for i in names if i not in range(1, len(labels.classes))]:
+        what = "is the background" if unknown[0] == 0 else "is no class"
+        raise ConfigError(
+            f"{unknown[0]} {what}.",
+            f"The ids of the classes are {known}; they are no values of masks.",
+            where,
+        )
+    classes = tuple(replace(c, name=names.get(c.id, c.name)) for c in labels.classes)
+    counts = Counter(c.name.casefold() for c in classes)
+    if double := next((c.name for c in classes if counts[c.name.casefold()] > 1), None):
+        raise ConfigError(
+            f"Two classes would be called {double!r}.",
+            f"Give each a name of its own. The classes are {known}.",
+            where,
+        )
+    return replace(labels, classes=classes)

@@ -18,6 +18,7 @@ from flexseg.dataset.marks.guard import refuse_photographs
 from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.other_background import (
     background_class,
+    black_index,
     exchanged_table,
     in_own_marks,
     other_background,
@@ -79,7 +80,7 @@ def meaning_of(
     """
     if described is not None and described.classes:
         return MaskMeaning(described.classes, ignored=described.ignored)
-    mark = other_background(masks, table)
+    mark = other_background(masks, table) if table.source else black_index(masks)
     if mark is not None:
         return _on_background(mark, masks, table, answer)
     void = find_void(masks, table.names_of(()), table.void)
@@ -109,9 +110,13 @@ def _on_background(
     usual = [with_usual_background(mask, mark) for mask in masks if not mask.entries.one_hot]
     found = meaning_of(usual, None, exchanged_table(table, mark), answer)
     what = "value" if isinstance(mark, int) else "colour"
-    note = _note(
-        "other-background", f"{table.source} calls the {what} {mark} background, which it is then."
-    )
+    told = f"{table.source} calls the {what} {mark} background, which it is then."
+    if not table.source:
+        told = (
+            f"In the palette of the masks index 0 has a colour and index {mark} is black: that is "
+            "background, the others are classes in the order of the indices."
+        )
+    note = _note("other-background", told)
     return replace(
         found,
         classes=in_own_marks(found.classes, mark),

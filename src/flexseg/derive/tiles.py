@@ -291,7 +291,8 @@ def _labels(
         return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
     looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
     found = meaning_of(looks, None, source.table)
-    if found.background is not None:  # tiles of masks stay as they are, without their table
+    # Tiles of masks stay as they are, with their palette and without their table.
+    if found.background is not None and source.table.source:
         raise other_background_error(source.table)
     labels = found.labels
     refuse_filled([case.mask for case in cases], looks, labels)

@@ -1,4 +1,4 @@
-"""Masks whose background is not black, or not 0, as their table of labels says."""
+"""Masks whose background is not black, or not 0, as their table of labels or palette says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flexseg.dataset.labels import LabelClass, Rgb
 from flexseg.dataset.looks import MaskLook
 from flexseg.dataset.marks.label_tables import LabelTable, other_background_error
+from flexseg.dataset.marks.values import MaskValues, agreed_palette
 
 BLACK: Rgb = (0, 0, 0)
 # By how much compression changes a colour.
@@ -36,6 +37,22 @@ def other_background(masks: Sequence[MaskLook], table: LabelTable) -> Rgb | int 
     if any(mask.entries.lossy for mask in shown):
         raise other_background_error(table)
     return mark if shown else None
+
+
+def black_index(masks: Sequence[MaskLook]) -> int | None:
+    """The index of black, where the palette of several classes has a colour at 0.
+
+    None where an index may be a shade of an edge, and where one class is marked: masks in grey
+    have that as 1 or 255.
+    """
+    palette = agreed_palette(masks)
+    if palette is None or any(mask.entries.palette is None for mask in masks):
+        return None
+    black = [index for index, color in palette.items() if color == BLACK]
+    if len(black) != 1 or black == [0]:
+        return None
+    used = {index for mask in masks for index in mask.entries.pixels[0].tolist()} - {*black}
+    return black[0] if 1 < len(used) == len(MaskValues.of(masks).solid()[0]) else None
 
 
 def _counts(value: int, masks: Sequence[MaskLook], table: LabelTable) -> bool:

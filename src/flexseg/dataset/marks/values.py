@@ -231,25 +231,34 @@ def are_shares(masks: Sequence[MaskLook]) -> bool:
 def _common_palette(masks: Sequence[MaskLook]) -> dict[int, Rgb] | None:
     """The colours of the indices that occur; None where indices do not count.
 
-    They count where all masks are indexed or grey, and agree: optimisers number the colours of
-    each file anew. Index 0 is background; where it has a colour and another index is black, the
-    colours tell.
+    They count where all masks are indexed or grey, and agree. Index 0 is background; where it has
+    a colour and another index is black, the colours tell.
+    """
+    palette = agreed_palette(masks)
+    if palette is None:
+        return None
+    black = [index for index, color in palette.items() if color == (0, 0, 0)]
+    return None if palette[0] != (0, 0, 0) and black else palette
+
+
+def agreed_palette(masks: Sequence[MaskLook]) -> dict[int, Rgb] | None:
+    """The colours of 0 and of the indices that occur, in masks that are indexed or grey.
+
+    None where a mask is neither, all are grey, or palettes differ: optimisers number the colours
+    of each file anew.
     """
     palette: dict[int, Rgb] = {}
-    if not any(m.entries.palette is not None for m in masks):
-        return None
     for mask in masks:
         table, pixels = mask.entries.palette, mask.entries.pixels
         if table is None:
             if mask.entries.one_hot or pixels.ndim == 3:
                 return None
             continue
-        for index in pixels[0].tolist():
+        for index in {0, *pixels[0].tolist()}:
             color = tuple(table[min(index, len(table) - 1)].tolist())
             if palette.setdefault(index, color) != color:
                 return None
-    black = [index for index, color in palette.items() if color == (0, 0, 0)]
-    return None if palette.get(0, (0, 0, 0)) != (0, 0, 0) and black else palette
+    return palette or None
 
 
 def unpacked(key: int) -> Rgb:

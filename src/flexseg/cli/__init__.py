@@ -97,6 +97,9 @@ from flexseg.cli import import_weights  # noqa: F401
 from flexseg.cli import export_weights  # noqa: F401
 
 # isort: split
+from flexseg.cli import rename  # noqa: F401
+
+# isort: split
 from flexseg.cli import list as list
 
 

@@ -69,7 +69,10 @@ def write_choice(model: Path, choice: TunedChoice, labels: LabelMap) -> Path:
     """Write the choice beside its model; an earlier one moves aside. Returns the file."""
     path = place_of(model)
     set_aside(path)
-    about = {"flexseg": __version__, "model": {"file": model.name, "sha256": _digest(model)}}
+    about = {
+        "flexseg": __version__,
+        "model": {"file": model.name, "sha256": digest_of(files_of(model))},
+    }
     names = {"classes": [c.name for c in labels.classes]}
     write_json(path, about | names | choice.as_dict(labels))
     return path
@@ -104,7 +107,7 @@ def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
             "Run `flexseg tune-postprocessing CONFIG` again, or remove the file.",
             str(path),
         ) from None
-    if known != _digest(model):
+    if known != digest_of(files_of(model)):
         logger.warning(
             "%s was chosen for another model than %s and is not used; "
             "`flexseg tune-postprocessing` chooses anew.",
@@ -127,11 +130,13 @@ def _class_ids(content: Mapping[str, Any], model: Path, labels: LabelMap) -> dic
     return {name: i for i, name in enumerate(names)}
 
 
-def _digest(model: Path) -> str:
-    """Of the file, of an ensemble also of its members (sha256, hex)."""
-    files: Sequence[Path] = [model]
-    if is_ensemble(model):
-        files = [model, *read_members(model)]
+def files_of(model: Path) -> list[Path]:
+    """The files that a choice is for: the model, of an ensemble also its members."""
+    return [model, *read_members(model)] if is_ensemble(model) else [model]
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """Of the content of `files_of` a model (sha256, hex)."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

@@ -240,6 +240,19 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Put other text in the place of what `save_weights` stored beside the weights, which stay.
+
+    Parameters
+    ----------
+    path : of the only program that has the file; it is changed in its place.
+    metadata : JSON types.
+    """
+    with h5py.File(path, "r+") as file:
+        del file[METADATA]
+        file.create_dataset(METADATA, data=json.dumps(metadata))
+
+
 def read_arrays(path: Path) -> dict[str, NDArray]:
     """Name -> array that `save_weights` stored beside the weights; empty in other files.
 

@@ -1,0 +1,32 @@
+"""`flexseg rename`: other names of classes, without a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import app, say
+
+
+@app.command()
+def rename(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of a run, a model package (best_model.h5), or a config.")
+    ],
+    classes: Annotated[
+        str, typer.Argument(metavar="NAMES", help="By class id, e.g. '1=cytoplasm,2=nucleus'.")
+    ],
+) -> None:
+    """Give classes other names, in config, packages, manifest and scores; nothing is trained."""
+    from flexseg.dataset.marks.class_names import parse_class_names
+    from flexseg.runs.renaming import rename as rename_classes
+
+    done = rename_classes(source, parse_class_names(classes, "NAMES"))
+    for class_id, (before, after) in done.names.items():
+        say(f"{class_id}: {before} -> {after}")
+    for path in done.files:
+        say(f"written: {path}")
+    if done.run is not None:
+        say(f"A report keeps the names that it was made with: flexseg report {done.run}")

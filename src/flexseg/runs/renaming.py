@@ -1,0 +1,311 @@
+"""Other names of classes for what is trained: config, packages, manifest and scores."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flexseg.config.load import LoadedConfig, load
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.marks.class_names import renamed
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.json_file import read_json
+from flexseg.inference.engines.quantized import DESCRIPTION_SUFFIX
+from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE
+from flexseg.inference.ensemble import is_ensemble, read_members
+from flexseg.inference.tuned import digest_of, files_of, place_of
+from flexseg.models.weights import read_metadata, write_metadata
+from flexseg.one_writer import exclusive, exclusive_file
+from flexseg.outputs import whole, write_csv, write_json
+from flexseg.runs.manifest import FILE_NAME, Manifest
+from flexseg.runs.renamed_config import renamed_steps, renamed_text
+from flexseg.runs.trained import PACKAGES, find_network, run_folder
+from flexseg.spreadsheet import of_cell
+
+_WHERE = "CLASSES"
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """What was renamed.
+
+    Attributes
+    ----------
+    names : class id -> name before and after.
+    files : that were written anew.
+    run : folder of the run; None without one.
+    """
+
+    names: dict[int, tuple[str, str]]
+    files: tuple[Path, ...]
+    run: Path | None
+
+
+@dataclass
+class _Places:
+    """The files that know names of classes."""
+
+    config: Path | None = None
+    run: Path | None = None
+    models: list[Path] = field(default_factory=list)
+
+
+def rename(path: Path, names: Mapping[int, str]) -> Renaming:
+    """Give classes other names wherever what a path means knows them; nothing is trained.
+
+    All files are written, or none. Weights stay as they are, bit by bit. A package in a run is
+    renamed with its run.
+
+    Parameters
+    ----------
+    path : a package, the folder of a run or of `flexseg auto`, or a config.
+    names : class id -> name.
+
+    Raises
+    ------
+    ConfigError : a class does not exist, two get one name, or the config cannot be changed.
+    DataError : there are no such files, or they are damaged.
+    InUseError : another program works with the run.
+    """
+    places = _places_of(path)
+    with ExitStack() as locks:
+        if places.run is not None:
+            folders = {places.run, *(model.parent for model in places.models)}
+            locks.enter_context(exclusive(*folders))
+        else:
+            for file in (*places.models, *([places.config] if places.config else ())):
+                locks.enter_context(exclusive_file(file))
+        before = _labels_of(places)
+        after = renamed(before, names, _WHERE)
+        pairs = {i: (before.classes[i].name, after.classes[i].name) for i in names}
+        return Renaming(pairs, tuple(_write(places, pairs)), places.run)
+
+
+def _places_of(path: Path) -> _Places:
+    if path.suffix.lower() in PACKAGES or is_ensemble(path):
+        run = None if is_ensemble(path) else find_network(path, "SOURCE").run
+        if run is None:
+            return _Places(models=[path, *(read_members(path) if is_ensemble(path) else ())])
+        return _of_run(run)
+    if path.is_dir():
+        return _of_run(run_folder(path))
+    train = load(path).experiment.train
+    if (train.run_dir / FILE_NAME).is_file():
+        return _of_run(train.run_dir, path)
+    file = train.model_dir / train.best_model_file
+    return _Places(path, None, [file] if file.is_file() and not is_ensemble(file) else [])
+
+
+def _of_run(run: Path, config: Path | None = None) -> _Places:
+    manifest = Manifest.read(run)
+    if config is None:
+        known = Path(manifest.config_file)
+        config = next((p for p in (known, run.parent / known.name) if p.is_file()), None)
+    models = sorted(p for folder in _run_folders(run) for p in _models_in(folder))
+    return _Places(config, run, models)
+
+
+def _run_folders(run: Path) -> Iterator[Path]:
+    """The run and the folds in it."""
+    yield run
+    for fold in sorted(run.glob("fold_*")):
+        if (fold / FILE_NAME).is_file():
+            yield fold
+
+
+def _models_in(run: Path) -> Iterator[Path]:
+    folder = Manifest.read(run).model_dir
+    for file in (*folder.glob("*"), *folder.glob("members/*")):
+        if file.suffix.lower() in PACKAGES or file.name == ENSEMBLE:
+            yield file
+
+
+def _labels_of(places: _Places) -> LabelMap:
+    """The classes with their names of today: those of the config, else of a package."""
+    found = next((own for m in places.models if (own := _package_labels(m)) is not None), None)
+    if places.config is not None:
+        config = LabelMap.from_config(load(places.config).experiment.class_sections)
+        return config if found is None else found.named_as(config)
+    if found is None:
+        raise DataError(
+            "Nothing there knows any classes: the file holds weights alone.",
+            "Name the classes in the config.",
+            str(places.models[0] if places.models else places.run),
+        )
+    return found
+
+
+def _package_labels(file: Path) -> LabelMap | None:
+    if file.suffix.lower() not in PACKAGES:
+        return None
+    metadata = read_metadata(file)
+    try:
+        return None if metadata is None else LabelMap.from_dict(metadata["labels"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            "The description beside the weights cannot be understood.",
+            "Use the version of flexseg that wrote it, or train again.",
+            str(file),
+        ) from None
+
+
+def _write(places: _Places, names: Mapping[int, tuple[str, str]]) -> Iterator[Path]:
+    """Write all files next to their places, and then put all in their places."""
+    parts: dict[Path, Path] = {}
+    with ExitStack() as stack:
+
+        def write(path: Path, how: Callable[[Path], object]) -> None:
+            parts[path] = stack.enter_context(whole(path))
+            how(parts[path])
+
+        packages = [m for m in places.models if _package_labels(m) is not None]
+        for file in packages:
+            write(file, lambda part, file=file: _write_package(file, part, names))  # type: ignore[misc]
+        for file in places.models:
+            _write_described(file, names, parts, write)
+        hashes = {}
+        if places.config is not None and _names_classes(load(places.config)):
+            text = renamed_text(places.config, names)
+            hashes[_sha256(places.config)] = hashlib.sha256(text.encode()).hexdigest()
+            write(places.config, lambda part: part.write_bytes(text.encode()))
+        for run in _run_folders(places.run) if places.run is not None else ():
+            content = _renamed_manifest(read_json(run / FILE_NAME), names, hashes)
+            write(run / FILE_NAME, lambda part, c=content: write_json(part, c))  # type: ignore[misc]
+            _write_scores(run, names, write)
+    yield from parts
+
+
+def _names_classes(loaded: LoadedConfig) -> bool:
+    """Whether a config names classes: else names of a package count.
+
+    Raises
+    ------
+    ConfigError : it does so in the old syntax.
+    """
+    if not loaded.experiment.mask.classes:
+        return False
+    if loaded.path.suffix.lower() == ".toml":
+        return True
+    if any(c.name for c in loaded.experiment.mask.classes):
+        raise ConfigError(
+            "The config names the classes in the old syntax, which is not rewritten.",
+            'Write the names there: [mask] classes = ["background", ...]. No training is needed.',
+            str(loaded.path),
+        )
+    return False
+
+
+def _write_package(file: Path, part: Path, names: Mapping[int, tuple[str, str]]) -> None:
+    metadata = read_metadata(file) or {}
+    for one in metadata["labels"]["classes"]:
+        if one["id"] in names:
+            one["name"] = names[one["id"]][1]
+    shutil.copyfile(file, part)
+    write_metadata(part, metadata)
+
+
+def _write_described(
+    model: Path,
+    names: Mapping[int, tuple[str, str]],
+    parts: Mapping[Path, Path],
+    write: Callable[[Path, Callable[[Path], object]], None],
+) -> None:
+    """What lies beside a model and knows it by its hash."""
+    files = files_of(model)
+    hashes = {digest_of(files): digest_of([parts.get(file, file) for file in files])}
+    tuned, int8 = place_of(model), model.with_name(model.stem + DESCRIPTION_SUFFIX)
+    if tuned.is_file():
+        content = read_json(tuned)
+        known = content["model"].get("sha256")
+        content["model"]["sha256"] = hashes.get(str(known), known)
+        if "classes" in content:
+            own = content["classes"]
+            now = [names[i][1] if i in names else name for i, name in enumerate(own)]
+            content["classes"] = now
+            by_name = dict(zip(own, now, strict=True))
+        else:
+            by_name = dict(names.values())
+        content["postprocess"] = {
+            kind: {by_name.get(name, name): steps for name, steps in of.items()}
+            for kind, of in content["postprocess"].items()
+        }
+        write(tuned, lambda part: write_json(part, content))
+    if int8.is_file() and model in parts:
+        described, old = read_json(int8), _sha256(model)
+        if described.get("sha256") == old:
+            described["sha256"] = _sha256(parts[model])
+            write(int8, lambda part: write_json(part, described))
+
+
+def _renamed_manifest(
+    content: dict[str, Any], names: Mapping[int, tuple[str, str]], hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    config = content["config"]
+    for one in config.get("mask", {}).get("classes") or ():
+        if one.get("id") in names:
+            one["name"] = names[one["id"]][1]
+    if steps := config.get("postprocess"):
+        config["postprocess"] = renamed_steps(steps, dict(names.values()))
+    known = str(content.get("config_sha256"))
+    return content | ({"config_sha256": hashes[known]} if known in hashes else {})
+
+
+def _write_scores(
+    run: Path,
+    names: Mapping[int, tuple[str, str]],
+    write: Callable[[Path, Callable[[Path], object]], None],
+) -> None:
+    """Tables and summaries in the folders of a run."""
+    for path in sorted(run.glob("*/summary.json")):
+        content = _renamed_summary(read_json(path), names)
+        write(path, lambda part, c=content: write_json(part, c))  # type: ignore[misc]
+    for path in sorted(run.glob("*/*.csv")):
+        table = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        if not table or not {"class_id", "class"} <= {*table[0]}:
+            continue
+        rows = [_renamed_row(table[0], row, names) for row in table[1:]]
+        write(path, lambda part, h=table[0], r=rows: write_csv(part, h, r))  # type: ignore[misc]
+
+
+def _renamed_row(
+    header: Sequence[str], row: Sequence[str], names: Mapping[int, tuple[str, str]]
+) -> list[str]:
+    cells = [of_cell(cell) for cell in row]
+    number = cells[header.index("class_id")]
+    if number.isdigit() and int(number) in names:
+        cells[header.index("class")] = names[int(number)][1]
+    return cells
+
+
+def _renamed_summary(
+    content: dict[str, Any], names: Mapping[int, tuple[str, str]]
+) -> dict[str, Any]:
+    by_name: dict[str, str] = {}
+    for part in (content, content.get("by_group") or {}):
+        for one in part.get("classes", ()):
+            if one["id"] in names:
+                by_name[one["name"]] = one["name"] = names[one["id"]][1]
+    if confused := content.get("confusion_names"):
+        content["confusion_names"] = [
+            names[i][1] if i in names else name for i, name in enumerate(confused)
+        ]
+    inference = content.get("inference") or {}
+    if steps := inference.get("postprocess"):
+        old = dict(names.values())
+        inference["postprocess"] = {
+            kind: {old.get(name, name): own for name, own in of.items()}
+            for kind, of in steps.items()
+        }
+    return content
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

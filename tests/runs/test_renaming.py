@@ -1,0 +1,160 @@
+"""Other names of classes, in all files of a run or in none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.config import load
+from flexseg.dataset.labels import LabelMap
+from flexseg.errors import ConfigError, DataError, InUseError
+from flexseg.inference.loading import load_trained
+from flexseg.inference.postprocess import Postprocessing, Steps
+from flexseg.inference.tuned import TunedChoice, read_choice, write_choice
+from flexseg.models.package import ModelPackage
+from flexseg.models.weights import read_weights
+from flexseg.runs.manifest import Manifest
+from flexseg.runs.renaming import rename
+from sample_run import write_sample_run
+from support import flexseg, lock_elsewhere
+
+NAMES = {1: 'cell "A"', 2: "nucleus"}
+CHOICE = TunedChoice(postprocessing={2: Postprocessing({1: Steps(min_size=9)})})
+TABLES = """
+[[mask.classes]]
+id = 1
+name = "disc <round>"  # of the microscope
+color = [0, 255, 0]
+[[mask.classes]]
+color = [255, 0, 0]
+id = 2
+[postprocess]
+min_size = { "disc <round>" = 4 }
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a package and a tuned choice."""
+    folder = tmp_path_factory.mktemp("renamed")
+    run = write_sample_run(folder, cases=5)
+    loaded = load(folder / "config.toml", ["model.base_filters=2", "model.num_layers=2"])
+    package = ModelPackage.create(loaded.experiment)
+    file = run / "models" / "best_model.h5"
+    file.parent.mkdir(exist_ok=True)
+    package.save(file, {"epoch": 1})
+    write_choice(file, CHOICE, package.labels)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(made, tmp_path / "project"))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("given", ["run", "config.toml", "run/models/best_model.h5"])
+def test_all_files_of_a_run_follow(project: Path, made: Path, given: str) -> None:
+    run = project / "run"
+    file = run / "models" / "best_model.h5"
+    before = read_weights(file)
+    # The manifest still names the config of the first place, which is not there for this one.
+    manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    manifest["config_file"] = str(project / "config.toml")
+    (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    done = rename(project / given, NAMES)
+    assert done.names == {1: ("disc <round>", 'cell "A"'), 2: ("square", "nucleus")}
+    package = ModelPackage.load(file)
+    assert [c.name for c in package.labels.foreground] == [*NAMES.values()]
+    assert package.info == {"epoch": 1}
+    after = read_weights(file)
+    assert all(
+        a[0] == b[0] and np.array_equal(a[1], b[1]) for a, b in zip(before, after, strict=True)
+    )
+    assert read_choice(file, package.labels) == CHOICE, "it is known by the new hash"
+    experiment = load(project / "config.toml").experiment
+    assert [c.name for c in experiment.mask.classes][1:] == [*NAMES.values()]
+    now = Manifest.read(run)
+    assert now.experiment().mask.classes == experiment.mask.classes
+    assert now.config_sha256 != manifest["config_sha256"]
+    summary = json.loads((run / "evaluation" / "summary.json").read_text(encoding="utf-8"))
+    assert [c["name"] for c in summary["classes"]] == [*NAMES.values()]
+    assert summary["confusion_names"] in (None, ["background", *NAMES.values()])
+    with (run / "evaluation" / "cases.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert {(row["class_id"], row["class"]) for row in rows} == {
+        ("1", 'cell "A"'),
+        ("2", "nucleus"),
+    }
+    assert contents(made).keys() == {made / p.relative_to(project) for p in contents(project)}
+
+
+def test_a_package_by_itself(project: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.h5"
+    (project / "run" / "models" / "best_model.h5").rename(alone)
+    assert rename(alone, {2: "nucleus"}).files == (alone,)
+    assert [c.name for c in ModelPackage.load(alone).labels.foreground] == [
+        "disc <round>",
+        "nucleus",
+    ]
+
+
+def test_nothing_changes_when_something_is_wrong(project: Path) -> None:
+    before = contents(project)
+    with pytest.raises(ConfigError, match="9 is no class"):
+        rename(project / "run", {9: "x"})
+    (project / "run" / "evaluation" / "summary.json").write_text("{", encoding="utf-8")
+    with pytest.raises((DataError, ValueError)):
+        rename(project / "run", NAMES)
+    now = contents(project)
+    assert {p for p in now if now[p] != before[p]} == {project / "run/evaluation/summary.json"}
+
+
+def test_a_run_at_work_is_left_alone(project: Path) -> None:
+    with lock_elsewhere(project / "run"), pytest.raises(InUseError):
+        rename(project / "run", NAMES)
+
+
+def test_tables_of_classes_keep_their_comments(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(("[model]\nnum_classes = 3\n" + TABLES).replace("\n", "\r\n").encode())
+    rename(path, NAMES)
+    text = path.read_bytes().decode()
+    assert '"cell \\"A\\""  # of the microscope\r\n' in text and text.count("\n") == text.count(
+        "\r\n"
+    )
+    experiment = load(path).experiment
+    assert [c.name for c in experiment.mask.classes] == [*NAMES.values()]
+    assert experiment.postprocess.min_size == {'cell "A"': 4}
+
+
+def test_a_config_that_is_renamed_by_hand_needs_no_training(
+    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("flexseg"), "propagate", True)
+    path = project / "config.toml"
+    text = path.read_text(encoding="utf-8").replace("square", "nucleus")
+    path.write_text(
+        text.replace('model = "UNet"', 'model = "UNet"\nbase_filters = 2\nnum_layers = 2')
+    )
+    loaded = load(path)
+    labels = load_trained(loaded).labels
+    assert labels.foreground == LabelMap.from_config(loaded.experiment.class_sections).foreground
+    assert "differs" not in caplog.text
+
+
+def test_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flexseg("rename", project / "run", "1=cell") == 0
+    assert "1: disc <round> -> cell" in capsys.readouterr().out
+    assert flexseg("rename", project / "run", "cell") == 2
+    assert flexseg("rename", project / "none", "1=cell") != 0

@@ -85,7 +85,7 @@ class TestFiles:
     ) -> None:
         targets = Targets(tmp_path / "m", tmp_path / "o", tmp_path / "c")
         infer_images(tiled, images, targets, large=1)
-        names = ["a.tif", "b.tif", "predictions.json"]
+        names = ["a.tif", "b.tif", "predictions.csv", "predictions.json"]
         assert sorted(p.name for p in (tmp_path / "m").iterdir()) == names
         for name, size in (("a", SIZE), ("b", (90, 64))):
             np.testing.assert_array_equal(_read(tmp_path / "m" / f"{name}.tif"), _blocks(*size)[1])

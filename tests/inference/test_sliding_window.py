@@ -66,9 +66,9 @@ def _counting(predictor: Predictor) -> list[int]:
     sizes: list[int] = []
     original = predictor.at_model_size
 
-    def at_model_size(batch: NDArray) -> NDArray[np.float32]:
+    def at_model_size(batch: NDArray, on_signal: Any = None) -> NDArray[np.float32]:
         sizes.append(len(batch))
-        return original(batch)
+        return original(batch, on_signal)
 
     predictor.at_model_size = at_model_size  # type: ignore[method-assign]
     return sizes
@@ -89,7 +89,7 @@ class _Mean(Predictor):
         )
         super().__init__(package)
 
-    def at_model_size(self, batch: NDArray) -> NDArray[np.float32]:
+    def at_model_size(self, batch: NDArray, on_signal: Any = None) -> NDArray[np.float32]:
         return batch.mean(axis=-1, keepdims=True) / np.float32(255)
 
 

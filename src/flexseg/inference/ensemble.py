@@ -19,6 +19,8 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.trust.signal import Members
+from flexseg.models.home_images import HomeImages
 from flexseg.models.package import ModelPackage, read_seen
 from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
@@ -226,9 +228,17 @@ class EnsemblePredictor(Predictor):
         """As of one network, and the number of members."""
         return super().describe() | {"members": len(self.members)}
 
-    def network(self, batch: NDArray) -> NDArray[np.float32]:
+    @property
+    def homes(self) -> tuple[HomeImages | None, ...]:
+        """See `Predictor.homes`."""
+        return tuple(member.home for member in self.members)
+
+    def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to mean probabilities [B, h, w, classes] float32."""
-        total = super().network(batch).copy()
+        total = super().network(batch, members).copy()
         for engine in self.engines[1:]:
-            total += engine.predict(batch)
+            p = engine.predict(batch)
+            if members is not None:
+                members.see(p, own=True)
+            total += p
         return total / np.float32(len(self.members))

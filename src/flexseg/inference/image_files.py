@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -29,9 +29,23 @@ from flexseg.inference.pipeline import (
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
 from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
+from flexseg.inference.results.prediction_table import (
+    PREDICTION_HEADER,
+    PREDICTION_TABLE,
+    Judgement,
+    prediction_rows,
+)
+from flexseg.inference.results.telling import tell
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.machine import real_path
-from flexseg.outputs import entries_of, make_folder, refuse_overlap, set_aside, write_json
+from flexseg.outputs import (
+    entries_of,
+    make_folder,
+    refuse_overlap,
+    set_aside,
+    write_csv,
+    write_json,
+)
 from flexseg.own_results import is_ours
 
 logger = logging.getLogger(__name__)
@@ -170,7 +184,12 @@ def infer_images(
 
 @dataclass(frozen=True)
 class ImageJob:
-    """Image files and where their results go, see `infer_images`."""
+    """Image files and where their results go, see `infer_images`.
+
+    Attributes
+    ----------
+    judged : file -> how far its prediction can be trusted.
+    """
 
     predictor: Predictor | TiledPredictor
     images: ImageFiles
@@ -178,6 +197,7 @@ class ImageJob:
     alpha: float
     protected: list[Path]
     large: int
+    judged: dict[str, Judgement] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -204,7 +224,8 @@ class ImageJob:
                     set_aside(path)
             for place in places:
                 make_folder(folder / place)
-        set_aside(self._summary)
+        for file in (self._summary, self._table):
+            set_aside(file)
         # From now on the folder is known as flexseg's, also where the program is killed.
         self.finish(Outcome(self.folders))
 
@@ -244,6 +265,26 @@ class ImageJob:
             overlap = self.predictor.overlap
             summary["windows"] = {"width": width, "height": height, "overlap": overlap}
         write_json(self._summary, summary)
+        done = [file for file in outcome.files if file in self.judged]
+        labels = self.predictor.package.labels
+        ids = {c.name: c.id for c in labels.classes}
+        rows = [
+            row
+            for file in done
+            for row in prediction_rows(
+                file,
+                {ids[name]: count for name, count in outcome.files[file].items()},
+                sum(outcome.files[file].values()),
+                self.judged[file],
+                labels.foreground,
+            )
+        ]
+        write_csv(self._table, PREDICTION_HEADER, rows)
+        tell(self.predictor, {file: self.judged[file] for file in done}, "image(s)", 2)
+
+    @property
+    def _table(self) -> Path:
+        return self.targets.masks / PREDICTION_TABLE
 
     @property
     def _summary(self) -> Path:
@@ -261,6 +302,11 @@ class ImageJob:
             large=self.large,
             on_rows=lambda rows: on_share(rows / height) if rows < height else None,
         )
+        labels = self.predictor.package.labels
+        counts = {c.id: areas[c.name] for c in labels.classes}
+        quality = self.predictor.trust.statements(predicted.signal.signal, counts, 2)
+        file = self.images.file(predicted.item)
+        self.judged[file] = Judgement(quality, predicted.strangeness)
         return Result(areas)
 
 

@@ -19,6 +19,7 @@ from flexseg.inference.engines.opening import open_engine
 from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.tuned import TunedChoice, place_of, read_choice
 from flexseg.models.package import ModelPackage, threshold
 
@@ -189,7 +190,11 @@ def open_predictor(
         if ensemble
         else Predictor(packages[0], size, blur, engines[0])
     )
-    return predictor.with_postprocessing(choice.tta, choice.postprocessing, choice.evidence)
+    predictor = predictor.with_postprocessing(choice.tta, choice.postprocessing, choice.evidence)
+    trust, threshold = choice.trust, packages[0].threshold
+    if packages[0].labels.binary and threshold != trust.threshold:
+        trust = replace(trust, quality={})
+    return predictor.with_trust(trust)
 
 
 def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
@@ -218,6 +223,7 @@ def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
         used.append("postprocessing")
     if used:
         choice = replace(choice, evidence=found.evidence)
+    choice = replace(choice, trust=_trust_in(choice, found))
     if not (chosen or found.tta or found.threshold is not None):
         return choice
     overruled = sorted(settings.explicit)
@@ -229,3 +235,13 @@ def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
         f"; the config sets {', '.join(overruled)} itself" if overruled else "",
     )
     return choice
+
+
+def _trust_in(used: TunedChoice, found: TunedChoice) -> Trust:
+    """What is known of predictions; their quality only where they are made as it was found out."""
+    steps = {d: p for d, p in used.postprocessing.items() if p.steps}
+    calibrated = {d: p for d, p in found.postprocessing.items() if p.steps}
+    if used.tta == found.tta and steps == calibrated:
+        return found.trust
+    logger.info("The expected quality was found out with other settings and is not given.")
+    return replace(found.trust, quality={})

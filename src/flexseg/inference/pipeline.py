@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,10 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Slabs
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.input_check import strangeness, strangeness_of
+from flexseg.inference.trust.signal import Signal, SignalSum
 from flexseg.inference.value_range import FaintImages
+from flexseg.models.home_images import window_figures
 
 logger = logging.getLogger(__name__)
 
@@ -128,12 +131,16 @@ class PredictedImage(Generic[Item]):
     slabs : first row and probabilities [rows, W, classes] of successive parts of the image,
         computed as they are asked for.
     in_memory : all that this needs is, so that it may wait.
+    signal : of the prediction's quality, complete when all slabs are computed.
+    strangeness : how unlike the training the image is, see `trust.input_check`.
     """
 
     item: Item
     image: Regions
     slabs: Slabs
     in_memory: bool = False
+    signal: SignalSum = field(default_factory=SignalSum)
+    strangeness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,7 @@ class _PreparedImage(Generic[Item]):
     item: Item
     pixels: NDArray
     network_input: NDArray[np.float32]
+    strangeness: float | None
 
 
 def whole_images(
@@ -212,7 +220,7 @@ def _several_at_once(
             with opened(item) as image:
                 pixels = image.rows(slice(0, image.shape[0]))
             prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
-            return _PreparedImage(item, pixels, prepared)
+            return _PreparedImage(item, pixels, prepared, strangeness_of(predictor.homes, prepared))
         except DataError as error:
             return UnreadableImage(item, error)
 
@@ -220,7 +228,10 @@ def _several_at_once(
         readable = [found for found in batch if not isinstance(found, UnreadableImage)]
         if readable:
             together = np.stack([image.network_input for image in readable])
-            answers = iter(predictor.at_model_size(together))
+            signals: list[Signal] = []
+            on_signal = signals.append if predictor.trust.quality else None
+            answers = iter(predictor.at_model_size(together, on_signal))
+            told = iter(signals)
         for found in batch:
             if isinstance(found, UnreadableImage):
                 yield found
@@ -228,7 +239,14 @@ def _several_at_once(
             faint.see(name(found.item), found.pixels.dtype, found.network_input)
             height, width = found.pixels.shape[:2]
             slabs = predictor.resized_rows(next(answers), (height, width))
-            yield PredictedImage(found.item, ArrayRows(found.pixels), slabs, in_memory=True)
+            yield PredictedImage(
+                found.item,
+                ArrayRows(found.pixels),
+                slabs,
+                in_memory=True,
+                signal=SignalSum(next(told, None)),
+                strangeness=found.strangeness,
+            )
 
 
 def _one_by_one(
@@ -243,10 +261,15 @@ def _one_by_one(
             with opened(item) as image:
                 prepared = predictor.package.preprocessing.image_by_rows(image, name(item))
                 faint.see(name(item), image.rows(slice(0, 1)).dtype, prepared)
-                (p,) = predictor.at_model_size(prepared.astype(np.float32)[None])
+                signal = SignalSum()
+                (p,) = predictor.at_model_size(
+                    prepared.astype(np.float32)[None],
+                    signal if predictor.trust.quality else None,
+                )
                 height, width, _ = image.shape
                 slabs = predictor.resized_rows(p, (height, width))
-                yield PredictedImage(item, image, slabs)
+                strange = strangeness_of(predictor.homes, prepared)
+                yield PredictedImage(item, image, slabs, signal=signal, strangeness=strange)
         except DataError as error:
             yield UnreadableImage(item, error)
 
@@ -291,11 +314,32 @@ def images_by_windows(
                 where = name(item)
                 first = image.rows(slice(0, min(_FIRST_ROWS, height)))
                 faint.see(where, first.dtype, preprocessing.image(first, where))
-                slabs = predictor.slabs(image.rows, height, width, where=where)
-                yield PredictedImage(item, image, slabs)
+                signal = SignalSum()
+                slabs = predictor.slabs(
+                    image.rows,
+                    height,
+                    width,
+                    where=where,
+                    on_signal=signal if predictor.trust.quality else None,
+                )
+                strange = _strangeness_by_windows(predictor, image, where)
+                yield PredictedImage(item, image, slabs, signal=signal, strangeness=strange)
         except DataError as error:
             yield UnreadableImage(item, error)
     faint.tell()
+
+
+def _strangeness_by_windows(predictor: TiledPredictor, image: Regions, where: str) -> float | None:
+    """How unlike the training some windows of an image are."""
+    if not any(home is not None for home in predictor.homes):
+        return None
+    prepare = predictor.package.preprocessing.image
+    figures = window_figures(
+        (image.shape[0], image.shape[1]),
+        predictor.window,
+        lambda rows, columns: prepare(image.rows(rows)[:, columns], where),
+    )
+    return strangeness(predictor.homes, [figures])
 
 
 def read_pixels(path: Path, preprocessing: Preprocessing) -> NDArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import cv2
@@ -16,6 +17,9 @@ from flexseg.files.resizing import enlarged, resize
 from flexseg.inference import tta as test_time
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.postprocess import Postprocessing
+from flexseg.inference.trust.conformal import Trust
+from flexseg.inference.trust.signal import Members, OnSignal
+from flexseg.models.home_images import HomeImages
 from flexseg.models.package import ModelPackage
 
 # The probabilities of larger images are never in memory whole.
@@ -56,6 +60,12 @@ class Predictor:
         self.views: tuple[test_time.View, ...] = ()
         self.postprocessing: dict[int, Postprocessing] = {}
         self.chosen_on: dict[str, object] = {}
+        self.trust = Trust()
+
+    @property
+    def homes(self) -> tuple[HomeImages | None, ...]:
+        """What the images of the training of each network look like."""
+        return (self.package.home,)
 
     def with_postprocessing(
         self,
@@ -82,6 +92,12 @@ class Predictor:
         other.chosen_on = dict(chosen_on or {})
         return other
 
+    def with_trust(self, trust: Trust) -> Self:
+        """The same predictor, whose predictions come with statements of their quality."""
+        other = copy(self)
+        other.trust = trust
+        return other
+
     def with_threshold(self, threshold: float | None) -> Self:
         """The same predictor, where pixels of one class are foreground above another probability.
 
@@ -89,20 +105,38 @@ class Predictor:
         ----------
         threshold : from 0 to 1; None: as it is.
         """
-        if threshold is None:
+        if threshold is None or threshold == self.package.threshold:
             return self
-        other = copy(self)
+        other = self.with_trust(replace(self.trust, quality={}))
         other.package = replace(self.package, threshold=threshold)
         return other
 
-    def at_model_size(self, batch: NDArray) -> NDArray[np.float32]:
+    def at_model_size(
+        self, batch: NDArray, on_signal: OnSignal | None = None
+    ) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to probabilities [B, h, w, classes] float32, averaged
-        over the views of test-time augmentation."""
-        return test_time.averaged(self.network, batch, self.views)
+        over the views of test-time augmentation.
 
-    def network(self, batch: NDArray) -> NDArray[np.float32]:
-        """The network's own answer to prepared images, see `at_model_size`."""
-        return self.engine.predict(batch)
+        Parameters
+        ----------
+        on_signal : told of the signal of each image, which the answers are not changed by.
+        """
+        if on_signal is None:
+            return test_time.averaged(self.network, batch, self.views)
+        members = Members(self.package.threshold)
+        first = partial(self.network, members=members)
+        p = test_time.averaged(self.network, batch, self.views, first, members)
+        for signal in members.signals():
+            on_signal(signal)
+        return p
+
+    def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
+        """The network's own answer to prepared images, which `members` is told of, see
+        `at_model_size`."""
+        p = self.engine.predict(batch)
+        if members is not None:
+            members.see(p, own=True)
+        return p
 
     @property
     def at_once(self) -> int:
@@ -127,28 +161,33 @@ class Predictor:
         return self.package.preprocessing.labels(labels)
 
     def probabilities(
-        self, images: Iterable[tuple[str, NDArray]]
+        self, images: Iterable[tuple[str, NDArray]], on_signal: OnSignal | None = None
     ) -> Iterator[tuple[str, NDArray, NDArray[np.float32]]]:
         """Predict (name, pixels [H, W, C]) pairs in batches.
 
         Yields name, pixels and probabilities [H, W, classes] float32 at the image's size. The
         probabilities are resized, not the labels: bilinearly up, by area down.
+
+        Parameters
+        ----------
+        on_signal : told of each image's signal before it is given.
         """
         pending: list[tuple[str, NDArray]] = []
         for item in images:
             pending.append(item)
             if len(pending) == self.batch_size:
-                yield from self._predict(pending)
+                yield from self._predict(pending, on_signal)
                 pending = []
         if pending:
-            yield from self._predict(pending)
+            yield from self._predict(pending, on_signal)
 
     def _predict(
-        self, items: list[tuple[str, NDArray]]
+        self, items: list[tuple[str, NDArray]], on_signal: OnSignal | None
     ) -> Iterator[tuple[str, NDArray, NDArray[np.float32]]]:
         prepare = self.package.preprocessing.image
         batch = np.stack([prepare(pixels, name).astype(np.float32) for name, pixels in items])
-        for (name, pixels), p in zip(items, self.at_model_size(batch), strict=True):
+        answers = self.at_model_size(batch, on_signal)
+        for (name, pixels), p in zip(items, answers, strict=True):
             yield name, pixels, self.resize(p, pixels.shape[:2])
 
     def resize(self, p: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ to its edge, as those of nnU-Net do (Isensee et al. 2021, doi:10.1038/s41592-020
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from flexseg.batches.patches import margins, windows
 from flexseg.config.infer import TiledInferConfig
 from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.trust.conformal import Trust
+from flexseg.inference.trust.signal import OnSignal, SignalSum
+from flexseg.models.home_images import HomeImages
 from flexseg.models.package import ModelPackage
 
 # Gives the rows start..stop of an image, asked for by a slice: pixels [stop - start, W, C].
@@ -122,6 +126,20 @@ class TiledPredictor:
         return self.predictor.describe() | {"windows": windows}
 
     @property
+    def homes(self) -> tuple[HomeImages | None, ...]:
+        """See `Predictor.homes`."""
+        return self.predictor.homes
+
+    @property
+    def trust(self) -> Trust:
+        """See `Predictor.with_trust`; nothing is known of windows that nothing was calibrated
+        with."""
+        trust = self.predictor.trust
+        if self.predictor.package.preprocessing.patch is None:
+            return replace(trust, quality={})
+        return trust
+
+    @property
     def package(self) -> ModelPackage:
         """The model that predicts."""
         return self.predictor.package
@@ -135,18 +153,28 @@ class TiledPredictor:
         return self.predictor.postprocess(labels)
 
     def probabilities(
-        self, images: Iterable[tuple[str, NDArray]]
+        self, images: Iterable[tuple[str, NDArray]], on_signal: OnSignal | None = None
     ) -> Iterator[tuple[str, NDArray, NDArray[np.float32]]]:
         """Predict (name, pixels [H, W, C]) pairs, as `Predictor.probabilities`."""
         for name, pixels in images:
             height, width = pixels.shape[:2]
             result = np.empty((height, width, self.package.config.num_classes), np.float32)
-            for first, p in self.slabs(pixels.__getitem__, height, width, where=name):
+            total = SignalSum() if on_signal is not None else None
+            slabs = self.slabs(pixels.__getitem__, height, width, where=name, on_signal=total)
+            for first, p in slabs:
                 result[first : first + len(p)] = p
+            if on_signal is not None and total is not None and total.signal is not None:
+                on_signal(total.signal)
             yield name, pixels, result
 
     def slabs(
-        self, read: ReadRows, height: int, width: int, *, where: str = "image"
+        self,
+        read: ReadRows,
+        height: int,
+        width: int,
+        *,
+        where: str = "image",
+        on_signal: OnSignal | None = None,
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Predict an image from top to bottom, holding no more than a row of windows.
 
@@ -157,6 +185,7 @@ class TiledPredictor:
         read : gives the rows of a slice; every row is asked for once, from top to bottom.
         height, width : of the image in pixels.
         where : names the image in errors.
+        on_signal : told of the signal of each window.
 
         Yields
         ------
@@ -175,7 +204,7 @@ class TiledPredictor:
         for i, start in enumerate(rows):
             whole = np.pad(pixels, mirrored, mode="reflect") if np.any(mirrored) else pixels
             for column, share, p in zip(
-                columns, column_shares, self._predict(whole, columns, where), strict=True
+                columns, column_shares, self._predict(whole, columns, where, on_signal), strict=True
             ):
                 weight = row_shares[i][:, None] * share
                 slab[:, column : column + across] += p * weight[..., None]
@@ -189,11 +218,15 @@ class TiledPredictor:
             end += done
 
     def _predict(
-        self, pixels: NDArray, columns: Sequence[int], where: str
+        self,
+        pixels: NDArray,
+        columns: Sequence[int],
+        where: str,
+        on_signal: OnSignal | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Probabilities, at their own size, of the windows that begin at `columns`."""
         named = ((where, pixels[:, c : c + self.window[1]]) for c in columns)
-        return (p for _, _, p in self.predictor.probabilities(named))
+        return (p for _, _, p in self.predictor.probabilities(named, on_signal))
 
 
 def _own_window(predictor: Predictor) -> tuple[int, int]:

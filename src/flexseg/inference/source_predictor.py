@@ -23,7 +23,10 @@ from flexseg.inference.pipeline import (
 )
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction import Prediction
+from flexseg.inference.results.prediction_table import Judgement, counted
 from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
+from flexseg.inference.trust.input_check import tell_unknown, warn_of_foreign
+from flexseg.inference.trust.temperature import scaled, scaled_planes
 from flexseg.inference.volumes.volume_files import explained_memory
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz
 
@@ -97,7 +100,7 @@ class SourcePredictor:
         for image in found:
             if isinstance(image, UnreadableImage):
                 raise image.error
-            yield _collected(predictor, image, probabilities)
+            yield _collected(seeing, image, probabilities)
 
     def _volume(
         self,
@@ -123,17 +126,29 @@ class SourcePredictor:
                 keep=probabilities,
             )
             p = found.probabilities
+            _tell(predictor, str(item), found.judgement)
             return Prediction(
                 found.labels,
                 predictor.package.labels,
                 volume.voxel_size if item.placed else item.spacing,
-                None if p is None or not probabilities else np.asarray(p, np.float32),
+                scaled_planes(p, predictor.trust.temperature)
+                if p is not None and probabilities
+                else None,
                 str(item),
                 volume.with_array(found.labels),
+                found.judgement,
             )
 
 
-def _collected(predictor: Predictor, found: PredictedImage[ImageInput], keep: bool) -> Prediction:
+def _tell(predictor: Predictor | TiledPredictor, name: str, judgement: Judgement) -> None:
+    if not any(home is not None for home in predictor.homes):
+        tell_unknown(predictor.package.config.model)
+    warn_of_foreign({name: judgement.strangeness}, "input(s)")
+
+
+def _collected(
+    predictor: Predictor | TiledPredictor, found: PredictedImage[ImageInput], keep: bool
+) -> Prediction:
     height, width, _ = found.image.shape
     labels = np.empty((height, width), np.uint8)
     classes = predictor.package.config.num_classes
@@ -141,11 +156,16 @@ def _collected(predictor: Predictor, found: PredictedImage[ImageInput], keep: bo
     for first, p in found.slabs:
         labels[first : first + len(p)] = predictor.labels(p)
         if probabilities is not None:
-            probabilities[first : first + len(p)] = p
+            probabilities[first : first + len(p)] = scaled(p, predictor.trust.temperature)
+    labels = predictor.postprocess(labels)
+    quality = predictor.trust.statements(found.signal.signal, counted(labels), 2)
+    judgement = Judgement(quality, found.strangeness)
+    _tell(predictor, str(found.item), judgement)
     return Prediction(
-        predictor.postprocess(labels),
+        labels,
         predictor.package.labels,
         found.item.spacing,
         probabilities,
         str(found.item),
+        judgement=judgement,
     )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError
 from flexseg.files.resizing import resize
+from flexseg.inference.trust.signal import Members
 
 Network = Callable[[NDArray], NDArray[np.float32]]
 
@@ -120,14 +121,29 @@ def views(names: Sequence[str], height: int, width: int) -> tuple[View, ...]:
     return tuple(chosen.values())
 
 
-def averaged(network: Network, batch: NDArray, chosen: Sequence[View]) -> NDArray[np.float32]:
-    """Mean probabilities [B, h, w, classes] of images [B, h, w, C] and of their views."""
-    p = network(batch)
+def averaged(
+    network: Network,
+    batch: NDArray,
+    chosen: Sequence[View],
+    first: Network | None = None,
+    members: Members | None = None,
+) -> NDArray[np.float32]:
+    """Mean probabilities [B, h, w, classes] of images [B, h, w, C] and of their views.
+
+    Parameters
+    ----------
+    first : answers in the network's place to the images as they are.
+    members : told of the answer to each further view.
+    """
+    p = (first or network)(batch)
     if not chosen:
         return p
     total = p.copy()
     for view in chosen:
-        total += view.predict(network, batch)
+        answer = view.predict(network, batch)
+        if members is not None:
+            members.see(answer)
+        total += answer
     total /= np.float32(len(chosen) + 1)
     return total
 

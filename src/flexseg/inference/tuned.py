@@ -20,6 +20,7 @@ from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
 from flexseg.inference.ensemble import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing
+from flexseg.inference.trust.conformal import Trust
 from flexseg.models.weights import read_metadata
 from flexseg.outputs import set_aside, write_json
 
@@ -39,12 +40,14 @@ class TunedChoice:
     tta : names of views to average over.
     postprocessing : by the number of dimensions of the labels.
     evidence : what the choice rests on, JSON types.
+    trust : how far predictions that are made so can be trusted.
     """
 
     threshold: float | None = None
     tta: tuple[str, ...] = ()
     postprocessing: Mapping[int, Postprocessing] = field(default_factory=dict)
     evidence: Mapping[str, object] = field(default_factory=dict)
+    trust: Trust = field(default_factory=Trust)
 
     def as_dict(self, labels: LabelMap) -> dict[str, object]:
         """Plain JSON types."""
@@ -57,6 +60,7 @@ class TunedChoice:
                 if dimensions in self.postprocessing
             },
             "evidence": dict(self.evidence),
+            "trust": self.trust.as_dict(),
         }
 
 
@@ -100,6 +104,7 @@ def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
                 for key, steps in content["postprocess"].items()
             },
             content.get("evidence", {}),
+            Trust.from_dict(content["trust"]) if "trust" in content else Trust(),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
+from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.names import numbered
 from flexseg.files.npy import write_npy
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.signal import Signal
 
 # Images or volumes.
 Kind = Literal["2d", "3d"]
 # Fewer slices are hardly a volume.
 FEWEST_SLICES = 4
+# Of each case, for the temperature.
+_PIXELS = 500
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class PredictionCache:
     ----------
     thresholds : of a network of one class, rising; instead of its class a pixel has the number
         of thresholds that its probability exceeds. Empty for several classes.
+
+    Attributes
+    ----------
+    cases : in the order in which they were predicted.
+    shapes, signals : of the prediction of each.
+    pixels : probabilities [pixels, classes] and true class ids [pixels] of some pixels of each.
     """
 
     def __init__(self, folder: Path, thresholds: Sequence[float]) -> None:
@@ -47,6 +57,8 @@ class PredictionCache:
         self.thresholds = tuple(thresholds)
         self.cases: list[Case] = []
         self.shapes: list[tuple[int, ...]] = []
+        self.signals: list[Signal] = []
+        self.pixels: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
 
     def predict(
         self,
@@ -76,13 +88,16 @@ class PredictionCache:
                 yield str(case.image), image
 
         limits = np.array(self.thresholds, np.float32)
-        for case, (_, _, p) in zip(cases, predictor.probabilities(images()), strict=True):
+        found = predictor.probabilities(images(), self.signals.append)
+        for case, (_, _, p) in zip(cases, found, strict=True):
             if self.thresholds:
                 # side="left" counts the thresholds below p, as `Predictor.labels` compares.
                 predicted = np.searchsorted(limits, p[..., 0], side="left").astype(np.uint8)
             else:
                 predicted = predictor.labels(p)
-            yield case, predicted, references.popleft()
+            truth = references.popleft()
+            self.pixels.append(_some_pixels(p, truth))
+            yield case, predicted, truth
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number}.npy"
@@ -129,3 +144,13 @@ class PredictionCache:
                 return []
             units.append(Unit(group, members, is_volume=True))
         return units
+
+
+def _some_pixels(
+    p: NDArray[np.float32], truth: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Of those that count, drawn the same way each time."""
+    places = np.random.default_rng(0).integers(0, truth.size, _PIXELS)
+    classes = truth.ravel()[places]
+    counts = classes != IGNORED
+    return p.reshape(truth.size, -1)[places][counts], classes[counts]

@@ -26,6 +26,7 @@ from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
 from flexseg.evaluation.postprocessing.cached_predictions import Kind, PredictionCache, Unit
+from flexseg.evaluation.postprocessing.expected_quality import calibrated
 from flexseg.evaluation.postprocessing.improvement import (
     COLUMNS,
     FEWEST,
@@ -42,6 +43,8 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import as_trained
+from flexseg.inference.trust.conformal import ClassCalibration, Trust
+from flexseg.inference.trust.temperature import best_temperature
 from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.one_writer import exclusive
 from flexseg.outputs import (
@@ -149,7 +152,8 @@ def _tune(
         caches = _predict(sources, e.tiledinfer, reader, tta, thresholds, scratch, on_case)
         training = TrainingReferences(reader, lambda: () if folded else _training_cases(e.data))
         search = _Search(package.labels, caches, tta, package.threshold, training)
-        choice = search.run()
+        # Each member of an ensemble predicts its own cases, and nobody agrees with it.
+        choice = search.run(members=not folded)
     cases = [case for _, part in sources for case in part]
     groups = len({case.group for case in cases})
     split = "folds" if folded else "valid"
@@ -269,8 +273,13 @@ class _Search:
         self.trials: list[Trial] = []
         self.scores: dict[str, dict[str, dict[str, float | None]]] = {}
 
-    def run(self) -> TunedChoice:
-        """Try everything."""
+    def run(self, *, members: bool) -> TunedChoice:
+        """Try everything.
+
+        Parameters
+        ----------
+        members : that are averaged tell how good a prediction is, see `Signal.values`.
+        """
         first = self.caches[0]
         volumes = first.volumes()
         if not volumes and len({case.group for case in first.cases}) < len(first.cases):
@@ -283,14 +292,18 @@ class _Search:
         cache = self.caches[way]
         threshold = self._choose_threshold(kinds, cache)
         found: dict[int, Postprocessing] = {}
+        quality: dict[int, dict[int, ClassCalibration]] = {}
         for kind, units in kinds.items():
             steps = StepSearch(self.labels, cache, kind, units, threshold, self.training)
             found[int(kind[0])] = steps.run()
+            quality[int(kind[0])] = calibrated(cache, units, steps.final, members=members)
             self.trials += steps.trials
             before = self._counts(self.caches[0], units)
             self.scores[kind] = self._compare(before, steps.final)
         changed = cache.thresholds and threshold != self.threshold
-        return TunedChoice(threshold if changed else None, self.tta[way], found)
+        pixels = (np.concatenate(part) for part in zip(*cache.pixels, strict=True))
+        trust = Trust(quality, members, threshold, best_temperature(*pixels))
+        return TunedChoice(threshold if changed else None, self.tta[way], found, trust=trust)
 
     def _choose_views(self, kinds: Mapping[Kind, Sequence[Unit]]) -> int:
         """The index of the choice of views."""

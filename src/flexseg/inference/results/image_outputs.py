@@ -20,6 +20,7 @@ from flexseg.files.resizing import resize
 from flexseg.inference.pictures.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.temperature import scaled
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import whole
 
@@ -90,12 +91,13 @@ def write_result(
     -------
     Class name -> pixels.
     """
-    label_map = predictor.package.labels
+    label_map, temperature = predictor.package.labels, predictor.trust.temperature
     height, width, _ = image.shape
     with label_store(height, width, targets.masks, large) as store:
         with _probability_file(targets.probabilities, stem, (height, width)) as keep:
             for first, p in slabs:
-                keep(p)
+                if keep is not None:
+                    keep(scaled(p, temperature))
                 store[first : first + len(p)] = predictor.labels(p)
                 if on_rows is not None:
                     on_rows(first + len(p))
@@ -161,13 +163,13 @@ def _pixels_per_class(labels: NDArray[np.uint8], label_map: LabelMap) -> dict[st
 @contextmanager
 def _probability_file(
     folder: Path | None, stem: str, size: tuple[int, int]
-) -> Iterator[Callable[[NDArray[np.float32]], None]]:
-    """A function that appends rows [h, W, classes] to `<stem>.npz`; one that does nothing.
+) -> Iterator[Callable[[NDArray[np.float32]], None] | None]:
+    """A function that appends rows [h, W, classes] to `<stem>.npz`; None without a folder.
 
     The file is that of `np.savez_compressed(probabilities=...)`: [H, W, classes] float16.
     """
     if folder is None:
-        yield lambda p: None
+        yield None
         return
     with (
         whole(folder / f"{stem}.npz") as part,

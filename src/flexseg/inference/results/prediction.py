@@ -17,6 +17,8 @@ from flexseg.files.npy import write_npy
 from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import WRITABLE_SUFFIXES, write_volume
+from flexseg.inference.results.prediction_table import Judgement
+from flexseg.inference.trust.conformal import ClassQuality, Flag
 from flexseg.outputs import explain_os_errors, make_folder, set_aside, whole
 
 
@@ -37,6 +39,8 @@ class Prediction(NDArrayOperatorsMixin):
         size. C is the number of classes; 1 if there is one class against the background.
     source : the name of the input.
     geometry : the volume's place in the patient, of images None.
+    judgement : how far the prediction can be trusted; `quality`, `flag`, `strangeness` and
+        `foreign` say it.
 
     Examples
     --------
@@ -54,6 +58,33 @@ class Prediction(NDArrayOperatorsMixin):
     probabilities: NDArray[np.float32] | None = None
     source: str = "array"
     geometry: Volume | None = field(default=None)
+    judgement: Judgement = field(default=Judgement())
+
+    @property
+    def quality(self) -> dict[str, ClassQuality]:
+        """Class name -> expected `dice`, the ends `low` and `high` of its 90 % interval, and
+        `flag`; empty where the model has no calibration, which `flexseg tune-postprocessing`
+        makes."""
+        known = self.judgement.quality
+        return {c.name: known[c.id] for c in self.label_map.foreground if c.id in known}
+
+    @property
+    def strangeness(self) -> float | None:
+        """How unlike the images of the training the input is, foreign above 1; None: the model
+        does not know."""
+        return self.judgement.strangeness
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the input looks unlike the images of the training, as about 3 % of images of
+        the same kind do."""
+        return self.judgement.foreign
+
+    @property
+    def flag(self) -> Flag | None:
+        """The worst of all classes, "green", "yellow" or "red"; never green for a foreign input;
+        None where nothing is known."""
+        return self.judgement.flag
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:

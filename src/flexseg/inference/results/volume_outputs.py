@@ -55,7 +55,7 @@ class VolumeTargets:
                 set_aside(self.output / folder_name)
             if self.config.video_dir is not None:
                 set_aside(self.video(folder_name))
-        for file in ("volumes.csv", "predictions.json"):
+        for file in ("volumes.csv", "predictions.csv", "predictions.json"):
             set_aside(self.output / file)
 
     def labels(self, name: str, source: Path) -> Path:

@@ -21,8 +21,17 @@ from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
+from flexseg.inference.results.prediction_table import (
+    PREDICTION_HEADER,
+    PREDICTION_TABLE,
+    Cell,
+    Judgement,
+    prediction_rows,
+)
+from flexseg.inference.results.telling import tell
 from flexseg.inference.results.volume_outputs import VolumeTargets, write_previews, write_slices
 from flexseg.inference.results.volume_table import VOLUME_HEADER, Row, volume_rows
+from flexseg.inference.trust.temperature import scaled_planes
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.inference.volumes.volume_sources import VolumeCase
 from flexseg.outputs import refuse_overlap, write_csv, write_json
@@ -87,6 +96,9 @@ class VolumeJob:
         self.protected = list(protected)
         self.targets = VolumeTargets(self.config)
         self._rows: list[Row] = []
+        self._judged: dict[str, Judgement] = {}
+        self._judged_rows: list[list[Cell]] = []
+        self._foreground = self.package.labels.foreground
         self._doubts: dict[str, list[str]] = {text: [] for text in (_ALIKE, _RAW, _ORDER)}
 
     @property
@@ -128,6 +140,8 @@ class VolumeJob:
             "prediction": self.predictor.predictor.describe(),
         }
         write_json(self.config.output_dir / "predictions.json", summary)
+        write_csv(self.config.output_dir / PREDICTION_TABLE, PREDICTION_HEADER, self._judged_rows)
+        tell(self.predictor.predictor, self._judged, "volume(s)", 3)
         for text, names in self._doubts.items():
             if names:
                 logger.warning(text, len(names), self.count, examples(names))
@@ -169,11 +183,19 @@ class VolumeJob:
         seconds = time.perf_counter() - began
         write_volume(self.targets.labels(case.name, path), labels)
         if c.probabilities and found.probabilities is not None:
-            p = _probability_volume(volume, found.probabilities)
+            temperature = self.predictor.predictor.trust.temperature
+            p = _probability_volume(volume, found.probabilities, temperature)
             write_volume(self.targets.probabilities(case.name), p)
             del p
+        judgement = found.judgement
         del found
-        self._rows += volume_rows(case.name, labels, self.package.labels)
+        rows = volume_rows(case.name, labels, self.package.labels)
+        self._rows += rows
+        self._judged[case.file] = judgement
+        counts = {c.id: int(row[3] or 0) for c, row in zip(self._foreground, rows, strict=True)}
+        self._judged_rows += prediction_rows(
+            case.name, counts, labels.array.size, judgement, self._foreground, labels.voxel_ml
+        )
         if pictures is not None:
             write_slices(pictures, volume, labels.array, grey, self.predictor.cuts(xyz)[0])
             if c.video_dir is not None:
@@ -238,10 +260,10 @@ def looks_like_labels(array: NDArray) -> bool:
     )
 
 
-def _probability_volume(volume: Volume, p: NDArray[np.float16]) -> Volume:
+def _probability_volume(volume: Volume, p: NDArray[np.float16], temperature: float) -> Volume:
     """Probabilities [z, y, x, classes] as a volume; of one class without the fourth axis."""
-    array = p[..., 0] if p.shape[-1] == 1 else p
-    return volume.with_array(array.astype(np.float32))
+    array = scaled_planes(p, temperature)
+    return volume.with_array(array[..., 0] if array.shape[-1] == 1 else array)
 
 
 @contextmanager

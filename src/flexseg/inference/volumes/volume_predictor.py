@@ -28,7 +28,9 @@ from flexseg.files.volumes.slices import (
 )
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.prediction_table import Judgement
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.volumes.slice_looks import SliceLooks
 
 Grey = Callable[[NDArray], NDArray]
 OnSlice = Callable[[int, int], None]
@@ -82,10 +84,12 @@ class VolumePrediction:
     ----------
     labels : class ids [z, y, x], after postprocessing.
     probabilities : mean over all cuts, [z, y, x, classes] float16; None if they were not kept.
+    judgement : how far they can be trusted.
     """
 
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float16] | None
+    judgement: Judgement
 
 
 class VolumePredictor:
@@ -171,10 +175,12 @@ class VolumePredictor:
         mean = self._accumulator(volume.shape, folder) if keep or len(cuts) > 1 else None
         result = np.zeros(volume.shape, np.uint8)
         done = 0
+        slices = len(cuts[0].slice_view(volume.array, volume.orientation))
+        looks = SliceLooks(self.tiles or self.predictor, slices)
         for cut in cuts:
             labels = cut.slice_view(result, volume.orientation)
             sums = None if mean is None else cut.slice_view(mean, volume.orientation)
-            for i, rows, p in self._pieces(volume, cut, grey, where, on_mask):
+            for i, rows, p in self._pieces(volume, cut, grey, where, looks, on_mask):
                 if sums is not None:
                     sums[i, rows] += p / np.float32(len(cuts))
                 if len(cuts) == 1:
@@ -186,7 +192,15 @@ class VolumePredictor:
         if mean is not None and len(cuts) > 1:
             for plane, values in zip(result, mean, strict=True):
                 plane[:] = self.predictor.labels(np.asarray(values, np.float32))
-        return VolumePrediction(self.predictor.postprocess(result), mean)
+        result = self.predictor.postprocess(result)
+        judgement = looks.judgement(result, calibrated=self._as_calibrated(cuts))
+        return VolumePrediction(result, mean, judgement)
+
+    def _as_calibrated(self, cuts: Sequence[Cut]) -> bool:
+        """Whether slices are predicted as those of the validation, whose quality is known."""
+        trained = self.predictor.package.preprocessing
+        plain = self.config.slice_resize is None and not self.config.slice_normalize
+        return plain and tuple(cuts) == (SliceAxis(trained.axis, trained.rotate),)
 
     def grey(self, volume: Volume, where: str = "volume") -> Grey:
         """A function of a slice's voxels to the pixels that the network's preprocessing takes."""
@@ -208,6 +222,7 @@ class VolumePredictor:
         cut: Cut,
         grey: Grey,
         where: str,
+        looks: SliceLooks,
         on_mask: OnMask | None = None,
     ) -> Iterator[Piece]:
         preprocessing = self.predictor.package.preprocessing
@@ -223,11 +238,16 @@ class VolumePredictor:
         if self.tiles is None:
             one = preprocessing.single
             prepared = _Slices(len(view), lambda i: one.image(pixels(i), where), 2 * n + 1)
-            return self._whole(prepared, n, view.shape[1:3], on_mask)
-        return self._tiled(self.tiles, _Slices(len(view), pixels, 2 * n + 1), n, where)
+            return self._whole(prepared, n, view.shape[1:3], looks, on_mask)
+        return self._tiled(self.tiles, _Slices(len(view), pixels, 2 * n + 1), n, where, looks)
 
     def _whole(
-        self, prepared: _Slices, n: int, size: tuple[int, ...], on_mask: OnMask | None
+        self,
+        prepared: _Slices,
+        n: int,
+        size: tuple[int, ...],
+        looks: SliceLooks,
+        on_mask: OnMask | None,
     ) -> Iterator[Piece]:
         """Slices of `size` (rows, columns), each resized to the network as a whole."""
         step, picture = self.predictor.batch_size, self.config.slice_resize
@@ -237,15 +257,23 @@ class VolumePredictor:
             size_of_batch = min(step, 1 << (len(indices) - 1).bit_length())
             filled = [*indices, *[indices[-1]] * (size_of_batch - len(indices))]
             batch = np.stack([prepared.stack(i, n).astype(np.float32) for i in filled])
-            for i, p in zip(indices, self.predictor.at_model_size(batch), strict=False):
+            looks.see(batch[: len(indices)])
+            answers = self.predictor.at_model_size(batch, looks.on_signal(len(indices)))
+            for i, p in zip(indices, answers, strict=False):
                 if on_mask is not None and picture is not None:
                     on_mask(i, self.predictor.labels(self.predictor.resize(p, picture[::-1])))
                 yield i, slice(0, size[0]), self.predictor.resize(p, size)
 
-    def _tiled(self, tiles: TiledPredictor, slices: _Slices, n: int, where: str) -> Iterator[Piece]:
+    def _tiled(
+        self, tiles: TiledPredictor, slices: _Slices, n: int, where: str, looks: SliceLooks
+    ) -> Iterator[Piece]:
+        on_signal = looks.on_signal()
         for i in range(len(slices)):
             pixels = slices.stack(i, n)
-            for first, p in tiles.slabs(pixels.__getitem__, *pixels.shape[:2], where=where):
+            size = pixels.shape[:2]
+            looks.see_windows(tiles, pixels)
+            slabs = tiles.slabs(pixels.__getitem__, *size, where=where, on_signal=on_signal)
+            for first, p in slabs:
                 yield i, slice(first, first + len(p)), p
 
     def _check_channels(self, volume: Volume, where: str) -> None:

@@ -1,0 +1,60 @@
+"""How far predictions can be trusted, in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from flexseg.config.findings import examples
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.prediction_table import Judgement
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.conformal import FEWEST
+from flexseg.inference.trust.input_check import tell_unknown, warn_of_foreign
+
+logger = logging.getLogger(__name__)
+
+
+def tell(
+    predictor: Predictor | TiledPredictor,
+    judged: Mapping[str, Judgement],
+    what: str,
+    dimensions: int,
+) -> None:
+    """Name what looks unlike the training, and what is probably wrong.
+
+    Parameters
+    ----------
+    judged : file -> what is known of it.
+    what : they are, e.g. "image(s)".
+    dimensions : of their labels.
+    """
+    if not judged:
+        return
+    if not any(home is not None for home in predictor.homes):
+        tell_unknown(predictor.package.config.model)
+    warn_of_foreign({name: one.strangeness for name, one in judged.items()}, what)
+    known = predictor.trust.quality.get(dimensions, {})
+    if not known:
+        return
+    few = {c.name: known[c.id].cases for c in predictor.package.labels.foreground
+           if c.id in known and known[c.id].radius is None}  # fmt: skip
+    if few:
+        logger.info(
+            "Expected Dice without interval for %s: an interval needs %d validation cases in which "
+            "the class is predicted.",
+            ", ".join(f"{name} ({count} case(s))" for name, count in few.items()),
+            FEWEST,
+        )
+    flags = [one.flag for one in judged.values()]
+    red = [name for name, flag in zip(judged, flags, strict=True) if flag == "red"]
+    counts = ", ".join(f"{flags.count(flag)} {flag}" for flag in ("green", "yellow", "red"))
+    logger.info("Expected quality of %d %s: %s.", len(judged), what, counts)
+    if red:
+        logger.warning(
+            "Of %d of %d %s a Dice below 0.5, or a missed class, is expected: %s.",
+            len(red),
+            len(judged),
+            what,
+            examples(red),
+        )

@@ -1,0 +1,75 @@
+"""What the slices of a volume tell of how far its prediction can be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.results.prediction_table import Judgement, counted
+from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.input_check import strangeness
+from flexseg.inference.trust.signal import OnSignal, SignalSum
+from flexseg.models.home_images import image_figures, window_figures
+
+# Slices of a volume that tell whether it is of the kind that was trained on.
+_LOOKED_AT = 48
+
+
+class SliceLooks:
+    """Collects them while a volume is predicted.
+
+    Parameters
+    ----------
+    slices : of the volume, along the first of the axes that are averaged.
+    """
+
+    def __init__(self, predictor: Predictor | TiledPredictor, slices: int) -> None:
+        self.predictor = predictor
+        self.slices = slices
+        self._signal = SignalSum()
+        self._known = any(home is not None for home in predictor.homes)
+        self._figures: list[NDArray[np.float64]] = []
+        self._seen = 0
+
+    def on_signal(self, count: int | None = None) -> OnSignal | None:
+        """Takes the signals of a batch, of which `count` images are no filling."""
+        if not self.predictor.trust.quality:
+            return None
+        if count is None:
+            return self._signal
+        told = iter(range(count))
+        return lambda signal: None if next(told, None) is None else self._signal(signal)
+
+    def see(self, prepared: NDArray) -> None:
+        """Slices [B, h, w, C] as the network takes them."""
+        for image in prepared:
+            if self._wanted():
+                self._figures.append(image_figures(image))
+
+    def see_windows(self, tiles: TiledPredictor, pixels: NDArray) -> None:
+        """A slice [H, W, C] that is seen by windows."""
+        if self._wanted():
+            prepare = tiles.package.preprocessing.image
+            size = (pixels.shape[0], pixels.shape[1])
+            found = window_figures(size, tiles.window, lambda r, c: prepare(pixels[r, c]))
+            self._figures.append(found)
+
+    def _wanted(self) -> bool:
+        """Some slices, evenly chosen, suffice."""
+        number, self._seen = self._seen, self._seen + 1
+        step = -(-self.slices // _LOOKED_AT)
+        return self._known and number < self.slices and number % step == 0
+
+    def judgement(self, labels: NDArray[np.uint8], *, calibrated: bool) -> Judgement:
+        """Of the final labels [z, y, x].
+
+        Parameters
+        ----------
+        calibrated : slices were predicted as those that quality was calibrated with.
+        """
+        strange = strangeness(self.predictor.homes, self._figures)
+        if not calibrated or not self.predictor.trust.quality:
+            return Judgement({}, strange)
+        signal, counts = self._signal.signal, counted(labels)
+        return Judgement(self.predictor.trust.statements(signal, counts, 3), strange)

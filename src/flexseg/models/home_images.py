@@ -26,7 +26,7 @@ _LAGS = (1, 2, 4)
 # Where windows of large images lie, in quarters of the room that they have.
 _WINDOWS = ((1, 1), (1, 3), (2, 2), (3, 1), (3, 3))
 # Of home images, the share that may lie beyond the limit.
-_BEYOND = 0.03
+_BEYOND = 0.05
 # Images without any difference in a figure still differ by so much (of 255; of a logarithm).
 _LEAST_DEVIATION = 0.02
 _LEAST_SHRINKAGE = 0.02

@@ -76,7 +76,7 @@ class Prediction(NDArrayOperatorsMixin):
 
     @property
     def foreign(self) -> bool:
-        """Whether the input looks unlike the images of the training, as about 3 % of images of
+        """Whether the input looks unlike the images of the training, as about 5 % of images of
         the same kind do."""
         return self.judgement.foreign
 

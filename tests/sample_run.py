@@ -152,6 +152,20 @@ def write_repaired_run(folder: Path, cases: int = 12, old_shift: int = 2) -> Pat
     return repaired
 
 
+def write_shifted_run(folder: Path, columns: int, cases: int = 12) -> Path:
+    """A run whose predictions are the references, shifted by so many columns; returns its folder.
+
+    Their verdicts are: of 0 good, of 2 usable with checking, of 6 failed.
+    """
+    run = write_sample_run(folder, cases)
+    masks, predictions = folder / "data" / "test" / "masks", run / "evaluation" / "predictions"
+    for path in sorted(masks.iterdir()):
+        write_png(predictions / path.name, _shifted(read_mask(path).pixels, columns), PALETTE)
+    scores, _ = score_masks(predictions, masks, load(folder / "config.toml").experiment)
+    write_evaluation(scores, run / "evaluation", 200)
+    return run
+
+
 def write_sample_evaluation(folder: Path) -> Path:
     """The folder of an evaluation of masks, without images and training; returns it."""
     write_dataset(folder, {"test": 6}, classes=3)

@@ -12,11 +12,17 @@ from flexseg.checking.audit import audit
 from flexseg.outputs import make_folder
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from sample_run import write_repaired_run, write_sample_evaluation, write_sample_run
+from sample_run import (
+    write_repaired_run,
+    write_sample_evaluation,
+    write_sample_run,
+    write_shifted_run,
+)
 
 
 def main(folder: Path) -> None:
-    """Write reports with every part, of a repaired run, and of an evaluation alone."""
+    """Write reports with every part, of each verdict, of a repaired run, and of an evaluation
+    alone."""
     make_folder(folder)
     for earlier in folder.iterdir():
         earlier.unlink()
@@ -26,6 +32,9 @@ def main(folder: Path) -> None:
         write_report(run, folder / "whole_run.html", audit(run.loaded).as_dict())
         repaired = find_source(write_repaired_run(Path(scratch) / "repaired run"))
         write_report(repaired, folder / "repaired_run.html")
+        for name, columns in (("good", 0), ("middling", 2), ("failed", 6)):
+            shifted = find_source(write_shifted_run(Path(scratch) / name, columns))
+            write_report(shifted, folder / f"{name}.html")
         evaluation = find_source(write_sample_evaluation(Path(scratch) / "masks alone"))
         write_report(evaluation, folder / "masks_alone.html")
 

@@ -72,8 +72,9 @@ def page(run: Path) -> Page:
 
 class TestPage:
     def test_every_part_is_there(self, page: Page) -> None:
-        sections = {"scores", "cases", "failures", "errors", "card", "data", "training", "config"}
-        assert sections <= set(page.ids)
+        sections = ["cases", "scores", "all", "failures", "errors", "next", "card", "data"]
+        sections += ["training", "config"]
+        assert [name for name in page.ids if name in sections] == sections
         assert "missing" not in page.ids
 
     def test_it_needs_nothing_from_outside(self, page: Page) -> None:
@@ -119,6 +120,14 @@ class TestFiles:
         write_report(find_source(run))
         (backup,) = run.glob("report.html_*_bak")
         assert backup.read_bytes() == first
+
+    def test_where_auto_has_put_its_report(self, tmp_path: Path) -> None:
+        """A report of `auto` lies beside the folder of the run; there is no second one."""
+        run = write_sample_run(tmp_path)
+        (tmp_path / "report.html").write_text("<!doctype html>", encoding="utf-8")
+        html, data, _ = write_report(find_source(run))
+        assert (html, data) == (tmp_path / "report.html", tmp_path / "report.json")
+        assert not (run / "report.html").exists()
 
     def test_data_that_changed_are_said(self, tmp_path: Path) -> None:
         run = write_sample_run(tmp_path)

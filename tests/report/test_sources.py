@@ -29,7 +29,8 @@ class TestFindSource:
     def test_config_file_leads_to_its_run(self, run: Path) -> None:
         source = find_source(run.parent / "config.toml")
         assert source.run_dir == run
-        assert source.title == "config"
+        # The dataset's name; that of `data` says nothing, the folder above does.
+        assert source.title == find_source(run).title == run.parent.name
 
     def test_evaluation_folder_has_no_training(self, run: Path) -> None:
         source = find_source(run / "evaluation")

@@ -134,13 +134,15 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
 def dataset_name(images: str) -> str:
     """The name of a dataset by the path of its images, which may be one of another machine.
 
+    Folders of splits, and names such as "images" and "data", say nothing.
+
     Examples
     --------
     >>> dataset_name("C:\\\\data\\\\lungs\\\\train\\\\images")
     'lungs'
     """
     parts = [part for part in images.replace("\\", "/").split("/") if part]
-    plain = {*IMAGE_FOLDERS, *_SPLIT_FOLDERS["train"]}
+    plain = {*IMAGE_FOLDERS, *_SPLIT_FOLDERS["train"], "data", "dataset"}
     named = [part for part in parts if part.lower() not in plain] or parts
     return named[-1] if named else images
 

@@ -32,7 +32,7 @@ from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
 from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
-from flexseg.report.html import write_report
+from flexseg.report.html import REPORT, write_report
 from flexseg.report.sources import find_source
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
@@ -84,7 +84,7 @@ class Auto:
     def __init__(self, output: Path, seconds: float, started: float, console: Console) -> None:
         self.output = output
         self.config = output / CONFIG_NAME
-        self.report = output / "report.html"
+        self.report = output / REPORT
         self.seconds = seconds
         self.started = started
         self.console = console

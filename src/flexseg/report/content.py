@@ -11,6 +11,7 @@ from flexseg import __version__
 from flexseg.evaluation.json_values import Json, count, mapping, sequence
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
+from flexseg.report.next_steps import next_steps
 from flexseg.report.repaired import read_repair
 from flexseg.report.sources import Missing, ReportSource
 from flexseg.report.structure import (
@@ -71,6 +72,7 @@ def gather(
     if report.repair is not None and report.repair.comparison.verdict:
         report.headline += f" {report.repair.comparison.verdict}"
     report.card = model_card(report, trained)
+    report.next_steps = next_steps(source, evaluation)
     return report
 
 

@@ -29,6 +29,8 @@ def read_evaluation(source: ReportSource) -> Evaluation | None:
         volumes=summary.volumes or any("reference_ml" in row for row in rows),
         classes=[replace(c, statistics=_defined(c.statistics)) for c in summary.classes],
         macro=_defined(summary.macro),
+        # Earlier versions wrote them for new configs too, which no original system has read.
+        original_figures={} if _is_new(source) else summary.original_figures,
     )
     evaluation = Evaluation(**vars(shown), scores=[_case(row) for row in rows])
     lacking = {
@@ -44,6 +46,10 @@ def read_evaluation(source: ReportSource) -> Evaluation | None:
             )
             source.missing.append(Missing(what, why))
     return evaluation
+
+
+def _is_new(source: ReportSource) -> bool:
+    return source.manifest is not None and source.manifest.config_file.endswith(".toml")
 
 
 def _defined(statistics: Mapping[str, Statistic]) -> dict[str, Statistic]:

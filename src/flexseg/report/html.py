@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,8 +20,10 @@ from flexseg.outputs import set_aside, try_outputs, write_json, write_text
 from flexseg.own_results import begins_with, claim_file, json_with
 from flexseg.report import plots
 from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
+from flexseg.report.case_table import KEY_METRICS, CaseTable, case_table
 from flexseg.report.content import gather
 from flexseg.report.formats import formatted, metric_of, millilitres
+from flexseg.report.private_paths import known_folders, without_machine
 from flexseg.report.sources import ReportSource
 from flexseg.report.structure import (
     Evaluation,
@@ -87,6 +89,7 @@ class _ConfusionRow:
     cells: list[_ConfusionCell]
 
 
+REPORT = "report.html"
 # Files of a run that a report of the same name would move aside.
 _TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "comparison")
 
@@ -103,7 +106,7 @@ def write_report(
 
     Returns both paths and the content.
     """
-    html = output or source.folder / "report.html"
+    html = output or _usual_place(source.folder)
     if html.stem in _TAKEN:
         raise ConfigError(
             f"The report's JSON copy would take the place of {html.stem}.json.",
@@ -116,7 +119,11 @@ def write_report(
     claim_file(data, "copy of a report", json_with("headline", "evaluation", "training"))
     with exclusive_file(html):
         report = gather(source, audit)
-        page = render(report, draw_cases(source, report), draw_epochs(source, report.epoch_changes))
+        pictures = draw_cases(source, report)
+        epochs = draw_epochs(source, report.epoch_changes)
+        table = case_table(report.evaluation, source.evaluation) if report.evaluation else None
+        report = without_machine(report, known_folders(source))
+        page = render(report, pictures, epochs, table)
         for path in (html, data):
             set_aside(path)
         write_text(html, page)
@@ -124,7 +131,18 @@ def write_report(
     return html, data, report
 
 
-def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictures]) -> str:
+def _usual_place(folder: Path) -> Path:
+    """Where `flexseg auto` has put its report, beside the folder of its run; else in the folder."""
+    beside = folder.parent / REPORT
+    return beside if folder.name == "run" and beside.is_file() else folder / REPORT
+
+
+def render(
+    report: Report,
+    pictures: Mapping[str, Pictures],
+    epochs: list[Pictures],
+    table: CaseTable | None,
+) -> str:
     """The HTML page."""
     environment = Environment(
         loader=PackageLoader("flexseg.report", "templates"),
@@ -147,7 +165,9 @@ def render(report: Report, pictures: Mapping[str, Pictures], epochs: list[Pictur
         color_number=plots.color_number,
         repeated_colors=e is not None and len(e.classes) > len(CLASS_COLORS),
         tiles=_tiles(report),
+        key_metrics=_metric_rows(e, _mean_cell, KEY_METRICS) if e else [],
         metrics=_metric_rows(e, _mean_cell) if e else [],
+        table=table,
         spreads=_metric_rows(e, _spread_cell, with_mean=False) if e else [],
         interval_chart=_interval_chart(e),
         difference_chart=_difference_chart(report.repair),
@@ -187,7 +207,8 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         tiles.append((str(missed), "missed altogether", f"of {present} to be found"))
         invented = sum(c.false_positive for c in e.classes)
         absent = sum(c.cases_with_empty_reference for c in e.classes)
-        told = f"where {absent} are without" if absent else "no case is without"
+        verb = "is" if absent == 1 else "are"
+        told = f"where {absent} {verb} without" if absent else "no case is without"
         tiles.append((str(invented), "marked where absent", told))
     return tiles
 
@@ -219,16 +240,19 @@ def _spread_cell(name: str, statistic: Statistic) -> _Cell:
 
 
 def _metric_rows(
-    e: Evaluation, cell: Callable[[str, Statistic], _Cell], with_mean: bool = True
+    e: Evaluation,
+    cell: Callable[[str, Statistic], _Cell],
+    only: Sequence[str] = (),
+    with_mean: bool = True,
 ) -> list[_MetricRow]:
-    """One row per metric: a cell per class, and the mean over classes where there are several."""
+    """One row per metric: the mean over classes where there are several, and a cell per class."""
     names = list(dict.fromkeys(name for c in e.classes for name in c.statistics))
     rows = []
-    for name in names:
+    for name in [n for n in only if n in names] if only else names:
         metric, meaning = metric_of(name), metric_of(name).meaning_of(volumes=e.volumes)
         found = [c.statistics.get(name) for c in e.classes]
         if with_mean and len(e.classes) > 1:
-            found.append(e.macro.get(name))
+            found.insert(0, e.macro.get(name))
         unit = e.units if metric.unit == "distance" else ""
         if "tolerance" in metric.settings and e.tolerance is not None:
             unit = f"within {e.tolerance:g} {e.units}"

@@ -10,6 +10,7 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.mask_names import case_of_mask, masks_of_images
+from flexseg.dataset.layout import dataset_name
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volumes_by_name
@@ -223,7 +224,6 @@ def find_source(
     if path.is_file():
         loaded = load(path)
         source = _run(loaded.experiment.train.run_dir)
-        source.title = path.stem
     elif not path.exists():
         raise DataError(
             "There is no such file or folder.",
@@ -235,6 +235,7 @@ def find_source(
     else:
         source = _run(path)
     source.loaded = loaded or _config_of_run(source)
+    source.title = _title(source)
     _read_summary(source)
     source.images = images or source.images
     source.masks = masks or source.masks
@@ -250,14 +251,24 @@ def _run(folder: Path) -> ReportSource:
             "of a run or of an evaluation.",
             str(folder),
         )
-    # The usual name of a run's folder says nothing; that of the project does.
-    named = real_path(folder)
-    title = named.parent.name if named.name == "run" else named.name
-    source = ReportSource(title or named.name, folder, folder / "evaluation", run_dir=folder)
+    source = ReportSource(folder.name, folder, folder / "evaluation", run_dir=folder)
     source.manifest = _read_manifest(source, folder)
-    if source.manifest is not None and source.manifest.repair:
-        source.title = f"{Path(source.manifest.config_file).stem}, repaired"
     return source
+
+
+def _title(source: ReportSource) -> str:
+    """The dataset's name; without one that of the folder."""
+    if source.run_dir is None:
+        return source.title
+    # The usual name of a run's folder says nothing; that of the project does.
+    named = real_path(source.run_dir)
+    title = (named.parent if named.name == "run" else named).name
+    if source.loaded is not None:
+        e = source.loaded.experiment
+        images = e.volume.images_dir or e.dataset.images_dir or e.train.images_dir
+        title = dataset_name(str(images)) if images is not None else title
+    repaired = source.manifest is not None and source.manifest.repair
+    return f"{title}, repaired" if repaired else title
 
 
 def _read_manifest(source: ReportSource, folder: Path) -> Manifest | None:

@@ -125,6 +125,14 @@ class CardSection:
 
 
 @dataclass
+class NextStep:
+    """Something to do, and the command for it, to be given in the folder of the config."""
+
+    what: str
+    command: str
+
+
+@dataclass
 class Setting:
     """A value of the resolved config; `source` is empty for defaults."""
 
@@ -214,6 +222,7 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     shown_cases: list[ShownCase] = field(default_factory=list)
     card: list[CardSection] = field(default_factory=list)
+    next_steps: list[NextStep] = field(default_factory=list)
     config: list[Setting] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 

@@ -43,7 +43,11 @@ def test_good() -> None:
         ({"missed": 11}, "failed", "missed altogether in 11 of 40 cases"),
         ({"marked": 2}, "usable with checking", "marked where it is absent, in 2 of 20 cases"),
         ({"marked": 11}, "failed", "marked where it is absent, in 11 of 20 cases"),
-        ({"false_objects": 90}, "usable with checking", "90 of 100 predicted objects are false"),
+        (
+            {"false_objects": 90},
+            "usable with checking",
+            "90 of 100 predicted objects fit none of the reference",
+        ),
         ({"groups": 9}, "usable with checking", "only 9 independent cases tell"),
         ({"groups": 1}, "usable with checking", "only 1 independent case tells"),
     ],

@@ -99,7 +99,8 @@ def verdict(class_id: int, name: str, found: Evidence) -> Verdict:
             reasons.append(f"{text} {count} of {total} {found.cases}")
     if found.false_objects > GOOD_FALSE_OBJECTS * found.predicted_objects:
         doubts.append(
-            f"{found.false_objects} of {found.predicted_objects} predicted objects are false"
+            f"{found.false_objects} of {found.predicted_objects} predicted objects fit none of the "
+            "reference"
         )
     if found.groups < GOOD_GROUPS:
         who = "case tells" if found.groups == 1 else "cases tell"

@@ -26,6 +26,28 @@
     opened.splice(0).forEach(function (d) { d.open = false; });
   });
 
+  document.querySelectorAll(".sortable").forEach(function (table) {
+    var headings = Array.from(table.tHead.rows[0].cells), body = table.tBodies[0];
+    function key(row, column) {
+      var cell = row.cells[column];
+      if (cell.dataset.number === undefined) { return cell.textContent; }
+      return cell.dataset.number === "" ? null : Number(cell.dataset.number);
+    }
+    headings.forEach(function (heading, column) {
+      heading.firstElementChild.addEventListener("click", function () {
+        var down = heading.getAttribute("aria-sort") === "ascending", sign = down ? -1 : 1;
+        headings.forEach(function (other) { other.removeAttribute("aria-sort"); });
+        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+        Array.from(body.rows).sort(function (one, other) {
+          var a = key(one, column), b = key(other, column);
+          if (a === null || b === null) { return (a === null) - (b === null); }
+          if (typeof a === "number") { return sign * (a - b); }
+          return sign * a.localeCompare(b, undefined, { numeric: true });
+        }).forEach(function (row) { body.appendChild(row); });
+      });
+    });
+  });
+
   var viewer = document.getElementById("viewer");
   var stage = document.getElementById("stage");
   var views = document.getElementById("views");

@@ -77,5 +77,9 @@ def warnings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def choices_told(findings: Sequence[Finding]) -> list[Finding]:
-    """What is said of data as a config is made: warnings, and how the masks were understood."""
-    return [f for f in findings if f.severity is not Severity.NOTE or f.where == "masks"]
+    """What is said of data as a config is made: warnings, and how files and masks were read."""
+    return [
+        f
+        for f in findings
+        if f.severity is not Severity.NOTE or f.where == "masks" or f.code == "layout"
+    ]

@@ -3,10 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flexseg.config.findings import choices_told
 from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
+from flexseg.dataset.reading import Dataset
 from flexseg.errors import DataError
+from flexseg.files.images import write_png
 
 IMAGES = [f"case {i}" for i in range(1, 12)]
 
@@ -69,3 +73,17 @@ def test_what_nobody_knows_is_a_question(names: Sequence[str], counted: str, tog
 
 def test_nothing_pairs() -> None:
     assert find_template([Stems(frozenset("ab"), frozenset("cd"))]) is None
+
+
+def test_masks_that_mark_together_are_told(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    marked = np.zeros((32, 32), np.uint8)
+    marked[4:12, 4:12] = 255
+    for i in range(4):
+        noise = np.random.default_rng(i).integers(0, 255, (32, 32, 3), np.uint8)
+        write_png(tmp_path / "images" / f"c{i}.png", noise)
+        write_png(tmp_path / "masks" / f"c{i}_seg.png", marked)
+        write_png(tmp_path / "masks" / f"c{i}_seg2.png", np.roll(marked, 12, axis=0))
+    told = [finding.what for finding in choices_told(Dataset.open(tmp_path).findings)]
+    assert any("several masks, as {id}_seg2: they mark together" in what for what in told)

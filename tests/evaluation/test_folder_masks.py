@@ -201,3 +201,28 @@ def test_masks_of_the_folder_itself_come_first(tmp_path: Path) -> None:
     assert folder_of_masks(masks, lambda _: False) == masks
     (tmp_path / "run" / "predictions").mkdir(parents=True)
     assert folder_of_masks(tmp_path / "run", lambda _: False) == tmp_path / "run" / "predictions"
+
+
+@pytest.mark.parametrize(
+    ("folders", "taken"),
+    [
+        (("masks", "overlays"), "masks"),
+        (("overlays", "seg"), "seg"),
+        (("of_the_night",), "of_the_night"),
+    ],
+)
+def test_the_only_folder_that_fits_is_taken(
+    tmp_path: Path, folders: Sequence[str], taken: str
+) -> None:
+    for name in folders:
+        write(tmp_path / name, 1)
+    assert folder_of_predictions(tmp_path) == tmp_path / taken
+
+
+def test_several_folders_are_a_question(tmp_path: Path) -> None:
+    for name in ("fold_1", "fold_2"):
+        write(tmp_path / name, 1)
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(DataError, match="in 2 folders: fold_1/, fold_2/") as told:
+        folder_of_predictions(tmp_path)
+    assert str(tmp_path / "fold_1") in told.value.fix

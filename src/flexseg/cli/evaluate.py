@@ -112,7 +112,9 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
         score_volume_folders,
     )
 
-    predictions = folder_of_predictions(predictions)
+    given, predictions = predictions, folder_of_predictions(predictions)
+    if predictions != given:
+        say(f"The predictions are those in {predictions}.")
     what = (
         predictions,
         masks,

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
+from flexseg.dataset.candidates.advice import inner_folders
+from flexseg.dataset.candidates.mask_folders import mask_folders
 from flexseg.dataset.ignored.void import without_void
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.looks import MaskLook, look_at_mask
@@ -28,7 +30,7 @@ Files = tuple[Path, ...]
 # More values in no class are no classes.
 _MANY = 16
 # Folders within that of their results into which programs of ours write masks.
-_OF_RESULTS = ("labels", "predictions")
+_OF_RESULTS = ("labels", "predictions", "masks")
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,29 @@ def _by_ids(labels: LabelMap) -> LabelMap | None:
 def folder_of_masks(folder: Path, hold: Callable[[Path], bool]) -> Path:
     """The folder of masks in a folder of results, which `flexseg infer3d` or `evaluate` wrote.
 
+    Of others the only one that has masks by its name, or the only one that has pictures.
+
     Parameters
     ----------
-    hold : whether a folder holds masks or label volumes itself.
+    hold : whether a folder holds label volumes itself.
+
+    Raises
+    ------
+    DataError : there are none in the folder, and several in it may be meant.
     """
     if not folder.is_dir() or list_files(folder, MASK_SUFFIXES) or hold(folder):
         return folder
-    inside = (folder / name for name in _OF_RESULTS)
-    return next((p for p in inside if p.is_dir()), folder)
+    for name in _OF_RESULTS:
+        if (folder / name).is_dir():
+            return folder / name
+    filled = [p for p in inner_folders(folder) if list_files(p, MASK_SUFFIXES) or hold(p)]
+    named = mask_folders(filled, None)
+    if len(named) == 1 or len(filled) < 2:
+        return next(iter(named or filled), folder)
+    likely = (named or filled)[0]
+    raise DataError(
+        f"There are no masks here, but in {len(filled)} folders: "
+        f"{examples([f'{path.name}/' for path in filled])}.",
+        f"Name the one to score: --predictions {likely}.",
+        str(folder),
+    )

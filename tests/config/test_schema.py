@@ -118,6 +118,10 @@ def test_classes_must_fit_the_head(content: dict[str, Any], message: str) -> Non
         ({"volume": {"axis": "axial", "axes": ["coronal"]}}, "'axial' is not among axes"),
         ({"volume": {"axes": ["axial", "axial"]}}, "names one twice"),
         ({"volume": {"axis": "top"}}, "'axial', 'coronal'"),
+        (
+            {"volume": {"images_dir": "v", "masks_dir": "l"}, "test": {"roi_dir": "r"}},
+            "mark what is ignored in the label volumes",
+        ),
     ],
 )
 def test_volumes_must_fit_the_network(content: dict[str, Any], message: str) -> None:

@@ -17,6 +17,7 @@ from flexseg.evaluation.volume_scores import folder_of_predictions, score_volume
 from flexseg.files.images import write_png
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
+from support import flexseg
 
 IDS = np.zeros((12, 16), np.uint8)
 IDS[2:6, 2:9] = 1
@@ -193,6 +194,16 @@ class TestVolumes:
         assert folder_of_predictions(labels) == labels
         scores, unpaired = score_volume_folders(labels, references, classes_of(1, 2), Measures())
         assert (dice(scores), unpaired) == ([1, 1], [])
+
+    def test_regions_are_of_images(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("p", "r"):
+            self._write(tmp_path / name / "v.nii", 1, 2)
+        (tmp_path / "c.toml").write_text('[dataset]\nroi_dir = "r"\n[model]\nnum_classes = 3\n')
+        folders = ("--predictions", tmp_path / "p", "--masks", tmp_path / "r")
+        assert flexseg("evaluate", tmp_path / "c.toml", *folders) != 0
+        assert "say nothing of volumes" in " ".join(capsys.readouterr().err.split())
 
 
 def test_masks_of_the_folder_itself_come_first(tmp_path: Path) -> None:

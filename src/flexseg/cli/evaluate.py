@@ -123,7 +123,15 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
     )
     pattern, group = e.dataset.mask_name, e.dataset.group
     with progress("Scoring") as on_case:
+        regions = all_regions(e.data)
         if hold_volumes(predictions, masks):
+            if regions.folders:
+                raise ConfigError(
+                    "ignore_dir and roi_dir are masks of images, they say nothing of volumes.",
+                    "Mark what is ignored in the reference volumes, with a value that [mask] "
+                    "ignore names; or leave ignore_dir and roi_dir out.",
+                    "[dataset]",
+                )
             return score_volume_folders(*what, mask_name=pattern, group=group, on_case=on_case)
         folders = [section.images_dir for section in (e.test, e.valid, e.train, e.dataset, e.infer)]
         return score_folders(
@@ -131,7 +139,7 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
             mask_name=pattern,
             group=group,
             unknown=e.mask.unknown_colors,
-            regions=all_regions(e.data),
+            regions=regions,
             image_folders=folders,
             on_case=on_case,
         )

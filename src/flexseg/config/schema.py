@@ -463,6 +463,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _regions_are_of_images(self) -> Experiment:
+        if self.volume.images_dir is not None and self.class_sections.regions:
+            raise ValueError(
+                "with volume.images_dir whole volumes are scored, of which ignore_dir and roi_dir, "
+                "masks of images, say nothing: mark what is ignored in the label volumes "
+                "(mask.ignore), or leave volume.images_dir out and score slices"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _patches_are_of_single_images(self) -> Experiment:
         if self.volume.neighbours and self.image.patch_scale is not None:
             raise ValueError(

@@ -90,6 +90,23 @@ for (const name of reports) {
       await page.close();
     });
 
+    test("the table of cases sorts and can be saved", async () => {
+      const { page } = await open(name, 1280, "light");
+      const dice = () => page.$$eval(".sortable tbody tr", (rows) => rows
+        .map((row) => row.cells[2].dataset.number).filter((text) => text !== "").map(Number));
+      const before = await dice();
+      await page.$eval("#all details", (d) => (d.open = true));
+      for (const sign of [1, -1]) {
+        await page.click(".sortable th:nth-child(3) button");
+        assert.deepEqual(await dice(), before.toSorted((a, b) => sign * (a - b)));
+      }
+      assert.equal(await page.$eval("th:nth-child(3)[aria-sort]", (h) => h.ariaSort), "descending");
+      const link = await page.$eval("#all a[download]", (a) => a.href);
+      const csv = Buffer.from(link.split("base64,")[1], "base64").toString("utf-8");
+      assert.match(csv, /^case,group,class_id,class,status,/);
+      await page.close();
+    });
+
     test("the switch overrides the system's scheme", async () => {
       const { page } = await open(name, 1280, "dark");
       const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -44,7 +44,10 @@ class TestTerminal:
         scores.add(a_case("two more"), boxes(c1=(0, 0)) + boxes(c1=(0, 15)), boxes(c1=(10, 0)))
         shown = " ".join(self._shown(scores.summary(100), 100).split())
         assert "disc: missed altogether in 1 of 5 cases." in shown
-        assert "disc: 2 of 7 separate objects found, 2 false ones (0.3 per case)." in shown
+        assert (
+            "disc: 2 of 7 separate objects found (by an IoU of 0.5 or more, small ones by their "
+            "centres), 2 false ones (0.3 per case)." in shown
+        )
         assert "square: not in the reference of 6 cases (in no mean)" in shown
         assert "disc: failed. Dice 0.433 (95 % interval" in shown
         assert "; only 5 independent cases tell." in shown

@@ -92,6 +92,7 @@ class TestPage:
         for part in (
             "On 12 cases, the mean Dice of 2 classes is",
             "A class was missed altogether once. A class was marked once where there is none.",
+            "found (by an IoU of 0.5 or more, small ones by their centres)",
             "No medical device",
             "Tested on few independent groups, by class: disc <round> (12), square (11).",
             "disc <round> is missed altogether in 1 of 12 cases",

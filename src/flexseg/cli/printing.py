@@ -48,7 +48,7 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         )
         _score_table(by_group, _group_columns(), "groups").print(console)
     for c in summary.classes:
-        for line in _about_class(c):
+        for line in _about_class(c, summary.object_rule):
             console.print(f"{escape(one_line(c.name))}: {line}")
     if calibration := summary.calibration:
         console.print(
@@ -106,7 +106,7 @@ def _why_so_low(summary: EvaluationSummary) -> str:
     )
 
 
-def _about_class(c: ClassSummary) -> Iterator[str]:
+def _about_class(c: ClassSummary, object_rule: str) -> Iterator[str]:
     """What means do not tell of a class: missed and false objects."""
     if c.missed:
         yield f"missed altogether in {c.missed} of {c.cases_with_reference} cases."
@@ -118,7 +118,7 @@ def _about_class(c: ClassSummary) -> Iterator[str]:
     lesions = c.lesions
     if lesions is not None and lesions.reference > c.cases_with_reference:
         yield (
-            f"{lesions.found} of {lesions.reference} separate objects found, "
+            f"{lesions.found} of {lesions.reference} separate objects found ({object_rule}), "
             f"{lesions.false} false ones ({lesions.false_per_case or 0:.1f} per case)."
         )
 

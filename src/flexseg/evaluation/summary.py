@@ -190,6 +190,13 @@ class EvaluationSummary(ClassMeans):
     folds: list[FoldScore] | None = None
 
     @property
+    def object_rule(self) -> str:
+        """When an object counts as found, for people."""
+        if not self.object_iou:
+            return "by one common pixel"
+        return f"by an IoU of {self.object_iou:g} or more, small ones by their centres"
+
+    @property
     def verdicts(self) -> list[Verdict]:
         """Of each class; of groups, each taken as one, where they have several cases."""
         means = self.by_group or self

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.files.images import MaskPixels
 
-# Okabe & Ito 2008, "Color Universal Design": told apart with all common colour vision. The
-# report's template has the same colours as --class-1 to --class-7.
-CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
+Rgb = tuple[int, int, int]
+
+# Okabe & Ito 2008, "Color Universal Design": told apart with all common colour vision.
+CLASS_COLORS: tuple[Rgb, ...] = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -20,6 +22,10 @@ CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
     (0, 114, 178),
     (240, 228, 66),
 )
+
+
+# Difference of channels from which on a colour is no grey.
+_COLORFUL = 40
 
 
 def displayable(pixels: NDArray) -> NDArray[np.uint8]:
@@ -39,6 +45,20 @@ def distinct_color(i: int, count: int) -> tuple[int, int, int]:
     """Colour `i` of `count` that are easy to tell apart (evenly spaced hues from green on)."""
     rgb = colorsys.hsv_to_rgb(i / max(count, 1) + 1 / 3, 0.85, 0.95)
     return int(rgb[0] * 255), int(rgb[1] * 255), int(rgb[2] * 255)
+
+
+def shown_color(own: Sequence[int], class_id: int) -> Rgb:
+    """The colour of a foreground class in pictures, charts and viewers.
+
+    It is the class's own, but black, white and grey, which images have too, are replaced.
+
+    Parameters
+    ----------
+    own : of its masks, RGB; empty where it is not known.
+    """
+    if len(own) == 3 and max(own) - min(own) >= _COLORFUL:
+        return own[0], own[1], own[2]
+    return CLASS_COLORS[(class_id - 1) % len(CLASS_COLORS)]
 
 
 def class_colors(mask: MaskPixels) -> NDArray[np.uint8]:

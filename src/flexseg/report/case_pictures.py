@@ -25,7 +25,7 @@ from flexseg.dataset.splits import all_regions
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.folder_masks import as_scored
-from flexseg.files.display import CLASS_COLORS, displayable
+from flexseg.files.display import displayable
 from flexseg.files.entries import list_files
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
@@ -35,15 +35,14 @@ from flexseg.files.images import (
     read_mask,
 )
 from flexseg.files.preprocess import Preprocessing
+from flexseg.report.colors import Colors
 from flexseg.report.content import epoch_change_folder
-from flexseg.report.plots import color_number
 from flexseg.report.sources import CaseFiles, Missing, ReportSource
 from flexseg.report.structure import EpochStrip, Report, ShownCase
 from flexseg.report.volume_pictures import is_volume, volume_slice
 
 Rgb = tuple[int, int, int]
 
-HIT, MISSED, FALSE, CONFUSED = (0, 158, 115), (213, 94, 0), (86, 180, 233), (204, 121, 167)
 _IGNORED = (128, 128, 128, 110)
 LARGEST = 512
 _LOSSY_SHARE = 0.02
@@ -77,11 +76,12 @@ def draw_cases(source: ReportSource, report: Report) -> dict[str, Pictures]:
     files = source.case_files()
     labels = _label_map(source, report)
     foreign = _foreign_predictions(source)
+    colors = colors_of(report)
     drawn: dict[str, Pictures] = {}
     problems: list[str] = []
     for shown in report.shown_cases:
         try:
-            pictures = _case(shown, files.get(shown.case), labels, source, foreign)
+            pictures = _case(shown, files.get(shown.case), labels, source, foreign, colors)
         except (DataError, OSError) as error:
             problems.append(str(error))
             continue
@@ -103,6 +103,11 @@ def draw_cases(source: ReportSource, report: Report) -> dict[str, Pictures]:
         )
         report.missing.append(Missing("pictures of cases", why))
     return drawn
+
+
+def colors_of(report: Report) -> Colors:
+    """The colours of a report's classes."""
+    return Colors.of(report.evaluation.classes if report.evaluation else ())
 
 
 def _label_map(source: ReportSource, report: Report) -> LabelMap | None:
@@ -139,9 +144,10 @@ def _case(
     labels: LabelMap | None,
     source: ReportSource,
     foreign: Mapping[str, Path],
+    colors: Colors,
 ) -> Pictures | None:
     if _of_volumes(files, foreign.get(shown.case), source):
-        return _volume_case(shown, files, labels, source, foreign)
+        return _volume_case(shown, files, labels, source, foreign, colors)
     reference = prediction = image = None
     lossy = False
     own = source.evaluation / "predictions" / f"{shown.case}.png"
@@ -166,7 +172,7 @@ def _case(
     }
     if files is not None and files.mask is not None and reference is not None:
         _require_same(shown, (reference, fitted["Reference"]), files.mask, lossy=lossy)
-    return _pictures(shown.case, size, image, fitted)
+    return _pictures(shown.case, size, image, fitted, colors)
 
 
 def _reference(
@@ -184,15 +190,16 @@ def _pictures(
     size: tuple[int, int],
     image: NDArray[np.uint8] | None,
     masks: Mapping[str, NDArray[np.uint8]],
+    colors: Colors,
     title: str = "Image",
 ) -> Pictures:
     """The views of an image [h, w, 3] of `size` and of class ids [h, w]."""
     picture = display_size(size)
     panels = [] if image is None else [Panel(title, None)]
     for name, mask in masks.items():
-        panels.append(Panel(name, data_uri(class_overlay(mask, picture))))
+        panels.append(Panel(name, data_uri(class_overlay(mask, picture, colors))))
     if len(masks) == 2:
-        overlay = difference_overlay(masks["Reference"], masks["Prediction"], picture)
+        overlay = difference_overlay(masks["Reference"], masks["Prediction"], picture, colors)
         panels.append(Panel("Difference", data_uri(overlay)))
     photo = np.full((*size, 3), 40, np.uint8) if image is None else image
     return Pictures(case, *picture[::-1], data_uri(_photo(photo, picture)), tuple(panels))
@@ -210,6 +217,7 @@ def _volume_case(
     labels: LabelMap | None,
     source: ReportSource,
     foreign: Mapping[str, Path],
+    colors: Colors,
 ) -> Pictures | None:
     """The views of the slice that shows most of a volume."""
     own = not foreign
@@ -233,7 +241,7 @@ def _volume_case(
     masks = {name: mask for name, mask in pairs if mask is not None}
     arrays = [array for array in (found.image, *masks.values()) if array is not None]
     size = (arrays[0].shape[0], arrays[0].shape[1])
-    return _pictures(shown.case, size, found.image, masks, f"Image, {found.title}")
+    return _pictures(shown.case, size, found.image, masks, colors, f"Image, {found.title}")
 
 
 def _require_same(
@@ -261,7 +269,7 @@ def _require_same(
             )
 
 
-def draw_epochs(source: ReportSource, strips: list[EpochStrip]) -> list[Pictures]:
+def draw_epochs(source: ReportSource, strips: list[EpochStrip], colors: Colors) -> list[Pictures]:
     """The epoch-change predictions of a few images, over the image where it can be found."""
     folder = epoch_change_folder(source)
     experiment = source.loaded.experiment if source.loaded else None
@@ -283,7 +291,7 @@ def draw_epochs(source: ReportSource, strips: list[EpochStrip]) -> list[Pictures
         shown = display_size((size[0], size[1]), _LARGEST_IN_STRIP, 192)
         panels = [Panel("Image", None)] if image is not None else []
         for epoch, mask in masks.items():
-            overlay = class_overlay(_fitted(mask, (size[0], size[1])), shown)
+            overlay = class_overlay(_fitted(mask, (size[0], size[1])), shown, colors)
             panels.append(Panel(f"Epoch {epoch}", data_uri(overlay)))
         uri = data_uri(_photo(photo, shown))
         drawn.append(Pictures(strip.image, shown[1], shown[0], uri, tuple(panels)))
@@ -322,7 +330,9 @@ def _nearest(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def class_overlay(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def class_overlay(
+    labels: NDArray[np.uint8], size: tuple[int, int], colors: Colors
+) -> NDArray[np.uint8]:
     """Outlines of the classes, faintly filled, [height, width, 4] with transparency.
 
     What is ignored is grey.
@@ -333,7 +343,7 @@ def class_overlay(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[n
     result[shown == IGNORED] = _IGNORED
     for c in np.unique(shown[(shown > 0) & (shown != IGNORED)]).tolist():
         region = (shown == c).astype(np.uint8)
-        color = CLASS_COLORS[color_number(c) - 1]
+        color = colors.of_class(c)
         result[region == 1] = (*color, 70)
         result[_rim(region, width)] = (*color, 255)
     return result
@@ -347,7 +357,10 @@ def _rim(region: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
 
 
 def difference_overlay(
-    reference: NDArray[np.uint8], prediction: NDArray[np.uint8], size: tuple[int, int]
+    reference: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    size: tuple[int, int],
+    colors: Colors,
 ) -> NDArray[np.uint8]:
     """Hits, missed, falsely marked and confused pixels, [height, width, 4] with transparency.
 
@@ -361,12 +374,12 @@ def difference_overlay(
     hatch = (rows + columns) % 6 < 3
     result = np.zeros((*size, 4), np.uint8)
     result[ignored] = _IGNORED
-    result[(r == p) & (r > 0)] = (*HIT, 130)
+    result[(r == p) & (r > 0)] = (*colors.hit, 90)
     missed = (r > 0) & (p == 0)
-    result[missed] = (*MISSED, 130)
-    result[missed & hatch] = (*MISSED, 255)
-    result[(r == 0) & (p > 0)] = (*FALSE, 225)
-    result[(r > 0) & (p > 0) & (r != p)] = (*CONFUSED, 235)
+    result[missed] = (*colors.missed, 130)
+    result[missed & hatch] = (*colors.missed, 255)
+    result[(r == 0) & (p > 0)] = (*colors.false, 225)
+    result[(r > 0) & (p > 0) & (r != p)] = (*colors.confused, 235)
     return result
 
 
@@ -379,10 +392,3 @@ def data_uri(pixels: NDArray[np.uint8]) -> str:
     else:
         image.save(buffer, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def css_colors() -> Mapping[str, str]:
-    """The class and difference colours by the names of their CSS variables."""
-    names = {f"class-{i}": rgb for i, rgb in enumerate(CLASS_COLORS, start=1)}
-    names |= {"hit": HIT, "missed": MISSED, "false": FALSE, "confused": CONFUSED}
-    return {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in names.items()}

@@ -19,7 +19,7 @@ from flexseg.one_writer import exclusive_file
 from flexseg.outputs import set_aside, try_outputs, write_json, write_text
 from flexseg.own_results import begins_with, claim_file, json_with
 from flexseg.report import plots
-from flexseg.report.case_pictures import CLASS_COLORS, Pictures, css_colors, draw_cases, draw_epochs
+from flexseg.report.case_pictures import Pictures, colors_of, draw_cases, draw_epochs
 from flexseg.report.case_table import KEY_METRICS, CaseTable, case_table
 from flexseg.report.content import gather
 from flexseg.report.formats import formatted, metric_of, millilitres
@@ -120,7 +120,7 @@ def write_report(
     with exclusive_file(html):
         report = gather(source, audit)
         pictures = draw_cases(source, report)
-        epochs = draw_epochs(source, report.epoch_changes)
+        epochs = draw_epochs(source, report.epoch_changes, colors_of(report))
         table = case_table(report.evaluation, source.evaluation) if report.evaluation else None
         report = without_machine(report, known_folders(source))
         page = render(report, pictures, epochs, table)
@@ -161,9 +161,8 @@ def render(
     return environment.get_template("report.html.j2").render(
         r=report,
         e=e,
-        colors=css_colors(),
-        color_number=plots.color_number,
-        repeated_colors=e is not None and len(e.classes) > len(CLASS_COLORS),
+        colors=colors_of(report).css(),
+        repeated_colors=colors_of(report).repeat,
         tiles=_tiles(report),
         key_metrics=_metric_rows(e, _mean_cell, KEY_METRICS) if e else [],
         metrics=_metric_rows(e, _mean_cell) if e else [],

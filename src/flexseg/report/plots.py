@@ -161,7 +161,7 @@ def intervals(classes: Sequence[ClassSummary], metric: str) -> Markup:
             axes.line(axes.at_x(s.ci95[0]), y, axes.at_x(s.ci95[1]), y, "interval")
         axes.add(
             '<circle cx="{x}" cy="{y}" r="5" class="dot" style="fill:var(--class-{n})"/>',
-            x=_short(axes.at_x(mean)), y=_short(y), n=color_number(c.id),
+            x=_short(axes.at_x(mean)), y=_short(y), n=c.id,
         )  # fmt: skip
         told.append(f"{c.name} {mean:.3f}")
     return axes.svg("Means with intervals", ", ".join(told))
@@ -185,7 +185,7 @@ def differences(scores: Sequence[RepairedScore]) -> Markup:
         axes.text(axes.left, y - 10, s.class_name, "start", "name")
         if s.ci95:
             axes.line(axes.at_x(s.ci95[0]), y, axes.at_x(s.ci95[1]), y, "interval")
-        color = "var(--ink)" if s.class_id is None else f"var(--class-{color_number(s.class_id)})"
+        color = "var(--ink)" if s.class_id is None else f"var(--class-{s.class_id})"
         axes.add(
             '<circle cx="{x}" cy="{y}" r="5" class="dot" style="fill:{c}"/>',
             x=_short(axes.at_x(mean)), y=_short(y), c=color,
@@ -196,11 +196,6 @@ def differences(scores: Sequence[RepairedScore]) -> Markup:
 
 def _with_sign(value: float) -> str:
     return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-def color_number(class_id: int) -> int:
-    """Number of the CSS colour of a foreground class; there are seven."""
-    return (class_id - 1) % 7 + 1
 
 
 def distribution(name: str, class_id: int, scores: Sequence[CaseScore]) -> Markup:
@@ -242,7 +237,7 @@ def distribution(name: str, class_id: int, scores: Sequence[CaseScore]) -> Marku
                 axes.add(
                     '<circle cx="{x}" cy="{y}" r="3" class="dot" style="fill:var(--class-{n})">'
                     "<title>{t}</title></circle>",
-                    x=_short(x), y=_short(y), n=color_number(class_id), t=told,
+                    x=_short(x), y=_short(y), n=class_id, t=told,
                 )  # fmt: skip
     p5, _, median, _ = quartiles
     return axes.svg(
@@ -259,7 +254,7 @@ def _box(axes: _Axes, y: float, quartiles: Sequence[float], class_id: int) -> No
         '<rect x="{x}" y="{y}" width="{w}" height="12" rx="2" class="box" '
         'style="fill:var(--class-{n})"/>',
         x=_short(axes.at_x(q1)), y=_short(y - 6),
-        w=_short(max(axes.at_x(q3) - axes.at_x(q1), 2)), n=color_number(class_id),
+        w=_short(max(axes.at_x(q3) - axes.at_x(q1), 2)), n=class_id,
     )  # fmt: skip
     axes.line(axes.at_x(median), y - 8, axes.at_x(median), y + 8, "median")
 
@@ -329,7 +324,7 @@ def lesions_by_size(name: str, class_id: int, bins: Sequence[SizeBin], unit: str
         axes.add(
             '<rect x="{x}" y="{y}" width="{w}" height="9" class="box" '
             'style="fill:var(--class-{n})"/>',
-            x=_short(axes.left), y=_short(y + 17), n=color_number(class_id),
+            x=_short(axes.left), y=_short(y + 17), n=class_id,
             w=_short(max(axes.at_x(share) - axes.left, 1)),
         )  # fmt: skip
         told.append(label)

@@ -15,6 +15,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.files.entries import list_files
 from flexseg.files.images import read_image, write_png
 from flexseg.files.resizing import resize
+from flexseg.inference.pictures.overlay import shown_colors
 from flexseg.outputs import make_folder
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class SlicePictures:
         """
         c = self.config
         rgb = np.broadcast_to(pixels, (*labels.shape, 3))
-        colors = self.label_map.colorize(labels).astype(np.float32)
+        colors = shown_colors(self.label_map)[labels].astype(np.float32)
         mixed = c.overlay_alpha * rgb + c.overlay_beta * colors + c.overlay_gamma
         mixed = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
         return np.where((labels > 0)[..., None], mixed, rgb)

@@ -183,7 +183,7 @@ def _page(
         {
             "id": c.id,
             "name": c.name,
-            "color": class_color(c.id),
+            "color": class_color(c),
             "ml": milliliters(int(voxels[c.id]) * volume.voxel_ml) if voxels[c.id] else None,
         }
         for c in label_map.foreground

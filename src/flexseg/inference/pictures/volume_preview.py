@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from flexseg.dataset.labels import LabelClass, LabelMap
-from flexseg.files.display import CLASS_COLORS
+from flexseg.files.display import shown_color
 from flexseg.files.intensity import GreyValues, Intensity
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis, contiguous
 from flexseg.files.volumes.volume import Volume
@@ -37,12 +37,9 @@ _FIRST = {"axial": "feet first", "coronal": "front first", "sagittal": "right si
 _TOWARDS = {"axial": "S", "coronal": "P", "sagittal": "L"}
 
 
-def class_color(class_id: int) -> Rgb:
-    """The colour of a foreground class in previews: that of the report's charts.
-
-    The colours of the label map are made to be stored, not to be told apart by everybody.
-    """
-    return CLASS_COLORS[(class_id - 1) % len(CLASS_COLORS)]
+def class_color(label: LabelClass) -> Rgb:
+    """The colour of a foreground class in previews: as in overlays and reports."""
+    return shown_color(label.colors[0], label.id)
 
 
 def preview_volume(volume: Volume) -> Volume:
@@ -182,7 +179,7 @@ def montage(
     panels = _layout(volume, axis, choose_slices(counts))
     total = counts.sum(axis=0) * volume.voxel_ml
     found = [
-        _Found(c.name, float(total[c.id]), class_color(c.id))
+        _Found(c.name, float(total[c.id]), class_color(c))
         for c in label_map.foreground
         if total[c.id]
     ]
@@ -239,7 +236,7 @@ def overlay_frames(
     masks = axis.slice_view(labels, volume.orientation)
     colors = np.zeros((256, 3), np.float32)
     for c in label_map.foreground:
-        colors[c.id] = class_color(c.id)
+        colors[c.id] = class_color(c)
     for start in range(0, len(pixels), _BLOCK):
         stop = start + _BLOCK
         blocks = contiguous(pixels[start:stop]), contiguous(masks[start:stop])
@@ -304,12 +301,12 @@ def _panel(
         if c.id not in present:
             continue
         region = _region((mask == c.id).astype(np.uint8), panels.height, panels.width)
-        color = np.array(class_color(c.id), np.float32)
+        color = np.array(class_color(c), np.float32)
         inside = region > 0
         result[inside] = np.rint((1 - _FILL) * result[inside] + _FILL * color)
         # What touches the picture's border is closed there.
         inner = cv2.erode(region, around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        result[region > inner] = class_color(c.id)
+        result[region > inner] = class_color(c)
     return result
 
 

@@ -82,6 +82,17 @@
     copy.querySelectorAll("[id]").forEach(function (part) { part.removeAttribute("id"); });
     stage.replaceChildren(copy);
     place();
+    explain(panels[index]);
+  }
+  // The legend of what is painted over the enlarged picture.
+  function explain(panel) {
+    var legend = document.getElementById("viewer-legend");
+    if (!legend) { return; }
+    var name = panel.querySelector(".panel-name").firstChild.textContent;
+    var painted = panel.querySelector(".overlay") !== null;
+    legend.querySelectorAll("[data-of]").forEach(function (list) {
+      list.hidden = !painted || (list.dataset.of === "difference") !== (name === "Difference");
+    });
   }
   function open(panel) {
     var group = panel.closest(".panels");

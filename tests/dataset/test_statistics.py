@@ -13,6 +13,8 @@ from flexseg.dataset.statistics import draw_statistics
 from flexseg.errors import DataError
 from flexseg.files.display import class_colors, displayable, distinct_color
 from flexseg.files.images import MaskPixels, read_image, write_png
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
 
 
 def test_files_for_each_split(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
@@ -50,6 +52,25 @@ def test_contact_sheets_show_images_and_masks_at_the_same_place(tmp_path: Path) 
     assert (sheet[60, middle + 60] == (0, 0, 200)).all()
     assert mask_sheet[60, 60].tolist() == [255] * 3
     assert mask_sheet[60, middle + 60].tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "nii.gz"])
+def test_files_of_channels_are_told(tmp_path: Path, suffix: str) -> None:
+    side = 8
+    for kind, ends in (("imagesTr", ("_0000", "_0001", "_0002")), ("labelsTr", ("",))):
+        (tmp_path / kind).mkdir()
+        for i in range(3):
+            for end in ends:
+                path = tmp_path / kind / f"c{i}{end}.{suffix}"
+                pixels = np.zeros((side, side), np.uint8)
+                pixels[2:5, 2:5] = 1
+                if suffix == "png":
+                    write_png(path, pixels)
+                else:
+                    write_volume(path, Volume(np.stack([pixels] * 3), (1, 1, 1)))
+    drawn = draw_statistics(tmp_path, tmp_path / "out")
+    assert [note for note in drawn.notes if note.startswith("Each image has 3 channels")]
+    assert len(drawn.files) == 3 and not drawn.failed
 
 
 def test_sample_is_spread_evenly_over_many_cases(

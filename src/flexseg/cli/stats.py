@@ -25,4 +25,6 @@ def stats(
     drawn = draw_statistics(dataset, output or Path(), answers_of(masks, mask_name))
     for path in drawn.files:
         say(f"written: {path}")
+    for note in drawn.notes:
+        say(note)
     tell_failed(drawn.failed)

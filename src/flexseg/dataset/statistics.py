@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
+from flexseg.dataset.candidates.stacking import channels_of
 from flexseg.dataset.cases import read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
@@ -45,12 +46,18 @@ _Tile = tuple[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """What is drawn of one part of a dataset: files by their names."""
+    """What is drawn of one part of a dataset: files by their names.
+
+    Attributes
+    ----------
+    channels : files of each image, of which `images` has the first.
+    """
 
     images: dict[str, Path]
     masks: dict[str, tuple[Path, ...]]
     read_image: Callable[[Path], NDArray[np.uint8]]
     read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
+    channels: int = 1
 
     @property
     def folders(self) -> set[Path]:
@@ -61,10 +68,11 @@ class FolderPictures:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was written, and why cases are missing in the contact sheets."""
+    """What was written, why cases are missing in the contact sheets, and what these leave out."""
 
     files: list[Path]
     failed: list[DataError]
+    notes: tuple[str, ...] = ()
 
 
 @alone_in("output")
@@ -102,7 +110,9 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
         for kind, tiles in (("images", images), ("masks", masks)):
             if tiles:
                 written.append(_write_sheet(output / f"{split}_{kind}_sample.png", tiles))
-    return Drawn(written, failed)
+    channels = max((part.channels for part in parts.values()), default=1)
+    note = f"Each image has {channels} channels, in files of their own: the first one is drawn."
+    return Drawn(written, failed, (note,) if channels > 1 else ())
 
 
 def _tiles(
@@ -170,14 +180,17 @@ def find_pictures(
         pairs = find_pairs(*volumes).by_stem
         images = {stem: pair.image for stem, pair in pairs.items()}
         labels: dict[str, tuple[Path, ...]] = {stem: (pair.label,) for stem, pair in pairs.items()}
-        return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels)}
+        files = max((pair.files for pair in pairs.values()), default=1)
+        return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels, files)}
     layout = find_layout(dataset, answers, need_masks=False)
     parts = {}
-    for split, pairing in layout.pair().items():
+    found = layout.pair()
+    channels = channels_of(layout, found)
+    for split, pairing in found.items():
         images = {case.id: case.image for case in pairing.cases}
         images |= {stem_of(path): path for path in pairing.images_without_mask}
         masks = {case.id: case.masks for case in pairing.cases}
-        parts[split or name] = FolderPictures(images, masks, _image, _mask)
+        parts[split or name] = FolderPictures(images, masks, _image, _mask, channels)
     for split, folder in layout.unlabeled.items():
         images = {stem_of(path): path for path in list_files(folder, IMAGE_SUFFIXES)}
         parts.setdefault(split or name, FolderPictures(images, {}, _image, _mask))

@@ -1,4 +1,10 @@
-"""Supervisely: a JSON file per image in `ann/`, and `meta.json` with the classes."""
+"""Supervisely: a JSON file per image in `ann/`, and `meta.json` with the classes.
+
+Its own exports have whole numbers, the indices of pixels: a vertex is the centre of its pixel, and
+a rectangle includes both corners. Points of the labelling tool have fractions and count as they
+stand.
+See https://developer.supervisely.com/app-development/advanced/coordinate-system.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +53,9 @@ def read_supervisely(path: Path, images: Path) -> Annotations:
     left_out: Counter[str] = Counter()
     above = [folder / "meta.json" for folder in (path, path.parent, path.parent.parent)]
     metas = [file for file in above if file.is_file()][:1]
-    for file in dict.fromkeys([*metas, *json_files(path)]):
-        content = need_json(file)
+    contents = {file: need_json(file) for file in dict.fromkeys([*metas, *json_files(path)])}
+    indices = not any(map(_has_fractions, contents.values()))
+    for file, content in contents.items():
         try:
             if _is_meta(content):
                 classes += [str(one["title"]) for one in content["classes"]]
@@ -59,7 +66,7 @@ def read_supervisely(path: Path, images: Path) -> Annotations:
                 kind = str(
                     one.get("geometryType") or ("bitmap" if one.get("bitmap") else "polygon")
                 )
-                outline = _outline(kind, one)
+                outline = _outline(kind, one, indices=indices)
                 if outline is None:
                     left_out[kind] += 1
                 else:
@@ -81,7 +88,20 @@ def read_supervisely(path: Path, images: Path) -> Annotations:
     return Annotations.of(found, [c for c in classes if c in used], notes)
 
 
-def _outline(kind: str, one: dict[str, Any]) -> Outline | None:
+def _has_fractions(content: Any) -> bool:
+    """Whether a number anywhere in the points of a file's objects is not whole."""
+    if isinstance(content, dict):
+        return any(
+            _has_fractions(inner)
+            for key, inner in content.items()
+            if key in ("objects", "points", "exterior", "interior")
+        )
+    if isinstance(content, list):
+        return any(map(_has_fractions, content))
+    return isinstance(content, float) and not content.is_integer()
+
+
+def _outline(kind: str, one: dict[str, Any], *, indices: bool) -> Outline | None:
     if kind == "bitmap":
         left, top = one["bitmap"]["origin"]
         packed = base64.b64decode(one["bitmap"]["data"])
@@ -92,9 +112,10 @@ def _outline(kind: str, one: dict[str, Any]) -> Outline | None:
     points = one["points"]
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points["exterior"]
-        return rectangle(x0, y0, x1, y1)
-    holes = [ring_of(ring) for ring in points.get("interior") or ()]
-    return Polygons(((ring_of(points["exterior"]), *holes),))
+        (x0, x1), (y0, y1) = sorted((x0, x1)), sorted((y0, y1))
+        return rectangle(x0, y0, x1 + indices, y1 + indices)
+    rings = [ring_of(ring) for ring in (points["exterior"], *(points.get("interior") or ()))]
+    return Polygons((tuple([v + indices / 2 for v in ring] for ring in rings),))
 
 
 FORMATS.register("supervisely")(

@@ -26,7 +26,7 @@ from flexseg.dataset.marks.other_background import (
 )
 from flexseg.dataset.marks.values import MaskValues, are_shares, unpacked
 from flexseg.errors import DataError
-from flexseg.files.display import distinct_color
+from flexseg.files.display import class_color
 
 _MAX_LISTED = 255
 # Blended and compressed colours that differ by no more are those of a table.
@@ -333,6 +333,6 @@ def classes_of_colors(colors: Sequence[tuple[int, int, int]]) -> list[LabelClass
 def classes_of_values(values: Sequence[int]) -> list[LabelClass]:
     """One class per grey value, in the order given, with colours that are easy to tell apart."""
     return [
-        LabelClass(i, f"class {i}", (distinct_color(i - 1, len(values)),), (v,))
+        LabelClass(i, f"class {i}", (class_color(i - 1, len(values)),), (v,))
         for i, v in enumerate(values, start=1)
     ]

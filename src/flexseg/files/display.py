@@ -47,6 +47,11 @@ def distinct_color(i: int, count: int) -> tuple[int, int, int]:
     return int(rgb[0] * 255), int(rgb[1] * 255), int(rgb[2] * 255)
 
 
+def class_color(i: int, count: int) -> Rgb:
+    """Colour `i` of `count` for classes that have none: of Okabe and Ito, if these suffice."""
+    return CLASS_COLORS[i] if count <= len(CLASS_COLORS) else distinct_color(i, count)
+
+
 def shown_color(own: Sequence[int], class_id: int) -> Rgb:
     """The colour of a foreground class in pictures, charts and viewers.
 

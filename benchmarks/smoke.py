@@ -57,6 +57,21 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["{dataset}", "--only", "flexseg", "--minutes", "0.3", "--work", "{work}/nnunet"]
     ],
     "progressive_size": [["{config}", "--seconds", "4", "--size", "32"]],
+    "quality": [
+        [
+            "--data",
+            "{data}",
+            "--sets",
+            "nuclei",
+            "wbc",
+            "--minutes",
+            "0.05",
+            "--shifted",
+            "3",
+            "-o",
+            "{work}/quality",
+        ]
+    ],
     "recipe_study": [["{config}", "{study}", "--seconds", "4", "-o", "{work}/study.csv"]],
     "shifted_sets": [
         ["{dataset}", "{study}", "--steps", "10", "--cases", "2", "-o", "{work}/shifted"]

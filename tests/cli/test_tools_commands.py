@@ -42,9 +42,29 @@ def test_a_sheet_and_a_video_of_any_folder(pictures: Path) -> None:
     assert Image.open(pictures / "s.png").size[0] > 300
     assert flexseg("tools", "video", pictures / "images", "-o", pictures / "v.gif") == 0
     assert getattr(Image.open(pictures / "v.gif"), "n_frames", 1) == 3
+
+
+def test_a_sheet_says_how_many_of_the_pictures_it_shows(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("tools", "sheet", pictures / "images", "-o", pictures / "s.png")
+    assert flexseg(*line, "--count", "2") == 0
+    assert "2 of 3 pictures shown; --count 3 shows more" in capsys.readouterr().out
+    assert flexseg(*line) == 0
+    assert capsys.readouterr().out.rstrip().endswith("3 of 3 pictures shown")
+
+
+@pytest.mark.parametrize("tool", ["sheet", "video"])
+def test_a_folder_without_pictures_is_told_by_what_it_has(
+    pictures: Path, tool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert flexseg("tools", tool, pictures, "-o", pictures / "x.gif") == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 folders (images/, masks/)" in told
+    assert "Name one of them" in told
     (pictures / "none").mkdir()
-    for tool in ("sheet", "video"):
-        assert flexseg("tools", tool, pictures / "none", "-o", pictures / "x.png") == 3
+    assert flexseg("tools", tool, pictures / "none", "-o", pictures / "x.gif") == 3
+    assert "the folder is empty" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("tool", ["sheet", "video", "npz", "distortion"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexseg.dataset import statistics
-from flexseg.dataset.statistics import draw_statistics
+from flexseg.dataset.statistics import draw_sheet, draw_statistics
 from flexseg.errors import DataError
 from flexseg.files.display import class_colors, displayable, distinct_color
 from flexseg.files.images import MaskPixels, read_image, write_png
@@ -71,6 +71,18 @@ def test_files_of_channels_are_told(tmp_path: Path, suffix: str) -> None:
     drawn = draw_statistics(tmp_path, tmp_path / "out")
     assert [note for note in drawn.notes if note.startswith("Each image has 3 channels")]
     assert len(drawn.files) == 3 and not drawn.failed
+
+
+def test_names_stand_close_below_their_own_pictures(tmp_path: Path) -> None:
+    for i in range(7):  # two rows
+        write_png(tmp_path / f"{i}.png", np.full((60, 192, 3), (200, 0, 0), np.uint8))
+    assert draw_sheet(tmp_path, tmp_path / "sheet.png", 18).shown == 7
+    column = read_image(tmp_path / "sheet.png")[:, 12:40]
+    red = np.flatnonzero((column == (200, 0, 0)).all(axis=(1, 2)))
+    text = np.flatnonzero((np.ptp(column, axis=1) > 0).any(axis=1))
+    first_row_ends, second_row_begins = red[59], red[60]
+    first_name = text[text < second_row_begins]
+    assert 0 < first_name.min() - first_row_ends < second_row_begins - first_name.max()
 
 
 def test_sample_is_spread_evenly_over_many_cases(

@@ -25,12 +25,24 @@ PicturesArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder
 
 
 @tools_app.command()
-def sheet(folder: PicturesArgument, output: FileOutput = Path("sheet.png")) -> None:
+def sheet(
+    folder: PicturesArgument,
+    output: FileOutput = Path("sheet.png"),
+    count: Annotated[
+        int,
+        typer.Option(
+            "-n", "--count", min=1, max=1000, help="Pictures at most, evenly spaced in the folder."
+        ),
+    ] = 18,
+) -> None:
     """Draw a contact sheet of a folder: predictions, overlays, images or masks."""
     from flexseg.dataset.statistics import draw_sheet
 
-    drawn = draw_sheet(folder, output)
-    say(f"written: {output}")
+    drawn = draw_sheet(folder, output, count)
+    more = (
+        f"; --count {min(drawn.found, 1000)} shows more" if count < min(drawn.found, 1000) else ""
+    )
+    say(f"written: {output}, {drawn.shown} of {drawn.found} pictures shown{more}")
     tell_failed(drawn.failed)
 
 

@@ -20,7 +20,7 @@ from flexseg.dataset.parallel import together
 from flexseg.dataset.volumetric.pairing import find_pairs
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import class_colors, displayable
-from flexseg.files.entries import list_files, require_folder
+from flexseg.files.entries import list_files, none_here, require_folder
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     MaskPixels,
@@ -134,7 +134,16 @@ def _tiles(
     return images, masks
 
 
-def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> Drawn:
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet: pictures on it, pictures in the folder, and why some cannot be shown."""
+
+    shown: int
+    found: int
+    failed: list[DataError]
+
+
+def draw_sheet(folder: Path, output: Path, count: int) -> Sheet:
     """Draw a contact sheet of any folder of pictures: predictions, overlays, images, masks.
 
     Parameters
@@ -149,18 +158,19 @@ def draw_sheet(folder: Path, output: Path, count: int = _COLUMNS * _ROWS) -> Dra
     require_folder(folder)
     files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
-        raise DataError("There are no pictures here.", "Check the path.", str(folder))
+        raise none_here(folder, "pictures")
     make_folder(output.absolute().parent)
     failed: list[DataError] = []
     tiles: list[_Tile] = []
     for path in [files[i] for i in _spread(len(files), count)]:
         try:
-            tiles.append((path.name, _shown(path)))
+            tiles.append((path.name, _at_tile_size(_shown(path))))
         except DataError as error:
             failed.append(error)
     if not tiles:
         raise together(failed, stopped=False)
-    return Drawn([_write_sheet(output, tiles)], failed)
+    _write_sheet(output, tiles)
+    return Sheet(len(tiles), len(files), failed)
 
 
 def _shown(path: Path) -> NDArray[np.uint8]:
@@ -237,24 +247,35 @@ def _draw_counts(path: Path, counts: dict[str, int], title: str) -> None:
 
 
 def _write_sheet(path: Path, tiles: list[_Tile]) -> Path:
+    """Rows as high as their highest picture; each name close below its own picture."""
     set_aside(path)
-    caption, gap = 18, 6
+    caption, gap = 18, 12
     columns = min(_COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    cell_h, cell_w = _TILE + caption + gap, _TILE + gap
-    sheet = np.full((rows * cell_h + gap, columns * cell_w + gap, 3), 255, np.uint8)
-    for i, (name, pixels) in enumerate(tiles):
-        scale = _TILE / max(pixels.shape[:2])
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-        small = cv2.resize(pixels, size, interpolation=method)
-        top, left = gap + i // columns * cell_h, gap + i % columns * cell_w
-        y, x = top + (_TILE - size[1]) // 2, left + (_TILE - size[0]) // 2
-        sheet[y : y + size[1], x : x + size[0]] = small
-        text = name if len(name) <= 26 else f"{name[:12]}...{name[-11:]}"
-        cv2.putText(
-            sheet, text, (left, top + _TILE + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (60, 60, 60), 1,
-            cv2.LINE_AA,
-        )  # fmt: skip
+    rows = [
+        [(name, _at_tile_size(pixels)) for name, pixels in tiles[start : start + columns]]
+        for start in range(0, len(tiles), columns)
+    ]
+    heights = [max(len(pixels) for _, pixels in row) + caption + gap for row in rows]
+    sheet = np.full((sum(heights) + gap, columns * (_TILE + gap) + gap, 3), 255, np.uint8)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, (name, pixels) in enumerate(row):
+            left, (h, w) = gap + column * (_TILE + gap), pixels.shape[:2]
+            x = left + (_TILE - w) // 2
+            sheet[top : top + h, x : x + w] = pixels
+            text = name if len(name) <= 26 else f"{name[:12]}...{name[-11:]}"
+            cv2.putText(
+                sheet, text, (left, top + h + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (60, 60, 60),
+                1, cv2.LINE_AA,
+            )  # fmt: skip
+        top += height
     write_png(path, sheet)
     return path
+
+
+def _at_tile_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture whose longer side is that of a tile."""
+    scale = _TILE / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    return cv2.resize(pixels, size, interpolation=method).astype(np.uint8, copy=False)

@@ -13,7 +13,7 @@ from flexseg.dataset.cases import pair
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
-from flexseg.files.entries import list_files, require_folder
+from flexseg.files.entries import list_files, none_here, require_folder
 from flexseg.files.images import MASK_SUFFIXES, read_mask
 from flexseg.outputs import refuse_overlap, whole, whole_folder
 
@@ -64,7 +64,7 @@ def export_categorized(masks: Path, output: Path, labels: LabelMap) -> Exported:
     require_folder(masks)
     files = list_files(masks, MASK_SUFFIXES)
     if not files:
-        raise DataError("There are no masks here.", "Check the path.", str(masks))
+        raise none_here(masks, "masks")
     count = max(2, len(labels.classes))
     failed: list[DataError] = []
     with whole_folder(output) as folder:

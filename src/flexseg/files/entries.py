@@ -137,6 +137,19 @@ def described(folder: Path, entries: Iterable[Path]) -> str:
     )
 
 
+def none_here(folder: Path, what: str) -> DataError:
+    """The error for a folder that has none of `what` is wanted; it says what is there instead."""
+    entries = visible(folder)
+    folders = [path for path in entries if path.is_dir()]
+    if folders:
+        found, fix = f", but {described(folder, folders)}", f"Name one of them: {folders[0]}."
+    elif entries:
+        found, fix = f", but {described(folder, entries)}", "Check the path."
+    else:
+        found, fix = ": the folder is empty", "Check the path."
+    return DataError(f"There are no {what} here{found}.", fix, str(folder))
+
+
 def require_folder(path: Path) -> None:
     """Refuse what is no folder.
 

@@ -16,7 +16,7 @@ from PIL import GifImagePlugin, Image
 from flexseg.dataset.parallel import together
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.display import displayable
-from flexseg.files.entries import list_files, require_folder
+from flexseg.files.entries import list_files, none_here, require_folder
 from flexseg.files.images import IMAGE_SUFFIXES, read_image
 from flexseg.outputs import set_aside, whole
 
@@ -110,7 +110,7 @@ def video_of_folder(folder: Path, path: Path, fps: float) -> FolderFrames:
     require_folder(folder)
     files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
-        raise DataError("There are no pictures here.", "Check the path.", str(folder))
+        raise none_here(folder, "pictures")
     set_aside(path)
     frames = FolderFrames(files)
     write_video(path, frames, fps)

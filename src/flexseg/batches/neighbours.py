@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import images_by_stem
-from flexseg.dataset.description import DATASET_FILE
-from flexseg.dataset.names import numbered, stem_of
+from flexseg.dataset.names import DATASET_FILE, numbered, stem_of
 from flexseg.derive.dataset_writer import LEFT_OUT
 from flexseg.errors import DataError
 from flexseg.files.images import read_image

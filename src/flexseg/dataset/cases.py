@@ -15,7 +15,7 @@ from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.candidates.channels import channels_finding, other_channels
 from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
 from flexseg.dataset.ignored.regions import with_ignored
-from flexseg.dataset.names import base_name, folded, stem_of
+from flexseg.dataset.names import DATASET_FILE, base_name, folded, stem_of
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import is_series_folder
@@ -168,7 +168,8 @@ def pair(
         else:
             unpaired.append(images[stem])
     extra = tuple(path for stem, path in masks.items() if stem not in used)
-    channels = other_channels(map(stem_of, unpaired), (case.id for case in cases))
+    own_masks = {case.id: [stem_of(path) for path in case.masks] for case in cases}
+    channels = other_channels(images, own_masks, images_dir.parent / DATASET_FILE)
     unpaired = [path for path in unpaired if stem_of(path) not in {*channels}]
     same_name = dict.fromkeys((*double, *double_masks))
     if in_one:  # a photograph and its mask

@@ -15,14 +15,13 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass
-from flexseg.dataset.names import base_name, composed
+from flexseg.dataset.names import DATASET_FILE, base_name, composed
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.json_file import read_json
 from flexseg.files.volumes.slices import parse_axes
 from flexseg.spreadsheet import of_cell
 
-DATASET_FILE = "dataset.json"
 _FILE_COLUMNS = ("image", "file")
 
 

@@ -26,6 +26,9 @@ from flexseg.files.images import MASK_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
+# What `flexseg derive` and other programs write of a dataset into its folder.
+DATASET_FILE = "dataset.json"
+
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _FRACTION = r"-?0[._]\d+"  # the originals write 0.8 as 0_8
 

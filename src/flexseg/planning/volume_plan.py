@@ -11,8 +11,8 @@ import numpy as np
 from flexseg.config.findings import Finding
 from flexseg.config.text import Choice
 from flexseg.dataset.candidates.channels import declared_channels
-from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.dividing import Division
+from flexseg.dataset.names import DATASET_FILE
 from flexseg.dataset.reading import VolumeDataset
 from flexseg.dataset.splits import SplitName
 from flexseg.dataset.volumetric.division import note

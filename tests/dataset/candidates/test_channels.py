@@ -12,10 +12,33 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 
 
-def test_names() -> None:
+def test_names(tmp_path: Path) -> None:
+    """Numbers are of channels where masks are named without them, or `dataset.json` says so."""
+    file = tmp_path / "dataset.json"
     names = ["a_0000", "a_0001", "b_0000", "c_0001", "a_001", "a"]
-    assert other_channels(names, ["a_0000", "b_0000"]) == ["a_0001"]
-    assert other_channels(names, ["a", "a_001"]) == []
+    first = {"a_0000": ["a"], "b_0000": ["b"]}
+    assert other_channels(names, first, file) == ["a_0001"]
+    assert other_channels(names, {"a": ["a"], "a_001": ["a_001"]}, file) == []
+    camera = [f"DSC_{i:04d}" for i in range(4)]
+    assert other_channels(camera, {name: [f"{name}_gt"] for name in camera[:3]}, file) == []
+    assert other_channels(["x_0000_0000", "x_0000_0001"], {"x_0000_0000": ["x_0000"]}, file) == []
+    file.write_text('{"channel_names": {"0": "T1", "1": "T2"}}')
+    numbered = {"a_0000": ["a_0000_gt"]}
+    assert other_channels(["a_0000", "a_0001", "a_0002"], numbered, file) == ["a_0001"]
+
+
+def test_an_image_of_a_camera_without_mask(tmp_path: Path) -> None:
+    """A number of four digits is no channel: the image is told by its name."""
+    for i in range(6):
+        pixels = np.zeros((8, 8), np.uint8)
+        pixels[2:5, 1:6] = 1
+        for folder, end in (("images", ""), ("masks", "_gt")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_png(tmp_path / folder / f"DSC_{i:04d}{end}.png", pixels * (40 + i))
+    (tmp_path / "masks" / "DSC_0005_gt.png").unlink()
+    data = Dataset.open(tmp_path)
+    assert "other-channels" not in {finding.code for finding in data.findings}
+    assert any("DSC_0005.png" in finding.what for finding in data.findings)
 
 
 def test_images(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
@@ -10,21 +12,49 @@ from flexseg.files.channel_files.channel_names import channel_of
 from flexseg.files.json_file import read_json
 
 
-def other_channels(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """The names that are of other channels of images that are taken.
+def other_channels(
+    names: Iterable[str], masks: Mapping[str, Sequence[str]], description: Path
+) -> list[str]:
+    """The names that are of other channels of images that have masks.
+
+    Numbers may be those of a camera. They are of channels where the masks of several images are
+    named without them and count from 0 or 1; or where `dataset.json` names channels.
 
     Parameters
     ----------
-    names : of files without suffix.
-    taken : those of the images that have masks.
+    names : of all files of images, without suffix.
+    masks : name of each image that has masks -> the names of these.
+    description : the `dataset.json` of the images.
     """
-    own = {*taken}
-    images = {found[0] for name in own if (found := channel_of(name))}
+    parts = {name: found for name in names if (found := channel_of(name))}
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for image, number in parts.values():
+        numbers[image].add(number)
+    declared = declared_channels(description)
+    if declared is None:
+        own = {parts[n][0] for n in masks if n in parts and _without_number(n, masks[n])}
+        channels = _most_frequent(numbers[image] for image in own) if len(own) > 1 else frozenset()
+    else:
+        own = {parts[n][0] for n in masks if n in parts}
+        channels = frozenset(range(declared))
     return [
         name
-        for name in names
-        if name not in own and (found := channel_of(name)) and found[0] in images
+        for name, (image, number) in parts.items()
+        if name not in masks and image in own and number in channels
     ]
+
+
+def _without_number(name: str, masks: Iterable[str]) -> bool:
+    """Whether masks have the name of an image but for the number at its end."""
+    number = name[-4:]
+    count = re.findall(r"\d+", name).count(number)
+    return all(re.findall(r"\d+", mask).count(number) < count for mask in masks)
+
+
+def _most_frequent(numbers: Iterable[Collection[int]]) -> frozenset[int]:
+    """The numbers that most images have, two or more of them from 0 or 1 on; none without such."""
+    counts = Counter(frozenset(own) for own in numbers if len(own) > 1 and min(own) in (0, 1))
+    return max(counts, key=lambda own: counts[own], default=frozenset[int]())
 
 
 def declared_channels(description: Path) -> int | None:

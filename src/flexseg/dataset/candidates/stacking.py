@@ -12,9 +12,8 @@ import numpy as np
 from flexseg.config.findings import examples
 from flexseg.dataset.candidates.channels import channel_count
 from flexseg.dataset.cases import Case, Pairing
-from flexseg.dataset.description import DATASET_FILE
 from flexseg.dataset.layout import Layout
-from flexseg.dataset.names import stem_of
+from flexseg.dataset.names import DATASET_FILE, stem_of
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.files.channel_files.channel_names import channel_of, missing_channels

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flexseg.dataset.description import DATASET_FILE, label_names
+from flexseg.dataset.description import label_names
 from flexseg.dataset.ignored.void import is_void
 from flexseg.dataset.labels import MAX_CLASSES, Rgb
 from flexseg.dataset.layout import Layout
+from flexseg.dataset.names import DATASET_FILE
 from flexseg.errors import DataError
 
 _COLORED = ("labelmap.txt", "class_dict.csv", "label_colors.txt")

@@ -16,8 +16,7 @@ from flexseg.dataset.candidates.mask_names import masks_of_images
 from flexseg.dataset.candidates.mixed import MASK_WORD
 from flexseg.dataset.candidates.templates import Stems, find_template
 from flexseg.dataset.cases import Case, Pairing, group_of
-from flexseg.dataset.description import DATASET_FILE
-from flexseg.dataset.names import NamePattern, base_name, numbered
+from flexseg.dataset.names import DATASET_FILE, NamePattern, base_name, numbered
 from flexseg.errors import DataError
 from flexseg.files.channel_files.channel_names import channel_files, missing_channels
 from flexseg.files.entries import list_files
@@ -252,8 +251,10 @@ def pair_volumes(
     rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
     if real_path(images) == real_path(labels):
         rest = []
-    taken = {name for name, path in found.items() if path in image_paths}
-    channels = tuple(found[name].name for name in other_channels(found, taken))
+    label_of = {pair.image: volume_stem(pair.label) for pair in pairs}
+    own_labels = {name: [label_of[path]] for name, path in found.items() if path in image_paths}
+    others = other_channels(found, own_labels, images.parent / DATASET_FILE)
+    channels = tuple(found[name].name for name in others)
     return VolumePairs(
         images,
         labels,

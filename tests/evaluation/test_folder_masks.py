@@ -237,3 +237,76 @@ def test_several_folders_are_a_question(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="in 2 folders: fold_1/, fold_2/") as told:
         folder_of_predictions(tmp_path)
     assert str(tmp_path / "fold_1") in told.value.fix
+
+
+class TestNames:
+    @pytest.mark.parametrize(("suffix", "of_references"), [("_pred", ""), ("_seg", "_gt")])
+    def test_the_rule_of_names_is_found_and_told(
+        self, tmp_path: Path, suffix: str, of_references: str
+    ) -> None:
+        predictions, masks = write(tmp_path / "p", 1), write(tmp_path / "m", 1)
+        for folder, end in ((predictions, suffix), (masks, of_references)):
+            for path in folder.iterdir():
+                path.rename(path.with_stem(path.stem + end))
+        scores, unpaired = score_folders(
+            predictions, masks, classes_of(1, 2), Measures(), mask_name="{id}" + of_references
+        )
+        assert (dice(scores)[::2], unpaired) == ([1, 1], [])
+        assert [case.id for case in scores.cases] == ["c0", "c1"]
+        assert f"c0{suffix}.png with c0{of_references}.png" in scores.notes[0]
+
+    def test_a_name_of_each_folder_where_nothing_pairs(self, tmp_path: Path) -> None:
+        predictions, masks = write(tmp_path / "p", 1), write(tmp_path / "m", 1)
+        for path in predictions.iterdir():
+            path.rename(path.with_stem(path.stem.replace("c", "photo7")))
+        with pytest.raises(DataError, match="called as photo70, masks as c0"):
+            score(predictions, masks, classes_of(1))
+
+
+def test_photographs_are_no_predictions(tmp_path: Path) -> None:
+    masks = write(tmp_path / "m", 1)
+    (tmp_path / "p").mkdir()
+    noise = np.random.default_rng(0)
+    for i in range(2):
+        photograph = noise.integers(0, 256, (*IDS.shape, 3), np.uint8)
+        write_png(tmp_path / "p" / f"c{i}.png", photograph)
+    for unknown in ("error", "nearest"):
+        with pytest.raises(DataError, match="2 of 2 predictions look like photographs"):
+            score(tmp_path / "p", masks, classes_of(1), unknown)
+
+
+class TestReferencesOfTheConfig:
+    @staticmethod
+    def _project(folder: Path, data: str) -> None:
+        write(folder / "images", 1, count=4)
+        write(folder / "masks", 1, count=4)
+        write(folder / "p", 1, count=4)
+        split = '{"train": ["c0", "c1"], "valid": ["c2"], "test": ["c3"]}'
+        (folder / "split.json").write_text(split)
+        classes = "[model]\nnum_classes = 1\n"
+        (folder / "c.toml").write_text(classes + data)
+
+    DATA = '[dataset]\nimages_dir = "images"\nmasks_dir = "masks"\nsplit_file = "split.json"\n'
+
+    def test_only_the_evaluated_split_is_scored(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._project(tmp_path, self.DATA)
+        line = ("evaluate", tmp_path / "c.toml", "--predictions", tmp_path / "p", "-o")
+        assert flexseg(*line, tmp_path / "out") == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "test split of the config: 1 case," in told
+        assert "c3" in (tmp_path / "out" / "cases.csv").read_text()
+        assert "c0" not in (tmp_path / "out" / "cases.csv").read_text()
+        assert flexseg(*line, tmp_path / "all", "--masks", tmp_path / "masks") == 0
+        assert "2 of the 4 cases are of the training split" in " ".join(
+            capsys.readouterr().out.split()
+        )
+
+    def test_a_config_without_masks(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._project(tmp_path, "")
+        line = ("evaluate", tmp_path / "c.toml", "--predictions", tmp_path / "p")
+        assert flexseg(*line) != 0
+        assert "--masks" in capsys.readouterr().err

@@ -21,11 +21,16 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
-from flexseg.errors import ConfigError
+from flexseg.config.findings import examples
+from flexseg.errors import ConfigError, FlexsegError
 from flexseg.machine import real_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flexseg.config.schema import Experiment
+    from flexseg.dataset.cases import Case
+    from flexseg.dataset.splits import SplitName
     from flexseg.evaluation.case_scores import CaseScores
 logger = logging.getLogger(__name__)
 
@@ -42,7 +47,11 @@ def evaluate(
         ),
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Reference masks or volumes for --predictions.")
+        Path | None,
+        typer.Option(
+            help="Reference masks or volumes for --predictions.",
+            show_default="those of the config, of the split that it evaluates",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results.")
@@ -61,25 +70,28 @@ def evaluate(
     if predictions is None:
         select_backend(backend)
     loaded = load_config(config, overrides, strict, repair, network=predictions is None)
-    if (predictions is None) != (masks is None):
-        raise ConfigError(
-            "--predictions and --masks belong together.", "Give both, or none of them."
-        )
+    if predictions is None and masks is not None:
+        raise ConfigError("--masks are references for --predictions.", "Give both, or neither.")
     if output is not None:
         from flexseg.config.load import input_paths
         from flexseg.own_results import claim_folder
 
         read = (predictions, masks, *input_paths(loaded.experiment, loaded.path))
         claim_folder(output, read)
-    if predictions is not None and masks is not None:
+    if predictions is not None:
         from flexseg.evaluation.case_scores import write_evaluation
 
-        scores, unpaired = _score(predictions, masks, loaded.experiment)
+        only = None
+        if masks is None:
+            masks, only = _evaluated(loaded.experiment)
+        scores, unpaired = _score(predictions, masks, loaded.experiment, only)
+        if only is None:
+            scores.notes += _note_of_training(scores.cases, loaded.experiment)
         name = f"evaluation_{real_path(predictions).name}"
         folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
         if unpaired:
-            logger.warning("%d file(s) without partner: %s", len(unpaired), ", ".join(unpaired))
+            logger.warning("Without partner: %d (%s)", len(unpaired), examples(unpaired))
     else:
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
         from flexseg.runs.manifest import Manifest
@@ -100,7 +112,59 @@ def evaluate(
     say(f"Results: {folder}")
 
 
-def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, list[str]]:
+def _cases_of(e: Experiment, split: SplitName) -> tuple[Case, ...]:
+    """The cases of a split of the config, volumes where it names some."""
+    from flexseg.dataset.splits import find_splits
+    from flexseg.evaluation.trained_volumes import volumes_of_split
+
+    splits = find_splits(e.data, only=(split,))
+    if e.volume.images_dir is not None:
+        return volumes_of_split(e.volume, splits, split, e.dataset.group)
+    splits.raise_errors()
+    return splits.need(split)
+
+
+def _evaluated(e: Experiment) -> tuple[Path, set[Path]]:
+    """The folder and the files of the references of the split that the config evaluates."""
+    split = e.model.evaluation
+    named = (e.dataset.masks_dir, e.volume.masks_dir, getattr(e.data, split).masks_dir)
+    if not any(named):
+        raise ConfigError(
+            "The config names no masks to compare with.", "Give --masks FOLDER.", f"[{split}]"
+        )
+    files = {case.mask for case in _cases_of(e, split)}
+    folders = {path.parent for path in files}
+    if len(folders) > 1:
+        raise ConfigError(
+            f"The masks of the {split} split lie in {len(folders)} folders.",
+            "Name the one to compare with: --masks FOLDER.",
+            f"[{split}]",
+        )
+    (folder,) = folders
+    count = f"{len(files)} case" + "s" * (len(files) != 1)
+    say(f"Scored are predictions of the {split} split of the config: {count}, masks in {folder}.")
+    return folder, files
+
+
+def _note_of_training(cases: Sequence[Case], e: Experiment) -> list[str]:
+    """Tells of scored cases that the config trains on; empty where it names no data."""
+    try:
+        training = {real_path(case.mask) for case in _cases_of(e, "train")}
+    except FlexsegError:
+        return []
+    among = sum(real_path(case.mask) in training for case in cases)
+    if not among:
+        return []
+    return [
+        f"{among} of the {len(cases)} cases are of the training split of the config: scores of a "
+        "model that was trained on them are too good. Without --masks only the "
+        f"{e.model.evaluation} split is scored."
+    ]
+
+
+def _score(
+    predictions: Path, masks: Path, e: Experiment, only: set[Path] | None
+) -> tuple[CaseScores, list[str]]:
     """Score two folders of masks, or of label volumes."""
     from flexseg.dataset.labels import LabelMap
     from flexseg.dataset.splits import all_regions
@@ -132,7 +196,9 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
                     "ignore names; or leave ignore_dir and roi_dir out.",
                     "[dataset]",
                 )
-            return score_volume_folders(*what, mask_name=pattern, group=group, on_case=on_case)
+            return score_volume_folders(
+                *what, mask_name=pattern, group=group, only=only, on_case=on_case
+            )
         folders = [section.images_dir for section in (e.test, e.valid, e.train, e.dataset, e.infer)]
         return score_folders(
             *what,
@@ -141,5 +207,6 @@ def _score(predictions: Path, masks: Path, e: Experiment) -> tuple[CaseScores, l
             unknown=e.mask.unknown_colors,
             regions=regions,
             image_folders=folders,
+            only=only,
             on_case=on_case,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from flexseg.config.findings import examples
 from flexseg.dataset.candidates.advice import inner_folders
 from flexseg.dataset.candidates.mask_folders import mask_folders
+from flexseg.dataset.cases import Pairing
 from flexseg.dataset.ignored.void import without_void
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.looks import MaskLook, look_at_mask
+from flexseg.dataset.marks.guard import refuse_photographs
 from flexseg.dataset.marks.values import NEAR_LOSSY, are_shares
 from flexseg.dataset.meaning import find_meaning
 from flexseg.dataset.parallel import run_parallel
@@ -99,7 +101,12 @@ def understand(
     values = sum((Counter(found) for _, found in wrong), Counter[Any]())
     shown = examples([_text(value) for value, _ in values.most_common()])
     count = f"{len(wrong)} of {len(masks)} {what} hold values in no class"
-    own = _as_they_suggest(what, run_parallel(_look(read), masks, workers, None), labels)
+    looks = run_parallel(_look(read), masks, workers, None)
+    # Shades of grey may be probabilities.
+    colored = [look for look in looks if look is not None and look.entries.pixels.ndim == 3]
+    if len(colored) == len(looks):
+        refuse_photographs(colored, what, _advice(what, values))
+    own = _as_they_suggest(what, looks, labels)
     if own is None and unknown == "error":
         raise DataError(f"{count}: {shown}.", _advice(what, values), str(wrong[0][0]))
     if own is None or own.labels is labels:
@@ -184,6 +191,8 @@ def _look(read: Callable[[Files], MaskPixels]) -> Callable[[Files], MaskLook | N
 def _advice(what: str, values: Counter[Any]) -> str:
     """What to do about values in no class."""
     numbers = [v for v in values if isinstance(v, int | float)]
+    if len(values) > _MANY and not numbers:
+        return f"Give the folder of the {what}, one value or colour for each class, not of images."
     if any(v != round(v) for v in numbers) or len(numbers) > _MANY:
         half = "128" if max(numbers) > 1 else "0.5"
         return (
@@ -232,3 +241,27 @@ def folder_of_masks(folder: Path, hold: Callable[[Path], bool]) -> Path:
         f"Name the one to score: --predictions {likely}.",
         str(folder),
     )
+
+
+def unlike_names(prediction: str, reference: str, predictions: Path, masks: Path) -> DataError:
+    """The error for two folders of which nothing pairs, with a name of each."""
+    return DataError(
+        f"No prediction has a mask of the same name: predictions are called as {prediction}, "
+        f"masks as {reference}.",
+        f"Name the predictions as the masks in {masks}, or say with [dataset] mask_name how the "
+        "mask of {id} is called.",
+        str(predictions),
+    )
+
+
+def among(pairing: Pairing, only: Collection[Path], predictions: Path) -> Pairing:
+    """What of a pairing is of some references."""
+    cases = tuple(case for case in pairing.cases if case.mask in only)
+    if not cases:
+        raise DataError(
+            f"Predictions are of {len(pairing.cases)} cases, none of which the config evaluates.",
+            "Give --masks to score them nevertheless, or correct [model] evaluation.",
+            str(predictions),
+        )
+    missing = tuple(path for path in pairing.masks_without_image if path in only)
+    return replace(pairing, cases=cases, masks_without_image=missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +13,31 @@ from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import examples
-from flexseg.dataset.cases import Case, Regions, case_mask, pair, read_masks
+from flexseg.dataset.candidates.mask_names import case_of_mask
+from flexseg.dataset.candidates.templates import Stems, best_rule
+from flexseg.dataset.cases import (
+    Case,
+    Pairing,
+    Regions,
+    case_mask,
+    group_of,
+    pair,
+    read_masks,
+)
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import run_parallel, together
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import Files, Unknown, note_of_undecided, understand
+from flexseg.evaluation.folder_masks import (
+    Files,
+    Unknown,
+    among,
+    note_of_undecided,
+    understand,
+    unlike_names,
+)
 from flexseg.evaluation.metrics.calibration import of_decisions, with_background
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summary import PredictionSettings
@@ -140,6 +157,7 @@ def score_folders(
     unknown: Unknown = "error",
     regions: Regions | None = None,
     image_folders: Sequence[Path | None] = (),
+    only: Collection[Path] | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> tuple[CaseScores, list[str]]:
     """Score a folder of predicted masks against a folder of reference masks.
@@ -150,7 +168,8 @@ def score_folders(
     Parameters
     ----------
     mask_name : name of the reference that belongs to the prediction `{id}`; where it pairs none,
-        equal names do.
+        equal names do, else the rule that the names tell, see `best_rule`.
+    only : the references that are scored; None: all.
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
     group : regular expression for `Case.group`.
     regions : what counts of the references; None: all.
@@ -161,18 +180,9 @@ def score_folders(
     ------
     DataError : no pair at all, or files that are damaged or do not fit, all of which it lists.
     """
-    for name in (mask_name, "{id}"):
-        pairing = pair(
-            predictions, masks, mask_name=name, group=group, image_suffixes=MASK_SUFFIXES
-        )
-        if pairing.cases:
-            break
-    else:
-        raise DataError(
-            "No prediction has a mask of the same name.",
-            f"Compare the file names with those in {masks}.",
-            str(predictions),
-        )
+    pairing, rule = _paired(predictions, masks, mask_name, group)
+    if only is not None:
+        pairing = among(pairing, only, predictions)
     cases = (regions or Regions()).of(pairing.cases)
     if pairing.equal_names:
         raise DataError(
@@ -206,7 +216,7 @@ def score_folders(
     for case, (result, _) in zip(cases, results, strict=True):
         scores.put(case, result)
     resized = [case.image.name for case, (_, other) in zip(cases, results, strict=True) if other]
-    notes = (predicted.note, true.note, _of_other_size(resized), note_of_undecided(undecided))
+    notes = (rule, predicted.note, true.note, _of_other_size(resized), note_of_undecided(undecided))
     scores.notes = [note for note in notes if note]
     scores.folders = {
         "images_dir": _folder_of_images(image_folders, cases),
@@ -215,6 +225,35 @@ def score_folders(
     }
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     return scores, unpaired
+
+
+def _paired(
+    predictions: Path, masks: Path, mask_name: str, group: str | None
+) -> tuple[Pairing, str]:
+    """The pairs of two folders, and a note if a rule that the names tell has found them."""
+    predicted, reference = (
+        sorted({stem_of(path) for path in list_files(folder, MASK_SUFFIXES)})
+        for folder in (predictions, masks)
+    )
+    stems = Stems(frozenset(predicted), frozenset(reference))
+    known = dict.fromkeys((mask_name, "{id}"))
+    rule = best_rule(known, stems) or "{id}"
+    pairing = pair(predictions, masks, mask_name=rule, group=group, image_suffixes=MASK_SUFFIXES)
+    if not pairing.cases:
+        raise unlike_names(predicted[0], reference[0], predictions, masks)
+    if rule in known:
+        return pairing, ""
+    # Called as the images are, which predictions of other names do not tell.
+    cases = []
+    for case in pairing.cases:
+        name = stem_of(case.mask)
+        own = case_of_mask(mask_name, name) or name
+        cases.append(replace(case, id=own, group=group_of(own, group)))
+    first = cases[0]
+    return replace(pairing, cases=tuple(cases)), (
+        f"Predictions go with references by the rule of their names ({rule}), as "
+        f"{first.image.name} with {first.mask.name}."
+    )
 
 
 def _of_other_size(names: Sequence[str]) -> str:

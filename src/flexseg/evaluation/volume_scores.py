@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,14 @@ from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import CaseScores
-from flexseg.evaluation.folder_masks import Files, folder_of_masks, note_of_undecided, understand
+from flexseg.evaluation.folder_masks import (
+    Files,
+    among,
+    folder_of_masks,
+    note_of_undecided,
+    understand,
+    unlike_names,
+)
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.files.entries import list_files
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels
@@ -136,6 +143,7 @@ def score_volume_folders(
     mask_name: str = "{id}",
     group: str | None = None,
     read: VolumeReader = read_labels,
+    only: Collection[Path] | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> tuple[CaseScores, list[str]]:
     """Score a folder of predicted label volumes against a folder of reference volumes.
@@ -149,6 +157,7 @@ def score_volume_folders(
     mask_name : name of the reference that belongs to the prediction `{id}`.
     group : regular expression for `Case.group`.
     read : gives the voxels [Z, Y, X] of a file as whole numbers, and their geometry.
+    only : the references that are scored; None: all.
     on_case : called with (done, total).
 
     Raises
@@ -156,13 +165,12 @@ def score_volume_folders(
     DataError : no pair at all, different grids, values in no class, or unreadable files.
     """
     pairing = pair_label_volumes(predictions, references, mask_name=mask_name, group=group)
+    if not pairing.cases:
+        one, other = (next(iter(volumes_by_name(folder))) for folder in (predictions, references))
+        raise unlike_names(one, other, predictions, references)
+    if only is not None:
+        pairing = among(pairing, only, predictions)
     cases = pairing.cases
-    if not cases:
-        raise DataError(
-            "No predicted volume has a reference of the same name.",
-            f"Compare the file names with those in {references}.",
-            str(predictions),
-        )
     if measures.spacing is not None:
         logger.warning("[eval] spacing is not used: each volume has its own.")
     _warn_of_images(predictions, references)

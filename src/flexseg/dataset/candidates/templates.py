@@ -49,6 +49,20 @@ def find_template(stems: Sequence[Stems]) -> str | None:
     return best if pairs(best, stems) else None
 
 
+def best_rule(rules: Iterable[str], stems: Stems) -> str | None:
+    """The template that pairs most: one of `rules`, earlier ones first, else as the names tell.
+
+    What the names tell counts only if it pairs half of the shorter list, as chance finds some.
+    None if nothing pairs.
+    """
+    most = max(rules, key=lambda rule: pairs(rule, [stems]))
+    if pairs(most, [stems]):
+        return most
+    own = find_template([stems])
+    enough = min(len(stems.images), len(stems.masks)) / 2
+    return own if own and pairs(own, [stems]) >= enough else None
+
+
 def _templates(stems: Iterable[Stems]) -> list[str]:
     """`{id}`, then what stands around the names of some images in those of the masks."""
     counts: Counter[str] = Counter()

@@ -22,10 +22,20 @@ _SHARE_OF_AREAS = 0.05
 _JUDGED = 8
 # What compression leaves of areas: so few values have such a share of the pixels.
 _COMMON, _SHARE_OF_COMMON = 10, 0.3
+_MASKS_WANTED = (
+    "Give masks rather than the images, or images with marks drawn on them: one value or colour "
+    "for each class. Where transparency cuts out the object, paint all of it white."
+)
 
 
-def refuse_photographs(masks: Sequence[MaskLook]) -> None:
+def refuse_photographs(
+    masks: Sequence[MaskLook], what: str = "masks", fix: str = _MASKS_WANTED
+) -> None:
     """Refuse masks most of which are pictures: the images, or these with marks drawn on them.
+
+    Parameters
+    ----------
+    what, fix : what the masks are, in words, and what to give instead.
 
     Raises
     ------
@@ -35,10 +45,9 @@ def refuse_photographs(masks: Sequence[MaskLook]) -> None:
     if 2 * count <= len(masks):
         return
     raise DataError(
-        f"{count} of {len(masks)} masks look like photographs: a great many values, and hardly any "
-        "has an area of its own.",
-        "Give masks rather than the images, or images with marks drawn on them: one value or "
-        "colour for each class. Where transparency cuts out the object, paint all of it white.",
+        f"{count} of {len(masks)} {what} look like photographs: a great many values, and hardly "
+        "any has an area of its own.",
+        fix,
     )
 
 

@@ -14,7 +14,7 @@ from flexseg.dataset.candidates.channels import (
 )
 from flexseg.dataset.candidates.mask_names import masks_of_images
 from flexseg.dataset.candidates.mixed import MASK_WORD
-from flexseg.dataset.candidates.templates import Stems, find_template
+from flexseg.dataset.candidates.templates import Stems, best_rule, find_template
 from flexseg.dataset.cases import Case, Pairing, group_of
 from flexseg.dataset.names import DATASET_FILE, NamePattern, base_name, numbered
 from flexseg.errors import DataError
@@ -284,12 +284,10 @@ def pair_label_volumes(
     DataError : see `volumes_by_name`.
     """
     predicted, reference = volumes_by_name(predictions), volumes_by_name(references)
-    own = find_template([Stems(frozenset(predicted), frozenset(reference))])
-    for rule in (mask_name, *_NAMES_OF_LABELS, *([own] if own else [])):
-        masks = masks_of_images(rule, predicted, reference)
-        partner = {name: reference[own[0]] if own else None for name, own in masks.items()}
-        if any(partner.values()):
-            break
+    stems = Stems(frozenset(predicted), frozenset(reference))
+    rule = best_rule((mask_name, *_NAMES_OF_LABELS), stems) or mask_name
+    masks = masks_of_images(rule, predicted, reference)
+    partner = {name: reference[own[0]] if own else None for name, own in masks.items()}
     cases = tuple(
         Case(name, predicted[name], found, group_of(name, group))
         for name, found in partner.items()

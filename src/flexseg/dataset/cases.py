@@ -18,6 +18,7 @@ from flexseg.dataset.ignored.regions import with_ignored
 from flexseg.dataset.names import DATASET_FILE, base_name, folded, stem_of
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
+from flexseg.files.dicom.image import patient_of
 from flexseg.files.dicom.recognition import is_series_folder
 from flexseg.files.entries import described, left_out, list_files, require_file
 from flexseg.files.images import (
@@ -29,6 +30,8 @@ from flexseg.files.images import (
 )
 from flexseg.machine import real_path
 
+# Fewer groups cannot be divided into training, validation and test.
+MIN_GROUPS = 3
 # Of `Pairing.equal_names`, in words.
 EQUAL_NAMES = "files left out that have the name of another one but for the suffix"
 
@@ -43,6 +46,7 @@ class Case:
     group : patient, volume or source image; cases of one group are not independent.
     more_masks : of the same image, which is marked by all of them together, see `case_mask`.
     ignore, roi : masks of what counts in nothing, and of what counts, see `with_ignored`.
+    patient : stands for the patient that a DICOM header names; empty where none does.
     """
 
     id: str
@@ -52,6 +56,7 @@ class Case:
     more_masks: tuple[Path, ...] = ()
     ignore: Path | None = None
     roi: Path | None = None
+    patient: str = ""
 
     @property
     def masks(self) -> tuple[Path, ...]:
@@ -140,7 +145,7 @@ def pair(
     ----------
     mask_name : stem of the mask, see `mask_stem`; with a `*` an image may have several. Where both
         folders are one, files of such names are masks, the others images.
-    group : regular expression for `Case.group`.
+    group : regular expression for `Case.group`; without it the patients of DICOM headers count.
     image_format, mask_format : a suffix that all files have, or "auto" for any.
     image_suffixes : what "auto" means for images.
 
@@ -175,13 +180,26 @@ def pair(
     if in_one:  # a photograph and its mask
         same_name = {p: None for p in same_name if p not in {f for c in cases for f in c.files}}
     return Pairing(
-        tuple(cases),
+        _of_patients(cases, group),
         tuple(unpaired),
         extra,
         tuple(same_name),
         others,
         tuple(images[stem] for stem in channels),
     )
+
+
+def _of_patients(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]:
+    """Cases with the patients of their headers, which are their groups where no pattern is given.
+
+    IDs that tell of fewer than three patients, as of files that were made anonymous, make no group.
+    Copies that an augmenter made have the patient of their original.
+    """
+    told = {base_name(case.id): own for case in cases if (own := patient_of(case.image))}
+    known = tuple(replace(case, patient=told.get(base_name(case.id), "")) for case in cases)
+    if pattern is not None or len({*told.values()}) < MIN_GROUPS:
+        return known
+    return tuple(replace(case, group=case.patient or case.group) for case in known)
 
 
 def case_mask(case: Case) -> MaskPixels:

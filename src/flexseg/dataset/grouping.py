@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.dataset.cases import Case, Pairing, group_of
+from flexseg.dataset.cases import MIN_GROUPS, Case, Pairing, group_of
 from flexseg.dataset.description import Description
 from flexseg.dataset.names import base_name
 from flexseg.errors import ConfigError, DataError
@@ -22,7 +22,6 @@ PATTERNS = (
     rf"^(.+?){_FIELD}$",
     r"^\d+[-_ ](.*\d.*)$",
 )
-MIN_GROUPS = 3
 
 
 def grouped(
@@ -33,7 +32,7 @@ def grouped(
     Parameters
     ----------
     group : the pattern that the user gives; without it that of the description, else what the
-        names suggest.
+        names suggest; where that parts patients whom DICOM headers name, these count.
 
     Raises
     ------
@@ -47,7 +46,9 @@ def grouped(
     elif described is not None and described.group is not None:
         group, reason = described.group, "as the dataset's own description says"
     else:
-        group, reason = guess_group(ids)
+        group, reason = _guessed([case for pairing in pairings.values() for case in pairing.cases])
+    if group is None:
+        return dict(pairings), None, reason
     cases = {
         name: replace(
             pairing,
@@ -61,10 +62,13 @@ def grouped(
 def grouped_by_names(
     cases: Sequence[Case], pattern: str | None
 ) -> tuple[tuple[Case, ...], tuple[Finding, ...]]:
-    """The cases in the groups that their names tell of, where the config names no `pattern`."""
+    """The cases in the groups that their names tell of, where the config names no `pattern`.
+
+    Where that would part patients whom DICOM headers name, these stay the groups.
+    """
     if pattern is not None:
         return tuple(cases), ()
-    found, reason = guess_group([case.id for case in cases])
+    found, reason = _guessed(cases)
     if found is None:
         return tuple(cases), ()
     finding = Finding(
@@ -77,6 +81,27 @@ def grouped_by_names(
         "each image stands for itself.",
     )
     return tuple(replace(case, group=group_of(case.id, found)) for case in cases), (finding,)
+
+
+def _guessed(cases: Sequence[Case]) -> tuple[str | None, str]:
+    """See `guess_group`; None where it would part patients that are groups by DICOM headers."""
+    pattern, reason = guess_group([case.id for case in cases])
+    by_header = [case for case in cases if case.patient and case.patient == case.group]
+    counts = Counter(case.patient for case in by_header)
+    if not by_header:
+        return pattern, reason
+    if pattern is not None:
+        together = {(case.patient, group_of(case.id, pattern)) for case in by_header}
+        if len(together) == len(counts):
+            return pattern, reason
+    return None, (
+        f"the DICOM headers tell of {len(counts)} patients with {_sizes(counts.values())} images"
+    )
+
+
+def _sizes(counts: Collection[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def unmatched_findings(pattern: str | None, names: Sequence[str]) -> list[Finding]:
@@ -201,11 +226,10 @@ def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:
             )
         return None, reason
     _, pattern, groups = best
-    low, high = min(groups.values()), max(groups.values())
     shown = examples([f"{name} ({n})" for name, n in groups.most_common()], 2)
     return pattern, (
         f"the names tell of {len(groups)} patients or volumes with "
-        f"{low if low == high else f'{low} to {high}'} images: {shown}"
+        f"{_sizes(groups.values())} images: {shown}"
     )
 
 

@@ -53,7 +53,7 @@ def copy(dataset: Path, source: str, target: str, turn: Callable = np.fliplr) ->
         path = dataset / from_split / kind / f"{name}.png"
         pixels = np.ascontiguousarray(turn(read_image(path)))
         if kind == "masks":  # colours of the palette back to ids
-            pixels = (pixels[..., 1] > 0).astype(np.uint8)
+            pixels = (pixels[..., 1] > 127).astype(np.uint8)
             write_png(dataset / to_split / kind / f"{new}.png", pixels, [0, 0, 0, 0, 255, 0])
         else:
             write_png(dataset / to_split / kind / f"{new}.png", pixels)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.dataset.cases import group_of
+from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.grouping import guess_group
 from flexseg.dataset.looks import Look
-from flexseg.dataset.names import is_augmented
+from flexseg.dataset.names import base_name, is_augmented
 from flexseg.dataset.quality.duplicates import ImageHash, NearDuplicate, find_near_duplicates
 
 # The cases of each part by its name, in order: of the splits, or of the folds.
@@ -18,6 +18,11 @@ Parts = Mapping[str, Sequence[Look]]
 _GROUP = {
     "split": "`flexseg split` divides by group and keeps copies together.",
     "fold": "Name the group in [dataset] group: folds never divide one.",
+}
+_BY_HEADERS = {
+    "split": "`flexseg split CONFIG -o split.json` then keeps each patient in one split, and "
+    "[dataset] split_file = 'split.json' takes that over.",
+    "fold": "folds then keep each patient in one.",
 }
 
 
@@ -58,6 +63,7 @@ def _across_parts(parts: Parts, same: set[str], named: bool, unit: str) -> list[
         *_exact_duplicates(parts, same, unit),
         *_near_duplicates(parts, same, named, unit),
         *(_named_groups if named else _unnamed_groups)(parts, same, unit),
+        *_patients(parts, same, unit),
     ]
 
 
@@ -166,19 +172,28 @@ def _described(pair: NearDuplicate, listed: list[tuple[str, Look]]) -> str:
     return f"{part_a} {a.case.id} ~ {part_b} {b.case.id}{hint}"
 
 
-def _shared(parts: Parts, same: set[str], pattern: str | None = None) -> dict[str, Parts]:
+def _shared(
+    parts: Parts, same: set[str], key: Callable[[Case], str] = lambda case: case.group
+) -> dict[str, Parts]:
     """The groups that have cases in several parts, with those of each part.
 
     Parameters
     ----------
-    pattern : finds the group in a name; without it that of the case counts.
+    key : the group of a case; empty if it is in none.
     """
     places: dict[str, dict[str, list[Look]]] = defaultdict(lambda: defaultdict(list))
     for part, cases in parts.items():
         for look in cases:
-            group = group_of(look.case.id, pattern) if pattern else look.case.group
-            places[group][part].append(look)
+            if group := key(look.case):
+                places[group][part].append(look)
     return {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
+
+
+def _described_places(places: Parts) -> str:
+    """The parts that one group lies in, each with some of its cases."""
+    return " ~ ".join(
+        f"{part} {examples([look.case.id for look in own], 2)}" for part, own in places.items()
+    )
 
 
 def _named_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
@@ -198,10 +213,31 @@ def _named_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
     ]
 
 
+def _patients(parts: Parts, same: set[str], unit: str) -> list[Finding]:
+    """Patients whom DICOM headers name; one alone is the name that all anonymous files have."""
+    known = {look.case.patient for cases in parts.values() for look in cases} - {""}
+    shared = _shared(parts, same, lambda case: case.patient)
+    if len(known) < 2 or not shared:
+        return []
+    items = [_described_places(places) for places in shared.values()]
+    return [
+        _finding(
+            Severity.WARNING,
+            "patients-across-splits",
+            unit,
+            f"{len(shared)} of {len(known)} patients that the DICOM headers tell of have images in "
+            f"more than one {unit}: {examples(items)}.",
+            "Images of one patient resemble each other, so the score is too good. Take [dataset] "
+            f"group out, if there is one: {_BY_HEADERS[unit]}",
+            sorted(items),
+        )
+    ]
+
+
 def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
     """Groups that only the names tell of: of patients, and of augmented copies."""
     pattern, _ = guess_group([look.case.id for cases in parts.values() for look in cases])
-    parted = sorted(_shared(parts, same, pattern)) if pattern else []
+    parted = sorted(_shared(parts, same, lambda c: group_of(c.id, pattern))) if pattern else []
     findings = []
     if parted:
         findings.append(
@@ -219,17 +255,13 @@ def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
     # Without a pattern a group is one image with its augmented copies. Equal plain names say
     # nothing: each folder may count from 1.
     copies = {
-        group: found
-        for group, found in _shared(parts, same).items()
+        name: found
+        for name, found in _shared(parts, same, lambda case: base_name(case.id)).items()
         if any(is_augmented(f.case.id) for part in found.values() for f in part)
     }
     if not copies:
         return findings
-    items = [
-        " ~ ".join(f"{name} {examples([f.case.id for f in part], 2)}" for name, part in
-                   copies[group].items())
-        for group in sorted(copies)
-    ]  # fmt: skip
+    items = [_described_places(copies[name]) for name in sorted(copies)]
     return [
         *findings,
         _finding(

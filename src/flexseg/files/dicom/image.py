@@ -50,6 +50,19 @@ def read_dicom_image(path: Path) -> NDArray:
     return pixels
 
 
+def patient_of(path: Path) -> str:
+    """What stands for the patient that the header of a DICOM file names; empty of other files.
+
+    Files that cannot be read say nothing here; whoever reads their pixels is told why.
+    """
+    if path.is_dir() or not is_dicom(path):
+        return ""
+    with suppress(DataError, OSError):
+        header = read_header(path)
+        return header.patient if header else ""
+    return ""
+
+
 def stored_type(path: Path) -> np.dtype:
     """The type of the values of an image, as far as it matters: 8 bits, or more."""
     return np.dtype(np.uint8 if image_header(path).bits == 8 else np.int16)

@@ -6,6 +6,7 @@ General Series, Image Plane and Image Pixel (DICOM PS3.3, C.7.3.1, C.7.6.2, C.7.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -45,7 +46,10 @@ _NO_IMAGE = tuple(
 
 @dataclass(frozen=True)
 class Header:
-    """What the tags of one file say; `position` and `axes` are empty where they say nothing."""
+    """What the tags of one file say; `position` and `axes` are empty where they say nothing.
+
+    `patient` stands for the patient and does not tell who it is; empty without an ID.
+    """
 
     path: Path
     series: str
@@ -62,6 +66,7 @@ class Header:
     bits: int
     modality: str
     storage: str
+    patient: str = ""
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -122,7 +127,14 @@ def read_header(path: Path) -> Header | None:
         thickness=(numbers("0018|0088", 1) or numbers("0018|0050", 1) or (0.0,))[0],
         modality=text("0008|0060"),
         storage=text("0008|0016"),
+        patient=_pseudonym(text("0010|0020")),
     )
+
+
+def _pseudonym(patient_id: str) -> str:
+    """A name for a patient by which files of one are known, while their ID is told nowhere."""
+    digest = hashlib.sha256(patient_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"patient-{digest[:12]}" if patient_id else ""
 
 
 def image_header(path: Path) -> Header:

@@ -77,6 +77,22 @@ def test_photographs_are_no_masks(tmp_path: Path, kind: str) -> None:
     assert len(find_meaning([look_at_mask(read_mask(path))] * 4).classes) == 1
 
 
+def test_smooth_compressed_photographs_in_the_place_of_masks(tmp_path: Path) -> None:
+    """Many of their colours are so rare that they are counted together."""
+    rng = np.random.default_rng(0)
+    _cases(tmp_path, *[MARKED * 255] * 4)
+    for path in (tmp_path / "masks").iterdir():
+        photograph = rng.normal(110, 14, (128, 160, 3)) + np.linspace(0, 30, 160)[:, None]
+        photograph = cv2.GaussianBlur(photograph.clip(0, 255).astype(np.uint8), (0, 0), 1)
+        Image.fromarray(photograph).save(path.with_suffix(".jpg"), quality=92)
+        path.unlink()
+    for path in (tmp_path / "images").iterdir():
+        Image.fromarray(np.kron(MARKED * 255, np.ones((8, 10), np.uint8))).save(path)
+    with pytest.raises(DataError, match="look like photographs") as caught:
+        Dataset.open(tmp_path)
+    assert "exchanged?" in caught.value.fix
+
+
 def test_background_that_was_taken_for_void_is_told(tmp_path: Path) -> None:
     """-1 and 1, and 255 around the classes 0 and 1."""
     _cases(tmp_path / "a", *[MARKED] * 6)

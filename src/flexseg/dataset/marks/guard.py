@@ -23,8 +23,9 @@ _JUDGED = 8
 # What compression leaves of areas: so few values have such a share of the pixels.
 _COMMON, _SHARE_OF_COMMON = 10, 0.3
 _MASKS_WANTED = (
-    "Give masks rather than the images, or images with marks drawn on them: one value or colour "
-    "for each class. Where transparency cuts out the object, paint all of it white."
+    "Are the folders of images and masks exchanged? Give masks rather than the images, or images "
+    "with marks drawn on them: one value or colour for each class. Where transparency cuts out the "
+    "object, paint all of it white."
 )
 
 
@@ -75,7 +76,9 @@ def _is_photograph(mask: MaskLook) -> bool:
     if not covers:
         return False
     if mask.entries.lossy:
-        return int(np.sort(mask.pixels[marked])[-_COMMON:].sum()) < _SHARE_OF_COMMON * pixels
+        # Not those that stand for many rare ones.
+        single = marked & (mask.core >= 0)
+        return int(np.sort(mask.pixels[single])[-_COMMON:].sum()) < _SHARE_OF_COMMON * pixels
     return int(np.maximum(mask.core[marked], 0).sum()) < _SHARE_OF_AREAS * pixels
 
 

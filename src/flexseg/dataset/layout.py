@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.config.findings import examples
-from flexseg.dataset.candidates.advice import advice, inner_folders
+from flexseg.dataset.candidates.advice import advice, images_unclear, inner_folders
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
-from flexseg.dataset.candidates.mask_folders import camvid_folders, mask_folders, masks_beside
+from flexseg.dataset.candidates.mask_folders import (
+    camvid_folders,
+    mask_folders,
+    masks_beside,
+    other_folders,
+)
 from flexseg.dataset.candidates.mixed import MASK_WORD, is_mixed
 from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
 from flexseg.dataset.cases import Pairing, pair
@@ -123,7 +128,9 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
     if not found and (need_masks or not unlabeled):
         raise DataError(
             f"{_described(dataset)}, no images with masks.",
-            advice(root, _named(root, IMAGE_FOLDERS, [])) or _EXPECTED,
+            advice(root, _named(root, IMAGE_FOLDERS, []))
+            or images_unclear(inner_folders(root), answers.masks, _has_images)
+            or _EXPECTED,
             str(dataset),
         )
     if not found:
@@ -189,7 +196,7 @@ def volume_folders(dataset: Path, answers: Answers = NO_ANSWERS) -> tuple[Path, 
         return None
     inner = inner_folders(dataset)
     for root in (dataset, *(inner if len(inner) == 1 else ())):
-        images = _named(root, IMAGE_FOLDERS, [])
+        images = _named(root, IMAGE_FOLDERS, []) or _beside_masks(root, answers, _has_volumes, [])
         if images is None or not _has_volumes(images):
             continue
         candidates = mask_folders(inner_folders(root), answers.masks)
@@ -225,12 +232,7 @@ def _folders_of(
     masks = _masks_of(root, images, answers)
     unlabeled: dict[str, Path] = {}
     if images and masks:
-        found = _splits_inside(images, masks, notes, unlabeled)
-        if not found and list_files(images, IMAGE_SUFFIXES):
-            if list_files(masks, MASK_SUFFIXES):
-                found = {"": Folders(images, masks)}
-            else:
-                unlabeled[""] = images
+        found = _of_two(images, masks, notes, unlabeled)
         return _with_training(found, notes), unlabeled
     found = _camvid(root) or _splits_of(root, answers, notes, unlabeled)
     for folder in (root, images):
@@ -238,7 +240,35 @@ def _folders_of(
             found = {"": Folders(folder, folder)}
     if not found and not unlabeled and images and list_files(images, IMAGE_SUFFIXES):
         unlabeled[""] = images
+    if not found and not unlabeled:
+        images = _beside_masks(root, answers, _has_images, notes)
+        masks = _masks_of(root, images, answers)
+        if images and masks:
+            found = _of_two(images, masks, notes, unlabeled)
     return _with_training(found, notes), unlabeled
+
+
+def _of_two(
+    images: Path, masks: Path, notes: list[str], unlabeled: dict[str, Path]
+) -> dict[str, Folders]:
+    """What a folder of images and one of masks hold: splits, or the whole dataset."""
+    found = _splits_inside(images, masks, notes, unlabeled)
+    if not found and list_files(images, IMAGE_SUFFIXES):
+        if list_files(masks, MASK_SUFFIXES):
+            return {"": Folders(images, masks)}
+        unlabeled[""] = images
+    return found
+
+
+def _beside_masks(
+    root: Path, answers: Answers, holds: Callable[[Path], bool], notes: list[str]
+) -> Path | None:
+    """The images of a folder of masks where none is named as images are: the only other one."""
+    others = other_folders(inner_folders(root), answers.masks, holds)
+    if len(others) != 1 or split_of_folder(others[0].name) is not None:
+        return None
+    notes.append(f"The images are taken to be those of {others[0].name}/, the only others.")
+    return others[0]
 
 
 def _camvid(root: Path) -> dict[str, Folders]:
@@ -278,6 +308,7 @@ def _splits_of(
         if folder is None:
             continue
         images = _named(folder, IMAGE_FOLDERS, notes)
+        images = images or _beside_masks(folder, answers, _has_images, notes)
         masks = _masks_of(folder, images, answers)
         if images and masks and list_files(masks, MASK_SUFFIXES):
             found[split] = Folders(images, masks)
@@ -308,6 +339,11 @@ def _masks_of(root: Path, images: Path | None, answers: Answers) -> Path | None:
 def _has_masks(folder: Path) -> bool:
     """Whether a folder, or one in it, has files of masks."""
     return any(list_files(place, MASK_SUFFIXES) for place in (folder, *inner_folders(folder)))
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether a folder, or one in it, has images."""
+    return any(list_files(place, IMAGE_SUFFIXES) for place in (folder, *inner_folders(folder)))
 
 
 def _named(root: Path, names: Sequence[str], notes: list[str]) -> Path | None:

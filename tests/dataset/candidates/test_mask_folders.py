@@ -80,3 +80,39 @@ def test_wrong_answers() -> None:
         Answers(mask_name="mask_*")
     with pytest.raises(ConfigError, match="is not what values of masks can be"):
         Answers(mask_values="things")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "answer"),
+    [("Bilder", "Annotation", None), ("dicom", "masks", None), ("a", "b", "b"), ("b", "a", "a")],
+)
+@pytest.mark.parametrize("part", ["", "train"])
+def test_the_only_other_folder_has_the_images(
+    tmp_path: Path, images: str, masks: str, answer: str | None, part: str
+) -> None:
+    write(tmp_path / part / images, "{}.png")
+    write(tmp_path / part / masks, "{}_gt.png")
+    layout = find_layout(tmp_path, Answers(masks=answer))
+    (own,) = layout.folders.values()
+    assert (own.images.name, own.masks.name) == (images, masks) and layout.mask_name == "{id}_gt"
+    assert f"those of {images}/" in layout.notes[0]
+
+
+def test_of_volumes_too(tmp_path: Path) -> None:
+    for folder in ("CT", "masks"):
+        (tmp_path / folder).mkdir()
+        write_volume(tmp_path / folder / "a.nii", Volume(np.ones((2, 3, 4), np.uint8)))
+    assert volume_folders(tmp_path) == (tmp_path / "CT", tmp_path / "masks")
+
+
+def test_several_other_folders_are_named_with_the_command(tmp_path: Path) -> None:
+    for folder in ("Annotation", "Bilder", "Weitere"):
+        write(tmp_path / folder, "{}.png")
+    for masks in (None, "Annotation"):
+        with pytest.raises(DataError) as e:
+            find_layout(tmp_path, Answers(masks=masks))
+        command = f"derive folders '{tmp_path / 'Bilder'}' '{tmp_path / 'Annotation'}' -o NEW"
+        assert command in e.value.fix and "Bilder/, Weitere/" in e.value.fix
+    with pytest.raises(DataError) as e:
+        find_layout(tmp_path, Answers(masks="Masken"))
+    assert e.value.fix.startswith("There is no folder Masken in it")

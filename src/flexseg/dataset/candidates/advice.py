@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flexseg.dataset.candidates.mask_folders import mask_folders
+from flexseg.dataset.candidates.mask_folders import mask_folders, other_folders
 from flexseg.dataset.candidates.mixed import is_mixed
 from flexseg.dataset.names import folded, stem_of
 from flexseg.files.entries import list_files
@@ -46,6 +47,30 @@ def advice(root: Path, images: Path | None) -> str:
             f"--image-name '{{id}}/{image}/*' --mask-name '{{id}}/{mask}/*' -o NEW` unites them."
         )
     return ""
+
+
+def images_unclear(
+    folders: Sequence[Path], wanted: str | None, holds: Callable[[Path], bool]
+) -> str:
+    """What to do where masks are known, and not which folder has their images; "" elsewhere.
+
+    Parameters
+    ----------
+    wanted, holds : see `other_folders`.
+    """
+    inner = [path for folder in folders for path in (folder, *inner_folders(folder))]
+    if wanted is not None and folders and not mask_folders(inner, wanted):
+        named = ", ".join(f"{path.name}/" for path in folders)
+        return f"There is no folder {wanted} in it. Give another one with --masks: {named}."
+    others = other_folders(folders, wanted, holds)
+    if not others:
+        return ""
+    masks = mask_folders(folders, wanted)[0]
+    named = ", ".join(f"{path.name}/" for path in others)
+    return (
+        f"The images of {masks.name}/ may be in {named}. Name their folder first: `{_DERIVE} "
+        f"'{others[0]}' '{masks}' -o NEW`."
+    )
 
 
 def _masks_in_folders(images: Path, masks: Path) -> str:

@@ -50,6 +50,22 @@ def mask_folders(folders: Sequence[Path], wanted: str | None) -> list[Path]:
     return [path for _, path in sorted(known)]
 
 
+def other_folders(
+    folders: Sequence[Path], wanted: str | None, holds: Callable[[Path], bool]
+) -> list[Path]:
+    """The folders that hold images and are no masks by their name; none where there are no masks.
+
+    Parameters
+    ----------
+    wanted : see `mask_folders`.
+    holds : whether a folder has images in it.
+    """
+    if not (masks := mask_folders(folders, wanted)):
+        return []
+    named = {*masks, *mask_folders(folders, None)}
+    return [path for path in folders if path not in named and holds(path)]
+
+
 def camvid_folders(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Folders of images and masks as CamVid names them: `train` and `trainannot`, and so on."""
     by_name = {folded(path.name): path for path in folders}

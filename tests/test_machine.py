@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.machine import available_memory, free_disk, largest_file, size_text, total_memory
+from flexseg.machine import (
+    available_memory,
+    free_disk,
+    largest_file,
+    size_text,
+    total_memory,
+    typed,
+)
 from support import quota
 
 
@@ -91,3 +98,22 @@ def test_largest_file_is_that_of_ulimit() -> None:
 )
 def test_sizes_for_people(count: int, text: str) -> None:
     assert size_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "on_posix", "on_windows"),
+    [
+        ("plan/flexseg.toml", "plan/flexseg.toml", "plan/flexseg.toml"),
+        ("Größe (Übung 1)/a.toml", "'Größe (Übung 1)/a.toml'", '"Größe (Übung 1)/a.toml"'),
+        ("it's.toml", "'it'\"'\"'s.toml'", '"it\'s.toml"'),
+        ("{id}_*", "'{id}_*'", '"{id}_*"'),
+    ],
+)
+def test_paths_are_quoted_as_the_terminal_needs_it(
+    text: str, on_posix: str, on_windows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for system, expected in (("posix", on_posix), ("nt", on_windows)):
+        monkeypatch.setattr("flexseg.machine.os.name", system)
+        quoted = typed(text)
+        monkeypatch.undo()
+        assert quoted == expected

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,13 @@ def real_path(path: Path) -> Path:
     `Path.resolve` fails there with an error that is no `OSError`.
     """
     return Path(os.path.realpath(path))
+
+
+def typed(text: str | Path) -> str:
+    """A path or another argument as it is typed into a terminal of this machine."""
+    if os.name == "nt":
+        return str(text) if re.fullmatch(r"[\w.:/\\@+-]+", str(text)) else f'"{text}"'
+    return shlex.quote(str(text))
 
 
 def total_memory(root: Path = Path("/")) -> int | None:

@@ -20,6 +20,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.errors import ConfigError
+from flexseg.machine import typed
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -94,10 +95,11 @@ def _is_tool(config: Path, overrides: Sequence[str], *, as_json: bool) -> bool:
         return True
     for finding in tool.findings:
         console.print(str(finding), markup=False)
+    command = f"flexseg augment {typed(config)}"
     for entry in jobs:
         console.print(
-            f"[{entry['section']}]: `flexseg augment {config}` makes {entry['files_per_image']} "
-            f"files of each of {entry['files']} images in {entry['images']}, and writes them to "
+            f"[{entry['section']}]: `{command}` makes {entry['files_per_image']} files "
+            f"of each of {entry['files']} images in {entry['images']}, and writes them to "
             f"{entry['output']}; it is no config of a training.",
             markup=False,
         )

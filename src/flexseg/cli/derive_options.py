@@ -11,6 +11,7 @@ import typer
 
 from flexseg.cli.app import progress, say
 from flexseg.errors import ConfigError, Interrupted
+from flexseg.machine import typed
 
 if TYPE_CHECKING:
     from flexseg.derive.dataset_writer import Derived
@@ -104,7 +105,7 @@ def tell(derived: Derived, what: str) -> None:
         say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
     for note in derived.notes:
         say(f"- {note}")
-    say(f"\nNext: flexseg init {derived.output} -o PROJECT")
+    say(f"\nNext: flexseg init {typed(derived.output)} -o PROJECT")
     if derived.group:
         say(
             "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "

@@ -19,6 +19,7 @@ from flexseg.cli.app import (
     app,
     say,
 )
+from flexseg.machine import typed
 
 
 @app.command()
@@ -59,4 +60,4 @@ def init(
     )
     for path in written:
         say(f"written: {path}")
-    say(f"Next: flexseg check {written[0]}")
+    say(f"Next: flexseg check {typed(written[0])}")

@@ -25,7 +25,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.cli.tables import Table, fixed, texts
-from flexseg.machine import real_path
+from flexseg.machine import real_path, typed
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -83,7 +83,7 @@ def plan(
         start_from=start_from,
     )
     _print(made)
-    say(f"Written: {made.config}\nNext: flexseg train {made.config}")
+    say(f"Written: {made.config}\nNext: flexseg train {typed(made.config)}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flexseg.cli.app import app, say
+from flexseg.machine import typed
 
 
 @app.command()
@@ -29,4 +30,4 @@ def rename(
     for path in done.files:
         say(f"written: {path}")
     if done.run is not None:
-        say(f"A report keeps the names that it was made with: flexseg report {done.run}")
+        say(f"A report keeps the names that it was made with: flexseg report {typed(done.run)}")

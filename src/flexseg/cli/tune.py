@@ -23,6 +23,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.cli.tables import Table, number, numbers, texts
+from flexseg.machine import typed
 
 if TYPE_CHECKING:
     from flexseg.search.search import Found
@@ -128,7 +129,7 @@ def _print(found: Found) -> None:
         )
     say(
         f"Best config: {found.config}\nAll trials:  {found.table}\n"
-        f"Next: flexseg train {found.config}    trains it for as long as the config says"
+        f"Next: flexseg train {typed(found.config)}    trains it for as long as the config says"
     )
 
 

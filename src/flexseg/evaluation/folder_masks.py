@@ -25,6 +25,7 @@ from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
 from flexseg.files.images import MASK_SUFFIXES, MaskPixels
+from flexseg.machine import typed
 
 Unknown = Literal["nearest", "error"]
 # Of one mask, mostly one.
@@ -238,7 +239,7 @@ def folder_of_masks(folder: Path, hold: Callable[[Path], bool]) -> Path:
     raise DataError(
         f"There are no masks here, but in {len(filled)} folders: "
         f"{examples([f'{path.name}/' for path in filled])}.",
-        f"Name the one to score: --predictions {likely}.",
+        f"Name the one to score: --predictions {typed(likely)}.",
         str(folder),
     )
 

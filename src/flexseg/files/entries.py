@@ -15,6 +15,7 @@ from pathlib import Path
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
+from flexseg.machine import typed
 
 # Placeholders are small; of git-annex they may be as long as a path.
 _MAX_PLACEHOLDER = 4096
@@ -142,7 +143,10 @@ def none_here(folder: Path, what: str) -> DataError:
     entries = visible(folder)
     folders = [path for path in entries if path.is_dir()]
     if folders:
-        found, fix = f", but {described(folder, folders)}", f"Name one of them: {folders[0]}."
+        found, fix = (
+            f", but {described(folder, folders)}",
+            f"Name one of them: {typed(folders[0])}.",
+        )
     elif entries:
         found, fix = f", but {described(folder, entries)}", "Check the path."
     else:

@@ -19,6 +19,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.orientation import orientation_of
 from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
+from flexseg.machine import typed
 from flexseg.outputs import refuse_overlap
 from flexseg.planning import repair_rules as rules
 from flexseg.planning.repair_draft import Draft, from_shell
@@ -88,7 +89,7 @@ def recorded(loaded: LoadedConfig) -> Repaired:
     DataError : there is no such run, or its manifest is damaged.
     """
     folder = loaded.experiment.train.run_dir / FOLDER
-    command = f"flexseg train {loaded.path.name} --repair"
+    command = f"flexseg train {typed(loaded.path.name)} --repair"
     path = folder / FILE_NAME
     manifest = Manifest.find(folder)
     if manifest is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flexseg import __version__
 from flexseg.evaluation.json_values import Json, count, mapping, sequence
+from flexseg.machine import typed
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.next_steps import next_steps
@@ -109,7 +110,8 @@ def _curves(source: ReportSource) -> dict[str, list[float | None]]:
     if source.run_dir is None:
         return {}
     if source.crossval:
-        why = f"each fold has a report of its own, e.g. flexseg report {source.run_dir / 'fold_0'}"
+        fold = typed(source.run_dir / "fold_0")
+        why = f"each fold has a report of its own, e.g. flexseg report {fold}"
         source.missing.append(Missing("curves of the trainings", why))
         return {}
     return {name: values for name, values in source.history(source.run_dir).items() if values}

@@ -10,6 +10,7 @@ from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.compare import MACRO, Comparison, compare
 from flexseg.evaluation.summary import EvaluationSummary
+from flexseg.machine import typed
 from flexseg.report.sources import ReportSource
 from flexseg.report.structure import (
     OldAndRepaired,
@@ -59,7 +60,7 @@ def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
     """
     old = run_dir.parent / "evaluation"
     manifest = _manifest(run_dir)
-    config = Path(manifest.config_file).name if manifest else "CONFIG"
+    config = typed(Path(manifest.config_file).name) if manifest else "CONFIG"
     lacking = {
         "repaired config": (evaluation, f"`flexseg evaluate {config} --repair`"),
         "old config": (

@@ -10,8 +10,8 @@ from flexseg.dataset.candidates.mixed import is_mixed
 from flexseg.dataset.names import folded, stem_of
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from flexseg.machine import typed
 
-_DERIVE = "flexseg derive folders"
 _MOST_CLASSES = 12
 
 
@@ -35,16 +35,17 @@ def advice(root: Path, images: Path | None) -> str:
         return ""
     if any(is_mixed(folder) for folder in folders):
         return (
-            f"The images lie in several folders, beside their masks: `{_DERIVE} '{root}' '{root}' "
-            "-o NEW` makes one dataset of them."
+            "The images lie in several folders, beside their masks: "
+            f"{_derive(root, root)} makes one dataset of them."
         )
     if folders and all(_is_case(folder) for folder in folders):
         first = {path.name for path in inner_folders(folders[0])}
         image = next(name for name in first if not mask_folders([Path(name)], None))
         mask = next(name for name in first if name != image)
+        names = ("--image-name", f"{{id}}/{image}/*", "--mask-name", f"{{id}}/{mask}/*")
         return (
-            f"Each image lies in a folder of its own, with its masks: `{_DERIVE} '{root}' '{root}' "
-            f"--image-name '{{id}}/{image}/*' --mask-name '{{id}}/{mask}/*' -o NEW` unites them."
+            "Each image lies in a folder of its own, with its masks: "
+            f"{_derive(root, root, *names)} unites them."
         )
     return ""
 
@@ -81,16 +82,22 @@ def _masks_in_folders(images: Path, masks: Path) -> str:
         return ""
     if 2 * sum(folded(path.name) in stems for path in holding) > len(holding):
         return (
-            f"Each image has a folder of masks: `{_DERIVE} '{images}' '{masks}' --mask-name "
-            "'{id}/*' -o NEW` unites them."
+            "Each image has a folder of masks: "
+            f"{_derive(images, masks, '--mask-name', '{id}/*')} unites them."
         )
     names = [path.name for path in holding[:_MOST_CLASSES]]
-    classes = " ".join(f"--class '{name}={name}/{{id}}'" for name in names)
+    classes = [text for name in names for text in ("--class", f"{name}={name}/{{id}}")]
     return (
-        f"The masks lie in folders of {masks.name}/. If each is a class: `{_DERIVE} '{images}' "
-        f"'{masks}' {classes} -o NEW`. If one of them has the masks: `{_DERIVE} '{images}' "
-        f"'{holding[0]}' -o NEW`."
+        f"The masks lie in folders of {masks.name}/. If each is a class: "
+        f"{_derive(images, masks, *classes)}. If one of them has the masks: "
+        f"{_derive(images, holding[0])}."
     )
+
+
+def _derive(images: Path, masks: Path, *options: str) -> str:
+    """The command that makes a dataset of two folders."""
+    typed_in = [typed(images), typed(masks), *map(typed, options)]
+    return f"`flexseg derive folders {' '.join(typed_in)} -o NEW`"
 
 
 def _is_case(folder: Path) -> bool:

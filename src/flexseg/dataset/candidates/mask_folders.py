@@ -14,6 +14,7 @@ from flexseg.dataset.names import folded, stem_of
 from flexseg.errors import DataError
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
+from flexseg.machine import typed
 
 # Names of folders in lower case, letters only; the first ones are preferred.
 MASK_FOLDERS = (
@@ -107,8 +108,9 @@ def masks_beside(
     likely = min(fitting, key=lambda path: (shares[path] or 0) > _NEARLY_ALL)
     raise DataError(
         f"Several folders may have the masks of {images.name}/: {listed}.",
-        f"Name the one to take: --masks {likely.name}. Where all is marked, that is a field of "
-        "view rather than what is to be found: [dataset] roi_dir leaves out what lies beyond it.",
+        f"Name the one to take: --masks {typed(likely.name)}. Where all is marked, that is a field "
+        "of view rather than what is to be found: [dataset] roi_dir leaves out what lies beyond "
+        "it.",
         str(images.parent),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from flexseg.dataset.candidates.mask_names import filled, masks_of_images
 from flexseg.dataset.names import folded
 from flexseg.errors import DataError
+from flexseg.machine import typed
 
 # Images whose names are looked for in those of masks: fewer where there are many.
 _MIN_SAMPLE, _MAX_SAMPLE, _COMPARISONS = 8, 40, 200_000
@@ -134,7 +135,7 @@ def with_further_masks(best: str, stems: Sequence[Stems], where: Path) -> tuple[
             shown = next(tail for tail in tails if _NUMBER.fullmatch(tail))
             return wide, (
                 f"Some images have several masks, as {wide.replace('*', shown)}: they mark "
-                f"together (--mask-name '{best}' takes one of them)."
+                f"together (--mask-name {typed(best)} takes one of them)."
             )
     return best, ""
 
@@ -173,11 +174,12 @@ def _unclear(
 ) -> DataError:
     named = [best, *(wide.replace("*", tail) for tail in tails)][:5]
     counted = ", ".join(f"{name} ({pairs(name, stems)})" for name in named)
-    classes = " ".join(f"--class '{_word(name)}={name}'" for name in named)
+    classes = " ".join("--class " + typed(f"{_word(name)}={name}") for name in named)
     return DataError(
         f"Images have several masks each, and it is not clear what they are: {counted}.",
-        f"Name the ones to take: --mask-name '{best}'; or all, to mark together: --mask-name "
-        f"'{wide}'. If each is a class: `flexseg derive folders IMAGES MASKS -o NEW {classes}`.",
+        f"Name the ones to take: --mask-name {typed(best)}; or all, to mark together: --mask-name "
+        f"{typed(wide)}. If each is a class: `flexseg derive folders IMAGES MASKS -o NEW {classes}"
+        "`.",
         str(where),
     )
 

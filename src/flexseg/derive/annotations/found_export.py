@@ -15,6 +15,7 @@ from flexseg.derive.annotations.export import FORMATS
 from flexseg.errors import DataError
 from flexseg.files.entries import entries_below
 from flexseg.files.images import IMAGE_SUFFIXES
+from flexseg.machine import typed
 
 _SUFFIXES = (".json", ".geojson", ".xml")
 # Of exports with a file per image, the first ones tell what all are.
@@ -40,7 +41,7 @@ class Export:
     def command(self) -> str:
         """What makes a dataset of it, without the name of the new folder."""
         return (
-            f"flexseg derive annotations '{self.source}' '{self.images}' "
+            f"flexseg derive annotations {typed(self.source)} {typed(self.images)} "
             f"--format {self.format_name} -o"
         )
 

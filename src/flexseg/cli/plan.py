@@ -176,10 +176,12 @@ def _print(made: Plan) -> None:
         f"{made.step.parameters:,} parameters",
     )
     images = made.seconds / made.step.seconds * made.step.batch
+    each = images / made.training
+    times = f"{each:,.0f}" if each >= 100 else f"{each:.2g}"
     table.add(
         "training",
         f"{format_duration(made.seconds)}, about {made.seconds / made.step.seconds:,.0f} steps of "
-        f"{made.step.batch} images, each training image about {images / made.training:.3g} times",
+        f"{made.step.batch} images, each training image about {times} times",
     )
     table.print(console)
     for finding in choices_told(made.findings):

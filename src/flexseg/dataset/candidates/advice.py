@@ -69,8 +69,8 @@ def images_unclear(
     masks = mask_folders(folders, wanted)[0]
     named = ", ".join(f"{path.name}/" for path in others)
     return (
-        f"The images of {masks.name}/ may be in {named}. Name their folder first: `{_DERIVE} "
-        f"'{others[0]}' '{masks}' -o NEW`."
+        f"The images of {masks.name}/ may be in {named}. Name their folder first: "
+        f"{_derive(others[0], masks)}."
     )
 
 

@@ -160,9 +160,9 @@ def _tune(
     choice = replace(choice, evidence={"split": split, "cases": len(cases), "groups": groups})
     if groups < FEWEST:
         logger.warning(
-            "The validation set has %d independent groups. With fewer than %d nothing can be shown "
-            "but that many parts of a prediction are false.",
-            groups,
+            "The validation set has only %s (patients or volumes). With fewer than %d a better "
+            "score may be chance: postprocessing is only chosen if it removes many false parts.",
+            "1 group" if groups == 1 else f"{groups} groups",
             FEWEST,
         )
     _write_tables(folder, search, choice)

@@ -64,6 +64,11 @@ def _code_of(kind: type[FlexsegError]) -> str:
     return kind.__name__.removesuffix("Error").lower()
 
 
+def amount(number: int, what: str) -> str:
+    """A number of things as text: "1 case", "1,560 cases"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def examples(items: Sequence[str], limit: int = 4) -> str:
     """The first few of `items` as text: "a, b, c and 12 more"."""
     shown = ", ".join(map(one_line, items[:limit]))

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flexseg.config.durations import format_duration
+from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
@@ -225,7 +226,7 @@ class Search:
         if trials:
             best = best_of(trials, maximize=self.maximize)
             score = f", the best {self.metric} is {best.score:.4f}" if best else ""
-            self.say(f"The search goes on: {len(trials)} trial(s) so far{score}.")
+            self.say(f"The search goes on: {amount(len(trials), 'trial')} so far{score}.")
         started = any(t.is_start and t.state in (State.FINISHED, State.PRUNED) for t in trials)
         if not started and not _start_is_waiting(study):
             values = {p.name: p.stored(p.start) for p in self.parameters}

@@ -18,6 +18,7 @@ from rich.console import Console
 from flexseg import backend
 from flexseg.batches.batch_dataset import BatchDataset
 from flexseg.batches.batch_plan import Augment
+from flexseg.config.findings import amount
 from flexseg.config.legacy_keys import RESIZES_SO
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.splits import Splits, find_splits
@@ -320,8 +321,8 @@ class Training:
 
     def _finished(self, progress: checkpoint.Progress) -> TrainingResult:
         self.output.say(
-            f"This training is finished ({progress.epoch} epochs); raise train.epochs (or "
-            "train.minutes or train.patience, if one of these has ended it) to go on."
+            f"This training is finished ({amount(progress.epoch, 'epoch')}); raise train.epochs "
+            "(or train.minutes or train.patience, if one of these has ended it) to go on."
         )
         best = progress.callbacks["best"]
         epoch, loss = best["best_epoch"], best["best"]

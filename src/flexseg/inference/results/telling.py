@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement
 from flexseg.inference.sliding_window import TiledPredictor
@@ -43,7 +43,7 @@ def tell(
         logger.info(
             "Expected Dice without interval for %s: an interval needs %d validation cases in which "
             "the class is predicted.",
-            ", ".join(f"{name} ({count} case(s))" for name, count in few.items()),
+            ", ".join(f"{name} ({amount(count, 'case')})" for name, count in few.items()),
             FEWEST,
         )
     flags = [one.flag for one in judged.values()]

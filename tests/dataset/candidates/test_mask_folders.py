@@ -111,7 +111,7 @@ def test_several_other_folders_are_named_with_the_command(tmp_path: Path) -> Non
     for masks in (None, "Annotation"):
         with pytest.raises(DataError) as e:
             find_layout(tmp_path, Answers(masks=masks))
-        command = f"derive folders '{tmp_path / 'Bilder'}' '{tmp_path / 'Annotation'}' -o NEW"
+        command = f"derive folders {tmp_path / 'Bilder'} {tmp_path / 'Annotation'} -o NEW"
         assert command in e.value.fix and "Bilder/, Weitere/" in e.value.fix
     with pytest.raises(DataError) as e:
         find_layout(tmp_path, Answers(masks="Masken"))

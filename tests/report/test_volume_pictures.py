@@ -179,7 +179,7 @@ class TestReport:
     def test_words_for_volumes(self, evaluation: Path) -> None:
         report = gather(find_source(evaluation))
         assert report.evaluation is not None and report.evaluation.volumes
-        page = render(report, {}, [])
+        page = render(report, {}, [], None)
         assert "Volume error" in page and "Area error" not in page
         assert "the common volume" in page
         assert "the volume&#39;s diagonal" in page

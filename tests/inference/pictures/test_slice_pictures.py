@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.infer import Infer3dConfig, PostprocessConfig
+from flexseg.files.display import shown_color
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.volumes.volume_files import infer_volumes
@@ -75,7 +76,7 @@ class TestOldWay:
         predict(volumes / "a.nii.gz", tmp_path / "out", (10, 12), **OLD, **weights)
         folder = tmp_path / "out" / "a.nii.gz"
         pixels = self.expected(volumes / "a.nii.gz")[0][..., None].astype(float)
-        color = copying((1, 1)).package.labels.foreground[0].colors[0]
+        color = shown_color(copying((1, 1)).package.labels.foreground[0].colors[0], 1)
         mixed = np.rint(np.clip(0.25 * pixels + 0.5 * np.array(color) + 10, 0, 255))
         with Image.open(folder / "overlays" / "10001.png") as image:
             found = np.asarray(image)

@@ -359,7 +359,7 @@ class TestFolders:
     def test_no_common_name(self, tmp_path: Path) -> None:
         _write(tmp_path / "p" / "a.nii.gz", _box(2, 2, 2))
         _write(tmp_path / "r" / "b.nii.gz", _box(2, 2, 2))
-        with pytest.raises(DataError, match="No predicted volume has a reference"):
+        with pytest.raises(DataError, match="No prediction has a mask of the same name"):
             score_volume_folders(tmp_path / "p", tmp_path / "r", _labels(), Measures())
 
     def test_a_spacing_of_slices_is_not_used(

@@ -21,7 +21,6 @@ from flexseg.cli.app import (
     say,
     select_backend,
 )
-from flexseg.config.findings import examples
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.machine import real_path
 
@@ -62,6 +61,7 @@ def evaluate(
 ) -> None:
     """Score the trained model, or any folder of masks, per case and class."""
     from flexseg.cli.printing import print_scores
+    from flexseg.config.findings import examples
 
     if repair and predictions is not None:
         raise ConfigError(

@@ -88,7 +88,7 @@ def test_several_exports(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 2 exports") as caught:
         find_export(tmp_path, NO_ANSWERS)
     for i in range(2):
-        assert f"'{tmp_path}/part{i}/instances.json' '{tmp_path}/part{i}'" in caught.value.fix
+        assert f"{tmp_path}/part{i}/instances.json {tmp_path}/part{i} " in caught.value.fix
 
 
 def test_masks_count_more(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "nnunet_comparison": [
         ["{dataset}", "--only", "flexseg", "--minutes", "0.3", "--work", "{work}/nnunet"]
     ],
+    "object_counts": [["--masks"]],
     "progressive_size": [["{config}", "--seconds", "4", "--size", "32"]],
     "quality": [
         [

@@ -45,6 +45,16 @@ def test_equals_what_was_saved(tmp_path: Path) -> None:
         read_torch_weights(path)
 
 
+def test_a_size_that_no_memory_holds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + b"\xff" * 8 + whole[-12:])
+    with pytest.raises(DataError, match="it ends too early"):
+        read_torch_weights(path)
+
+
 class _Harmful:
     def __init__(self, folder: Path) -> None:
         self.folder = folder

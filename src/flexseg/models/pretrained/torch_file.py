@@ -6,6 +6,7 @@ A pickle may name any function of Python; here the few that weights need are kno
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ def read_torch_weights(path: Path) -> dict[str, NDArray]:
 
 
 def _numbers(file: IO[bytes], dtype: np.dtype) -> NDArray:
-    count = int.from_bytes(file.read(8), "little")
-    content = file.read(count * dtype.itemsize)
-    if len(content) != count * dtype.itemsize:
+    size = int.from_bytes(file.read(8), "little") * dtype.itemsize
+    # Judged before it is read: a damaged number may be more than any memory.
+    if size > os.fstat(file.fileno()).st_size - file.tell():
         raise EOFError("it ends too early")
-    return np.frombuffer(content, dtype)
+    return np.frombuffer(file.read(size), dtype)

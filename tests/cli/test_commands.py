@@ -163,6 +163,18 @@ def test_help_imports_no_engine() -> None:
     assert "train" in result.stdout
 
 
+def test_a_first_config_needs_no_engine() -> None:
+    """`flexseg init` looks at data alone; an engine takes seconds to load, and has its own words."""
+    code = (
+        "import sys\nimport flexseg.planning.initialize\n"
+        "sys.exit(', '.join({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from flexseg import __version__
 

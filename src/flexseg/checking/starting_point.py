@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
+from flexseg.dataset.extending import tested_finding
 from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import digests_of
 from flexseg.models.starting.beginning import begin_with
-from flexseg.runs.earlier import earlier_cases, tested_finding
+from flexseg.runs.earlier import earlier_cases
 from flexseg.runs.trained import find_network
 from flexseg.training.job import TrainingJob
 from flexseg.training.warm_start import KEY, read_start

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import SEED, CaseTable, Parts, divide_cases, groups_of_images
 from flexseg.dataset.splits import SPLITS, SplitName
@@ -81,3 +82,17 @@ def counted(parts: Parts, earlier: Mapping[Path, SplitName]) -> str:
         old = sum(case.image in earlier for case in cases)
         texts.append(f"{split} {len(cases)} ({old} earlier, {len(cases) - old} new)")
     return ", ".join(texts)
+
+
+def tested_finding(names: list[str], where: str) -> Finding:
+    """What tells that cases which tested an earlier network are trained on."""
+    return Finding(
+        Severity.WARNING,
+        "data",
+        "earlier-tests-trained",
+        where,
+        f"{len(names)} training cases tested the earlier network: {examples(names)}. Its score and "
+        "that of this training are of different cases then, and theirs is known no more.",
+        "Keep them in the test split; `flexseg plan --from` extends the earlier division so.",
+        tuple(names),
+    )

@@ -12,7 +12,6 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.dataset.volumetric.pairing import find_pairs, volume_of
@@ -128,17 +127,3 @@ def _volumes(
             if (stem := volume_of(case.id, stems)) is not None:
                 found[stem] = part
     return found
-
-
-def tested_finding(names: list[str], where: str) -> Finding:
-    """What tells that cases which tested an earlier network are trained on."""
-    return Finding(
-        Severity.WARNING,
-        "data",
-        "earlier-tests-trained",
-        where,
-        f"{len(names)} training cases tested the earlier network: {examples(names)}. Its score and "
-        "that of this training are of different cases then, and theirs is known no more.",
-        "Keep them in the test split; `flexseg plan --from` extends the earlier division so.",
-        tuple(names),
-    )

@@ -9,11 +9,10 @@ from pathlib import Path
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.dividing import Division
-from flexseg.dataset.extending import counted
+from flexseg.dataset.extending import counted, tested_finding
 from flexseg.dataset.reading import ImageDataset, VolumeDataset
 from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
-from flexseg.runs.earlier import tested_finding
 
 # Image -> the part that it had.
 Earlier = Mapping[Path, SplitName]

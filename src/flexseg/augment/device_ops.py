@@ -304,7 +304,7 @@ def _color(image: Tensor, x: Arrays, slots: Slots) -> Tensor:
     numbers = ops.reshape(numbers, (-1, 1, channels + 1, channels))
     numbers = _per_sample(x["color_strength"]) * numbers
     mean = ops.mean(image, axis=(1, 2), keepdims=True)
-    mixed = ops.matmul(image - mean, np.eye(channels, dtype=np.float32) + numbers[:, :, :-1])
+    mixed = ops.matmul(image - mean, ops.eye(channels, dtype="float32") + numbers[:, :, :-1])
     return mixed + mean + ops.std(image, axis=(1, 2, 3), keepdims=True) * numbers[:, :, -1:]
 
 

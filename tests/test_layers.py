@@ -29,7 +29,7 @@ ORDER = (
     ("catalogue", "inspecting"),
     ("inference",),
     ("runs",),
-    ("evaluation",),
+    ("evaluation", "forecast"),
     ("training",),
     ("checking",),
     ("report",),

@@ -157,8 +157,8 @@ def measure_pipeline(path: Path) -> Row:
     from flexseg.batches.batch_plan import BatchPlan
     from flexseg.batches.store import CaseReader, open_store
     from flexseg.config import load
+    from flexseg.dataset.division.config_splits import find_splits
     from flexseg.dataset.labels import LabelMap
-    from flexseg.dataset.splits import find_splits
     from flexseg.files.preprocess import Preprocessing
     from flexseg.runs.manifest import data_fingerprint
 

@@ -187,9 +187,9 @@ def checking(rounds: int) -> float:
     from PIL import Image
 
     from flexseg.config import load
+    from flexseg.dataset.division.config_splits import find_splits
     from flexseg.dataset.labels import LabelMap
     from flexseg.dataset.looks import look_at
-    from flexseg.dataset.splits import find_splits
 
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name) / "data", 90, 512)

@@ -31,10 +31,10 @@ from flexseg.batches.store import CaseReader
 from flexseg.checking.audit import audit
 from flexseg.config import Experiment, load
 from flexseg.dataset.cases import pair
-from flexseg.dataset.dividing import divide_cases
+from flexseg.dataset.division.dividing import divide_cases
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
-from flexseg.dataset.splits import SplitName
 from flexseg.files.preprocess import Preprocessing
 
 CONFIG = """

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset, ImageDataset
-from flexseg.dataset.splits import SplitName
 from flexseg.files.images import read_image, write_png
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")

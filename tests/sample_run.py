@@ -12,7 +12,7 @@ from config_parts import labels_of
 from flexseg.config import load
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.evaluation.case_scores import CaseScores, write_evaluation
 from flexseg.evaluation.image_scores import score_folders
 from flexseg.evaluation.scoring import Measures

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flexseg.config import Severity, load
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.demo import write_demo
 from flexseg.files.images import read_mask
 

@@ -17,7 +17,7 @@ import pytest
 
 import flexseg
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.models.weights import read_weights
 from support import flexseg as run_command
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from flexseg.config import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
-from flexseg.dataset.splits import find_splits
 from flexseg.files.images import read_image
 from support import flexseg
 

@@ -19,9 +19,10 @@ from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SPLITS, SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.reading import Dataset
-from flexseg.dataset.splits import SPLITS, SplitName, find_splits
 from flexseg.dataset.statistics import draw_statistics, find_pictures
 from flexseg.derive.folders import derive_folders
 from flexseg.derive.tiles import TileOptions, derive_tiles

@@ -18,7 +18,7 @@ from PIL import Image, ImageFilter
 
 from flexseg.checking.audit import CheckReport, audit
 from flexseg.config import Finding, Severity, load
-from flexseg.dataset.dividing import Division
+from flexseg.dataset.division.dividing import Division
 from flexseg.dataset.reading import Dataset, ImageDataset
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask, write_png

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import SplitName, find_splits
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.outputs import write_json
 

@@ -18,7 +18,7 @@ from config_parts import labels_of
 from flexseg.cli import main
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.derive.volumes import VolumeOptions, derive_volumes
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation import trained_volumes

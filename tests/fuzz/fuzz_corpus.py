@@ -28,7 +28,7 @@ from annotation_exports import BUILDERS, HEIGHT, WIDTH
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.description import description, label_names
-from flexseg.dataset.splits import read_split_file
+from flexseg.dataset.division.split_file import read_split_file
 from flexseg.derive.annotations.annotated_dataset import mark_labels
 from flexseg.derive.annotations.export import FORMATS
 from flexseg.derive.array_files import derive_arrays

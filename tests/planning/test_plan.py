@@ -16,7 +16,7 @@ from rich.console import Console
 
 from flexseg.checking.audit import audit
 from flexseg.config import Severity, load
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError, Interrupted
 from flexseg.evaluation.trained_volumes import volumes_of_split
 from flexseg.files.volumes.read import write_volume

@@ -17,9 +17,9 @@ from flexseg.batches.neighbours import neighbour_files
 from flexseg.config.findings import Finding, Severity
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import group_of
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.layout import volume_folders
 from flexseg.dataset.reading import Dataset, VolumeDataset
-from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flexseg.config import load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import CaseTable
+from flexseg.dataset.division.dividing import CaseTable
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
 from flexseg.runs.folds import FILE_NAME, Folds, divide, make_folds, recorded_division, write_folds

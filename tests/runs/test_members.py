@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flexseg.config import load
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.inference.ensemble import read_members, seen_by

@@ -13,7 +13,7 @@ import pytest
 from config_parts import labels_of
 from flexseg.batches.store import CaseReader
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.files.preprocess import Preprocessing

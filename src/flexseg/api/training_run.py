@@ -20,7 +20,7 @@ from flexseg.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import keras
 
-    from flexseg.dataset.splits import SplitName, Splits
+    from flexseg.dataset.division.splits import SplitName, Splits
     from flexseg.evaluation.summary import EvaluationSummary
     from flexseg.runs.manifest import BestEpoch
 
@@ -231,7 +231,7 @@ class Run:
         """
         self._refuse_foreign_code()
         backend.select()
-        from flexseg.dataset.splits import SPLITS
+        from flexseg.dataset.division.splits import SPLITS
         from flexseg.evaluation.trained_images import evaluate
         from flexseg.runs.tracking import Tracker
 

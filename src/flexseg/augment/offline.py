@@ -29,9 +29,10 @@ from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import DataSections
 from flexseg.dataset.candidates.mask_names import mask_stem
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import together
-from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
 from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing

@@ -21,9 +21,9 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AugmentationConfig
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.parallel import together
-from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.preprocess import Preprocessing

@@ -30,13 +30,14 @@ from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig, output_folders
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.grouping import unmatched_findings
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.grouping import unmatched_findings
+from flexseg.dataset.division.splits import SPLITS
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.marks.judgement import mask_findings
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
 from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
-from flexseg.dataset.splits import SPLITS, find_splits
 from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import get_loss, get_metric

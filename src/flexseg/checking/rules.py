@@ -15,13 +15,13 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
+from flexseg.dataset.division.splits import SplitName, Splits
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look
 from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
-from flexseg.dataset.splits import SplitName, Splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.inference.image_files import find_images
 from flexseg.inference.volumes.volume_sources import holds_volumes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.extending import tested_finding
-from flexseg.dataset.splits import Splits
+from flexseg.dataset.division.extending import tested_finding
+from flexseg.dataset.division.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import digests_of

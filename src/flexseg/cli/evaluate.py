@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from flexseg.config.schema import Experiment
     from flexseg.dataset.cases import Case
-    from flexseg.dataset.splits import SplitName
+    from flexseg.dataset.division.splits import SplitName
     from flexseg.evaluation.case_scores import CaseScores
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def evaluate(
 
 def _cases_of(e: Experiment, split: SplitName) -> tuple[Case, ...]:
     """The cases of a split of the config, volumes where it names some."""
-    from flexseg.dataset.splits import find_splits
+    from flexseg.dataset.division.config_splits import find_splits
     from flexseg.evaluation.trained_volumes import volumes_of_split
 
     splits = find_splits(e.data, only=(split,))
@@ -166,8 +166,8 @@ def _score(
     predictions: Path, masks: Path, e: Experiment, only: set[Path] | None
 ) -> tuple[CaseScores, list[str]]:
     """Score two folders of masks, or of label volumes."""
+    from flexseg.dataset.division.config_splits import all_regions
     from flexseg.dataset.labels import LabelMap
-    from flexseg.dataset.splits import all_regions
     from flexseg.evaluation.image_scores import score_folders
     from flexseg.evaluation.scoring import Measures
     from flexseg.evaluation.volume_scores import (

@@ -30,8 +30,8 @@ from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from flexseg.dataset.candidates.answers import Answers
-    from flexseg.dataset.dividing import CaseTable, Division, Parts
-    from flexseg.dataset.splits import SplitName
+    from flexseg.dataset.division.dividing import CaseTable, Division, Parts
+    from flexseg.dataset.division.splits import SplitName
 
 DEFAULT_RATIOS = "0.7,0.15,0.15"
 SEED = 137
@@ -98,7 +98,8 @@ def split(
     another division.
     """
     from flexseg.dataset.description import groups_of_manifest
-    from flexseg.dataset.splits import copy_parts, write_split_file
+    from flexseg.dataset.division.copying import copy_parts
+    from flexseg.dataset.division.split_file import write_split_file
 
     _refuse_contradictions(ratios, folds, test, group, manifest, copy)
     shares = _shares(ratios or DEFAULT_RATIOS)
@@ -144,7 +145,7 @@ def _divisions(
     test: float,
     seed: int,
 ) -> list[Parts]:
-    from flexseg.dataset.dividing import divide_cases, fold_cases
+    from flexseg.dataset.division.dividing import divide_cases, fold_cases
 
     if found.planned is not None:
         return [found.planned.parts]
@@ -231,11 +232,11 @@ def _of_config(
     by_names : without a pattern, what the names tell makes the groups.
     """
     from flexseg.config.findings import examples
-    from flexseg.dataset.dividing import CaseTable
-    from flexseg.dataset.grouping import grouped_by_names, names_found
+    from flexseg.dataset.division.config_splits import pair_one_folder
+    from flexseg.dataset.division.dividing import CaseTable
+    from flexseg.dataset.division.grouping import grouped_by_names, names_found
     from flexseg.dataset.labels import LabelMap
     from flexseg.dataset.looks import look_at, read_cases
-    from flexseg.dataset.splits import pair_one_folder
 
     experiment = load_config(source, overrides, strict=False, network=False).experiment
     pairing = pair_one_folder(experiment.data, group)
@@ -258,7 +259,7 @@ def _of_config(
 
 
 def _shares(text: str) -> dict[SplitName, float]:
-    from flexseg.dataset.splits import SPLITS
+    from flexseg.dataset.division.splits import SPLITS
 
     try:
         shares = [float(part) for part in text.split(",")]

@@ -20,8 +20,8 @@ from flexseg.dataset.candidates.mask_folders import (
 from flexseg.dataset.candidates.mixed import MASK_WORD, is_mixed
 from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
 from flexseg.dataset.cases import Pairing, pair
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.names import stem_of
-from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.entries import list_files

@@ -18,9 +18,16 @@ from flexseg.dataset.candidates.stacking import channels_of, stack_channels
 from flexseg.dataset.cases import Case, Pairing
 from flexseg.dataset.config_keys import folder_keys, mask_keys, volume_keys
 from flexseg.dataset.description import VolumeCut, description, volume_label_names
-from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
-from flexseg.dataset.extending import counted, extend_parts
-from flexseg.dataset.grouping import grouped
+from flexseg.dataset.division.dividing import SHARES, CaseTable, Division, Parts, divide_cases
+from flexseg.dataset.division.extending import counted, extend_parts
+from flexseg.dataset.division.grouping import grouped
+from flexseg.dataset.division.split_file import (
+    SPLIT_FILE,
+    cases_in_no_split,
+    parts_of_file,
+    read_split_file,
+)
+from flexseg.dataset.division.splits import SPLITS, SplitName
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import void_finding, void_value
 from flexseg.dataset.labels import LabelClass, LabelMap
@@ -41,14 +48,6 @@ from flexseg.dataset.quality.defects import (
     dataset_findings,
     parts_findings,
     unread_split,
-)
-from flexseg.dataset.splits import (
-    SPLIT_FILE,
-    SPLITS,
-    SplitName,
-    cases_in_no_split,
-    parts_of_file,
-    read_split_file,
 )
 from flexseg.dataset.volumetric.copies import (
     copies_across,
@@ -172,7 +171,7 @@ class Dataset(ABC):
         """Training, validation and test cases: as given, and what is not given divided.
 
         Whole groups are divided so that every class is in every part, see
-        `flexseg.dataset.dividing`. The same folder is always divided in the same way.
+        `flexseg.dataset.division.dividing`. The same folder is always divided in the same way.
 
         Parameters
         ----------
@@ -198,7 +197,7 @@ class Dataset(ABC):
     @cached_property
     @abstractmethod
     def table(self) -> CaseTable:
-        """The cases with the classes that they show, as `flexseg.dataset.dividing` takes them."""
+        """The cases with the classes that they show, as `divide_cases` takes them."""
 
     @property
     def classes(self) -> tuple[LabelClass, ...]:

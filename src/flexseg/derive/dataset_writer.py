@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from flexseg import __version__
 from flexseg.config.findings import examples
+from flexseg.dataset.division.split_file import SPLIT_FILE
 from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.names import DATASET_FILE
-from flexseg.dataset.splits import SPLIT_FILE
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png
 from flexseg.outputs import (

@@ -14,7 +14,7 @@ from flexseg.dataset.candidates.advice import inner_folders
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
 from flexseg.dataset.description import description
-from flexseg.dataset.grouping import find_group
+from flexseg.dataset.division.grouping import find_group
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case, Pairing, Regions, case_mask, group_of
 from flexseg.dataset.description import description
-from flexseg.dataset.grouping import check_group, grouped
+from flexseg.dataset.division.grouping import check_group, grouped
+from flexseg.dataset.division.split_file import SPLIT_FILE, parts_of_file
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
@@ -28,7 +29,6 @@ from flexseg.dataset.marks.label_tables import (
 )
 from flexseg.dataset.meaning import meaning_of
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
-from flexseg.dataset.splits import SPLIT_FILE, parts_of_file
 from flexseg.derive.dataset_writer import DatasetWriter, Derived, Row, ignored_in, left_out
 from flexseg.derive.folders import image_pixels
 from flexseg.errors import ConfigError, DataError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import volume_label_names
-from flexseg.dataset.grouping import check_group
+from flexseg.dataset.division.grouping import check_group
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.ignored.void import void_value
 from flexseg.dataset.labels import LabelClass, LabelMap

@@ -15,7 +15,7 @@ from flexseg.batches.batch_plan import Samples
 from flexseg.batches.patches import training_samples
 from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.evaluation.case_scores import write_evaluation
 from flexseg.evaluation.compare import Comparison, compare

@@ -11,8 +11,8 @@ from flexseg.batches.store import CaseReader
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.splits import find_splits
 from flexseg.evaluation.case_scores import (
     PREDICTIONS,
     CaseScores,

@@ -20,8 +20,9 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SplitName, Splits
 from flexseg.dataset.parallel import together
-from flexseg.dataset.splits import SplitName, Splits, find_splits
 from flexseg.dataset.volumetric.pairing import find_pairs, group_of_volume, volume_of
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.case_scores import (

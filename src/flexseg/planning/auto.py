@@ -17,7 +17,7 @@ from flexseg.config.findings import Severity, warnings
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
-from flexseg.dataset.splits import find_splits
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError
 from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case, case_mask
-from flexseg.dataset.dividing import Division
+from flexseg.dataset.division.dividing import Division
+from flexseg.dataset.division.splits import SPLITS
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import Progress
 from flexseg.dataset.reading import ImageDataset
-from flexseg.dataset.splits import SPLITS
 from flexseg.files.images import read_image
 
 MANIFEST = "manifest.csv"

@@ -14,12 +14,14 @@ from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import Division
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.dividing import Division
+from flexseg.dataset.division.split_file import SPLIT_FILE, write_split_file
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.class_names import renamed
 from flexseg.dataset.quality.orientation import Orientation, orientation_of
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
-from flexseg.dataset.splits import SPLIT_FILE, SplitName, find_splits, write_split_file
 from flexseg.dataset.volumetric.division import note
 from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
 from flexseg.derive.annotations.export import FORMATS

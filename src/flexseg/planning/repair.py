@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from flexseg.config.load import LoadedConfig, input_paths, output_folders
 from flexseg.config.schema import DataSections, Experiment
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.orientation import orientation_of
-from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.machine import typed
 from flexseg.outputs import refuse_overlap

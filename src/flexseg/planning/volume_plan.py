@@ -11,10 +11,10 @@ import numpy as np
 from flexseg.config.findings import Finding
 from flexseg.config.text import Choice
 from flexseg.dataset.candidates.channels import declared_channels
-from flexseg.dataset.dividing import Division
+from flexseg.dataset.division.dividing import Division
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.names import DATASET_FILE
 from flexseg.dataset.reading import VolumeDataset
-from flexseg.dataset.splits import SplitName
 from flexseg.dataset.volumetric.division import note
 from flexseg.dataset.volumetric.groups import slice_pattern
 from flexseg.dataset.volumetric.scans import Survey, survey_images

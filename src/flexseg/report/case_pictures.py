@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.division.config_splits import all_regions
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelClass, LabelMap, ids_or_foreground
 from flexseg.dataset.names import stem_of
-from flexseg.dataset.splits import all_regions
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.folder_masks import as_scored

@@ -10,9 +10,9 @@ from flexseg.config.findings import examples
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.mask_names import case_of_mask, masks_of_images
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.layout import dataset_name
 from flexseg.dataset.names import stem_of
-from flexseg.dataset.splits import find_splits
 from flexseg.dataset.volumetric.pairing import volumes_by_name
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.case_scores import BETWEEN_FILES, FILES_TABLE

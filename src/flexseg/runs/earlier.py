@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import SPLITS, SplitName, Splits, find_splits
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.volumetric.pairing import find_pairs, volume_of
 from flexseg.errors import FlexsegError
 from flexseg.models.package import read_seen

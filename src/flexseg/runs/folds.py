@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from flexseg.config.findings import Finding, examples
 from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import CaseTable, divide_cases, fold_cases
-from flexseg.dataset.grouping import grouped_by_names
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.dividing import CaseTable, divide_cases, fold_cases
+from flexseg.dataset.division.grouping import grouped_by_names
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import look_at, read_cases
-from flexseg.dataset.splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.outputs import write_json
 from flexseg.runs.records import read_record

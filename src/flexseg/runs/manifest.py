@@ -22,7 +22,7 @@ from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import SplitName
+from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError, Interrupted, ResourceError
 from flexseg.outputs import write_json
 from flexseg.runs.records import read_record

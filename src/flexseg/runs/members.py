@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.splits import SplitName, find_splits
 from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE

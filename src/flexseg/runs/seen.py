@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import SplitName
+from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError
 from flexseg.files.images import read_image
 from flexseg.inference.ensemble import is_ensemble, seen_by

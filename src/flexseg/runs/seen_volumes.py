@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import SplitName
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.volumetric.pairing import volume_of
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png

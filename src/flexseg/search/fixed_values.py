@@ -6,7 +6,7 @@ import json
 
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import Splits
+from flexseg.dataset.division.splits import Splits
 
 _SECTIONS = ("model", "train", "dataset", "image", "mask", "volume", "generator", "augmentation")
 # Keys of [train] that may change between a search and its continuation.

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from flexseg.config.durations import format_duration
 from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.splits import Splits, find_splits
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.one_writer import exclusive
 from flexseg.own_results import clear

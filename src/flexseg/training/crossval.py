@@ -24,8 +24,8 @@ from flexseg.config.findings import Finding
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import GeneratorConfig
 from flexseg.config.train import TrainConfig
+from flexseg.dataset.division.splits import Splits
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.splits import Splits
 from flexseg.errors import ConfigError
 from flexseg.evaluation.case_scores import (
     FILES_TABLE,

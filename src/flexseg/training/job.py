@@ -13,9 +13,9 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import DatasetConfig, ImageConfig
 from flexseg.config.train import TrainConfig
+from flexseg.dataset.division.splits import Splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.guard import require_counted, require_marks
-from flexseg.dataset.splits import Splits
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import DICE
 from flexseg.models.build import build_model

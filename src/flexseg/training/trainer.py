@@ -21,7 +21,8 @@ from flexseg.batches.batch_plan import Augment
 from flexseg.config.findings import amount
 from flexseg.config.legacy_keys import RESIZES_SO
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.splits import Splits, find_splits
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights

@@ -14,10 +14,10 @@ from rich.console import Console
 from flexseg.augment.offline import multiply
 from flexseg.config import load
 from flexseg.dataset.cases import Case, case_mask
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.reading import Dataset
-from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask, write_png
 from flexseg.models.weights import read_weights

@@ -13,8 +13,8 @@ from flexseg.checking import audit as auditing
 from flexseg.checking.audit import CheckReport, audit, audit_folds
 from flexseg.config import Finding, load
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.looks import Look
-from flexseg.dataset.splits import find_splits
 from flexseg.files.images import read_image, write_png
 from flexseg.runs.folds import Fold, Folds
 

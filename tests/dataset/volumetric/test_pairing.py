@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from flexseg.config.schema import Experiment
-from flexseg.dataset.splits import find_splits, read_split_file
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.split_file import read_split_file
 from flexseg.dataset.volumetric.pairing import (
     find_pairs,
     group_of_volume,

@@ -52,7 +52,7 @@ def earlier(tmp_path: Path) -> Path:
 
 
 def write_run(config: Path) -> None:
-    from flexseg.dataset.splits import find_splits
+    from flexseg.dataset.division.config_splits import find_splits
 
     loaded = load(config)
     cases = find_splits(loaded.experiment.data).cases

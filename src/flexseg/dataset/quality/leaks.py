@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case, group_of
-from flexseg.dataset.grouping import guess_group
+from flexseg.dataset.division.grouping import guess_group
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import base_name, is_augmented
 from flexseg.dataset.quality.duplicates import ImageHash, NearDuplicate, find_near_duplicates

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
-from flexseg.dataset.splits import SplitName
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.volumetric.pairing import VolumePair
 from flexseg.dataset.volumetric.scans import Survey
 from flexseg.files.volumes.read import read_volume

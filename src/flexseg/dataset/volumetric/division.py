@@ -8,11 +8,12 @@ from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import SHARES, CaseTable, Division, Parts, divide_cases
-from flexseg.dataset.extending import counted, extend_parts
+from flexseg.dataset.division.dividing import SHARES, CaseTable, Division, Parts, divide_cases
+from flexseg.dataset.division.extending import counted, extend_parts
+from flexseg.dataset.division.split_file import read_split_file
+from flexseg.dataset.division.splits import SPLITS, SplitName
 from flexseg.dataset.labels import LabelClass
 from flexseg.dataset.names import NameLookup
-from flexseg.dataset.splits import SPLITS, SplitName, read_split_file
 from flexseg.dataset.volumetric.scans import Survey
 from flexseg.errors import DataError
 

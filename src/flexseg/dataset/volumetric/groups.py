@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from flexseg.config.findings import examples
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.grouping import names_found
+from flexseg.dataset.division.grouping import names_found
 from flexseg.dataset.names import base_name
 from flexseg.dataset.volumetric.pairing import GROUP, GROUP_OF_AXES, slice_name
 from flexseg.errors import DataError

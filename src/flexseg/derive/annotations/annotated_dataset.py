@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import group_of
-from flexseg.dataset.grouping import find_group
+from flexseg.dataset.division.grouping import find_group
 from flexseg.dataset.labels import make_classes
 from flexseg.dataset.layout import split_of_folder
 from flexseg.dataset.parallel import Progress, run_parallel

@@ -19,10 +19,10 @@ from flexseg.config.infer import TiledInferConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.orientation import orientation_of
-from flexseg.dataset.splits import find_splits
 from flexseg.errors import DataError, FlexsegError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
 from flexseg.evaluation.postprocessing.cached_predictions import Kind, PredictionCache, Unit

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import Division
-from flexseg.dataset.extending import counted, tested_finding
+from flexseg.dataset.division.dividing import Division
+from flexseg.dataset.division.extending import counted, tested_finding
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.reading import ImageDataset, VolumeDataset
-from flexseg.dataset.splits import SplitName
 from flexseg.errors import DataError
 
 # Image -> the part that it had.

@@ -9,8 +9,8 @@ from pathlib import Path
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.text import Choice
+from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.reading import ImageDataset, VolumeDataset
-from flexseg.dataset.splits import SplitName
 from flexseg.errors import ConfigError
 from flexseg.models.build import check_architecture
 from flexseg.models.options import EncoderOptions

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flexseg.config import Experiment
 from flexseg.dataset.cases import Case
-from flexseg.dataset.splits import SPLITS, Splits, _by_share, find_splits
+from flexseg.dataset.division.config_splits import _by_share, find_splits
+from flexseg.dataset.division.splits import SPLITS, Splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import write_png
 from synthetic import write_dataset

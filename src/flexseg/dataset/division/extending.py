@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import SEED, CaseTable, Parts, divide_cases, groups_of_images
-from flexseg.dataset.splits import SPLITS, SplitName
+from flexseg.dataset.division.dividing import SEED, CaseTable, Parts, divide_cases, groups_of_images
+from flexseg.dataset.division.splits import SPLITS, SplitName
 
 # Of a group that was in several parts: new cases go where they teach nothing.
 _GUARDED: tuple[SplitName, ...] = ("test", "valid", "train")

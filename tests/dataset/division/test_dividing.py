@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import CaseTable, divide_cases
-from flexseg.dataset.splits import SplitName
+from flexseg.dataset.division.dividing import CaseTable, divide_cases
+from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError
 
 SHARES: dict[SplitName, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}

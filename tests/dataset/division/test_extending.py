@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexseg.dataset.cases import Case
-from flexseg.dataset.dividing import SHARES, CaseTable
-from flexseg.dataset.extending import counted, extend_parts
-from flexseg.dataset.splits import SPLITS, SplitName
+from flexseg.dataset.division.dividing import SHARES, CaseTable
+from flexseg.dataset.division.extending import counted, extend_parts
+from flexseg.dataset.division.splits import SPLITS, SplitName
 
 WANTED = dict(zip(SPLITS, SHARES, strict=True))
 

@@ -10,10 +10,15 @@ import pytest
 from flexseg.config.schema import DataSections, Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.description import Description
-from flexseg.dataset.grouping import find_group, grouped_by_names, guess_group, unmatched_findings
+from flexseg.dataset.division.config_splits import find_splits, pair_one_folder
+from flexseg.dataset.division.grouping import (
+    find_group,
+    grouped_by_names,
+    guess_group,
+    unmatched_findings,
+)
 from flexseg.dataset.quality.leaks import leak_findings
 from flexseg.dataset.reading import Dataset, ImageDataset
-from flexseg.dataset.splits import find_splits, pair_one_folder
 from flexseg.errors import ConfigError
 from flexseg.files.images import write_png
 from synthetic_volumes import write_series

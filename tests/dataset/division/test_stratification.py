@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flexseg.dataset.stratification import folds, partition, swap_groups
+from flexseg.dataset.division.stratification import folds, partition, swap_groups
 
 SHARES = (0.7, 0.15, 0.15)
 

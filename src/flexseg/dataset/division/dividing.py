@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import Finding
 from flexseg.dataset.cases import Case
+from flexseg.dataset.division.splits import SPLITS, SplitName
+from flexseg.dataset.division.stratification import folds, partition, swap_groups
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import base_name, is_augmented
-from flexseg.dataset.splits import SPLITS, SplitName
-from flexseg.dataset.stratification import folds, partition, swap_groups
 from flexseg.errors import DataError
 
 SHARES = (0.7, 0.15, 0.15)

@@ -55,7 +55,6 @@ from flexseg.dataset.volumetric.copies import (
     groups_across,
     joined_groups,
 )
-from flexseg.dataset.volumetric.division import absent_classes, completed, given_division, unusable
 from flexseg.dataset.volumetric.groups import volume_groups
 from flexseg.dataset.volumetric.pairing import VolumePairs, find_pairs
 from flexseg.dataset.volumetric.scans import (
@@ -63,6 +62,12 @@ from flexseg.dataset.volumetric.scans import (
     refuse_filled_volumes,
     survey_labels,
     volume_meaning,
+)
+from flexseg.dataset.volumetric.volume_splits import (
+    absent_classes,
+    completed,
+    given_division,
+    unusable,
 )
 from flexseg.errors import DataError
 

@@ -22,7 +22,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.class_names import renamed
 from flexseg.dataset.quality.orientation import Orientation, orientation_of
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
-from flexseg.dataset.volumetric.division import note
+from flexseg.dataset.volumetric.volume_splits import note
 from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
 from flexseg.derive.annotations.export import FORMATS
 from flexseg.derive.annotations.found_export import find_export

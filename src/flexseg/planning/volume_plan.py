@@ -15,9 +15,9 @@ from flexseg.dataset.division.dividing import Division
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.names import DATASET_FILE
 from flexseg.dataset.reading import VolumeDataset
-from flexseg.dataset.volumetric.division import note
 from flexseg.dataset.volumetric.groups import slice_pattern
 from flexseg.dataset.volumetric.scans import Survey, survey_images
+from flexseg.dataset.volumetric.volume_splits import note
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.slices import ANATOMICAL_AXES
 

@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,demo,jax,dicom,openvino,onnx,tune
+EXTRAS ?= dev,docs,demo,jax,dicom,openvino,onnx,tune
 BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist test test-all test-services test-long test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
+.PHONY: setup demo dist docs test test-all test-services test-long test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -24,6 +24,10 @@ $(NIIVUE): tools/niivue.py
 dist: $(VENV)/.installed
 	$(PYTHON) tools/niivue.py
 	$(BIN)/python -m build
+
+# The site, in build/site; every warning and every link that leads nowhere is an error.
+docs: setup
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
 demo: setup
 	$(BIN)/flexseg demo --output demo

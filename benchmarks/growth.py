@@ -12,7 +12,7 @@
 Each point is measured in a separate process. Rows are added to `growth_<part>.csv` in the
 folder, where a later row of the same point replaces the earlier one; `plot` draws `growth.png`.
 
-    python benchmarks/growth.py images [--points 128 256 512 1024] [--folder docs/performance]
+    python benchmarks/growth.py images [--points 128 256 512 1024] [--folder FOLDER]
     python benchmarks/growth.py dataset [--points 100 1000 5000 20000]
     python benchmarks/growth.py check [--points 100 1000 5000 20000]
     python benchmarks/growth.py workers [--points thread-0 thread-1 ... process-4]
@@ -331,7 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", choices=[*POINTS, "plot"])
     parser.add_argument("--points", nargs="+")
-    parser.add_argument("--folder", type=Path, default=Path("docs/performance"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/explanation/performance"))
     parser.add_argument("--one", help="Measure one point here, and print it.")
     a = parser.parse_args()
     if a.part == "plot":

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from flexseg.backend import select
 
@@ -158,11 +160,102 @@ def augmentation_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def command_reference() -> str:
+    """All commands with their arguments, options and defaults."""
+    from typer.main import get_command
+
+    from flexseg.cli.app import app
+
+    application = get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "`flexseg COMMAND --help` prints the same. Made from the commands by `python "
+        "docs/make_reference.py`. Exit codes: 0 done, 1 failed, 2 the config is wrong, 3 the data "
+        "are wrong, 4 memory, disk or permissions, 130 interrupted.",
+        "",
+        "These stand before the name of the command, as in `flexseg --quiet train CONFIG`:",
+        "",
+        *_parameter_table(application),
+    ]
+    for name, command in application.commands.items():
+        lines += [*_command_section(f"flexseg {name}", command, level=2)]
+    return "\n".join(lines) + "\n"
+
+
+def _command_section(name: str, command: Any, level: int) -> Iterator[str]:
+    children = getattr(command, "commands", {})
+    arguments = [p for p in command.params if not p.opts[0].startswith("-")]
+    usage = [name, "COMMAND"] if children else [name, *map(_usage, arguments), "[OPTIONS]"]
+    yield from ("", f"{'#' * level} {name}", "", _prose(command.help), "")
+    yield from ("```text", " ".join(usage), "```")
+    if command.params:
+        yield from ("", *_parameter_table(command))
+    for child_name, child in children.items():
+        yield from _command_section(f"{name} {child_name}", child, level + 1)
+
+
+def _usage(argument: Any) -> str:
+    shown = argument.metavar or argument.name.upper()
+    shown += "..." if argument.nargs == -1 else ""
+    return shown if argument.required else f"[{shown}]"
+
+
+def _parameter_table(command: Any) -> Iterator[str]:
+    """Arguments, then options; `help` is left out."""
+    hints = get_type_hints(command.callback) if command.callback else {}
+    yield "| | default | meaning |"
+    yield "|---|---|---|"
+    for parameter in command.params:
+        if parameter.name not in ("help", "install_completion", "show_completion"):
+            spelling = _spelling(parameter, hints.get(parameter.name))
+            cells = (spelling, _default(parameter), _prose(parameter.help or ""))
+            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _spelling(parameter: Any, hint: Any) -> str:
+    names = sorted([*parameter.opts, *parameter.secondary_opts], key=len, reverse=True)
+    if not names[0].startswith("-"):
+        return f"`{_usage(parameter)}`"
+    value = parameter.metavar or _value(hint)
+    first = f"{names[0]} {value}".strip()
+    return ", ".join(f"`{name}`" for name in (first, *names[1:]))
+
+
+def _value(hint: Any) -> str:
+    """What stands for the value of an option: its choices, or its kind; nothing for a switch."""
+    if get_origin(hint) in (Union, UnionType, list):
+        return next(_value(part) for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    return {bool: "", int: "NUMBER", float: "NUMBER", Path: "PATH"}.get(hint, "TEXT")
+
+
+def _default(parameter: Any) -> str:
+    """As the help shows it; nothing where there is none, and for switches."""
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    if parameter.required:
+        return "required"
+    default = parameter.default
+    return "" if default in (None, False, True, []) else f"`{default}`"
+
+
+def _prose(text: str) -> str:
+    """A help text on one line, as Markdown; Rich prints what it escapes by a backslash."""
+    parts = " ".join(text.replace("\\[", "[").split()).split("`")
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"([<*\[])", r"\\\1", parts[i])
+        parts[i] = re.sub(r"(--[a-z0-9-]+)", r"`\1`", parts[i])
+    return "`".join(parts)
+
+
 def main() -> None:
     """Write all files."""
     select()
     FOLDER.mkdir(exist_ok=True)
     for name, make in (
+        ("commands.md", command_reference),
         ("config.md", config_reference),
         ("losses.md", score_reference),
         ("metrics.md", metric_reference),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flexseg as package
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from support import flexseg
@@ -68,9 +69,17 @@ def test_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     import make_reference
 
     folder = ROOT / "docs/reference"
+    commands = (folder / "commands.md").read_text(encoding="utf-8")
+    assert commands == make_reference.command_reference()
     assert (folder / "config.md").read_text(encoding="utf-8") == make_reference.config_reference()
     assert (folder / "losses.md").read_text(encoding="utf-8") == make_reference.score_reference()
     assert (folder / "models.md").read_text(encoding="utf-8") == make_reference.model_reference()
     assert (folder / "metrics.md").read_text(encoding="utf-8") == make_reference.metric_reference()
     augmentations = (folder / "augmentations.md").read_text(encoding="utf-8")
     assert augmentations == make_reference.augmentation_reference()
+
+
+def test_python_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: (\w+)(?:\(\))?$", text, re.MULTILINE))
+    assert named == set(package.__all__) - {"__version__"}

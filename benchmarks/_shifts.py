@@ -136,14 +136,27 @@ def scanner(volume: Values, rng: np.random.Generator) -> Values:
 PHOTOGRAPHS: tuple[Shift, ...] = (
     stain, other_stain, white_balance, tone, vignette, sensor, compressed, camera,
 )  # fmt: skip
+GREY_IMAGES: tuple[Shift, ...] = (
+    bright_contrast, dark_contrast, inverse_contrast, vignette, sensor, compressed,
+)  # fmt: skip
 VOLUMES: tuple[Shift, ...] = (
     bright_contrast, dark_contrast, inverse_contrast, coil, rician, thick_slices, scanner,
 )  # fmt: skip
 
 
 def shifts_of(file: Path) -> tuple[Shift, ...]:
-    """Those for images or for volumes, by the name of a file."""
-    return VOLUMES if volume_suffix(file) else PHOTOGRAPHS
+    """Those for volumes, for grey images or for images in colour, by what a file holds."""
+    if volume_suffix(file):
+        return VOLUMES
+    return GREY_IMAGES if _is_grey(_pixels(file)) else PHOTOGRAPHS
+
+
+def _pixels(file: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def write_shifted(source: Path, target: Path, shift: Shift) -> None:
@@ -154,7 +167,9 @@ def write_shifted(source: Path, target: Path, shift: Shift) -> None:
         changed = shift(volume.array.astype(np.float32), rng)
         write_volume(target, replace(volume, array=changed, step=0.0))
         return
-    pixels = np.asarray(Image.open(source).convert("RGB"), np.float32)
-    changed = np.clip(np.rint(shift(pixels, rng)), 0, 255)
+    pixels = _pixels(source)
+    changed = np.clip(np.rint(shift(pixels.astype(np.float32), rng)), 0, 255)
+    if _is_grey(pixels):  # a camera without colours has one noise
+        changed = np.repeat(changed[..., :1], 3, axis=-1)
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(changed.astype(np.uint8)).save(target.with_suffix(".png"))

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from recipe_study import hold_out, run_study
+from recipe_study import planned, run_study
 
 _LITE0 = ["model.model=EncoderUNet", "model.backbone=EfficientNetLite0",
           "model.input_normalize=encoder", "model.decoder_filters=[128,64,32,16,16]"]  # fmt: skip
@@ -32,8 +29,6 @@ VARIANTS: dict[str, list[str]] = {
     "pretrained, float32": [*_LITE0, "model.weights=imagenet", "train.precision=float32"],
     "untrained": [*_LITE0, "model.weights=none"],
 }
-# For all that `plan` has to do before a training.
-_PLANNING = 60
 
 
 def main() -> None:
@@ -49,7 +44,7 @@ def main() -> None:
     # 137 is the seed of every plan; the others' names tell theirs.
     variants = {
         name if seed == 137 else f"{name}, seed {seed}": [
-            *VARIANTS[name], "train.minutes=0", f"train.seed={seed}"
+            *VARIANTS[name], f"train.seed={seed}"
         ]
         for seed in given.seeds
         for name in given.only
@@ -61,23 +56,6 @@ def main() -> None:
             print(f"{dataset.name}, {cases or 'all'} cases", flush=True)
             run_study(config, variants, given.seconds, folder / "study.csv")
     show(given.output)
-
-
-def planned(dataset: Path, cases: int, seconds: float, folder: Path) -> Path:
-    """The config of a plan for so many training cases of a dataset, made unless it is there."""
-    config = folder / "plan" / "flexseg.toml"
-    if config.exists():
-        return config
-    folder.mkdir(parents=True, exist_ok=True)
-    split = folder / "split.json"
-    hold_out(dataset / "split.json", split)
-    parts = json.loads(split.read_text(encoding="utf-8"))
-    parts["train"] = parts["train"][: cases or None]
-    split.write_text(json.dumps(parts), encoding="utf-8")
-    command = ["plan", str(dataset), "--time", f"{seconds + _PLANNING:.0f}s",
-               "--split", str(split), "-o", str(config.parent)]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "flexseg.cli", "-q", *command], check=True)
-    return config
 
 
 def show(output: Path) -> None:

@@ -6,7 +6,7 @@
 `pretrain` trains the network of a plan for images of 128 x 128 pixels on those of `_generated.py`
 and writes OUTPUT/pretrained/best_model.h5, a package as `[train] start_from` takes it. `screen`
 plans each dataset, a folder with a split.json, with 10 and with all (0) of its training cases, see
-`encoder_study.py`, and trains the plan fresh and started from the package, for as many steps as
+`recipe_study.py`, and trains the plan fresh and started from the package, for as many steps as
 the seconds hold at the measured speed; both have 16 filters. Each finished run is a line of
 OUTPUT/screen.jsonl, and is not run again. Prints the mean Dice of both and the paired differences
 with 95 % intervals (bootstrap over cases, each the mean of its seeds).
@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from encoder_study import planned
-from recipe_study import VALIDATIONS, measured_step
+from recipe_study import VALIDATIONS, measured_step, planned
 from warm_start import case_scores, interval
 
 FRESH, STARTED = "fresh", "started"

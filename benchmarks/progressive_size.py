@@ -64,7 +64,8 @@ def two_stages(base: Path, seconds: float, size: int, share: float) -> None:
 def lasting(base: Path, sets: list[str], seconds: float, epochs: int) -> list[str]:
     """Keys for a training of so many seconds at the measured time of its step."""
     steps = int(seconds / measured_step(base, sets)["seconds"])
-    return [f"train.epochs={epochs}", f"train.epoch_steps={max(1, steps // epochs)}"]
+    each = max(1, steps // epochs)
+    return ["train.minutes=0", f"train.epochs={epochs}", f"train.epoch_steps={each}"]
 
 
 def train_from(base: Path, sets: list[str], weights: Path) -> None:

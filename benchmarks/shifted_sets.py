@@ -65,7 +65,7 @@ def train_variants(dataset: Path, study: Path, folder: Path, given: argparse.Nam
     if not config.exists():
         flexseg("plan", dataset, "--time", given.time, "-o", config.parent)
     each = max(1, given.steps // VALIDATIONS)
-    for name, overrides in variants(study).items():
+    for name, overrides in variants(study, given.only).items():
         run_dir = folder / "runs" / name
         done = run_dir / "trained"
         if not done.exists():
@@ -75,9 +75,10 @@ def train_variants(dataset: Path, study: Path, folder: Path, given: argparse.Nam
             done.touch()
 
 
-def variants(study: Path) -> dict[str, list[str]]:
-    """What each variant changes."""
-    return tomllib.loads(study.read_text(encoding="utf-8"))["variants"]
+def variants(study: Path, only: list[str] | None) -> dict[str, list[str]]:
+    """What each variant changes, of all or of those named, in the order of their names."""
+    found: dict[str, list[str]] = tomllib.loads(study.read_text(encoding="utf-8"))["variants"]
+    return found if only is None else {name: found[name] for name in only}
 
 
 def score(folder: Path, name: str, config: Path, options: list[str], sets: list[str]) -> None:
@@ -137,6 +138,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("study", type=Path, nargs="?")
     parser.add_argument("--networks", nargs="*", default=[], metavar="NAME=CONFIG")
+    parser.add_argument(
+        "--only", nargs="+", metavar="VARIANT", help="The first one is compared to."
+    )
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--time", default="5m", help="What the config is planned for.")
     parser.add_argument("--cases", type=int, help="So many test cases.")
@@ -147,7 +151,7 @@ def main() -> None:
     networks: dict[str, tuple[Path, list[str]]] = {}
     if given.study is not None:
         train_variants(given.dataset.absolute(), given.study, folder, given)
-        for name, overrides in variants(given.study).items():
+        for name, overrides in variants(given.study, given.only).items():
             options = [*overrides, f"train.run_dir={folder / 'runs' / name}"]
             flags = [part for text in options for part in ("--set", text)]
             networks[name] = (folder / "plan" / "flexseg.toml", flags)

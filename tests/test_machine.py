@@ -1,7 +1,8 @@
-"""Memory by the tightest of the limits of machine and containers, and room on the disk."""
+"""Memory and cores by the tightest of the limits of machine and containers, and room on the disk."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from flexseg.machine import (
     free_disk,
     largest_file,
     size_text,
+    taken_by_others,
     total_memory,
     typed,
+    usable_cores,
 )
 from support import quota
 
@@ -72,6 +75,36 @@ def test_available_memory_is_bounded_by_the_container(
     assert available_memory(tmp_path) == 100_000
     _write(files / limit, "500000\n")
     assert available_memory(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "cores"),
+    [
+        ("0::/job", {"job/cpu.max": "200000 100000", "cpu.max": "max 100000"}, 2),
+        ("0::/job", {"job/cpu.max": "max 100000", "cpu.max": "50000 100000"}, 1),
+        ("0::/job", {"job/cpu.max": "max 100000"}, 8),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"},
+         3),
+        ("4:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)  # fmt: skip
+def test_cores_are_those_of_the_container(
+    tmp_path: Path,
+    group: str,
+    files: dict[str, str],
+    cores: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    _write(tmp_path / "proc/self/cgroup", f"{group}\n")
+    for name, text in files.items():
+        _write(tmp_path / "sys/fs/cgroup" / name, f"{text}\n")
+    assert usable_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(("got", "taken"), [(2.0, 0.0), (0.5, 0.75), (2.1, 0.0)])
+def test_what_threads_do_not_get_is_taken_by_others(got: float, taken: float) -> None:
+    assert taken_by_others(lambda: (got, 2.0)) == pytest.approx(taken)
 
 
 def test_room_on_the_disk_is_that_where_a_path_will_lie(tmp_path: Path) -> None:

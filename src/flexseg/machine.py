@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Larger numbers of bytes, as a config may ask for, are told as this one.
 _BEYOND_ANY_DISK = 10**30
+# Seconds of work that tell how busy the processor is, long against the turns of programs on a core.
+_BUSY_SECONDS = 0.15
+# Hashing lets other threads run; so many bytes take about a tenth of a millisecond.
+_HASHED = bytes(100_000)
 
 
 def real_path(path: Path) -> Path:
@@ -34,7 +41,7 @@ def total_memory(root: Path = Path("/")) -> int | None:
     The tightest limit counts: that of the machine, or of one of the nested control groups that
     containers and batch systems put processes into.
     """
-    limits = [_installed(), *(_number(limit) for limit, _ in _groups(root))]
+    limits = [_installed(), *(_number(limit) for limit, _ in _memory_files(root))]
     return min((limit for limit in limits if limit), default=None)
 
 
@@ -48,11 +55,45 @@ def available_memory(root: Path = Path("/")) -> int | None:
         free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration, ValueError, IndexError):
         return None
-    for limit_file, used_file in _groups(root):
+    for limit_file, used_file in _memory_files(root):
         limit, used = _number(limit_file), _number(used_file)
         if limit is not None and used is not None:
             free = min(free, max(0, limit - used))
     return free
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores whose whole time this process may use, by its affinity and its control groups."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    count = (os.cpu_count() or 1) if affinity is None else len(affinity(0))
+    for folder, unified in _groups(root, "cpu"):
+        if (share := _cpu_quota(folder, unified=unified)) is not None:
+            count = min(count, max(1, int(share)))
+    return count
+
+
+def taken_by_others(compute: Callable[[], tuple[float, float]] | None = None) -> float:
+    """Share of the processor, 0 to 1, that threads of this process do not get when they compute.
+
+    A busy thread on each usable core gets all of its time, unless other programs compete for it.
+
+    Parameters
+    ----------
+    compute : what each thread does; returns the seconds of a core that it got, and those that
+        passed. Without it, some hashing.
+    """
+    count = usable_cores()
+    with ThreadPoolExecutor(count) as pool:
+        done = [*pool.map(lambda _: (compute or _compute)(), range(count))]
+    got, passed = (sum(seconds) for seconds in zip(*done, strict=True))
+    return min(1.0, max(0.0, 1 - got / passed))
+
+
+def _compute() -> tuple[float, float]:
+    began, began_thread = time.perf_counter(), time.thread_time()
+    while time.perf_counter() - began < _BUSY_SECONDS:
+        hashlib.sha256(_HASHED)
+    return time.thread_time() - began_thread, time.perf_counter() - began
 
 
 def used_memory() -> int | None:
@@ -106,25 +147,42 @@ def _installed() -> int | None:
         return None
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, Path]]:
-    """The files that say the limit and the use of the control groups (version 1 and 2) of this
-    process, inner ones first."""
+def _memory_files(root: Path) -> Iterator[tuple[Path, Path]]:
+    """The files that say the limit and the use of memory, inner groups first."""
+    for folder, unified in _groups(root, "memory"):
+        if unified:
+            yield folder / "memory.max", folder / "memory.current"
+        else:
+            yield folder / "memory.limit_in_bytes", folder / "memory.usage_in_bytes"
+
+
+def _cpu_quota(folder: Path, *, unified: bool) -> float | None:
+    """Cores whose time a control group may use; None where it has no limit."""
+    if not unified:
+        quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        return quota / period if quota and period and quota > 0 else None
+    try:
+        quota_text, period_text = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        return int(quota_text) / int(period_text)
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such group
+        return None
+
+
+def _groups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """The control groups (version 1 and 2) of this process that may limit something, inner ones
+    first, and whether each is of version 2, which has all controllers in one folder."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            top, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
-            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
+        if controllers and controller not in controllers.split(","):
             continue
+        top = root / "sys/fs/cgroup" / (controller if controllers else "")
         inner = top / group.lstrip("/")
         for folder in (inner, *inner.parents):
-            yield folder / limit, folder / used
+            yield folder, not controllers
             if folder == top:
                 break
 

@@ -219,6 +219,17 @@ def test_a_large_validation_set_leaves_time_for_the_training(
     assert plan.loaded.experiment.train.epoch_steps > 40
 
 
+def test_a_plan_says_that_the_machine_was_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = StepTime(0.5, 0.1, 0.004, 1.0, 8, 1000, 0.6)
+    monkeypatch.setattr(plan_module, "time_step", lambda *_, **__: step)
+    plan = make_plan(write_dataset(tmp_path / "data"), tmp_path / "out", 60.0)
+    reasons = {choice.key: choice.reason for choice in plan.choices}
+    for text in (reasons["image_width"], reasons["epoch_steps"], caplog.text):
+        assert "other programs took 60 % of the processor" in text
+
+
 @pytest.mark.usefixtures("quick")
 def test_an_interrupted_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: Callable[..., Path]

@@ -123,6 +123,7 @@ def make_plan(
     shape, why_size, why_filters, step = _shape(data, natural, seconds, start)
     for_training = training(data, step, shape) if training else seconds
     _warn_of_little_time(step, for_training)
+    _warn_of_others(step)
     choices = [
         *_network_choices(data, shape, start, why_size, why_filters),
         *_duration(data, step, for_training, shape),
@@ -193,6 +194,8 @@ def _shape(
             why_filters = NARROW
     if start is not None:
         shape = start.fitted(shape)
+    if step.busy:
+        why_size += f"; {step.busy}"
     if shape == natural:
         return shape, why_size, why_filters, step
     return shape, why_size, why_filters, _measured(data, shape, start)
@@ -218,6 +221,16 @@ def _warn_of_little_time(step: StepTime, seconds: float) -> None:
         )
 
 
+def _warn_of_others(step: StepTime) -> None:
+    if step.busy:
+        logger.warning(
+            "A training step takes %.2f s here, but %s: the plan is for so busy a machine. Once "
+            "they have finished, a new plan may have larger images or a larger network.",
+            step.seconds,
+            step.busy,
+        )
+
+
 def _duration(data: PlannedData, step: StepTime, seconds: float, shape: Shape) -> list[Choice]:
     """How long, and how often validated."""
     batches = -(-validated(shape, data.size, data.validation) // step.batch)
@@ -227,6 +240,7 @@ def _duration(data: PlannedData, step: StepTime, seconds: float, shape: Shape) -
     times = min(most, max(_FEWEST_VALIDATIONS, times))
     times = max(1, min(times, int(_LARGEST_VALIDATION_SHARE * seconds / validation)))
     steps = max(1, int((seconds / times - validation) / step.seconds))
+    busy = f" ({step.busy})" if step.busy else ""
     return [
         Choice(
             "train", "minutes", round(seconds / 60, 3),
@@ -234,7 +248,7 @@ def _duration(data: PlannedData, step: StepTime, seconds: float, shape: Shape) -
         ),
         Choice(
             "train", "epoch_steps", steps,
-            f"a step takes {1000 * step.seconds:.0f} ms here: the network is validated about "
+            f"a step takes {1000 * step.seconds:.0f} ms here{busy}: the network is validated about "
             f"{times} time{'s' if times > 1 else ''}",
         ),
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from flexseg import backend
 from flexseg.config.schema import Experiment
+from flexseg.machine import taken_by_others
 from flexseg.models.package import ModelPackage
 from flexseg.training.compiling import compile_model
 from flexseg.training.memory import release
@@ -19,6 +20,10 @@ from flexseg.training.supervision import supervised
 
 _WARM_UP = 2
 _STEPS = 5
+# Where other programs take more than this share of the processor, steps are measured again, so
+# often at most.
+_BUSY = 0.2
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class StepTime:
     fastest : the fastest one, which other load on the machine changes least.
     validation : of a validation step of as many images.
     starting : seconds for building and compiling, before the first step is done.
+    others : share of the processor that other programs took meanwhile; 0 where a GPU computes.
     """
 
     seconds: float
@@ -39,6 +45,35 @@ class StepTime:
     starting: float
     batch: int
     parameters: int
+    others: float = 0.0
+
+    @property
+    def busy(self) -> str:
+        """That other programs were busy, for people; "" where they were not."""
+        if self.others <= _BUSY:
+            return ""
+        return (
+            f"other programs took {100 * self.others:.0f} % of the processor while this was "
+            "measured"
+        )
+
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """Seconds of some steps, and the share of the processor that other programs took."""
+
+    seconds: list[float]
+    others: float
+
+
+def least_disturbed(measure: Callable[[], MeasuredSteps]) -> MeasuredSteps:
+    """The fastest of a few measurements, or the first that nothing disturbed."""
+    found = []
+    for _ in range(_ATTEMPTS):
+        found.append(measure())
+        if found[-1].others <= _BUSY:
+            break
+    return min(found, key=lambda measured: statistics.median(measured.seconds))
 
 
 def time_step(experiment: Experiment, steps: int = _STEPS) -> StepTime:
@@ -65,13 +100,19 @@ def time_step(experiment: Experiment, steps: int = _STEPS) -> StepTime:
     starting = time.perf_counter() - began
     for _ in range(_WARM_UP):
         network.train_on_batch(x, y)
-    seconds = [_time(lambda: network.train_on_batch(x, y)) for _ in range(steps)]
+    on_cpu = backend.accelerator() is None
+
+    def measure() -> MeasuredSteps:
+        seconds = [_time(lambda: network.train_on_batch(x, y)) for _ in range(steps)]
+        return MeasuredSteps(seconds, taken_by_others() if on_cpu else 0.0)
+
+    measured = least_disturbed(measure)
     validation = [_time(lambda: network.test_on_batch(x, y)) for _ in range(2)]
     parameters = package.model.count_params()
     release()
     keras.utils.clear_session()
-    fastest, usual = min(seconds), statistics.median(seconds)
-    return StepTime(usual, fastest, min(validation), starting, batch, parameters)
+    fastest, usual = min(measured.seconds), statistics.median(measured.seconds)
+    return StepTime(usual, fastest, min(validation), starting, batch, parameters, measured.others)
 
 
 def _time(work: Callable[[], object]) -> float:

@@ -90,8 +90,8 @@ def _fill(
 def _ellipse(rng: Generator) -> Floats:
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     # A little off the ellipse, as cells are.
-    waves = 1 + sum(rng.normal(0, 0.03) * np.cos(k * angles + rng.uniform(0, 6.3)) for k in (2, 3))
-    return _turned(np.stack([np.cos(angles), np.sin(angles)], -1) * waves[:, None], rng)
+    radii = 1 + rng.normal(0, 0.04) * np.cos(rng.integers(2, 5) * angles + rng.uniform(0, 6.3))
+    return _turned(np.stack([np.cos(angles), np.sin(angles)], -1) * radii[:, None], rng)
 
 
 def _polygon(rng: Generator) -> Floats:

@@ -87,7 +87,7 @@ def pretrain(package_file: Path, seconds: float, size: int, seed: int) -> None:
     from _generated import GeneratedBatches
 
     from flexseg.models.package import ModelPackage
-    from flexseg.planning.recipe import LEARNING_RATE, SCHEDULE, WARMUP
+    from flexseg.planning.recipe import LEARNING_RATE, WARMUP
     from flexseg.training.callbacks.clock import Clock, TimeLimit
     from flexseg.training.callbacks.schedule import LearningRate, factor
     from flexseg.training.compiling import compile_model
@@ -102,7 +102,7 @@ def pretrain(package_file: Path, seconds: float, size: int, seed: int) -> None:
     package = ModelPackage.create(experiment)
     compile_model(package.model, experiment.model)
     limit = TimeLimit(Clock(seconds, time.monotonic()), 0)
-    shape = partial(factor, SCHEDULE, warmup=WARMUP, cycles=1)
+    shape = partial(factor, "cosine", warmup=WARMUP, cycles=1)
     rate = LearningRate(LEARNING_RATE, shape, lambda _: limit.share())
     batches = GeneratedBatches(size, batch, STEPS_PER_EPOCH, seed)
     package.model.fit(batches, epochs=LONG, verbose=2, shuffle=False, callbacks=[rate, limit])

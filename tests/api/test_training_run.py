@@ -159,6 +159,17 @@ def test_resumed(config: Path) -> None:
         flexseg.train(config, {"train.seed": 3}, resume=True)
 
 
+def test_begun_with_an_earlier_network(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = flexseg.train(config)
+    caplog.set_level(logging.INFO, "flexseg")
+    flexseg.train(config, {"train.run_dir": config.parent / "second"}, start_from=first.folder)
+    assert f"Starting from {first.weights}" in caplog.text
+    origin = json.loads((config.parent / "second/run.json").read_text())["origin"]
+    assert origin["taken"] == origin["weights"]
+    with pytest.raises(flexseg.FlexsegError, match="nowhere"):
+        flexseg.train(config, start_from=config.parent / "nowhere")
+
+
 def test_what_was_read_already(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = flexseg.load_config(config, ["train.run_dir=" + str(config.parent / "b")])
     cases = find_splits(loaded.experiment.data, only=("train", "valid"))

@@ -34,6 +34,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: bool = False,
     splits: Splits | None = None,
+    start_from: str | Path | None = None,
 ) -> Run:
     """Train the network of a config, as `flexseg train` does.
 
@@ -50,11 +51,15 @@ def train(
     resume : go on with the interrupted training in the run's folder. Otherwise earlier results
         there move aside.
     splits : the cases to train on and to validate with; without it those that the config names.
+    start_from : an earlier network whose weights this one begins with: a model package, or the
+        folder or config of a run; in place of `[train] start_from`. Classes, channels and size may
+        differ; what is taken is told.
 
     Raises
     ------
     ConfigError : the config cannot be read, or asks for what there is not; a callback is none.
-    DataError : images or masks cannot be used, or there is nothing to resume.
+    DataError : images or masks cannot be used, there is nothing to resume, or no network to start
+        from.
     TrainingError : the loss is not finite.
     Interrupted : it was stopped by a signal, after its state was saved.
 
@@ -70,6 +75,8 @@ def train(
 
     _refuse_other_callbacks(callbacks)
     loaded = _loaded(config, overrides or {})
+    if start_from is not None:
+        loaded = _starting_from(loaded, Path(start_from).absolute())
     with backend.same_dtype_policy():
         training = Training(loaded, splits=splits)
         training.callbacks += callbacks
@@ -328,6 +335,13 @@ def _loaded(
     e = config.experiment
     model = with_options(e.model, config.path.parent)
     return replace(config, experiment=e.model_copy(update={"model": model}))
+
+
+def _starting_from(loaded: LoadedConfig, network: Path) -> LoadedConfig:
+    """The config with another `[train] start_from`."""
+    e = loaded.experiment
+    train = e.train.model_copy(update={"start_from": network})
+    return replace(loaded, experiment=e.model_copy(update={"train": train}))
 
 
 def _text(value: object) -> str:

@@ -26,8 +26,9 @@ def start_findings(loaded: LoadedConfig) -> list[Finding]:
             find_network(path, KEY)
             return []
         search = loaded.path.parent
-        _, start = read_start(path, model.model, search)
-        beginning = begin_with(TrainingJob.from_config(loaded).package(Splits()), start, search)
+        file, start = read_start(path, model.model, search)
+        package = TrainingJob.from_config(loaded).package(Splits())
+        beginning = begin_with(package, start, search, file)
     except FlexsegError as error:
         scope = "config" if isinstance(error, ConfigError) else "data"
         return [Finding.of_error(error, scope, KEY)]

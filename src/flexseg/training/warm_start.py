@@ -82,7 +82,7 @@ def warm_start(package: ModelPackage, path: Path, search: Path) -> WarmStart:
     DataError, ConfigError : there is no single network, it is damaged, or does not fit.
     """
     file, start = read_start(path, package.config.model, search)
-    beginning = begin_with(package, start, search)
+    beginning = begin_with(package, start, search, file)
     if both := package.seen.validated & start.seen.trained:
         logger.warning(
             "The network that this one starts from was trained on %d of the validation images: "

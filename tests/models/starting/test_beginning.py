@@ -77,9 +77,9 @@ def test_the_scores_of_old_classes_stay_when_one_joins() -> None:
         after[..., [1, 3]] - after[..., :1], before[..., 1:] - before[..., :1], atol=1e-4
     )
     head = beginning.layers[-1]
-    assert head.how == "classes by name: 3 of 3 taken, 1 new"
+    assert head.how == "classes taken: background, a, b; classes new: c"
     assert head.taken == head.values * 3 // 4
-    assert any("did not have: c" in line for line in beginning.lines())
+    assert any("did not have, which begin with new weights: c" in x for x in beginning.notes)
 
 
 @pytest.mark.parametrize("model", [{}, SWIN], ids=["UNet", "SwinUNet"])
@@ -126,7 +126,17 @@ def test_places_are_resized_and_tables_of_windows_are_those_of_the_new_size() ->
 def test_another_class_leaves_a_fresh_head() -> None:
     old, new = package("a"), package("z")
     beginning = begin_with(new, old)
-    assert [layer.layer for layer in beginning.layers if layer.how == NEW] == ["logits"]
+    assert [(x.layer, x.how) for x in beginning.layers if x.how != TAKEN] == [
+        ("logits", "classes new: z")
+    ]
+    assert beginning.layers[-1].taken == 0
+
+
+def test_a_class_by_another_name_may_be_renamed_on_either_side() -> None:
+    beginning = begin_with(package("b", "nodule"), package("foreground", "b"), file="x/run")
+    advice = beginning.lines()[-1]
+    assert "`flexseg rename x/run 1=nodule`" in advice and "`--classes 2=foreground`" in advice
+    assert len(begin_with(package("a", "b"), package("a")).notes) == 1
 
 
 def test_a_level_more_begins_anew() -> None:

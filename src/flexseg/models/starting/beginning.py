@@ -11,10 +11,12 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from flexseg.config.findings import examples
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
-from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.errors import ConfigError
+from flexseg.machine import typed
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
 from flexseg.models.starting.fitting import (
@@ -45,6 +47,8 @@ _OF_TRAINING = {
     "dropout_seed_fixing",
 }  # fmt: skip
 _KEY = "[train] start_from"
+# Classes that are named for each layer.
+_NAMED = 8
 TAKEN, NEW = "taken", "new"
 
 
@@ -173,7 +177,12 @@ class _Fit:
         return with_places(values, weight.shape[0], *ratios, square=square)
 
 
-def begin_with(package: ModelPackage, start: ModelPackage, search: Path | None = None) -> Beginning:
+def begin_with(
+    package: ModelPackage,
+    start: ModelPackage,
+    search: Path | None = None,
+    file: str | Path = "NETWORK",
+) -> Beginning:
     """Set the weights of a fresh network to those of another one, as far as they fit.
 
     Both are of one architecture. Layers are paired by their order, kind and shape; heads are cut
@@ -184,6 +193,7 @@ def begin_with(package: ModelPackage, start: ModelPackage, search: Path | None =
     ----------
     package : with fresh weights, which change.
     search : see `build_model`.
+    file : what the other network is called in advice.
 
     Raises
     ------
@@ -203,7 +213,7 @@ def begin_with(package: ModelPackage, start: ModelPackage, search: Path | None =
     for outline, layer, source in zip(own, new_layers, sources, strict=True):
         partner = None if source is None else old_layers[source]
         settings += _layer(fit, outline, layer, partner, told)
-    beginning = Beginning(tuple(told), tuple(_notes(start, package)))
+    beginning = Beginning(tuple(told), tuple(_notes(start, package, file)))
     share = beginning.taken / max(1, min(beginning.values, start.model.count_params()))
     if share < _LEAST_SHARE:
         raise ConfigError(
@@ -240,6 +250,8 @@ def _layer(
             settings.append((weight, found))
     taken = sum(_taken(fit, outline, weight) for weight in outline.weights) if settings else 0
     how = _how(fit, outline, whole=len(settings) == len(layer.weights)) if taken else NEW
+    if not taken and any(weight.of("classes") for weight in outline.weights):
+        how = _classes(fit.rows, fit.rows.plain)
     told.append(LayerBeginning(layer.name, partner.name if taken else "", size, taken, how))
     return settings if taken else []
 
@@ -268,14 +280,20 @@ def _how(fit: _Fit, layer: LayerOutline, *, whole: bool) -> str:
 
 
 def _classes(all_rows: ClassRows, rows: Sequence[Row]) -> str:
-    kinds = [row.kind for row in rows]
+    """The classes whose outputs come from the other network, and those that are new."""
+    named = list(zip(all_rows.names, rows, strict=True))
+    kinds = {row.kind for row in rows}
     if "zero" in kinds:
-        text = "sigmoid as softmax"
+        parts = ["sigmoid as softmax"]
     elif "difference" in kinds:
-        text = "softmax as sigmoid"
+        parts = ["softmax as sigmoid"]
+    elif taken := [name for name, row in named if row.kind == "copy"]:
+        parts = [f"classes taken: {examples(taken, _NAMED)}"]
     else:
-        text = f"classes by name: {kinds.count('copy')} of {all_rows.old} taken"
-    return f"{text}, {kinds.count('new')} new" if "new" in kinds else text
+        parts = []
+    if new := [name for name, row in named if row.kind == "new"]:
+        parts.append(f"classes new: {examples(new, _NAMED)}")
+    return "; ".join(parts)
 
 
 def _refuse_other_architecture(old: ModelConfig, new: ModelConfig) -> None:
@@ -305,7 +323,7 @@ def _described(config: ModelConfig, other: ModelConfig) -> str:
     return f"{name} with {', '.join(differing)}" if differing else name
 
 
-def _notes(start: ModelPackage, package: ModelPackage) -> list[str]:
+def _notes(start: ModelPackage, package: ModelPackage, file: str | Path) -> list[str]:
     """What the two networks see or are asked differently."""
     notes = []
     old, new = start.config.input_normalize, package.config.input_normalize
@@ -314,13 +332,28 @@ def _notes(start: ModelPackage, package: ModelPackage) -> list[str]:
             f"The earlier network saw images with input_normalize = {old!r}, this one sees them "
             f"with {new!r}: what its first layers have learned fits less."
         )
-    if gone := _missing(start.labels, package.labels):
-        notes.append(f"Classes of the earlier network that this one does not have: {gone}.")
-    if added := _missing(package.labels, start.labels):
-        notes.append(f"Classes that the earlier network did not have: {added}.")
+    gone = _missing(start.labels, package.labels)
+    added = _missing(package.labels, start.labels)
+    if gone:
+        names = ", ".join(c.name for c in gone)
+        notes.append(f"Classes of the earlier network that this one does not have: {names}.")
+    if added:
+        names = ", ".join(c.name for c in added)
+        notes.append(
+            f"Classes that the earlier network did not have, which begin with new weights: {names}."
+        )
+    if gone and added:
+        pairs = list(zip(gone, added, strict=False))
+        to_new = typed(",".join(f"{a.id}={b.name}" for a, b in pairs))
+        to_old = typed(",".join(f"{b.id}={a.name}" for a, b in pairs))
+        notes.append(
+            "Where these are one class by two names, give it one name before training: "
+            f"`flexseg rename {typed(file)} {to_new}` renames it in the earlier network, "
+            f"`--classes {to_old}` of `plan` and `auto` in this one."
+        )
     return notes
 
 
-def _missing(one: LabelMap, other: LabelMap) -> str:
+def _missing(one: LabelMap, other: LabelMap) -> list[LabelClass]:
     known = {c.name.strip().casefold() for c in other.foreground}
-    return ", ".join(c.name for c in one.foreground if c.name.strip().casefold() not in known)
+    return [c for c in one.foreground if c.name.strip().casefold() not in known]

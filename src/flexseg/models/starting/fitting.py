@@ -39,11 +39,13 @@ class ClassRows:
     ----------
     old : how many outputs the other one has.
     plain : of layers before the last; `scores` : of the last one, before softmax or sigmoid.
+    names : of the classes that the outputs are for.
     """
 
     old: int
     plain: tuple[Row, ...]
     scores: tuple[Row, ...]
+    names: tuple[str, ...]
 
     @classmethod
     def of(
@@ -67,7 +69,9 @@ class ClassRows:
             scores = [Row("difference", row.of) if row.kind == "copy" else row for row in scores]
         elif converted and any(row.kind == "copy" for row in scores):
             scores[0] = Row("zero")
-        return cls(old.channels, tuple(plain), tuple(scores))
+        shown = new.foreground if new.binary else new.classes
+        names = tuple(c.name for c in shown)
+        return cls(old.channels, tuple(plain), tuple(scores), names)
 
     @property
     def same(self) -> bool:

@@ -13,8 +13,14 @@ import pytest
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, InUseError
+from flexseg.files.json_file import read_json
+from flexseg.inference.engines.converted_cache import file_hash
+from flexseg.inference.engines.quantized import files_of as int8_files
+from flexseg.inference.engines.quantized import quantized_file
+from flexseg.inference.ensemble import read_members, write_ensemble
 from flexseg.inference.loading import load_trained
 from flexseg.inference.postprocess import Postprocessing, Steps
+from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.inference.tuned import TunedChoice, read_choice, write_choice
 from flexseg.models.package import ModelPackage
 from flexseg.models.weights import read_weights
@@ -24,7 +30,11 @@ from sample_run import write_sample_run
 from support import flexseg, lock_elsewhere
 
 NAMES = {1: 'cell "A"', 2: "nucleus"}
-CHOICE = TunedChoice(postprocessing={2: Postprocessing({1: Steps(min_size=9)})})
+QUALITY = {2: ClassCalibration(1.2, -0.1, 0.3, 20, 2, 1)}
+CHOICE = TunedChoice(
+    postprocessing={2: Postprocessing({1: Steps(min_size=9)})},
+    trust=Trust({2: QUALITY}, members=True, temperature=1.5),
+)
 TABLES = """
 [[mask.classes]]
 id = 1
@@ -56,7 +66,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made: Path, tmp_path: Path) -> Path:
     import shutil
 
-    return Path(shutil.copytree(made, tmp_path / "project"))
+    folder = Path(shutil.copytree(made, tmp_path / "project"))
+    manifest = json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))
+    manifest["config_file"] = str(folder / "config.toml")
+    (folder / "run" / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -68,10 +82,7 @@ def test_all_files_of_a_run_follow(project: Path, made: Path, given: str) -> Non
     run = project / "run"
     file = run / "models" / "best_model.h5"
     before = read_weights(file)
-    # The manifest still names the config of the first place, which is not there for this one.
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    manifest["config_file"] = str(project / "config.toml")
-    (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
     done = rename(project / given, NAMES)
     assert done.names == {1: ("disc <round>", 'cell "A"'), 2: ("square", "nucleus")}
     package = ModelPackage.load(file)
@@ -107,6 +118,46 @@ def test_a_package_by_itself(project: Path, tmp_path: Path) -> None:
         "disc <round>",
         "nucleus",
     ]
+
+
+@pytest.mark.parametrize("in_run", [True, False])
+def test_what_is_known_of_an_ensemble_and_of_int8_survives(
+    project: Path, tmp_path: Path, *, in_run: bool
+) -> None:
+    single = project / "run" / "models" / "best_model.h5"
+    ensemble = (single.parent if in_run else tmp_path / "alone") / "ensemble.json"
+    ensemble.parent.mkdir(exist_ok=True)
+    write_ensemble(ensemble, {"a": single, "b": single})
+    labels = ModelPackage.load(single).labels
+    write_choice(ensemble, CHOICE, labels)
+    member = read_members(ensemble)[0]
+    for file in (single, member):
+        model, weights, description = int8_files(file)
+        for part in (model, weights):
+            part.write_bytes(b"int8")
+        description.write_text(json.dumps({"sha256": file_hash(file)}), encoding="utf-8")
+    rename(project / "run" if in_run else ensemble, NAMES)
+    assert [c.name for c in ModelPackage.load(member).labels.foreground] == [*NAMES.values()]
+    after = ModelPackage.load(single).labels
+    assert read_choice(ensemble, ModelPackage.load(member).labels) == CHOICE
+    assert read_choice(single, after) == CHOICE
+    for file in (single, member):
+        assert quantized_file(file, file_hash(file)) == int8_files(file)[0]
+
+
+def test_tables_of_the_postprocessing_follow_and_reports_are_named(project: Path) -> None:
+    run = project / "run"
+    folder = run / "postprocessing"
+    folder.mkdir()
+    (folder / "trials.csv").write_text("kind,class_name,step\n2d,square,holes\n2d,all,tta\n")
+    content = {"postprocess": {"2d": {"square": {}}}, "scores": {"2d": {"square": {"x": 1}}}}
+    (folder / "postprocessing.json").write_text(json.dumps(content), encoding="utf-8")
+    assert rename(run, {2: "nucleus"}).reported == ()
+    text = (folder / "trials.csv").read_text(encoding="utf-8-sig")
+    assert text.splitlines() == ["kind,class_name,step", "2d,nucleus,holes", "2d,all,tta"]
+    assert "square" not in json.dumps(read_json(folder / "postprocessing.json"))
+    (project / "report.html").write_text("x", encoding="utf-8")
+    assert rename(run, {2: "core"}).reported == (run,)
 
 
 def test_nothing_changes_when_something_is_wrong(project: Path) -> None:

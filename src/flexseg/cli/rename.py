@@ -29,5 +29,5 @@ def rename(
         say(f"{class_id}: {before} -> {after}")
     for path in done.files:
         say(f"written: {path}")
-    if done.run is not None:
-        say(f"A report keeps the names that it was made with: flexseg report {typed(done.run)}")
+    for run in done.reported:
+        say(f"The report keeps its names until it is made anew: flexseg report {typed(run)}")

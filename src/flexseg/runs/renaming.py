@@ -30,6 +30,7 @@ from flexseg.runs.trained import PACKAGES, find_network, run_folder
 from flexseg.spreadsheet import of_cell
 
 _WHERE = "CLASSES"
+_REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Renaming:
     ----------
     names : class id -> name before and after.
     files : that were written anew.
-    run : folder of the run; None without one.
+    reported : folders of the runs whose reports keep the names that they were made with.
     """
 
     names: dict[int, tuple[str, str]]
     files: tuple[Path, ...]
-    run: Path | None
+    reported: tuple[Path, ...]
 
 
 @dataclass
@@ -85,7 +86,7 @@ def rename(path: Path, names: Mapping[int, str]) -> Renaming:
         before = _labels_of(places)
         after = renamed(before, names, _WHERE)
         pairs = {i: (before.classes[i].name, after.classes[i].name) for i in names}
-        return Renaming(pairs, tuple(_write(places, pairs)), places.run)
+        return Renaming(pairs, tuple(_write(places, pairs)), tuple(_reported(places.run)))
 
 
 def _places_of(path: Path) -> _Places:
@@ -118,6 +119,14 @@ def _run_folders(run: Path) -> Iterator[Path]:
     for fold in sorted(run.glob("fold_*")):
         if (fold / FILE_NAME).is_file():
             yield fold
+
+
+def _reported(run: Path | None) -> Iterator[Path]:
+    """The run and its folds, as far as there is a report of them, which may lie beside a run."""
+    for folder in _run_folders(run) if run is not None else ():
+        beside = folder == run and folder.name == "run" and (folder.parent / _REPORT).is_file()
+        if beside or (folder / _REPORT).is_file():
+            yield folder
 
 
 def _models_in(run: Path) -> Iterator[Path]:
@@ -232,10 +241,7 @@ def _write_described(
             by_name = dict(zip(own, now, strict=True))
         else:
             by_name = dict(names.values())
-        content["postprocess"] = {
-            kind: {by_name.get(name, name): steps for name, steps in of.items()}
-            for kind, of in content["postprocess"].items()
-        }
+        content["postprocess"] = _renamed_kinds(content["postprocess"], by_name)
         write(tuned, lambda part: write_json(part, content))
     if int8.is_file() and model in parts:
         described, old = read_json(int8), _sha256(model)
@@ -263,25 +269,40 @@ def _write_scores(
     write: Callable[[Path, Callable[[Path], object]], None],
 ) -> None:
     """Tables and summaries in the folders of a run."""
+    by_name = dict(names.values())
     for path in sorted(run.glob("*/summary.json")):
         content = _renamed_summary(read_json(path), names)
         write(path, lambda part, c=content: write_json(part, c))  # type: ignore[misc]
+    for path in sorted(run.glob("*/postprocessing.json")):
+        content = read_json(path)
+        for key in {"postprocess", "scores"} & content.keys():
+            content[key] = _renamed_kinds(content[key], by_name)
+        write(path, lambda part, c=content: write_json(part, c))  # type: ignore[misc]
     for path in sorted(run.glob("*/*.csv")):
-        table = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-        if not table or not {"class_id", "class"} <= {*table[0]}:
+        text = path.read_text(encoding="utf-8-sig")
+        header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
+        if not ({"class_id", "class"} <= {*header} or "class_name" in header):
             continue
-        rows = [_renamed_row(table[0], row, names) for row in table[1:]]
-        write(path, lambda part, h=table[0], r=rows: write_csv(part, h, r))  # type: ignore[misc]
+        rows = [_renamed_row(header, row, names) for row in rows]
+        write(path, lambda part, h=header, r=rows: write_csv(part, h, r))  # type: ignore[misc]
+
+
+def _renamed_kinds(kinds: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Values by class name, of images and volumes."""
+    return {
+        kind: {names.get(name, name): x for name, x in of.items()} for kind, of in kinds.items()
+    }
 
 
 def _renamed_row(
     header: Sequence[str], row: Sequence[str], names: Mapping[int, tuple[str, str]]
 ) -> list[str]:
-    cells = [of_cell(cell) for cell in row]
-    number = cells[header.index("class_id")]
-    if number.isdigit() and int(number) in names:
-        cells[header.index("class")] = names[int(number)][1]
-    return cells
+    cells = dict(zip(header, map(of_cell, row), strict=False))
+    if "class_name" in cells:
+        cells["class_name"] = dict(names.values()).get(cells["class_name"], cells["class_name"])
+    elif cells.get("class_id", "").isdigit() and int(cells["class_id"]) in names:
+        cells["class"] = names[int(cells["class_id"])][1]
+    return list(cells.values())
 
 
 def _renamed_summary(
@@ -298,11 +319,7 @@ def _renamed_summary(
         ]
     inference = content.get("inference") or {}
     if steps := inference.get("postprocess"):
-        old = dict(names.values())
-        inference["postprocess"] = {
-            kind: {old.get(name, name): own for name, own in of.items()}
-            for kind, of in steps.items()
-        }
+        inference["postprocess"] = _renamed_kinds(steps, dict(names.values()))
     return content
 
 

@@ -17,6 +17,7 @@ from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import Outcome
+from flexseg.inference.trust.signal import Members
 from flexseg.inference.volumes.volume_files import Description, infer_volumes
 from flexseg.inference.volumes.volume_predictor import VolumePredictor
 from flexseg.inference.volumes.volume_sources import volume_cases
@@ -30,10 +31,13 @@ ORIENTATIONS = [
 class Copying(Predictor):
     """The probability of a pixel is its grey value / 255, of the middle channel."""
 
-    def network(self, batch: NDArray) -> NDArray[np.float32]:
+    def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
         self.batches = [*getattr(self, "batches", []), batch.copy()]
         n = batch.shape[-1] // 2
-        return (batch[..., n : n + 1] / 255).astype(np.float32)
+        p = (batch[..., n : n + 1] / 255).astype(np.float32)
+        if members is not None:
+            members.see(p, own=True)
+        return p
 
 
 def copying(size: tuple[int, int], channels: int = 1, **volume: Any) -> Copying:

@@ -140,6 +140,23 @@ def test_pooled_scores_are_those_of_the_folds_networks(finished: Path) -> None:
         assert np.mean(np.asarray(stored) == predictor.labels(p)) > 0.999
 
 
+def test_the_ensemble_knows_its_quality_from_the_cases_that_members_have_not_seen(
+    finished: Path, tmp_path: Path
+) -> None:
+    predictor = make_predictor(load(finished / "a.toml", [ENSEMBLE]))
+    known = predictor.trust.quality[2][1]
+    assert known.cases + known.absent == 12 and not predictor.trust.members
+    assert predictor.trust.temperature != 1
+    folder = shutil.copytree(finished, tmp_path / "again")
+    choice = folder / "cv/models/ensemble.postprocess.json"
+    content = json.loads(choice.read_text(encoding="utf-8"))
+    assert content["evidence"] == {"split": "folds", "cases": 12, "groups": 12}
+    content["trust"]["temperature"] = 3.0
+    choice.write_text(json.dumps(content), encoding="utf-8")
+    cross_validate(folder, resume=True)
+    assert json.loads(choice.read_text(encoding="utf-8")) == content, "a choice that is there stays"
+
+
 def test_manifest_and_summary(finished: Path) -> None:
     run = finished / "cv"
     manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))

@@ -147,7 +147,7 @@ def evaluate_volumes(
     evaluation = _Evaluation(VolumePredictor(predictor, c, tiles), Measures.from_config(e.eval))
     for case in cases if seen else ():
         try:
-            volume = evaluation.image(case)
+            volume = _image(case, evaluation.predictor)
         except DataError:  # told below, with all others
             continue
         refuse_trained_content(volume, predictor.package.preprocessing, seen, case.image)
@@ -163,7 +163,7 @@ def evaluate_volumes(
         for done, case in enumerate(cases):
             try:
                 with explained_memory(case.image):
-                    volume, truth = evaluation.read(case)
+                    volume, truth = read_pair(case, evaluation.predictor)
                     if failed:  # the others are only looked at
                         continue
                     within = _within(on_volume, done, len(cases))
@@ -190,6 +190,27 @@ def evaluate_volumes(
     return summary
 
 
+def _image(case: Case, predictor: VolumePredictor) -> Volume:
+    """The volume of a case."""
+    c, files = predictor.config, predictor.predictor.package.preprocessing.files
+    return read_channel_volumes(
+        case.image, files, channel=c.channel, series=c.series, key=c.hdf5_key
+    )
+
+
+def read_pair(case: Case, predictor: VolumePredictor) -> tuple[Volume, NDArray[np.uint8]]:
+    """The volume of a case, and its true class ids [z, y, x] in the voxel order of the image.
+
+    Raises
+    ------
+    DataError : a file is damaged, the labels are on another grid or have unknown values.
+    """
+    volume = _image(case, predictor)
+    matched, _ = match_label(read_labels(case.mask), volume, GeometryRule.STRICT, case.mask)
+    labels = predictor.predictor.package.labels
+    return volume, class_ids(matched.array, labels, case.mask)
+
+
 def _within(on_volume: OnVolume | None, done: int, total: int) -> Callable[[int, int], None] | None:
     """The progress of one volume as a part of the whole."""
     return None if on_volume is None else lambda i, n: on_volume(done + i / n, total)
@@ -203,23 +224,9 @@ class _Evaluation:
             logger.warning("[eval] spacing is not used: each volume has its own.")
         self.predictor = predictor
         self.labels = predictor.predictor.package.labels
-        self._files = predictor.predictor.package.preprocessing.files
         own = replace(measures, spacing=None, volumes=True)
         self.scores = CaseScores(self.labels, own)
         self.sheared: list[str] = []
-
-    def image(self, case: Case) -> Volume:
-        """The volume of a case."""
-        c = self.predictor.config
-        return read_channel_volumes(
-            case.image, self._files, channel=c.channel, series=c.series, key=c.hdf5_key
-        )
-
-    def read(self, case: Case) -> tuple[Volume, NDArray[np.uint8]]:
-        """The volume of a case, and its true class ids in the voxel order of the image."""
-        volume = self.image(case)
-        matched, _ = match_label(read_labels(case.mask), volume, GeometryRule.STRICT, case.mask)
-        return volume, class_ids(matched.array, self.labels, case.mask)
 
     def add(
         self,

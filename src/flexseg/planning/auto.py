@@ -256,7 +256,9 @@ def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
     """Seconds for the check of the data before and for all that follows the training."""
     prediction = step.validation / step.batch
     if data.volumes:
-        predicted = data.volumes + data.validation
+        # Of averaged axes the quality is learned from whole volumes once more.
+        averaged = any(choice.key == "average_axes" for choice in data.choices)
+        predicted = data.volumes + (2 if averaged else 1) * data.validation
         scored = data.size[0] ** 2 * data.volumes * _PER_VOXEL
     else:
         windows = windows_of(shape, data.size)

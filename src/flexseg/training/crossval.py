@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from flexseg.evaluation.case_scores import (
     write_files_table,
 )
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
+from flexseg.evaluation.postprocessing.ensemble_quality import calibrate_ensemble
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
@@ -197,6 +198,8 @@ class CrossValidation:
     ) -> CrossValidated:
         """Score the trained folds together, and make the ensemble of them.
 
+        How good its predictions are is learned from the cases that each member has not seen.
+
         Parameters
         ----------
         runs : what `train` returned.
@@ -219,6 +222,10 @@ class CrossValidation:
             write_files_table(self.evaluation / FILES_TABLE, scores.cases)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
             write_ensemble(self.ensemble, members, self._unnoted(members.values()))
+            train = self.experiment.train.model_copy(update={"best_model_file": ENSEMBLE_FILE})
+            experiment = self.experiment.model_copy(update={"train": train})
+            folds = [fold.held_out for fold in self.division.folds]
+            calibrate_ensemble(replace(self.loaded, experiment=experiment), folds, on_case)
         manifests = [Manifest.read(run.folder) for run in runs]
         self.manifest.write(
             status="finished",

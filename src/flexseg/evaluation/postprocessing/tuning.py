@@ -15,18 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from flexseg.batches.store import CaseReader
-from flexseg.config.infer import TiledInferConfig
 from flexseg.config.load import LoadedConfig
-from flexseg.config.schema import DataSections
+from flexseg.config.schema import DataSections, Experiment
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.orientation import orientation_of
-from flexseg.errors import DataError, FlexsegError
+from flexseg.errors import FlexsegError
 from flexseg.evaluation.aggregate import mean_or_none, rounded
 from flexseg.evaluation.postprocessing.cached_predictions import Kind, PredictionCache, Unit
-from flexseg.evaluation.postprocessing.expected_quality import calibrated
+from flexseg.evaluation.postprocessing.expected_quality import (
+    calibrated,
+    signals_of,
+    temperature_of,
+)
 from flexseg.evaluation.postprocessing.improvement import (
     COLUMNS,
     FEWEST,
@@ -38,17 +41,15 @@ from flexseg.evaluation.postprocessing.improvement import (
 )
 from flexseg.evaluation.postprocessing.references import TrainingReferences
 from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
-from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file
+from flexseg.evaluation.postprocessing.unseen_cases import Source, of_folds, predict_cases
+from flexseg.evaluation.postprocessing.volume_quality import averages_axes, quality_of_axes
+from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.postprocess import Postprocessing
-from flexseg.inference.predictor import Predictor
-from flexseg.inference.sliding_window import as_trained
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
-from flexseg.inference.trust.temperature import best_temperature
 from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.one_writer import exclusive
 from flexseg.outputs import (
-    make_folder,
     scratch_folder,
     set_aside,
     try_outputs,
@@ -136,7 +137,7 @@ def _tune(
             refuse_changed_split(valid, "valid", e.train.run_dir)
         warn_of_trained_cases(valid, model)
     predictor = make_predictor(loaded, tuned=False)
-    sources = _of_folds(predictor, folds) if folded else [(predictor, valid)]
+    sources = of_folds(predictor, folds) if folded else [(predictor, valid)]
     tta = [tuple(e.infer.tta)]
     if views and not e.infer.tta:
         known = [*valid] if folded else [*_training_cases(e.data)]
@@ -149,11 +150,13 @@ def _tune(
         thresholds = tuple(sorted({package.threshold, *tried}))
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
     with scratch_folder(folder / "predictions") as scratch:
-        caches = _predict(sources, e.tiledinfer, reader, tta, thresholds, scratch, on_case)
+        caches = predict_cases(sources, e.tiledinfer, reader, tta, thresholds, scratch, on_case)
         training = TrainingReferences(reader, lambda: () if folded else _training_cases(e.data))
         search = _Search(package.labels, caches, tta, package.threshold, training)
         # Each member of an ensemble predicts its own cases, and nobody agrees with it.
         choice = search.run(members=not folded)
+    if averages_axes(e):
+        choice = replace(choice, trust=_of_axes(choice, sources, e))
     cases = [case for _, part in sources for case in part]
     groups = len({case.group for case in cases})
     split = "folds" if folded else "valid"
@@ -178,6 +181,21 @@ def _harmless_views(labels: LabelMap, cases: Sequence[Case]) -> list[tuple[str, 
     return [tuple(orientation.views)] if orientation.views else []
 
 
+def _of_axes(choice: TunedChoice, sources: Sequence[Source], e: Experiment) -> Trust:
+    """What is known of predictions, of volumes with the axes that the config averages."""
+    chosen = [
+        (
+            predictor.with_threshold(choice.threshold).with_postprocessing(
+                choice.tta, choice.postprocessing
+            ),
+            cases,
+        )
+        for predictor, cases in sources
+    ]
+    quality, axes = quality_of_axes(chosen, e)
+    return replace(choice.trust, quality={**choice.trust.quality, 3: quality}, axes=axes)
+
+
 def _training_cases(data: DataSections) -> Sequence[Case]:
     """The training cases, as far as they are still there."""
     try:
@@ -193,65 +211,6 @@ def _write_tables(folder: Path, search: _Search, choice: TunedChoice) -> None:
         set_aside(folder / name)
     write_csv(folder / TABLE, COLUMNS, (list(trial.as_dict().values()) for trial in search.trials))
     write_json(folder / SUMMARY, choice.as_dict(search.labels) | {"scores": search.scores})
-
-
-Source = tuple[Predictor, Sequence[Case]]
-
-
-def _of_folds(predictor: Predictor, folds: Sequence[Sequence[Case]] | None) -> list[Source]:
-    """Each member of an ensemble with the cases that it has not seen."""
-    if folds is None:
-        raise DataError(
-            "The members of the ensemble were trained on the validation cases, and who has not "
-            "seen which is not known.",
-            "Give the run_dir of the cross-validation, which has a folds.json.",
-            "[train] run_dir",
-        )
-    members, engines = (
-        (predictor.members, predictor.engines)
-        if isinstance(predictor, EnsemblePredictor)
-        else ((), ())
-    )
-    if len(members) != len(folds):
-        raise DataError(
-            f"The ensemble has {len(members)} members, the cross-validation {len(folds)} folds.",
-            "Give the run_dir and the ensemble of the same cross-validation.",
-            "[train] run_dir",
-        )
-    size, blur = predictor.batch_size, predictor.blur
-    return [
-        (Predictor(member, size, blur, engine), tuple(held_out))
-        for member, engine, held_out in zip(members, engines, folds, strict=True)
-    ]
-
-
-def _predict(
-    sources: Sequence[Source],
-    windows: TiledInferConfig,
-    reader: CaseReader,
-    tta: Sequence[tuple[str, ...]],
-    thresholds: tuple[float, ...],
-    folder: Path,
-    on_case: Callable[[int, int], None] | None,
-) -> list[PredictionCache]:
-    """The predictions of all cases, once for each choice of views."""
-    cases = sum(len(part) for _, part in sources)
-    caches = []
-    for number, views in enumerate(tta):
-        cache = PredictionCache(make_folder(folder / str(number)), thresholds)
-        report = _shifted(on_case, number * cases, len(tta) * cases)
-        seeing = [
-            (as_trained(one.with_postprocessing(views), windows), part) for one, part in sources
-        ]
-        cache.predict(seeing, reader, report)
-        caches.append(cache)
-    return caches
-
-
-def _shifted(
-    on_case: Callable[[int, int], None] | None, done: int, total: int
-) -> Callable[[int, int], None] | None:
-    return None if on_case is None else lambda count, _: on_case(done + count, total)
 
 
 class _Search:
@@ -296,13 +255,13 @@ class _Search:
         for kind, units in kinds.items():
             steps = StepSearch(self.labels, cache, kind, units, threshold, self.training)
             found[int(kind[0])] = steps.run()
-            quality[int(kind[0])] = calibrated(cache, units, steps.final, members=members)
+            signals, groups = signals_of(cache, units), [unit.group for unit in units]
+            quality[int(kind[0])] = calibrated(signals, groups, steps.final, members=members)
             self.trials += steps.trials
             before = self._counts(self.caches[0], units)
             self.scores[kind] = self._compare(before, steps.final)
         changed = cache.thresholds and threshold != self.threshold
-        pixels = (np.concatenate(part) for part in zip(*cache.pixels, strict=True))
-        trust = Trust(quality, members, threshold, best_temperature(*pixels))
+        trust = Trust(quality, members, threshold, temperature_of(cache))
         return TunedChoice(threshold if changed else None, self.tta[way], found, trust=trust)
 
     def _choose_views(self, kinds: Mapping[Kind, Sequence[Unit]]) -> int:

@@ -172,6 +172,8 @@ class Trust:
     ----------
     quality : class id -> calibration, by the number of dimensions of the labels.
     members : signals are of all members, see `Signal.values`.
+    axes : that volumes were cut along whose quality is known, if it was more than one; these are
+        members of the signal too.
     threshold : that the calibration was made with, see `ModelPackage`.
     temperature : of the probabilities that are written.
     """
@@ -180,6 +182,11 @@ class Trust:
     members: bool = False
     threshold: float = 0.5
     temperature: float = 1.0
+    axes: tuple[str, ...] = ()
+
+    def counts_members(self, dimensions: int) -> bool:
+        """Whether members count in the signals of labels of so many dimensions."""
+        return self.members or (dimensions == 3 and bool(self.axes))
 
     def statements(
         self, signal: Signal | None, counts: Mapping[int, int], dimensions: int
@@ -193,7 +200,7 @@ class Trust:
         known = self.quality.get(dimensions, {})
         if signal is None or not known:
             return {}
-        values = signal.values(members=self.members)
+        values = signal.values(members=self.counts_members(dimensions))
         return {
             class_id: calibration.statement(
                 float(values[class_id - 1]), predicted=counts.get(class_id, 0) > 0
@@ -212,6 +219,7 @@ class Trust:
             "members": self.members,
             "threshold": self.threshold,
             "temperature": self.temperature,
+            "axes": list(self.axes),
         }
 
     @classmethod
@@ -236,6 +244,7 @@ class Trust:
             bool(data["members"]),
             float(data["threshold"]),
             temperature,
+            tuple(map(str, data.get("axes", ()))),
         )
 
 

@@ -8,7 +8,7 @@ and windows, so that nothing has to wait in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,23 @@ class Signal:
             return np.asarray(sure)
         agreement = pairs / np.maximum((self.members - 1) * votes, 1e-9)
         return np.asarray((sure + agreement) / 2)
+
+
+def with_answers(signal: Signal, answers: Sequence[NDArray[np.uint8]]) -> Signal:
+    """The signal of a prediction whose members are whole answers, as those along several axes.
+
+    Parameters
+    ----------
+    signal : of all of them, whose sureness stays.
+    answers : their class ids, of one shape [z, y, x].
+    """
+    classes = len(signal.sums)
+    pairs = np.zeros((classes, 2), np.float64)
+    for planes in zip(*answers, strict=True):
+        for c in range(classes):
+            votes = np.sum([plane == c + 1 for plane in planes], axis=0, dtype=np.int64)
+            pairs[c] += votes.sum(), (votes * (votes - 1)).sum()
+    return Signal(np.concatenate([signal.sums[:, :3], pairs], axis=-1), len(answers))
 
 
 class Members:

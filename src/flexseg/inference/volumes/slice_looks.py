@@ -9,7 +9,7 @@ from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement, counted
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.trust.input_check import strangeness
-from flexseg.inference.trust.signal import OnSignal, SignalSum
+from flexseg.inference.trust.signal import OnSignal, Signal, SignalSum
 from flexseg.models.home_images import image_figures, window_figures
 
 # Slices of a volume that tell whether it is of the kind that was trained on.
@@ -22,11 +22,15 @@ class SliceLooks:
     Parameters
     ----------
     slices : of the volume, along the first of the axes that are averaged.
+    signals : wanted even if the model knows nothing of quality.
     """
 
-    def __init__(self, predictor: Predictor | TiledPredictor, slices: int) -> None:
+    def __init__(
+        self, predictor: Predictor | TiledPredictor, slices: int, *, signals: bool = False
+    ) -> None:
         self.predictor = predictor
         self.slices = slices
+        self.signals = signals or bool(predictor.trust.quality)
         self._signal = SignalSum()
         self._known = any(home is not None for home in predictor.homes)
         self._figures: list[NDArray[np.float64]] = []
@@ -34,7 +38,7 @@ class SliceLooks:
 
     def on_signal(self, count: int | None = None) -> OnSignal | None:
         """Takes the signals of a batch, of which `count` images are no filling."""
-        if not self.predictor.trust.quality:
+        if not self.signals:
             return None
         if count is None:
             return self._signal
@@ -61,15 +65,20 @@ class SliceLooks:
         step = -(-self.slices // _LOOKED_AT)
         return self._known and number < self.slices and number % step == 0
 
-    def judgement(self, labels: NDArray[np.uint8], *, calibrated: bool) -> Judgement:
+    @property
+    def signal(self) -> Signal | None:
+        """Of all slices; None where none are wanted."""
+        return self._signal.signal
+
+    def judgement(self, labels: NDArray[np.uint8], signal: Signal | None) -> Judgement:
         """Of the final labels [z, y, x].
 
         Parameters
         ----------
-        calibrated : slices were predicted as those that quality was calibrated with.
+        signal : of a prediction that was made as those that quality was calibrated with; None:
+            of another one.
         """
         strange = strangeness(self.predictor.homes, self._figures)
-        if not calibrated or not self.predictor.trust.quality:
+        if signal is None or not self.predictor.trust.quality:
             return Judgement({}, strange)
-        signal, counts = self._signal.signal, counted(labels)
-        return Judgement(self.predictor.trust.statements(signal, counts, 3), strange)
+        return Judgement(self.predictor.trust.statements(signal, counted(labels), 3), strange)

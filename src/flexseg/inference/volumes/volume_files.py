@@ -120,6 +120,12 @@ class VolumeJob:
                 "average_axes takes %s slices too, which the network was not trained on.",
                 " and ".join(untrained),
             )
+        trust = self.predictor.predictor.trust
+        if trust.quality.get(3) and not self.predictor.as_calibrated(self.predictor.cuts()):
+            logger.info(
+                "The expected quality was found out with other axes or slices, and is not given; "
+                "`flexseg tune-postprocessing` finds it out for the [infer3d] of the config."
+            )
         if self.config.dicom_seg and any(case.dicom for case in self.cases):
             require_highdicom()
         self.targets.set_aside([(case.name, case.folder) for case in self.cases])

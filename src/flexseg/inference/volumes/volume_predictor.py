@@ -30,6 +30,7 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.trust.signal import Signal, with_answers
 from flexseg.inference.volumes.slice_looks import SliceLooks
 
 Grey = Callable[[NDArray], NDArray]
@@ -85,11 +86,13 @@ class VolumePrediction:
     labels : class ids [z, y, x], after postprocessing.
     probabilities : mean over all cuts, [z, y, x, classes] float16; None if they were not kept.
     judgement : how far they can be trusted.
+    signal : that this is known from; None where nobody needs it.
     """
 
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float16] | None
     judgement: Judgement
+    signal: Signal | None = None
 
 
 class VolumePredictor:
@@ -130,6 +133,12 @@ class VolumePredictor:
         names = ANATOMICAL_AXES if trained.axis in ANATOMICAL_AXES else ("0", "1", "2")
         return tuple(SliceAxis(name, trained.rotate) for name in names)
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes that are averaged, if it is more than one."""
+        cuts = self.cuts()
+        return tuple(c.name for c in cuts if isinstance(c, SliceAxis)) if len(cuts) > 1 else ()
+
     def untrained_axes(self) -> list[str]:
         """The axes that the config averages over, but the network was not trained on."""
         trained = self.predictor.package.preprocessing
@@ -151,6 +160,7 @@ class VolumePredictor:
         folder: Path | None = None,
         on_slice: OnSlice | None = None,
         on_mask: OnMask | None = None,
+        signals: bool = False,
     ) -> VolumePrediction:
         """Predict a volume.
 
@@ -164,6 +174,7 @@ class VolumePredictor:
         folder : where that file goes; it vanishes with the array.
         on_slice : called with (done, total).
         on_mask : called with each slice's labels where `slice_resize` is set.
+        signals : return the signal of the quality, also of a model that knows nothing of it.
 
         Raises
         ------
@@ -173,34 +184,44 @@ class VolumePredictor:
         grey, cuts = grey or self.grey(volume, where), self.cuts(xyz)
         total = sum(len(cut.slice_view(volume.array, volume.orientation)) for cut in cuts)
         mean = self._accumulator(volume.shape, folder) if keep or len(cuts) > 1 else None
-        result = np.zeros(volume.shape, np.uint8)
         done = 0
         slices = len(cuts[0].slice_view(volume.array, volume.orientation))
-        looks = SliceLooks(self.tiles or self.predictor, slices)
-        for cut in cuts:
-            labels = cut.slice_view(result, volume.orientation)
+        looks = SliceLooks(self.tiles or self.predictor, slices, signals=signals)
+        # The labels of each cut; of several only their agreement is wanted, if at all.
+        kept = len(cuts) if len(cuts) == 1 or looks.signals else 0
+        answers = [np.zeros(volume.shape, np.uint8) for _ in range(kept)]
+        for number, cut in enumerate(cuts):
+            rows_of_slice = cut.slice_view(volume.array, volume.orientation).shape[1]
+            labels = cut.slice_view(answers[number], volume.orientation) if answers else None
             sums = None if mean is None else cut.slice_view(mean, volume.orientation)
             for i, rows, p in self._pieces(volume, cut, grey, where, looks, on_mask):
                 if sums is not None:
                     sums[i, rows] += p / np.float32(len(cuts))
-                if len(cuts) == 1:
+                if labels is not None:
                     labels[i, rows] = self.predictor.labels(p)
-                if rows.stop == labels.shape[1]:
+                if rows.stop == rows_of_slice:
                     done += 1
                     if on_slice is not None:
                         on_slice(done, total)
+        signal = looks.signal
         if mean is not None and len(cuts) > 1:
+            if signal is not None:
+                signal = with_answers(signal, answers)
+            result = np.zeros(volume.shape, np.uint8)
             for plane, values in zip(result, mean, strict=True):
                 plane[:] = self.predictor.labels(np.asarray(values, np.float32))
+        else:
+            (result,) = answers
         result = self.predictor.postprocess(result)
-        judgement = looks.judgement(result, calibrated=self._as_calibrated(cuts))
-        return VolumePrediction(result, mean, judgement)
+        known = signal if self.as_calibrated(cuts) else None
+        return VolumePrediction(result, mean, looks.judgement(result, known), signal)
 
-    def _as_calibrated(self, cuts: Sequence[Cut]) -> bool:
-        """Whether slices are predicted as those of the validation, whose quality is known."""
+    def as_calibrated(self, cuts: Sequence[Cut]) -> bool:
+        """Whether volumes are predicted as those whose quality is known."""
         trained = self.predictor.package.preprocessing
+        axes = self.predictor.trust.axes or (trained.axis,)
         plain = self.config.slice_resize is None and not self.config.slice_normalize
-        return plain and tuple(cuts) == (SliceAxis(trained.axis, trained.rotate),)
+        return plain and tuple(cuts) == tuple(SliceAxis(name, trained.rotate) for name in axes)
 
     def grey(self, volume: Volume, where: str = "volume") -> Grey:
         """A function of a slice's voxels to the pixels that the network's preprocessing takes."""

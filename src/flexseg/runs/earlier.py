@@ -1,8 +1,8 @@
 """Who trained, validated and tested an earlier network, so that its division can be extended.
 
-Its package tells by hashes what it was trained on and chosen by. What tested it is told by its run:
-the config names the files, whose hashes are the same under other names; where they are gone, the
-names of the cases are all there is.
+Its package tells by hashes what it was trained on and chosen by: images, or slices, which are cut
+from a volume again. What tested it is told by its run: the config names the files, whose hashes are
+the same under other names; where they are gone, the names of the cases are all there is.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.volumetric.pairing import find_pairs, volume_of
-from flexseg.errors import FlexsegError
+from flexseg.errors import DataError, FlexsegError
+from flexseg.files.preprocess import Preprocessing
+from flexseg.files.volumes.read import read_volume
 from flexseg.models.package import read_seen
-from flexseg.models.seen_images import digests_of
+from flexseg.models.seen_images import SeenImages, digests_of
 from flexseg.runs.manifest import Manifest
+from flexseg.runs.seen_volumes import part_by_content
 from flexseg.runs.trained import TrainedNetwork, config_of_run
 
 logger = logging.getLogger(__name__)
@@ -34,14 +37,24 @@ class EarlierCases:
     by_content : hash of a file -> its part.
     by_name : name of a case or volume -> its part, of those whose files are gone.
     slices : names of slices of volumes whose files are gone -> their part.
+    seen : what the package tells.
     """
 
     by_content: Mapping[bytes, SplitName]
     by_name: Mapping[str, SplitName]
     slices: Mapping[str, SplitName]
+    seen: SeenImages
 
-    def parts_of(self, cases: Iterable[Case]) -> dict[Path, SplitName]:
-        """Image -> its earlier part, of those cases that had one."""
+    def parts_of(
+        self, cases: Iterable[Case], volumes: Preprocessing | None = None
+    ) -> dict[Path, SplitName]:
+        """Image -> its earlier part, of those cases that had one.
+
+        Parameters
+        ----------
+        volumes : how the network sees slices, where the cases are volumes. Those whose file is not
+            known are read for it.
+        """
         cases = list(cases)
         stems = {case.id for case in cases}
         names = dict(self.by_name)
@@ -51,10 +64,23 @@ class EarlierCases:
         content = digests_of(case.image for case in cases if case.image.is_file())
         found: dict[Path, SplitName] = {}
         for case in cases:
-            known = self.by_content.get(content.get(case.image, b"")) or names.get(case.id)
+            known = self.by_content.get(content.get(case.image, b""))
+            if known is None and volumes is not None:
+                known = self._by_slices(case, volumes)
+            known = known or names.get(case.id)
             if known is not None:
                 found[case.image] = known
         return found
+
+    def _by_slices(self, volume: Case, preprocessing: Preprocessing) -> SplitName | None:
+        if not self.seen.all or preprocessing.files > 1:
+            return None
+        try:
+            return part_by_content(
+                read_volume(volume.image), preprocessing, self.seen, volume.image
+            )
+        except DataError:  # told where the volumes are cut
+            return None
 
 
 def earlier_cases(network: TrainedNetwork) -> EarlierCases:
@@ -83,7 +109,7 @@ def earlier_cases(network: TrainedNetwork) -> EarlierCases:
     content |= dict.fromkeys(seen.trained, "train")
     own = {n: part for part, ids in names.items() for n in ids if part == "test" or not seen.all}
     slices = {name: part for part, ids in names.items() for name in ids}
-    return EarlierCases(content, own, slices)
+    return EarlierCases(content, own, slices, seen)
 
 
 def _by_content(run: Path, manifest: Manifest) -> dict[bytes, SplitName]:

@@ -23,7 +23,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.slices import slice_axes, volume_intensity
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.ensemble import is_ensemble, seen_by
-from flexseg.models.seen_images import content_digest
+from flexseg.models.seen_images import SeenImages, content_digest
 from flexseg.runs.folds import FILE_NAME as FOLDS
 from flexseg.runs.folds import read_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
@@ -101,6 +101,21 @@ def refuse_trained_content(
             f"Give volumes that took no part in the training; {POOLED_SCORES}",
             str(where),
         )
+
+
+def part_by_content(
+    volume: Volume, preprocessing: Preprocessing, seen: SeenImages, where: Path
+) -> SplitName | None:
+    """What a network used a volume for, told by slices that are cut from it again; None: nothing.
+
+    Volumes of several channels tell nothing.
+    """
+    for digest in _digests(volume, preprocessing, str(where)):
+        if digest in seen.trained:
+            return "train"
+        if digest in seen.validated:
+            return "valid"
+    return None
 
 
 def _digests(volume: Volume, preprocessing: Preprocessing, where: str) -> Iterable[bytes]:

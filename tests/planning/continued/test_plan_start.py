@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config_parts import preprocessing_of
 from flexseg.checking.audit import audit
 from flexseg.config import load
+from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.volumes.read import write_volume
+from flexseg.files.volumes.volume import Volume
 from flexseg.models.package import ModelPackage
 from flexseg.models.seen_images import SeenImages
 from flexseg.planning import plan as plan_module
@@ -149,6 +153,31 @@ def test_a_set_that_the_network_has_seen_whole_is_refused(earlier: Path, tmp_pat
         make_plan(tmp_path / "data", tmp_path / "out", 60.0, start_from=tmp_path / "alone.h5")
 
 
+def test_a_package_alone_knows_volumes_under_other_names(tmp_path: Path) -> None:
+    from flexseg.dataset.reading import Dataset
+
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[2:6, 2:6, 2:6] = 1
+    for i in range(8):
+        image = rng.integers(0, 100, labels.shape).astype(np.int16) + 50 * labels
+        write_volume(tmp_path / f"data/images/p{i}.nii.gz", Volume(image, (1, 1, 1)))
+        write_volume(tmp_path / f"data/masks/p{i}.nii.gz", Volume(labels, (1, 1, 1)))
+    write_run(make_plan(tmp_path / "data", tmp_path / "first", 60.0).config)
+    before = parts_of(tmp_path / "first/slices")
+    shutil.move(tmp_path / "first/run/models/best_model.h5", tmp_path / "alone.h5")
+    for path in (tmp_path / "data").glob("*/*"):
+        path.rename(path.with_name(f"x{path.name}"))
+    known = PlanStart.open(tmp_path / "alone.h5").parts_of(Dataset.open(tmp_path / "data"))
+    volume = {name: str(name).split("_")[0] for part in before.values() for name in part}
+    expected = {
+        f"x{volume[name]}.nii.gz": split for split in ("train", "valid") for name in before[split]
+    }
+    assert {path.name: part for path, part in known.items()} == expected
+
+
 def test_images_of_one_colour_tell_nothing(earlier: Path, tmp_path: Path) -> None:
     start = PlanStart.open(earlier)
     from flexseg.dataset.reading import Dataset
@@ -167,7 +196,7 @@ def test_a_size_that_the_network_cannot_have_is_that_of_the_package(tmp_path: Pa
 
     swin = {"model": "SwinUNet", "filter_num_begin": 4, "depth": 2, "patch_size": 2}
     config = read_section({**swin, "image_width": 32, "image_height": 32, "num_heads": [2, 2]})
-    start = PlanStart(TrainedNetwork(tmp_path / "x.h5"), config)
+    start = PlanStart(TrainedNetwork(tmp_path / "x.h5"), config, preprocessing_of(Experiment()))
     assert start.fitted(Shape(64, 64, 3, 16, 8)).width == 64
     assert start.fitted(Shape(37, 64, 3, 16, 8)).width == 32
 

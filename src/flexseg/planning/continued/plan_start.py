@@ -12,6 +12,7 @@ from flexseg.config.text import Choice
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.reading import ImageDataset, VolumeDataset
 from flexseg.errors import ConfigError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.models.build import check_architecture
 from flexseg.models.options import EncoderOptions
 from flexseg.models.package import ModelPackage
@@ -36,10 +37,12 @@ class PlanStart:
     Attributes
     ----------
     config : its `[model]`, with all options.
+    preprocessing : how it sees images.
     """
 
     network: TrainedNetwork
     config: ModelConfig
+    preprocessing: Preprocessing
 
     @classmethod
     def open(cls, path: Path) -> PlanStart:
@@ -50,7 +53,8 @@ class PlanStart:
         DataError, ConfigError : there is no single network, or it is damaged.
         """
         network = find_network(path.absolute(), KEY)
-        return cls(network, with_options(ModelPackage.load(network.file).config))
+        package = ModelPackage.load(network.file)
+        return cls(network, with_options(package.config), package.preprocessing)
 
     @cached_property
     def cases(self) -> EarlierCases:
@@ -59,11 +63,12 @@ class PlanStart:
 
     def parts_of(self, data: ImageDataset | VolumeDataset) -> dict[Path, SplitName]:
         """The earlier part of each image that had one; those of a single colour tell nothing."""
+        if isinstance(data, VolumeDataset):
+            return self.cases.parts_of(data.cases, self.preprocessing)
         found = self.cases.parts_of(data.cases)
-        if isinstance(data, ImageDataset):
-            for look in data.looks:
-                if not look.digest:
-                    found.pop(look.case.image, None)
+        for look in data.looks:
+            if not look.digest:
+                found.pop(look.case.image, None)
         return found
 
     @property

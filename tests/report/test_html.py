@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -200,3 +201,23 @@ class TestCommand:
         assert self._run(tmp_path / "absent") == 3
         assert self._run(tmp_path, "-o", tmp_path / "report.pdf") == 2
         assert self._run(tmp_path, "-o", tmp_path) == 2
+
+
+def test_advice_is_a_paragraph_with_its_picture(run: Path, tmp_path: Path) -> None:
+    folder = run / "advice"
+    folder.mkdir()
+    try:
+        sentences = ["40 more cases would bring +0.003.", "More <time> brings +0.010."]
+        (folder / "advice.json").write_text(json.dumps({"sentences": sentences}), encoding="utf-8")
+        (folder / "learning_curve.png").write_bytes(b"\x89PNG picture")
+        html, data, _ = write_report(find_source(run), tmp_path / "a.html")
+        page = Page(html.read_text(encoding="utf-8"))
+        assert "advice" in page.ids and " ".join(sentences) in page.text
+        assert any(link.startswith("data:image/png;base64,iVBORyBwaWN0") for link in page.links)
+        assert json.loads(data.read_text(encoding="utf-8"))["advice"] == sentences
+        (folder / "advice.json").write_text("{", encoding="utf-8")
+        damaged, _, report = write_report(find_source(run), tmp_path / "b.html")
+        assert report.advice == [] and "advice" not in Page(damaged.read_text("utf-8")).ids
+        assert any("more cases or time" in one.what for one in report.missing)
+    finally:
+        shutil.rmtree(folder)

@@ -70,6 +70,9 @@ from flexseg.cli import tune_postprocessing  # noqa: F401
 from flexseg.cli import tune  # noqa: F401
 
 # isort: split
+from flexseg.cli import advise  # noqa: F401
+
+# isort: split
 from flexseg.cli import quantize  # noqa: F401
 
 # isort: split

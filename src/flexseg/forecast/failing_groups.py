@@ -9,6 +9,7 @@ one distribution for all of them, so that looking at many groups finds no more t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -85,12 +86,11 @@ def failing_groups(
     volumes : the cases are volumes.
     """
     cases = [case for case in cases if np.isfinite(case.dice)]
-    members: dict[str, list[ScoredCase]] = {}
-    for case in cases:
-        members.setdefault(case.group, []).append(case)
-    sites = len(members) <= _MOST_SITES and min(map(len, members.values()), default=0) >= _FEWEST
-    if not sites:
-        cases = [_as_one(own) for own in members.values()]
+    units: dict[str, list[ScoredCase]] = {}
+    for case, unit in zip(cases, independent_units(cases), strict=True):
+        units.setdefault(unit, []).append(case)
+    sites = len(units) > len({case.group for case in cases})
+    cases = [_as_one(own) for own in units.values()]
     groups = _by_values(cases, volumes=volumes) + _by_name(cases, sites=sites)
     if not groups:
         return []
@@ -107,6 +107,13 @@ def failing_groups(
             means = (float(own.mean()), float(rest.mean()))
             found.append(FailingGroup(group.what, len(own), means[0], len(rest), means[1], p))
     return sorted(found, key=lambda one: one.dice)
+
+
+def independent_units(cases: Sequence[ScoredCase]) -> list[str]:
+    """What each case is a part of: its group; itself where the groups are sites."""
+    sizes = Counter(case.group for case in cases)
+    sites = len(sizes) <= _MOST_SITES and min(sizes.values(), default=0) >= _FEWEST
+    return [case.name if sites else case.group for case in cases]
 
 
 def _as_one(cases: Sequence[ScoredCase]) -> ScoredCase:

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
-from scipy.stats import qmc
 
 Values = NDArray[np.float64]
 
-# Curves of the prior (a power of 2), bootstrap samples of the cases, and curves kept of each.
-_CURVES, _SAMPLES, _KEPT = 2048, 100, 40
+# Curves of the prior, bootstrap samples of the cases, and curves kept of each.
+_CURVES, _SAMPLES, _KEPT = 3000, 100, 40
 # Median and standard deviation of the logarithm of an exponent, and its bounds.
 _EXPONENT, _SPREAD, _BOUNDS = 0.5, 0.8, (0.03, 2.0)
 # The noise of the log odds, and how many trainings this knowledge is worth.
@@ -104,7 +103,7 @@ class LearningCurve:
         rng = np.random.default_rng(seed)
         cases, steps = (np.array([getattr(p, k) for p in points]) for k in ("cases", "steps"))
         largest = Point(float(cases.max()), float(steps.max()))
-        shares, exponents = _prior(several(cases), several(steps), seed)
+        shares, exponents = _prior(several(cases), several(steps), rng)
         shape = _shape(shares, exponents, cases / largest.cases, steps / largest.steps)
         weights = 1 / _variance(cases / largest.cases)
         kept = [_kept(_log_odds(errors, rng), shape, weights, rng) for _ in range(_SAMPLES)]
@@ -146,9 +145,9 @@ def several(values: Values) -> bool:
     return bool(values.max() > 1.2 * values.min())
 
 
-def _prior(by_cases: bool, by_steps: bool, seed: int) -> tuple[Values, Values]:
-    """Shares [curves, 3] and exponents [curves, 2] of curves, evenly spread over the prior."""
-    draws = qmc.Sobol(5, seed=seed).random(_CURVES)
+def _prior(by_cases: bool, by_steps: bool, rng: np.random.Generator) -> tuple[Values, Values]:
+    """Shares [curves, 3] and exponents [curves, 2] of curves drawn from the prior."""
+    draws = rng.random((_CURVES, 5))
     # The gaps between two sorted uniform numbers are uniform over all shares.
     first, second = np.sort(draws[:, :2], axis=1).T
     shares = np.stack([first, second - first, 1 - second], axis=1)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from flexseg import __version__
 from flexseg.evaluation.json_values import Json, count, mapping, sequence
+from flexseg.forecast.statement import FILE_NAME as ADVICE
 from flexseg.machine import typed
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.next_steps import next_steps
 from flexseg.report.repaired import read_repair
-from flexseg.report.sources import Missing, ReportSource
+from flexseg.report.sources import Missing, ReportSource, advice_folder
 from flexseg.report.structure import (
     AuditFinding,
     EpochStrip,
@@ -60,6 +61,7 @@ def gather(
         ),
         evaluation=evaluation,
         repair=read_repair(source),
+        advice=_advice(source),
         failures=find_failures(scores),
         shown_cases=choose_cases(scores),
         config=_config(source),
@@ -115,6 +117,15 @@ def _curves(source: ReportSource) -> dict[str, list[float | None]]:
         source.missing.append(Missing("curves of the trainings", why))
         return {}
     return {name: values for name, values in source.history(source.run_dir).items() if values}
+
+
+def _advice(source: ReportSource) -> list[str]:
+    """The sentences of `flexseg advise`; none where it was not asked for."""
+    file = advice_folder(source) / ADVICE
+    if source.run_dir is None or not file.is_file():
+        return []
+    content = mapping(source.json(file, "what more cases or time would bring"))
+    return [str(sentence) for sentence in sequence(content.get("sentences"))]
 
 
 def epoch_change_folder(source: ReportSource) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import Json
 from flexseg.evaluation.metrics.lesions import LesionTotals
 from flexseg.evaluation.summary import ClassSummary
+from flexseg.forecast.statement import PICTURE_NAME
 from flexseg.one_writer import exclusive_file
 from flexseg.outputs import set_aside, try_outputs, write_json, write_text
 from flexseg.own_results import begins_with, claim_file, json_with
@@ -24,7 +26,7 @@ from flexseg.report.case_table import KEY_METRICS, CaseTable, case_table
 from flexseg.report.content import gather
 from flexseg.report.formats import formatted, metric_of, millilitres
 from flexseg.report.private_paths import known_folders, without_machine
-from flexseg.report.sources import ReportSource
+from flexseg.report.sources import ReportSource, advice_folder
 from flexseg.report.structure import (
     Evaluation,
     Failure,
@@ -123,7 +125,7 @@ def write_report(
         epochs = draw_epochs(source, report.epoch_changes, colors_of(report))
         table = case_table(report.evaluation, source.evaluation) if report.evaluation else None
         report = without_machine(report, known_folders(source))
-        page = render(report, pictures, epochs, table)
+        page = render(report, pictures, epochs, table, _learning_curve(source))
         for path in (html, data):
             set_aside(path)
         write_text(html, page)
@@ -142,8 +144,14 @@ def render(
     pictures: Mapping[str, Pictures],
     epochs: list[Pictures],
     table: CaseTable | None,
+    learning_curve: str = "",
 ) -> str:
-    """The HTML page."""
+    """The HTML page.
+
+    Parameters
+    ----------
+    learning_curve : picture of it as a data URI, "" without one.
+    """
     environment = Environment(
         loader=PackageLoader("flexseg.report", "templates"),
         autoescape=True,
@@ -179,9 +187,18 @@ def render(
         lesion_charts=_lesion_charts(e),
         curve_charts=_curve_charts(report),
         pictures=pictures,
+        learning_curve=learning_curve,
         epochs=epochs,
         settings=_settings(report.config),
     )
+
+
+def _learning_curve(source: ReportSource) -> str:
+    try:
+        content = (advice_folder(source) / PICTURE_NAME).read_bytes()
+    except OSError:
+        return ""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:

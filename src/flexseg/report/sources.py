@@ -20,6 +20,7 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
+from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.machine import real_path
 from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history
@@ -196,6 +197,11 @@ class ReportSource:
         except DataError as error:
             self.missing.append(Missing(what, str(error)))
             return {}
+
+
+def advice_folder(source: ReportSource) -> Path:
+    """Where `flexseg advise` writes."""
+    return (source.run_dir or source.folder) / ADVICE
 
 
 def find_source(

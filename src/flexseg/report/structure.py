@@ -219,6 +219,7 @@ class Report:
     findings: list[AuditFinding] = field(default_factory=list)
     evaluation: Evaluation | None = None
     repair: Repair | None = None
+    advice: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     shown_cases: list[ShownCase] = field(default_factory=list)
     card: list[CardSection] = field(default_factory=list)

@@ -1,6 +1,8 @@
-"""A Keras callback that tells a search how its trial does."""
+"""Keras callbacks that tell a search how its trainings do."""
 
 from __future__ import annotations
+
+import time
 
 import keras
 
@@ -22,3 +24,27 @@ class EpochReport(keras.callbacks.Callback):
         values = {name: float(value) for name, value in (logs or {}).items()}
         if self.report.epoch(values):
             self.model.stop_training = True
+
+
+class StepCounter(keras.callbacks.Callback):
+    """Counts the steps of a training.
+
+    Parameters
+    ----------
+    started : `time.monotonic()` of when the training began.
+
+    Attributes
+    ----------
+    began : seconds until its first step was done.
+    """
+
+    def __init__(self, started: float) -> None:
+        super().__init__()
+        self.started = started
+        self.steps = 0
+        self.began = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not self.steps:
+            self.began = time.monotonic() - self.started
+        self.steps += 1

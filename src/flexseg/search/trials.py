@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexseg.config.load import LoadedConfig, load
+from flexseg.config.load import LoadedConfig
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
 from flexseg.execution.child_processes import begin_worker
 from flexseg.outputs import make_folder
+from flexseg.search.short_training import load_engine, load_into, quietly
 from flexseg.search.space import Parameter, override
 from flexseg.search.study import (
     State,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOG_FILE = "training.log"
 # So often may values come up again that were tried before the space counts as exhausted.
 _REPEATS = 50
 # A trial without a measured one before it is expected to take so much longer than its minutes.
@@ -92,22 +92,8 @@ class TrialJob:
 
     def load(self, values: Mapping[str, object], folder: Path, minutes: float) -> LoadedConfig:
         """The config of a trial: all its files in a folder, as few as possible."""
-        return load(
-            self.config,
-            [
-                *self.overrides,
-                *(override(name, value) for name, value in values.items()),
-                f"train.run_dir={folder}",
-                f"train.model_dir={folder / 'models'}",
-                f"train.eval_dir={folder / 'eval'}",
-                f"train.minutes={minutes}",
-                "train.epoch_change_infer=False",
-                "train.epoch_change_tiled_infer=False",
-                "generator.debug=False",
-                "model.show_summary=False",
-            ],
-            run_code=True,
-        )
+        changed = [override(name, value) for name, value in values.items()]
+        return load_into(self.config, [*self.overrides, *changed], folder, minutes)
 
     def may_begin(self, trials: list[TrialRecord]) -> bool:
         """Whether there is time for another trial, and it is wanted."""
@@ -136,26 +122,13 @@ def train_trial(loaded: LoadedConfig, report: TrialReport) -> None:
     ------
     FlexsegError : anything that the user can act on.
     """
-    import keras
-    from rich.console import Console
-
     from flexseg.search.epoch_report import EpochReport
-    from flexseg.training.memory import release
     from flexseg.training.trainer import Training
 
-    with (loaded.experiment.train.run_dir / LOG_FILE).open("w", encoding="utf-8") as file:
-        console = Console(file=file, width=200)
-        handler = logging.StreamHandler(file)
-        log = logging.getLogger("flexseg")
-        before, log.handlers[:] = log.handlers[:], [handler]
-        try:
-            training = Training(loaded, console, started=report.started)
-            training.callbacks.append(EpochReport(report))
-            training.run()
-        finally:
-            log.handlers[:] = before
-            keras.utils.clear_session()  # the graphs of all trials would stay otherwise
-            release()
+    with quietly(loaded.experiment.train.run_dir) as console:
+        training = Training(loaded, console, started=report.started)
+        training.callbacks.append(EpochReport(report))
+        training.run()
 
 
 def work(job: TrialJob, worker: int, stop: Flag, train: Train) -> None:
@@ -265,22 +238,11 @@ def work_alone(
     _share_machine(worker, job.processes)
     try:
         if job.backend is not None:
-            _load_engine(job.backend)
+            load_engine(job.backend)
         work(job, worker, stop, train)
     except FlexsegError as error:
         failures.put((error.problem, error.fix, error.where))
         sys.exit(error.exit_code)
-
-
-def _load_engine(backend: str) -> None:
-    """Seconds that are not to be those of the first trial."""
-    from flexseg.backend import select
-
-    select(backend)
-    import flexseg.training.trainer  # noqa: F401
-
-    # It warns of graphs that are made anew, as they must be for each trial.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _share_machine(worker: int, processes: int) -> None:

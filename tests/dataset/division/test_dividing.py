@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
-from flexseg.dataset.division.dividing import CaseTable, divide_cases
+from flexseg.dataset.division.dividing import CaseTable, divide_cases, nested_cases
 from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError
 
@@ -81,3 +82,20 @@ def test_too_few_groups() -> None:
     cases = make_cases([0, 0, 1, 1])
     with pytest.raises(DataError, match=r"4 cases of 2 group\(s\) cannot be divided into train, v"):
         divide_cases(table(cases, np.ones((4, 1), bool), [c.id for c in cases]), SHARES)
+
+
+def test_nested_parts_keep_groups_and_classes() -> None:
+    cases = make_cases([i // 2 for i in range(40)])
+    presence = np.zeros((40, 2), bool)
+    presence[:, 0] = True
+    presence[4:8, 1] = True  # a rare class, of two groups
+    whole = table(cases, presence, [""] * 40)
+    parts = nested_cases(whole, [1.0, 0.5, 0.25, 0.1], seed=3)
+    assert [len(part) for part in parts[:3]] == [40, 20, 10]
+    assert len(parts[3]) <= 6  # the rare class is there
+    for outer, inner in pairwise(parts):
+        assert set(inner) < set(outer)
+        groups = {c.group for c in inner}
+        assert all((c.group in groups) == (c in inner) for c in outer)
+    assert all(any(presence[cases.index(c), 1] for c in part) for part in parts)
+    assert nested_cases(whole, [1.0, 0.5], seed=4)[1] != parts[1]

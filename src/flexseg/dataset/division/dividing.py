@@ -204,6 +204,28 @@ def fold_cases(table: CaseTable, count: int, test: float = 0.0, seed: int = SEED
     return found
 
 
+def nested_cases(
+    table: CaseTable, shares: Sequence[float], seed: int = SEED
+) -> list[tuple[Case, ...]]:
+    """Parts of the cases, each within the one before it, divided by group as `divide_cases` does.
+
+    Parameters
+    ----------
+    shares : of all cases, falling, from 1 on; every part has a group at least.
+    """
+    found: list[tuple[Case, ...]] = []
+    own = table
+    for share in shares:
+        rest = share * len(table.cases) / len(own.cases)
+        if rest < 1:
+            groups = groups_of_images(own)
+            part_of = partition(groups, own.presence, [rest, 1 - rest], seed)
+            _give_training_every_class(part_of, groups, own.presence)
+            own = own.only(own.cases[i] for i in np.flatnonzero(part_of == 0).tolist())
+        found.append(own.cases)
+    return found
+
+
 def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
     """The group of each case, where groups that share an image are one.
 

@@ -1,0 +1,82 @@
+"""`flexseg advise`: what more cases or more time would bring, and which cases fail."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import (
+    BackendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    StrictOption,
+    app,
+    errors,
+    load_config,
+    progress,
+    say,
+    select_backend,
+)
+
+_WIDTH = 80
+
+
+@app.command("advise")
+def advise(
+    config: ConfigArgument,
+    duration: Annotated[
+        str,
+        typer.Option("--time", metavar="DURATION", help="For the whole command, e.g. 10m, 1h."),
+    ],
+    cases: Annotated[
+        int, typer.Option(min=1, metavar="N", help="What would N more training cases bring?")
+    ] = 40,
+    overrides: SetOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew; earlier trainings move aside.")
+    ] = False,
+    as_json: JsonOption = False,
+    strict: StrictOption = False,
+    backend: BackendOption = None,
+) -> None:
+    """Tell what more cases or more time would bring, and which cases fail, by short trainings."""
+    from flexseg.config.durations import parse_duration
+
+    started = time.time()
+    seconds = parse_duration(duration)
+    select_backend(backend)
+    loaded = load_config(config, overrides, strict)
+    import keras
+
+    from flexseg.forecast.statement import FILE_NAME, PICTURE_NAME
+    from flexseg.search.advisor import Advisor
+
+    advisor = Advisor(
+        loaded,
+        overrides or (),
+        seconds,
+        backend=keras.backend.backend(),
+        more=cases,
+        say=_tell if as_json else say,
+        started=started,
+    )
+    with progress("Training") as on_time:
+        found = advisor.run(fresh=fresh, on_time=on_time)
+    if as_json:
+        content = json.loads((found.folder / FILE_NAME).read_text(encoding="utf-8"))
+        typer.echo(json.dumps(content, indent=2))
+        return
+    say("")
+    for sentence in found.advice.sentences:
+        say(textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", initial_indent="- "))
+    say(f"\nCurve:   {found.folder / PICTURE_NAME}\nNumbers: {found.folder / FILE_NAME}")
+
+
+def _tell(text: str) -> None:
+    """To the standard error, as the standard output is JSON."""
+    errors.print(text, markup=False, soft_wrap=True)

@@ -153,22 +153,28 @@ def screen(package: Path, given: argparse.Namespace) -> None:
             folder = given.output / f"{dataset.name}_{cases or 'all'}"
             config = planned(dataset, cases, given.seconds, folder)
             seconds = seconds_of_step(config, folder / "step.json")
-            steps = max(VALIDATIONS, int(given.seconds / seconds))
+            each = max(1, int(given.seconds / seconds / VALIDATIONS))
             for seed in given.seeds:
                 for variant in given.only:
                     if (dataset.name, cases, variant, seed) in done:
                         continue
                     start = [] if variant == FRESH else [f"train.start_from={package}"]
                     sets = [FILTERS, *VARIANTS[variant], *start, f"train.seed={seed}"]
-                    scores = trained(config, sets, steps, folder)
-                    run = Run(data=dataset.name, cases=cases, variant=variant, seed=seed,
-                              ms_per_step=round(1000 * seconds, 1), steps=steps, scores=scores,
-                              )  # fmt: skip
+                    scores = trained(config, sets, each, folder)
+                    run = Run(
+                        data=dataset.name,
+                        cases=cases,
+                        variant=variant,
+                        seed=seed,
+                        ms_per_step=round(1000 * seconds, 1),
+                        steps=each * VALIDATIONS,
+                        scores=scores,
+                    )
                     with table.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(run) + "\n")
                     mean = np.mean([*scores.values()])
                     print(f"{dataset.name}, {cases or 'all'} cases, {variant}, seed {seed}: "
-                          f"{steps} steps, Dice {mean:.4f}", flush=True)  # fmt: skip
+                          f"{run['steps']} steps, Dice {mean:.4f}", flush=True)  # fmt: skip
     show(finished(table))
 
 
@@ -179,12 +185,12 @@ def seconds_of_step(config: Path, noted: Path) -> float:
     return float(json.loads(noted.read_text(encoding="utf-8"))["seconds"])
 
 
-def trained(config: Path, sets: list[str], steps: int, folder: Path) -> dict[str, float]:
-    """Train and evaluate; the mean Dice of each test case."""
+def trained(config: Path, sets: list[str], each: int, folder: Path) -> dict[str, float]:
+    """Train, with `each` steps between validations, and evaluate; mean Dice by test case."""
     part = folder.absolute() / "part"
     shutil.rmtree(part, ignore_errors=True)
     sets = [*sets, f"train.run_dir={part / 'run'}", "train.minutes=0",
-            f"train.epochs={VALIDATIONS}", f"train.epoch_steps={steps // VALIDATIONS}"]  # fmt: skip
+            f"train.epochs={VALIDATIONS}", f"train.epoch_steps={each}"]  # fmt: skip
     flags = [flag for text in sets for flag in ("--set", text)]
     for command in ("train", "evaluate"):
         line = [sys.executable, "-m", "flexseg.cli", "-q", command, str(config), *flags]

@@ -2,44 +2,75 @@
 
     python benchmarks/quality.py --data FOLDER --sets wbc nuclei hippocampus -o OUTPUT
 
-FOLDER has the sets, each with images/ and masks/. Of each set `flexseg crossval` trains three
-networks, 2.5 minutes each, and every case is predicted, with test-time flips, by the one that has
-not seen it: as it is, and with each shift of `_shifts.py`, blurred, inverted, and cases of another
-set. Then, without training again, 20 random divisions of the out-of-fold cases into calibration
-and test.
+FOLDER has the sets, each with images/ and masks/, of images or of volumes. Of each set `flexseg
+crossval` trains three networks, 2.5 minutes each, and every case is predicted, with test-time
+flips, by the one that has not seen it: as it is, and with each shift of `_shifts.py`, blurred,
+inverted, and cases of another set. Threshold and postprocessing are those that each fold's own
+validation cases choose. Then, without training again, 20 random divisions of the out-of-fold cases
+into calibration and test; and once each fold is calibrated on its own validation cases, on which
+checkpoint and postprocessing were chosen.
 
-Prints the pooled coverage of the 90 % interval with its binomial interval, the AUROC for the worst
-tenth with a bootstrap interval by case, and the area under the risk-coverage curve against that of
-the mean entropy; of shifted cases the share of green ones with a Dice below 0.8, of unshifted ones
-the share that is called foreign. What OUTPUT has already is not made again.
+Prints, by set and pooled, the coverage of the 90 % interval with its binomial interval, calibrated
+either way; the AUROC for the worst tenth with a bootstrap interval by case; the area under the
+risk-coverage curve against that of the mean entropy; of shifted cases the share of green ones with
+a Dice below 0.8, of unshifted ones the share that is called foreign; and the seconds that `infer`
+takes with and without all this. What OUTPUT has already is not made again: a killed run goes on
+where it was, within a training at its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from _quality_tables import Record, print_all
 from _shifts import PHOTOGRAPHS, VOLUMES
 from scipy.ndimage import gaussian_filter
-from scipy.stats import binomtest, rankdata
 
 if TYPE_CHECKING:
     from flexseg.batches.store import CaseReader
     from flexseg.dataset.cases import Case
+    from flexseg.evaluation.postprocessing.cached_predictions import Kind
+    from flexseg.inference.postprocess import Postprocessing
     from flexseg.inference.predictor import Predictor
 
-Record = dict[str, Any]
 Values = np.ndarray
-FOLDS, DIVISIONS, BOOTSTRAPS = 3, 20, 500
-HOME, OTHER = "home", "another_set"
-ALPHA_WORST, GREEN_DICE = 0.1, 0.8
+Shift = Callable[[Values, np.random.Generator], Values]
+Records = list[Record]
+FOLDS = 3
+HOME, VALIDATION, OTHER = "home", "validation", "another_set"
+TIMED, TIMED_VOLUMES, ROUNDS = 40, 10, 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """The network of a fold, and cases that tell of it.
+
+    Attributes
+    ----------
+    stacks : cases are slices, and those of a volume are one unit.
+    process : postprocessing that the fold's validation cases have chosen.
+    files : images or volumes, to be predicted as files.
+    """
+
+    predictor: Predictor
+    reader: CaseReader
+    held_out: Sequence[Case]
+    valid: Sequence[Case]
+    stacks: bool
+    process: Postprocessing
+    files: Sequence[Path]
 
 
 def blurred(image: Values, rng: np.random.Generator) -> Values:
@@ -62,14 +93,17 @@ def main() -> None:
     parser.add_argument("--shifted", type=int, default=30, help="So many cases of each shift.")
     parser.add_argument("-o", "--output", type=Path, default=Path("quality"))
     given = parser.parse_args()
-    found: dict[str, dict[str, list[Record]]] = {}
+    logging.getLogger("flexseg").setLevel(logging.ERROR)
+    found: dict[str, dict[str, Records]] = {}
+    seconds: dict[str, list[Record]] = {}
     for name in given.sets:
         folder = given.output.absolute() / name
         config = trained(given.data / name, folder, given.minutes)
+        sources = sources_of(config, folder / "run")
         others = [given.data / other for other in given.sets if other != name]
-        found[name] = measured(config, folder, given.shifted, others)
-    print_home({name: parts[HOME] for name, parts in found.items()})
-    print_shifted(found)
+        found[name] = measured(sources, folder / "measured", given.shifted, others)
+        seconds[name] = kept(folder / "measured" / "seconds.json", partial(timed, sources[0]))
+    print_all(found, seconds)
 
 
 def trained(dataset: Path, folder: Path, minutes: float) -> Path:
@@ -94,42 +128,82 @@ def flexseg(*arguments: object) -> None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
-def measured(
-    config: Path, folder: Path, shifted: int, others: Sequence[Path]
-) -> dict[str, list[Record]]:
-    """Of the cases as they are, and of each shift, a record per case and class."""
+def sources_of(config: Path, run: Path) -> list[Source]:
+    """The fold's networks, with what their validation cases choose."""
     from flexseg.batches.store import CaseReader
     from flexseg.config.load import load
+    from flexseg.files.volumes.paths import find_volumes
     from flexseg.inference.ensemble import EnsemblePredictor
     from flexseg.inference.loading import make_predictor
     from flexseg.inference.predictor import Predictor
     from flexseg.runs.folds import recorded_division
 
-    run = folder / "run"
     loaded = load(config, [f"train.run_dir={run}", "train.best_model_file=ensemble.json"])
     e = loaded.experiment
     folds = recorded_division(e.data, run).folds
     ensemble = make_predictor(loaded, tuned=False)
-    assert isinstance(ensemble, EnsemblePredictor)
-    sources = [
-        (Predictor(member, engine=engine).with_postprocessing(("flips",)), fold.held_out)
-        for member, engine, fold in zip(ensemble.members, ensemble.engines, folds, strict=True)
-    ]
+    if not isinstance(ensemble, EnsemblePredictor):
+        sys.exit(f"{run} has no ensemble")
     package = ensemble.package
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-    volumes = e.volume.images_dir is not None
-    shifts = VOLUMES if volumes else (*PHOTOGRAPHS, inverted)
-    conditions: dict[str, Callable[..., Values] | None] = {HOME: None}
+    stacks = e.volume.images_dir is not None
+    found = []
+    for member, engine, fold in zip(ensemble.members, ensemble.engines, folds, strict=True):
+        predictor = Predictor(member, engine=engine).with_postprocessing(("flips",))
+        axis = package.preprocessing.axis if stacks else ""
+        valid, held_out = (of_axis(part, axis) for part in (fold.valid, fold.held_out))
+        process = chosen(predictor, reader, valid, stacks=stacks)
+        files = [case.image for case in held_out]
+        if e.volume.images_dir is not None:
+            files = find_volumes(e.volume.images_dir)
+        found.append(Source(predictor, reader, held_out, valid, stacks, process, files))
+    return found
+
+
+def of_axis(cases: Sequence[Case], axis: str) -> list[Case]:
+    """Of slices along several axes those of one, which make a stack; else all."""
+    own = [case for case in cases if axis and f"_{axis}_" in case.id]
+    return own or list(cases)
+
+
+def chosen(
+    predictor: Predictor, reader: CaseReader, valid: Sequence[Case], *, stacks: bool
+) -> Postprocessing:
+    """The postprocessing that validation cases choose."""
+    from flexseg.evaluation.postprocessing.cached_predictions import PredictionCache
+    from flexseg.evaluation.postprocessing.steps import StepSearch
+
+    package = predictor.package
+    thresholds = (package.threshold,) if package.labels.binary else ()
+    with tempfile.TemporaryDirectory() as folder:
+        cache = PredictionCache(Path(folder), thresholds)
+        cache.predict([(predictor, valid)], reader)
+        volumes = cache.volumes() if stacks else []
+        kind: Kind = "3d" if volumes else "2d"
+        units = volumes or cache.images()
+        return StepSearch(package.labels, cache, kind, units, package.threshold).run()
+
+
+def measured(
+    sources: Sequence[Source], folder: Path, shifted: int, others: Sequence[Path]
+) -> dict[str, Records]:
+    """Of the cases as they are, and of each shift, a record per case and class."""
+    shifts = VOLUMES if sources[0].stacks else (*PHOTOGRAPHS, inverted)
+    conditions: dict[str, Shift | None] = {HOME: None, VALIDATION: None}
     conditions |= {shift.__name__: shift for shift in (*shifts, blurred)}
-    found = {}
+    found: dict[str, Records] = {}
     for name, shift in conditions.items():
         count = None if shift is None else -(-shifted // FOLDS)
-        make = partial(measure, sources, reader, shift, count, stacks=volumes)
-        found[name] = kept(folder / "measured" / f"{name}.json", make)
-    if not volumes and package.preprocessing.channels in (1, 3):
+        found[name] = []
+        for k, source in enumerate(sources):
+            cases = source.valid if name == VALIDATION else source.held_out
+            make = partial(measure, source, cases, k, shift, count)
+            found[name] += kept(folder / f"{name}_{k}.json", make)
+    channels = sources[0].predictor.package.preprocessing.channels
+    if not sources[0].stacks and channels in (1, 3):
         foreign = [path for other in others for path in images_of(other)[:shifted]]
-        make = partial(measure_foreign, sources[0][0], foreign)
-        found[OTHER] = kept(folder / "measured" / f"{OTHER}.json", make)
+        make = partial(measure_foreign, sources[0], foreign)
+        found[OTHER] = kept(folder / f"{OTHER}.json", make)
     return found
 
 
@@ -140,51 +214,46 @@ def images_of(dataset: Path) -> list[Path]:
     return [path for path in sorted((dataset / "images").iterdir()) if is_image(path)]
 
 
-def kept(file: Path, make: Callable[[], list[Record]]) -> list[Record]:
+def kept(file: Path, make: Callable[[], Records]) -> Records:
     """What a file holds, which is made if it is missing."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
         part.write_text(json.dumps(make()), encoding="utf-8")
         part.rename(file)
-    records: list[Record] = json.loads(file.read_text(encoding="utf-8"))
+    records: Records = json.loads(file.read_text(encoding="utf-8"))
     return records
 
 
 def measure(
-    sources: Sequence[tuple[Predictor, Sequence[Case]]],
-    reader: CaseReader,
-    shift: Callable[..., Values] | None,
-    count: int | None,
-    *,
-    stacks: bool,
-) -> list[Record]:
-    """Records of the first `count` units of each fold."""
-    records: list[Record] = []
-    for predictor, cases in sources:
-        units: dict[str, list[Case]] = {}
-        for case in cases:
-            units.setdefault(case.group if stacks else str(case.image), []).append(case)
-        for name, members in list(units.items())[:count]:
-            members.sort(key=lambda case: case.id)
-            native = [reader.native(case) for case in members]
-            images = changed([image for image, _ in native], shift, stack=stacks)
-            truths = [labels for _, labels in native]
-            records += records_of(predictor, name, members[0].group, images, truths)
-    return records
+    source: Source, cases: Sequence[Case], fold: int, shift: Shift | None, count: int | None
+) -> Records:
+    """Records of the first `count` units of a fold."""
+    units: dict[str, list[Case]] = {}
+    for case in cases:
+        units.setdefault(case.group if source.stacks else str(case.image), []).append(case)
+    records: Records = []
+    for name, members in list(units.items())[:count]:
+        members.sort(key=lambda case: case.id)
+        native = [source.reader.native(case) for case in members]
+        images = changed([image for image, _ in native], shift, stack=source.stacks)
+        truths = [labels for _, labels in native]
+        records += records_of(source, name, members[0].group, images, truths)
+    return [record | {"fold": fold} for record in records]
 
 
-def changed(
-    images: list[Values], shift: Callable[..., Values] | None, *, stack: bool
-) -> list[Values]:
-    """Images, or a stack of slices, with a shift."""
+def changed(images: list[Values], shift: Shift | None, *, stack: bool) -> list[Values]:
+    """Images, or a stack of slices with neighbours as channels, with a shift."""
+    from flexseg.files.volumes.slices import stack_neighbours
+
     if shift is None:
         return images
     rng = np.random.default_rng(0)
     highest = 255 if images[0].dtype == np.uint8 else np.inf
     if stack:
-        whole = shift(np.stack(images).astype(np.float32)[..., 0], rng)[..., None]
-        shifted = list(np.repeat(whole, images[0].shape[-1], axis=-1))
+        n = images[0].shape[-1] // 2
+        whole = shift(np.stack([x[..., n] for x in images]).astype(np.float32), rng)
+        shifted = [stack_neighbours(whole, i, n) for i in range(len(whole))]
     else:
         rgb = [np.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x for x in images]
         shifted = [shift(x.astype(np.float32), rng) for x in rgb]
@@ -195,182 +264,100 @@ def changed(
 
 
 def records_of(
-    predictor: Predictor, name: str, group: str, images: list[Values], truths: list[Values] | None
-) -> list[Record]:
+    source: Source, name: str, group: str, images: list[Values], truths: list[Values] | None
+) -> Records:
     """A record per class of one image, or of the slices of a volume."""
-    from flexseg.inference.trust.input_check import strangeness
+    from flexseg.dataset.acquisition import Acquired
+    from flexseg.inference.trust.input_check import check_input, strangeness
     from flexseg.inference.trust.signal import SignalSum
     from flexseg.models.home_images import image_figures
 
+    predictor = source.predictor
     classes = len(predictor.package.labels.classes)
-    signal, entropy, pixels = SignalSum(), 0.0, 0
-    common, predicted, reference = (np.zeros(classes, np.int64) for _ in range(3))
-    named = ((name, image) for image in images)
-    for i, (_, _, p) in enumerate(predictor.probabilities(named, signal)):
-        labels = predictor.labels(p)
+    signal, entropy, planes = SignalSum(), 0.0, []
+    for _, _, p in predictor.probabilities(((name, image) for image in images), signal):
+        planes.append(predictor.labels(p))
         both = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
         entropy -= float((both * np.log(np.maximum(both, 1e-9))).sum())
-        pixels += labels.size
-        predicted += np.bincount(labels.ravel(), minlength=classes)
-        if truths is not None:
-            truth = truths[i]
-            reference += np.bincount(truth.ravel(), minlength=256)[:classes]
-            common += np.bincount(truth[truth == labels], minlength=256)[:classes]
-    prepare = predictor.package.preprocessing.image
-    strange = strangeness(predictor.homes, [image_figures(prepare(image)) for image in images])
-    assert signal.signal is not None
+    labels = source.process(np.stack(planes) if source.stacks else planes[0])
+    truth = np.zeros_like(labels) if truths is None else np.stack(truths).reshape(labels.shape)
+    predicted, reference, common = (
+        np.bincount(x.ravel(), minlength=256)[:classes]
+        for x in (labels, truth, truth[truth == labels])
+    )
+    prepared = [predictor.package.preprocessing.image(image) for image in images]
+    strange = strangeness(predictor.homes, [image_figures(x) for x in prepared])
+    limits = min(float(x.min()) for x in prepared), max(float(x.max()) for x in prepared)
+    height, width = images[0].shape[:2]
+    check = check_input(
+        predictor.packages, strange, Acquired((height, width)), images[0].dtype, limits
+    )
+    if signal.signal is None:
+        sys.exit(f"{name}: nothing was predicted")
     values = signal.signal.values(members=True)
     return [
         {
             "case": name, "group": group, "class": c, "signal": float(values[c - 1]),
-            "entropy": entropy / pixels, "predicted": int(predicted[c]),
+            "entropy": entropy / labels.size, "predicted": int(predicted[c]),
             "dice": 2 * int(common[c]) / max(1, int(predicted[c] + reference[c]))
             if predicted[c] + reference[c] else 1.0,
-            "strangeness": strange,
+            "foreign": check.foreign,
         }
         for c in range(1, classes)
     ]  # fmt: skip
 
 
-def measure_foreign(predictor: Predictor, files: Iterable[Path]) -> list[Record]:
+def measure_foreign(source: Source, files: Iterable[Path]) -> Records:
     """Records of images in which nothing is to be found."""
     from flexseg.inference.pipeline import read_pixels
 
-    preprocessing = predictor.package.preprocessing
-    found: list[Record] = []
+    preprocessing = source.predictor.package.preprocessing
+    found: Records = []
     for file in files:
-        found += records_of(
-            predictor, str(file), file.name, [read_pixels(file, preprocessing)], None
-        )
-    return found
+        found += records_of(source, str(file), file.name, [read_pixels(file, preprocessing)], None)
+    return [record | {"fold": 0} for record in found]
 
 
-def calibrations(records: Sequence[Record]) -> dict[int, Any]:
-    """Class -> its calibration on some records."""
-    from flexseg.inference.trust.conformal import ClassCalibration
+def timed(source: Source) -> Records:
+    """Seconds of predicting the same files with all statements and with none, in turn."""
+    from flexseg.inference.trust.conformal import ClassCalibration, Trust
 
-    return {
-        c: ClassCalibration.of(
-            np.array([r["signal"] for r in own]),
-            np.array([r["dice"] for r in own]),
-            np.array([r["predicted"] > 0 for r in own]),
-            [r["group"] for r in own],
-        )
-        for c in sorted({r["class"] for r in records})
-        for own in [[r for r in records if r["class"] == c]]
-    }
-
-
-def divisions(records: Sequence[Record]) -> Iterator[tuple[list[Record], list[Record]]]:
-    """Random halves by group."""
-    groups = sorted({r["group"] for r in records})
-    for seed in range(DIVISIONS):
-        order = np.random.default_rng(seed).permutation(groups)
-        half = set(order[: len(order) // 2])
-        yield (
-            [r for r in records if r["group"] in half],
-            [r for r in records if r["group"] not in half],
-        )
+    classes = source.predictor.package.labels.foreground
+    known = {c.id: ClassCalibration(1.0, 0.0, 0.5, 30, 0, 0) for c in classes}
+    told = source.predictor.with_trust(Trust({2: known, 3: known}, members=True))
+    silent = source.predictor.with_trust(Trust())
+    silent.package = replace(silent.package, home=None, acquisition=None)
+    files = source.files[: TIMED_VOLUMES if source.stacks else TIMED]
+    found: Records = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "images"
+        folder.mkdir()
+        for file in files:
+            (folder / file.name).symlink_to(file.resolve())
+        for number in range(ROUNDS + 1):
+            pair: Record = {"images": len(files)}
+            for name, predictor in (("told", told), ("silent", silent)):
+                begin = time.perf_counter()
+                infer(predictor, folder, Path(place) / f"{name}_{number}", volumes=source.stacks)
+                pair[name] = time.perf_counter() - begin
+            found.append(pair)
+    return found[1:]  # the first opens the engine
 
 
-def print_home(sets: dict[str, list[Record]]) -> None:
-    """Coverage, AUROC and risk-coverage of the cases as they are."""
-    inside: list[bool] = []
-    scores: list[tuple[str, float, float, float, bool]] = []
-    for name, records in sets.items():
-        own: list[bool] = []
-        expected: dict[tuple[str, int], list[float]] = {}
-        for calibration, test in divisions(records):
-            known = calibrations(calibration)
-            for r in test:
-                q = known[r["class"]].statement(r["signal"], predicted=r["predicted"] > 0)
-                if q.low is not None:
-                    own.append(q.low - 1e-9 <= r["dice"] <= q.high + 1e-9)
-                if q.dice is not None:
-                    expected.setdefault((r["case"], r["class"]), []).append(q.dice)
-        inside += own
-        told = [r for r in records if (r["case"], r["class"]) in expected]
-        for c in sorted({r["class"] for r in told}):
-            some = [r for r in told if r["class"] == c]
-            limit = float(np.quantile([r["dice"] for r in some], ALPHA_WORST))
-            for r in some:
-                mean = float(np.mean(expected[r["case"], c]))
-                worst = r["dice"] <= limit
-                scores.append((f"{name} {r['group']}", mean, r["entropy"], r["dice"], worst))
-        print(
-            f"{name}: {len(told)} cases and classes, coverage {np.mean(own) if own else np.nan:.3f}"
-        )
-    if not inside:
-        print("too few cases for intervals")
+def infer(predictor: Predictor, folder: Path, output: Path, *, volumes: bool) -> None:
+    """Predict the files of a folder as `flexseg infer` or `infer3d` does."""
+    from flexseg.config.infer import Infer3dConfig
+    from flexseg.inference.image_files import infer_images
+    from flexseg.inference.results.image_outputs import Targets
+    from flexseg.inference.volumes.volume_files import infer_volumes
+    from flexseg.inference.volumes.volume_predictor import VolumePredictor
+    from flexseg.inference.volumes.volume_sources import volume_cases
+
+    if not volumes:
+        infer_images(predictor, folder, Targets(output))
         return
-    # The divisions share cases: the interval is that of as many as there are cases.
-    ends = binomtest(round(np.mean(inside) * len(scores)), len(scores)).proportion_ci()
-    print(f"coverage pooled {np.mean(inside):.3f} ({ends.low:.3f} to {ends.high:.3f})")
-    groups, columns = [s[0] for s in scores], np.array([s[1:] for s in scores])
-    for column, what in ((0, "expected Dice"), (1, "mean entropy")):
-        risk = 1 - columns[:, 0] if column == 0 else columns[:, 1]
-        low, high = bootstrap(groups, risk, columns[:, 3])
-        print(
-            f"{what}: AUROC of the worst tenth {auroc(risk, columns[:, 3]):.3f} "
-            f"({low:.3f} to {high:.3f}), area under the risk-coverage curve "
-            f"{area(risk, 1 - columns[:, 2]):.4f}"
-        )
-
-
-def auroc(risk: Values, bad: Values) -> float:
-    """Probability that a bad case has the higher risk."""
-    bad = bad.astype(bool)
-    count, rest = int(bad.sum()), int((~bad).sum())
-    if not count or not rest:
-        return float("nan")
-    return float((rankdata(risk)[bad].sum() - count * (count + 1) / 2) / (count * rest))
-
-
-def area(risk: Values, loss: Values) -> float:
-    """Mean loss of those kept, over all shares of cases that are kept (lowest risk first)."""
-    ordered = loss[np.argsort(risk, kind="stable")]
-    return float((ordered.cumsum() / np.arange(1, len(ordered) + 1)).mean())
-
-
-def bootstrap(groups: Sequence[str], risk: Values, bad: Values) -> tuple[float, float]:
-    """The 95 % interval of `auroc`, drawn by group."""
-    places: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
-        places.setdefault(group, []).append(i)
-    parts = [np.array(own) for own in places.values()]
-    rng, found = np.random.default_rng(0), []
-    for _ in range(BOOTSTRAPS):
-        drawn = np.concatenate([parts[i] for i in rng.integers(0, len(parts), len(parts))])
-        found.append(auroc(risk[drawn], bad[drawn]))
-    low, high = np.nanpercentile(found, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def print_shifted(sets: dict[str, dict[str, list[Record]]]) -> None:
-    """What is said of shifted cases, calibrated on all out-of-fold cases as they are."""
-    from flexseg.inference.results.prediction_table import Judgement
-
-    print("| set | images | cases | foreign | Dice | green | green below 0.8 |\n|---|" + "---|" * 6)
-    green_all, wrong_all = 0, 0
-    for name, parts in sets.items():
-        known = calibrations(parts[HOME])
-        for condition, records in parts.items():
-            green = wrong = 0
-            for r in records:
-                q = known[r["class"]].statement(r["signal"], predicted=r["predicted"] > 0)
-                judged = Judgement({r["class"]: q}, r["strangeness"])
-                if judged.flag_of(r["class"]) == "green":
-                    green, wrong = green + 1, wrong + (r["dice"] < GREEN_DICE)
-            strange = {r["case"]: (r["strangeness"] or 0) > 1 for r in records}
-            dice = float(np.mean([r["dice"] for r in records])) if records else float("nan")
-            print(
-                f"| {name} | {condition} | {len(strange)} | "
-                f"{np.mean(list(strange.values()) or [np.nan]):.2f} | {dice:.3f} | {green} | "
-                f"{wrong} |"
-            )
-            if condition != HOME:
-                green_all, wrong_all = green_all + green, wrong_all + wrong
-    print(f"green of shifted cases: {green_all}, of them {wrong_all} with a Dice below 0.8")
+    config = Infer3dConfig(output_dir=output, previews=[])
+    infer_volumes(VolumePredictor(predictor, config), volume_cases(folder, output))
 
 
 if __name__ == "__main__":

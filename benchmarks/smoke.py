@@ -17,7 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from _common import make_data, write_config
+
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
 
 HERE = Path(__file__).parent
 SMALL = ("--rounds", "1", "--size", "64")
@@ -80,6 +84,7 @@ COMMANDS: dict[str, list[list[str]]] = {
             "--sets",
             "nuclei",
             "wbc",
+            "hippocampus",
             "--minutes",
             "0.05",
             "--shifted",
@@ -121,6 +126,7 @@ def make_places(work: Path) -> dict[str, Path]:
     (places["dataset"] / "split.json").write_text(json.dumps(split), encoding="utf-8")
     for name in ("nuclei", "wbc"):
         make_data(places["data"] / name, 20, 64)
+    make_volumes(places["data"] / "hippocampus", 12)
     make_data(work / "data", 8, 64)
     places["config"] = write_config(
         work, size=64, layers=3, filters=2, kernel=3, epochs=1, precision="float32"
@@ -130,6 +136,20 @@ def make_places(work: Path) -> dict[str, Path]:
     places["config"].write_text(text.replace("[model]", evaluated), encoding="utf-8")
     places["study"].write_text(STUDY, encoding="utf-8")
     return places
+
+
+def make_volumes(folder: Path, count: int) -> None:
+    """Write `count` volumes of noise with a bright ball, and their labels."""
+    rng = np.random.default_rng(0)
+    grid = np.mgrid[:10, :16, :16]
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        centre = rng.integers((3, 5, 5), (7, 11, 11))[:, None, None, None]
+        ball = ((grid - centre) ** 2).sum(axis=0) < 9
+        voxels = rng.normal(100, 20, ball.shape) + 120 * ball
+        for kind, array in (("images", voxels.astype(np.int16)), ("masks", ball.astype(np.uint8))):
+            write_volume(folder / kind / f"case_{i:03d}.nii.gz", Volume(array))
 
 
 def main() -> None:

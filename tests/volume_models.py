@@ -49,6 +49,7 @@ def copying(size: tuple[int, int], channels: int = 1, **volume: Any) -> Copying:
                 "image_height": size[0],
                 "image_width": size[1],
                 "image_channels": channels,
+                "input_normalize": False,
             },
             "volume": volume,
         }

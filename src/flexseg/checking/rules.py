@@ -15,6 +15,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
+from flexseg.dataset.acquisition import InputDoubt
 from flexseg.dataset.division.splits import SplitName, Splits
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelMap
@@ -23,7 +24,9 @@ from flexseg.dataset.marks.label_tables import LabelTable
 from flexseg.dataset.marks.values import NEAR_LOSSY
 from flexseg.dataset.meaning import meaning_of
 from flexseg.errors import DataError, FlexsegError
+from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.image_files import find_images
+from flexseg.inference.value_range import scale_doubt
 from flexseg.inference.volumes.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
 from flexseg.models.encoders import family_of
@@ -172,22 +175,26 @@ def fold_class_findings(trained: Mapping[str, Sequence[Look]], labels: LabelMap)
 
 
 def scale_findings(facts: list[Look], experiment: Experiment) -> list[Finding]:
-    """Images whose values are far from the 0..255 that the network expects."""
-    if experiment.image.window is not None:
-        return []
-    odd = [f for f in facts if f.mode and ("float" in f.mode or " int" in f.mode)]
+    """Images whose values do not fit the 0 to 255 that networks and augmentation expect."""
+    e = experiment
+    preprocessing = Preprocessing.from_config(e.model, e.image, e.volume)
+    odd: list[tuple[Look, InputDoubt]] = []
+    for look in facts:
+        stored = np.dtype(look.dtype or np.uint8)
+        low, high = preprocessing.on_scale(np.array(look.values).astype(stored)).tolist()
+        if (doubt := scale_doubt(preprocessing, stored, low, high)) is not None:
+            odd.append((look, doubt))
     if not odd:
         return []
-    low, high = min(f.values[0] for f in odd), max(f.values[1] for f in odd)
+    low, high = (end(look.values[i] for look, _ in odd) for i, end in enumerate((min, max)))
     return [
         _data(
             Severity.WARNING,
             "no-window",
             "[image] window",
-            f"{len(odd)} images hold floats or signed numbers from {low:g} to {high:g}, which the "
-            "network takes as they are; it expects 0 to 255.",
+            f"{len(odd)} images have {odd[0][1].what}.",
             f"Set [image] window = [{low:g}, {high:g}], or the part of it that matters.",
-            [f.case.id for f in odd],
+            [look.case.id for look, _ in odd],
         )
     ]
 

@@ -48,6 +48,7 @@ from flexseg.outputs import refuse_overlap
 HEADER = (
     "image", "mask", "patient", "volume", "slice", "axis", "row_spacing_mm", "column_spacing_mm",
     "slice_spacing_mm", "black", "white", "classes", "source_image", "source_mask",
+    "modality",
 )  # fmt: skip
 _AIR_HU = -900
 _AXIAL = SliceAxis("axial")
@@ -272,6 +273,7 @@ def _write_volume(
                 writer.write_mask(f"{name}.png", ids),
                 group_of(name, group), stem, i, axis.name, height_mm, width_mm, depth_mm,
                 black, white, " ".join(map(str, present)), source_image, source_label,
+                image.modality,
             )  # fmt: skip
             rows.append(row)
         empty += empty_here

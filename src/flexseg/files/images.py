@@ -119,23 +119,30 @@ def _decoded(path: Path) -> Picture:
     return replace(picture, pixels=picture.pixels.astype(native, copy=False))
 
 
-def pixel_count(path: Path) -> int:
-    """Pixels of an image, read from its header alone; 0 if that cannot be read."""
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of an image, read from its header alone; None if that cannot be read."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            return int(np.prod(np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]))
+            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
+            return int(height), int(width)
         if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
-                return int(tiff.pages[0].imagelength * tiff.pages[0].imagewidth)
+                return int(tiff.pages[0].imagelength), int(tiff.pages[0].imagewidth)
         if is_dicom(path):
             from flexseg.files.dicom.series import image_header  # takes a while to import
 
-            return int(np.prod(image_header(path).size))
+            return image_header(path).size
         with Image.open(path) as image:
-            return image.height * image.width
+            return image.height, image.width
     except Exception:  # see `read_image`
-        return 0
+        return None
+
+
+def pixel_count(path: Path) -> int:
+    """Pixels of an image, read from its header alone; 0 if that cannot be read."""
+    height, width = image_size(path) or (0, 0)
+    return height * width
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -172,7 +172,7 @@ class Preprocessing:
         one = self.single
         if self.neighbours:
             self._check_stack(image.shape[2], where)
-            values = one._scale
+            values = one.on_scale
         else:
             values = partial(one.values, where=where)
         rows = ByRows(lambda part: values(image.rows(part)), height, width, self.channels)
@@ -191,7 +191,22 @@ class Preprocessing:
         ------
         DataError : the channels do not fit.
         """
-        return self._channels(self._scale(pixels), where)
+        return self._channels(self.on_scale(pixels), where)
+
+    def on_scale(self, pixels: NDArray) -> NDArray:
+        """Values of any shape on the network's scale: 8 bits and those without a known scale as
+        they are."""
+        if self.window is not None:
+            low, high = self.window
+            scaled = (pixels.astype(np.float32) - low) * (255.0 / (high - low))
+            return np.clip(scaled, 0, 255)
+        if pixels.dtype == np.uint8:
+            return pixels
+        if pixels.dtype == bool:
+            return pixels.astype(np.uint8) * 255
+        if np.issubdtype(pixels.dtype, np.unsignedinteger):
+            return pixels.astype(np.float32) * (255.0 / np.iinfo(pixels.dtype).max)
+        return pixels.astype(np.float32)
 
     def _filtered(self, pixels: NDArray) -> NDArray:
         if self.gamma > 0:
@@ -217,19 +232,6 @@ class Preprocessing:
                 "Give slices of one volume; their names end in _0000, _0001, ...",
                 where,
             )
-
-    def _scale(self, pixels: NDArray) -> NDArray:
-        if self.window is not None:
-            low, high = self.window
-            scaled = (pixels.astype(np.float32) - low) * (255.0 / (high - low))
-            return np.clip(scaled, 0, 255)
-        if pixels.dtype == np.uint8:
-            return pixels
-        if pixels.dtype == bool:
-            return pixels.astype(np.uint8) * 255
-        if np.issubdtype(pixels.dtype, np.unsignedinteger):
-            return pixels.astype(np.float32) * (255.0 / np.iinfo(pixels.dtype).max)
-        return pixels.astype(np.float32)
 
     def _channels(self, pixels: NDArray, where: str) -> NDArray:
         found = pixels.shape[2]

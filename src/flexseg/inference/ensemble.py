@@ -20,7 +20,6 @@ from flexseg.files.json_file import read_json
 from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.signal import Members
-from flexseg.models.home_images import HomeImages
 from flexseg.models.package import ModelPackage, read_seen
 from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
@@ -229,9 +228,9 @@ class EnsemblePredictor(Predictor):
         return super().describe() | {"members": len(self.members)}
 
     @property
-    def homes(self) -> tuple[HomeImages | None, ...]:
-        """See `Predictor.homes`."""
-        return tuple(member.home for member in self.members)
+    def packages(self) -> tuple[ModelPackage, ...]:
+        """See `Predictor.packages`."""
+        return self.members
 
     def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to mean probabilities [B, h, w, classes] float32."""

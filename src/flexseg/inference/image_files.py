@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from flexseg.batches.neighbours import warn_of_lone
 from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
+from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.channel_files.channel_names import first_files, image_of
 from flexseg.files.entries import described, left_out, list_files, require_file, without_suffix
@@ -237,7 +238,10 @@ class ImageJob:
         alone = min(self.large, ALONE_PIXELS)
         found = (
             images_by_windows(
-                predictor, paths, lambda path: opened_file(path, preprocessing, self.large)
+                predictor,
+                paths,
+                lambda path: opened_file(path, preprocessing, self.large),
+                header=Acquired.of_file,
             )
             if isinstance(predictor, TiledPredictor)
             else whole_images(
@@ -246,6 +250,7 @@ class ImageJob:
                 lambda path: opened_file(path, preprocessing, alone),
                 pixel_count,
                 alone=alone,
+                header=Acquired.of_file,
             )
         )
         for image in found:
@@ -306,7 +311,7 @@ class ImageJob:
         counts = {c.id: areas[c.name] for c in labels.classes}
         quality = self.predictor.trust.statements(predicted.signal.signal, counts, 2)
         file = self.images.file(predicted.item)
-        self.judged[file] = Judgement(quality, predicted.strangeness)
+        self.judged[file] = Judgement(quality, predicted.check)
         return Result(areas)
 
 

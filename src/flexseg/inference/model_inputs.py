@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.decode import pillow_pixels
@@ -77,6 +78,12 @@ class ImageInput:
         if isinstance(self.content, Path):
             return pixel_count(self.content)
         return self.content.shape[0] * self.content.shape[1]
+
+    @property
+    def header(self) -> Acquired:
+        """What is known of how the image was acquired, beside its size."""
+        found = Acquired.of_file(self.content) if isinstance(self.content, Path) else Acquired()
+        return replace(found, spacing=self.spacing or found.spacing)
 
     def opened(self, preprocessing: Preprocessing, large: int) -> AbstractContextManager[Regions]:
         """The image by rows; a file of so many pixels is not decoded as a whole."""

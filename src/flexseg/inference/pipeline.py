@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import read_with_neighbours
+from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import DataError
 from flexseg.files.channel_files.channel_names import image_of
 from flexseg.files.channel_files.channel_reading import read_channels
@@ -25,9 +26,13 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Slabs
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.trust.input_check import strangeness, strangeness_of
+from flexseg.inference.trust.input_check import (
+    InputCheck,
+    check_input,
+    strangeness,
+    strangeness_of,
+)
 from flexseg.inference.trust.signal import Signal, SignalSum
-from flexseg.inference.value_range import FaintImages
 from flexseg.models.home_images import window_figures
 
 logger = logging.getLogger(__name__)
@@ -132,7 +137,7 @@ class PredictedImage(Generic[Item]):
         computed as they are asked for.
     in_memory : all that this needs is, so that it may wait.
     signal : of the prediction's quality, complete when all slabs are computed.
-    strangeness : how unlike the training the image is, see `trust.input_check`.
+    check : how the image compares with those of the training.
     """
 
     item: Item
@@ -140,7 +145,7 @@ class PredictedImage(Generic[Item]):
     slabs: Slabs
     in_memory: bool = False
     signal: SignalSum = field(default_factory=SignalSum)
-    strangeness: float | None = None
+    check: InputCheck = field(default=InputCheck())
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class _PreparedImage(Generic[Item]):
     item: Item
     pixels: NDArray
     network_input: NDArray[np.float32]
-    strangeness: float | None
+    check: InputCheck
 
 
 def whole_images(
@@ -171,6 +176,7 @@ def whole_images(
     pixels: Callable[[Item], int],
     name: Callable[[Item], str] = str,
     alone: int = ALONE_PIXELS,
+    header: Callable[[Item], Acquired] = lambda _: Acquired(),
 ) -> Predicted[Item]:
     """Predict images in order, each shrunk or enlarged to the network, several at once.
 
@@ -188,15 +194,13 @@ def whole_images(
     """
     size = predictor.package.preprocessing
     shrunk = 0
-    faint = FaintImages(predictor.package)
     for large, group in groupby(items, lambda item: pixels(item) >= alone):
         predict = _one_by_one if large else _several_at_once
-        for found in predict(predictor, group, opened, name, faint):
+        for found in predict(predictor, group, opened, name, header):
             yield found
             if isinstance(found, PredictedImage):
                 height, width, _ = found.image.shape
                 shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
-    faint.tell()
     if shrunk:
         logger.info(
             "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
@@ -211,7 +215,7 @@ def _several_at_once(
     items: Iterable[Item],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
-    faint: FaintImages,
+    header: Callable[[Item], Acquired],
 ) -> Predicted[Item]:
     preprocessing = predictor.package.preprocessing
 
@@ -220,7 +224,9 @@ def _several_at_once(
             with opened(item) as image:
                 pixels = image.rows(slice(0, image.shape[0]))
             prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
-            return _PreparedImage(item, pixels, prepared, strangeness_of(predictor.homes, prepared))
+            acquired = replace(header(item), size=pixels.shape[:2])
+            check = _checked(predictor, prepared, acquired, pixels.dtype)
+            return _PreparedImage(item, pixels, prepared, check)
         except DataError as error:
             return UnreadableImage(item, error)
 
@@ -236,7 +242,6 @@ def _several_at_once(
             if isinstance(found, UnreadableImage):
                 yield found
                 continue
-            faint.see(name(found.item), found.pixels.dtype, found.network_input)
             height, width = found.pixels.shape[:2]
             slabs = predictor.resized_rows(next(answers), (height, width))
             yield PredictedImage(
@@ -245,8 +250,17 @@ def _several_at_once(
                 slabs,
                 in_memory=True,
                 signal=SignalSum(next(told, None)),
-                strangeness=found.strangeness,
+                check=found.check,
             )
+
+
+def _checked(
+    predictor: Predictor, prepared: NDArray, acquired: Acquired, stored: np.dtype
+) -> InputCheck:
+    """A whole image [h, w, C], as the network takes it, compared with those of the training."""
+    strange = strangeness_of(predictor.homes, prepared)
+    limits = float(prepared.min()), float(prepared.max())
+    return check_input(predictor.packages, strange, acquired, stored, limits)
 
 
 def _one_by_one(
@@ -254,22 +268,23 @@ def _one_by_one(
     items: Iterable[Item],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
-    faint: FaintImages,
+    header: Callable[[Item], Acquired],
 ) -> Predicted[Item]:
     for item in items:
         try:
             with opened(item) as image:
                 prepared = predictor.package.preprocessing.image_by_rows(image, name(item))
-                faint.see(name(item), image.rows(slice(0, 1)).dtype, prepared)
+                height, width, _ = image.shape
+                acquired = replace(header(item), size=(height, width))
+                stored = image.rows(slice(0, 1)).dtype
+                check = _checked(predictor, prepared, acquired, stored)
                 signal = SignalSum()
                 (p,) = predictor.at_model_size(
                     prepared.astype(np.float32)[None],
                     signal if predictor.trust.quality else None,
                 )
-                height, width, _ = image.shape
                 slabs = predictor.resized_rows(p, (height, width))
-                strange = strangeness_of(predictor.homes, prepared)
-                yield PredictedImage(item, image, slabs, signal=signal, strangeness=strange)
+                yield PredictedImage(item, image, slabs, signal=signal, check=check)
         except DataError as error:
             yield UnreadableImage(item, error)
 
@@ -295,6 +310,7 @@ def images_by_windows(
     items: Iterable[Item],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str] = str,
+    header: Callable[[Item], Acquired] = lambda _: Acquired(),
 ) -> Predicted[Item]:
     """Predict images in order at their own scale, window by window.
 
@@ -304,16 +320,23 @@ def images_by_windows(
     ----------
     opened : gives the rows of an item.
     name : names an item in errors.
+    header : of an item, what it says; the size of an image is of no account here.
     """
     preprocessing = predictor.package.preprocessing
-    faint = FaintImages(predictor.package)
     for item in items:
         try:
             with opened(item) as image:
                 height, width, _ = image.shape
                 where = name(item)
                 first = image.rows(slice(0, min(_FIRST_ROWS, height)))
-                faint.see(where, first.dtype, preprocessing.image(first, where))
+                part = preprocessing.image(first, where)
+                check = check_input(
+                    predictor.packages,
+                    _strangeness_by_windows(predictor, image, where),
+                    header(item),
+                    first.dtype,
+                    (float(part.min()), float(part.max())),
+                )
                 signal = SignalSum()
                 slabs = predictor.slabs(
                     image.rows,
@@ -322,11 +345,9 @@ def images_by_windows(
                     where=where,
                     on_signal=signal if predictor.trust.quality else None,
                 )
-                strange = _strangeness_by_windows(predictor, image, where)
-                yield PredictedImage(item, image, slabs, signal=signal, strangeness=strange)
+                yield PredictedImage(item, image, slabs, signal=signal, check=check)
         except DataError as error:
             yield UnreadableImage(item, error)
-    faint.tell()
 
 
 def _strangeness_by_windows(predictor: TiledPredictor, image: Regions, where: str) -> float | None:

@@ -65,7 +65,12 @@ class Predictor:
     @property
     def homes(self) -> tuple[HomeImages | None, ...]:
         """What the images of the training of each network look like."""
-        return (self.package.home,)
+        return tuple(package.home for package in self.packages)
+
+    @property
+    def packages(self) -> tuple[ModelPackage, ...]:
+        """Those of all networks."""
+        return (self.package,)
 
     def with_postprocessing(
         self,

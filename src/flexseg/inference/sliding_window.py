@@ -131,6 +131,11 @@ class TiledPredictor:
         return self.predictor.homes
 
     @property
+    def packages(self) -> tuple[ModelPackage, ...]:
+        """See `Predictor.packages`."""
+        return self.predictor.packages
+
+    @property
     def trust(self) -> Trust:
         """See `Predictor.with_trust`; nothing is known of windows that nothing was calibrated
         with."""

@@ -88,7 +88,10 @@ class SourcePredictor:
         seeing = as_trained(predictor, self.windows, tiled=tiled)
         if isinstance(seeing, TiledPredictor):
             found = images_by_windows(
-                seeing, images, lambda image: image.opened(preprocessing, LARGE_PIXELS)
+                seeing,
+                images,
+                lambda image: image.opened(preprocessing, LARGE_PIXELS),
+                header=lambda image: image.header,
             )
         else:
             found = whole_images(
@@ -96,6 +99,7 @@ class SourcePredictor:
                 images,
                 lambda image: image.opened(preprocessing, ALONE_PIXELS),
                 lambda image: image.pixel_count,
+                header=lambda image: image.header,
             )
         for image in found:
             if isinstance(image, UnreadableImage):
@@ -143,7 +147,7 @@ class SourcePredictor:
 def _tell(predictor: Predictor | TiledPredictor, name: str, judgement: Judgement) -> None:
     if not any(home is not None for home in predictor.homes):
         tell_unknown(predictor.package.config.model)
-    warn_of_foreign({name: judgement.strangeness}, "input(s)")
+    warn_of_foreign({name: judgement.input}, "input(s)")
 
 
 def _collected(
@@ -159,7 +163,7 @@ def _collected(
             probabilities[first : first + len(p)] = scaled(p, predictor.trust.temperature)
     labels = predictor.postprocess(labels)
     quality = predictor.trust.statements(found.signal.signal, counted(labels), 2)
-    judgement = Judgement(quality, found.strangeness)
+    judgement = Judgement(quality, found.check)
     _tell(predictor, str(found.item), judgement)
     return Prediction(
         labels,

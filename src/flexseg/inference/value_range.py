@@ -1,59 +1,60 @@
-"""Images whose values hardly use the scale of the network, such as floats from 0 to 1."""
+"""Whether values fit the scale of a network, from 0 to 255: one rule for all that judges them."""
 
 from __future__ import annotations
-
-import logging
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
-from flexseg.models.package import ModelPackage
+from flexseg.config.model import ModelConfig
+from flexseg.dataset.acquisition import InputDoubt
+from flexseg.files.preprocess import Preprocessing
+from flexseg.models.architecture import MODELS
 
-logger = logging.getLogger(__name__)
-
-# Of 0 to 255: that of 12 bits in files of 16, or of floats up to 1.
+# Of 0 to 255: what 12 bits in files of 16, or floats up to 1, reach at most; and by how much
+# interpolation may leave the scale.
 _FAINT = 16.0
-_STANDARDISED = ("auto", "standardize", "standardize_channels")
+_HIGHEST = 255.0
+_STANDARDISED = ("standardize", "standardize_channels")
 
 
-class FaintImages:
-    """Collects the images of which a network sees next to nothing, and tells of them once.
+def scale_doubt(
+    preprocessing: Preprocessing, stored: np.dtype, low: float, high: float
+) -> InputDoubt | None:
+    """Whether a network is shown next to nothing, or values far beyond its scale.
 
-    A network that standardises each image sees them as well as others.
+    Parameters
+    ----------
+    stored : type of the values in their file; 8 bits fit as they are.
+    low, high : the lowest and the highest value as the network takes them, see
+        `Preprocessing.on_scale`.
     """
-
-    def __init__(self, package: ModelPackage) -> None:
-        self._matters = (
-            package.preprocessing.window is None
-            and package.config.input_normalize not in _STANDARDISED
+    if preprocessing.window is not None or stored.kind == "b" or stored == np.uint8:
+        return None
+    if low < -_FAINT or high > _HIGHEST + _FAINT:
+        what = f"values from {low:.4g} to {high:.4g}, where the network takes 0 to 255"
+        return InputDoubt("values", what)
+    if low >= 0 and 0 < high <= _FAINT:
+        what = (
+            f"values that reach {high:.3g} of the 255 that the network takes, so that it sees next "
+            "to nothing"
         )
-        self._names: list[str] = []
-        self._highest = 0.0
+        return InputDoubt("values", what)
+    return None
 
-    def see(self, name: str, stored: np.dtype, values: NDArray) -> None:
-        """Judge an image.
 
-        Parameters
-        ----------
-        stored : type of its pixels before they were brought to the network's scale.
-        values : pixels, or some of them, on that scale: 0 to 255.
-        """
-        if not self._matters or stored.kind == "b" or stored == np.uint8:
-            return
-        highest = float(values.max())
-        if 0 < highest <= _FAINT and values.min() >= 0:
-            self._names.append(name)
-            self._highest = max(self._highest, highest)
+def standardises(config: ModelConfig) -> bool:
+    """Whether a network brings each image to one scale itself."""
+    mode = config.input_normalize
+    if mode != "auto":
+        return mode in _STANDARDISED
+    return ":" in config.model or MODELS.get(config.model).backbone(config) is None
 
-    def tell(self) -> None:
-        """Warn, if there were any."""
-        if self._names:
-            logger.warning(
-                "The values of %d image(s) reach %.3g of the 255 that the network takes, so that "
-                "it sees next to nothing: %s. Scale them: floats from 0 to 1 times 255, 12 bits "
-                "to 16 times 16.",
-                len(self._names),
-                self._highest,
-                examples(self._names),
-            )
+
+def extremes(array: NDArray) -> tuple[float, float]:
+    """The lowest and the highest finite value of an array, with the memory of one plane."""
+    found = []
+    for plane in array:
+        finite = plane[np.isfinite(plane)] if plane.dtype.kind == "f" else plane
+        if finite.size:
+            found += [float(finite.min()), float(finite.max())]
+    return min(found, default=0.0), max(found, default=0.0)

@@ -18,6 +18,7 @@ from flexseg import __version__
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import parse_section, with_options
 from flexseg.config.schema import Experiment
+from flexseg.dataset.acquisition import Acquisition
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
@@ -45,6 +46,7 @@ class ModelPackage:
     info : training metrics and versions, JSON types.
     seen : images that it was trained on and chosen by; empty where that is not known.
     home : what the images of its training look like; None where that is not known.
+    acquisition : sizes, spacings and modalities of its training; None where they are not known.
     """
 
     model: keras.Model
@@ -55,6 +57,7 @@ class ModelPackage:
     info: dict[str, Any] = field(default_factory=dict)
     seen: SeenImages = field(default_factory=SeenImages)
     home: HomeImages | None = None
+    acquisition: Acquisition | None = None
 
     @classmethod
     def create(cls, experiment: Experiment, search: Path | None = None) -> ModelPackage:
@@ -92,7 +95,7 @@ class ModelPackage:
             "preprocessing": self.preprocessing.as_dict(),
             "threshold": self.threshold,
             "info": self.info,
-        }
+        } | ({} if self.acquisition is None else {"acquisition": self.acquisition.as_dict()})
 
     def save(self, path: Path, info: dict[str, Any]) -> None:
         """Write weights and description, whole or not at all."""
@@ -152,6 +155,8 @@ class ModelPackage:
             stored = parse_section(described.model)
             labels = LabelMap.from_dict(described.labels)
             preprocessing = Preprocessing.from_dict(described.preprocessing)
+            known = described.acquisition
+            acquisition = None if known is None else Acquisition.from_dict(known)
         except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(
                 f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
@@ -163,7 +168,15 @@ class ModelPackage:
         config = _network(stored, search, path)
         _refuse_contradictions(config, labels, preprocessing, path)
         model = build_model(config, search)
-        return cls(model, config, labels, preprocessing, described.threshold, described.info)
+        return cls(
+            model,
+            config,
+            labels,
+            preprocessing,
+            described.threshold,
+            described.info,
+            acquisition=acquisition,
+        )
 
 
 class _Description(BaseModel):
@@ -174,6 +187,7 @@ class _Description(BaseModel):
     preprocessing: dict[str, Any]
     threshold: float = Field(ge=0, le=1)
     info: dict[str, Any]
+    acquisition: dict[str, Any] | None = None
 
 
 def read_seen(path: Path) -> SeenImages:

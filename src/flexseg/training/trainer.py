@@ -21,6 +21,7 @@ from flexseg.batches.batch_plan import Augment
 from flexseg.config.findings import amount
 from flexseg.config.legacy_keys import RESIZES_SO
 from flexseg.config.load import LoadedConfig
+from flexseg.dataset.acquisition import acquisition_of
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
@@ -192,7 +193,10 @@ class Training:
                 inputs = InputPipeline(
                     splits.cases, job.reader, train, job.dataset, augment, drawn=drawn
                 )
-                package = replace(package, home=inputs.home_images())
+                shown = [case for part in splits.cases.values() for case in part]
+                package = replace(
+                    package, home=inputs.home_images(), acquisition=acquisition_of(shown)
+                )
                 if case_dice is not None:
                     samples = inputs.samples["valid"].cases
                     case_dice.owners = owners_of(samples, volumes=job.volumes)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flexseg.dataset.acquisition import InputDoubt
 from flexseg.files.images import write_png
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.model_inputs import ImageInput, model_input
@@ -20,6 +21,7 @@ from flexseg.inference.results.image_outputs import Targets
 from flexseg.inference.results.prediction_table import Judgement
 from flexseg.inference.source_predictor import SourcePredictor
 from flexseg.inference.trust.conformal import ClassCalibration, ClassQuality, Trust
+from flexseg.inference.trust.input_check import InputCheck
 from flexseg.inference.trust.temperature import scaled
 from flexseg.models.home_images import HomeImages, image_figures
 
@@ -105,6 +107,9 @@ def test_in_memory_the_same_is_said(judging: Predictor, folder: Path) -> None:
 
 def test_foreign_inputs_are_never_green() -> None:
     good = ClassQuality(0.95, 0.9, 1.0, "green")
-    assert Judgement({1: good}, 0.9).flag == "green"
-    assert Judgement({1: good}, 1.1).flag == Judgement({1: good}, 1.1).flag_of(1) == "yellow"
-    assert Judgement().flag is None and Judgement({}, 2.0).flag == "yellow"
+    assert Judgement({1: good}, InputCheck(0.9)).flag == "green"
+    foreign = Judgement({1: good}, InputCheck(1.1))
+    assert foreign.flag == foreign.flag_of(1) == "yellow"
+    assert Judgement().flag is None and Judgement({}, InputCheck(2.0)).flag == "yellow"
+    other = InputCheck(None, (InputDoubt("modality", "the modality MR"),))
+    assert Judgement({1: good}, other).flag == "yellow" and other.reasons == ("modality",)

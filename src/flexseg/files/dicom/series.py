@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -378,14 +378,15 @@ def read_series(path: Path, wanted: str | None) -> Volume:
                 "Give one of the files.",
                 str(path),
             )
-        return read_frames(first.path)
+        return replace(read_frames(first.path), modality=first.modality)
     voxels = gather((slice_pixels(h.path) for h in headers), len(headers))
     if not all(h.position and h.axes for h in headers):
         logger.warning("%s: no positions in the DICOM tags; 1 mm between slices is taken.", path)
         rows, columns = first.pixel or (1.0, 1.0)
-        return Volume(voxels, (columns, rows, 1.0))
+        return Volume(voxels, (columns, rows, 1.0), modality=first.modality)
     positions = np.array([h.position for h in headers])
-    return stack(voxels, positions, first.axes, first.pixel, first.thickness, path)
+    found = stack(voxels, positions, first.axes, first.pixel, first.thickness, path)
+    return replace(found, modality=first.modality)
 
 
 def slice_pixels(path: Path) -> NDArray:

@@ -27,6 +27,7 @@ class Volume:
         right angles, but for CT of a tilted gantry; they may be left-handed.
     step : by how much values differ at least, where the file stores whole numbers that its header
         scales; 0 where it does not.
+    modality : of DICOM, e.g. "CT"; empty where the file does not say it.
     """
 
     array: NDArray = field(repr=False)
@@ -34,6 +35,7 @@ class Volume:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = _IDENTITY
     step: float = 0.0
+    modality: str = ""
 
     @classmethod
     def from_image(cls, image: sitk.Image) -> Volume:
@@ -95,7 +97,7 @@ class Volume:
         i, j, k = (float(v) for v in affine[:3, 3])
         direction = affine[:3, :3] / (x, y, z)
         turned = tuple(map(float, direction.ravel()))
-        return Volume(self.array, (x, y, z), (i, j, k), turned, self.step)
+        return replace(self, spacing=(x, y, z), origin=(i, j, k), direction=turned)
 
     def channel(self, number: int) -> Volume:
         """One channel, counted from 0, as a volume [z, y, x] (a view)."""
@@ -121,7 +123,7 @@ class Volume:
         i, j, k = map(float, origin)
         x, y, z = map(float, spacing)
         direction = tuple(map(float, (directions[:, sources] * signs).ravel()))
-        return Volume(array, (x, y, z), (i, j, k), direction, self.step)
+        return replace(self, array=array, spacing=(x, y, z), origin=(i, j, k), direction=direction)
 
     @property
     def shape(self) -> tuple[int, int, int]:

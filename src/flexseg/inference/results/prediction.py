@@ -39,8 +39,8 @@ class Prediction(NDArrayOperatorsMixin):
         size. C is the number of classes; 1 if there is one class against the background.
     source : the name of the input.
     geometry : the volume's place in the patient, of images None.
-    judgement : how far the prediction can be trusted; `quality`, `flag`, `strangeness` and
-        `foreign` say it.
+    judgement : how far the prediction can be trusted; `quality`, `flag`, `strangeness`,
+        `foreign` and `why_foreign` say it.
 
     Examples
     --------
@@ -72,13 +72,19 @@ class Prediction(NDArrayOperatorsMixin):
     def strangeness(self) -> float | None:
         """How unlike the images of the training the input is, foreign above 1; None: the model
         does not know."""
-        return self.judgement.strangeness
+        return self.judgement.input.strangeness
 
     @property
     def foreign(self) -> bool:
-        """Whether the input looks unlike the images of the training, as about 5 % of images of
-        the same kind do."""
+        """Whether the input is of another kind than those of the training, as about 5 % of images
+        of the same kind seem to be."""
         return self.judgement.foreign
+
+    @property
+    def why_foreign(self) -> tuple[str, ...]:
+        """In what it differs: "looks" (colours, contrast, sharpness, ...), "values" (their scale),
+        "size", "spacing", "modality"; empty where it does not."""
+        return self.judgement.input.reasons
 
     @property
     def flag(self) -> Flag | None:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.labels import LabelClass
 from flexseg.inference.trust.conformal import ClassQuality, Flag, worst
+from flexseg.inference.trust.input_check import InputCheck
 
 Cell = str | int | float | None
 PREDICTION_TABLE = "predictions.csv"
 PREDICTION_HEADER = [
     "case", "class_id", "class", "pixels", "share", "volume_ml", "dice", "dice_low", "dice_high",
-    "flag", "strangeness", "foreign",
+    "flag", "strangeness", "foreign", "why",
 ]  # fmt: skip
 
 
@@ -26,16 +27,16 @@ class Judgement:
     Attributes
     ----------
     quality : class id -> expected quality; empty where the model has no calibration.
-    strangeness : how unlike the training the input is, foreign above 1; None: not known.
+    input : how the input compares with those of the training.
     """
 
     quality: Mapping[int, ClassQuality] = field(default_factory=dict)
-    strangeness: float | None = None
+    input: InputCheck = field(default=InputCheck())
 
     @property
     def foreign(self) -> bool:
-        """The input is unlike the training."""
-        return self.strangeness is not None and self.strangeness > 1
+        """The input is of another kind than the training."""
+        return self.input.foreign
 
     def flag_of(self, class_id: int) -> Flag | None:
         """Of a class; never green for a foreign input. None: nothing is known."""
@@ -76,7 +77,7 @@ def prediction_rows(
     voxel_ml : millilitres of a voxel; None for images.
     """
     rows: list[list[Cell]] = []
-    strange = judgement.strangeness
+    strange = judgement.input.strangeness
     for c in classes:
         count = counts.get(c.id, 0)
         q = judgement.quality.get(c.id)
@@ -87,7 +88,11 @@ def prediction_rows(
             None if voxel_ml is None else round(count * voxel_ml, 6),
         ]
         dice = [None if value is None else round(value, 4) for value in values]
-        kind = None if strange is None else "yes" if judgement.foreign else "no"
-        strange_cell = None if strange is None else round(strange, 3)
-        rows.append([case, c.id, c.name, *size, *dice, judgement.flag_of(c.id), strange_cell, kind])
+        kind = ("yes" if judgement.foreign else "no") if judgement.input.known else None
+        told = [
+            None if strange is None else round(strange, 3),
+            kind,
+            ", ".join(judgement.input.reasons) or None,
+        ]
+        rows.append([case, c.id, c.name, *size, *dice, judgement.flag_of(c.id), *told])
     return rows

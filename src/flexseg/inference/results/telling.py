@@ -33,7 +33,7 @@ def tell(
         return
     if not any(home is not None for home in predictor.homes):
         tell_unknown(predictor.package.config.model)
-    warn_of_foreign({name: one.strangeness for name, one in judged.items()}, what)
+    warn_of_foreign({name: one.input for name, one in judged.items()}, what)
     known = predictor.trust.quality.get(dimensions, {})
     if not known:
         return

@@ -1,18 +1,64 @@
-"""Whether images are of the kind that a network was trained on; it is told, and stops nothing."""
+"""Whether inputs are of the kind that a network was trained on; it is told, and stops nothing."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
+from flexseg.dataset.acquisition import Acquired, InputDoubt
+from flexseg.inference.value_range import scale_doubt, standardises
 from flexseg.models.home_images import HomeImages, image_figures
+from flexseg.models.package import ModelPackage
 
 logger = logging.getLogger(__name__)
+
+_ADVICE = {
+    "values": "Bring them to the scale of the training: floats from 0 to 1 times 255, 12 bits in "
+    "files of 16 times 16, 12 bits as they are divided by 16.",
+    "size": "Objects may appear at another scale than that which was trained.",
+    "spacing": "Objects may appear at another scale than that which was trained.",
+    "modality": "The network has never seen such images.",
+}
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """How an input compares with those of the training.
+
+    Attributes
+    ----------
+    strangeness : how unlike them it looks, foreign above 1; None: not known.
+    doubts : in what else it differs.
+    """
+
+    strangeness: float | None = None
+    doubts: tuple[InputDoubt, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether anything could be compared."""
+        return self.strangeness is not None or bool(self.doubts)
+
+    @property
+    def unlike(self) -> bool:
+        """Whether it looks unlike them."""
+        return self.strangeness is not None and self.strangeness > 1
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is of another kind."""
+        return self.unlike or bool(self.doubts)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is of another kind: "looks", "values", "size", "spacing", "modality"."""
+        return (*(("looks",) if self.unlike else ()), *(doubt.kind for doubt in self.doubts))
 
 
 @cache  # once for each model
@@ -47,21 +93,65 @@ def strangeness_of(homes: Sequence[HomeImages | None], prepared: NDArray) -> flo
     return strangeness(homes, [image_figures(prepared)]) if known else None
 
 
-def warn_of_foreign(values: dict[str, float | None], what: str) -> None:
-    """Name the images that are foreign.
+def check_input(
+    packages: Sequence[ModelPackage],
+    strange: float | None,
+    acquired: Acquired,
+    stored: np.dtype,
+    limits: tuple[float, float],
+) -> InputCheck:
+    """All that is known of an input.
 
     Parameters
     ----------
-    values : name -> strangeness.
+    packages : of the networks that see it; of several the one counts that doubts least.
+    strange : see `strangeness`.
+    stored : type of its values.
+    limits : the lowest and the highest value on the network's scale.
+    """
+    known = [p.acquisition.doubts(acquired) for p in packages if p.acquisition is not None]
+    doubts = min(known, key=len, default=())
+    # Of values that the training had as well nothing is said, nor where scaling makes up for them.
+    first = packages[0]
+    if (strange is None and not standardises(first.config)) or (
+        strange is not None and strange > 1
+    ):
+        odd = scale_doubt(first.preprocessing, stored, *limits)
+        doubts = (*((odd,) if odd else ()), *doubts)
+    return InputCheck(strange, doubts)
+
+
+def warn_of_foreign(checks: Mapping[str, InputCheck], what: str) -> None:
+    """Name the inputs that are of another kind, and in what.
+
+    Parameters
+    ----------
+    checks : name -> what is known of it.
     what : they are, e.g. "image(s)".
     """
-    foreign = [name for name, value in values.items() if value is not None and value > 1]
-    if foreign:
+    if unlike := [name for name, check in checks.items() if check.unlike]:
         logger.warning(
             "%d of %d %s look unlike those of the training (colours, brightness, contrast, "
             "sharpness or noise), and what is predicted of them may be wrong: %s.",
-            len(foreign),
-            len(values),
+            len(unlike),
+            len(checks),
             what,
-            examples(foreign),
+            examples(unlike),
         )
+    for kind, advice in _ADVICE.items():
+        found = {
+            name: doubt.what
+            for name, check in checks.items()
+            for doubt in check.doubts
+            if doubt.kind == kind
+        }
+        if found:
+            logger.warning(
+                "%d of %d %s have %s: %s. %s",
+                len(found),
+                len(checks),
+                what,
+                next(iter(found.values())),
+                examples([*found]),
+                advice,
+            )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.acquisition import Acquired
+from flexseg.files.volumes.slices import SliceAxis
+from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement, counted
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.trust.input_check import strangeness
+from flexseg.inference.trust.input_check import InputCheck, check_input, strangeness
 from flexseg.inference.trust.signal import OnSignal, Signal, SignalSum
+from flexseg.inference.value_range import extremes
 from flexseg.models.home_images import image_figures, window_figures
 
 # Slices of a volume that tell whether it is of the kind that was trained on.
@@ -70,15 +74,48 @@ class SliceLooks:
         """Of all slices; None where none are wanted."""
         return self._signal.signal
 
-    def judgement(self, labels: NDArray[np.uint8], signal: Signal | None) -> Judgement:
-        """Of the final labels [z, y, x].
+    def judgement(
+        self,
+        volume: Volume,
+        labels: NDArray[np.uint8],
+        signal: Signal | None,
+        *,
+        as_stored: bool = True,
+    ) -> Judgement:
+        """Of a volume and its final labels [z, y, x].
 
         Parameters
         ----------
         signal : of a prediction that was made as those that quality was calibrated with; None:
             of another one.
+        as_stored : values were not scaled by themselves before.
         """
-        strange = strangeness(self.predictor.homes, self._figures)
+        check = self._check(
+            volume, as_stored and self.predictor.package.preprocessing.intensity is None
+        )
         if signal is None or not self.predictor.trust.quality:
-            return Judgement({}, strange)
-        return Judgement(self.predictor.trust.statements(signal, counted(labels), 3), strange)
+            return Judgement({}, check)
+        return Judgement(self.predictor.trust.statements(signal, counted(labels), 3), check)
+
+    def _check(self, volume: Volume, as_stored: bool) -> InputCheck:
+        package = self.predictor.package
+        trained = package.preprocessing
+        limits = 0.0, 0.0
+        if as_stored and volume.array.dtype != np.uint8:
+            ends = np.array(extremes(volume.array)).astype(volume.array.dtype)
+            low, high = trained.on_scale(ends).tolist()
+            limits = low, high
+        # Files that know no spacing have one of 1 mm.
+        spacing = volume.spacing if volume.spacing != (1.0, 1.0, 1.0) else ()
+        size = None
+        if not isinstance(self.predictor, TiledPredictor):
+            cut = SliceAxis(trained.axis, trained.rotate)
+            rows, columns = cut.slice_view(volume.array, volume.orientation).shape[1:3]
+            size = rows, columns
+        return check_input(
+            self.predictor.packages,
+            strangeness(self.predictor.homes, self._figures),
+            Acquired(size, spacing, volume.modality),
+            volume.array.dtype,
+            limits,
+        )

@@ -48,11 +48,6 @@ _ALIKE = (
     "%d of %d volumes hold a few whole numbers only, as label volumes do, and were predicted like "
     "images all the same: %s."
 )
-_RAW = (
-    "%d of %d volumes are not of 8 bits, and the network was trained without [volume] intensity "
-    "and [image] window: their values reach it as they are, which is right only if it was trained "
-    "on such: %s."
-)
 _ORDER = (
     "%d of %d volumes are of formats that the original systems do not read; they count as z, y, x, "
     "and slice_shape_order = 'hwd' cuts along x ('dhw' along z): %s."
@@ -99,7 +94,7 @@ class VolumeJob:
         self._judged: dict[str, Judgement] = {}
         self._judged_rows: list[list[Cell]] = []
         self._foreground = self.package.labels.foreground
-        self._doubts: dict[str, list[str]] = {text: [] for text in (_ALIKE, _RAW, _ORDER)}
+        self._doubts: dict[str, list[str]] = {text: [] for text in (_ALIKE, _ORDER)}
 
     @property
     def count(self) -> int:
@@ -214,12 +209,9 @@ class VolumeJob:
 
     def _doubt(self, case: VolumeCase, volume: Volume) -> None:
         """Note what may not be as the user thinks."""
-        c, trained, name = self.config, self.package.preprocessing, case.path.name
+        c, name = self.config, case.path.name
         if looks_like_labels(volume.array):
             self._doubts[_ALIKE].append(name)
-        told = c.slice_normalize or trained.intensity or trained.window
-        if not told and volume.array.dtype != np.uint8:
-            self._doubts[_RAW].append(name)
         unknown = case.path.is_dir() or not name.lower().endswith(_READ_BY_ORIGINALS)
         if c.slice_shape_order == "hwd" and unknown:
             self._doubts[_ORDER].append(name)

@@ -214,7 +214,9 @@ class VolumePredictor:
             (result,) = answers
         result = self.predictor.postprocess(result)
         known = signal if self.as_calibrated(cuts) else None
-        return VolumePrediction(result, mean, looks.judgement(result, known), signal)
+        as_stored = not self.config.slice_normalize
+        judgement = looks.judgement(volume, result, known, as_stored=as_stored)
+        return VolumePrediction(result, mean, judgement, signal)
 
     def as_calibrated(self, cuts: Sequence[Cut]) -> bool:
         """Whether volumes are predicted as those whose quality is known."""

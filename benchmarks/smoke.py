@@ -62,6 +62,23 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "guard": [["--rounds", "1", "--only", "evaluation"]],
     "inference_engines": [[*SMALL, "--count", "2"]],
+    "learning_curve": [
+        [
+            "--data",
+            "{data}",
+            "--sets",
+            "nuclei",
+            "--sizes",
+            "4",
+            "8",
+            "--draws",
+            "1",
+            "--seconds",
+            "3",
+            "-o",
+            "{work}/curve.jsonl",
+        ]
+    ],
     "leakage_audit": [["{dataset}", "--bases", "2", "--size", "64"]],
     "made_sets": [
         ["{dataset}", "--kinds", "few10", "thin", "--time", "20s", "--plan", "-o", "{work}/made"]

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from flexseg.forecast.failing_groups import ScoredCase
-from flexseg.forecast.statement import Advice, Measured, Scored, Subject, make_advice
+from flexseg.forecast.statement import (
+    Advice,
+    Measured,
+    Scored,
+    Subject,
+    make_advice,
+    steps_in,
+)
 
 NAMES = [f"{i:02d}" for i in range(12)]
 LOOKS = {name: ScoredCase(name, name, np.nan, {"cell": 100.0}, 4096, 90.0) for name in NAMES}
@@ -92,3 +99,11 @@ def test_advice_is_json(tmp_path: Path) -> None:
     assert content["trainings"][0]["dice"] == pytest.approx(0.9)
     assert content["now"]["cases"] == 100 and content["made_by"].endswith("advise")
     assert content["more_cases"][1]["what"] == "twice as many"
+
+
+def test_steps_begin_after_the_first_one_was_made() -> None:
+    trainings = by_time(0.5)  # 1000 steps in 60 s, of which 10 passed before
+    assert [steps_in(t, trainings) for t in (60, 35, 110)] == [1000, 500, 2000]
+    slow = [replace(m, began=70.0) for m in trainings]
+    assert 0 < steps_in(60, slow) <= 1000 < steps_in(240, slow)
+    assert steps_in(5, slow) > 0

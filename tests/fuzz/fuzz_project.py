@@ -76,6 +76,7 @@ TRAINED = {
     "train --resume": "train a.toml --resume --set train.epochs=6",
     "crossval": "crossval a.toml --folds 2 --set train.epochs=1 --set train.run_dir=folds",
     "tune": "tune a.toml --time 90s",
+    "advise": "advise a.toml --time 60s",
     "auto": "auto data -o new --time 30s",
     "demo": "demo -o new",
     "tools curves": "tools curves run/eval/train_losses.csv -o new.png",

@@ -53,7 +53,7 @@ COLUMNS = (
 )  # fmt: skip
 _FAILURES = COLUMNS[3:]
 # What these write depends on how many epochs there is time for, about which two agree by chance.
-_BY_THE_CLOCK = {"auto", "tune"}
+_BY_THE_CLOCK = {"advise", "auto", "tune"}
 # A killed trial stays in the table, and is tried again under the next number.
 _OF_A_TRIAL = "*/trial_*/*"
 # Commands that must be told to go on.

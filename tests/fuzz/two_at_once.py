@@ -61,6 +61,7 @@ PAIRS = {
     "crossval": "crossval a.toml --folds 2 --set train.epochs=1"
     " | crossval a.toml --folds 3 --set train.epochs=1",
     "tune": "tune a.toml --time 40s | tune a.toml --time 41s",
+    "advise": "advise a.toml --time 60s | advise a.toml --time 61s",
     "evaluate": "evaluate a.toml | evaluate a.toml --set model.evaluation=valid",
     "evaluate --predictions": "evaluate a.toml --predictions data/test/masks --masks data/test/masks -o new"
     " | evaluate a.toml --predictions data/valid/masks --masks data/valid/masks -o new",

@@ -138,7 +138,7 @@ def test_advice_is_told_written_and_kept_within_the_time(
     text = " ".join(found.advice.sentences)
     assert "short trainings of up to" in text and "4 validation cases" in text
     assert "These are few" in text and "40 more cases would bring +0." in text
-    assert "Four times the time" in text and "no group" in text
+    assert "Four times the time" in text and "4 validation cases are too few" in text
     assert {p.name for p in found.folder.iterdir()} == {
         ".flexseg.json", "advice.json", "common.json", "learning_curve.png", "trainings.jsonl",
     }  # fmt: skip
@@ -197,8 +197,14 @@ def test_a_training_that_fails_and_a_folder_in_use_end_it(
     def fail(*_: object) -> Outcome:
         raise TrainingError("The loss became nan.", "Lower the rate.")
 
+    def fail_strangely(*_: object) -> Outcome:
+        raise RuntimeError("no such kernel\nand more")
+
     monkeypatch.setattr(subset_trainings, "train_on", fail)
     with pytest.raises(TrainingError, match="became nan"):
+        advise(project)
+    monkeypatch.setattr(subset_trainings, "train_on", fail_strangely)
+    with pytest.raises(TrainingError, match="RuntimeError: no such kernel "):
         advise(project)
     lock_elsewhere(project / "run/advice")
     with pytest.raises(InUseError):

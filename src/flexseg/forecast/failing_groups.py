@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 _ORDERS = 4000
 _FEWEST = 4
+# A third of fewer cases is no group.
+FEWEST_CASES = 3 * _FEWEST
 _LEVEL = 0.05
 # A smaller difference in Dice helps nobody.
 _LEAST = 0.01
@@ -165,7 +167,7 @@ def _thirds(
 ) -> list[_Group]:
     numbers = np.array(values, float)
     known = numbers[np.isfinite(numbers)]
-    if len(known) < 3 * _FEWEST:
+    if len(known) < FEWEST_CASES:
         return []
     low, high = np.quantile(known, (1 / 3, 2 / 3))
     found = [

@@ -13,6 +13,7 @@ from flexseg import __version__
 from flexseg.config.durations import format_duration
 from flexseg.config.findings import amount
 from flexseg.forecast.failing_groups import (
+    FEWEST_CASES,
     FailingGroup,
     ScoredCase,
     failing_groups,
@@ -148,18 +149,16 @@ def make_advice(
     scored : cases whose scores tell which ones fail; None: the validation cases of the trainings
         on all cases in full time.
     """
-    full = [m for m in trainings if m.seconds >= 0.99 * max(one.seconds for one in trainings)]
+    full = in_full_time(trainings)
     largest = [m for m in full if m.cases == max(one.cases for one in full)]
     errors = _errors(trainings, looks)
     curve = LearningCurve.fit([Point(m.cases, m.steps) for m in trainings], errors, seed)
     given = max(m.seconds for m in trainings)
     wanted = 60 * subject.minutes
     seconds = wanted if given < wanted <= _FARTHEST * given else given
-    steps = float(np.median([m.steps for m in largest]))
-    began = float(np.median([m.began for m in trainings]))
 
     def at(cases: int, time: float) -> Point:
-        return Point(cases, steps * (time - began) / max(given - began, 1e-9))
+        return Point(cases, steps_in(time, trainings))
 
     now = at(subject.cases, seconds)
 
@@ -196,6 +195,21 @@ def make_advice(
         gains = [curve.gain_draws(point, now) for point in points]
         longer = float(np.mean(gains[0] > gains[1]))
     return replace(advice, sentences=_sentences(advice, scored, longer)), curve
+
+
+def in_full_time(trainings: Sequence[Measured]) -> list[Measured]:
+    """Those that were given as much time as any."""
+    return [m for m in trainings if m.seconds >= 0.99 * max(one.seconds for one in trainings)]
+
+
+def steps_in(seconds: float, trainings: Sequence[Measured]) -> float:
+    """The steps that a training does in a time, the first of which is not done at once."""
+    full = in_full_time(trainings)
+    given = max(m.seconds for m in full)
+    # A busy machine may take nearly all the time, or more, for the first step alone.
+    began = min(float(np.median([m.began for m in trainings])), 0.9 * given)
+    steps = float(np.median([m.steps for m in full]))
+    return steps * max(seconds - began, 0.01 * given) / (given - began)
 
 
 def _errors(trainings: Sequence[Measured], looks: Mapping[str, ScoredCase]) -> NDArray[np.float64]:
@@ -267,10 +281,12 @@ def _verdict(advice: Advice, longer: float) -> str:
         return f"More time brings more than {more.what}."
     if longer <= 1 - _SURE:
         return f"{_capital(more.what)} bring more than more time."
-    return "Which of the two brings more, these trainings do not tell."
+    return "These trainings do not tell which of the two brings more."
 
 
 def _of_groups(advice: Advice, scored: Scored) -> list[str]:
+    if len(scored.cases) < FEWEST_CASES:
+        return [f"{len(scored.cases)} {scored.where} are too few to tell which kinds fail."]
     if not advice.groups:
         return [
             f"Among {len(scored.cases)} {scored.where} no group (by size of objects or images, "

@@ -27,7 +27,14 @@ from flexseg.dataset.division.dividing import CaseTable
 from flexseg.dataset.division.splits import Splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import look_at, read_cases
-from flexseg.errors import ConfigError, FlexsegError, Interrupted, ResourceError, TrainingError
+from flexseg.errors import (
+    ConfigError,
+    DataError,
+    FlexsegError,
+    Interrupted,
+    ResourceError,
+    TrainingError,
+)
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
 from flexseg.forecast.curve_picture import draw_learning_curve
@@ -260,7 +267,7 @@ class Advisor:
         context = multiprocessing.get_context("spawn")
         failures: SimpleQueue[Failure] = context.SimpleQueue()
         process = context.Process(target=self.target, args=(job, failures))
-        known = len(read_outcomes(self.folder / FILE_NAME))
+        known = before = len(read_outcomes(self.folder / FILE_NAME))
         process.start()
         hard_stop = self.deadline + _OVERTIME * self.seconds
         try:
@@ -270,7 +277,8 @@ class Advisor:
                     left = max(0.0, self.deadline - time.time())
                     on_time(self.seconds - left, round(self.seconds))
                 known = self._tell_new(known)
-            self._tell_new(known)
+            if self._tell_new(known) == before:
+                self.say("The time sufficed for no further training.")
             if process.is_alive():
                 logger.warning("The time is over: the training that still runs is ended.")
             elif process.exitcode:
@@ -342,8 +350,8 @@ def _why(failures: SimpleQueue[Failure], process: SpawnProcess) -> FlexsegError:
     """What the process has ended by."""
     if not failures.empty():
         problem, fix, where, code = failures.get()
-        kind = ResourceError if code == ResourceError.exit_code else TrainingError
-        return kind(problem, fix, where)
+        kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, ResourceError)}
+        return kinds.get(code, TrainingError)(problem, fix, where)
     code = process.exitcode or 0
     reason = f"killed by signal {-code}, often for want of memory" if code < 0 else f"code {code}"
     return TrainingError(

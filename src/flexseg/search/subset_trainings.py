@@ -7,6 +7,7 @@ over it.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -33,6 +34,8 @@ from flexseg.search.short_training import load_engine, load_into, quietly
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "trainings.jsonl"
 # Shares of the training cases, and of the steps that the full time allows, in the order in which
@@ -172,12 +175,21 @@ def work(job: SubsetJob, failures: SimpleQueue[Failure]) -> None:
         while (task := job.next_task(done := read_outcomes(job.folder / FILE_NAME))) is not None:
             add_outcome(job.folder / FILE_NAME, _done(job, task, done))
     except FlexsegError as error:
-        failures.put((error.problem, error.fix, error.where, error.exit_code))
-        sys.exit(error.exit_code)
+        _end(failures, error)
     except MemoryError:
-        failures.put(("The memory did not suffice.", "Use smaller batches or a smaller network.",
-                      str(job.config), ResourceError.exit_code))  # fmt: skip
-        sys.exit(ResourceError.exit_code)
+        fix = "Use smaller batches or a smaller network."
+        _end(failures, ResourceError("The memory did not suffice.", fix, str(job.config)))
+    except Exception as error:  # engines fail in many ways
+        logger.debug("training", exc_info=True)
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        fix = "Run `flexseg train` with this config to see why."
+        _end(failures, TrainingError(f"{type(error).__name__}: {first}", fix, str(job.config)))
+
+
+def _end(failures: SimpleQueue[Failure], error: FlexsegError) -> None:
+    """End the process, its error told."""
+    failures.put((error.problem, error.fix, error.where, error.exit_code))
+    sys.exit(error.exit_code)
 
 
 def _done(job: SubsetJob, task: Task, done: Sequence[Outcome]) -> Outcome:

@@ -17,7 +17,7 @@ from flexseg.evaluation.case_scores import CaseScores, write_evaluation
 from flexseg.evaluation.image_scores import score_folders
 from flexseg.evaluation.scoring import Measures
 from flexseg.files.images import read_mask, write_png
-from flexseg.outputs import write_json
+from flexseg.outputs import write_csv, write_json
 from flexseg.runs.manifest import Manifest
 from synthetic import HELD_OUT, write_dataset
 
@@ -110,6 +110,30 @@ def write_sample_run(folder: Path, cases: int = 12) -> Path:
     write_evaluation(scores, run / "evaluation", 200)
     _add_calibration(run / "evaluation" / "summary.json")
     return run
+
+
+def add_review(run: Path) -> None:
+    """Give a sample run a review of its training masks, of which the first two are suspicious."""
+    data = run.parent / "data" / "train"
+    review = run / "review"
+    (review / "predictions").mkdir(parents=True)
+    prediction = "predictions/001_train_00.png"
+    write_png(review / prediction, read_mask(data / "masks" / "train_01.png").pixels, PALETTE)
+    told = ("yes", "mask of another case", "The annotation fits <train_01> better.")
+    rows = [
+        (f"train_0{i}", 9.5 - i, *(told if i < 2 else ("no", "", "")), prediction if i == 0 else "")
+        for i in range(8)
+    ]
+    columns = ("case", "score", "suspicious", "kind", "evidence", "prediction")
+    files = ("image", "mask", "more_masks", "seen_in_training")
+    write_csv(
+        review / "annotations.csv",
+        (*columns, *files),
+        [
+            (*row, data / f"images/{row[0]}.png", data / f"masks/{row[0]}.png", "", "no")
+            for row in rows
+        ],
+    )
 
 
 REPAIR = [

@@ -48,8 +48,8 @@ _NAMES = (
     "train_losses.*", "train_eval_infer*", "times.csv", "evaluation.csv", "cases.csv",
     "groups.csv", "files.csv", "summary.json", "plain", "int8", "comparison.json",
     "comparison*.csv", "comparison.png", "trials.csv", "postprocessing.json", "study.db",
-    "best.toml", "best", "asking.lock", "trial_*", "tune", "advice", "training.log",
-    "ensemble.json", "members", "fold_*", "*_bak", MARKER,
+    "best.toml", "best", "review", "annotations.csv", "asking.lock", "trial_*", "tune", "advice",
+    "training.log", "ensemble.json", "members", "fold_*", "*_bak", MARKER,
 )  # fmt: skip
 # What the system keeps in folders that people have opened.
 _OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")

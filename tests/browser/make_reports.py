@@ -13,6 +13,7 @@ from flexseg.outputs import make_folder
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
 from sample_run import (
+    add_review,
     write_repaired_run,
     write_sample_evaluation,
     write_sample_run,
@@ -27,7 +28,9 @@ def main(folder: Path) -> None:
     for earlier in folder.iterdir():
         earlier.unlink()
     with tempfile.TemporaryDirectory() as scratch:
-        run = find_source(write_sample_run(Path(scratch) / "whole run"))
+        whole = write_sample_run(Path(scratch) / "whole run")
+        add_review(whole)
+        run = find_source(whole)
         assert run.loaded is not None
         write_report(run, folder / "whole_run.html", audit(run.loaded).as_dict())
         repaired = find_source(write_repaired_run(Path(scratch) / "repaired run"))

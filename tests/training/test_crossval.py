@@ -23,6 +23,7 @@ from flexseg.cli import main
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, Interrupted, ResourceError
+from flexseg.evaluation.review.reviewing import read_review
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import (
@@ -225,6 +226,19 @@ def test_report_shows_cases_of_all_folders(finished: Path) -> None:
         folder = finished / "dataset" / name.split("_")[0]
         assert found.image == folder / f"images/{name}.png"
         assert found.mask == folder / f"masks/{name}.png"
+
+
+def test_annotations_are_reviewed_as_the_command_does_it(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["review", str(finished / "cv"), "--output", str(tmp_path / "again")])
+    assert "of 12 annotations" in capsys.readouterr().out
+    first, again = (read_review(folder) for folder in (finished / "cv/review", tmp_path / "again"))
+    assert first is not None and again is not None and len(first) == 12
+    assert not any(row.seen_in_training for row in first)
+    scores = {row.case: row.score for row in first}
+    assert {row.case: row.score for row in again} == pytest.approx(scores, abs=0.02)
 
 
 def test_report_counts_every_case_once(finished: Path) -> None:

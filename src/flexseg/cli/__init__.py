@@ -100,6 +100,9 @@ from flexseg.cli import import_weights  # noqa: F401
 from flexseg.cli import export_weights  # noqa: F401
 
 # isort: split
+from flexseg.cli import review  # noqa: F401
+
+# isort: split
 from flexseg.cli import rename  # noqa: F401
 
 # isort: split

@@ -64,6 +64,7 @@ def evaluate_model(
     *,
     measures: Measures | None = None,
     keep: Callable[[Case, NDArray[np.uint8]], None] | None = None,
+    look: Callable[[Case, NDArray[np.uint8], NDArray[np.float32]], None] | None = None,
 ) -> CaseScores:
     """Predict and score cases; what is held in memory are single batches.
 
@@ -73,6 +74,8 @@ def evaluate_model(
         `Predictor.predicted`.
     on_case : called with (done, total).
     keep : called with each case and its predicted class ids [H, W], from several threads.
+    look : called with each case, its true class ids [h, w] and probabilities [h, w, classes] at
+        the size of `Predictor.predicted`, from several threads.
 
     Raises
     ------
@@ -116,6 +119,8 @@ def evaluate_model(
                 sums[name] += function(y, p) * counting
             for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
                 scores.put(case, result)
+            if look is not None:
+                list(pool.map(look, chunk, y, p))
             if on_case is not None:
                 on_case(start + len(chunk), len(cases))
     if failed:

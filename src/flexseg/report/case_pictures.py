@@ -74,7 +74,7 @@ def draw_cases(source: ReportSource, report: Report) -> dict[str, Pictures]:
     if not report.shown_cases:
         return {}
     files = source.case_files()
-    labels = _label_map(source, report)
+    labels = label_map_of(source, report)
     foreign = _foreign_predictions(source)
     colors = colors_of(report)
     drawn: dict[str, Pictures] = {}
@@ -110,7 +110,7 @@ def colors_of(report: Report) -> Colors:
     return Colors.of(report.evaluation.classes if report.evaluation else ())
 
 
-def _label_map(source: ReportSource, report: Report) -> LabelMap | None:
+def label_map_of(source: ReportSource, report: Report) -> LabelMap | None:
     """The classes of the masks: of the config, else by the names and colours of the evaluation."""
     if source.loaded is not None:
         try:
@@ -159,23 +159,23 @@ def _case(
     if files is not None and files.image is not None:
         image = displayable(read_image(files.image))
     if files is not None and files.mask is not None and labels is not None:
-        reference = _reference(shown.case, files, files.mask, labels, source)
+        reference = reference_labels(shown.case, files, files.mask, labels, source)
         lossy = is_lossy(files.mask)
     known = [pixels for pixels in (image, reference, prediction) if pixels is not None]
     if not known:
         return None
     size = (known[0].shape[0], known[0].shape[1])
-    fitted = {
-        name: _fitted(mask, size)
+    masks = {
+        name: fitted(mask, size)
         for name, mask in (("Reference", reference), ("Prediction", prediction))
         if mask is not None
     }
     if files is not None and files.mask is not None and reference is not None:
-        _require_same(shown, (reference, fitted["Reference"]), files.mask, lossy=lossy)
-    return _pictures(shown.case, size, image, fitted, colors)
+        _require_same(shown, (reference, masks["Reference"]), files.mask, lossy=lossy)
+    return pictures_of(shown.case, size, image, masks, colors)
 
 
-def _reference(
+def reference_labels(
     name: str, files: CaseFiles, mask: Path, labels: LabelMap, source: ReportSource
 ) -> NDArray[np.uint8]:
     """The class ids of a reference, IGNORED where the config says it."""
@@ -185,7 +185,7 @@ def _reference(
     return as_scored(labels, case_mask(case), mask)
 
 
-def _pictures(
+def pictures_of(
     case: str,
     size: tuple[int, int],
     image: NDArray[np.uint8] | None,
@@ -241,7 +241,7 @@ def _volume_case(
     masks = {name: mask for name, mask in pairs if mask is not None}
     arrays = [array for array in (found.image, *masks.values()) if array is not None]
     size = (arrays[0].shape[0], arrays[0].shape[1])
-    return _pictures(shown.case, size, found.image, masks, colors, f"Image, {found.title}")
+    return pictures_of(shown.case, size, found.image, masks, colors, f"Image, {found.title}")
 
 
 def _require_same(
@@ -291,7 +291,7 @@ def draw_epochs(source: ReportSource, strips: list[EpochStrip], colors: Colors) 
         shown = display_size((size[0], size[1]), _LARGEST_IN_STRIP, 192)
         panels = [Panel("Image", None)] if image is not None else []
         for epoch, mask in masks.items():
-            overlay = class_overlay(_fitted(mask, (size[0], size[1])), shown, colors)
+            overlay = class_overlay(fitted(mask, (size[0], size[1])), shown, colors)
             panels.append(Panel(f"Epoch {epoch}", data_uri(overlay)))
         uri = data_uri(_photo(photo, shown))
         drawn.append(Pictures(strip.image, shown[1], shown[0], uri, tuple(panels)))
@@ -305,7 +305,7 @@ def _image_named(folder: Path | None, stem: str) -> NDArray[np.uint8] | None:
     return None if path is None else displayable(read_image(path))
 
 
-def _fitted(labels: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
+def fitted(labels: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Class ids at the image's size."""
     labels = ids_or_foreground(labels)
     return labels if labels.shape == size else Preprocessing(size[1], size[0], 1).labels(labels)

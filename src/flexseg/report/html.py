@@ -24,6 +24,7 @@ from flexseg.report import plots
 from flexseg.report.case_pictures import Pictures, colors_of, draw_cases, draw_epochs
 from flexseg.report.case_table import KEY_METRICS, CaseTable, case_table
 from flexseg.report.content import gather
+from flexseg.report.doubts.annotation_pictures import draw_suspicious
 from flexseg.report.formats import formatted, metric_of, millilitres
 from flexseg.report.private_paths import known_folders, without_machine
 from flexseg.report.sources import ReportSource, advice_folder
@@ -123,9 +124,10 @@ def write_report(
         report = gather(source, audit)
         pictures = draw_cases(source, report)
         epochs = draw_epochs(source, report.epoch_changes, colors_of(report))
+        annotations = draw_suspicious(source, report)
         table = case_table(report.evaluation, source.evaluation) if report.evaluation else None
         report = without_machine(report, known_folders(source))
-        page = render(report, pictures, epochs, table, _learning_curve(source))
+        page = render(report, pictures, epochs, table, _learning_curve(source), annotations)
         for path in (html, data):
             set_aside(path)
         write_text(html, page)
@@ -145,12 +147,14 @@ def render(
     epochs: list[Pictures],
     table: CaseTable | None,
     learning_curve: str = "",
+    annotations: Mapping[str, Pictures] | None = None,
 ) -> str:
     """The HTML page.
 
     Parameters
     ----------
     learning_curve : picture of it as a data URI, "" without one.
+    annotations : pictures of suspicious ones by case.
     """
     environment = Environment(
         loader=PackageLoader("flexseg.report", "templates"),
@@ -189,6 +193,7 @@ def render(
         pictures=pictures,
         learning_curve=learning_curve,
         epochs=epochs,
+        annotations=annotations or {},
         settings=_settings(report.config),
     )
 

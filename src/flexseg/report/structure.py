@@ -117,6 +117,32 @@ class AuditFinding:
 
 
 @dataclass
+class SuspiciousMask:
+    """An annotation that looks wrong: its score, what it looks like, and why."""
+
+    case: str
+    score: float
+    kind: str
+    evidence: str
+
+
+@dataclass
+class ReviewFacts:
+    """The review of the annotations of a run, see `flexseg review`.
+
+    Attributes
+    ----------
+    cases : number that was looked at.
+    seen_in_training : the network was trained on them.
+    suspicious : the most suspicious first.
+    """
+
+    cases: int
+    seen_in_training: bool
+    suspicious: list[SuspiciousMask] = field(default_factory=list)
+
+
+@dataclass
 class CardSection:
     """A heading of the model card with its statements."""
 
@@ -220,6 +246,7 @@ class Report:
     evaluation: Evaluation | None = None
     repair: Repair | None = None
     advice: list[str] = field(default_factory=list)
+    review: ReviewFacts | None = None
     failures: list[Failure] = field(default_factory=list)
     shown_cases: list[ShownCase] = field(default_factory=list)
     card: list[CardSection] = field(default_factory=list)

@@ -36,6 +36,8 @@ from flexseg.evaluation.case_scores import (
 )
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.postprocessing.ensemble_quality import calibrate_ensemble
+from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
+from flexseg.evaluation.review.reviewing import AnnotationReview
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
@@ -286,7 +288,8 @@ class CrossValidation:
         )
         # A folder "." is the run's own, of which only what is known to be a result moves.
         yield from (path for path in named if path is not None and path != self.folder)
-        yield from (self.evaluation, self.ensemble, self.ensemble.parent / MEMBERS)
+        yield from (self.evaluation, self.folder / REVIEW)
+        yield from (self.ensemble, self.ensemble.parent / MEMBERS)
         yield from (self.folder / name for name in _EARLIER_FILES)
 
     def _train(self, k: int, fold: Fold) -> TrainingResult:
@@ -319,6 +322,7 @@ class CrossValidation:
         labels = LabelMap.from_config(self.experiment.class_sections)
         make_folder(self.evaluation)
         pooled = CaseScores(labels, measures)
+        review = AnnotationReview(labels, seen_in_training=False)
         total = len(self.division.cases)
         rows: list[FoldScore] = []
         with whole_folder(self.evaluation / PREDICTIONS) as predictions:
@@ -337,7 +341,14 @@ class CrossValidation:
                     package.preprocessing, package.labels, self.experiment.mask.unknown_colors
                 )
                 scores = evaluate_model(
-                    predictor, fold.held_out, reader, {}, report, measures=measures, keep=write
+                    predictor,
+                    fold.held_out,
+                    reader,
+                    {},
+                    report,
+                    measures=measures,
+                    keep=write,
+                    look=review.add,
                 )
                 for case, result in zip(scores.cases, scores.results, strict=True):
                     pooled.put(case, result)
@@ -353,6 +364,7 @@ class CrossValidation:
                     )
                 )
                 keras.utils.clear_session()
+            review.write(self.folder / REVIEW, predictions, reader)
         folders = {
             name: {getattr(case, kind).parent for case in pooled.cases}
             for name, kind in (("images_dir", "image"), ("masks_dir", "mask"))

@@ -25,6 +25,7 @@ from flexseg.dataset.acquisition import acquisition_of
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
+from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
 from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.models.inspection import inspect_model
@@ -363,7 +364,13 @@ class Training:
         folders = [train.model_dir, *(folder for _, folder in self.job.folders())]
         make_folder(self.folder)
         if fresh:
-            names = ("history.json", "generate_images.txt", START_TABLE, self.manifest.path.name)
+            names = (
+                "history.json",
+                "generate_images.txt",
+                START_TABLE,
+                REVIEW,
+                self.manifest.path.name,
+            )
             for folder in folders:
                 written = [path.name for _, path in self.job.files() if path.parent == folder]
                 clear(folder, also=written)

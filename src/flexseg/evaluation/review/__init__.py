@@ -1,0 +1,1 @@
+"""`flexseg review`: which annotations look wrong."""

@@ -1,0 +1,1 @@
+"""What a report doubts: annotations, and the quality of predictions."""

@@ -93,6 +93,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["{dataset}", "--only", "flexseg", "--minutes", "0.3", "--work", "{work}/nnunet"]
     ],
     "object_counts": [["--masks"]],
+    "planted_errors": [
+        ["--data", "{data}", "--sets", "nuclei", "--time", "3s", "-o", "{work}/planted"]
+    ],
     "progressive_size": [["{config}", "--seconds", "4", "--size", "32"]],
     "quality": [
         [

@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from flexseg.config import load
+from flexseg.dataset.acquisition import Acquired, Acquisition
 from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import image_size
 from flexseg.models.package import ModelPackage, read_seen
 from flexseg.models.weights import read_metadata, read_weights
 from flexseg.runs.manifest import Manifest
@@ -100,6 +102,9 @@ def test_it_has_seen_what_its_start_has_seen(project: Path) -> None:
     result = second(project, project / "run", *other)
     before, after = read_seen(project / "run/models/best_model.h5"), read_seen(result.weights)
     assert before.trained < after.trained
+    sizes = {image_size(path) for path in (project / "dataset/test/images").iterdir()}
+    acquired = Acquisition.of(Acquired(size) for size in sizes)
+    assert ModelPackage.load(result.weights).acquisition == acquired is not None
     # A step of a rate of nearly 0 leaves the weights what they were.
     first = read_weights(project / "run/models/best_model.h5")
     for (_, ours), (_, theirs) in zip(read_weights(result.weights), first, strict=True):

@@ -26,7 +26,7 @@ from flexseg.dataset.meaning import meaning_of
 from flexseg.errors import DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.image_files import find_images
-from flexseg.inference.value_range import scale_doubt
+from flexseg.inference.value_range import scale_doubt, standardises
 from flexseg.inference.volumes.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
 from flexseg.models.encoders import family_of
@@ -178,11 +178,13 @@ def scale_findings(facts: list[Look], experiment: Experiment) -> list[Finding]:
     """Images whose values do not fit the 0 to 255 that networks and augmentation expect."""
     e = experiment
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume)
+    standardised = standardises(e.model if ":" in e.model.model else with_options(e.model))
     odd: list[tuple[Look, InputDoubt]] = []
     for look in facts:
         stored = np.dtype(look.dtype or np.uint8)
         low, high = preprocessing.on_scale(np.array(look.values).astype(stored)).tolist()
-        if (doubt := scale_doubt(preprocessing, stored, low, high)) is not None:
+        doubt = scale_doubt(preprocessing, stored, low, high, standardised=standardised)
+        if doubt is not None:
             odd.append((look, doubt))
     if not odd:
         return []

@@ -18,7 +18,12 @@ _STANDARDISED = ("standardize", "standardize_channels")
 
 
 def scale_doubt(
-    preprocessing: Preprocessing, stored: np.dtype, low: float, high: float
+    preprocessing: Preprocessing,
+    stored: np.dtype,
+    low: float,
+    high: float,
+    *,
+    standardised: bool,
 ) -> InputDoubt | None:
     """Whether a network is shown next to nothing, or values far beyond its scale.
 
@@ -27,6 +32,7 @@ def scale_doubt(
     stored : type of the values in their file; 8 bits fit as they are.
     low, high : the lowest and the highest value as the network takes them, see
         `Preprocessing.on_scale`.
+    standardised : the network brings each image to one scale itself.
     """
     if preprocessing.window is not None or stored.kind == "b" or stored == np.uint8:
         return None
@@ -34,11 +40,9 @@ def scale_doubt(
         what = f"values from {low:.4g} to {high:.4g}, where the network takes 0 to 255"
         return InputDoubt("values", what)
     if low >= 0 and 0 < high <= _FAINT:
-        what = (
-            f"values that reach {high:.3g} of the 255 that the network takes, so that it sees next "
-            "to nothing"
-        )
-        return InputDoubt("values", what)
+        what = f"values that reach {high:.3g} of the 255 that the network takes"
+        seen = "" if standardised else ", so that it sees next to nothing"
+        return InputDoubt("values", what + seen)
     return None
 
 

@@ -41,6 +41,11 @@ def project(tmp_path: Path) -> Experiment:
     )
 
 
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "out/predictions.csv").open(encoding="utf-8-sig") as table:
+        return list(csv.DictReader(table))
+
+
 def test_from_unseen_volumes_to_the_table(
     project: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -59,8 +64,7 @@ def test_from_unseen_volumes_to_the_table(
     seeing = VolumePredictor(predictor.with_trust(trust), project.infer3d)
     cases = volume_cases(tmp_path / "images", tmp_path / "out")
     infer_volumes(seeing, cases)
-    with (tmp_path / "out/predictions.csv").open(encoding="utf-8-sig") as table:
-        rows = list(csv.DictReader(table))
+    rows = rows_of(tmp_path)
     assert len(rows) == 12
     for row in rows:
         assert float(row["volume_ml"]) == pytest.approx(int(row["pixels"]) / 10)
@@ -69,8 +73,9 @@ def test_from_unseen_volumes_to_the_table(
     with caplog.at_level(logging.INFO):
         infer_volumes(VolumePredictor(predictor.with_trust(trust), plain), cases)
     assert "found out with other axes" in caplog.text
-    with (tmp_path / "out/predictions.csv").open(encoding="utf-8-sig") as table:
-        assert {row["dice"] for row in csv.DictReader(table)} == {""}
+    assert {row["dice"] for row in rows_of(tmp_path)} == {""}
+    infer_volumes(VolumePredictor(predictor.with_trust(Trust({3: quality})), plain), cases)
+    assert {row["flag"] for row in rows_of(tmp_path)} == {"green"}
 
 
 def test_nothing_is_learned_where_no_axes_are_averaged(project: Experiment) -> None:

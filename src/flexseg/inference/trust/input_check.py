@@ -113,10 +113,9 @@ def check_input(
     doubts = min(known, key=len, default=())
     # Of values that the training had as well nothing is said, nor where scaling makes up for them.
     first = packages[0]
-    if (strange is None and not standardises(first.config)) or (
-        strange is not None and strange > 1
-    ):
-        odd = scale_doubt(first.preprocessing, stored, *limits)
+    standardised = standardises(first.config)
+    if (not standardised) if strange is None else strange > 1:
+        odd = scale_doubt(first.preprocessing, stored, *limits, standardised=standardised)
         doubts = (*((odd,) if odd else ()), *doubts)
     return InputCheck(strange, doubts)
 

@@ -84,12 +84,12 @@ def test_words_for_volumes_and_groups() -> None:
         for i in range(30)
     ]  # fmt: skip
     subject = replace(SUBJECT, volumes=True)
-    scored = Scored("out-of-fold cases", cases)
+    scored = Scored("out-of-fold", cases)
     advice, _ = make_advice(subject, by_cases(0.5), LOOKS, scored)
     text = " ".join(advice.sentences)
     assert "12 validation volumes" in text and "40 more volumes would bring" in text
     assert "Volumes with dark volumes (up to 9.67 on average) score lower: Dice 0.6" in text
-    assert "in the other 20 out-of-fold cases (p < 0.001)." in text
+    assert "in the other 20 out-of-fold volumes (p < 0.001)." in text
 
 
 def test_advice_is_json(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from sample_run import write_sample_evaluation, write_shifted_run
         (0, ["infer config.toml --input IMAGES --output MASKS", "compare run OTHER_RUN"]),
         (
             6,
-            ["check config.toml", "train config.toml --time 60", "compare run OTHER_RUN"],
+            [
+                "check config.toml",
+                "train config.toml --time 60m",
+                "advise config.toml --time 10m",
+                "compare run OTHER_RUN",
+            ],
         ),
     ],
 )
@@ -26,6 +31,15 @@ def test_they_fit_the_verdicts(tmp_path: Path, columns: int, commands: list[str]
     assert [step.command for step in report.next_steps] == [f"flexseg {c}" for c in commands]
     found = "No class was missed altogether" in report.headline
     assert found is (columns == 0)
+
+
+def test_advice_is_asked_for_once(tmp_path: Path) -> None:
+    run = write_shifted_run(tmp_path, 6)
+    (run / "advice").mkdir()
+    (run / "advice" / "advice.json").write_text('{"sentences": ["More."]}', encoding="utf-8")
+    report = gather(find_source(run))
+    assert report.advice == ["More."]
+    assert not any("advise" in step.command for step in report.next_steps)
 
 
 def test_without_an_evaluation(tmp_path: Path) -> None:

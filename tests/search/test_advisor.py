@@ -15,6 +15,8 @@ import pytest
 from search_project import CONFIG
 
 from flexseg.config import load
+from flexseg.dataset.cases import Case
+from flexseg.dataset.division.dividing import CaseTable
 from flexseg.errors import ConfigError, DataError, Interrupted, InUseError, TrainingError
 from flexseg.files.images import write_png
 from flexseg.forecast.statement import Measured
@@ -23,6 +25,7 @@ from flexseg.search import advisor, subset_trainings
 from flexseg.search.advisor import Advised, Advisor
 from flexseg.search.subset_trainings import (
     Outcome,
+    SubsetJob,
     Task,
     add_outcome,
     cost_of_draw,
@@ -126,6 +129,21 @@ def test_the_plan_has_fewer_cases_and_fewer_steps() -> None:
     first = [next(endless) for _ in range(6)]
     assert first[0] == Task(0, 1.0, 1.0) and {t.draw for t in first} == {0}
     assert next(endless) == Task(1, 1.0, 1.0)
+
+
+def test_what_is_left_of_the_time_is_used(tmp_path: Path) -> None:
+    cases = tuple(Case(str(i), tmp_path, tmp_path, str(i)) for i in range(16))
+    table = CaseTable(cases, np.ones((16, 1), bool), ("",) * 16, ("disc",))
+
+    def job(left: float) -> SubsetJob:
+        deadline = subset_trainings.time.time() + left
+        return SubsetJob(tmp_path, (), tmp_path, "", table, cases, False, 60.0, deadline, 0)
+
+    first = Outcome(Task(0, 1.0, 1.0), 65.0, Measured(16, 60.0, 20.0, 100, {"a": 0.5}))
+    assert job(80).next_task([]) == first.task and job(50).next_task([]) is None
+    assert job(80).next_task([first]) == Task(0, 0.25, 1.0)
+    assert job(40).next_task([first]) == Task(0, 1.0, 0.25)  # 20 + 40 / 4 seconds, and 5 of scores
+    assert job(20).next_task([first]) is None
 
 
 def test_advice_is_told_written_and_kept_within_the_time(

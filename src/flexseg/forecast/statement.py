@@ -75,9 +75,9 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Scored:
-    """Cases whose scores tell which ones fail; `where` is where the scores are from, in words."""
+    """Cases whose scores tell which ones fail, of which `kind` they are ("validation")."""
 
-    where: str
+    kind: str
     cases: Sequence[ScoredCase]
 
 
@@ -179,7 +179,7 @@ def make_advice(
     if by_steps:
         more_time = [forecast("four times the time", subject.cases, _TIMES * seconds)]
     if scored is None:
-        scored = Scored("validation cases", [
+        scored = Scored("validation", [
             replace(look, dice=float(np.mean(own)))
             for name, look in looks.items()
             if (own := [m.dice[name] for m in largest if name in m.dice])
@@ -286,17 +286,20 @@ def _verdict(advice: Advice, longer: float) -> str:
 
 def _of_groups(advice: Advice, scored: Scored) -> list[str]:
     if len(scored.cases) < FEWEST_CASES:
-        return [f"{len(scored.cases)} {scored.where} are too few to tell which kinds fail."]
+        return [
+            f"{advice.subject.amount(len(scored.cases), scored.kind)} are too few to tell which "
+            "kinds fail."
+        ]
     if not advice.groups:
         return [
-            f"Among {len(scored.cases)} {scored.where} no group (by size of objects or images, "
-            "brightness, name) scores lower than chance explains."
+            f"Among {advice.subject.amount(len(scored.cases), scored.kind)} no group (by size of "
+            "objects or images, brightness, name) scores lower than chance explains."
         ]
     cases = "Volumes" if advice.subject.volumes else "Cases"
     return [
         f"{cases} {group.what} score lower: Dice {group.dice:.3f} in {group.cases}, "
-        f"{group.dice_of_others:.3f} in the other {group.others} {scored.where} "
-        f"(p {_p(group.p)})."
+        f"{group.dice_of_others:.3f} in the other "
+        f"{advice.subject.amount(group.others, scored.kind)} (p {_p(group.p)})."
         for group in advice.groups
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flexseg.evaluation.metrics.verdict import GOOD_GROUPS
-from flexseg.report.sources import ReportSource
+from flexseg.forecast.statement import FILE_NAME as ADVICE
+from flexseg.report.sources import ReportSource, advice_folder
 from flexseg.report.structure import Evaluation, NextStep
 
 
@@ -28,7 +29,11 @@ def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:
         look = "Look at the worst cases above: do image and mask belong together? Check all data."
         longer = "Train for longer, if the curves of the training still fall at their end."
         steps.append(NextStep(look, f"flexseg check {config}"))
-        steps.append(NextStep(longer, f"flexseg train {config} --time 60"))
+        steps.append(NextStep(longer, f"flexseg train {config} --time 60m"))
+    asked = (advice_folder(source) / ADVICE).is_file()
+    if grades - {"good"} and not asked and not repaired:
+        advice = "Learn whether more cases or a longer training would help, and which cases fail."
+        steps.append(NextStep(advice, f"flexseg advise {config} --time 10m"))
     few = any(c.groups_with_reference < GOOD_GROUPS for c in e.classes)
     if few and not e.out_of_fold and not volumes and not repaired:
         all_cases = "The test cases are few: score every case by a network that has not seen it."

@@ -320,12 +320,12 @@ class Advisor:
         cases; None if there are none."""
         scores = _scores_of(self.run_dir / "evaluation" / "cases.csv", volumes=self.volumes)
         if scores and scores.keys() <= looks.keys():
-            return Scored("validation cases", _with_scores(looks, scores))
+            return Scored("validation", _with_scores(looks, scores))
         cases = (*splits.need("train"), *splits.need("valid"))
         known = {unit_of(case, volumes=self.volumes) for case in cases}
         if not scores or not (self.run_dir / "folds.json").exists() or not scores.keys() <= known:
             return None
-        return Scored("out-of-fold cases", _with_scores(self._looks(cases), scores))
+        return Scored("out-of-fold", _with_scores(self._looks(cases), scores))
 
 
 def _with_scores(looks: Mapping[str, ScoredCase], scores: Mapping[str, float]) -> list[ScoredCase]:

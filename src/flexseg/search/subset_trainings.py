@@ -159,12 +159,20 @@ class SubsetJob:
         return began + task.steps * max(0.0, self.seconds - began)
 
     def next_task(self, done: Sequence[Outcome]) -> Task | None:
-        """The next training for which there is time, None if there is none."""
+        """The next training of a draw for which there is time, None if there is none."""
         known = {one.task for one in done}
-        task = next(task for task in tasks(self.units) if task not in known)
-        seconds = self.seconds_of(task, done)
-        extra = max((one.took - one.measured.seconds for one in done), default=_OVERHEAD * seconds)
-        return task if time.time() + seconds + extra <= self.deadline else None
+        first = next(task for task in tasks(self.units) if task not in known)
+        more = [one.took - one.measured.seconds for one in done]
+        # All others are told by one on all cases in full time.
+        draw = [Task(first.draw, *one) for one in _ROUND] if done else [first]
+        for task in draw:
+            if task in known or task.share not in shares_of(self.units):
+                continue
+            seconds = self.seconds_of(task, done)
+            extra = max(more, default=_OVERHEAD * seconds)
+            if time.time() + seconds + extra <= self.deadline:
+                return task
+        return None
 
 
 def work(job: SubsetJob, failures: SimpleQueue[Failure]) -> None:
@@ -224,7 +232,7 @@ def train_on(job: SubsetJob, task: Task, cases: tuple[Case, ...], seconds: float
         training = Training(loaded, console, Splits({"train": cases, "valid": job.valid}), started)
         training.callbacks.append(counter)
         training.run()
-        dice = _scores(loaded, job.valid, volumes=job.volumes)
+        dice = scores_of(loaded, job.valid, volumes=job.volumes)
     if not dice:
         raise TrainingError(
             "No validation case shows a class.", "Give others: [valid] images_dir.", str(job.config)
@@ -242,7 +250,7 @@ def train_on(job: SubsetJob, task: Task, cases: tuple[Case, ...], seconds: float
     return Outcome(task, round(time.monotonic() - started, 2), measured)
 
 
-def _scores(loaded: LoadedConfig, cases: Sequence[Case], *, volumes: bool) -> dict[str, float]:
+def scores_of(loaded: LoadedConfig, cases: Sequence[Case], *, volumes: bool) -> dict[str, float]:
     """Case or volume -> mean Dice of the classes that are there or were predicted."""
     from flexseg.batches.store import CaseReader
     from flexseg.inference.loading import make_predictor

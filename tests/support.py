@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,17 @@ def flexseg(*arguments: str | Path) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(a) for a in arguments])
     return int(caught.value.code or 0)
+
+
+def events_of(output: str) -> list[dict[str, Any]]:
+    """What a command has written with `--json`, an object a line."""
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def result_of(output: str) -> dict[str, Any]:
+    """The result that a command has written with `--json`."""
+    (found,) = (event for event in events_of(output) if event["event"] == "result")
+    return found
 
 
 @contextmanager

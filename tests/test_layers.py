@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1] / "src"
 
 # A package or module imports what stands in its own line or before, never what comes later.
 ORDER = (
-    ("__init__", "errors", "registry", "machine", "processes", "spreadsheet"),
+    ("__init__", "errors", "events", "registry", "machine", "processes", "spreadsheet"),
     ("lock",),
     ("outputs",),
     ("one_writer", "own_results"),
-    ("backend",),
+    ("backend", "environment"),
     ("config",),
     ("files",),
     ("execution",),

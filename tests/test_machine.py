@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from flexseg.machine import (
     available_memory,
     free_disk,
     largest_file,
+    process_age,
     size_text,
     taken_by_others,
     total_memory,
     typed,
+    typed_command,
     usable_cores,
 )
 from support import quota
@@ -150,3 +153,30 @@ def test_paths_are_quoted_as_the_terminal_needs_it(
         quoted = typed(text)
         monkeypatch.undo()
         assert quoted == expected
+
+
+def test_a_process_has_an_age(tmp_path: Path) -> None:
+    fields = " ".join(["S", *["0"] * 18, "12000", "0"])
+    _write(tmp_path / "proc/self/stat", f"7 (a (b) c) {fields}")
+    _write(tmp_path / "proc/uptime", "123.50 99.0")
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert process_age(tmp_path) == pytest.approx(123.5 - 12000 / ticks)
+    assert process_age(tmp_path / "nothing") == 0.0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="scripts have other names")
+def test_a_command_is_typed_with_what_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, program = tmp_path / ".venv/bin/python", tmp_path / ".venv/bin/flexseg"
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert typed_command("infer", Path("a b")) == f"{python} -m flexseg infer 'a b'"
+    _write(program, "")
+    program.chmod(0o755)
+    assert typed_command("doctor") == ".venv/bin/flexseg doctor"
+    monkeypatch.chdir(tmp_path / ".venv")
+    assert typed_command("doctor") == "bin/flexseg doctor"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert typed_command("doctor") == "flexseg doctor"

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,24 @@ def typed(text: str | Path) -> str:
     if os.name == "nt":
         return str(text) if re.fullmatch(r"[\w.:/\\@+-]+", str(text)) else f'"{text}"'
     return shlex.quote(str(text))
+
+
+def typed_command(*arguments: str | Path) -> str:
+    """A command of this program as it is typed into a terminal here.
+
+    It begins with `flexseg` where that is found, else with the path of the program in its
+    environment, which nobody may have activated.
+    """
+    name = "flexseg.exe" if os.name == "nt" else "flexseg"
+    own = Path(sys.executable).with_name(name)
+    found = shutil.which("flexseg")
+    if found is not None and real_path(Path(found)) == real_path(own):
+        program = "flexseg"
+    elif own.is_file():
+        program = typed(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
+    else:
+        program = f"{typed(sys.executable)} -m flexseg"
+    return " ".join([program, *map(typed, arguments)])
 
 
 def total_memory(root: Path = Path("/")) -> int | None:
@@ -103,6 +122,17 @@ def used_memory() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def process_age(root: Path = Path("/")) -> float:
+    """Seconds since this process was started; 0 where the system does not tell, as Linux does."""
+    try:
+        text = (root / "proc/self/stat").read_text(encoding="utf-8")
+        started = int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        uptime = float((root / "proc/uptime").read_text(encoding="utf-8").split()[0])
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+    return max(0.0, uptime - started)
 
 
 def free_disk(path: Path) -> int | None:

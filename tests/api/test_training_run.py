@@ -85,7 +85,7 @@ def test_a_training_of_two_epochs(
     with caplog.at_level(logging.INFO, "flexseg"):
         run = flexseg.train(config, {"train.epochs": 2, "train.batch_size": 2}, callbacks=[seen])
     assert capfd.readouterr().out == ""
-    assert "on 5 cases, validation on 2" in caplog.text and "epoch 2/2" in caplog.text
+    assert "on 5 cases, validation on 2" in caplog.text and " 2/2 " in caplog.text
     assert run.folder == config.parent / "run" and run.status == "finished"
     assert seen.batches == 6
     assert [e["val_loss"] for e in seen.epochs] == run.history["val_loss"]
@@ -193,8 +193,8 @@ def test_errors_are_those_of_the_commands(config: Path, tmp_path: Path) -> None:
         flexseg.train(tmp_path / "b.toml")
     with pytest.raises(flexseg.DataError, match="no checkpoint"):
         flexseg.train(config, resume=True)
-    with pytest.raises(flexseg.DataError, match="no run of flexseg"):
-        flexseg.Run.open(tmp_path)
+    with pytest.raises(flexseg.ConfigError, match="nothing of flexseg"):
+        flexseg.Run.open(tmp_path / "dataset")
     not_callbacks: Any = [5]
     with pytest.raises(flexseg.ConfigError, match="5 is no callback of Keras"):
         flexseg.train(config, callbacks=not_callbacks)

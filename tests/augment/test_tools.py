@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from flexseg.augment.tool_config import ToolJob, read_tool
 from flexseg.augment.tools import run_tool, tool_variants
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import read_image, read_mask
-from support import flexseg
+from support import flexseg, result_of
 
 SIZE = (48, 64)
 
@@ -182,7 +181,7 @@ def test_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert flexseg("check", folder / "tool.config") == 0
     assert "makes 1 files of each of 4 images" in " ".join(capsys.readouterr().out.split())
     assert flexseg("check", folder / "tool.config", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["tool"][0]["files"] == 4
+    assert result_of(capsys.readouterr().out)["tool"][0]["files"] == 4
     assert flexseg("augment", folder / "tool.config") == 0
     assert len(written(folder / "out")) == 8
     assert flexseg("augment", folder / "tool.config", "--copies", "3") == 2

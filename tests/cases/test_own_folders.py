@@ -148,7 +148,7 @@ class TestScores:
         assert "Fix:" in said
         code, said, _ = self.score(ask, tmp_path / "d", tmp_path / "small")
         assert code == 0
-        assert "6 prediction(s) have another size" in said
+        assert "6 predictions of another size" in said
 
 
 class TestFoldersForInference:

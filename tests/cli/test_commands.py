@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import CONFIG, flexseg
+from support import CONFIG, flexseg, result_of
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_exit_codes(
 
 def test_check_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert flexseg("check", config, "--json") == 0
-    report = json.loads(capsys.readouterr().out)
+    report = result_of(capsys.readouterr().out)
     assert report["ok"] and report["values"]["model.num_classes"] == {
         "value": 3, "from": "a.toml",
     }  # fmt: skip
@@ -115,7 +115,7 @@ def test_check_json_of_a_wrong_config(tmp_path: Path, capsys: pytest.CaptureFixt
     path = tmp_path / "a.config"
     path.write_text("[model]\nnum_layers = eight\n", encoding="utf-8")
     assert flexseg("check", path, "--json") == 2
-    report = json.loads(capsys.readouterr().out)
+    report = result_of(capsys.readouterr().out)
     assert not report["ok"] and "line 2" in report["where"]
 
 

@@ -49,7 +49,7 @@ def test_volumes(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Classes: 1 spleen" in text
     assert "- Grey values: window -1350 to 150." in text
     assert "- 1 slices without label left out (--empty-every)." in text
-    assert f"Next: flexseg init {out} -o PROJECT" in text
+    assert f"init {out} -o PROJECT" in text
     assert r"group = '^(.*)_\d+$'" in text
     assert len(list((out / "images").iterdir())) == 3
     described = json.loads((out / "dataset.json").read_text(encoding="utf-8"))

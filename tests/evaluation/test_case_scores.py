@@ -303,7 +303,9 @@ class TestIgnoredPixels:
         disc, square = summary.classes
         assert (disc.statistics["dice"].mean, disc.cases_with_reference) == (1, 1)
         assert (square.cases_with_empty_reference, square.false_positive) == (1, 0)
-        assert summary.notes[-1].startswith("Nothing counts in 1 case(s)")
+        assert summary.notes[-1].startswith(
+            "All pixels of 1 case are ignored: nothing of it counts"
+        )
 
     def test_nothing_can_be_scored(self) -> None:
         with pytest.raises(DataError, match="all pixels of all references are ignored"):

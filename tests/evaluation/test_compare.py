@@ -304,10 +304,13 @@ class TestRefusals:
             read_results(tmp_path)
 
     def test_no_evaluation_yet(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="nothing of flexseg"):
+            read_results(tmp_path)
+        with pytest.raises(ConfigError, match="no such file or folder"):
+            read_results(tmp_path / "nowhere")
+        (tmp_path / "run.json").touch()
         with pytest.raises(DataError, match="flexseg evaluate"):
             read_results(tmp_path)
-        with pytest.raises(DataError, match="no such folder"):
-            read_results(tmp_path / "nowhere")
 
     def test_damaged_summary(self, tmp_path: Path) -> None:
         run = write_run(tmp_path / "a", np.ones(3))
@@ -387,7 +390,7 @@ class TestCommand:
     def test_refusals_have_exit_codes(self, tmp_path: Path, scores: np.ndarray) -> None:
         a = write_run(tmp_path / "a", scores[:, 0])
         b = write_run(tmp_path / "b", scores[:, 0], first=1)
-        for arguments, code in (([a, a], 2), ([a, b], 3), ([a, tmp_path / "no"], 3), ([a], 2)):
+        for arguments, code in (([a, a], 2), ([a, b], 3), ([a, tmp_path / "no"], 2), ([a], 2)):
             with pytest.raises(SystemExit) as caught:
                 main(["compare", *map(str, arguments), "-o", str(tmp_path / "out")])
             assert caught.value.code == code

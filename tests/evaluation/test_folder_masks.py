@@ -157,7 +157,7 @@ def test_probabilities_of_several_classes_are_refused(
 
 def test_another_size_is_told(tmp_path: Path) -> None:
     masks, half = write(tmp_path / "m", 255), write(tmp_path / "p", 255, step=2)
-    assert "2 prediction(s) have another size" in score(half, masks, classes_of(255)).notes[0]
+    assert "2 predictions of another size" in score(half, masks, classes_of(255)).notes[0]
 
 
 def test_names_of_references_count_too(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ class TestFolders:
                 read=lambda path: Volume(_box(1, 1, 1), (1.0, 1.0, 10.0), direction=direction),
             )  # fmt: skip
         assert scores.results[0].voxel_ml == pytest.approx(0.01 * math.cos(tilt))
-        assert "1 volume(s), as their axes are not at right angles: v" in caplog.text
+        assert "not at right angles, in 1 volume: v" in caplog.text
 
     def test_no_common_name(self, tmp_path: Path) -> None:
         _write(tmp_path / "p" / "a.nii.gz", _box(2, 2, 2))
@@ -373,7 +373,7 @@ class TestFolders:
             )
         assert scores.results[0].classes[0].values["hd95"] == pytest.approx(3)
         assert "[eval] spacing is not used" in caplog.text
-        assert "1 image(s) among the volumes are not scored: preview.png" in caplog.text
+        assert "1 image is not scored, as there are volumes beside: preview.png" in caplog.text
 
 
 class TestKind:

@@ -187,7 +187,7 @@ class TestSources:
         Image.fromarray(_painted(_stripes(*size))).save(tmp_path / "a.png")
         with caplog.at_level("INFO", logger="flexseg"):
             infer_images(brightest_channel((8, 9)), tmp_path / "a.png", Targets(tmp_path / "out"))
-        assert ("1 image(s) are more than 4 times" in caplog.text) == said
+        assert ("1 image was more than 4 times" in caplog.text) == said
 
     def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("hello")

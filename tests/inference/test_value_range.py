@@ -57,7 +57,7 @@ def test_faint_images_are_told_of_once(
     predictor = _unscaled(brightest_channel())
     seeing = TiledPredictor(predictor) if tiled else predictor
     (told,) = _told(seeing, faint, tmp_path, caplog)
-    assert "2 image(s)" in told
+    assert "2 images" in told
     assert "a.tif" in told
     assert "times 255" in told
 

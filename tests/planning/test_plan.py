@@ -89,7 +89,7 @@ def test_a_step_is_measured(tmp_path: Path) -> None:
 
 
 def test_from_a_folder_to_a_report_whatever_interrupts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = write_dataset(tmp_path / "data", {"train": 5, "valid": 1, "test": 2}, classes=3)
     for kind in ("images", "masks"):
@@ -103,8 +103,11 @@ def test_from_a_folder_to_a_report_whatever_interrupts(
         patch.setattr(auto_module, "evaluate", interrupted)
         assert flexseg("auto", dataset, "--time", "8s", "-o", out) == 130
     trained = (out / "run/models/best_model.h5").stat().st_mtime_ns
+    capsys.readouterr()
     assert flexseg("auto", dataset, "-o", out) == 2
+    assert f"auto {dataset} -o {out} --resume" in capsys.readouterr().err
     assert flexseg("auto", dataset, "-o", out, "--resume") == 0
+    assert f"infer {out} -i FOLDER -o RESULT" in capsys.readouterr().out
     assert (out / "run/models/best_model.h5").stat().st_mtime_ns == trained
     assert json.loads((out / "run/evaluation/summary.json").read_text())["cases"] == 2
     assert (out / "report.html").stat().st_size > 10_000
@@ -114,6 +117,7 @@ def test_from_a_folder_to_a_report_whatever_interrupts(
     assert manifest["status"] == "finished"
     assert manifest["config"]["train"]["minutes"] <= 8 / 60
     assert flexseg("auto", dataset, "-o", out, "--resume") == 2  # it is finished
+    assert (out / "3.infer.sh").is_file()
     assert len(list(out.glob("report*.html*"))) == 1
 
 
@@ -258,7 +262,6 @@ def test_an_interrupted_run_goes_on(
         pipeline.run()
     with pytest.raises(ConfigError, match="--resume"):
         pipeline.plan(dataset, split_file=None, group=None)
-    pipeline.reopen()
     with pytest.raises(Interrupted):
         pipeline.run(resume=True)
     assert Stopped.calls == [False, True]

@@ -303,7 +303,7 @@ class TestSplit:
             "test": (NAMES[4],),
         }
         notes = " ".join(_notes(plan))
-        assert "1 name(s) of split.json are of no volume: x" in notes
+        assert "No volume for 1 name of split.json: x" in notes
         assert f"1 volumes are in no split: {NAMES[5]}" in notes
 
     def test_another_file_counts_first(self, tmp_path: Path) -> None:

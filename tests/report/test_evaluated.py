@@ -90,7 +90,7 @@ class TestFailures:
         assert [f.what for f in found] == [
             "nothing predicted; 100 px in the reference",
             "30 px predicted; none are there",
-            "2 of 5 objects missed",
+            "2 of 5 objects not found",
             "Dice 0.200",
         ]
 

@@ -77,9 +77,13 @@ class TestFindSource:
         assert given["test_00"] == CaseFiles(masks[0], masks[0])
 
     def test_nothing_to_report(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"nothing of flexseg.*flexseg train"):
+            find_source(tmp_path)
+        (tmp_path / "a.toml").write_text("[train]\nrun_dir = 'run'\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"nothing to report.*flexseg train"):
             find_source(tmp_path)
-        with pytest.raises(DataError, match="no such file or folder"):
+        (tmp_path / "a.toml").unlink()
+        with pytest.raises(ConfigError, match="no such file or folder"):
             find_source(tmp_path / "absent")
         with pytest.raises(DataError, match="no such folder"):
             find_source(tmp_path, images=tmp_path / "absent")

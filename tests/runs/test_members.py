@@ -15,8 +15,9 @@ from flexseg.config import load
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.trained_images import evaluate
-from flexseg.inference.ensemble import read_members, seen_by
+from flexseg.inference.ensemble import seen_by
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import read_members
 from flexseg.models.package import ModelPackage
 from flexseg.models.seen_images import image_digest
 from flexseg.models.weights import save_weights
@@ -231,10 +232,11 @@ class TestRefused:
 
     def test_no_models(self, make_run: MakeRun, tmp_path: Path) -> None:
         for name in ("nothing", "nothing.h5", "nothing.json"):
-            with pytest.raises(DataError, match="no such file or folder"):
+            with pytest.raises(ConfigError, match="no such file or folder"):
                 find_source(tmp_path / name)
-        with pytest.raises(DataError, match=r"neither a run\.json nor"):
-            find_source(tmp_path)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ConfigError, match=r"no run\.json"):
+            find_source(tmp_path / "empty")
         with pytest.raises(DataError, match="not finished"):
             find_source(make_run("a", status="interrupted"))
         (tmp_path / "a/models/best_model.h5").write_bytes(b"damaged")
@@ -257,7 +259,7 @@ def test_command(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixtur
     (make_run("bb") / "models/best_model.h5").rename(alone)
     assert flexseg("ensemble", make_run("a"), alone, "-o", tmp_path / "both") == 0
     said = capsys.readouterr()
-    assert "train.best_model_file=ensemble.json" in said.out and "Ensemble of 2 models" in said.out
+    assert f"infer {tmp_path / 'both'} -i FOLDER" in said.out and "Ensemble of 2 models" in said.out
     assert "cannot refuse" in " ".join(said.err.split())
     assert flexseg("ensemble", alone, "-o", tmp_path / "one") == 2
     assert flexseg("train", tmp_path / "a.toml", "--set", "train.best_model_file=x.json") == 2

@@ -17,8 +17,9 @@ from flexseg.files.json_file import read_json
 from flexseg.inference.engines.converted_cache import file_hash
 from flexseg.inference.engines.quantized import files_of as int8_files
 from flexseg.inference.engines.quantized import quantized_file
-from flexseg.inference.ensemble import read_members, write_ensemble
+from flexseg.inference.ensemble import write_ensemble
 from flexseg.inference.loading import load_trained
+from flexseg.inference.model_files import read_members
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.inference.tuned import TunedChoice, read_choice, write_choice

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flexseg.config import load
-from flexseg.errors import DataError
+from flexseg.errors import ConfigError, DataError
 from flexseg.runs.manifest import CrossvalRecord, Manifest
 from flexseg.runs.trained import TrainedNetwork, find_network
 
@@ -47,7 +47,7 @@ def test_a_package_may_lie_by_itself_or_where_a_config_says(tmp_path: Path) -> N
 
 
 def test_there_must_be_one(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no file or folder"):
+    with pytest.raises(ConfigError, match="There is no such file or folder"):
         find_network(tmp_path / "nothing.h5", KEY)
     (project / "run/models/best_model.h5").unlink()
     for given in ("run", "flexseg.toml"):
@@ -55,7 +55,7 @@ def test_there_must_be_one(project: Path, tmp_path: Path) -> None:
             find_network(project / given, KEY)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match=r"run\.json"):
+    with pytest.raises(ConfigError, match=r"run\.json"):
         find_network(empty, KEY)
 
 

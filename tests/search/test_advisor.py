@@ -33,7 +33,7 @@ from flexseg.search.subset_trainings import (
     shares_of,
     tasks,
 )
-from support import flexseg, lock_elsewhere
+from support import flexseg, lock_elsewhere, result_of
 
 CASES = [f"valid_{i:02d}" for i in range(4)]
 
@@ -275,4 +275,4 @@ def test_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [line for line in shown.splitlines() if line.startswith(("- ", "  "))]
     assert told and max(map(len, told)) <= 80
     assert flexseg("advise", project / "a.toml", "--time", "1m", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["sentences"]
+    assert result_of(capsys.readouterr().out)["sentences"]

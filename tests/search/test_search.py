@@ -28,7 +28,7 @@ from flexseg.search.search import Found, Search
 from flexseg.search.space import parameters_of
 from flexseg.search.study import State, open_study, records
 from flexseg.search.trials import work
-from support import OLD_CONFIG, lock_elsewhere
+from support import OLD_CONFIG, lock_elsewhere, result_of
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -246,10 +246,10 @@ def test_the_command_shows_what_was_found_and_what_to_do_next(
     said = capsys.readouterr().out
     assert "2 keys, trials of 1s, val_dice_coef_foreground decides (higher is better)." in said
     assert "16 trials (16 finished)" in said and "importance" in said
-    assert f"Next: flexseg train {project / 'run/tune/best.toml'}" in said
+    assert f"train {project / 'run/tune/best.toml'}" in said
     assert run("tune", project / "a.toml", "--time", "60s", "--set", "tune.trials=16",
                "--set", "tune.prune=false", "--json") == 0  # fmt: skip
-    content = json.loads(capsys.readouterr().out)
+    content = result_of(capsys.readouterr().out)
     assert len(content["trials"]) == 16
     best = max(content["trials"], key=lambda t: t["score"])
     assert content["best"] == best["trial"]

@@ -26,14 +26,9 @@ from flexseg.errors import ConfigError, DataError, Interrupted, ResourceError
 from flexseg.evaluation.review.reviewing import read_review
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
-from flexseg.inference.ensemble import (
-    EnsemblePredictor,
-    is_ensemble,
-    read_members,
-    seen_by,
-    write_ensemble,
-)
+from flexseg.inference.ensemble import EnsemblePredictor, seen_by, write_ensemble
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import is_ensemble, read_members
 from flexseg.models.seen_images import SeenImages
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source

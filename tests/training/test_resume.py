@@ -69,7 +69,7 @@ def interrupt(folder: Path, run_dir: str, number: int, override: str) -> int:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("epoch 1/"):
+        if line.lstrip().startswith("1/"):
             break
     checkpoint = folder / run_dir / "models/checkpoint.npz"
     while not checkpoint.exists():

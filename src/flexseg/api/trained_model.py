@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from flexseg.inference.source_predictor import SourcePredictor
 
 Engine = Literal["auto", "keras", "openvino", "onnx"]
-_MODELS = (".h5", ".hdf5", ".json")
 
 
 class Model:
@@ -75,19 +74,14 @@ class Model:
         if engine is not None and engine not in get_args(Engine):
             known = ", ".join(get_args(Engine))
             raise ConfigError(f"{engine!r} is no engine.", f"Choose one of {known}.", "engine")
-        if not path.exists():
-            raise DataError("There is no such file or folder.", "Check the path.", str(path))
-        if path.is_file() and path.suffix.lower() not in _MODELS:
-            raise DataError(
-                "By its name this is no model.",
-                "Give a model package (*.h5), an ensemble (ensemble.json), or the folder of a run.",
-                str(path),
-            )
+        from flexseg.runs.given import find_given
+
+        given = find_given(path)
         backend.select()
         with backend.same_dtype_policy():
-            if path.is_dir():
-                return cls._of_run(path, trust, engine)
-            return cls._of_file(path, trust, engine or "auto")
+            if given.model is not None:
+                return cls._of_file(given.model, trust, engine or "auto")
+            return cls._of_run(path, trust, engine)
 
     @classmethod
     def _of_file(cls, file: Path, trust: str | None, engine: Engine) -> Model:

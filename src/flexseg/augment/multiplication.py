@@ -16,7 +16,7 @@ from flexseg.augment.geometric import GEOMETRIC
 from flexseg.augment.photometric import PHOTOMETRIC
 from flexseg.augment.policy import Draw, Policy, RecipePolicy, Variant, VariantPolicy, variants_of
 from flexseg.config.augmentation import AugmentationConfig, VariantSections
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.names import original_of_copy
 from flexseg.errors import ConfigError, DataError
@@ -113,7 +113,7 @@ class Multiplication:
             double += [name for name, n in Counter(c.id.casefold() for c in cases).items() if n > 1]
         if double:
             raise DataError(
-                f"{len(double)} augmented image(s) would get the name of another image: "
+                f"{amount(len(double), 'augmented image')} would get the name of another image: "
                 f"{examples(double)}.",
                 "The training images seem to be augmented already: start from the originals.",
                 str(cases[0].image.parent),

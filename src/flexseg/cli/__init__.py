@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,18 @@ from rich.markup import escape
 
 from flexseg.cli import app
 from flexseg.errors import FlexsegError, one_line
+from flexseg.machine import process_age
 from flexseg.outputs import final_place
 
-# The order of these imports is that of the commands in `flexseg --help`.
+# The order of these imports is that of the commands and of their groups in `flexseg --help`.
 # isort: split
-from flexseg.cli import plan  # noqa: F401
-
-# isort: split
-from flexseg.cli import init  # noqa: F401
+from flexseg.cli import stats  # noqa: F401
 
 # isort: split
 from flexseg.cli import check  # noqa: F401
 
 # isort: split
-from flexseg.cli import stats  # noqa: F401
-
-# isort: split
-from flexseg.cli import schema  # noqa: F401
-
-# isort: split
 from flexseg.cli import derive  # noqa: F401
-
-# isort: split
-from flexseg.cli import tools  # noqa: F401
 
 # isort: split
 from flexseg.cli import split  # noqa: F401
@@ -46,16 +36,25 @@ from flexseg.cli import split  # noqa: F401
 from flexseg.cli import augment  # noqa: F401
 
 # isort: split
+from flexseg.cli import tools  # noqa: F401
+
+# isort: split
+from flexseg.cli import plan  # noqa: F401
+
+# isort: split
+from flexseg.cli import init  # noqa: F401
+
+# isort: split
 from flexseg.cli import train  # noqa: F401
 
 # isort: split
-from flexseg.cli import evaluate  # noqa: F401
+from flexseg.cli import crossval  # noqa: F401
+
+# isort: split
+from flexseg.cli import tune  # noqa: F401
 
 # isort: split
 from flexseg.cli import infer  # noqa: F401
-
-# isort: split
-from flexseg.cli import demo  # noqa: F401
 
 # isort: split
 from flexseg.cli import tiled_infer  # noqa: F401
@@ -67,13 +66,10 @@ from flexseg.cli import infer3d  # noqa: F401
 from flexseg.cli import tune_postprocessing  # noqa: F401
 
 # isort: split
-from flexseg.cli import tune  # noqa: F401
-
-# isort: split
-from flexseg.cli import advise  # noqa: F401
-
-# isort: split
 from flexseg.cli import quantize  # noqa: F401
+
+# isort: split
+from flexseg.cli import evaluate  # noqa: F401
 
 # isort: split
 from flexseg.cli import report  # noqa: F401
@@ -82,16 +78,22 @@ from flexseg.cli import report  # noqa: F401
 from flexseg.cli import compare  # noqa: F401
 
 # isort: split
-from flexseg.cli import crossval  # noqa: F401
+from flexseg.cli import runs  # noqa: F401
+
+# isort: split
+from flexseg.cli import advise  # noqa: F401
+
+# isort: split
+from flexseg.cli import review  # noqa: F401
+
+# isort: split
+from flexseg.cli import inspect  # noqa: F401
 
 # isort: split
 from flexseg.cli import ensemble  # noqa: F401
 
 # isort: split
-from flexseg.cli import runs  # noqa: F401
-
-# isort: split
-from flexseg.cli import inspect  # noqa: F401
+from flexseg.cli import rename  # noqa: F401
 
 # isort: split
 from flexseg.cli import import_weights  # noqa: F401
@@ -100,10 +102,13 @@ from flexseg.cli import import_weights  # noqa: F401
 from flexseg.cli import export_weights  # noqa: F401
 
 # isort: split
-from flexseg.cli import review  # noqa: F401
+from flexseg.cli import demo  # noqa: F401
 
 # isort: split
-from flexseg.cli import rename  # noqa: F401
+from flexseg.cli import doctor  # noqa: F401
+
+# isort: split
+from flexseg.cli import schema  # noqa: F401
 
 # isort: split
 from flexseg.cli import list as list
@@ -111,10 +116,12 @@ from flexseg.cli import list as list
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
+    app.state.began = time.monotonic() - (process_age() if arguments is None else 0.0)
     try:
-        app.app(args=None if arguments is None else [*arguments], standalone_mode=True)
+        given = None if arguments is None else [*arguments]
+        app.app(args=given, standalone_mode=True, prog_name="flexseg")
     except FlexsegError as error:
-        if app.state["debug"]:
+        if app.state.debug:
             app.errors.print_exception()
         place = f"[bold]{escape(one_line(error.where))}[/]\n" if error.where else ""
         app.errors.print(
@@ -127,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         app.errors.print("Interrupted.")
         sys.exit(130)
     except OSError as error:
-        if app.state["debug"]:
+        if app.state.debug:
             app.errors.print_exception()
         failed = final_place(Path(os.fsdecode(error.filename))) if error.filename else ""
         app.errors.print(
@@ -138,11 +145,17 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         )
         sys.exit(4)
     except Exception as error:
-        if app.state["debug"]:
+        if app.state.debug:
             app.errors.print_exception()
+        from flexseg.cli.bug_report import write_bug_report
+
+        file = write_bug_report(error)
+        report = "run again with `flexseg --debug ...` and report what it prints, together with "
+        kept = f"report it together with {file}, which has the command, the traceback and "
         app.errors.print(
             f"[bold red]Error:[/] {escape(f'{type(error).__name__}: {error}')}\n[bold]Fix:[/] This "
-            "should not happen; run again with `flexseg --debug ...` and report what it prints.",
+            f"should not happen; {escape(report if file is None else kept)}what `flexseg doctor` "
+            "says of this machine.",
             soft_wrap=True,
         )
         sys.exit(1)

@@ -12,21 +12,20 @@ import typer
 from flexseg.cli.app import (
     BackendOption,
     ConfigArgument,
-    JsonOption,
     SetOption,
     StrictOption,
-    app,
-    errors,
-    load_config,
+    open_config,
     progress,
     say,
-    select_backend,
+    state,
 )
+from flexseg.cli.command import Task, long_command
+from flexseg.events import emit
 
 _WIDTH = 80
 
 
-@app.command("advise")
+@long_command(Task.JUDGE)
 def advise(
     config: ConfigArgument,
     duration: Annotated[
@@ -40,17 +39,15 @@ def advise(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; earlier trainings move aside.")
     ] = False,
-    as_json: JsonOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Tell what more cases or more time would bring, and which cases fail, by short trainings."""
     from flexseg.config.durations import parse_duration
 
-    started = time.time()
+    started = time.time() - (time.monotonic() - state.began)
     seconds = parse_duration(duration)
-    select_backend(backend)
-    loaded = load_config(config, overrides, strict)
+    loaded = open_config(config, overrides, strict, backend)
     import keras
 
     from flexseg.forecast.statement import FILE_NAME, PICTURE_NAME
@@ -62,21 +59,13 @@ def advise(
         seconds,
         backend=keras.backend.backend(),
         more=cases,
-        say=_tell if as_json else say,
+        say=say,
         started=started,
     )
     with progress("Training") as on_time:
         found = advisor.run(fresh=fresh, on_time=on_time)
-    if as_json:
-        content = json.loads((found.folder / FILE_NAME).read_text(encoding="utf-8"))
-        typer.echo(json.dumps(content, indent=2))
-        return
+    emit("result", **json.loads((found.folder / FILE_NAME).read_text(encoding="utf-8")))
     say("")
     for sentence in found.advice.sentences:
         say(textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", initial_indent="- "))
     say(f"\nCurve:   {found.folder / PICTURE_NAME}\nNumbers: {found.folder / FILE_NAME}")
-
-
-def _tell(text: str) -> None:
-    """To the standard error, as the standard output is JSON."""
-    errors.print(text, markup=False, soft_wrap=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from flexseg import __version__
 from flexseg.cli.terminal import LogFormatter, Terminal
+from flexseg.events import ProgressEvents, emit
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -26,7 +27,6 @@ app = typer.Typer(
     name="flexseg",
     help="Medical image segmentation from one config file.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -35,7 +35,19 @@ console = Terminal()
 errors = Terminal(stderr=True)
 
 ConfigArgument = Annotated[
-    Path, typer.Argument(help="Config file: antillia syntax, or TOML if it is named *.toml.")
+    Path,
+    typer.Argument(
+        help="Config file (antillia syntax, or TOML if it is named *.toml), or the folder of one, "
+        "of a run or of `auto`."
+    ),
+]
+TrainedArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TRAINED",
+        help="Config file, the folder of a run, a cross-validation or `auto`, or a model "
+        "(best_model.h5, ensemble.json).",
+    ),
 ]
 DatasetArgument = Annotated[
     Path,
@@ -153,23 +165,45 @@ def options(
     package.setLevel(level)
     package.propagate = False
     console.quiet = quiet
-    state["debug"] = debug
+    state.debug = debug
 
 
-state: dict[str, bool] = {"debug": False}
+@dataclass
+class State:
+    """Of the command that runs.
+
+    Attributes
+    ----------
+    debug : tracebacks are shown.
+    began : `time.monotonic()` of when it was typed: before Python started and all was imported.
+    """
+
+    debug: bool = False
+    began: float = 0.0
+
+
+state = State()
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[float, int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def progress(what: str) -> Iterator[Callable[[float, float], None]]:
+    """A bar on a terminal, events for programs, nothing elsewhere."""
+    events = ProgressEvents(what)
+    shown = errors.is_terminal and not console.quiet
+    with Progress(console=errors, transient=True, disable=not shown) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tell(done: float, total: float) -> None:
+            bar.update(task, completed=done, total=total)
+            events.tell(done, total)
+
+        yield tell
 
 
 def say(text: str) -> None:
     """Print text as it is: paths may hold what looks like markup, and must not be broken."""
     console.print(text, markup=False, soft_wrap=True)
+    emit("message", level="info", text=text)
 
 
 def tell_failed(failed: Sequence[DataError]) -> None:
@@ -199,42 +233,137 @@ def answers_of(
     return Answers(masks, mask_name, cast("MaskValues | None", mask_values), names)
 
 
-def load_config(
-    config: Path,
-    overrides: list[str] | None,
-    strict: bool,
-    repaired: bool = False,
+def open_config(
+    path: Path,
+    overrides: Sequence[str] | None = None,
+    strict: bool = False,
+    backend: str | None = None,
     *,
-    network: bool = True,
+    inputs: Iterable[Path | None] = (),
 ) -> LoadedConfig:
-    """Load a config and log the warnings about it.
+    """Select the engine, and load the config that a path means, as its file says.
+
+    What is wrong with the path, the file or the options is told before Keras is imported, which
+    takes seconds; the options of the network take it.
 
     Parameters
     ----------
-    repaired : as `flexseg train --repair` has trained it.
-    network : whether the command has to do with the network, whose options are then checked. To
-        know them takes Keras, so that the backend must be selected before.
+    path : see `find_given`.
+    inputs : further paths that have to exist.
+
+    Raises
+    ------
+    FlexsegError : anything that the user can act on.
     """
-    from flexseg.config import Severity, load
+    from flexseg.config import load
+    from flexseg.runs.trained import config_file
 
-    if network:
-        import flexseg.models  # noqa: F401 - registers the networks
+    file = config_file(path)
 
-    loaded = load(config, overrides or (), strict=strict, run_code=network)
+    def read(*, run_code: bool) -> LoadedConfig:
+        return load(file, overrides or (), strict=strict, run_code=run_code)
+
+    return _with_trust(_told(_in_two_steps(read, backend, inputs)))
+
+
+def open_trained(
+    path: Path,
+    overrides: Sequence[str] | None = None,
+    strict: bool = False,
+    backend: str | None = None,
+    *,
+    repaired: bool = False,
+    alone: bool = False,
+    inputs: Iterable[Path | None] = (),
+) -> LoadedConfig:
+    """As `open_config`, the config with which a trained network is used.
+
+    Parameters
+    ----------
+    repaired : the network that `flexseg train --repair` has trained.
+    alone : see `trained_config`.
+    """
+    from flexseg.runs.trained import trained_config
+
+    def read(*, run_code: bool) -> LoadedConfig:
+        return trained_config(path, overrides or (), strict=strict, run_code=run_code, alone=alone)
+
+    return _with_trust(_told(_in_two_steps(read, backend, inputs), repaired=repaired))
+
+
+def read_config(
+    path: Path, overrides: Sequence[str] | None = None, strict: bool = False
+) -> LoadedConfig:
+    """As `open_config`, without the network and its engine."""
+    from flexseg.config import load
+    from flexseg.runs.trained import config_file
+
+    return _told(load(config_file(path), overrides or (), strict=strict))
+
+
+def read_trained(
+    path: Path,
+    overrides: Sequence[str] | None = None,
+    strict: bool = False,
+    *,
+    repaired: bool = False,
+) -> LoadedConfig:
+    """As `open_trained`, without the network and its engine."""
+    from flexseg.runs.trained import trained_config
+
+    loaded = trained_config(path, overrides or (), strict=strict, run_code=False)
+    return _told(loaded, repaired=repaired)
+
+
+def _in_two_steps(
+    read: Callable[..., LoadedConfig], backend: str | None, inputs: Iterable[Path | None]
+) -> LoadedConfig:
+    """Read a config without what Keras knows, and then with it."""
+    require_paths(inputs)
+    read(run_code=False)
+    select_backend(backend)
+    import flexseg.models  # noqa: F401 - registers the networks
+
+    return read(run_code=True)
+
+
+def _with_trust(loaded: LoadedConfig) -> LoadedConfig:
+    from flexseg.runs.manifest import trained_own_network
+
+    run_dir = loaded.experiment.train.run_dir
+    trust = partial(trained_own_network, config_file=loaded.path, run_dir=run_dir)
+    return replace(loaded, trust=trust)
+
+
+def require_paths(paths: Iterable[Path | None]) -> None:
+    """Refuse paths at which there is nothing.
+
+    Raises
+    ------
+    ConfigError, DataError : there is none, or it is a link to nothing.
+    """
+    from flexseg.errors import ConfigError
+    from flexseg.files.entries import require_file
+
+    for path in paths:
+        if path is not None and not path.exists():
+            if path.is_symlink():
+                require_file(path)  # says where it leads
+            raise ConfigError("There is no such file or folder.", "Check the path.", str(path))
+
+
+def _told(loaded: LoadedConfig, *, repaired: bool = False) -> LoadedConfig:
+    """The config, or its repaired one, once the warnings about it are logged."""
+    from flexseg.config import Severity
+
     for finding in loaded.findings:
         if finding.severity is Severity.WARNING:
             logger.warning("%s: %s %s", finding.where, finding.what, finding.fix)
-    if repaired:
-        from flexseg.planning.repair import recorded
+    if not repaired:
+        return loaded
+    from flexseg.planning.repair import recorded
 
-        loaded = recorded(loaded).loaded
-    if network:
-        from flexseg.runs.manifest import trained_own_network
-
-        run_dir = loaded.experiment.train.run_dir
-        trust = partial(trained_own_network, config_file=loaded.path, run_dir=run_dir)
-        loaded = replace(loaded, trust=trust)
-    return loaded
+    return recorded(loaded).loaded
 
 
 def with_time(overrides: list[str] | None, duration: str | None) -> list[str]:

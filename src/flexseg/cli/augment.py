@@ -11,13 +11,14 @@ from flexseg.cli.app import (
     ConfigArgument,
     SetOption,
     StrictOption,
-    app,
-    load_config,
     progress,
+    read_config,
     say,
     tell_failed,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.errors import ConfigError, DataError, Interrupted
+from flexseg.events import emit
 
 if TYPE_CHECKING:
     from flexseg.augment.offline import Multiplied
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _PNG = ("png", ".png")
 
 
-@app.command()
+@long_command(Task.LOOK)
 def augment(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -75,7 +76,7 @@ def augment(
             )
         _run_tool(tool, output)
         return
-    loaded = load_config(config, overrides, strict, network=False)
+    loaded = read_config(config, overrides, strict)
     e = loaded.experiment
     run_dir = e.train.run_dir
     if preview:
@@ -101,6 +102,7 @@ def augment(
         raise Interrupted(
             "The dataset is not complete.", "Run the same command again to go on.", str(folder)
         ) from None
+    emit("result", folder=result.output, cases=result.cases, pairs=result.pairs)
     _report(loaded, result)
     tell_failed(result.failed)
 
@@ -116,22 +118,27 @@ def _run_tool(tool: ToolConfig, output: Path | None) -> None:
     for finding in tool.findings:
         say(str(finding))
     failed: list[DataError] = []
+    written: dict[str, int] = {}
     for job in tool.jobs:
         with progress(f"[{job.section}]") as on_image:
             result = run_tool(job, output or job.output, on_image)
         say(f"[{job.section}]: {result.images} images -> {result.written} files: {result.output}")
         if result.left_out:
             say(f"  without a partner, left out: {examples(result.left_out)}")
+        written[job.section] = result.written
         failed += result.failed
+    emit("result", files=written)
     tell_failed(failed)
 
 
 def _report(loaded: LoadedConfig, result: Multiplied) -> None:
+    from flexseg.config.findings import amount
+
     plan = result.plan
     if result.resumed == sum(result.cases.values()):
         say("The folder holds this dataset already; nothing was left to do.")
     elif result.resumed:
-        say(f"Went on after {result.resumed} case(s) of an interrupted run.")
+        say(f"Went on after {amount(result.resumed, 'case')} of an interrupted run.")
     if result.set_aside is not None:
         say(f"Earlier content of the folder: {result.set_aside}")
     made = f"{len(plan.variants)} variants" if plan.variants else f"{plan.copies} draws"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,22 +10,22 @@ import typer
 
 from flexseg.cli.app import (
     ConfigArgument,
-    JsonOption,
     SetOption,
     StrictOption,
-    app,
     console,
     progress,
     select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.errors import ConfigError
+from flexseg.events import emit
 from flexseg.machine import typed
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
 
 
-@app.command()
+@long_command(Task.LOOK)
 def check(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -36,39 +35,39 @@ def check(
         typer.Option("--repair", help="Show what `train --repair` would change, and check it."),
     ] = False,
     strict: StrictOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Check a config and the data it points to, before any training.
 
     Exit code 0: it can run. 2: the config is wrong. 3: the data is wrong.
     """
-    select_backend(None)
-    import flexseg.models  # noqa: F401 - registers the networks
-    from flexseg.checking.audit import audit
-    from flexseg.cli.printing import print_check
     from flexseg.config import load
+    from flexseg.runs.trained import config_file
 
-    if _is_tool(config, overrides or (), as_json=as_json):
+    config = config_file(config)
+    if _is_tool(config, overrides or ()):
         return
     try:
+        load(config, overrides or (), strict=strict)  # before Keras, which takes seconds
+        select_backend(None)
+        import flexseg.models  # noqa: F401 - registers the networks
+
         loaded = load(config, overrides or (), strict=strict)
     except ConfigError as error:
-        if as_json:
-            typer.echo(json.dumps({"ok": False, **error.as_dict()}, indent=2))
-            raise typer.Exit(error.exit_code) from None
+        emit("result", ok=False, **error.as_dict())
         raise
+    from flexseg.checking.audit import audit
+    from flexseg.cli.printing import print_check
+
     if repair:
-        loaded = _repaired(loaded, look=not no_data, quiet=as_json)
+        loaded = _repaired(loaded, look=not no_data)
     with progress("Checking the data") as on_case:
         report = audit(loaded, with_data=not no_data, on_case=on_case)
-    if as_json:
-        typer.echo(json.dumps(report.as_dict(), indent=2, default=str))
-    else:
-        print_check(console, report)
+    emit("result", **report.as_dict())
+    print_check(console, report)
     raise typer.Exit(report.exit_code)
 
 
-def _is_tool(config: Path, overrides: Sequence[str], *, as_json: bool) -> bool:
+def _is_tool(config: Path, overrides: Sequence[str]) -> bool:
     """Check a config of the originals' offline tools; False for any other one."""
     from flexseg.augment.tool_config import read_tool
     from flexseg.augment.tools import tool_sources, tool_variants
@@ -89,10 +88,8 @@ def _is_tool(config: Path, overrides: Sequence[str], *, as_json: bool) -> bool:
                 "left_out": left_out,
             }
         )
-    if as_json:
-        findings = [finding.as_dict() for finding in tool.findings]
-        typer.echo(json.dumps({"ok": True, "tool": jobs, "findings": findings}, indent=2))
-        return True
+    findings = [finding.as_dict() for finding in tool.findings]
+    emit("result", ok=True, tool=jobs, findings=findings)
     for finding in tool.findings:
         console.print(str(finding), markup=False)
     command = f"flexseg augment {typed(config)}"
@@ -106,12 +103,11 @@ def _is_tool(config: Path, overrides: Sequence[str], *, as_json: bool) -> bool:
     return True
 
 
-def _repaired(loaded: LoadedConfig, *, look: bool, quiet: bool) -> LoadedConfig:
+def _repaired(loaded: LoadedConfig, *, look: bool) -> LoadedConfig:
     """The config as `train --repair` would train it; prints what changes."""
     from flexseg.cli.repair import print_repair
     from flexseg.planning.repair import repair
 
     repaired = repair(loaded, look=look)
-    if not quiet:
-        print_repair(repaired)
+    print_repair(repaired)
     return repaired.loaded

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flexseg.cli.app import JsonOption, app, console, say
+from flexseg.cli.app import JsonOption, console, say
+from flexseg.cli.command import Task, command
 from flexseg.cli.tables import NOTHING, Table, number, numbers, texts, with_interval
 from flexseg.errors import ConfigError, one_line
 from flexseg.machine import real_path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from flexseg.evaluation.compare import Comparison, Standing
 
 
-@app.command()
+@command(Task.JUDGE)
 def compare(
     runs: Annotated[
         list[Path],

@@ -12,15 +12,15 @@ from flexseg.cli.app import (
     ConfigArgument,
     SetOption,
     StrictOption,
-    app,
     console,
-    load_config,
+    open_config,
     progress,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import number
 from flexseg.errors import DataError
+from flexseg.events import emit
 
 if TYPE_CHECKING:
     from flexseg.checking.audit import CheckReport
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@app.command()
+@long_command(Task.TRAIN)
 def crossval(
     config: ConfigArgument,
     folds: Annotated[int, typer.Option(metavar="K", help="Number of trainings.")] = 5,
@@ -40,14 +40,13 @@ def crossval(
     backend: BackendOption = None,
 ) -> None:
     """Train K networks, score each on the fold it has not seen, and keep them as an ensemble."""
-    select_backend(backend)
+    loaded = open_config(config, overrides, strict, backend)
     from flexseg.checking.audit import audit_folds
     from flexseg.cli.printing import print_scores
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
     from flexseg.training.crossval import CrossValidation
 
-    loaded = load_config(config, overrides, strict)
     validation = CrossValidation(loaded, overrides or (), folds, console, resume=resume)
     with validation.alone():
         with progress("Reading the data") as on_case:
@@ -60,6 +59,8 @@ def crossval(
         say(f"fold {fold.fold}: Dice {number(fold.dice)} of {fold.cases} cases")
     print_scores(console, result.summary)
     html, _, _ = write_report(find_source(validation.folder), audit=audit.as_dict())
+    places = {"folder": result.evaluation, "report": html, "ensemble": result.ensemble}
+    emit("result", **places, summary=result.summary.as_dict())
     say(f"Results: {result.evaluation}\nReport: {html}\nEnsemble: {result.ensemble}")
 
 

@@ -14,6 +14,7 @@ from flexseg.cli.app import (
     answers_of,
     app,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.derive_options import (
     EmptyOption,
     IgnoreOption,
@@ -32,13 +33,14 @@ from flexseg.cli.derive_options import (
 from flexseg.errors import ConfigError
 
 derive_app = typer.Typer(
+    name="derive",
     help="Make a dataset (images/, masks/, manifest) from volumes and other layouts.",
     no_args_is_help=True,
 )
-app.add_typer(derive_app, name="derive")
+app.add_typer(derive_app, rich_help_panel=Task.LOOK)
 
 
-@derive_app.command()
+@long_command(Task.LOOK, into=derive_app)
 def volumes(
     images: Annotated[
         Path,
@@ -155,7 +157,7 @@ def volumes(
     tell(derived, "slices")
 
 
-@derive_app.command()
+@long_command(Task.LOOK, into=derive_app)
 def folders(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")],
     masks: Annotated[
@@ -254,7 +256,7 @@ def folders(
     tell(derived, "images")
 
 
-@derive_app.command()
+@long_command(Task.LOOK, into=derive_app)
 def arrays(
     images: Annotated[
         Path,
@@ -302,7 +304,7 @@ def arrays(
     tell(derived, "images")
 
 
-@derive_app.command("annotations")
+@long_command(Task.LOOK, "annotations", into=derive_app)
 def exported_annotations(
     source: Annotated[
         Path,
@@ -354,7 +356,7 @@ def exported_annotations(
     tell(derived, "images")
 
 
-@derive_app.command()
+@long_command(Task.LOOK, into=derive_app)
 def coco(
     source: Annotated[
         Path, typer.Argument(metavar="ANNOTATIONS", help="COCO instance file (JSON).")
@@ -377,7 +379,7 @@ def coco(
     )
 
 
-@derive_app.command()
+@long_command(Task.LOOK, into=derive_app)
 def tiles(
     dataset: Annotated[
         Path,

@@ -11,7 +11,8 @@ import typer
 
 from flexseg.cli.app import progress, say
 from flexseg.errors import ConfigError, Interrupted
-from flexseg.machine import typed
+from flexseg.events import emit
+from flexseg.machine import typed_command
 
 if TYPE_CHECKING:
     from flexseg.derive.dataset_writer import Derived
@@ -97,6 +98,14 @@ def one_of(value: object, allowed: tuple[object, ...], option: str) -> None:
 
 def tell(derived: Derived, what: str) -> None:
     """What was made, what was left out, and what to do next."""
+    emit(
+        "result",
+        folder=derived.output,
+        cases=derived.cases,
+        empty=derived.empty,
+        classes=[c.name for c in derived.classes],
+        notes=derived.notes,
+    )
     say(
         f"{derived.cases} {what} in {derived.output}, "
         f"{derived.cases - derived.empty} with labels and {derived.empty} without."
@@ -105,7 +114,7 @@ def tell(derived: Derived, what: str) -> None:
         say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
     for note in derived.notes:
         say(f"- {note}")
-    say(f"\nNext: flexseg init {typed(derived.output)} -o PROJECT")
+    say(f"\nNext: {typed_command('init', derived.output, '-o', 'PROJECT')}")
     if derived.group:
         say(
             "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "

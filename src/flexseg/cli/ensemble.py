@@ -8,18 +8,20 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import app, say, select_backend
+from flexseg.cli.app import say, select_backend
+from flexseg.cli.command import Task, command
+from flexseg.machine import typed_command
 
 logger = logging.getLogger(__name__)
 
 
-@app.command()
+@command(Task.SHARE)
 def ensemble(
     models: Annotated[
         list[Path],
         typer.Argument(
             metavar="MODEL_A MODEL_B [...]",
-            help="Run folders, weights files (best_model.h5), or ensembles (ensemble.json).",
+            help="Folders of runs, models (best_model.h5, ensemble.json), or configs.",
         ),
     ],
     output: Annotated[
@@ -27,6 +29,10 @@ def ensemble(
     ] = Path("ensemble"),
 ) -> None:
     """Average the predictions of trained models of one task: write them as one package."""
+    from flexseg.runs.given import find_given
+
+    for model in models:
+        find_given(model)
     select_backend(None)
     from flexseg.own_results import claim_folder
     from flexseg.runs.members import make_ensemble
@@ -47,6 +53,5 @@ def ensemble(
     say(
         f"Ensemble of {len(made.members)} models, {seen} images known that they have seen: "
         f"{made.file}\n"
-        f"Use it: flexseg infer CONFIG --set train.model_dir={output} "
-        f"--set train.best_model_file={made.file.name}"
+        f"Use it: {typed_command('infer', output, '-i', 'FOLDER', '-o', 'RESULT')}"
     )

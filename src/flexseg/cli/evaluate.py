@@ -10,18 +10,20 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
     console,
-    load_config,
+    open_trained,
     progress,
+    read_trained,
+    require_paths,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.errors import ConfigError, FlexsegError
+from flexseg.events import emit
 from flexseg.machine import real_path
 
 if TYPE_CHECKING:
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@app.command()
+@long_command(Task.JUDGE)
 def evaluate(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     predictions: Annotated[
         Path | None,
@@ -60,18 +62,21 @@ def evaluate(
     backend: BackendOption = None,
 ) -> None:
     """Score the trained model, or any folder of masks, per case and class."""
-    from flexseg.cli.printing import print_scores
-    from flexseg.config.findings import examples
-
     if repair and predictions is not None:
         raise ConfigError(
             "--repair is of a trained model, --predictions of any masks.", "Leave one of them out."
         )
-    if predictions is None:
-        select_backend(backend)
-    loaded = load_config(config, overrides, strict, repair, network=predictions is None)
     if predictions is None and masks is not None:
         raise ConfigError("--masks are references for --predictions.", "Give both, or neither.")
+    require_paths((predictions, masks))
+    loaded = (
+        open_trained(trained, overrides, strict, backend, repaired=repair)
+        if predictions is None
+        else read_trained(trained, overrides, strict)
+    )
+    from flexseg.cli.printing import print_scores
+    from flexseg.config.findings import examples
+
     if output is not None:
         from flexseg.config.load import input_paths
         from flexseg.own_results import claim_folder
@@ -104,6 +109,7 @@ def evaluate(
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
         manifest = Manifest.start(run_dir, loaded)
         Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary.as_dict())
+    emit("result", folder=folder, summary=summary.as_dict())
     print_scores(console, summary)
     if repair:
         from flexseg.cli.repair import tell_difference

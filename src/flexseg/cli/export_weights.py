@@ -11,31 +11,27 @@ import typer
 from flexseg.cli.app import (
     SetOption,
     StrictOption,
-    app,
-    load_config,
+    TrainedArgument,
+    open_trained,
     say,
-    select_backend,
 )
-from flexseg.cli.inspect import is_package
+from flexseg.cli.command import Task, command
 
 logger = logging.getLogger(__name__)
 
 
-@app.command("export-weights")
+@command(Task.SHARE, "export-weights")
 def export_weights(
-    source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
+    trained: TrainedArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, *.h5.")],
     overrides: SetOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Write weights in the layout that the original systems read (Keras 2 HDF5)."""
-    select_backend(None)
+    loaded = open_trained(trained, overrides, strict, alone=True)
     from flexseg.inference.loading import load_trained
-    from flexseg.models.package import ModelPackage
+    from flexseg.inference.model_files import model_file
     from flexseg.models.transfer import export_weights as write_weights
 
-    if is_package(source, overrides):
-        package = ModelPackage.load(source)
-    else:
-        package = load_trained(load_config(source, overrides, strict))
+    package = load_trained(loaded, model_file(loaded))
     say(f"written: {write_weights(package, output)}")

@@ -12,16 +12,15 @@ from flexseg.cli.app import (
     ConfigArgument,
     SetOption,
     StrictOption,
-    app,
-    load_config,
+    open_config,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, command
 
 logger = logging.getLogger(__name__)
 
 
-@app.command("import-weights")
+@command(Task.SHARE, "import-weights")
 def import_weights(
     source: Annotated[Path, typer.Argument(help="best_model.h5 of an original system (Keras 2).")],
     config: ConfigArgument,
@@ -33,8 +32,8 @@ def import_weights(
     strict: StrictOption = False,
 ) -> None:
     """Make a model package of weights that an original system has trained."""
-    select_backend(None)
+    loaded = open_config(config, overrides, strict, inputs=(source,))
     from flexseg.models.transfer import import_weights as make_package
 
-    target = make_package(source, load_config(config, overrides, strict), output)
+    target = make_package(source, loaded, output)
     say(f"written: {target}")

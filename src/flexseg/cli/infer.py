@@ -10,17 +10,17 @@ from rich.markup import escape
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
     errors,
-    load_config,
+    open_trained,
     progress,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
+from flexseg.events import emit
 
 if TYPE_CHECKING:
     from flexseg.inference.program import Outcome
@@ -34,9 +34,9 @@ RecursiveOption = Annotated[
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the masks.")]
 
 
-@app.command()
+@long_command(Task.PREDICT)
 def infer(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     source: Annotated[
         Path | None,
@@ -49,11 +49,12 @@ def infer(
     backend: BackendOption = None,
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
-    select_backend(backend)
+    loaded = open_trained(
+        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+    )
     from flexseg.inference import configured
     from flexseg.inference.volumes.volume_sources import holds_volumes
 
-    loaded = load_config(config, overrides, strict, repair)
     place = source or loaded.experiment.infer.images_dir
     volumes = place is not None and holds_volumes(place, recursive=recursive)
     with progress("Predicting") as on_file:
@@ -72,7 +73,10 @@ def report(outcome: Outcome[Any], what: str) -> None:
     ----------
     what : the files are.
     """
-    say(f"{len(outcome.files)} {what}(s) predicted.")
+    from flexseg.config.findings import amount
+
+    emit("result", files=outcome.files, folders=outcome.folders, failed=outcome.failed)
+    say(f"{amount(len(outcome.files), what)} predicted.")
     for folder in outcome.folders:
         say(f"  {folder}")
     for file, reason in outcome.failed.items():

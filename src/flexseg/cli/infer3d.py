@@ -9,21 +9,20 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
-    load_config,
+    open_trained,
     progress,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.infer import RecursiveOption, report
 
 
-@app.command()
+@long_command(Task.PREDICT)
 def infer3d(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     source: Annotated[
         Path | None,
@@ -51,10 +50,11 @@ def infer3d(
     backend: BackendOption = None,
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
-    select_backend(backend)
+    loaded = open_trained(
+        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+    )
     from flexseg.inference import configured
 
-    loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_volume:
         outcome = configured.infer3d(
             loaded,

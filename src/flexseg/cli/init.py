@@ -16,13 +16,13 @@ from flexseg.cli.app import (
     MaskValuesOption,
     SplitFileOption,
     answers_of,
-    app,
     say,
 )
-from flexseg.machine import typed
+from flexseg.cli.command import Task, command
+from flexseg.machine import typed_command
 
 
-@app.command()
+@command(Task.TRAIN)
 def init(
     dataset: DatasetArgument,
     output: Annotated[
@@ -60,4 +60,4 @@ def init(
     )
     for path in written:
         say(f"written: {path}")
-    say(f"Next: flexseg check {typed(written[0])}")
+    say(f"Next: {typed_command('check', written[0])}")

@@ -13,20 +13,21 @@ from flexseg.cli.app import (
     JsonOption,
     SetOption,
     StrictOption,
-    app,
+    TrainedArgument,
     console,
-    load_config,
+    open_config,
     select_backend,
 )
+from flexseg.cli.command import Task, command
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.one_writer import exclusive_file
 
 logger = logging.getLogger(__name__)
 
 
-@app.command()
+@command(Task.SHARE)
 def inspect(
-    source: Annotated[Path, typer.Argument(help="Config, or a model package (best_model.h5).")],
+    source: TrainedArgument,
     overrides: SetOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of summary.txt and model.png.")
@@ -35,7 +36,14 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Show a network's layers, parameters, GFLOP and memory; write summary.txt and model.png."""
-    select_backend(None)
+    from flexseg.runs.given import find_given
+
+    model = find_given(source).model
+    if model is not None:
+        _refuse_overrides(overrides)
+        select_backend(None)
+    else:
+        loaded = open_config(source, overrides, strict)
     from flexseg.config.load import input_paths
     from flexseg.inspecting import inspect_network, inspect_package
     from flexseg.outputs import refuse_input
@@ -44,10 +52,9 @@ def inspect(
     if output is not None:
         claim_picture(output / "model.png")
 
-    if is_package(source, overrides):
-        inspection = inspect_package(source, output)
+    if model is not None:
+        inspection = inspect_package(model, output)
     else:
-        loaded = load_config(source, overrides, strict)
         e = loaded.experiment
         if output is not None:
             refuse_input("--output", output, input_paths(e, loaded.path))
@@ -72,13 +79,10 @@ def inspect(
             logger.warning("%s %s", error.problem, error.fix)
 
 
-def is_package(source: Path, overrides: list[str] | None) -> bool:
-    """Whether `source` is a model package, which needs no config and takes no overrides."""
-    is_package = source.suffix.lower() in (".h5", ".hdf5")
-    if is_package and overrides:
+def _refuse_overrides(overrides: list[str] | None) -> None:
+    if overrides:
         raise ConfigError(
             "A model package describes itself; --set changes nothing in it.",
             "Leave --set out, or give a config.",
             "--set",
         )
-    return is_package

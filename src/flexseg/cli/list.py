@@ -11,10 +11,10 @@ import typer
 
 from flexseg.cli.app import (
     JsonOption,
-    app,
     console,
     select_backend,
 )
+from flexseg.cli.command import Task, command
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     augmentations = "augmentations"
 
 
-@app.command("list")
+@command(Task.HELP, "list")
 def list_registry(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: JsonOption = False,

@@ -19,13 +19,16 @@ from flexseg.cli.app import (
     MaskValuesOption,
     SplitFileOption,
     answers_of,
-    app,
     console,
+    require_paths,
     say,
     select_backend,
+    state,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, fixed, texts
-from flexseg.machine import real_path, typed
+from flexseg.events import emit
+from flexseg.machine import real_path, typed_command
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -46,7 +49,7 @@ FromOption = Annotated[
 ]
 
 
-@app.command()
+@long_command(Task.TRAIN)
 def plan(
     dataset: DatasetArgument,
     duration: Annotated[
@@ -67,26 +70,28 @@ def plan(
     backend: BackendOption = None,
 ) -> None:
     """Look at a dataset and write a config for the time at hand, each value with its reason."""
+    seconds = _seconds(duration)
+    folder, answers = _folder(dataset, output), answers_of(masks, mask_name, mask_values, classes)
+    _look_before(dataset, folder, split, start_from)
     _select(device, backend)
-    from flexseg.config.durations import parse_duration
     from flexseg.planning.plan import make_plan
 
-    seconds = parse_duration(duration)
     made = make_plan(
         dataset,
-        _folder(dataset, output),
+        folder,
         seconds,
         split_file=split,
         group=group,
-        answers=answers_of(masks, mask_name, mask_values, classes),
+        answers=answers,
         stage=say,
         start_from=start_from,
     )
     _print(made)
-    say(f"Written: {made.config}\nNext: flexseg train {typed(made.config)}")
+    emit("result", config=made.config, facts=dict(made.facts), seconds=made.seconds)
+    say(f"Written: {made.config}\nNext: {typed_command('train', made.config)}")
 
 
-@app.command()
+@long_command(Task.TRAIN)
 def auto(
     dataset: DatasetArgument,
     duration: Annotated[
@@ -115,30 +120,60 @@ def auto(
     backend: BackendOption = None,
 ) -> None:
     """Check, plan, train, tune the postprocessing, evaluate and report, in the given time."""
-    started = time.monotonic()
+    started = state.began
+    seconds = _seconds(duration)
+    folder, answers = _folder(dataset, output), answers_of(masks, mask_name, mask_values, classes)
+    if resume:
+        from flexseg.planning.earlier_results import require_unfinished
+
+        require_unfinished(folder)
+    else:
+        _look_before(dataset, folder, split, start_from)
     _select(device, backend)
     from flexseg.cli.printing import print_scores
-    from flexseg.config.durations import format_duration, parse_duration
+    from flexseg.config.durations import format_duration
     from flexseg.planning.auto import Auto
 
-    pipeline = Auto(_folder(dataset, output), parse_duration(duration), started, console)
+    pipeline = Auto(folder, seconds, started, console)
     with pipeline.alone():
-        if resume:
-            pipeline.reopen()
-        else:
-            answers = answers_of(masks, mask_name, mask_values, classes)
+        if not resume:
             made = pipeline.plan(
                 dataset, split_file=split, group=group, answers=answers, start_from=start_from
             )
             _print(made)
         result = pipeline.run(resume=resume)
     print_scores(console, result.summary)
+    emit(
+        "result",
+        report=result.report,
+        model=result.model,
+        config=pipeline.config,
+        summary=result.summary.as_dict(),
+    )
     took = format_duration(time.monotonic() - started)
     given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"
+    predict = typed_command(*result.predict, "-i", "FOLDER", "-o", "RESULT")
     say(
         f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
-        f"Took {took} {given}.\nNext: flexseg {result.predict} -i FOLDER -o RESULT"
+        f"Took {took} {given}.\nNext: {predict}"
     )
+
+
+def _seconds(duration: str) -> float:
+    from flexseg.config.durations import parse_duration
+
+    return parse_duration(duration)
+
+
+def _look_before(dataset: Path, output: Path, split: Path | None, start_from: Path | None) -> None:
+    """Refuse what is wrong with paths before the engine is imported, which takes seconds."""
+    from flexseg.planning.earlier_results import refuse_results
+    from flexseg.runs.given import find_given
+
+    require_paths((dataset, split))
+    if start_from is not None:
+        find_given(start_from, "--from")
+    refuse_results(output, dataset)
 
 
 def _select(device: Device, backend: str | None) -> None:
@@ -175,12 +210,11 @@ def _print(made: Plan) -> None:
         f"{options['num_layers']} levels from {options['base_filters']} filters, "
         f"{made.step.parameters:,} parameters",
     )
-    images = made.seconds / made.step.seconds * made.step.batch
-    each = images / made.training
+    each = made.steps * made.step.batch / made.training
     times = f"{each:,.0f}" if each >= 100 else f"{each:.2g}"
     table.add(
         "training",
-        f"{format_duration(made.seconds)}, about {made.seconds / made.step.seconds:,.0f} steps of "
+        f"{format_duration(made.seconds)}, about {made.steps:,.0f} steps of "
         f"{made.step.batch} images, each training image about {times} times",
     )
     table.print(console)

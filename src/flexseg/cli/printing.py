@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from flexseg.cli.tables import Table, numbers, texts, with_interval
+from flexseg.cli.tables import Table, fixed, numbers, texts, with_interval
+from flexseg.config.findings import amount
 from flexseg.errors import one_line
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING
 
@@ -33,8 +34,8 @@ _COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 def print_scores(console: Console, summary: EvaluationSummary) -> None:
     """The table of an evaluation: means with intervals, and what stands apart from them."""
     cases, groups = summary.cases, summary.groups
-    count = f"{cases} case{'s' if cases != 1 else ''}"
-    of_groups = f" of {groups} group{'s' if groups != 1 else ''}" if groups != cases else ""
+    count = amount(cases, "case")
+    of_groups = f" of {amount(groups, 'group')}" if groups != cases else ""
     interval = "; below each its 95 % interval" if groups > 1 else ""
     console.print(
         f"[bold]{count}{of_groups}, scored at native resolution.[/] Means over the cases in whose "
@@ -142,9 +143,10 @@ def _mean(statistic: Statistic) -> Text:
 def print_check(console: Console, report: CheckReport) -> None:
     """Findings, effective values and data of a check."""
     console.print("[bold]Effective values[/] (all others have their default)")
-    width = max((len(key) for key, _, _ in report.values), default=0)
+    values = Table([*fixed("key"), *texts("value", "from")], header=False)
     for key, value, source in report.values:
-        console.print(f"  {key:<{width}}  {escape(value)}  [dim]({escape(source)})[/]")
+        values.add(key, value, Text(f"({one_line(source)})", style="dim"))
+    values.print(console)
     if report.splits:
         console.print("\n[bold]Data[/]")
         keys = ("sizes", "images", "masks", "shares")
@@ -165,9 +167,7 @@ def print_check(console: Console, report: CheckReport) -> None:
         )
     count = {s: sum(f.severity == s for f in report.findings) for s in _COLORS}
     verdict = "[green]It can run.[/]" if report.exit_code == 0 else "[bold red]It cannot run.[/]"
-    console.print(
-        f"{verdict} {count['error']} errors, {count['warning']} warnings, {count['note']} notes."
-    )
+    console.print(f"{verdict} {', '.join(amount(count[s], s) for s in _COLORS)}.")
 
 
 # A longer table than this is cut to the layers that cost most; summary.txt has them all.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,27 +9,26 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
-    JsonOption,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
     console,
-    load_config,
+    open_trained,
     progress,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, number, numbers, texts, with_interval
+from flexseg.events import emit
 
 if TYPE_CHECKING:
     from flexseg.evaluation.quantize import Quantized
 
 
-@app.command()
+@long_command(Task.PREDICT)
 def quantize(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the int8 network beside the model.")
@@ -39,28 +37,24 @@ def quantize(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the scores [default: in the run's]."),
     ] = None,
-    as_json: JsonOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Make the network int8 for OpenVINO, and show what it loses on the validation set."""
-    select_backend(backend)
+    loaded = open_trained(trained, overrides, strict, backend, repaired=repair)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.compare_files import as_dict
     from flexseg.evaluation.quantize import quantize as quantize_model
     from flexseg.own_results import claim_folder
 
-    loaded = load_config(config, overrides, strict, repair)
     if output is not None:
         claim_folder(output, input_paths(loaded.experiment, loaded.path))
     folder = output or loaded.experiment.train.run_dir / "quantization"
     with progress("Predicting") as on_case:
         result = quantize_model(loaded, folder, keep=keep, on_case=on_case)
-    if as_json:
-        speed = {"seconds": result.seconds, "labels_equal": result.agreement}
-        typer.echo(json.dumps(as_dict(result.comparison) | speed, indent=2))
-        return
+    speed = {"seconds": result.seconds, "labels_equal": result.agreement}
+    emit("result", **as_dict(result.comparison) | speed)
     _print(result)
 
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import app, say
+from flexseg.cli.app import say
+from flexseg.cli.command import Task, command
 from flexseg.machine import typed
 
 
-@app.command()
+@command(Task.SHARE)
 def rename(
     source: Annotated[
         Path, typer.Argument(help="Folder of a run, a model package (best_model.h5), or a config.")

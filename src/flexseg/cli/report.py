@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.app import JsonOption, app, progress, say, select_backend
+from flexseg.cli.app import JsonOption, progress, say, select_backend
+from flexseg.cli.command import Task, command
 from flexseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from flexseg.report.sources import ReportSource
 
 
-@app.command()
+@command(Task.JUDGE)
 def report(
     run: Annotated[
-        Path, typer.Argument(help="Folder of a run, a config, or the folder of an evaluation.")
+        Path,
+        typer.Argument(help="Folder of a run, of `auto` or of an evaluation, or a config."),
     ],
     output: Annotated[
         Path | None,
@@ -63,14 +65,17 @@ def report(
     say(f"written: {html}\nwritten: {data}")
 
 
-def _repaired_run(config: Path) -> Path:
-    """The folder of a config's repaired run; a folder of it that is given stays."""
-    if config.is_dir():
-        return config
-    from flexseg.cli.app import load_config
+def _repaired_run(path: Path) -> Path:
+    """The folder of the repaired run of what a path means; a repaired run that is given stays."""
+    from flexseg.cli.app import read_trained
+    from flexseg.runs.given import find_given
+    from flexseg.runs.manifest import Manifest
 
-    loaded = load_config(config, None, strict=False, repaired=True, network=False)
-    return loaded.experiment.train.run_dir
+    given = find_given(path)
+    manifest = None if given.run is None else Manifest.find(given.run)
+    if manifest is not None and manifest.repair is not None:
+        return path
+    return read_trained(path, repaired=True).experiment.train.run_dir
 
 
 def _refuse_odd_names(output: Path | None) -> None:

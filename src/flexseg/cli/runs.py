@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flexseg.cli.app import JsonOption, app, console, say
+from flexseg.cli.app import JsonOption, console, say
+from flexseg.cli.command import Task, command
 from flexseg.cli.tables import NOTHING, Table, below, fixed, number, numbers, texts, with_interval
 from flexseg.errors import one_line
 from flexseg.machine import real_path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow"}
 
 
-@app.command("runs")
+@command(Task.JUDGE, "runs")
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="Folder to search, with all below it.")] = Path(),
     sort: Annotated[
@@ -67,6 +68,6 @@ def _duration(seconds: float | None) -> str:
     """Hours, minutes and seconds; empty where they are not known."""
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    from flexseg.config.durations import clock_text
+
+    return clock_text(seconds)

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import app, say, select_backend
+from flexseg.cli.app import say, select_backend
+from flexseg.cli.command import Task, command
 
 
-@app.command()
+@command(Task.HELP)
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
 ) -> None:

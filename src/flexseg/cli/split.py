@@ -18,13 +18,13 @@ from flexseg.cli.app import (
     MaskValuesOption,
     SetOption,
     answers_of,
-    app,
     console,
-    load_config,
     logger,
     progress,
+    read_config,
     say,
 )
+from flexseg.cli.command import Task, command
 from flexseg.cli.tables import Table, numbers, texts
 from flexseg.errors import ConfigError
 
@@ -50,7 +50,7 @@ class _Divisible:
     by_folders: bool = False
 
 
-@app.command()
+@command(Task.LOOK)
 def split(
     source: Annotated[
         Path, typer.Argument(help="Folder of data, or a config that names one folder of images.")
@@ -238,7 +238,7 @@ def _of_config(
     from flexseg.dataset.labels import LabelMap
     from flexseg.dataset.looks import look_at, read_cases
 
-    experiment = load_config(source, overrides, strict=False, network=False).experiment
+    experiment = read_config(source, overrides).experiment
     pairing = pair_one_folder(experiment.data, group)
     if group is not None:
         names_found(group, [case.id for case in pairing.cases])
@@ -254,7 +254,7 @@ def _of_config(
             raise problem
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     if unpaired:
-        told.append(f"{len(unpaired)} file(s) without partner are left out: {examples(unpaired)}")
+        told.append(f"Left out without partner: {examples(unpaired)}.")
     return _Divisible(CaseTable.of_looks(looks, labels), tuple(told))
 
 

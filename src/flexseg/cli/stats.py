@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, app, say, tell_failed
+from flexseg.cli.app import MaskNameOption, MasksOption, answers_of, say, tell_failed
+from flexseg.cli.command import Task, command
 
 
-@app.command()
+@command(Task.LOOK)
 def stats(
     dataset: Annotated[Path, typer.Argument(help="Folder of images and masks, or of volumes.")],
     output: Annotated[

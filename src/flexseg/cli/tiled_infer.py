@@ -9,21 +9,20 @@ import typer
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
-    load_config,
+    open_trained,
     progress,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.infer import OutputOption, RecursiveOption, report
 
 
-@app.command("tiled-infer")
+@long_command(Task.PREDICT, "tiled-infer")
 def tiled_infer(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     source: Annotated[
         Path | None,
@@ -36,10 +35,11 @@ def tiled_infer(
     backend: BackendOption = None,
 ) -> None:
     """Predict images larger than the network by overlapping windows, at full resolution."""
-    select_backend(backend)
+    loaded = open_trained(
+        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+    )
     from flexseg.inference import configured
 
-    loaded = load_config(config, overrides, strict, repair)
     with progress("Predicting") as on_image:
         outcome = configured.tiled_infer(loaded, source, output, on_image, recursive=recursive)
     report(outcome, "image")

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from flexseg.cli.app import app, say, tell_failed
+from flexseg.cli.command import Task
 
 tools_app = typer.Typer(
     help="Small tools of the original projects: sheets, videos, curves, samples, npz, scripts.",
     no_args_is_help=True,
 )
-app.add_typer(tools_app, name="tools")
+app.add_typer(tools_app, name="tools", rich_help_panel=Task.LOOK)
 
 FileOutput = Annotated[
     Path, typer.Option("--output", "-o", help="The file; an earlier one moves aside.")

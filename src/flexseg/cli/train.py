@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,20 +14,19 @@ from flexseg.cli.app import (
     SetOption,
     StrictOption,
     TimeOption,
-    app,
     console,
-    load_config,
+    open_config,
     say,
-    select_backend,
+    state,
     with_time,
 )
+from flexseg.cli.command import Task, long_command
+from flexseg.events import emit
 
-if TYPE_CHECKING:
-    pass
 logger = logging.getLogger(__name__)
 
 
-@app.command()
+@long_command(Task.TRAIN)
 def train(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -41,11 +39,10 @@ def train(
     backend: BackendOption = None,
 ) -> None:
     """Train the network of a config."""
-    started = time.monotonic()
-    select_backend(backend)
+    started = state.began
+    loaded = open_config(config, with_time(overrides, duration), strict, backend)
     from flexseg.training.trainer import Training
 
-    loaded = load_config(config, with_time(overrides, duration), strict)
     if repair:
         from flexseg.cli.repair import repaired_training
 
@@ -57,4 +54,6 @@ def train(
     values = ", ".join(
         f"{name} {run.history[name][run.best_epoch]:.4f}" for name in wanted if name in run.history
     )
+    best = {name: values[run.best_epoch] for name, values in run.history.items()}
+    emit("result", folder=run.folder, model=run.weights, best_epoch=run.best_epoch + 1, values=best)
     say(f"Best epoch {run.best_epoch + 1}: {values}\nWeights: {run.weights}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,19 +10,18 @@ import typer
 from flexseg.cli.app import (
     BackendOption,
     ConfigArgument,
-    JsonOption,
     SetOption,
     StrictOption,
-    app,
     console,
-    errors,
-    load_config,
+    open_config,
     progress,
     say,
-    select_backend,
+    state,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, number, numbers, texts
-from flexseg.machine import typed
+from flexseg.events import emit
+from flexseg.machine import typed_command
 
 if TYPE_CHECKING:
     from flexseg.search.search import Found
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@app.command("tune")
+@long_command(Task.TRAIN, "tune")
 def tune(
     config: ConfigArgument,
     duration: Annotated[
@@ -51,20 +49,18 @@ def tune(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; an earlier search moves aside.")
     ] = False,
-    as_json: JsonOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Search for better values by many short trainings; the same command again goes on."""
     from flexseg.config.durations import parse_duration
 
-    started = time.time()
+    started = time.time() - (time.monotonic() - state.began)
     seconds = parse_duration(duration)
     from flexseg.search.study import require_optuna
 
     require_optuna()
-    select_backend(backend)
-    loaded = load_config(config, overrides, strict)
+    loaded = open_config(config, overrides, strict, backend)
     import keras
 
     from flexseg.search.search import Search
@@ -75,20 +71,13 @@ def tune(
         seconds,
         backend=keras.backend.backend(),
         processes=processes,
-        say=_tell if as_json else say,
+        say=say,
         started=started,
     )
     with progress("Searching") as on_time:
         found = search.run(fresh=fresh, on_time=on_time)
-    if as_json:
-        typer.echo(json.dumps(_as_dict(found), indent=2))
-        return
+    emit("result", **_as_dict(found))
     _print(found)
-
-
-def _tell(text: str) -> None:
-    """To the standard error, as the standard output is JSON."""
-    errors.print(text, markup=False, soft_wrap=True)
 
 
 def _as_dict(found: Found) -> dict[str, Any]:
@@ -129,7 +118,7 @@ def _print(found: Found) -> None:
         )
     say(
         f"Best config: {found.config}\nAll trials:  {found.table}\n"
-        f"Next: flexseg train {typed(found.config)}    trains it for as long as the config says"
+        f"Next: {typed_command('train', found.config)}    trains it for as long as the config says"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,19 +11,18 @@ from rich.text import Text
 
 from flexseg.cli.app import (
     BackendOption,
-    ConfigArgument,
-    JsonOption,
     SetOption,
     StrictOption,
+    TrainedArgument,
     TrainedRepairOption,
-    app,
     console,
-    load_config,
+    open_trained,
     progress,
     say,
-    select_backend,
 )
+from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, numbers, texts, with_interval
+from flexseg.events import emit
 
 if TYPE_CHECKING:
     from flexseg.config.schema import Experiment
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
     from flexseg.evaluation.postprocessing.tuning import Tuned
 
 
-@app.command("tune-postprocessing")
+@long_command(Task.PREDICT, "tune-postprocessing")
 def tune_postprocessing(
-    config: ConfigArgument,
+    trained: TrainedArgument,
     overrides: SetOption = None,
     tta: Annotated[
         bool,
@@ -45,34 +43,31 @@ def tune_postprocessing(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the tables (default: in the run's)."),
     ] = None,
-    as_json: JsonOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Choose threshold and postprocessing on the validation set; keep only what helps there."""
-    select_backend(backend)
+    loaded = open_trained(trained, overrides, strict, backend, repaired=repair)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.postprocessing.tuning import tune
     from flexseg.own_results import claim_folder
 
-    loaded = load_config(config, overrides, strict, repair)
     if output is not None:
         claim_folder(output, input_paths(loaded.experiment, loaded.path))
     folder = output or loaded.experiment.train.run_dir / "postprocessing"
     folds = _folds(loaded.experiment)
     with progress("Predicting") as on_case:
         tuned = tune(loaded, folder, views=tta, folds=folds, on_case=on_case)
-    if as_json:
-        typer.echo(json.dumps([trial.as_dict() for trial in tuned.trials], indent=2))
-        return
+    trials = [trial.as_dict() for trial in tuned.trials]
+    emit("result", folder=tuned.folder, file=tuned.file, trials=trials)
     _print(tuned)
     say(f"All trials: {tuned.folder}\nThe choice, which evaluate and infer use: {tuned.file}")
 
 
 def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
     """Of a cross-validation, the cases that each member of its ensemble has not seen."""
-    from flexseg.inference.ensemble import is_ensemble
+    from flexseg.inference.model_files import is_ensemble
     from flexseg.runs.folds import FILE_NAME, recorded_division
 
     train = experiment.train

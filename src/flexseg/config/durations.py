@@ -41,6 +41,19 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def clock_text(seconds: float) -> str:
+    """A duration as a clock shows it: '0:07', '12:30', '1:05:00'.
+
+    Examples
+    --------
+    >>> clock_text(65.4)
+    '1:05'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def format_duration(seconds: float) -> str:
     """A duration in the same form, to the second: '1h30m', '45s'.
 

@@ -64,9 +64,15 @@ def _code_of(kind: type[FlexsegError]) -> str:
     return kind.__name__.removesuffix("Error").lower()
 
 
-def amount(number: int, what: str) -> str:
-    """A number of things as text: "1 case", "1,560 cases"."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
+def amount(number: int, what: str, one: str = "", many: str = "") -> str:
+    """A number of things as text: "1 case", "1,560 cases".
+
+    Parameters
+    ----------
+    one, many : what is said of one and of several: `amount(n, "case", "is", "are")`.
+    """
+    said = one if number == 1 else many
+    return f"{number:,} {what}{'s' * (number != 1)} {said}".rstrip()
 
 
 def examples(items: Sequence[str], limit: int = 4) -> str:

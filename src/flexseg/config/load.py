@@ -7,7 +7,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +25,9 @@ from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
 from flexseg.outputs import refuse_input, refuse_overlap
+
+# Where values come from that nobody has given.
+_DEFAULT = "default"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class LoadedConfig:
 
     def source(self, section: str, key: str) -> str:
         """Where a value came from, for people."""
-        return self.sources.get(f"{section}.{key}", "default")
+        return self.sources.get(f"{section}.{key}", _DEFAULT)
 
 
 # Kinds of values that a location of pydantic's names where several are allowed.
@@ -83,6 +86,46 @@ def load(
         )
     is_legacy = path.suffix.lower() != ".toml"
     raw = legacy.read(path) if is_legacy else _read_toml(path)
+    return _checked(raw, path, overrides, is_legacy=is_legacy, strict=strict, run_code=run_code)
+
+
+def with_overrides(
+    loaded: LoadedConfig, overrides: Sequence[str], *, strict: bool = False, run_code: bool = False
+) -> LoadedConfig:
+    """A config that was read from elsewhere than its file, with values of the command line.
+
+    Parameters
+    ----------
+    overrides, strict, run_code : see `load`.
+
+    Raises
+    ------
+    ConfigError : they do not fit the schema.
+    """
+    if not overrides:
+        return loaded
+    raw = legacy.RawConfig(file=loaded.path.name)
+    for section, content in relative_outputs(loaded.experiment).model_dump().items():
+        for key, value in content.items():
+            raw.values[section, key] = value
+            raw.sources[section, key] = loaded.source(section, key)
+    result = _checked(
+        raw, loaded.path, overrides, is_legacy=False, strict=strict, run_code=run_code
+    )
+    sources = {key: source for key, source in result.sources.items() if source != _DEFAULT}
+    return replace(loaded, experiment=result.experiment, sources=sources)
+
+
+def _checked(
+    raw: legacy.RawConfig,
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    is_legacy: bool,
+    strict: bool,
+    run_code: bool,
+) -> LoadedConfig:
+    """The config that values are, once those of the command line have taken their places."""
     for text in overrides:
         try:
             override(raw, text, is_legacy)
@@ -398,6 +441,23 @@ def resolve_outputs(experiment: Experiment, base: Path) -> Experiment:
             changes["run_dir"] = run_dir
         if changes:
             sections[name] = section.model_copy(update=changes)
+    return experiment.model_copy(update=sections)
+
+
+def relative_outputs(experiment: Experiment) -> Experiment:
+    """With the outputs in `[train] run_dir` relative to it, as `resolve_outputs` takes them."""
+    run_dir = experiment.train.run_dir
+    sections: dict[str, Section] = {}
+    for name, model in section_models().items():
+        section: Section = getattr(experiment, name)
+        changes = {
+            key: value.relative_to(run_dir)
+            for key, _, role in path_fields(model)
+            if role.kind == "output"
+            and (value := getattr(section, key)) is not None
+            and value.is_relative_to(run_dir)
+        }
+        sections[name] = section.model_copy(update=changes)
     return experiment.model_copy(update=sections)
 
 

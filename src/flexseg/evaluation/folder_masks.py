@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.candidates.advice import inner_folders
 from flexseg.dataset.candidates.mask_folders import mask_folders
 from flexseg.dataset.cases import Pairing
@@ -121,9 +121,9 @@ def note_of_undecided(predictions: Sequence[str]) -> str:
     if not predictions:
         return ""
     return (
-        f"{len(predictions)} prediction(s) hold pixels that [mask] ignores, which count as "
-        "background: only the reference says what is left out. "
-        f"They are {examples(sorted(predictions))}."
+        f"{amount(len(predictions), 'prediction', 'holds', 'hold')} pixels that [mask] ignores, "
+        "which count as background: only the reference says what is left out "
+        f"({examples(sorted(predictions))})."
     )
 
 

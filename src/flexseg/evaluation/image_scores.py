@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.store import CaseReader
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.candidates.mask_names import case_of_mask
 from flexseg.dataset.candidates.templates import Stems, best_rule
 from flexseg.dataset.cases import (
@@ -191,7 +191,8 @@ def score_folders(
     cases = (regions or Regions()).of(pairing.cases)
     if pairing.equal_names:
         raise DataError(
-            f"{len(pairing.equal_names)} file(s) have the name of another one but for the suffix: "
+            f"{amount(len(pairing.equal_names), 'file', 'has', 'have')} the name of another one "
+            "but for the suffix: "
             f"{examples([path.name for path in pairing.equal_names])}.",
             "Keep one file per mask.",
             str(pairing.equal_names[0].parent),
@@ -265,8 +266,9 @@ def _of_other_size(names: Sequence[str]) -> str:
     if not names:
         return ""
     return (
-        f"{len(names)} prediction(s) have another size than their reference and were brought to "
-        f"it by nearest neighbour: {examples(names)}."
+        f"{amount(len(names), 'prediction')} of another size than the reference, which "
+        f"{'was' if len(names) == 1 else 'were'} brought to it by nearest neighbour: "
+        f"{examples(names)}."
     )
 
 

@@ -31,8 +31,8 @@ from flexseg.inference.engines.opening import (
     openvino_precision,
 )
 from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
-from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import load_trained
+from flexseg.inference.model_files import is_ensemble, model_file
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import as_trained
 from flexseg.one_writer import exclusive

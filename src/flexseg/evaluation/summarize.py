@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
@@ -168,8 +169,8 @@ def _ignored_notes(results: Sequence[CaseResult], measures: Measures) -> list[st
     ]
     if nothing := counted.count(0):
         notes.append(
-            f"Nothing counts in {nothing} case(s), as all their {pixels} are ignored: they are in "
-            "cases.csv only."
+            f"All {pixels} of {amount(nothing, 'case')} are ignored: nothing of "
+            f"{'it' if nothing == 1 else 'them'} counts outside of cases.csv."
         )
     return notes
 

@@ -23,8 +23,8 @@ from flexseg.evaluation.image_scores import Figure, evaluate_model, prediction_w
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes
-from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import model_file
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, as_trained
 from flexseg.losses import DICE, get_loss, get_metric, weighted_mean

@@ -40,8 +40,8 @@ from flexseg.files.volumes.geometry import GeometryRule, match_label
 from flexseg.files.volumes.read import read_labels
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
-from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import model_file
 from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import tiles_of
 from flexseg.inference.volumes.volume_files import explained_memory

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
@@ -100,8 +100,8 @@ def warn_of_sheared(names: list[str]) -> None:
     """Tell of volumes whose axes are not at right angles."""
     if names:
         logger.warning(
-            "Distances are inexact in %d volume(s), as their axes are not at right angles: %s",
-            len(names),
+            "Distances are inexact where axes are not at right angles, in %s: %s",
+            amount(len(names), "volume"),
             examples(names),
         )
 
@@ -216,7 +216,9 @@ def _warn_of_images(*folders: Path) -> None:
     images = [path.name for folder in folders for path in list_files(folder, MASK_SUFFIXES)]
     if images:
         logger.warning(
-            "%d image(s) among the volumes are not scored: %s", len(images), examples(images)
+            "%s scored, as there are volumes beside: %s",
+            amount(len(images), "image", "is not", "are not"),
+            examples(images),
         )
 
 

@@ -11,8 +11,10 @@ from flexseg.config.findings import Finding
 from flexseg.config.infer import Infer3dConfig, InferConfig, TiledInferConfig
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import SegmentationConfig
+from flexseg.errors import ConfigError
 from flexseg.inference.image_files import Areas, infer_images, targets_for
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import is_model
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.program import OnFile, Outcome, existing
 from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
@@ -50,8 +52,7 @@ def infer(
     """
     e = loaded.experiment
     place = existing((source, e.infer.images_dir), "infer")
-    protected = input_paths(e, loaded.path)
-    _claim(output, place, protected)
+    protected = _claim(output, place, loaded)
     predictor = as_trained(make_predictor(loaded), e.tiledinfer)
     config = _moved(e.infer, output)
     return _images(
@@ -79,8 +80,7 @@ def tiled_infer(
     """
     e, config = loaded.experiment, loaded.experiment.tiledinfer
     place = existing((source, config.images_dir, e.infer.images_dir), "tiledinfer")
-    protected = input_paths(e, loaded.path)
-    _claim(output, place, protected)
+    protected = _claim(output, place, loaded)
     for note in _notes(loaded.findings, "tiledinfer-changes"):
         logger.info("%s", note)
     predictor = make_predictor(loaded).with_threshold(config.probability)
@@ -116,8 +116,7 @@ def infer3d(
     e = loaded.experiment
     config = _of_volumes(e.infer3d, output, channel, series)
     place = existing((source, config.images_dir, e.infer.images_dir), "infer3d")
-    protected = input_paths(e, loaded.path)
-    _claim(output, place, protected)
+    protected = _claim(output, place, loaded)
     if config.slice_shape_order is not None:
         logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
     predictor = make_predictor(loaded)
@@ -132,9 +131,16 @@ def infer3d(
     )
 
 
-def _claim(output: Path | None, source: Path, inputs: Iterable[Path]) -> None:
+def _claim(output: Path | None, source: Path, loaded: LoadedConfig) -> list[Path]:
+    """The paths that no output may take the place of, once `output` is none of them."""
+    inputs = input_paths(loaded.experiment, loaded.path)
     if output is not None:
         claim_folder(output, (source, *inputs))
+    elif is_model(loaded.path):
+        raise ConfigError(
+            "A model that lies by itself has no folder of results.", "Give --output FOLDER."
+        )
+    return inputs
 
 
 def _notes(findings: Iterable[Finding], code: str) -> list[str]:

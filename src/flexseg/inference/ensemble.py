@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,41 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg import __version__
-from flexseg.config.load import LoadedConfig
 from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.json_file import read_json
 from flexseg.inference.engines.opening import Engine, KerasEngine
+from flexseg.inference.model_files import (
+    MEMBERS,
+    SEEN,
+    VALIDATED,
+    is_ensemble,
+    read_ensemble,
+    read_members,
+)
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.signal import Members
 from flexseg.models.package import ModelPackage, read_seen
 from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
 
-FILE_NAME = "ensemble.json"
-MEMBERS = "members"
 _KIND = "ensemble"
-_SEEN = "seen_images"
-_VALIDATED = "validation_images"
-
-
-def is_ensemble(path: Path) -> bool:
-    """Whether a model file names members instead of holding weights."""
-    return path.suffix.lower() == ".json"
-
-
-def model_file(loaded: LoadedConfig) -> Path:
-    """The trained model of a config, which evaluation and inference use.
-
-    It is what `[train] best_model_file` names. Of a training with snapshots it is their ensemble
-    as soon as that is written, unless the config names a file itself.
-    """
-    train = loaded.experiment.train
-    together = train.model_dir / FILE_NAME
-    chosen = "train.best_model_file" in loaded.sources
-    if train.snapshots > 1 and not chosen and together.is_file():
-        return together
-    return train.model_dir / train.best_model_file
 
 
 def refuse_as_weights(train: TrainConfig) -> None:
@@ -92,7 +74,7 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
         "members": [f"{MEMBERS}/{name}" for name in names],
     }
     if seen.all:
-        parts = {_SEEN: seen.all, _VALIDATED: seen.validated}
+        parts = {SEEN: seen.all, VALIDATED: seen.validated}
         content |= {key: sorted(d.hex() for d in part) for key, part in parts.items()}
     if _is_written(path, content, names):
         return
@@ -108,28 +90,11 @@ def _is_written(path: Path, content: dict[str, Any], names: Mapping[str, Path]) 
     """Whether the very same ensemble is there already, e.g. of a finished run that is resumed."""
     copies = {path.parent / MEMBERS / name: member for name, member in names.items()}
     try:
-        return _content(path) == content and all(
+        return read_ensemble(path) == content and all(
             filecmp.cmp(copy, member, shallow=False) for copy, member in copies.items()
         )
     except (DataError, OSError):
         return False
-
-
-def read_members(path: Path) -> list[Path]:
-    """The model packages of an ensemble.
-
-    Raises
-    ------
-    DataError : the file is damaged, or a member is missing.
-    """
-    members = [path.parent / name for name in _content(path)["members"]]
-    if missing := [str(member) for member in members if not member.is_file()]:
-        raise DataError(
-            f"{len(missing)} of {len(members)} members are missing, e.g. {missing[0]}.",
-            f"Keep the folder {MEMBERS} beside the ensemble's file.",
-            str(path),
-        )
-    return members
 
 
 def seen_by(model: Path) -> SeenImages:
@@ -143,8 +108,8 @@ def seen_by(model: Path) -> SeenImages:
     """
     if not is_ensemble(model):
         return read_seen(model)
-    content = _content(model)
-    noted = (frozenset(map(_digest, content.get(key, ()))) for key in (_SEEN, _VALIDATED))
+    content = read_ensemble(model)
+    noted = (frozenset(map(_digest, content.get(key, ()))) for key in (SEEN, VALIDATED))
     every, validated = noted
     seen = SeenImages(every - validated, validated)
     for member in read_members(model):
@@ -155,38 +120,6 @@ def seen_by(model: Path) -> SeenImages:
 def _digest(text: str) -> bytes:
     """A hash of `ensemble.json`, in which it may be longer."""
     return bytes.fromhex(text)[:DIGEST_BYTES]
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """The file of an ensemble."""
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise DataError(
-            "There is no such ensemble.",
-            "`flexseg crossval CONFIG` makes one when all folds are trained, `flexseg ensemble` "
-            "makes one of any models.",
-            str(path),
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"It cannot be read ({error}).", "Write it again.", str(path)) from None
-    names = content.get("members") if isinstance(content, dict) else None
-    noted = [content.get(key, []) for key in (_SEEN, _VALIDATED)] if names else []
-    if not (names and _texts(names) and all(map(_digests, noted))):
-        raise DataError(
-            "This is no list of an ensemble's members.",
-            f'Write {{"members": ["{MEMBERS}/fold_0.h5", ...]}}, relative to the file.',
-            str(path),
-        )
-    return dict(content)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-
-
-def _digests(value: Any) -> bool:
-    return _texts(value) and all(re.fullmatch(r"([0-9a-f]{2})+", text) for text in value)
 
 
 class EnsemblePredictor(Predictor):

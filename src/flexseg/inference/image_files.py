@@ -285,7 +285,7 @@ class ImageJob:
             )
         ]
         write_csv(self._table, PREDICTION_HEADER, rows)
-        tell(self.predictor, {file: self.judged[file] for file in done}, "image(s)", 2)
+        tell(self.predictor, {file: self.judged[file] for file in done}, "image", 2)
 
     @property
     def _table(self) -> Path:

@@ -16,7 +16,8 @@ from flexseg.config.network_options import with_options
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.opening import open_engine
-from flexseg.inference.ensemble import EnsemblePredictor, is_ensemble, model_file, read_members
+from flexseg.inference.ensemble import EnsemblePredictor
+from flexseg.inference.model_files import is_ensemble, is_model, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
@@ -31,6 +32,7 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
 
     Parameters
     ----------
+    loaded : of a model that lies by itself, see `trained_config`, the model says all.
     file : of a member of an ensemble; without it what `[train] best_model_file` names.
 
     Raises
@@ -41,6 +43,8 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     backend.prepare(train.precision)
     file = file or train.model_dir / train.best_model_file
     package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
+    if is_model(loaded.path):
+        return _with_threshold(package, loaded)
     labels = LabelMap.from_config(loaded.experiment.class_sections)
     # Names and codes are no part of the weights, nor is what counts, a matter of the masks.
     own = package.labels.named_as(labels).with_codes(labels)
@@ -50,10 +54,14 @@ def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
     _warn_of_differences(package, e.model, labels, preprocessing)
-    if "infer.threshold" in loaded.sources:
-        # The threshold may be chosen after training; all else is part of the weights.
-        return replace(package, threshold=threshold(loaded.experiment.infer.threshold))
-    return package
+    return _with_threshold(package, loaded)
+
+
+def _with_threshold(package: ModelPackage, loaded: LoadedConfig) -> ModelPackage:
+    """The threshold may be chosen after training; all else is part of the weights."""
+    if "infer.threshold" not in loaded.sources:
+        return package
+    return replace(package, threshold=threshold(loaded.experiment.infer.threshold))
 
 
 def _warn_of_differences(

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from flexseg.config.findings import amount
 from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.channel_files.channel_reading import read_channel_volumes
@@ -261,7 +262,7 @@ def _means_volume(
             return False
         if shape[0] > _CHANNELS:
             return True
-        meanings = f"a volume of {shape[0]} slice(s), or an image with its channels first"
+        meanings = f"a volume of {amount(shape[0], 'slice')}, or an image with its channels first"
         fix = "volume=True for a volume; np.moveaxis(array, 0, -1) makes [H, W, C] of the image"
     elif len(shape) == 4:
         meanings = "several images, or a volume with channels [z, y, x, C]"

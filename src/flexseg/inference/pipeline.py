@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.neighbours import read_with_neighbours
+from flexseg.config.findings import amount
 from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import DataError
 from flexseg.files.channel_files.channel_names import image_of
@@ -203,9 +204,9 @@ def whole_images(
                 shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
     if shrunk:
         logger.info(
-            "%d image(s) are more than %d times as high and as wide as the network and were shrunk "
-            "to it; if it was trained on pieces of images, use `flexseg tiled-infer`.",
-            shrunk,
+            "%s more than %d times as high and as wide as the network and shrunk to it; if it "
+            "was trained on pieces of images, use `flexseg tiled-infer`.",
+            amount(shrunk, "image", "was", "were"),
             _MUCH_LARGER,
         )
 

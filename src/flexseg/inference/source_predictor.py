@@ -147,7 +147,7 @@ class SourcePredictor:
 def _tell(predictor: Predictor | TiledPredictor, name: str, judgement: Judgement) -> None:
     if not any(home is not None for home in predictor.homes):
         tell_unknown(predictor.package.config.model)
-    warn_of_foreign({name: judgement.input}, "input(s)")
+    warn_of_foreign({name: judgement.input}, "input")
 
 
 def _collected(

@@ -18,7 +18,7 @@ from flexseg import __version__
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
-from flexseg.inference.ensemble import is_ensemble, read_members
+from flexseg.inference.model_files import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import Trust
 from flexseg.models.weights import read_metadata

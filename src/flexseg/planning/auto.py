@@ -13,27 +13,30 @@ from typing import Any
 from rich.console import Console
 
 from flexseg.checking.audit import CheckReport, audit
+from flexseg.config.durations import clock_text, format_duration
 from flexseg.config.findings import Severity, warnings
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import Experiment
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.division.config_splits import find_splits
-from flexseg.errors import ConfigError
 from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
+from flexseg.events import emit
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder
+from flexseg.planning.earlier_results import refuse_results, require_unfinished
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
 from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
-from flexseg.report.html import REPORT, write_report
+from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
+from flexseg.runs.given import REPORT
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
@@ -47,6 +50,9 @@ logger = logging.getLogger(__name__)
 _STARTING = 8.0
 _PER_PIXEL = 5e-7
 _PER_VOXEL = 2e-7
+# On a slow or busy machine starting takes so many times as long as the start of the command did,
+# which is work of the same kind: 8 seconds where that takes five.
+_STARTS = 1.6
 # Predicting and scoring may take so many times as long: others use the machine too.
 _MARGIN = 1.5
 # Views of test-time augmentation.
@@ -62,13 +68,13 @@ class AutoResult:
     Attributes
     ----------
     summary : of the evaluation.
-    predict : the command for new images or volumes, without these.
+    predict : the command for new images or volumes, without these, and its first argument.
     """
 
     summary: EvaluationSummary
     report: Path
     model: Path
-    predict: str
+    predict: tuple[str, Path]
 
 
 class Auto:
@@ -87,6 +93,7 @@ class Auto:
         self.report = output / REPORT
         self.seconds = seconds
         self.started = started
+        self._starting = max(_STARTING, _STARTS * (time.monotonic() - started))
         self.console = console
         # Seconds that are needed after the training, known when it is planned.
         self._after: float | None = None
@@ -112,12 +119,7 @@ class Auto:
         ------
         ConfigError, DataError : see `make_plan`.
         """
-        if self.config.exists():
-            raise ConfigError(
-                "Results of an earlier `flexseg auto` or `plan` are there.",
-                "Go on with --resume, or give another --output folder.",
-                str(self.output),
-            )
+        refuse_results(self.output, dataset)
         made = make_plan(
             dataset,
             self.output,
@@ -132,27 +134,19 @@ class Auto:
         self._told = {finding.code for finding in made.findings}
         return made
 
-    def reopen(self) -> None:
-        """Go on with the config that is there, unless its report, which comes last, is there too.
-
-        Raises
-        ------
-        ConfigError : there is none.
-        """
-        if not self.config.exists():
-            raise ConfigError("There is nothing to go on with.", "Leave --resume out.",
-                              str(self.config))  # fmt: skip
-        if self.report.exists():
-            raise ConfigError("This run is finished.", "Look at the report, or give another "
-                              "--output folder.", str(self.report))  # fmt: skip
-
     def run(self, *, resume: bool = False) -> AutoResult:
         """Check the data, train, choose the postprocessing, evaluate and report.
+
+        Parameters
+        ----------
+        resume : go on with the config that is there.
 
         Raises
         ------
         FlexsegError : anything that the user can act on; `Interrupted` after a signal.
         """
+        if resume:
+            require_unfinished(self.output)
         loaded = load(self.config)
         train = loaded.experiment.train
         with self.alone(), exclusive(train.run_dir, train.model_dir):
@@ -193,7 +187,7 @@ class Auto:
             find_source(e.train.run_dir), self.report, self._findings(checked)
         )
         command = "infer" if e.volume.images_dir is None else "infer3d"
-        return AutoResult(summary, report, run.weights, f"{command} {self.config}")
+        return AutoResult(summary, report, run.weights, (command, self.output))
 
     def _findings(self, checked: CheckReport) -> dict[str, Any] | None:
         """What the report says of the data: the audit's words, and what only the plan has seen.
@@ -212,19 +206,20 @@ class Auto:
         return content | {"findings": [*content["findings"], *planned]}
 
     def _stage(self, text: str) -> None:
-        minutes = (time.monotonic() - self.started) / 60
-        self.console.print(f"[bold]{text}[/] ({minutes:.1f} min)", highlight=False)
+        passed = time.monotonic() - self.started
+        emit("stage", text=text, seconds=round(passed, 1))
+        self.console.print(f"[bold]{text}[/] ({clock_text(passed)})", highlight=False)
 
     def _for_training(self, data: PlannedData, step: StepTime, shape: Shape) -> float:
         """The seconds for the training, which leave enough for what comes after it."""
-        self._after = after_training(data, step, shape)
+        self._after = after_training(data, step, shape, self._starting)
         least = _LEAST_TRAINING * self.seconds
         if self._training_seconds(self._after) <= least:
             logger.warning(
-                "Evaluation and report will take longer than the time that is left: training gets "
-                "%.0f s, the whole will take more than %.0f s.",
-                least,
-                self.seconds,
+                "There is not time for everything: the training gets %s, the whole will take about "
+                "%s.",
+                format_duration(least),
+                format_duration(time.monotonic() - self.started + least + self._after),
             )
         return self._training_seconds(self._after)
 
@@ -252,8 +247,13 @@ def _minutes_of(earlier: Manifest) -> float | None:
     return float(minutes) if isinstance(minutes, int | float) else None
 
 
-def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
-    """Seconds for the check of the data before and for all that follows the training."""
+def after_training(data: PlannedData, step: StepTime, shape: Shape, starting: float) -> float:
+    """Seconds for the check of the data before and for all that follows the training.
+
+    Parameters
+    ----------
+    starting : seconds of what does not depend on the data.
+    """
     prediction = step.validation / step.batch
     if data.volumes:
         # Of averaged axes the quality is learned from whole volumes once more.
@@ -264,4 +264,4 @@ def after_training(data: PlannedData, step: StepTime, shape: Shape) -> float:
         windows = windows_of(shape, data.size)
         predicted = _VIEWS * (data.validation + data.test) * windows
         scored = data.size[0] * data.size[1] * (data.test + data.validation) * _PER_PIXEL
-    return _STARTING + _MARGIN * (prediction * predicted + scored)
+    return starting + _MARGIN * (prediction * predicted + scored)

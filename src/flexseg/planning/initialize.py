@@ -17,10 +17,11 @@ from flexseg.outputs import make_folder, set_aside, write_text
 from flexseg.own_results import claim_files
 from flexseg.planning.planned_data import PlannedData, read_data
 from flexseg.planning.recipe import flip_choices
+from flexseg.runs.given import CONFIG
 
 logger = logging.getLogger(__name__)
 
-CONFIG_NAME = "flexseg.toml"
+CONFIG_NAME = CONFIG
 _STEPS = {"1.train": "train", "2.evaluate": "evaluate", "3.infer": "infer"}
 
 
@@ -57,7 +58,7 @@ def initialize(
         raise ConfigError(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
-    claim_files(output, (f"{script}{end}" for script in _STEPS for end in (".bat", ".sh")))
+    claim_scripts(output)
     data = read_data(
         dataset,
         output,
@@ -72,7 +73,7 @@ def initialize(
         logger.log(level, "%s", f"{finding.what} {finding.fix}".rstrip())
     make_folder(output)
     choices = [*data.choices, *_network(data, size), *_training(data)]
-    scripts = _write_scripts(output, volumes=data.volumes > 0)
+    scripts = write_scripts(output, volumes=data.volumes > 0)
     # Last: where it is, the folder is complete and not written again.
     write_text(target, config_text(_head(data), choices, data.classes, output))
     return [target, *scripts]
@@ -139,7 +140,12 @@ def _shape(median: tuple[float, float], size: int | None) -> tuple[int, int, int
     return width, height, levels
 
 
-def _write_scripts(output: Path, *, volumes: bool) -> list[Path]:
+def claim_scripts(output: Path) -> None:
+    """Refuse to write over scripts that are not ours, see `claim_files`."""
+    claim_files(output, (f"{script}{end}" for script in _STEPS for end in (".bat", ".sh")))
+
+
+def write_scripts(output: Path, *, volumes: bool) -> list[Path]:
     """The scripts that start the steps by a double click."""
     written = []
     # The interpreter by its path: a double click knows nothing of virtual environments.

@@ -20,7 +20,7 @@ from flexseg.outputs import make_folder, set_aside, write_json, write_text
 from flexseg.own_results import claim_file, json_with
 from flexseg.planning.continued.extended_division import EXTENDED
 from flexseg.planning.continued.plan_start import PlanStart
-from flexseg.planning.initialize import CONFIG_NAME
+from flexseg.planning.initialize import CONFIG_NAME, claim_scripts, write_scripts
 from flexseg.planning.network import NARROW, Shape, fit_to_time, natural_shape, shape_choices
 from flexseg.planning.planned_data import PlannedData, read_data, sections_of
 from flexseg.planning.recipe import recipe_choices
@@ -68,6 +68,11 @@ class Plan:
         """The file."""
         return self.loaded.path
 
+    @property
+    def steps(self) -> float:
+        """Steps that the time suffices for, once the network is built and compiled."""
+        return max(0.0, self.seconds - self.step.starting) / self.step.seconds
+
 
 @alone_in("output")
 def make_plan(
@@ -105,6 +110,7 @@ def make_plan(
         raise ConfigError(
             "There is a config already.", "Remove it, or give another --output folder.", str(target)
         )
+    claim_scripts(output)
     start = None if start_from is None else _opened(start_from)
     stage("Looking at the data")
     data = read_data(
@@ -141,6 +147,7 @@ def make_plan(
     set_aside(output / FINGERPRINT_FILE)
     findings = [finding.as_dict() for finding in data.findings]
     write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})
+    write_scripts(output, volumes=data.volumes > 0)
     write_text(target, config_text(head, choices, data.classes, target.parent))
     loaded = load(target)
     return Plan(loaded, facts, data.findings, choices, for_training, step, data.training)

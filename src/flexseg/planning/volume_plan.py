@@ -163,6 +163,11 @@ def volume_choices(plan: VolumePlan) -> list[Choice]:
     return choices
 
 
+def _channels(plan: VolumePlan) -> str:
+    where = "of files of their own, as in *_0000, *_0001" if plan.files else "of each file"
+    return f"{plan.channels} {where}; the network sees all of them"
+
+
 def describe_volumes(plan: VolumePlan) -> list[tuple[str, str]]:
     """The figures of volumes in words."""
     facts = plan.facts
@@ -173,6 +178,7 @@ def describe_volumes(plan: VolumePlan) -> list[tuple[str, str]]:
         ("size", f"{_product(shape[::-1], 'd')} voxels (x, y, z; median)"),
         ("spacing", f"{_product(spacing[::-1], 'g')} mm"),
         ("modality", facts["modality"]),
+        *([("channels", _channels(plan))] if plan.channels > 1 else []),
     ]
     for c in facts["classes"]:
         ml = "" if c["median_ml"] is None else f", {c['median_ml']:.3g} ml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flexseg.config.findings import amount
 from flexseg.config.schema import ModelConfig
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, Statistic, classes_with_few
 from flexseg.evaluation.summary import PredictionSettings
@@ -98,8 +99,9 @@ def _identity(report: Report, trained: Trained | None) -> list[str]:
         parameters = f", {t.parameters:,} parameters" if t.parameters else ""
         kind = "patches" if trained.patches else "images"
         points.append(
-            f"{m.model}{parameters}, sees {kind} of {size} pixels with {m.image_channels} "
-            f"channel(s); trained by {m.optimizer} on {m.loss}, seed {t.seed}."
+            f"{m.model}{parameters}, sees {kind} of {size} pixels with "
+            f"{amount(m.image_channels, 'channel')}; trained by {m.optimizer} on "
+            f"{m.loss}, seed {t.seed}."
         )
     if t is not None:
         length = f" in {_duration(t.seconds)}" if t.seconds else ""

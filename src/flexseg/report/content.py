@@ -31,6 +31,9 @@ from flexseg.runs.manifest import BestEpoch, Manifest, SplitRecord
 _EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)
 _STRIPS = 3
 
+# Of which there is a curve.
+_FEWEST_EPOCHS = 2
+
 
 def gather(
     source: ReportSource,
@@ -118,7 +121,12 @@ def _curves(source: ReportSource) -> dict[str, list[float | None]]:
         why = f"each fold has a report of its own, e.g. flexseg report {fold}"
         source.missing.append(Missing("curves of the trainings", why))
         return {}
-    return {name: values for name, values in source.history(source.run_dir).items() if values}
+    found = {name: values for name, values in source.history(source.run_dir).items() if values}
+    if found and max(map(len, found.values())) < _FEWEST_EPOCHS:
+        why = "the training has a single epoch, and a point is no curve"
+        source.missing.append(Missing("curves of the training", why))
+        return {}
+    return found
 
 
 def _advice(source: ReportSource) -> list[str]:

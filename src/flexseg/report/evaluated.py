@@ -13,6 +13,8 @@ from flexseg.report.sources import CASES, Missing, ReportSource
 from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
+# Where so much of a class is marked, no object of it was overlooked.
+_COVERED = 0.95
 _WEAK_DICE = 0.5
 _WORST, _MEDIAN, _BEST, _MOST = 3, 2, 2, 10
 
@@ -85,13 +87,21 @@ def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:
         elif s.status == "false positive":
             kind, what = "false positive", f"{_amount(s, 'predicted')} predicted; none are there"
         elif lost:
-            kind, what = "lesions missed", f"{lost:.0f} of {all_lesions or lost:.0f} objects missed"
+            kind, what = "lesions missed", _lost(s, lost, all_lesions or lost)
         elif s.dice is not None and s.dice < _WEAK_DICE:
             kind, what = "weak overlap", f"Dice {s.dice:.3f}"
         else:
             continue
         failures[kind].append(Failure(kind, s.case, s.class_name, what))
     return [failure for found in failures.values() for failure in found]
+
+
+def _lost(s: CaseScore, lost: float, all_lesions: float) -> str:
+    """Objects that were not found, and whether they were marked nevertheless."""
+    text = f"{lost:.0f} of {all_lesions:.0f} objects not found"
+    if (s.values.get("recall") or 0) < _COVERED:
+        return text
+    return f"{text}, though marked: merged with others, or marked much too large"
 
 
 def _amount(s: CaseScore, what: str) -> str:

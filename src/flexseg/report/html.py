@@ -36,13 +36,14 @@ from flexseg.report.structure import (
     Report,
     Setting,
 )
+from flexseg.runs.given import REPORT
 
 _FAILURES_SHOWN = 12
 _BETTER = {"higher": "Higher is better.", "lower": "Lower is better.", "near 0": "0 is best."}
 _TITLES = {
     "missed": "Missed altogether: in the reference, but nothing was predicted",
     "false positive": "Marked where there is none",
-    "lesions missed": "Some objects of the class missed",
+    "lesions missed": "Some objects of the class not found as objects of their own",
     "weak overlap": "Weak overlap: Dice below 0.5",
 }
 
@@ -92,7 +93,6 @@ class _ConfusionRow:
     cells: list[_ConfusionCell]
 
 
-REPORT = "report.html"
 # Files of a run that a report of the same name would move aside.
 _TAKEN = ("run", "history", "folds", "summary", "ensemble", "mlflow", "comparison")
 

@@ -22,10 +22,11 @@ from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
 from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.machine import real_path
+from flexseg.runs.given import EVALUATION, MANIFEST, find_given
 from flexseg.runs.history import FILE_NAME as HISTORY
 from flexseg.runs.history import read_history
-from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import Manifest
+from flexseg.runs.trained import run_folder
 from flexseg.spreadsheet import of_cell
 
 SUMMARY = "summary.json"
@@ -210,37 +211,30 @@ def find_source(
     images: Path | None = None,
     masks: Path | None = None,
 ) -> ReportSource:
-    """Find out what `path` is: a config file, a run folder, or an evaluation folder.
+    """What a report on what a path means is made of.
 
     Parameters
     ----------
+    path : see `find_given`.
     config : classes of an evaluation folder that does not say where its masks come from.
     images, masks : folders of the evaluated cases, where the run's own are to be replaced.
 
     Raises
     ------
-    ConfigError : the config cannot be read.
+    ConfigError : there is nothing at the path, or the config cannot be read.
     DataError : there is nothing to report, or a given folder does not exist.
     """
     for folder in (images, masks):
         if folder is not None and not folder.is_dir():
             raise DataError("There is no such folder.", "Check the path.", str(folder))
-    path = path.absolute()
-    loaded = load(config) if config is not None else None
-    if path.is_file():
-        loaded = load(path)
-        source = _run(loaded.experiment.train.run_dir)
-    elif not path.exists():
-        raise DataError(
-            "There is no such file or folder.",
-            "Give a config, the folder of a run, or the folder of an evaluation.",
-            str(path),
-        )
-    elif (path / SUMMARY).is_file() and not (path / MANIFEST).is_file():
-        source = ReportSource(path.name, path, path)
+    given = find_given(path)
+    if given.evaluation is not None:
+        source = ReportSource(given.path.name, given.evaluation, given.evaluation)
     else:
-        source = _run(path)
-    source.loaded = loaded or _config_of_run(source)
+        source = _run(run_folder(path))
+    # What was trained is told by its manifest: a config may have changed since.
+    named = config or (given.config if source.manifest is None else None)
+    source.loaded = _config_of_run(source) if named is None else load(named)
     source.title = _title(source)
     _read_summary(source)
     source.images = images or source.images
@@ -249,15 +243,14 @@ def find_source(
 
 
 def _run(folder: Path) -> ReportSource:
-    known = (MANIFEST, HISTORY, f"evaluation/{SUMMARY}")
+    known = (MANIFEST, HISTORY, f"{EVALUATION}/{SUMMARY}")
     if not any((folder / name).is_file() for name in known):
         raise DataError(
             f"There is nothing to report: the folder has none of {', '.join(known)}.",
-            "Train (`flexseg train`) and evaluate (`flexseg evaluate`) first, or give the folder "
-            "of a run or of an evaluation.",
+            "Train (`flexseg train`) and evaluate (`flexseg evaluate`) first.",
             str(folder),
         )
-    source = ReportSource(folder.name, folder, folder / "evaluation", run_dir=folder)
+    source = ReportSource(folder.name, folder, folder / EVALUATION, run_dir=folder)
     source.manifest = _read_manifest(source, folder)
     return source
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
 from flexseg.machine import real_path
+from flexseg.runs.given import EVALUATION, find_given
+from flexseg.runs.trained import run_folder
 from flexseg.spreadsheet import of_cell
 
 CASES_FILE = "cases.csv"
@@ -48,21 +50,22 @@ class Results:
 
 
 def evaluation_folder(path: Path) -> Path:
-    """The folder of `cases.csv`, of a run's folder or of an evaluation's.
+    """The folder of `cases.csv` that a path means: an evaluation's, or in that of a run.
 
     Raises
     ------
-    DataError : there is none.
+    ConfigError : there is nothing at it, or something else.
+    DataError : the run is not evaluated.
     """
-    for folder in (path / "evaluation", path):
-        if (folder / CASES_FILE).is_file():
-            return folder
-    missing = not path.is_dir()
-    raise DataError(
-        "There is no such folder." if missing else f"There is no evaluation/{CASES_FILE} in it.",
-        "Check the path." if missing else "Run `flexseg evaluate CONFIG` for it first.",
-        str(path),
-    )
+    given = find_given(path)
+    folder = given.evaluation or run_folder(path) / EVALUATION
+    if not (folder / CASES_FILE).is_file():
+        raise DataError(
+            f"There is no {EVALUATION}/{CASES_FILE} in it.",
+            "Run `flexseg evaluate CONFIG` for it first.",
+            str(folder.parent),
+        )
+    return folder
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from flexseg.config.findings import Finding, examples
+from flexseg.config.findings import Finding, amount, examples
 from flexseg.config.schema import DataSections
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
@@ -171,7 +171,7 @@ def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
     number = len({case.group for case in table.cases})
     if number < max(count, 3):
         raise DataError(
-            f"{len(table.cases)} cases of {number} group(s) cannot make {count} folds.",
+            f"{len(table.cases)} cases of {amount(number, 'group')} cannot make {count} folds.",
             "Take fewer folds, or another [dataset] group: one group is never divided.",
             "--folds",
         )

@@ -25,11 +25,12 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError, Interrupted, ResourceError
 from flexseg.outputs import write_json
+from flexseg.runs.given import MANIFEST
 from flexseg.runs.records import read_record
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "run.json"
+FILE_NAME = MANIFEST
 _SAMPLE = 65536
 # As `write_json` writes it, and as long without running.
 _RUNNING, _FAILED = b'"status": "running"', b'"status": "failed" '

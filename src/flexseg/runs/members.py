@@ -15,24 +15,18 @@ from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
-from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
-from flexseg.inference.ensemble import (
-    MEMBERS,
-    is_ensemble,
-    read_members,
-    seen_by,
-    write_ensemble,
-)
+from flexseg.inference.ensemble import seen_by, write_ensemble
+from flexseg.inference.model_files import ENSEMBLE, MEMBERS, is_ensemble, read_members
 from flexseg.machine import real_path
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages, image_digest
 from flexseg.models.weights import read_metadata, read_weights
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder
-from flexseg.runs.manifest import FILE_NAME as MANIFEST
+from flexseg.runs.given import MANIFEST
 from flexseg.runs.manifest import Manifest, SplitRecord, data_fingerprint
+from flexseg.runs.trained import find_model
 
-_EXPECTED = "Give the folder of a finished run, a weights file (*.h5), or an ensemble.json."
 _LEARNT_FROM: tuple[SplitName, ...] = ("train", "valid")
 # A weights file is in its run's folder, or in a folder or two below.
 _DEPTH = 3
@@ -104,8 +98,8 @@ def make_ensemble(models: Sequence[Path], folder: Path) -> MadeEnsemble:
         seen = SeenImages(seen.all)
     members = dict(zip(_names(sources), (file for _, file in files), strict=True))
     make_folder(folder)
-    write_ensemble(folder / ENSEMBLE_FILE, members, _beyond_packages(seen, members.values()))
-    return MadeEnsemble(folder / ENSEMBLE_FILE, members, sources)
+    write_ensemble(folder / ENSEMBLE, members, _beyond_packages(seen, members.values()))
+    return MadeEnsemble(folder / ENSEMBLE, members, sources)
 
 
 def _beyond_packages(seen: SeenImages, packages: Iterable[Path]) -> SeenImages:
@@ -116,21 +110,23 @@ def _beyond_packages(seen: SeenImages, packages: Iterable[Path]) -> SeenImages:
     return SeenImages(seen.trained - told.trained, seen.validated - told.all)
 
 
-def find_source(model: Path) -> GivenModel:
+def find_source(path: Path) -> GivenModel:
     """The packages that a path stands for, and what they have seen.
+
+    Parameters
+    ----------
+    path : see `find_given`.
 
     Raises
     ------
-    DataError : there is no model, or a file is damaged.
+    ConfigError : there is no trained model at it.
+    DataError : the run is not finished, or a file is damaged.
     """
-    if not model.exists():
-        raise DataError("There is no such file or folder.", _EXPECTED, str(model))
-    if model.is_dir():
-        return replace(find_source(_model_in(model)), given=model)
+    model = find_model(path)
     if is_ensemble(model):
         seen = seen_by(model)
         why = "" if seen.all else "it does not say what its members were trained on"
-        return GivenModel(model, tuple(read_members(model)), seen, why)
+        return GivenModel(path, tuple(read_members(model)), seen, why)
     if read_metadata(model) is None:
         raise DataError(
             "The file holds weights, but not what network they are of.",
@@ -139,30 +135,14 @@ def find_source(model: Path) -> GivenModel:
         )
     read_weights(model)  # refuses damaged ones
     seen, unknown = _seen_by(model)
-    return GivenModel(model, (model,), seen, unknown)
-
-
-def _model_in(folder: Path) -> Path:
-    """The best model, or the ensemble, that a run has left in its folder."""
-    for place in (folder / MANIFEST, folder / ENSEMBLE_FILE):
-        if place.is_file():
-            break
-    else:
-        raise DataError(
-            f"There is neither a {MANIFEST} nor an {ENSEMBLE_FILE} in this folder.",
-            _EXPECTED,
-            str(folder),
-        )
-    if place.name == ENSEMBLE_FILE:
-        return place
-    return Manifest.read(folder).model_file
+    return GivenModel(path, (model,), seen, unknown)
 
 
 def _seen_by(weights: Path) -> tuple[SeenImages, str]:
     """What a network was trained on, by itself or the files around it, and why that is not all."""
     if (seen := read_seen(weights)).all:
         return seen, ""
-    around = weights.parent.parent / ENSEMBLE_FILE
+    around = weights.parent.parent / ENSEMBLE
     if weights.parent.name == MEMBERS and around.is_file():
         seen = seen_by(around)
         if weights.name in {member.name for member in read_members(around)} and seen.all:

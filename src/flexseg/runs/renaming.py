@@ -18,15 +18,14 @@ from flexseg.dataset.marks.class_names import renamed
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
 from flexseg.inference.engines.quantized import DESCRIPTION_SUFFIX
-from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE
-from flexseg.inference.ensemble import is_ensemble, read_members
+from flexseg.inference.model_files import ENSEMBLE, is_ensemble, is_package, read_members
 from flexseg.inference.tuned import digest_of, files_of, place_of
 from flexseg.models.weights import read_metadata, write_metadata
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import whole, write_csv, write_json
+from flexseg.runs.given import find_given
 from flexseg.runs.manifest import FILE_NAME, Manifest
 from flexseg.runs.renamed_config import renamed_steps, renamed_text
-from flexseg.runs.trained import PACKAGES, find_network, run_folder
 from flexseg.spreadsheet import of_cell
 
 _WHERE = "CLASSES"
@@ -66,7 +65,7 @@ def rename(path: Path, names: Mapping[int, str]) -> Renaming:
 
     Parameters
     ----------
-    path : a package, the folder of a run or of `flexseg auto`, or a config.
+    path : see `find_given`.
     names : class id -> name.
 
     Raises
@@ -90,18 +89,20 @@ def rename(path: Path, names: Mapping[int, str]) -> Renaming:
 
 
 def _places_of(path: Path) -> _Places:
-    if path.suffix.lower() in PACKAGES or is_ensemble(path):
-        run = None if is_ensemble(path) else find_network(path, "SOURCE").run
-        if run is None:
-            return _Places(models=[path, *(read_members(path) if is_ensemble(path) else ())])
-        return _of_run(run)
-    if path.is_dir():
-        return _of_run(run_folder(path))
-    train = load(path).experiment.train
+    given = find_given(path)
+    if given.run is not None:
+        return _of_run(given.run)
+    if given.model is not None:
+        members = read_members(given.model) if is_ensemble(given.model) else []
+        return _Places(models=[given.model, *members])
+    if given.config is None:
+        raise given.lacks("a config, a run or a trained model")
+    train = load(given.config).experiment.train
     if (train.run_dir / FILE_NAME).is_file():
-        return _of_run(train.run_dir, path)
+        return _of_run(train.run_dir, given.config)
     file = train.model_dir / train.best_model_file
-    return _Places(path, None, [file] if file.is_file() and not is_ensemble(file) else [])
+    own = [file] if file.is_file() and not is_ensemble(file) else []
+    return _Places(given.config, None, own)
 
 
 def _of_run(run: Path, config: Path | None = None) -> _Places:
@@ -132,7 +133,7 @@ def _reported(run: Path | None) -> Iterator[Path]:
 def _models_in(run: Path) -> Iterator[Path]:
     folder = Manifest.read(run).model_dir
     for file in (*folder.glob("*"), *folder.glob("members/*")):
-        if file.suffix.lower() in PACKAGES or file.name == ENSEMBLE:
+        if is_package(file) or file.name == ENSEMBLE:
             yield file
 
 
@@ -152,7 +153,7 @@ def _labels_of(places: _Places) -> LabelMap:
 
 
 def _package_labels(file: Path) -> LabelMap | None:
-    if file.suffix.lower() not in PACKAGES:
+    if not is_package(file):
         return None
     metadata = read_metadata(file)
     try:

@@ -22,7 +22,8 @@ from flexseg.files.images import encode_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.slices import slice_axes, volume_intensity
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.ensemble import is_ensemble, seen_by
+from flexseg.inference.ensemble import seen_by
+from flexseg.inference.model_files import is_ensemble
 from flexseg.models.seen_images import SeenImages, content_digest
 from flexseg.runs.folds import FILE_NAME as FOLDS
 from flexseg.runs.folds import read_folds

@@ -40,9 +40,9 @@ from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
 from flexseg.evaluation.review.reviewing import AnnotationReview
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
-from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
-from flexseg.inference.ensemble import MEMBERS, refuse_as_weights, write_ensemble
+from flexseg.inference.ensemble import refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import ENSEMBLE, MEMBERS
 from flexseg.inference.sliding_window import as_trained
 from flexseg.models.package import read_seen
 from flexseg.models.seen_images import SeenImages
@@ -120,7 +120,7 @@ class CrossValidation:
         self.experiment = loaded.experiment
         self.folder = loaded.experiment.train.run_dir
         self.evaluation = self.folder / "evaluation"
-        self.ensemble = loaded.experiment.train.model_dir / ENSEMBLE_FILE
+        self.ensemble = loaded.experiment.train.model_dir / ENSEMBLE
         self.count = count
         self.resume = resume
         self.console = console
@@ -224,7 +224,7 @@ class CrossValidation:
             write_files_table(self.evaluation / FILES_TABLE, scores.cases)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
             write_ensemble(self.ensemble, members, self._unnoted(members.values()))
-            train = self.experiment.train.model_copy(update={"best_model_file": ENSEMBLE_FILE})
+            train = self.experiment.train.model_copy(update={"best_model_file": ENSEMBLE})
             experiment = self.experiment.model_copy(update={"train": train})
             folds = [fold.held_out for fold in self.division.folds]
             calibrate_ensemble(replace(self.loaded, experiment=experiment), folds, on_case)

@@ -20,8 +20,6 @@ from flexseg.training.checkpoint import Progress
 _ENDLESS = 1_000_000
 # A training that has used this much of its time is over.
 _NEARLY = 0.97
-# Shorter times are told in seconds.
-_MINUTES_FROM = 120.0
 
 
 def is_over(train: TrainConfig, progress: Progress) -> bool:
@@ -99,15 +97,9 @@ class Schedule:
         done = (self.batches.start + batch) / len(self.batches.plan)
         return (self.batches.epoch + done) / self.epochs
 
-    def ends(self, epoch: int) -> str:
-        """How far the training is in epoch number `epoch`, counted from 1, for people."""
-        if self.limit is None:
-            return f"{epoch}/{self.epochs}"
-        clock = self.limit.clock
-        passed, given = clock.elapsed(), clock.seconds
-        if given < _MINUTES_FROM:
-            return f"{epoch} ({passed:.0f} of {given:.0f} s)"
-        return f"{epoch} ({passed / 60:.1f} of {given / 60:.1f} min)"
+    def number(self, epoch: int) -> str:
+        """The number of an epoch, counted from 1, and of how many where that is known."""
+        return f"{epoch}/{self.epochs}" if self.limit is None else str(epoch)
 
 
 def averaging(

@@ -26,8 +26,8 @@ from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
 from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
-from flexseg.inference.ensemble import FILE_NAME as ENSEMBLE_FILE
 from flexseg.inference.ensemble import refuse_as_weights
+from flexseg.inference.model_files import ENSEMBLE
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.one_writer import exclusive
@@ -334,7 +334,7 @@ class Training:
         epoch, loss = best["best_epoch"], best["best"]
         # It may have been interrupted in its very last validation.
         self.manifest.amend(**self._outcome(progress, epoch, loss))
-        if not (self.job.train.model_dir / ENSEMBLE_FILE).exists():
+        if not (self.job.train.model_dir / ENSEMBLE).exists():
             self._average_snapshots()
         return self._result(progress, epoch, loss)
 
@@ -400,7 +400,7 @@ class Training:
         )
         guard = NanGuard(batches)
         schedule = Schedule(train, self.job.model.learning_rate, batches, validation, clock)
-        line = ProgressLine(self.output, batches, schedule.ends, progress.times)
+        line = ProgressLine(self.output, batches, schedule, progress)
         recorder = Recorder(
             progress, train.eval_dir, self.folder / "history.json", self.job.csv_metrics()
         )
@@ -440,7 +440,7 @@ class Training:
             checkpointer,
         ]
         calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=schedule.epochs)
-        with checkpointer:
+        with checkpointer, line:
             # An epoch that is resumed in its middle is shorter, so it has a `fit` of its own.
             middle = [progress.epoch + 1] if progress.batch else []
             for last in (*middle, schedule.epochs):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flexseg.errors import DataError
+from flexseg.errors import FlexsegError
 from flexseg.models.package import ModelPackage, read_seen
 from flexseg.models.seen_images import SeenImages
 from flexseg.models.starting.beginning import Beginning, begin_with
@@ -117,7 +117,7 @@ def seen_by_start(path: Path, weights: Path) -> SeenImages:
     for find in (lambda: weights, lambda: find_network(path, KEY).file):
         try:
             return read_seen(find())
-        except DataError:
+        except FlexsegError:
             continue
     logger.warning(
         "%s is gone, so what it was trained on is not known: make sure that no test image was.",

@@ -39,7 +39,7 @@ from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tuned import read_choice
 from flexseg.models.package import ModelPackage
-from support import flexseg
+from support import flexseg, result_of
 
 # Registers the command.
 
@@ -291,7 +291,7 @@ class TestFiles:
         assert "6 images of the validation set (6 groups)." in shown and "kept" in shown
         assert (tmp_path / "postprocessing/trials.csv").exists()
         assert flexseg("-q", "tune-postprocessing", tmp_path / "a.toml", "--json") == 0
-        trials = json.loads(capsys.readouterr().out)
+        trials = result_of(capsys.readouterr().out)["trials"]
         assert [t["step"] for t in trials if t["kept"]] == ["largest_component"]
 
 

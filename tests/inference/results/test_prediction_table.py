@@ -80,7 +80,7 @@ def test_the_table_says_it_and_nothing_changes(
     assert told["c.png"]["flag"] != "green" and told["c.png"]["foreign"] == "yes"
     assert 0.8 < float(told["a.png"]["dice_low"]) < float(told["a.png"]["dice"]) <= 1
     assert _table(folder / "plain")["a.png"]["dice"] == ""
-    assert "1 of 3 image(s) look unlike those of the training" in caplog.text
+    assert "1 of 3 images looks unlike those of the training" in caplog.text
 
 
 def test_signals_change_no_bit(judging: Predictor) -> None:

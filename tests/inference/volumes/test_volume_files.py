@@ -265,7 +265,7 @@ class TestWhatFails:
 
     def test_raw_values_are_told(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
         predict(volumes, tmp_path / "out", intensity=None)
-        assert "3 of 3 volume(s) have values from -" in caplog.text
+        assert "3 of 3 volumes have values from -" in caplog.text
         caplog.clear()
         predict(volumes, tmp_path / "normalized", intensity=None, slice_normalize=True)
         predict(volumes, tmp_path / "windowed")
@@ -378,7 +378,7 @@ class TestCommands:
             assert self.run(command, config, "-i", source, "-o", out) == 0
             labels = read_labels(out / "labels" / name)
             np.testing.assert_array_equal(labels.array, read_volume(volumes / name).array > 0)
-        assert "3 volume(s) predicted." in capsys.readouterr().out
+        assert "3 volumes predicted." in capsys.readouterr().out
 
     def test_channel_and_failures(
         self, config: Path, volumes: Path, tmp_path: Path, capsys: Any
@@ -390,7 +390,7 @@ class TestCommands:
         assert "--channel, 0 to 1" in capsys.readouterr().err
         assert self.run("infer3d", config, "-i", volumes, "-o", out, "--channel", 1) == 3
         said = capsys.readouterr()
-        assert "1 volume(s) predicted." in said.out
+        assert "1 volume predicted." in said.out
         assert said.err.count("Channel 1 does not exist") == 3
         labels = read_labels(out / "labels" / "two.nrrd")
         np.testing.assert_array_equal(labels.array, array[..., 1] > 0)

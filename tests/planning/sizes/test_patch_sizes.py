@@ -113,6 +113,6 @@ def test_a_plan_chooses_patches_says_why_and_counts_their_time(
     )
     whole = shape_of(256, 256, 100)
     patches = replace(whole, patch_scale=1.0)
-    more = after_training(data, STEP, patches) - after_training(data, STEP, whole)
+    more = after_training(data, STEP, patches, 8) - after_training(data, STEP, whole, 8)
     images = 4 * (data.validation + data.test)
     assert more == pytest.approx(1.5 * images * (16 - 1) * STEP.validation / STEP.batch)

@@ -21,13 +21,9 @@ from flexseg.config import load
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.evaluation.trained_images import evaluate
-from flexseg.inference.ensemble import (
-    EnsemblePredictor,
-    model_file,
-    read_members,
-    seen_by,
-)
+from flexseg.inference.ensemble import EnsemblePredictor, seen_by
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import model_file, read_members
 from flexseg.models.build import build_model
 from flexseg.models.seen_images import SeenImages
 from flexseg.models.weights import read_weights

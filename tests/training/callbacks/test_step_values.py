@@ -61,6 +61,16 @@ class OnDevice:
         return format(float(self), text)
 
 
+class Extent:
+    """Of an endless training."""
+
+    def done(self, batch: int) -> float:
+        return 0.0
+
+    def number(self, epoch: int) -> str:
+        return str(epoch)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
@@ -90,7 +100,7 @@ def steps(clock: Clock, dataset: BatchDataset, tmp_path: Path) -> StepCallbacks:
         [
             EpochSetter(dataset, 0, 0),
             guard,
-            ProgressLine(Output(console), dataset, str, []),
+            ProgressLine(Output(console), dataset, Extent(), done),
             StopFile([tmp_path]),
             saver,
         ]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.config.schema import DataSections, DatasetConfig, SplitConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import EQUAL_NAMES, Case, Pairing, Regions, pair
@@ -149,7 +149,7 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 "data",
                 "images-without-mask",
                 f"[{where}]",
-                f"{len(names)} image(s) have no mask and are left out: {examples(list(names))}.",
+                f"{amount(len(names), 'image')} without a mask left out: {examples(list(names))}.",
                 "Add the masks, or remove the images.",
                 names,
             )
@@ -175,7 +175,7 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 "data",
                 "masks-without-image",
                 f"[{where}]",
-                f"{len(names)} mask(s) have no image and are left out: {examples(list(names))}.",
+                f"{amount(len(names), 'mask')} without an image left out: {examples(list(names))}.",
                 "Add the images, or remove the masks.",
                 names,
             )

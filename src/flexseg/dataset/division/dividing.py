@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import Finding
+from flexseg.config.findings import Finding, amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SPLITS, SplitName
 from flexseg.dataset.division.stratification import folds, partition, swap_groups
@@ -236,7 +236,7 @@ def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
     groups = groups_of_images(table)
     count, cases = len(set(groups)), len(groups)
     if count < parts:
-        few = f"{cases} cases" + (f" of {count} group(s)" if count < cases else "")
+        few = f"{cases} cases" + (f" of {amount(count, 'group')}" if count < cases else "")
         raise DataError(
             f"{few} cannot be divided into {what}: a group (patient, volume, image with its "
             "copies) stays together.",

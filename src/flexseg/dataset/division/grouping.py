@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import MIN_GROUPS, Case, Pairing, group_of
 from flexseg.dataset.description import Description
 from flexseg.dataset.names import base_name
@@ -221,8 +221,8 @@ def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:
         reason = "no patient or volume shows in the names: each image stands for itself"
         if few:
             reason = (
-                f"the names suggest {few} patient(s) or volume(s), too few to divide: each image "
-                "stands for itself, and the score may be too good"
+                f"the names suggest {amount(few, 'patient', '(or volume)', '(or volumes)')}, too "
+                "few to divide: each image stands for itself, and the score may be too good"
             )
         return None, reason
     _, pattern, groups = best

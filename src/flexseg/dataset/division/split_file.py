@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.names import NameLookup
@@ -138,8 +138,8 @@ def _by_names(
                 "data",
                 "split-ids-missing",
                 str(path),
-                f"{len(missing)} name(s) are of no image with a mask and of no group: "
-                f"{examples(missing)}.",
+                f"{amount(len(missing), 'name', 'is', 'are')} of no image with a mask and of no "
+                f"group: {examples(missing)}.",
                 "Correct the split file, or add the files.",
                 tuple(missing),
             )

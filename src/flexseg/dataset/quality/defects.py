@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import EQUAL_NAMES, Pairing
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import Layout
@@ -111,7 +111,8 @@ def _left_out(left_out: Sequence[str]) -> list[Finding]:
             Severity.WARNING,
             "unusable-cases",
             "cases",
-            f"{len(left_out)} case(s) cannot be used and are left out: {examples(left_out, 3)}.",
+            f"{amount(len(left_out), 'case')} cannot be used and "
+            f"{'is' if len(left_out) == 1 else 'are'} left out: {examples(left_out, 3)}.",
             "Fetch, copy or export these files again.",
             left_out,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.division.grouping import guess_group
 from flexseg.dataset.looks import Look
@@ -153,7 +153,8 @@ def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> li
             Severity.WARNING,
             "near-duplicates-across-splits",
             unit,
-            f"{len(items)} pair(s) from different {unit}s, {len(images)} images in all, look like "
+            f"{amount(len(items), 'pair')} from different {unit}s, {len(images)} images in all, "
+            f"{'looks' if len(items) == 1 else 'look'} like "
             f"copies of one image or neighbouring slices: {examples(items)}.",
             f"Look at them. Copies belong in one {unit}: name a group for them ([dataset] group) "
             "or remove them.",

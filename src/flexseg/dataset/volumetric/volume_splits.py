@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.dividing import SHARES, CaseTable, Division, Parts, divide_cases
 from flexseg.dataset.division.extending import counted, extend_parts
@@ -56,7 +56,7 @@ def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str
                 )
         # A volume may be named twice, or by its own name and by that of its group.
         parts[name] = tuple(known[stem] for stem in dict.fromkeys(chosen))
-    notes = [f"{len(missing)} name(s) of {path.name} are of no volume: {examples(missing)}."]
+    notes = [f"No volume for {amount(len(missing), 'name')} of {path.name}: {examples(missing)}."]
     findings = map(note, notes if missing else ())
     return Division(parts, f"as {path.name} says", path, findings=tuple(findings))
 
@@ -95,7 +95,8 @@ def completed(
     where = str(given.split_file if given else folder)
     if empty := [name for name in ("train", "valid") if not parts.get(name)]:
         raise DataError(
-            f"{len(cases)} volumes of {len({case.group for case in cases})} group(s) cannot fill "
+            f"{amount(len(cases), 'volume')} of "
+            f"{amount(len({case.group for case in cases}), 'group')} cannot fill "
             f"the {' and '.join(empty)} split.",
             "Give more volumes, at least two of different patients; equal ones count as one.",
             where,

@@ -17,8 +17,8 @@ from flexseg.evaluation.postprocessing.expected_quality import (
 from flexseg.evaluation.postprocessing.steps import counts_of
 from flexseg.evaluation.postprocessing.unseen_cases import of_folds, predict_cases
 from flexseg.evaluation.postprocessing.volume_quality import averages_axes, quality_of_axes
-from flexseg.inference.ensemble import model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import model_file
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.inference.tuned import TunedChoice, read_choice, write_choice

@@ -43,8 +43,8 @@ from flexseg.evaluation.postprocessing.references import TrainingReferences
 from flexseg.evaluation.postprocessing.steps import StepSearch, counts_of
 from flexseg.evaluation.postprocessing.unseen_cases import Source, of_folds, predict_cases
 from flexseg.evaluation.postprocessing.volume_quality import averages_axes, quality_of_axes
-from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import is_ensemble, model_file
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.inference.tuned import TunedChoice, write_choice

@@ -26,8 +26,8 @@ from flexseg.evaluation.review.evidence import CaseEvidence
 from flexseg.evaluation.review.ranking import FEWEST_CASES, Suspicion, rank
 from flexseg.files.display import displayable
 from flexseg.files.images import read_image, read_mask, write_png
-from flexseg.inference.ensemble import is_ensemble, model_file
 from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import is_ensemble, model_file
 from flexseg.inference.pictures.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, as_trained

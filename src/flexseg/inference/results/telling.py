@@ -26,7 +26,7 @@ def tell(
     Parameters
     ----------
     judged : file -> what is known of it.
-    what : they are, e.g. "image(s)".
+    what : they are, e.g. "image".
     dimensions : of their labels.
     """
     if not judged:
@@ -49,12 +49,11 @@ def tell(
     flags = [one.flag for one in judged.values()]
     red = [name for name, flag in zip(judged, flags, strict=True) if flag == "red"]
     counts = ", ".join(f"{flags.count(flag)} {flag}" for flag in ("green", "yellow", "red"))
-    logger.info("Expected quality of %d %s: %s.", len(judged), what, counts)
+    logger.info("Expected quality of %s: %s.", amount(len(judged), what), counts)
     if red:
         logger.warning(
-            "Of %d of %d %s a Dice below 0.5, or a missed class, is expected: %s.",
+            "Of %d of %s a Dice below 0.5, or a missed class, is expected: %s.",
             len(red),
-            len(judged),
-            what,
+            amount(len(judged), what),
             examples(red),
         )

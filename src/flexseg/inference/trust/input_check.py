@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.acquisition import Acquired, InputDoubt
 from flexseg.inference.value_range import scale_doubt, standardises
 from flexseg.models.home_images import HomeImages, image_figures
@@ -126,15 +126,15 @@ def warn_of_foreign(checks: Mapping[str, InputCheck], what: str) -> None:
     Parameters
     ----------
     checks : name -> what is known of it.
-    what : they are, e.g. "image(s)".
+    what : they are, e.g. "image".
     """
     if unlike := [name for name, check in checks.items() if check.unlike]:
         logger.warning(
-            "%d of %d %s look unlike those of the training (colours, brightness, contrast, "
+            "%d of %s %s unlike those of the training (colours, brightness, contrast, "
             "sharpness or noise), and what is predicted of them may be wrong: %s.",
             len(unlike),
-            len(checks),
-            what,
+            amount(len(checks), what),
+            "looks" if len(unlike) == 1 else "look",
             examples(unlike),
         )
     for kind, advice in _ADVICE.items():
@@ -146,10 +146,10 @@ def warn_of_foreign(checks: Mapping[str, InputCheck], what: str) -> None:
         }
         if found:
             logger.warning(
-                "%d of %d %s have %s: %s. %s",
+                "%d of %s %s %s: %s. %s",
                 len(found),
-                len(checks),
-                what,
+                amount(len(checks), what),
+                "has" if len(found) == 1 else "have",
                 next(iter(found.values())),
                 examples([*found]),
                 advice,

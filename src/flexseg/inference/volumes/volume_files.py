@@ -142,7 +142,7 @@ class VolumeJob:
         }
         write_json(self.config.output_dir / "predictions.json", summary)
         write_csv(self.config.output_dir / PREDICTION_TABLE, PREDICTION_HEADER, self._judged_rows)
-        tell(self.predictor.predictor, self._judged, "volume(s)", 3)
+        tell(self.predictor.predictor, self._judged, "volume", 3)
         for text, names in self._doubts.items():
             if names:
                 logger.warning(text, len(names), self.count, examples(names))

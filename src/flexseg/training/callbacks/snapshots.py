@@ -20,7 +20,8 @@ from typing import Any
 import keras
 
 from flexseg.backend import Logs
-from flexseg.inference.ensemble import FILE_NAME, write_ensemble
+from flexseg.inference.ensemble import write_ensemble
+from flexseg.inference.model_files import ENSEMBLE
 from flexseg.training.callbacks.averaging import AveragedWeights
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,6 @@ def write_snapshots(folder: Path, cycles: int) -> Path | None:
         )
     if len(files) < 2:
         return None
-    path = folder / FILE_NAME
+    path = folder / ENSEMBLE
     write_ensemble(path, files)
     return path

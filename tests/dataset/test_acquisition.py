@@ -10,6 +10,7 @@ import pytest
 from flexseg.dataset.acquisition import Acquired, Acquisition, acquisition_of
 from flexseg.dataset.cases import Case
 from flexseg.files.images import write_png
+from flexseg.files.volumes.read import read_volume
 from synthetic_volumes import write_series
 
 KNOWN = Acquisition.of(
@@ -81,3 +82,10 @@ def test_dicom_says_it_itself(tmp_path: Path) -> None:
     case = Case("p", path, path, "p")
     known = acquisition_of([case])
     assert known is not None and known.height == (8, 8) and known.modalities == ("CT",)
+
+
+def test_the_modality_of_a_series_goes_with_its_voxels(tmp_path: Path) -> None:
+    write_series(tmp_path / "scan", np.zeros((4, 8, 10), np.int16), t0008_0060="MR")
+    volume = read_volume(tmp_path / "scan")
+    assert volume.modality == volume.oriented("RAS").modality == "MR"
+    assert volume.with_array(volume.array + 1).modality == "MR"

@@ -107,3 +107,13 @@ def test_steps_begin_after_the_first_one_was_made() -> None:
     slow = [replace(m, began=70.0) for m in trainings]
     assert 0 < steps_in(60, slow) <= 1000 < steps_in(240, slow)
     assert steps_in(5, slow) > 0
+
+
+def test_trainings_that_hardly_began_do_not_count() -> None:
+    late = measured(100, 0.9, steps=3, seconds=22.5)
+    advice = told([*by_time(0.5), late])
+    assert late not in advice.trainings
+    assert advice.sentences[1] == "1 other did too few steps on a busy machine to count."
+    without = told(by_time(0.5))
+    assert advice.more_time == without.more_time
+    assert advice.sentences[2:] == without.sentences[1:]

@@ -30,6 +30,8 @@ _TIMES = 4
 _FARTHEST = 16
 # With fewer validation cases or groups the intervals themselves are unsure.
 _FEW = 10
+# Of the steps of a training in full time: with fewer it is at a start that no power law describes.
+_FEWEST_STEPS = 0.1
 _SURE = 0.9
 _LITTLE = 0.005
 
@@ -149,6 +151,7 @@ def make_advice(
     scored : cases whose scores tell which ones fail; None: the validation cases of the trainings
         on all cases in full time.
     """
+    everything, trainings = trainings, usable(trainings)
     full = in_full_time(trainings)
     largest = [m for m in full if m.cases == max(one.cases for one in full)]
     errors = _errors(trainings, looks)
@@ -194,12 +197,21 @@ def make_advice(
         points = at(subject.cases, _TIMES * seconds), at(subject.cases + subject.more, seconds)
         gains = [curve.gain_draws(point, now) for point in points]
         longer = float(np.mean(gains[0] > gains[1]))
-    return replace(advice, sentences=_sentences(advice, scored, longer)), curve
+    told = _sentences(advice, scored, longer)
+    if left_out := len(everything) - len(trainings):
+        told.insert(1, f"{amount(left_out, 'other')} did too few steps on a busy machine to count.")
+    return replace(advice, sentences=told), curve
 
 
 def in_full_time(trainings: Sequence[Measured]) -> list[Measured]:
     """Those that were given as much time as any."""
     return [m for m in trainings if m.seconds >= 0.99 * max(one.seconds for one in trainings)]
+
+
+def usable(trainings: Sequence[Measured]) -> list[Measured]:
+    """Those that did as many steps as a curve can use; other programs may have taken the time."""
+    steps = float(np.median([m.steps for m in in_full_time(trainings)]))
+    return [m for m in trainings if m.steps >= _FEWEST_STEPS * steps]
 
 
 def steps_in(seconds: float, trainings: Sequence[Measured]) -> float:

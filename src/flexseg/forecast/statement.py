@@ -31,7 +31,7 @@ _FARTHEST = 16
 # With fewer validation cases or groups the intervals themselves are unsure.
 _FEW = 10
 # Of the steps of a training in full time: with fewer it is at a start that no power law describes.
-_FEWEST_STEPS = 0.1
+_FEWEST_STEPS = 0.2
 _SURE = 0.9
 _LITTLE = 0.005
 

@@ -5,7 +5,7 @@
 FOLDER has the sets, each with images/ and masks/, of images or of volumes. Of each set `flexseg
 crossval` trains three networks, 2.5 minutes each, and every case is predicted, with test-time
 flips, by the one that has not seen it: as it is, and with each shift of `_shifts.py`, blurred,
-inverted, and cases of another set. Threshold and postprocessing are those that each fold's own
+inverted, with another spacing, and cases of another set. Postprocessing is what each fold's own
 validation cases choose. Then, without training again, 20 random divisions of the out-of-fold cases
 into calibration and test; and once each fold is calibrated on its own validation cases, on which
 checkpoint and postprocessing were chosen.
@@ -82,6 +82,11 @@ def blurred(image: Values, rng: np.random.Generator) -> Values:
 def inverted(image: Values, rng: np.random.Generator) -> Values:
     """Dark becomes bright."""
     return 255 - image
+
+
+def other_spacing(image: Values, rng: np.random.Generator) -> Values:
+    """A third of the pixels along rows and columns of an image [H, W, C] or volume [z, H, W]."""
+    return image[::3, ::3] if image.shape[-1] == 3 else image[:, ::3, ::3]
 
 
 def main() -> None:
@@ -190,7 +195,7 @@ def measured(
     """Of the cases as they are, and of each shift, a record per case and class."""
     shifts = VOLUMES if sources[0].stacks else (*PHOTOGRAPHS, inverted)
     conditions: dict[str, Shift | None] = {HOME: None, VALIDATION: None}
-    conditions |= {shift.__name__: shift for shift in (*shifts, blurred)}
+    conditions |= {shift.__name__: shift for shift in (*shifts, blurred, other_spacing)}
     found: dict[str, Records] = {}
     for name, shift in conditions.items():
         count = None if shift is None else -(-shifted // FOLDS)
@@ -238,6 +243,8 @@ def measure(
         native = [source.reader.native(case) for case in members]
         images = changed([image for image, _ in native], shift, stack=source.stacks)
         truths = [labels for _, labels in native]
+        if shift is other_spacing:
+            truths = [labels[::3, ::3] for labels in truths]
         records += records_of(source, name, members[0].group, images, truths)
     return [record | {"fold": fold} for record in records]
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.acquisition import Acquired
-from flexseg.files.volumes.slices import SliceAxis
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement, counted
@@ -80,6 +79,7 @@ class SliceLooks:
         labels: NDArray[np.uint8],
         signal: Signal | None,
         *,
+        size: tuple[int, int],
         as_stored: bool = True,
     ) -> Judgement:
         """Of a volume and its final labels [z, y, x].
@@ -88,34 +88,28 @@ class SliceLooks:
         ----------
         signal : of a prediction that was made as those that quality was calibrated with; None:
             of another one.
+        size : rows and columns of the slices that the network was given.
         as_stored : values were not scaled by themselves before.
         """
-        check = self._check(
-            volume, as_stored and self.predictor.package.preprocessing.intensity is None
-        )
+        raw = as_stored and self.predictor.package.preprocessing.intensity is None
+        check = self._check(volume, size, raw=raw)
         if signal is None or not self.predictor.trust.quality:
             return Judgement({}, check)
         return Judgement(self.predictor.trust.statements(signal, counted(labels), 3), check)
 
-    def _check(self, volume: Volume, as_stored: bool) -> InputCheck:
-        package = self.predictor.package
-        trained = package.preprocessing
+    def _check(self, volume: Volume, size: tuple[int, int], *, raw: bool) -> InputCheck:
         limits = 0.0, 0.0
-        if as_stored and volume.array.dtype != np.uint8:
+        if raw and volume.array.dtype != np.uint8:
             ends = np.array(extremes(volume.array)).astype(volume.array.dtype)
-            low, high = trained.on_scale(ends).tolist()
+            low, high = self.predictor.package.preprocessing.on_scale(ends).tolist()
             limits = low, high
         # Files that know no spacing have one of 1 mm.
         spacing = volume.spacing if volume.spacing != (1.0, 1.0, 1.0) else ()
-        size = None
-        if not isinstance(self.predictor, TiledPredictor):
-            cut = SliceAxis(trained.axis, trained.rotate)
-            rows, columns = cut.slice_view(volume.array, volume.orientation).shape[1:3]
-            size = rows, columns
+        windows = isinstance(self.predictor, TiledPredictor)
         return check_input(
             self.predictor.packages,
             strangeness(self.predictor.homes, self._figures),
-            Acquired(size, spacing, volume.modality),
+            Acquired(None if windows else size, spacing, volume.modality),
             volume.array.dtype,
             limits,
         )

@@ -185,7 +185,8 @@ class VolumePredictor:
         total = sum(len(cut.slice_view(volume.array, volume.orientation)) for cut in cuts)
         mean = self._accumulator(volume.shape, folder) if keep or len(cuts) > 1 else None
         done = 0
-        slices = len(cuts[0].slice_view(volume.array, volume.orientation))
+        slices, *size = cuts[0].slice_view(volume.array, volume.orientation).shape[:3]
+        height, width = self.config.slice_resize[::-1] if self.config.slice_resize else size
         looks = SliceLooks(self.tiles or self.predictor, slices, signals=signals)
         # The labels of each cut; of several only their agreement is wanted, if at all.
         kept = len(cuts) if len(cuts) == 1 or looks.signals else 0
@@ -214,8 +215,13 @@ class VolumePredictor:
             (result,) = answers
         result = self.predictor.postprocess(result)
         known = signal if self.as_calibrated(cuts) else None
-        as_stored = not self.config.slice_normalize
-        judgement = looks.judgement(volume, result, known, as_stored=as_stored)
+        judgement = looks.judgement(
+            volume,
+            result,
+            known,
+            size=(height, width),
+            as_stored=not self.config.slice_normalize,
+        )
         return VolumePrediction(result, mean, judgement, signal)
 
     def as_calibrated(self, cuts: Sequence[Cut]) -> bool:

@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,docs,demo,jax,dicom,openvino,onnx,tune
+EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,onnx,tune
 BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist docs test test-all test-services test-long test-browser test-benchmarks fuzz kills lint bench benchmark-guard clean
+.PHONY: setup demo dist docs test test-all test-services test-long test-browser test-benchmarks test-install fuzz kills lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -24,6 +24,7 @@ $(NIIVUE): tools/niivue.py
 dist: $(VENV)/.installed
 	$(PYTHON) tools/niivue.py
 	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 # The site, in build/site; every warning and every link that leads nowhere is an error.
 docs: setup
@@ -39,7 +40,7 @@ test-all: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What needs services, which tools/services.sh installs (as root on Debian), or takes long.
-test-services: test-long test-browser test-benchmarks
+test-services: test-long test-browser test-benchmarks test-install
 
 test-long: setup
 	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
@@ -51,6 +52,14 @@ test-browser: setup
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	cd tests/browser && node --test
+
+# A release is built, installed into a new environment and used; and every extra can be installed on
+# other systems, by their package indexes.
+test-install: setup
+	rm -rf build/release
+	$(BIN)/python -m build --outdir build/release
+	$(BIN)/python tools/check_install.py build/release
+	$(BIN)/python tools/check_resolution.py
 
 # Each script at its smallest size: do they still run?
 test-benchmarks: setup

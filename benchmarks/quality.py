@@ -277,7 +277,7 @@ def records_of(
     from flexseg.dataset.acquisition import Acquired
     from flexseg.inference.trust.input_check import check_input, strangeness
     from flexseg.inference.trust.signal import SignalSum
-    from flexseg.models.home_images import image_figures
+    from flexseg.model_file.home_images import image_figures
 
     predictor = source.predictor
     classes = len(predictor.package.labels.classes)

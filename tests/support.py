@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from absent_packages import run_without
 from flexseg.cli import main
 from flexseg.lock import Owner, lock_of
 
@@ -109,27 +108,28 @@ def quota(resource: ModuleType, count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def run_script(script: Path, engine: str, *arguments: str | Path) -> None:
+def run_script(
+    script: Path, engine: str, *arguments: str | Path, absent: Sequence[str] = ()
+) -> None:
     """Run a script of the tests on an engine, in a process of its own.
 
     XLA leaves out what makes networks quick and programs slow to compile.
+
+    Parameters
+    ----------
+    absent : packages that seem not to be installed.
     """
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     environment = {
-        **os.environ,
         "KERAS_BACKEND": engine,
         "OMP_NUM_THREADS": "1",  # threads that wait for each other do so busily
         "PYTHONPATH": os.pathsep.join(
             [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         ),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     }
-    line = [sys.executable, str(script), *map(str, arguments)]
-    result = subprocess.run(
-        line, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    result = run_without(absent, script, *arguments, **environment)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 

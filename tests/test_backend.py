@@ -47,7 +47,9 @@ class TestSelect:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(ConfigError, match=r"jax is not installed.*pip install jax"):
+        with pytest.raises(
+            ConfigError, match=r'jax is not installed.*pip install "flexseg\[jax\]"'
+        ):
             backend.select("jax")
 
     def test_another_backend_after_keras_started_is_refused(

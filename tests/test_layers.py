@@ -24,7 +24,7 @@ ORDER = (
     ("files",),
     ("execution",),
     ("dataset", "demo"),
-    ("derive", "batches"),
+    ("derive", "batches", "model_file"),
     ("losses", "models", "augment"),
     ("catalogue", "inspecting"),
     ("inference",),

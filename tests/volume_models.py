@@ -55,10 +55,10 @@ def copying(size: tuple[int, int], channels: int = 1, **volume: Any) -> Copying:
         }
     )
     package = ModelPackage(
-        None,  # type: ignore[arg-type]
         experiment.model,
         labels_of(experiment),
         preprocessing_of(experiment),
+        model=None,
     )
     return Copying(package)
 

@@ -7,6 +7,7 @@ asked for.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     )
     from flexseg.inference.results.prediction import Prediction
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("flexseg")
+except PackageNotFoundError:  # the source tree itself is on the path
+    __version__ = "0+unknown"
 __all__ = [
     "ConfigError",
     "DataError",

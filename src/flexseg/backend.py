@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flexseg.errors import ConfigError
+from flexseg.machine import pip_install
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +37,23 @@ def select(name: str | None = None) -> str:
     ------
     ConfigError : unknown, not installed, or Keras already runs on another one.
     """
-    wanted = name or os.environ.get("KERAS_BACKEND") or _running()
+    there = installed()
+    wanted = name or os.environ.get("KERAS_BACKEND") or running() or next(iter(there), None)
     if wanted is None:
-        wanted = next((b for b in BACKENDS if importlib.util.find_spec(b)), "tensorflow")
+        raise ConfigError(
+            "This needs Keras and an engine for it, of which neither TensorFlow nor JAX nor "
+            "PyTorch is installed.",
+            f"Install them: {pip_install(BACKENDS[0])}",
+        )
     if wanted not in BACKENDS:
         raise ConfigError(
             f"{wanted!r} is no backend.", f"Choose one of {', '.join(BACKENDS)}.", "--backend"
         )
-    if importlib.util.find_spec(wanted) is None:
+    if wanted not in there:
+        others = f", or choose {' or '.join(there)}" if there else ""
         raise ConfigError(
-            f"The backend {wanted} is not installed.",
-            f"Install it: pip install {wanted}, or choose another --backend.",
+            f"Keras with the backend {wanted} is not installed.",
+            f"Install it: {pip_install(wanted)}{others}.",
             "--backend",
         )
     os.environ["KERAS_BACKEND"] = wanted
@@ -67,7 +74,14 @@ def select(name: str | None = None) -> str:
     return wanted
 
 
-def _running() -> str | None:
+def installed() -> list[BackendName]:
+    """The engines that Keras can run on here; none without Keras."""
+    if importlib.util.find_spec("keras") is None:
+        return []
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def running() -> str | None:
     """The engine of a Keras that was imported before."""
     keras = sys.modules.get("keras")
     return None if keras is None else str(keras.backend.backend())
@@ -76,13 +90,13 @@ def _running() -> str | None:
 @contextmanager
 def same_dtype_policy() -> Iterator[None]:
     """After the block Keras has the precision that it had before, which is the user's own."""
-    import keras
-
-    before = keras.config.dtype_policy()
+    keras = sys.modules.get("keras")
+    before = keras.config.dtype_policy() if keras is not None else None
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        if (keras := sys.modules.get("keras")) is not None:
+            keras.config.set_dtype_policy(before or keras.config.floatx())
 
 
 @contextmanager

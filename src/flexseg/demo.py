@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError
 from flexseg.files.images import write_png
+from flexseg.machine import pip_install
 from flexseg.outputs import make_folder, write_text
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def _mni152() -> tuple[NDArray, NDArray, NDArray]:
     except ImportError:
         raise ConfigError(
             "The demo needs the package nilearn, which ships the MRI.",
-            "pip install 'flexseg[demo]'.",
+            f"Install it: {pip_install('demo')}.",
         ) from None
     t1 = datasets.load_mni152_template(resolution=1)
     grey = datasets.load_mni152_gm_template(resolution=1)

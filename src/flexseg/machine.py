@@ -54,6 +54,11 @@ def typed_command(*arguments: str | Path) -> str:
     return " ".join([program, *map(typed, arguments)])
 
 
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of flexseg, as it is typed into any terminal."""
+    return f'pip install "flexseg[{extra}]"'
+
+
 def total_memory(root: Path = Path("/")) -> int | None:
     """Bytes of memory that this process may take at most; None where nobody tells.
 

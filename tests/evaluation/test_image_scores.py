@@ -140,7 +140,7 @@ class TestEvaluateModel:
         labels = labels_of(experiment)
         preprocessing = preprocessing_of(experiment)
         package = ModelPackage(
-            _brightness_network(size, cut), experiment.model, labels, preprocessing
+            experiment.model, labels, preprocessing, model=_brightness_network(size, cut)
         )
         cases = pair(dataset / "test" / "images", dataset / "test" / "masks").cases
         return Predictor(package, batch_size=3), cases, CaseReader(preprocessing, labels)

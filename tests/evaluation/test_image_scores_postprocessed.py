@@ -53,7 +53,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
     layer.set_weights([np.full((1, 1, 1, 1), 1 / 255, np.float32), np.zeros(1, np.float32)])
     labels = labels_of(experiment)
     preprocessing = preprocessing_of(experiment)
-    predictor = Predictor(ModelPackage(model, experiment.model, labels, preprocessing))
+    predictor = Predictor(ModelPackage(experiment.model, labels, preprocessing, model=model))
     cases = pair(tmp_path / "images", tmp_path / "masks").cases
 
     def run(**treatment: object) -> tuple[CaseScores, dict[str, NDArray[np.uint8]]]:

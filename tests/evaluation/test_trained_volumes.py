@@ -31,7 +31,7 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.inference.ensemble import write_ensemble
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
-from flexseg.models.seen_images import SeenImages
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.runs.evaluations import read_results
 from volume_models import WINDOW, copying, oblique
 

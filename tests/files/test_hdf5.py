@@ -11,7 +11,7 @@ import pytest
 
 from flexseg.errors import DataError
 from flexseg.files.hdf5 import open_hdf5, written_hdf5
-from flexseg.models.weights import read_metadata
+from flexseg.model_file.hdf5_weights import read_metadata
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.inference.predictor import Predictor
+from flexseg.model_file.hdf5_weights import METADATA, read_metadata, read_weights, stored_values
 from flexseg.models.package import ModelPackage
-from flexseg.models.weights import METADATA, read_metadata, read_weights, stored_values
 from flexseg.runs.evaluations import read_summary
 from flexseg.runs.manifest import Manifest
 from synthetic_volumes import write_series

@@ -18,7 +18,7 @@ from flexseg.cli import main
 from flexseg.files.images import read_image, read_mask
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from synthetic import HELD_OUT, write_dataset
 
 CONFIG = f"""

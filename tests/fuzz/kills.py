@@ -45,7 +45,7 @@ from PIL import Image  # noqa: E402
 
 from flexseg.files.images import read_image  # noqa: E402
 from flexseg.files.volumes.read import read_volume  # noqa: E402
-from flexseg.models.weights import read_weights  # noqa: E402
+from flexseg.model_file.hdf5_weights import read_weights  # noqa: E402
 
 COLUMNS = (
     "killed", "ended before", "unfit", "cut files", "lost files", "not resumed", "other results",

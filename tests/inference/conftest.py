@@ -89,10 +89,10 @@ def _predictor(
     experiment: Experiment, model: keras.Model, keys: dict[str, Any], threshold: float = 0.5
 ) -> Predictor:
     package = ModelPackage(
-        model,
         experiment.model,
         labels_of(experiment),
         preprocessing_of(experiment),
         threshold,
+        model=model,
     )
     return Predictor(package, **keys)

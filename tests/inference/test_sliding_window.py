@@ -82,10 +82,10 @@ class _Mean(Predictor):
             {"model": {"num_classes": 1, "image_height": height, "image_width": width}}
         )
         package = ModelPackage(
-            None,
             experiment.model,
             labels_of(experiment),
             preprocessing_of(experiment),
+            model=None,
         )
         super().__init__(package)
 
@@ -207,10 +207,10 @@ def _convolutional(height: int, width: int) -> Predictor:
     rng = np.random.default_rng(7)
     model.set_weights([rng.normal(0, 0.15, w.shape) for w in model.get_weights()])
     package = ModelPackage(
-        model,
         experiment.model,
         labels_of(experiment),
         preprocessing_of(experiment),
+        model=model,
     )
     return Predictor(package)
 

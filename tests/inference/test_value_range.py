@@ -12,10 +12,13 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from flexseg.config.network_options import read_section
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
 from flexseg.inference.sliding_window import TiledPredictor
+from flexseg.inference.value_range import standardises
+from flexseg.models.architecture import MODELS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3))
 FLOATS = (PIXELS / 255).astype(np.float32)
@@ -85,3 +88,12 @@ def test_nor_where_the_network_or_a_window_scales_them(
     ):
         (tmp_path / name).mkdir()
         assert not _told(predictor, FLOATS, tmp_path / name, caplog)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_networks_on_encoders_are_known_by_their_options(name: str) -> None:
+    """As the registry knows them, which takes Keras."""
+    for options in ({}, {"backbone": "ResNet50"}) if name == "TransUNet" else ({},):
+        config = read_section({"model": name, **options})
+        encoder = MODELS.get(name).backbone(config) is not None
+        assert standardises(config) is not encoder

@@ -15,8 +15,8 @@ from flexseg import __version__
 from flexseg.config.load import load
 from flexseg.config.schema import Experiment
 from flexseg.errors import DataError
+from flexseg.model_file.hdf5_weights import read_metadata
 from flexseg.models.package import ModelPackage
-from flexseg.models.weights import read_metadata
 
 CLASSES = [
     {"id": 0, "name": "background", "color": (0, 0, 0), "values": [0]},

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from flexseg.config.load import load
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
-from flexseg.models.weights import read_weights
 
 # The networks whose weights are stored beside the output, and those whose weights follow a rule.
 STORED = [

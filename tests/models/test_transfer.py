@@ -21,10 +21,10 @@ from test_parity import STORED
 
 from flexseg.config.load import load
 from flexseg.config.network_options import parse_section
+from flexseg.model_file.hdf5_weights import read_weights
+from flexseg.model_file.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.models.package import ModelPackage
-from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.models.transfer import differences_to_originals, export_weights, import_weights
-from flexseg.models.weights import read_weights
 from support import flexseg
 
 

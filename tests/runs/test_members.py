@@ -18,8 +18,8 @@ from flexseg.evaluation.trained_images import evaluate
 from flexseg.inference.ensemble import seen_by
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import read_members
+from flexseg.model_file.seen_images import image_digest
 from flexseg.models.package import ModelPackage
-from flexseg.models.seen_images import image_digest
 from flexseg.models.weights import save_weights
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.members import find_source, make_ensemble

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flexseg.models.package import read_seen
+from flexseg.model_file.model_description import read_seen
 from flexseg.runs.manifest import Manifest
 from support import flexseg
 

@@ -23,8 +23,8 @@ from flexseg.inference.model_files import read_members
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.inference.tuned import TunedChoice, read_choice, write_choice
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.models.package import ModelPackage
-from flexseg.models.weights import read_weights
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.renaming import rename
 from sample_run import write_sample_run

@@ -13,8 +13,8 @@ from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import seen_by
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import SeenImages
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.outputs import write_json
 from flexseg.runs.members import find_source, make_ensemble
 from flexseg.runs.seen import refuse_changed_split

@@ -229,7 +229,7 @@ def test_the_extra_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert run("tune", project / "a.toml", "--time", "1m") == 2
-    assert "pip install 'flexseg[tune]'" in capsys.readouterr().err
+    assert 'pip install "flexseg[tune]"' in capsys.readouterr().err
 
 
 def test_a_time_that_is_none_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

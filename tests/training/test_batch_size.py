@@ -18,8 +18,8 @@ from rich.console import Console
 from flexseg import backend
 from flexseg.config import load
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.models.inspection import ModelFacts
-from flexseg.models.weights import read_weights
 from flexseg.training import batch_size
 from flexseg.training.batch_size import BatchSize, choose, largest, most_useful, step_bytes
 from flexseg.training.memory import out_of_memory

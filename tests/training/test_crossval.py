@@ -29,7 +29,7 @@ from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import EnsemblePredictor, seen_by, write_ensemble
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import is_ensemble, read_members
-from flexseg.models.seen_images import SeenImages
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.runs.folds import divide, write_folds

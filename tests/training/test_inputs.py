@@ -17,7 +17,7 @@ from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.files.preprocess import Preprocessing
-from flexseg.models.home_images import image_figures
+from flexseg.model_file.home_images import image_figures
 from flexseg.training.inputs import InputPipeline
 
 MODEL = {"model": "UNet", "image_width": 16, "image_height": 16, "num_layers": 2,

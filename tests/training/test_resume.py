@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.training.checkpoint import read_progress
 from support import flexseg
 from synthetic import write_dataset

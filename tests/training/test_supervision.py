@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError
 from flexseg.losses import get_loss, get_metric, keras_loss
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.models.build import build_model
-from flexseg.models.weights import read_weights
 from flexseg.training.compiling import compile_model
 from flexseg.training.supervision import DeeplySupervised, supervised
 from support import flexseg

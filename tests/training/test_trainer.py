@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flexseg.config import load
 from flexseg.errors import ConfigError, DataError, ResourceError, TrainingError
-from flexseg.models.weights import read_metadata, read_weights
+from flexseg.model_file.hdf5_weights import read_metadata, read_weights
 from flexseg.training import checkpoint
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.needs import DiskNeeds

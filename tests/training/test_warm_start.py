@@ -14,8 +14,9 @@ from flexseg.config import load
 from flexseg.dataset.acquisition import Acquired, Acquisition
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import image_size
-from flexseg.models.package import ModelPackage, read_seen
-from flexseg.models.weights import read_metadata, read_weights
+from flexseg.model_file.hdf5_weights import read_metadata, read_weights
+from flexseg.model_file.model_description import read_seen
+from flexseg.models.package import ModelPackage
 from flexseg.runs.manifest import Manifest
 from flexseg.training.trainer import Training, TrainingResult
 from flexseg.training.warm_start import TABLE, sha256_of
@@ -136,6 +137,8 @@ def test_a_package_runs_no_code_that_the_config_does_not_name(project: Path) -> 
     package = ModelPackage.load(file)
     foreign = project / "foreign.h5"
     model = package.config.model_copy(update={"model": "evil:build"})
-    ModelPackage(package.model, model, package.labels, package.preprocessing).save(foreign, {})
+    ModelPackage(model, package.labels, package.preprocessing, model=package.model).save(
+        foreign, {}
+    )
     with pytest.raises(DataError, match="nobody has named"):
         second(project, foreign)

@@ -77,7 +77,8 @@ class Model:
         from flexseg.runs.given import find_given
 
         given = find_given(path)
-        backend.select()
+        if backend.installed():
+            backend.select()
         with backend.same_dtype_policy():
             if given.model is not None:
                 return cls._of_file(given.model, trust, engine or "auto")
@@ -87,12 +88,11 @@ class Model:
     def _of_file(cls, file: Path, trust: str | None, engine: Engine) -> Model:
         from flexseg.inference.loading import Settings, open_predictor
         from flexseg.inference.source_predictor import SourcePredictor
-        from flexseg.models.package import ModelPackage
+        from flexseg.model_file.model_description import ModelDescription
 
-        settings = Settings(engine=engine)
-        backend.prepare(settings.precision)
-        load = partial(ModelPackage.load, trust=lambda code: code == trust)
-        return cls(SourcePredictor(open_predictor(file, load, settings)), file)
+        describe = partial(ModelDescription.read, trust=lambda code: code == trust)
+        predictor = open_predictor(file, describe, Settings(engine=engine))
+        return cls(SourcePredictor(predictor), file)
 
     @classmethod
     def _of_run(cls, folder: Path, trust: str | None, engine: Engine | None) -> Model:

@@ -7,8 +7,8 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.division.extending import tested_finding
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import digests_of
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import digests_of
 from flexseg.models.starting.beginning import begin_with
 from flexseg.runs.earlier import earlier_cases
 from flexseg.runs.trained import find_network

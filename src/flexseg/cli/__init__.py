@@ -99,6 +99,9 @@ from flexseg.cli import rename  # noqa: F401
 from flexseg.cli import import_weights  # noqa: F401
 
 # isort: split
+from flexseg.cli import export  # noqa: F401
+
+# isort: split
 from flexseg.cli import export_weights  # noqa: F401
 
 # isort: split

@@ -274,6 +274,7 @@ def open_trained(
     *,
     repaired: bool = False,
     alone: bool = False,
+    keras: bool = True,
     inputs: Iterable[Path | None] = (),
 ) -> LoadedConfig:
     """As `open_config`, the config with which a trained network is used.
@@ -282,13 +283,15 @@ def open_trained(
     ----------
     repaired : the network that `flexseg train --repair` has trained.
     alone : see `trained_config`.
+    keras : False: the command can do without Keras, where none is installed.
     """
     from flexseg.runs.trained import trained_config
 
     def read(*, run_code: bool) -> LoadedConfig:
         return trained_config(path, overrides or (), strict=strict, run_code=run_code, alone=alone)
 
-    return _with_trust(_told(_in_two_steps(read, backend, inputs), repaired=repaired))
+    loaded = _in_two_steps(read, backend, inputs, keras=keras)
+    return _with_trust(_told(loaded, repaired=repaired))
 
 
 def read_config(
@@ -316,11 +319,19 @@ def read_trained(
 
 
 def _in_two_steps(
-    read: Callable[..., LoadedConfig], backend: str | None, inputs: Iterable[Path | None]
+    read: Callable[..., LoadedConfig],
+    backend: str | None,
+    inputs: Iterable[Path | None],
+    *,
+    keras: bool = True,
 ) -> LoadedConfig:
     """Read a config without what Keras knows, and then with it."""
+    from flexseg.backend import installed
+
     require_paths(inputs)
-    read(run_code=False)
+    loaded = read(run_code=False)
+    if not keras and backend is None and not installed():
+        return loaded
     select_backend(backend)
     import flexseg.models  # noqa: F401 - registers the networks
 

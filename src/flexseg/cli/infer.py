@@ -50,7 +50,14 @@ def infer(
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
     loaded = open_trained(
-        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+        trained,
+        overrides,
+        strict,
+        backend,
+        repaired=repair,
+        alone=True,
+        keras=False,
+        inputs=(source,),
     )
     from flexseg.inference import configured
     from flexseg.inference.volumes.volume_sources import holds_volumes

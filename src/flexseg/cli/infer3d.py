@@ -51,7 +51,14 @@ def infer3d(
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
     loaded = open_trained(
-        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+        trained,
+        overrides,
+        strict,
+        backend,
+        repaired=repair,
+        alone=True,
+        keras=False,
+        inputs=(source,),
     )
     from flexseg.inference import configured
 

@@ -36,7 +36,14 @@ def tiled_infer(
 ) -> None:
     """Predict images larger than the network by overlapping windows, at full resolution."""
     loaded = open_trained(
-        trained, overrides, strict, backend, repaired=repair, alone=True, inputs=(source,)
+        trained,
+        overrides,
+        strict,
+        backend,
+        repaired=repair,
+        alone=True,
+        keras=False,
+        inputs=(source,),
     )
     from flexseg.inference import configured
 

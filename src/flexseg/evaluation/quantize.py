@@ -35,6 +35,7 @@ from flexseg.inference.loading import load_trained
 from flexseg.inference.model_files import is_ensemble, model_file
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import as_trained
+from flexseg.machine import pip_install
 from flexseg.one_writer import exclusive
 from flexseg.outputs import scratch_folder, set_aside, try_outputs
 from flexseg.runs.evaluations import read_results
@@ -143,7 +144,7 @@ def _refuse_unfit(file: Path) -> None:
     if find_spec("nncf") is None:
         raise ConfigError(
             "NNCF, which quantises, is not installed.",
-            "Install it: pip install 'flexseg[openvino]'.",
+            f"Install it: {pip_install('openvino')}.",
         )
     if is_ensemble(file):
         raise ConfigError(

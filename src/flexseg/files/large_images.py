@@ -26,6 +26,7 @@ from flexseg.files.images import pixel_count, read_image, write_png
 from flexseg.files.limits import check_size, largest_image
 from flexseg.files.npy import map_npy
 from flexseg.files.tiff import TIFF_SUFFIXES, is_one_plain_image, palette_of
+from flexseg.machine import pip_install
 from flexseg.outputs import whole
 
 # From here on images are read by rows, and label maps are held and written as files of tiles.
@@ -194,7 +195,7 @@ def _unreadable(page: tifffile.TiffPage, error: Exception, path: Path) -> DataEr
         return DataError(
             f"The image is large, and compressed as {name}: that is read in parts by the package "
             "imagecodecs, which is not installed.",
-            "pip install 'flexseg[wsi]', or save the image with deflate compression.",
+            f"Install it: {pip_install('wsi')}, or save the image with deflate compression.",
             str(path),
         )
     return DataError(

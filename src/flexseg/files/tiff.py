@@ -25,6 +25,7 @@ from flexseg.errors import DataError
 from flexseg.files.encoded import opencv_pixels
 from flexseg.files.limits import check_size
 from flexseg.files.picture import Picture, turned
+from flexseg.machine import pip_install
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 _ORIENTATION, _PHOTOMETRIC, _INK_SET, _DOT_RANGE = 274, 262, 332, 336
@@ -181,7 +182,8 @@ def _by_others(tiff: tifffile.TiffFile, page: tifffile.TiffPage, channels: bool 
         raise DataError(
             f"The file cannot be read as an image: it is damaged, or nothing here decodes its "
             f"compression ({kind}).",
-            "Save it with Deflate, LZW or no compression; or pip install imagecodecs.",
+            "Save it with Deflate, LZW or no compression; or install what decodes it: "
+            f"{pip_install('wsi')}.",
             str(tiff.filehandle.path),
         ) from None
 

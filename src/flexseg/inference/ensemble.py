@@ -25,8 +25,9 @@ from flexseg.inference.model_files import (
 )
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.signal import Members
-from flexseg.models.package import ModelPackage, read_seen
-from flexseg.models.seen_images import DIGEST_BYTES, SeenImages
+from flexseg.model_file.model_description import ModelDescription, read_seen
+from flexseg.model_file.onnx_file import is_of, onnx_file
+from flexseg.model_file.seen_images import DIGEST_BYTES, SeenImages
 from flexseg.outputs import explain_os_errors, set_aside, whole_folder, write_json
 
 _KIND = "ensemble"
@@ -82,6 +83,8 @@ def write_ensemble(path: Path, members: Mapping[str, Path], seen: SeenImages | N
         for name, member in names.items():
             with explain_os_errors(folder / name):
                 shutil.copyfile(member, folder / name)
+                if is_of(onnx := onnx_file(member), member):
+                    shutil.copyfile(onnx, onnx_file(folder / name))
     set_aside(path)
     write_json(path, content)
 
@@ -130,7 +133,7 @@ class EnsemblePredictor(Predictor):
     Parameters
     ----------
     members : packages of equal classes, preprocessing and threshold.
-    engines : that compute them, one each; without them Keras does.
+    engines : that compute them, one each; without them Keras does, as for `Predictor`.
 
     Raises
     ------
@@ -139,13 +142,13 @@ class EnsemblePredictor(Predictor):
 
     def __init__(
         self,
-        members: Sequence[ModelPackage],
+        members: Sequence[ModelDescription],
         batch_size: int = 4,
         blur: tuple[int, int] | None = None,
         engines: Sequence[Engine] | None = None,
     ) -> None:
         self.members = tuple(members)
-        self.engines = tuple(engines or (KerasEngine(member) for member in members))
+        self.engines = tuple(engines or map(KerasEngine.of, members))
         super().__init__(members[0], batch_size, blur, self.engines[0])
         parts = ("labels", "preprocessing", "threshold")
         for number, member in enumerate(self.members[1:], start=2):
@@ -161,7 +164,7 @@ class EnsemblePredictor(Predictor):
         return super().describe() | {"members": len(self.members)}
 
     @property
-    def packages(self) -> tuple[ModelPackage, ...]:
+    def packages(self) -> tuple[ModelDescription, ...]:
         """See `Predictor.packages`."""
         return self.members
 

@@ -7,69 +7,85 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from flexseg import backend
 from flexseg.config.infer import InferConfig, PostprocessConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import with_options
 from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
-from flexseg.inference.engines.opening import open_engine
+from flexseg.inference.engines.opening import load_network, open_engine
 from flexseg.inference.ensemble import EnsemblePredictor
 from flexseg.inference.model_files import is_ensemble, is_model, model_file, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.tuned import TunedChoice, place_of, read_choice
-from flexseg.models.package import ModelPackage, threshold
+from flexseg.model_file.model_description import ModelDescription, threshold
+
+if TYPE_CHECKING:
+    from flexseg.models.package import ModelPackage
 
 logger = logging.getLogger(__name__)
 
 
 def load_trained(loaded: LoadedConfig, file: Path | None = None) -> ModelPackage:
-    """The trained model of a config, in the precision that the config asks for.
+    """The trained network of a config, in the precision that the config asks for.
 
     Parameters
     ----------
-    loaded : of a model that lies by itself, see `trained_config`, the model says all.
-    file : of a member of an ensemble; without it what `[train] best_model_file` names.
+    file : see `describe_trained`; without it what `[train] best_model_file` names.
 
     Raises
     ------
     DataError : there are no weights, or they are of another network.
     """
     train = loaded.experiment.train
-    backend.prepare(train.precision)
     file = file or train.model_dir / train.best_model_file
-    package = ModelPackage.load(file, loaded.experiment, loaded.path.parent, loaded.trust)
-    if is_model(loaded.path):
-        return _with_threshold(package, loaded)
-    labels = LabelMap.from_config(loaded.experiment.class_sections)
-    # Names and codes are no part of the weights, nor is what counts, a matter of the masks.
-    own = package.labels.named_as(labels).with_codes(labels)
-    own = replace(own, ignored=labels.ignored)
-    package = replace(package, labels=own)
+    return load_network(describe_trained(loaded, file), file, train.precision, loaded.path.parent)
+
+
+def describe_trained(loaded: LoadedConfig, file: Path) -> ModelDescription:
+    """What the trained model of a config says of itself, as the config may change it.
+
+    Parameters
+    ----------
+    loaded : of a model that lies by itself, see `trained_config`, the model says all.
+    file : what `[train] best_model_file` names, or a member of an ensemble.
+
+    Raises
+    ------
+    DataError : the file is missing or damaged.
+    """
     e = loaded.experiment
+    found = ModelDescription.read(file, e, loaded.path.parent, loaded.trust)
+    if is_model(loaded.path):
+        return _with_threshold(found, loaded)
+    labels = LabelMap.from_config(e.class_sections)
+    # Names and codes are no part of the weights, nor is what counts, a matter of the masks.
+    own = found.labels.named_as(labels).with_codes(labels)
+    own = replace(own, ignored=labels.ignored)
+    found = replace(found, labels=own)
     interpolation = e.dataset.resize_interpolation
     preprocessing = Preprocessing.from_config(e.model, e.image, e.volume, interpolation)
-    _warn_of_differences(package, e.model, labels, preprocessing)
-    return _with_threshold(package, loaded)
+    _warn_of_differences(found, e.model, labels, preprocessing)
+    return _with_threshold(found, loaded)
 
 
-def _with_threshold(package: ModelPackage, loaded: LoadedConfig) -> ModelPackage:
+def _with_threshold(found: ModelDescription, loaded: LoadedConfig) -> ModelDescription:
     """The threshold may be chosen after training; all else is part of the weights."""
     if "infer.threshold" not in loaded.sources:
-        return package
-    return replace(package, threshold=threshold(loaded.experiment.infer.threshold))
+        return found
+    return replace(found, threshold=threshold(loaded.experiment.infer.threshold))
 
 
 def _warn_of_differences(
-    package: ModelPackage, model: ModelConfig, labels: LabelMap, preprocessing: Preprocessing
+    package: ModelDescription, model: ModelConfig, labels: LabelMap, preprocessing: Preprocessing
 ) -> None:
     """Network, classes and preprocessing are part of the weights; the config cannot change them."""
     own = {
-        "model": (package.config.model_dump(), with_options(model).model_dump()),
+        "model": (_keys(package.config), _keys(with_options(model))),
         "preprocessing": (package.preprocessing.as_dict(), preprocessing.as_dict()),
         # A name that the config does not know is no difference either.
         "mask": (package.labels.as_dict(), labels.named_as(package.labels).as_dict()),
@@ -90,6 +106,11 @@ def _warn_of_differences(
             "are used.",
             ", ".join(sorted(changed)),
         )
+
+
+def _keys(config: ModelConfig) -> dict[str, Any]:
+    """[model] by its keys; options of networks that nobody has registered are read as text."""
+    return config.model_dump(include=set(type(config).model_fields))
 
 
 @dataclass(frozen=True)
@@ -157,18 +178,23 @@ def make_predictor(loaded: LoadedConfig, *, tuned: bool = True) -> Predictor:
         precision=e.train.precision,
         batch_size=e.eval.batch_size,
     )
-    return open_predictor(model_file(loaded), partial(load_trained, loaded), settings)
+    describe, search = partial(describe_trained, loaded), loaded.path.parent
+    return open_predictor(model_file(loaded), describe, settings, search)
 
 
 def open_predictor(
-    file: Path, load: Callable[[Path], ModelPackage], settings: Settings = Settings()
+    file: Path,
+    describe: Callable[[Path], ModelDescription],
+    settings: Settings = Settings(),
+    search: Path | None = None,
 ) -> Predictor:
     """A predictor for a trained model, or for an ensemble.
 
     Parameters
     ----------
     file : a model package, or the file that names the members of an ensemble.
-    load : reads a package.
+    describe : reads what a package says of itself.
+    search : see `build_model`.
 
     Raises
     ------
@@ -178,7 +204,7 @@ def open_predictor(
     """
     ensemble = is_ensemble(file)
     files = read_members(file) if ensemble else [file]
-    packages = [load(f) for f in files]
+    packages = [describe(f) for f in files]
     choice = chosen_for(file, packages[0].labels, settings)
     if choice.threshold is not None:
         packages = [replace(package, threshold=choice.threshold) for package in packages]
@@ -186,6 +212,7 @@ def open_predictor(
         open_engine(
             package,
             f,
+            search=search,
             setting=settings.engine,
             precision=settings.precision,
             int8=settings.int8,

@@ -73,6 +73,11 @@ def read_members(path: Path) -> list[Path]:
     return members
 
 
+def packages_of(model: Path) -> list[Path]:
+    """The packages of a model: itself, or the members of an ensemble."""
+    return read_members(model) if is_ensemble(model) else [model]
+
+
 def read_ensemble(path: Path) -> dict[str, Any]:
     """The content of the file of an ensemble.
 

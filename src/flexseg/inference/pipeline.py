@@ -34,7 +34,7 @@ from flexseg.inference.trust.input_check import (
     strangeness_of,
 )
 from flexseg.inference.trust.signal import Signal, SignalSum
-from flexseg.models.home_images import window_figures
+from flexseg.model_file.home_images import window_figures
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.trust.signal import Members, OnSignal
-from flexseg.models.home_images import HomeImages
-from flexseg.models.package import ModelPackage
+from flexseg.model_file.home_images import HomeImages
+from flexseg.model_file.model_description import ModelDescription
 
 # The probabilities of larger images are never in memory whole.
 _WHOLE_PIXELS = 4_000_000
@@ -33,7 +33,7 @@ class Predictor:
     ----------
     batch_size : images per step.
     blur : size (w, h) of a Gaussian blur of the probabilities before resizing, or None.
-    engine : computes the network of the package; without one Keras does.
+    engine : computes the network; without one Keras does, and the package must hold it.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Predictor:
 
     def __init__(
         self,
-        package: ModelPackage,
+        package: ModelDescription,
         batch_size: int = 4,
         blur: tuple[int, int] | None = None,
         engine: Engine | None = None,
@@ -56,7 +56,7 @@ class Predictor:
         self.package = package
         self.batch_size = batch_size
         self.blur = blur
-        self.engine = engine or KerasEngine(package)
+        self.engine = engine or KerasEngine.of(package)
         self.views: tuple[test_time.View, ...] = ()
         self.postprocessing: dict[int, Postprocessing] = {}
         self.chosen_on: dict[str, object] = {}
@@ -68,7 +68,7 @@ class Predictor:
         return tuple(package.home for package in self.packages)
 
     @property
-    def packages(self) -> tuple[ModelPackage, ...]:
+    def packages(self) -> tuple[ModelDescription, ...]:
         """Those of all networks."""
         return (self.package,)
 

@@ -18,8 +18,8 @@ from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.trust.signal import OnSignal, SignalSum
-from flexseg.models.home_images import HomeImages
-from flexseg.models.package import ModelPackage
+from flexseg.model_file.home_images import HomeImages
+from flexseg.model_file.model_description import ModelDescription
 
 # Gives the rows start..stop of an image, asked for by a slice: pixels [stop - start, W, C].
 ReadRows = Callable[[slice], NDArray]
@@ -131,7 +131,7 @@ class TiledPredictor:
         return self.predictor.homes
 
     @property
-    def packages(self) -> tuple[ModelPackage, ...]:
+    def packages(self) -> tuple[ModelDescription, ...]:
         """See `Predictor.packages`."""
         return self.predictor.packages
 
@@ -145,7 +145,7 @@ class TiledPredictor:
         return trust
 
     @property
-    def package(self) -> ModelPackage:
+    def package(self) -> ModelDescription:
         """The model that predicts."""
         return self.predictor.package
 

@@ -21,7 +21,7 @@ from flexseg.files.json_file import read_json
 from flexseg.inference.model_files import is_ensemble, read_members
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import Trust
-from flexseg.models.weights import read_metadata
+from flexseg.model_file.hdf5_weights import read_metadata
 from flexseg.outputs import set_aside, write_json
 
 logger = logging.getLogger(__name__)

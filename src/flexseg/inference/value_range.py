@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from flexseg.config.model import ModelConfig
 from flexseg.dataset.acquisition import InputDoubt
 from flexseg.files.preprocess import Preprocessing
-from flexseg.models.architecture import MODELS
 
 # Of 0 to 255: what 12 bits in files of 16, or floats up to 1, reach at most; and by how much
 # interpolation may leave the scale.
@@ -51,7 +50,14 @@ def standardises(config: ModelConfig) -> bool:
     mode = config.input_normalize
     if mode != "auto":
         return mode in _STANDARDISED
-    return ":" in config.model or MODELS.get(config.model).backbone(config) is None
+    return not _has_encoder(config)
+
+
+def _has_encoder(config: ModelConfig) -> bool:
+    """Whether a network is built on an encoder, by its options, which are known without Keras."""
+    options = config.model_dump()
+    levels_of_its_own = "filter_num" in options and options.get("backbone") is None  # TransUNet
+    return "weights" in options and not levels_of_its_own
 
 
 def extremes(array: NDArray) -> tuple[float, float]:

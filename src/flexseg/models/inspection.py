@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from flexseg.errors import ResourceError
+from flexseg.machine import pip_install
 from flexseg.outputs import set_aside, whole
 
 
@@ -192,7 +193,7 @@ def draw_graph(model: keras.Model, path: Path) -> None:
     except ImportError:
         raise ResourceError(
             "The graph was not drawn: that takes the program graphviz and the package pydot.",
-            "Install graphviz (https://graphviz.org/download) and `pip install "
-            "'flexseg[inspect]'`; the table says the same.",
+            "Install graphviz (https://graphviz.org/download) and pydot: "
+            f"{pip_install('inspect')}; the table says the same.",
             str(path),
         ) from None

@@ -12,9 +12,10 @@ from flexseg.config.legacy_keys import ORIGINAL_INPUT_SCALE
 from flexseg.config.load import LoadedConfig
 from flexseg.config.model import ModelConfig
 from flexseg.errors import DataError
+from flexseg.model_file.hdf5_weights import is_whole_model, read_metadata
 from flexseg.models.architecture import MODELS
 from flexseg.models.package import ModelPackage
-from flexseg.models.weights import is_whole_model, read_metadata, save_weights
+from flexseg.models.weights import save_weights
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import set_aside, try_outputs
 from flexseg.own_results import begins_with, claim_file

@@ -23,8 +23,9 @@ from flexseg.evaluation.postprocessing.tuning import tune
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.events import emit
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import SeenImages
+from flexseg.inference.engines.onnx_export import export_seconds
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder
 from flexseg.planning.earlier_results import refuse_results, require_unfinished
@@ -264,4 +265,5 @@ def after_training(data: PlannedData, step: StepTime, shape: Shape, starting: fl
         windows = windows_of(shape, data.size)
         predicted = _VIEWS * (data.validation + data.test) * windows
         scored = data.size[0] * data.size[1] * (data.test + data.validation) * _PER_PIXEL
+    starting += export_seconds(step.parameters)
     return starting + _MARGIN * (prediction * predicted + scored)

@@ -19,8 +19,8 @@ from flexseg.dataset.volumetric.pairing import find_pairs, volume_of
 from flexseg.errors import DataError, FlexsegError
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.read import read_volume
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import SeenImages, digests_of
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages, digests_of
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen_volumes import part_by_content
 from flexseg.runs.trained import TrainedNetwork, config_of_run

@@ -18,9 +18,9 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.ensemble import seen_by, write_ensemble
 from flexseg.inference.model_files import ENSEMBLE, MEMBERS, is_ensemble, read_members
 from flexseg.machine import real_path
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import SeenImages, image_digest
-from flexseg.models.weights import read_metadata, read_weights
+from flexseg.model_file.hdf5_weights import read_metadata, read_weights
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages, image_digest
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder
 from flexseg.runs.given import MANIFEST

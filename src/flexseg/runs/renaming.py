@@ -20,7 +20,7 @@ from flexseg.files.json_file import read_json
 from flexseg.inference.engines.quantized import DESCRIPTION_SUFFIX
 from flexseg.inference.model_files import ENSEMBLE, is_ensemble, is_package, read_members
 from flexseg.inference.tuned import digest_of, files_of, place_of
-from flexseg.models.weights import read_metadata, write_metadata
+from flexseg.model_file.hdf5_weights import read_metadata, write_metadata
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import whole, write_csv, write_json
 from flexseg.runs.given import find_given

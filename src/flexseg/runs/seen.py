@@ -18,7 +18,7 @@ from flexseg.errors import DataError
 from flexseg.files.images import read_image
 from flexseg.inference.ensemble import seen_by
 from flexseg.inference.model_files import is_ensemble
-from flexseg.models.seen_images import image_digest
+from flexseg.model_file.seen_images import image_digest
 from flexseg.runs.folds import read_folds
 from flexseg.runs.manifest import Manifest
 

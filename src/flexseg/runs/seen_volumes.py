@@ -24,7 +24,7 @@ from flexseg.files.volumes.slices import slice_axes, volume_intensity
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.ensemble import seen_by
 from flexseg.inference.model_files import is_ensemble
-from flexseg.models.seen_images import SeenImages, content_digest
+from flexseg.model_file.seen_images import SeenImages, content_digest
 from flexseg.runs.folds import FILE_NAME as FOLDS
 from flexseg.runs.folds import read_folds
 from flexseg.runs.manifest import FILE_NAME as MANIFEST

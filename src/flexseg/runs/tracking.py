@@ -20,6 +20,7 @@ import keras
 
 from flexseg.backend import Logs
 from flexseg.errors import FlexsegError
+from flexseg.machine import pip_install
 from flexseg.outputs import write_json
 from flexseg.runs.manifest import Manifest
 
@@ -239,7 +240,7 @@ def _client_class() -> Callable[..., Any]:
     except ImportError as error:
         raise FlexsegError(
             f"Nothing is tracked: {error}.",
-            "pip install 'flexseg[mlflow]', or set train.mlflow to ''.",
+            f"Install it: {pip_install('mlflow')}, or set train.mlflow to ''.",
             "[train] mlflow",
         ) from None
     return MlflowClient

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexseg.errors import ConfigError, ResourceError
+from flexseg.machine import pip_install
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -78,7 +79,7 @@ def require_optuna() -> None:
     except ImportError:
         raise ConfigError(
             "A search needs Optuna, which is not installed.",
-            "Install it: pip install 'flexseg[tune]'.",
+            f"Install it: {pip_install('tune')}.",
             "flexseg tune",
         ) from None
     optuna.logging.disable_default_handler()

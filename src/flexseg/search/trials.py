@@ -128,6 +128,7 @@ def train_trial(loaded: LoadedConfig, report: TrialReport) -> None:
     with quietly(loaded.experiment.train.run_dir) as console:
         training = Training(loaded, console, started=report.started)
         training.callbacks.append(EpochReport(report))
+        training.onnx = False  # most trials are never used
         training.run()
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.outputs import whole
 
 FILE_NAME = "checkpoint.npz"

@@ -44,8 +44,8 @@ from flexseg.inference.ensemble import refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import ENSEMBLE, MEMBERS
 from flexseg.inference.sliding_window import as_trained
-from flexseg.models.package import read_seen
-from flexseg.models.seen_images import SeenImages
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE

@@ -18,7 +18,7 @@ from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
-from flexseg.models.home_images import HomeImages, image_figures, window_figures
+from flexseg.model_file.home_images import HomeImages, image_figures, window_figures
 
 # Images of a split that tell what the training's images look like.
 _LOOKED_AT = 200

@@ -18,9 +18,11 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.guard import require_counted, require_marks
 from flexseg.files.preprocess import Preprocessing
 from flexseg.losses import DICE
+from flexseg.model_file.model_description import threshold
+from flexseg.model_file.onnx_file import onnx_file
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.models.build import build_model
-from flexseg.models.package import ModelPackage, threshold
-from flexseg.models.seen_images import SeenImages
+from flexseg.models.package import ModelPackage
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import Augmentation
 from flexseg.training.callbacks.epoch_change import WatchedFolder, watched_folders
@@ -107,6 +109,7 @@ class TrainingJob:
         train, model_dir = self.train, self.train.model_dir
         files = [
             ("[train] best_model_file", self.weights_file),
+            ("[train] best_model_file", onnx_file(self.weights_file)),
             ("[train] model_dir", model_dir / checkpoint.FILE_NAME),
             ("[train] eval_dir", train.eval_dir / "train_losses.csv"),
             ("[train] run_dir", train.run_dir / "history.json"),
@@ -137,12 +140,12 @@ class TrainingJob:
         """The network with fresh weights, which will be trained on these cases."""
         seen = ([case.image for case in splits.cases.get(s, ())] for s in ("train", "valid"))
         return ModelPackage(
-            build_model(self.model, self.config_file.parent),
             self.model,
             self.reader.labels,
             self.reader.preprocessing,
             self.threshold,
             seen=SeenImages.of(*seen),
+            model=build_model(self.model, self.config_file.parent),
         )
 
     def check(self, splits: Splits) -> None:

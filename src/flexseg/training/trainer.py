@@ -26,8 +26,10 @@ from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
 from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
+from flexseg.inference.engines.onnx_export import leave_onnx
 from flexseg.inference.ensemble import refuse_as_weights
-from flexseg.inference.model_files import ENSEMBLE
+from flexseg.inference.model_files import ENSEMBLE, read_members
+from flexseg.model_file.onnx_file import onnx_file
 from flexseg.models.inspection import inspect_model
 from flexseg.models.package import ModelPackage
 from flexseg.one_writer import exclusive
@@ -94,6 +96,7 @@ class Training:
     Attributes
     ----------
     callbacks : further ones, which see an epoch's values after all others but the checkpoint.
+    onnx : leave the network in ONNX too, see `leave_onnx`.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Training:
         self.tracker = Tracker(self.manifest, train.mlflow)
         self.started = time.monotonic() if started is None else started
         self.callbacks: list[keras.callbacks.Callback] = []
+        self.onnx = True
         self._start: WarmStart | None = None
         find = partial(find_splits, loaded.experiment.data, only=("train", "valid"))
         self._splits: Callable[[], Splits] = find if splits is None else lambda: splits
@@ -128,7 +132,13 @@ class Training:
         """
         try_outputs(self.job.files(), self.job.folders())
         with exclusive(*self.job.places()):
-            return self._run(resume=resume)
+            result = self._run(resume=resume)
+            if self.onnx:
+                ensemble = self.job.train.model_dir / ENSEMBLE
+                averaged = self.job.train.snapshots > 1 and ensemble.is_file()
+                files = read_members(ensemble) if averaged else [result.weights]
+                leave_onnx(files, self.job.config_file.parent)
+            return result
 
     def _run(self, *, resume: bool) -> TrainingResult:
         if resume and self._resized_by_class:
@@ -374,7 +384,8 @@ class Training:
             for folder in folders:
                 written = [path.name for _, path in self.job.files() if path.parent == folder]
                 clear(folder, also=written)
-            for path in (self.job.weights_file, *(self.folder / name for name in names)):
+            weights = self.job.weights_file
+            for path in (weights, onnx_file(weights), *(self.folder / name for name in names)):
                 set_aside(path)
         for path in (*folders, self.job.weights_file.parent):
             make_folder(path)

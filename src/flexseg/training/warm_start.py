@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flexseg.errors import FlexsegError
-from flexseg.models.package import ModelPackage, read_seen
-from flexseg.models.seen_images import SeenImages
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import SeenImages
+from flexseg.models.package import ModelPackage
 from flexseg.models.starting.beginning import Beginning, begin_with
 from flexseg.outputs import write_csv
 from flexseg.runs.manifest import Origin

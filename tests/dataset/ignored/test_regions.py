@@ -20,7 +20,7 @@ from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.reading import Dataset
 from flexseg.errors import DataError
 from flexseg.files.images import read_mask, write_png
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.training.trainer import Training
 from support import flexseg
 

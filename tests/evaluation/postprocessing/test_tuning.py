@@ -126,7 +126,7 @@ def _package(loaded: LoadedConfig, channels: int, threshold: float) -> ModelPack
     layer.set_weights([kernel.astype(np.float32), np.array(bias, np.float32)])
     e = loaded.experiment
     parts = labels_of(e), preprocessing_of(e)
-    return ModelPackage(model, e.model, *parts, threshold)
+    return ModelPackage(e.model, *parts, threshold, model=model)
 
 
 def _discs(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -342,10 +342,10 @@ class TestLeakage:
             tune(loaded, tmp_path / "out")
         package = _package(loaded, 1, 0.5)
         blind = ModelPackage(
-            keras.models.clone_model(package.model),
             package.config,
             package.labels,
             package.preprocessing,
+            model=keras.models.clone_model(package.model),
         )
         members = EnsemblePredictor([package, blind])
         monkeypatch.setattr(tuning, "make_predictor", lambda *_, **__: members)

@@ -157,7 +157,7 @@ class TestChoice:
         assert choose("auto") == "openvino"
         there.remove("openvino")
         assert choose("auto") == "onnx"
-        with pytest.raises(ConfigError, match=r"pip install 'flexseg\[openvino\]'"):
+        with pytest.raises(ConfigError, match=r'pip install "flexseg\[openvino\]"'):
             choose("openvino")
         there.clear()
         assert choose("auto") == choose("keras") == "keras"

@@ -402,4 +402,4 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(ConfigError) as error:
         write(tmp_path / "a.dcm", Volume(np.ones((1, 1, 1), np.uint8)), [])
-    assert "pip install 'flexseg[dicom]'" in error.value.fix
+    assert 'pip install "flexseg[dicom]"' in error.value.fix

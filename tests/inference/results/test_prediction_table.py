@@ -23,7 +23,7 @@ from flexseg.inference.source_predictor import SourcePredictor
 from flexseg.inference.trust.conformal import ClassCalibration, ClassQuality, Trust
 from flexseg.inference.trust.input_check import InputCheck
 from flexseg.inference.trust.temperature import scaled
-from flexseg.models.home_images import HomeImages, image_figures
+from flexseg.model_file.home_images import HomeImages, image_figures
 
 TRUST = Trust({2: {1: ClassCalibration(1.0, 0.0, 0.5, 30, 0, 0)}}, True, 0.5, 2.0)
 

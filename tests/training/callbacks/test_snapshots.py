@@ -24,9 +24,9 @@ from flexseg.evaluation.trained_images import evaluate
 from flexseg.inference.ensemble import EnsemblePredictor, seen_by
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import model_file, read_members
+from flexseg.model_file.hdf5_weights import read_weights
+from flexseg.model_file.seen_images import SeenImages
 from flexseg.models.build import build_model
-from flexseg.models.seen_images import SeenImages
-from flexseg.models.weights import read_weights
 from flexseg.runs.members import find_source
 from flexseg.training.callbacks.guards import StopFile
 from flexseg.training.callbacks.snapshots import Snapshots

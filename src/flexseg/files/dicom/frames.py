@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.dicom.stack import stack
 from flexseg.files.volumes.volume import Volume
+from flexseg.machine import pip_install
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -107,8 +108,8 @@ def decode(path: Path) -> NDArray:
     except ResourceError:
         raise DataError(
             "Its pixels cannot be decoded.",
-            "It is damaged (copy or export it again), or of rare compression: pip install "
-            "'flexseg[dicom]' adds decoders.",
+            "It is damaged (copy or export it again), or of rare compression: "
+            f"{pip_install('dicom')} adds decoders.",
             str(path),
         ) from None
     return _scaled(_black_lowest(next(iter(_decoded(path, [0]))), tags), tags)
@@ -157,7 +158,7 @@ def _tags(path: Path) -> Dataset:
     except ImportError:
         raise ResourceError(
             "DICOM files of several frames are read with pydicom, which is not installed.",
-            "Install it: pip install 'flexseg[dicom]'",
+            f"Install it: {pip_install('dicom')}.",
             str(path),
         ) from None
     try:

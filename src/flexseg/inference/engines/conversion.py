@@ -1,28 +1,34 @@
-"""A Keras network in the formats of other engines, converted by TensorFlow.
+"""A Keras network in the formats of other engines, converted by TensorFlow where it is installed.
 
-TensorFlow's graphs are what both converters know best. Where Keras runs on JAX or PyTorch, the
-conversion is done once in a process of its own.
+TensorFlow's graphs are what both converters know best. Where Keras runs on JAX or PyTorch, or on a
+GPU, the conversion is done in a process of its own. Without TensorFlow, PyTorch writes ONNX itself.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg import backend
 from flexseg.errors import FlexsegError
 from flexseg.execution.child_processes import end_with_input
-from flexseg.models.build import build_model
-from flexseg.models.package import ModelPackage
+
+if TYPE_CHECKING:
+    import keras
+
+    from flexseg.models.package import ModelPackage
 
 # Probabilities that differ by more than this in float32 are those of another network.
 _TOLERANCE = 1e-3
@@ -46,30 +52,36 @@ def convert(package: ModelPackage, engine: str, folder: Path) -> None:
     ConversionError : it cannot be converted, or answers differently.
     OSError : the folder cannot be written to.
     """
-    if keras.backend.backend() == "tensorflow":
+    if (missing := missing_for(engine)) is not None:
+        raise ConversionError(f"{missing} is not installed")
+    on_cpu = backend.running() == "tensorflow" and backend.accelerator() is None
+    if on_cpu or find_spec("tensorflow") is None:
         _convert_here(package, engine, folder)
     elif ":" in package.config.model:
-        raise ConversionError("networks of one's own are converted only under TensorFlow")
-    elif find_spec("tensorflow") is None:
-        raise ConversionError("the conversion needs TensorFlow")
+        raise ConversionError("networks of one's own are converted only by TensorFlow on a CPU")
     else:
         _convert_in_tensorflow(package, engine, folder)
 
 
+def missing_for(engine: str) -> str | None:
+    """What the conversion for an engine takes beside Keras and is not installed here."""
+    tensorflow = find_spec("tensorflow") is not None
+    if not tensorflow and (backend.running() != "torch" or engine != "onnx"):
+        return "TensorFlow, which converts networks,"
+    needed = "tf2onnx" if tensorflow else "onnx"
+    return needed if engine == "onnx" and find_spec(needed) is None else None
+
+
 def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
-    import tensorflow as tf
+    import keras
 
     write, answer = _engine(engine)
     model = float32_copy(package)
-    shape = (None, *model.input_shape[1:])
-    images = tf.TensorSpec(shape, tf.float32, name="images")
-    function = tf.function(
-        lambda images: model(images, training=False), input_signature=[images], autograph=False
-    )
-    x = _probe(shape[1:])
-    expected = np.asarray(function(x))
+    x = _probe(model.input_shape[1:])
+    expected = keras.ops.convert_to_numpy(model(x, training=False))
     try:
-        write(function, images, folder)
+        with _silence():
+            write(model, folder)
         found = answer(folder, x)
     except (FlexsegError, OSError):
         raise
@@ -82,19 +94,30 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
 
 def reason(error: Exception) -> str:
     """What an error says, in one line; native libraries begin with places in their sources."""
+    if isinstance(error, ConversionError):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {(lines or [''])[-1][:300]}"
 
 
-def _engine(name: str) -> tuple[Callable[[Any, Any, Path], None], Answer]:
-    """How to write a TensorFlow function for an engine, and to ask it."""
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Converters print, and warn, of what nobody can act on."""
+    nowhere = io.StringIO()
+    with redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _engine(name: str) -> tuple[Callable[[keras.Model, Path], None], Answer]:
+    """How to write a network for an engine, and to ask it."""
     if name == "openvino":
         from flexseg.inference.engines import openvino_cpu as openvino
 
         return openvino.write, lambda folder, x: openvino.OpenVinoEngine(folder, "f32").predict(x)
     from flexseg.inference.engines import onnx_runtime as onnx
 
-    return onnx.write, lambda folder, x: onnx.OnnxEngine(folder).predict(x)
+    return onnx.write, lambda folder, x: onnx.OnnxEngine(folder / onnx.MODEL).predict(x)
 
 
 def _probe(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -110,12 +133,13 @@ def float32_copy(package: ModelPackage) -> keras.Model:
     """The network of a package computing in float32: itself, or a copy."""
     if all(layer.compute_dtype in ("float32", None) for layer in package.model.layers):
         return package.model
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    import keras
+
+    from flexseg.models.build import build_model
+
+    with backend.same_dtype_policy():
+        keras.config.set_dtype_policy("float32")
         copy = build_model(package.config)
-    finally:
-        keras.config.set_dtype_policy(before)
     copy.set_weights(package.model.get_weights())
     return copy
 
@@ -152,6 +176,10 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
 
 def _main() -> None:
     end_with_input()
+    import keras
+
+    from flexseg.models.package import ModelPackage
+
     file, engine, folder = sys.argv[1:]
     keras.config.set_dtype_policy("float32")
     try:

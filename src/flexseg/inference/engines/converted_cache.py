@@ -23,7 +23,7 @@ from pathlib import Path
 from flexseg import __version__
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.machine import real_path
-from flexseg.models.package import ModelPackage
+from flexseg.model_file.model_description import ModelDescription
 from flexseg.outputs import make_folder, scratch_folder
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class EngineCache:
     """
 
     def __init__(
-        self, file: Path, package: ModelPackage, engine: str, packages: tuple[str, ...]
+        self, file: Path, package: ModelDescription, engine: str, packages: tuple[str, ...]
     ) -> None:
         parts = {
             "format": _FORMAT,

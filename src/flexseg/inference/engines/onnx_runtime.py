@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
 
 MODEL = "model.onnx"
 PACKAGES = ("onnxruntime", "tf2onnx", "keras", "tensorflow")
@@ -14,13 +17,20 @@ PACKAGES = ("onnxruntime", "tf2onnx", "keras", "tensorflow")
 _OPSET = 18
 
 
-def write(function: Any, images: Any, folder: Path) -> None:
-    """Convert a TensorFlow function of `images` (a TensorSpec) into `folder`."""
-    import tf2onnx
+def write(model: keras.Model, folder: Path) -> None:
+    """Convert a network in float32 into `folder`, by Keras' own export."""
+    import keras
 
-    _teach_erfc()
-    tf2onnx.convert.from_function(
-        function, input_signature=[images], opset=_OPSET, output_path=str(folder / MODEL)
+    if keras.backend.backend() == "tensorflow":
+        _teach_erfc()
+    shape = (None, *model.input_shape[1:])
+    images = keras.InputSpec(shape=shape, dtype="float32", name="images")
+    model.export(
+        str(folder / MODEL),
+        format="onnx",
+        verbose=False,
+        input_signature=[images],
+        opset_version=_OPSET,
     )
 
 
@@ -45,20 +55,20 @@ class OnnxEngine:
 
     Parameters
     ----------
-    folder : of the converted network.
+    model : file of the network.
     """
 
     name = "onnx"
     precision = "f32"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, model: Path) -> None:
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+            str(model), options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
 

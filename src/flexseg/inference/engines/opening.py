@@ -1,7 +1,8 @@
 """What computes the network: Keras, or a faster engine that its network is converted for.
 
 On an accelerator Keras is the engine. On a CPU OpenVINO is taken if it is installed, else ONNX
-Runtime, else Keras. A network that cannot be converted stays with Keras, and the log says why.
+Runtime, else Keras. They read the ONNX file beside the package; where there is none the network is
+converted, and one that cannot be stays with Keras, and the log says why. Only then is Keras needed.
 """
 
 from __future__ import annotations
@@ -9,26 +10,28 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg import backend
-from flexseg.errors import ConfigError
-from flexseg.inference.engines.conversion import ConversionError, convert, reason
+from flexseg.errors import ConfigError, DataError
+from flexseg.inference.engines.conversion import convert, reason
 from flexseg.inference.engines.converted_cache import EngineCache, file_hash
 from flexseg.inference.engines.quantized import quantized_file
-from flexseg.models.package import ModelPackage
+from flexseg.machine import pip_install, typed
+from flexseg.model_file.model_description import ModelDescription
+from flexseg.model_file.onnx_file import is_of, onnx_file
+
+if TYPE_CHECKING:
+    from flexseg.models.package import ModelPackage
 
 logger = logging.getLogger(__name__)
 
 EngineName = Literal["keras", "openvino", "onnx"]
-# By speed on a CPU, and the modules that each needs.
-_MODULES: dict[EngineName, tuple[str, ...]] = {
-    "openvino": ("openvino",),
-    "onnx": ("onnxruntime", "tf2onnx"),
-}
+# By speed on a CPU, and the module of each.
+_MODULES: dict[EngineName, str] = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
 class Engine(Protocol):
@@ -57,14 +60,46 @@ class KerasEngine:
         self._model = package.model
         self.precision = str(getattr(package.model, "compute_dtype", "float32"))
 
+    @classmethod
+    def of(cls, package: ModelDescription) -> KerasEngine:
+        """The network of a package that holds it."""
+        return cls(cast("ModelPackage", package))
+
     def predict(self, batch: NDArray) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to probabilities [B, h, w, classes]."""
         return np.asarray(self._model.predict_on_batch(batch), np.float32)
 
 
+def load_network(
+    package: ModelDescription, file: Path, precision: str = "auto", search: Path | None = None
+) -> ModelPackage:
+    """The network of a package in Keras: itself where the package holds it.
+
+    Parameters
+    ----------
+    file : that the package was read from.
+    precision : see `[train] precision`.
+    search : see `build_model`.
+
+    Raises
+    ------
+    ConfigError : Keras, or an engine for it, is not installed.
+    DataError : the file is of another network.
+    """
+    backend.select()
+    from flexseg.models.package import ModelPackage
+
+    if isinstance(package, ModelPackage):
+        return package
+    backend.prepare(precision)
+    return ModelPackage.of_file(package, file, search)
+
+
 def installed(name: EngineName) -> bool:
-    """Whether an engine and what converts networks for it are there."""
-    return all(find_spec(module) is not None for module in _MODULES.get(name, ()))
+    """Whether an engine is there."""
+    if name == "keras":
+        return bool(backend.installed())
+    return find_spec(_MODULES[name]) is not None
 
 
 def choose(setting: str) -> EngineName:
@@ -75,26 +110,27 @@ def choose(setting: str) -> EngineName:
     ConfigError : it is not installed.
     """
     if setting == "auto":
-        if backend.accelerator() is not None:
+        if installed("keras") and backend.select() and backend.accelerator() is not None:
             return "keras"
         return next((name for name in _MODULES if installed(name)), "keras")
     name: EngineName = "keras"
     for known in _MODULES:
         if setting == known:
             name = known
-    if not installed(name):
+    if name != "keras" and not installed(name):
         raise ConfigError(
             f"The engine {name} is not installed.",
-            f"Install it: pip install 'flexseg[{name}]', or set engine = \"auto\".",
+            f'Install it: {pip_install(name)}, or set engine = "auto".',
             "[infer] engine",
         )
     return name
 
 
 def open_engine(
-    package: ModelPackage,
+    package: ModelDescription,
     file: Path,
     *,
+    search: Path | None = None,
     setting: str = "auto",
     precision: str = "auto",
     int8: bool = False,
@@ -104,6 +140,7 @@ def open_engine(
     Parameters
     ----------
     file : that the package was read from; its content names the converted network in the cache.
+    search : see `build_model`.
     setting : `[infer] engine`.
     precision : `[train] precision`. OpenVINO computes in bfloat16 where the CPU does, unless
         this is "float32"; ONNX Runtime always in float32.
@@ -111,27 +148,80 @@ def open_engine(
 
     Raises
     ------
-    ConfigError : the engine is not installed, or there is no int8 network.
+    ConfigError : the engine is not installed, there is no int8 network, or only Keras can compute
+        the network, and is not installed.
     """
     if int8:
         return _quantized(file, setting, precision)
     name = choose(setting)
+    if name != "keras" and (engine := _of_onnx_file(file, name, precision)) is not None:
+        return engine
+    if not installed("keras"):
+        raise _needs_keras(file, name)
+    network = load_network(package, file, precision, search)
     if name == "keras":
-        return KerasEngine(package)
+        return KerasEngine(network)
     try:
-        return _converted(package, file, name, precision)
+        return _converted(network, file, name, precision)
     except ConfigError:  # of the cache's size
         raise
     except Exception as error:  # native libraries raise whatever they stumble on
-        why = str(error) if isinstance(error, ConversionError) else reason(error)
         logger.warning(
-            "%s cannot compute this network (%s); Keras does, which is slower.", name, why
+            "%s cannot compute this network (%s); Keras does, which is slower.",
+            name,
+            reason(error),
         )
         logger.debug("%s", name, exc_info=True)
-        return KerasEngine(package)
+        return KerasEngine(network)
 
 
-def _converted(package: ModelPackage, file: Path, name: str, precision: str) -> Engine:
+def _of_onnx_file(file: Path, name: EngineName, precision: str) -> Engine | None:
+    """The network of the ONNX file beside a package, if there is one and it is this network."""
+    onnx = onnx_file(file)
+    if not onnx.is_file():
+        return None
+    if not is_of(onnx, file):
+        logger.warning("%s is not the network of %s, and is not used.", onnx, file.name)
+        return None
+    try:
+        if name == "onnx":
+            from flexseg.inference.engines.onnx_runtime import OnnxEngine
+
+            return OnnxEngine(onnx)
+        from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
+
+        return OpenVinoEngine(None, openvino_precision(precision), onnx)
+    except Exception as error:  # native libraries raise whatever they stumble on
+        if not installed("keras"):
+            raise DataError(
+                f"{name} cannot read the network ({reason(error)}).",
+                f"Make it again: flexseg export {typed(file.name)} --to onnx",
+                str(onnx),
+            ) from None
+        logger.warning("%s cannot read %s (%s).", name, onnx, reason(error))
+        return None
+
+
+def _needs_keras(file: Path, name: EngineName) -> ConfigError:
+    """The error about a package that only Keras, which is not there, can compute."""
+    onnx = onnx_file(file)
+    if is_of(onnx, file):
+        return ConfigError(
+            f"No engine is installed that computes {onnx.name}.",
+            f"Install one: {pip_install('onnx')}.",
+            str(onnx),
+        )
+    return ConfigError(
+        f"Keras is not installed, and {onnx.name} beside the model, which needs no Keras, "
+        f"{'is of another network' if onnx.exists() else 'does not exist'}.",
+        'Where the model was trained, or wherever "flexseg[tensorflow,onnx]" is installed, run '
+        f"flexseg export {typed(file.name)} --to onnx, and copy {onnx.name} here. "
+        f"Or install Keras: {pip_install(backend.BACKENDS[0])}",
+        str(file),
+    )
+
+
+def _converted(package: ModelPackage, file: Path, name: EngineName, precision: str) -> Engine:
     cache = _cache(package, file, name)
     # The code of a user's own network is no part of the key: it is converted each time.
     own = ":" in package.config.model
@@ -156,9 +246,9 @@ def _cache(package: ModelPackage, file: Path, name: str) -> EngineCache:
 
 def _opened(folder: Path, name: str, precision: str) -> Engine:
     if name == "onnx":
-        from flexseg.inference.engines.onnx_runtime import OnnxEngine
+        from flexseg.inference.engines.onnx_runtime import MODEL, OnnxEngine
 
-        return OnnxEngine(folder)
+        return OnnxEngine(folder / MODEL)
     from flexseg.inference.engines.openvino_cpu import OpenVinoEngine
 
     return OpenVinoEngine(folder, openvino_precision(precision))

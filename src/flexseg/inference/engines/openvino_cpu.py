@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
 
 MODEL = "model.xml"
 # Their versions decide what a converted network looks like.
@@ -28,11 +31,16 @@ def has_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def write(function: Any, images: Any, folder: Path) -> None:
-    """Convert a TensorFlow function of `images` (a TensorSpec) into `folder`."""
+def write(model: keras.Model, folder: Path) -> None:
+    """Convert a network in float32, which TensorFlow computes, into `folder`."""
     silence()
     import openvino
+    import tensorflow as tf
 
+    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
+    function = tf.function(
+        lambda images: model(images, training=False), input_signature=[images], autograph=False
+    )
     save(openvino.convert_model(function.get_concrete_function()), folder / MODEL)
 
 

@@ -23,6 +23,7 @@ from flexseg.files.dicom.frames import frame_places
 from flexseg.files.dicom.stack import stack
 from flexseg.files.volumes.geometry import same_grid, text
 from flexseg.files.volumes.volume import Volume
+from flexseg.machine import pip_install
 from flexseg.outputs import whole
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def require_highdicom() -> None:
     except ImportError:
         raise ConfigError(
             "DICOM segmentations are written with highdicom, which is not installed.",
-            "Install it: pip install 'flexseg[dicom]', or set infer3d.dicom_seg to false.",
+            f"Install it: {pip_install('dicom')}, or set infer3d.dicom_seg to false.",
         ) from None
 
 

@@ -21,7 +21,7 @@ from flexseg.inference.pictures.overlay import overlay
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.trust.temperature import scaled
-from flexseg.models.package import ModelPackage
+from flexseg.model_file.model_description import ModelDescription
 from flexseg.outputs import whole
 
 # Pictures for the eye: whole up to this, and reduced to about so many pixels above.
@@ -110,7 +110,7 @@ def write_result(
 def _write_pictures(
     image: Regions,
     labels: NDArray[np.uint8],
-    package: ModelPackage,
+    package: ModelDescription,
     stem: str,
     targets: Targets,
     alpha: float,

@@ -174,7 +174,7 @@ class Trust:
     members : signals are of all members, see `Signal.values`.
     axes : that volumes were cut along whose quality is known, if it was more than one; these are
         members of the signal too.
-    threshold : that the calibration was made with, see `ModelPackage`.
+    threshold : that the calibration was made with, see `ModelDescription`.
     temperature : of the probabilities that are written.
     """
 

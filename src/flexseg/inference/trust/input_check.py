@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from flexseg.config.findings import amount, examples
 from flexseg.dataset.acquisition import Acquired, InputDoubt
 from flexseg.inference.value_range import scale_doubt, standardises
-from flexseg.models.home_images import HomeImages, image_figures
-from flexseg.models.package import ModelPackage
+from flexseg.model_file.home_images import HomeImages, image_figures
+from flexseg.model_file.model_description import ModelDescription
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def strangeness_of(homes: Sequence[HomeImages | None], prepared: NDArray) -> flo
 
 
 def check_input(
-    packages: Sequence[ModelPackage],
+    packages: Sequence[ModelDescription],
     strange: float | None,
     acquired: Acquired,
     stored: np.dtype,

@@ -13,7 +13,7 @@ from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.trust.input_check import InputCheck, check_input, strangeness
 from flexseg.inference.trust.signal import OnSignal, Signal, SignalSum
 from flexseg.inference.value_range import extremes
-from flexseg.models.home_images import image_figures, window_figures
+from flexseg.model_file.home_images import image_figures, window_figures
 
 # Slices of a volume that tell whether it is of the kind that was trained on.
 _LOOKED_AT = 48

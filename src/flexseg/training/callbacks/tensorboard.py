@@ -8,6 +8,7 @@ import keras
 
 from flexseg.config.train import TrainConfig
 from flexseg.errors import ConfigError
+from flexseg.machine import pip_install
 
 
 def require_tensorboard() -> None:
@@ -16,7 +17,7 @@ def require_tensorboard() -> None:
     if missing:
         raise ConfigError(
             f"TensorBoard logs were asked for, but {' and '.join(missing)} is not installed.",
-            "pip install 'flexseg[tensorboard]', or set train.tensorboard to false.",
+            f"{pip_install('tensorboard')}, or set train.tensorboard to false.",
             "[train] tensorboard",
         )
 

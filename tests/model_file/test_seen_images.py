@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexseg.config import Experiment
-from flexseg.models.package import ModelPackage, read_seen
-from flexseg.models.seen_images import DIGEST_BYTES, SeenImages, content_digest, image_digest
+from flexseg.model_file.model_description import read_seen
+from flexseg.model_file.seen_images import DIGEST_BYTES, SeenImages, content_digest, image_digest
+from flexseg.models.package import ModelPackage
 
 Digests = st.frozensets(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), max_size=8)
 

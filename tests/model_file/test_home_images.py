@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.config import Experiment
 from flexseg.errors import DataError
-from flexseg.models.home_images import HomeImages, image_figures, window_figures
+from flexseg.model_file.home_images import HomeImages, image_figures, window_figures
 from flexseg.models.package import ModelPackage
 
 

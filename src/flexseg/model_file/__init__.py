@@ -1,0 +1,1 @@
+"""Files of trained networks, read without Keras: weights, and what stands beside them."""

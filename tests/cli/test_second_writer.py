@@ -45,7 +45,7 @@ COMMANDS = {
     "stats": ("stats dataset -o new", "new"),
     "augment": ("augment a.toml -o new", "new"),
     "evaluate": ("evaluate a.toml", "run/evaluation"),
-    "ensemble": ("ensemble run other -o new", "new"),
+    "ensemble": ("ensemble a.toml a.toml -o new", "new"),
     "split --copy": ("split dataset/train --copy new", "new"),
     "derive": ("derive tiles dataset/train -o new --size 16", "new"),
 }
@@ -88,7 +88,7 @@ def test_the_second_is_told_who_the_first_is(
 
 
 @pytest.mark.parametrize(
-    "command", ["evaluate a.toml", "infer a.toml -i dataset/test/images", "report run"]
+    "command", ["evaluate a.toml", "infer a.toml -i dataset/test/images", "report a.toml"]
 )
 def test_what_reads_a_run_works_beside_its_training(
     command: str, project: Path, capsys: pytest.CaptureFixture[str]

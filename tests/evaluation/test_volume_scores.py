@@ -440,7 +440,7 @@ class TestCommand:
         _write(tmp_path / "p" / "v.mha", _box(3, 2, 2))
         _write(tmp_path / "r" / "v.nii.gz", _box(2, 2, 2)[:, 1:])
         assert self._run(config, tmp_path) == 3
-        assert self._run(config, tmp_path, "nowhere") == 3
+        assert self._run(config, tmp_path, "nowhere") == 2
         assert "another grid" in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "out").exists()
 

@@ -197,8 +197,8 @@ class TestCommand:
         assert [f["what"] for f in data["findings"]] == ["Only 8 <cases> to train on."]
 
     def test_errors(self, tmp_path: Path) -> None:
-        assert self._run(tmp_path) == 3
-        assert self._run(tmp_path / "absent") == 3
+        assert self._run(tmp_path) == 2
+        assert self._run(tmp_path / "absent") == 2
         assert self._run(tmp_path, "-o", tmp_path / "report.pdf") == 2
         assert self._run(tmp_path, "-o", tmp_path) == 2
 

@@ -80,7 +80,7 @@ class TestFolds:
     def test_too_few(self) -> None:
         with pytest.raises(ConfigError, match="1 folds"):
             make_folds(table(cases_of([0, 1, 2])), 1, 0)
-        with pytest.raises(DataError, match=r"4 cases of 2 group\(s\)"):
+        with pytest.raises(DataError, match=r"4 cases of 2 groups"):
             make_folds(table(cases_of([0, 0, 1, 1])), 2, 0)
         with pytest.raises(DataError, match="cannot make 5 folds"):
             make_folds(table(cases_of([0, 1, 2])), 5, 0)

@@ -124,9 +124,11 @@ def auto(
     seconds = _seconds(duration)
     folder, answers = _folder(dataset, output), answers_of(masks, mask_name, mask_values, classes)
     if resume:
+        from flexseg.one_writer import exclusive
         from flexseg.planning.earlier_results import require_unfinished
 
-        require_unfinished(folder)
+        with exclusive(folder):
+            require_unfinished(folder)
     else:
         _look_before(dataset, folder, split, start_from)
     _select(device, backend)
@@ -167,13 +169,15 @@ def _seconds(duration: str) -> float:
 
 def _look_before(dataset: Path, output: Path, split: Path | None, start_from: Path | None) -> None:
     """Refuse what is wrong with paths before the engine is imported, which takes seconds."""
+    from flexseg.one_writer import exclusive
     from flexseg.planning.earlier_results import refuse_results
     from flexseg.runs.given import find_given
 
     require_paths((dataset, split))
     if start_from is not None:
         find_given(start_from, "--from")
-    refuse_results(output, dataset)
+    with exclusive(output):
+        refuse_results(output, dataset)
 
 
 def _select(device: Device, backend: str | None) -> None:

@@ -137,9 +137,7 @@ def _claim(output: Path | None, source: Path, loaded: LoadedConfig) -> list[Path
     if output is not None:
         claim_folder(output, (source, *inputs))
     elif is_model(loaded.path):
-        raise ConfigError(
-            "A model that lies by itself has no folder of results.", "Give --output FOLDER."
-        )
+        raise ConfigError("A model by itself has no folder of results.", "Give --output FOLDER.")
     return inputs
 
 

@@ -65,7 +65,7 @@ class Given:
         }
         found = next(kind for kind, place in kinds.items() if place is not None)
         return ConfigError(
-            f"This is {found}, and {what} is needed.", f"Give {what}.", where or str(self.path)
+            f"This is {found}, and {what} is needed.", f"Give {what}.", _place(self.path, where)
         )
 
 
@@ -93,7 +93,7 @@ def find_given(path: Path, where: str = "") -> Given:
         raise ConfigError(
             "There is no such file or folder.",
             f"Check the path{_nearby(path)}; `flexseg init FOLDER` writes a new config.",
-            where or str(path),
+            _place(path, where),
         )
     if path.name == MANIFEST:
         return Given(path, run=path.parent)
@@ -131,14 +131,18 @@ def _of_folder(folder: Path, where: str) -> Given:
         raise ConfigError(
             f"There are {len(configs)} configs in this folder: {names}.",
             "Give one of them.",
-            where or str(folder),
+            _place(folder, where),
         )
     raise ConfigError(
         f"There is nothing of flexseg in this folder: no {MANIFEST}, no config, no model and no "
         "scores.",
         f"{EXPECTED}; `flexseg train` and `flexseg auto` make them.",
-        where or str(folder),
+        _place(folder, where),
     )
+
+
+def _place(path: Path, where: str) -> str:
+    return f"{where}, {path}" if where else str(path)
 
 
 def _is_config(path: Path) -> bool:

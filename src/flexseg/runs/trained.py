@@ -73,8 +73,8 @@ def trained_config(
     ----------
     path : see `find_given`.
     overrides, strict, run_code : see `load`.
-    alone : a model that lies by itself suffices, which has no data, and whose `LoadedConfig.path`
-        is that of the model.
+    alone : a model suffices, as it describes itself; it has no data, and `LoadedConfig.path` is
+        that of the model. Otherwise that of a run has the run's config.
 
     Raises
     ------
@@ -85,13 +85,13 @@ def trained_config(
     given = find_given(path)
     if given.config is not None:
         return load(given.config, overrides, strict=strict, run_code=run_code)
-    if given.run is not None:
+    if given.model is not None and alone:
+        loaded = _config_of_model(given.model)
+    elif given.run is not None:
         loaded = config_of_run(given.run)
         _refuse_unknown_code(loaded, given.run)
         if given.model is not None:
             loaded = _with_model(loaded, given.model)
-    elif given.model is not None and alone:
-        loaded = _config_of_model(given.model)
     else:
         raise given.lacks("a config or the folder of a run")
     return with_overrides(loaded, overrides, strict=strict, run_code=run_code)
@@ -136,7 +136,7 @@ def _with_model(loaded: LoadedConfig, file: Path) -> LoadedConfig:
 
 
 def _config_of_model(file: Path) -> LoadedConfig:
-    """Of a model that lies by itself: how to predict as by default, and no data."""
+    """Of a model by itself: how to predict as by default, and no data."""
     experiment = resolve_outputs(Experiment(), file.parent)
     # Its folder is nobody's folder of models: only the file is named.
     train = experiment.train.model_copy(update={"best_model_file": str(file)})

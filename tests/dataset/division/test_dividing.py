@@ -80,7 +80,7 @@ def test_shares_are_kept() -> None:
 
 def test_too_few_groups() -> None:
     cases = make_cases([0, 0, 1, 1])
-    with pytest.raises(DataError, match=r"4 cases of 2 group\(s\) cannot be divided into train, v"):
+    with pytest.raises(DataError, match=r"4 cases of 2 groups cannot be divided into train, v"):
         divide_cases(table(cases, np.ones((4, 1), bool), [c.id for c in cases]), SHARES)
 
 

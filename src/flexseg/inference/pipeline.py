@@ -27,12 +27,8 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Slabs
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.trust.input_check import (
-    InputCheck,
-    check_input,
-    strangeness,
-    strangeness_of,
-)
+from flexseg.inference.trust.checked_input import InputCheck
+from flexseg.inference.trust.input_check import check_input, strangeness, strangeness_of
 from flexseg.inference.trust.signal import Signal, SignalSum
 from flexseg.model_file.home_images import window_figures
 

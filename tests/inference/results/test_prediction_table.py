@@ -20,8 +20,8 @@ from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
 from flexseg.inference.results.prediction_table import Judgement
 from flexseg.inference.source_predictor import SourcePredictor
+from flexseg.inference.trust.checked_input import InputCheck
 from flexseg.inference.trust.conformal import ClassCalibration, ClassQuality, Trust
-from flexseg.inference.trust.input_check import InputCheck
 from flexseg.inference.trust.temperature import scaled
 from flexseg.model_file.home_images import HomeImages, image_figures
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.labels import LabelClass
+from flexseg.inference.trust.checked_input import InputCheck
 from flexseg.inference.trust.conformal import ClassQuality, Flag, worst
-from flexseg.inference.trust.input_check import InputCheck
 
 Cell = str | int | float | None
 PREDICTION_TABLE = "predictions.csv"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import amount, examples
-from flexseg.dataset.acquisition import Acquired, InputDoubt
+from flexseg.dataset.acquisition import Acquired
+from flexseg.inference.trust.checked_input import InputCheck
 from flexseg.inference.value_range import scale_doubt, standardises
 from flexseg.model_file.home_images import HomeImages, image_figures
 from flexseg.model_file.model_description import ModelDescription
@@ -25,40 +25,6 @@ _ADVICE = {
     "spacing": "Objects may appear at another scale than that which was trained.",
     "modality": "The network has never seen such images.",
 }
-
-
-@dataclass(frozen=True)
-class InputCheck:
-    """How an input compares with those of the training.
-
-    Attributes
-    ----------
-    strangeness : how unlike them it looks, foreign above 1; None: not known.
-    doubts : in what else it differs.
-    """
-
-    strangeness: float | None = None
-    doubts: tuple[InputDoubt, ...] = ()
-
-    @property
-    def known(self) -> bool:
-        """Whether anything could be compared."""
-        return self.strangeness is not None or bool(self.doubts)
-
-    @property
-    def unlike(self) -> bool:
-        """Whether it looks unlike them."""
-        return self.strangeness is not None and self.strangeness > 1
-
-    @property
-    def foreign(self) -> bool:
-        """Whether it is of another kind."""
-        return self.unlike or bool(self.doubts)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it is of another kind: "looks", "values", "size", "spacing", "modality"."""
-        return (*(("looks",) if self.unlike else ()), *(doubt.kind for doubt in self.doubts))
 
 
 @cache  # once for each model

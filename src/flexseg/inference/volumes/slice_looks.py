@@ -10,7 +10,8 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.prediction_table import Judgement, counted
 from flexseg.inference.sliding_window import TiledPredictor
-from flexseg.inference.trust.input_check import InputCheck, check_input, strangeness
+from flexseg.inference.trust.checked_input import InputCheck
+from flexseg.inference.trust.input_check import check_input, strangeness
 from flexseg.inference.trust.signal import OnSignal, Signal, SignalSum
 from flexseg.inference.value_range import extremes
 from flexseg.model_file.home_images import image_figures, window_figures

@@ -23,7 +23,7 @@ from flexseg.cli import main
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, Interrupted, ResourceError
-from flexseg.evaluation.review.reviewing import read_review
+from flexseg.evaluation.review.reviewed_cases import read_review
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.files.images import read_image, write_png
 from flexseg.inference.ensemble import EnsemblePredictor, seen_by, write_ensemble

@@ -33,7 +33,7 @@ def review(
 
     loaded = open_trained(run_folder(run), backend=backend)
     from flexseg.config.load import input_paths
-    from flexseg.evaluation.review.reviewing import FOLDER, TABLE
+    from flexseg.evaluation.review.reviewed_cases import FOLDER, TABLE
     from flexseg.evaluation.review.reviewing import review as review_annotations
     from flexseg.own_results import claim_folder
 

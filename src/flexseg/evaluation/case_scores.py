@@ -40,6 +40,8 @@ _ORIGINAL_FIGURES = (
     "(soft pixel accuracy)"
 )
 PREDICTIONS = "predictions"
+# As inference writes it.
+PREDICTION_TABLE = "predictions.csv"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
 BETWEEN_FILES = "|"
@@ -120,6 +122,27 @@ class CaseScores:
                 table.append(tuple(cells[name] for name in self.columns))
         return table
 
+    def prediction_table(self) -> list[list[Cell]]:
+        """The table of `evaluation/predictions.csv`, the header first; empty where nothing is
+        known of predictions without their references."""
+        known = [r.judgement for r in self.results if r.judgement is not None]
+        if not any(judgement.quality or judgement.input.known for judgement in known):
+            return []
+        # Scores of masks without a network need no engine, which these load.
+        from flexseg.inference.results import prediction_table as table
+
+        rows: list[list[Cell]] = [[*table.PREDICTION_HEADER]]
+        for case, result in zip(self.cases, self.results, strict=True):
+            rows += table.prediction_rows(
+                case.id,
+                {c.id: int(result.matrix[:, c.id].sum()) for c in self.labels.classes},
+                int(result.matrix.sum()),
+                result.judgement or table.Judgement(),
+                self.labels.foreground,
+                result.voxel_ml,
+            )
+        return rows
+
     def group_matrices(self) -> dict[str, NDArray[np.int64]]:
         """Pixel counts of each group (the slices of a volume, the tiles of an image) as one."""
         sums: dict[str, NDArray[np.int64]] = {}
@@ -199,10 +222,12 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> Evalua
     each group's pixels taken together, and the summary their means.
     """
     make_folder(folder)
-    for name in ("cases.csv", "groups.csv", "summary.json", FILES_TABLE):
+    for name in ("cases.csv", "groups.csv", "summary.json", FILES_TABLE, PREDICTION_TABLE):
         set_aside(folder / name)
     summary = scores.summary(resamples)
     write_csv(folder / "cases.csv", scores.columns, scores.rows())
+    if table := scores.prediction_table():
+        write_csv(folder / PREDICTION_TABLE, [str(name) for name in table[0]], table[1:])
     if summary.by_group is not None:
         write_csv(folder / "groups.csv", group_columns(), scores.group_rows())
     write_json(folder / "summary.json", summary.as_dict())

@@ -47,7 +47,9 @@ from flexseg.files.resizing import fitted_mask
 
 if TYPE_CHECKING:
     from flexseg.inference.predictor import Predictor
+    from flexseg.inference.results.prediction_table import Judgement
     from flexseg.inference.sliding_window import TiledPredictor
+    from flexseg.inference.trust.signal import Signal
 
 # Of class ids [B, h, w] and probabilities [B, h, w, C].
 Figure = Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
@@ -83,13 +85,19 @@ def evaluate_model(
     """
     measures = measures or Measures()
     scores = CaseScores(reader.labels, measures)
-    sums, counted = dict.fromkeys(figures, 0.0), 0
+    sums, images = dict.fromkeys(figures, 0.0), 0
 
     def score(
-        case: Case, pixels: tuple[NDArray, NDArray[np.uint8]], p: NDArray[np.float32]
+        case: Case,
+        pixels: tuple[NDArray, NDArray[np.uint8]],
+        p: NDArray[np.float32],
+        signal: Signal | None,
+        prepared: NDArray,
     ) -> CaseResult:
         image, labels = pixels
         prediction, result = _scored(predictor, p, image.shape[:2], labels, measures)
+        judgement = _judged(predictor, case, prediction, signal, image, prepared)
+        result = replace(result, judgement=judgement)
         if keep is not None:
             keep(case, prediction)
         return result
@@ -112,12 +120,18 @@ def evaluate_model(
                 continue
             native = [pixels for pixels, _ in found]
             y = np.stack([predictor.reference(labels) for _, labels in native])
-            p = predictor.predicted([prepared for _, prepared in found])
+            prepared = [one for _, one in found]
+            signals: list[Signal] = []
+            on_signal = signals.append if predictor.trust.quality else None
+            p = predictor.predicted(prepared, on_signal)
+            told: list[Signal | None] = [*signals] or [None] * len(chunk)
             counting = int((y != IGNORED).any(axis=(1, 2)).sum())
-            counted += counting
+            images += counting
             for name, function in figures.items():
                 sums[name] += function(y, p) * counting
-            for case, result in zip(chunk, pool.map(score, chunk, native, p), strict=True):
+            for case, result in zip(
+                chunk, pool.map(score, chunk, native, p, told, prepared), strict=True
+            ):
                 scores.put(case, result)
             if look is not None:
                 list(pool.map(look, chunk, y, p))
@@ -125,9 +139,31 @@ def evaluate_model(
                 on_case(start + len(chunk), len(cases))
     if failed:
         raise together(failed, stopped=False)
-    scores.legacy = {name: total / counted for name, total in sums.items() if counted}
+    scores.legacy = {name: total / images for name, total in sums.items() if images}
     scores.inference = cast(PredictionSettings, predictor.describe())
     return scores
+
+
+def _judged(
+    predictor: Predictor | TiledPredictor,
+    case: Case,
+    prediction: NDArray[np.uint8],
+    signal: Signal | None,
+    image: NDArray,
+    prepared: NDArray,
+) -> Judgement:
+    """What is known of a prediction without its reference; of windows not how images look."""
+    # Scores of masks without a network need no engine, which these load.
+    from flexseg.dataset.acquisition import Acquired
+    from flexseg.inference.pipeline import checked
+    from flexseg.inference.predictor import Predictor
+    from flexseg.inference.results.prediction_table import Judgement, counted
+
+    quality = predictor.trust.statements(signal, counted(prediction), 2)
+    if not isinstance(predictor, Predictor):
+        return Judgement(quality)
+    acquired = replace(Acquired.of_file(case.image), size=(image.shape[0], image.shape[1]))
+    return Judgement(quality, checked(predictor, prepared, acquired, image.dtype))
 
 
 def _scored(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from flexseg.evaluation.metrics.counts import PixelCounts, confusion, counts_by_
 from flexseg.evaluation.metrics.lesions import Lesions, lesions_of
 from flexseg.evaluation.metrics.masks import OBJECT_IOU, MaskPair
 from flexseg.evaluation.metrics.metric import all_metrics
+
+if TYPE_CHECKING:
+    from flexseg.inference.results.prediction_table import Judgement
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class CaseResult:
     calibration : of the predicted classes; None without probabilities.
     voxel_ml : size of a voxel in ml; None for an image.
     ignored : pixels that count in nothing.
+    judgement : what is known of the prediction without its reference; None without a network.
     """
 
     matrix: NDArray[np.int64]
@@ -88,6 +93,7 @@ class CaseResult:
     calibration: Reliability | None = None
     voxel_ml: float | None = None
     ignored: int = 0
+    judgement: Judgement | None = None
 
 
 def score_case(

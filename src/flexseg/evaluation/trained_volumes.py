@@ -237,11 +237,12 @@ class _Evaluation:
         on_slice: Callable[[int, int], None] | None,
     ) -> Volume:
         """Predict and score a volume that was read; returns its labels."""
-        predicted = self.predictor.labels(
+        found = self.predictor.predict(
             volume, str(case.image), xyz=reads_xyz(case.image), folder=folder, on_slice=on_slice
         )
-        measures = self.scores.measures
-        self.scores.put(case, score_on_grid(predicted, truth, volume, self.labels, measures))
+        predicted = found.labels
+        result = score_on_grid(predicted, truth, volume, self.labels, self.scores.measures)
+        self.scores.put(case, replace(result, judgement=found.judgement))
         if volume.sheared:
             self.sheared.append(case.id)
         return volume.with_array(predicted)

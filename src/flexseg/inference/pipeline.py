@@ -222,7 +222,7 @@ def _several_at_once(
                 pixels = image.rows(slice(0, image.shape[0]))
             prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
             acquired = replace(header(item), size=pixels.shape[:2])
-            check = _checked(predictor, prepared, acquired, pixels.dtype)
+            check = checked(predictor, prepared, acquired, pixels.dtype)
             return _PreparedImage(item, pixels, prepared, check)
         except DataError as error:
             return UnreadableImage(item, error)
@@ -251,7 +251,7 @@ def _several_at_once(
             )
 
 
-def _checked(
+def checked(
     predictor: Predictor, prepared: NDArray, acquired: Acquired, stored: np.dtype
 ) -> InputCheck:
     """A whole image [h, w, C], as the network takes it, compared with those of the training."""
@@ -274,7 +274,7 @@ def _one_by_one(
                 height, width, _ = image.shape
                 acquired = replace(header(item), size=(height, width))
                 stored = image.rows(slice(0, 1)).dtype
-                check = _checked(predictor, prepared, acquired, stored)
+                check = checked(predictor, prepared, acquired, stored)
                 signal = SignalSum()
                 (p,) = predictor.at_model_size(
                     prepared.astype(np.float32)[None],

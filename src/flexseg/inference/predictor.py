@@ -157,9 +157,12 @@ class Predictor:
         """
         return self.package.preprocessing.image(pixels, where).astype(np.float32)
 
-    def predicted(self, prepared: Sequence[NDArray]) -> NDArray[np.float32]:
-        """Probabilities [B, h, w, classes] at the network's size, see `resize`."""
-        return self.at_model_size(np.stack(prepared))
+    def predicted(
+        self, prepared: Sequence[NDArray], on_signal: OnSignal | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities [B, h, w, classes] at the network's size, see `resize`; `on_signal` is told
+        of the signal of each image."""
+        return self.at_model_size(np.stack(prepared), on_signal)
 
     def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """True class ids [H, W] at the size of what `predicted` gives."""

@@ -107,9 +107,12 @@ class TiledPredictor:
         self.package.preprocessing.image(pixels[:2, :2], where)
         return pixels
 
-    def predicted(self, prepared: Sequence[NDArray]) -> NDArray[np.float32]:
+    def predicted(
+        self, prepared: Sequence[NDArray], on_signal: OnSignal | None = None
+    ) -> NDArray[np.float32]:
         """See `Predictor.predicted`: of images of one size, at that size."""
-        return np.stack([p for _, _, p in self.probabilities(("image", x) for x in prepared)])
+        images = (("image", pixels) for pixels in prepared)
+        return np.stack([p for _, _, p in self.probabilities(images, on_signal)])
 
     def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See `Predictor.reference`: class ids at the images' own size."""

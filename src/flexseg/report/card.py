@@ -63,7 +63,9 @@ def headline(report: Report, trained: Trained | None) -> str:
     if dice.mean < HARDLY_ANYTHING:
         text += f" {_why_so_low(e)}"
     elif not missed and not invented and all(v.grade == "good" for v in e.verdicts):
-        text += " No class was missed altogether, and none marked where it is absent."
+        absent = any(c.cases_with_empty_reference for c in e.classes)
+        text += " No class was missed altogether"
+        text += ", and none marked where it is absent." if absent else "."
     if e.out_of_fold:
         text += " Each was scored by the network of a fold that has not seen it."
     elif trained is not None and report.training and trained.model.evaluation != "test":

@@ -12,6 +12,7 @@ from flexseg.evaluation.json_values import Json, count, mapping, sequence
 from flexseg.forecast.statement import FILE_NAME as ADVICE
 from flexseg.machine import typed
 from flexseg.report.card import Trained, headline, model_card
+from flexseg.report.doubts.quality_table import read_quality
 from flexseg.report.doubts.suspicious_masks import read_suspicious
 from flexseg.report.evaluated import choose_cases, find_failures, read_evaluation
 from flexseg.report.next_steps import next_steps
@@ -66,6 +67,7 @@ def gather(
         evaluation=evaluation,
         repair=read_repair(source),
         advice=_advice(source),
+        quality=read_quality(source, evaluation),
         review=read_suspicious(source),
         failures=find_failures(scores),
         shown_cases=choose_cases(scores),

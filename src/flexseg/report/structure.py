@@ -117,6 +117,48 @@ class AuditFinding:
 
 
 @dataclass
+class ExpectedQuality:
+    """What a network said of its prediction of a class in a case, and the Dice that it has.
+
+    Attributes
+    ----------
+    expected, low, high : expected Dice and its 90 % interval; None where nothing is known.
+    flag : "green", "yellow", "red"; "" where nothing is known.
+    foreign : the input is of another kind than the training, `why` says in what; None: not known.
+    """
+
+    case: str
+    class_id: int
+    class_name: str
+    expected: float | None
+    low: float | None
+    high: float | None
+    flag: str
+    foreign: bool | None
+    why: str
+    dice: float | None
+
+
+@dataclass
+class QualityFacts:
+    """How sure the evaluated predictions are.
+
+    Attributes
+    ----------
+    flags : number of cases and classes by flag.
+    intervals, inside : cases and classes with an interval and a Dice; those whose Dice is in it.
+    checked, foreign : cases whose input was compared with the training's; those of another kind.
+    """
+
+    rows: list[ExpectedQuality]
+    flags: dict[str, int]
+    intervals: int
+    inside: int
+    checked: int
+    foreign: int
+
+
+@dataclass
 class SuspiciousMask:
     """An annotation that looks wrong: its score, what it looks like, and why."""
 
@@ -246,6 +288,7 @@ class Report:
     evaluation: Evaluation | None = None
     repair: Repair | None = None
     advice: list[str] = field(default_factory=list)
+    quality: QualityFacts | None = None
     review: ReviewFacts | None = None
     failures: list[Failure] = field(default_factory=list)
     shown_cases: list[ShownCase] = field(default_factory=list)

@@ -36,7 +36,7 @@ from flexseg.evaluation.case_scores import (
 )
 from flexseg.evaluation.image_scores import evaluate_model, prediction_writer
 from flexseg.evaluation.postprocessing.ensemble_quality import calibrate_ensemble
-from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
+from flexseg.evaluation.review.reviewed_cases import FOLDER as REVIEW
 from flexseg.evaluation.review.reviewing import AnnotationReview
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary

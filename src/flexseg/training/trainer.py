@@ -25,7 +25,7 @@ from flexseg.dataset.acquisition import acquisition_of
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import Interrupted, ResourceError
-from flexseg.evaluation.review.reviewing import FOLDER as REVIEW
+from flexseg.evaluation.review.reviewed_cases import FOLDER as REVIEW
 from flexseg.inference.engines.onnx_export import leave_onnx
 from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.inference.model_files import ENSEMBLE, read_members

@@ -13,7 +13,8 @@ from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
 from flexseg.evaluation.image_scores import prediction_writer
-from flexseg.evaluation.review.reviewing import TABLE, AnnotationReview, read_review
+from flexseg.evaluation.review.reviewed_cases import TABLE, read_review
+from flexseg.evaluation.review.reviewing import AnnotationReview
 from flexseg.files.preprocess import Preprocessing
 from planted_mistakes import LABELS, SIDE, cells, predicted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +17,12 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import BETWEEN_FILES
 from flexseg.evaluation.image_scores import prediction_writer
 from flexseg.evaluation.postprocessing.unseen_cases import of_folds
 from flexseg.evaluation.review.evidence import CaseEvidence
 from flexseg.evaluation.review.ranking import FEWEST_CASES, Suspicion, rank
+from flexseg.evaluation.review.reviewed_cases import TABLE
 from flexseg.files.display import displayable
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.inference.loading import make_predictor
@@ -36,11 +35,9 @@ from flexseg.outputs import make_folder, scratch_folder, try_outputs, whole_fold
 from flexseg.own_results import mark
 from flexseg.runs.folds import FILE_NAME as FOLDS
 from flexseg.runs.folds import recorded_division
-from flexseg.spreadsheet import of_cell
 
 logger = logging.getLogger(__name__)
 
-FOLDER, TABLE = "review", "annotations.csv"
 _PREDICTIONS, _PICTURES = "predictions", "pictures"
 _COLUMNS = (
     "rank", "case", "group", "score", "suspicious", "kind", "evidence", "seen_in_training",
@@ -200,55 +197,3 @@ def _sources(
     splits.raise_errors()
     cases = (*splits.need("train"), *splits.cases.get("valid", ()))
     return [(as_trained(predictor, e.tiledinfer), cases)], True
-
-
-@dataclass(frozen=True)
-class ReviewedCase:
-    """A row of `annotations.csv`; `prediction` is None where none was kept."""
-
-    case: str
-    score: float
-    suspicious: bool
-    kind: str
-    evidence: str
-    seen_in_training: bool
-    prediction: Path | None
-    image: Path
-    masks: tuple[Path, ...]
-
-
-def read_review(folder: Path) -> list[ReviewedCase] | None:
-    """What `flexseg review` has left in a folder, the most suspicious first; None without it.
-
-    Raises
-    ------
-    DataError : the table is damaged.
-    """
-    path = folder / TABLE
-    if not path.is_file():
-        return None
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                _reviewed({key: of_cell(cell) for key, cell in row.items()}, folder)
-                for row in csv.DictReader(file, strict=True)
-            ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise DataError(
-            f"It cannot be read ({error}).", "Run `flexseg review` again.", str(path)
-        ) from None
-
-
-def _reviewed(row: dict[str, str], folder: Path) -> ReviewedCase:
-    more = [Path(name) for name in row["more_masks"].split(BETWEEN_FILES) if name]
-    return ReviewedCase(
-        row["case"],
-        float(row["score"]),
-        row["suspicious"] == "yes",
-        row["kind"],
-        row["evidence"],
-        row["seen_in_training"] == "yes",
-        folder / row["prediction"] if row["prediction"] else None,
-        Path(row["image"]),
-        (Path(row["mask"]), *more),
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flexseg.errors import DataError
-from flexseg.evaluation.review.reviewing import ReviewedCase
+from flexseg.evaluation.review.reviewed_cases import ReviewedCase
 from flexseg.files.display import displayable
 from flexseg.files.images import read_image, read_mask
 from flexseg.report.case_pictures import (

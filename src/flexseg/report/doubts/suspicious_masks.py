@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flexseg.errors import DataError
-from flexseg.evaluation.review.reviewing import FOLDER, ReviewedCase, read_review
+from flexseg.evaluation.review.reviewed_cases import FOLDER, ReviewedCase, read_review
 from flexseg.report.sources import Missing, ReportSource
 from flexseg.report.structure import ReviewFacts, SuspiciousMask
 

@@ -11,8 +11,11 @@ import keras
 import pytest
 from PIL import Image
 
+from flexseg.cli import main
 from flexseg.config.load import load
 from flexseg.evaluation.trained_images import evaluate
+from flexseg.inference.trust.conformal import ClassCalibration, Trust
+from flexseg.inference.tuned import TunedChoice, write_choice
 from flexseg.models.package import ModelPackage
 from sample_run import score_masks
 
@@ -108,3 +111,27 @@ def test_predictions_are_kept_as_they_were_scored(
     assert len(list(folder.glob("predictions_*_bak"))) == 1
     assert len(list((folder / "predictions").glob("*.png"))) == 5
     assert not list(folder.glob(".*"))
+
+
+def test_quality_is_told_as_inference_tells_it(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make_dataset({"test": 3}, classes=3)
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG.format(data=data.as_posix()), encoding="utf-8")
+    loaded = load(path)
+    weights = loaded.experiment.train.model_dir / "best_model.h5"
+    weights.parent.mkdir()
+    package = ModelPackage.create(loaded.experiment)
+    package.save(weights, {})
+    known = {c: ClassCalibration(1.0, 0.0, 0.5, 20, 0, 0) for c in (1, 2)}
+    write_choice(weights, TunedChoice(trust=Trust({2: known})), package.labels)
+    evaluate(loaded, tmp_path / "evaluation", tmp_path / "evaluation.csv")
+    with pytest.raises(SystemExit):
+        main(["infer", str(path), "-i", str(data / "test/images"), "-o", str(tmp_path / "masks")])
+    tables = []
+    for folder in ("evaluation", "masks"):
+        with (tmp_path / folder / "predictions.csv").open(newline="") as file:
+            tables.append([{**row, "case": Path(row["case"]).stem} for row in csv.DictReader(file)])
+    assert tables[0] == tables[1] and len(tables[0]) == 3 * 2
+    assert any(row["dice_high"] for row in tables[0]) and all(row["flag"] for row in tables[0])

@@ -205,6 +205,6 @@ def test_the_command_says_what_it_starts_from(earlier: Path, tmp_path: Path) -> 
     data = grown(tmp_path)
     assert flexseg("plan", data, "-o", tmp_path / "out", "--from", earlier) == 0
     assert load(tmp_path / "out/flexseg.toml").experiment.train.start_from is not None
-    assert flexseg("plan", data, "-o", tmp_path / "no", "--from", tmp_path / "nothing") == 3
+    assert flexseg("plan", data, "-o", tmp_path / "no", "--from", tmp_path / "nothing") == 2
     with pytest.raises(ConfigError, match="already"):
         make_plan(data, tmp_path / "out", 60.0, start_from=earlier)

@@ -132,7 +132,7 @@ class ProgressLine(keras.callbacks.Callback):
             self._tell_step(batch + 1, number((logs or {}).get("loss", 0.0)))
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        self._show(stage="validating")
+        self._show(stage="validating", data="", rate="")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         now = time.perf_counter()

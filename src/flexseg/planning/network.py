@@ -118,7 +118,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class KnownSize:
-    """The size of an earlier network, and how many images it was trained on."""
+    """The size of an earlier network, and how many images have taught it of these data."""
 
     width: int
     height: int

@@ -130,6 +130,12 @@ def make_plan(
     for_training = training(data, step, shape) if training else seconds
     _warn_of_little_time(step, for_training)
     _warn_of_others(step)
+    if start is not None and not data.seen:
+        logger.warning(
+            "The network of %s has seen none of the training cases. One of other images may be "
+            "worse to start from than nothing: compare with a plan without it.",
+            start.network.file,
+        )
     choices = [
         *_network_choices(data, shape, start, why_size, why_filters),
         *_duration(data, step, for_training, shape),
@@ -176,7 +182,7 @@ def _network_choices(
     """All of the config but how long it is trained."""
     sized = shape_choices(shape, why_size, why_filters)
     choices = [*data.choices, *sized, *recipe_choices(data, shape)]
-    return choices if start is None else start.applied(choices)
+    return choices if start is None else start.applied(choices, data.seen)
 
 
 def _shape(
@@ -191,7 +197,7 @@ def _shape(
         seconds,
         data.resolution.ceiling,
         data.training,
-        None if start is None else start.size,
+        None if start is None else start.size(data.seen),
     )
     if not data.volumes:
         per_image = step.seconds / natural.batch

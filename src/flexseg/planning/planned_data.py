@@ -65,6 +65,7 @@ class PlannedData:
     orientation : which flips and turns are harmless.
     volumes : slices of all volumes that are evaluated; 0 for images.
     facts : (name, value) in words, fingerprint : the same as plain JSON.
+    seen : share of the training cases that the earlier network has seen, if there is one.
     """
 
     output: Path
@@ -84,6 +85,7 @@ class PlannedData:
     facts: list[tuple[str, str]]
     fingerprint: dict[str, Any]
     findings: tuple[Finding, ...]
+    seen: float = 0.0
 
 
 def read_data(
@@ -120,15 +122,15 @@ def read_data(
     if answers.classes:
         data = replace(data, labels=renamed(data.labels, answers.classes, "--classes"))
     _refuse_among(data, output)
-    division = divided(data, split_file, earlier)
+    division, seen = divided(data, split_file, earlier)
     if isinstance(data, VolumeDataset):
         plan = plan_volumes(data, division, 1 if neighbours is None else neighbours)
         stage("Cutting the volumes into slices")
-        return _of_volumes(plan, cut(plan, output), output)
+        return replace(_of_volumes(plan, cut(plan, output), output), seen=seen)
     if neighbours:
         _need_neighbours(data, neighbours)
     found = _of_images(data, division, output, neighbours or 0)
-    return replace(found, findings=(*notes, *found.findings))
+    return replace(found, findings=(*notes, *found.findings), seen=seen)
 
 
 def _with_masks(

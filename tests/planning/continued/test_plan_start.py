@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from config_parts import preprocessing_of
 from flexseg.checking.audit import audit
 from flexseg.config import load
 from flexseg.config.schema import Experiment
+from flexseg.config.text import Choice
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
@@ -23,6 +25,7 @@ from flexseg.planning import plan as plan_module
 from flexseg.planning.continued.plan_start import PlanStart
 from flexseg.planning.network import Shape
 from flexseg.planning.plan import make_plan
+from flexseg.planning.recipe import LEARNING_RATE
 from flexseg.planning.timing import StepTime
 from flexseg.runs.manifest import Manifest
 from support import flexseg
@@ -208,3 +211,38 @@ def test_the_command_says_what_it_starts_from(earlier: Path, tmp_path: Path) -> 
     assert flexseg("plan", data, "-o", tmp_path / "no", "--from", tmp_path / "nothing") == 2
     with pytest.raises(ConfigError, match="already"):
         make_plan(data, tmp_path / "out", 60.0, start_from=earlier)
+
+
+def test_images_that_the_network_has_not_seen_are_planned_at_their_own_size(tmp_path: Path) -> None:
+    large = write_dataset(tmp_path / "large", size=(128, 128))
+    write_run(
+        make_plan(as_one_folder(large, tmp_path / "first_data"), tmp_path / "first", 60).config
+    )
+    other = as_one_folder(write_dataset(tmp_path / "small", seed=1), tmp_path / "other")
+    fresh = make_plan(other, tmp_path / "fresh", 60.0).loaded.experiment.model
+    started = make_plan(other, tmp_path / "out", 60.0, start_from=tmp_path / "first")
+    model = started.loaded.experiment.model
+    assert load(tmp_path / "first/flexseg.toml").experiment.model.image_width > fresh.image_width
+    assert (model.image_width, model.image_height) == (fresh.image_width, fresh.image_height)
+
+
+def test_a_size_counts_the_images_seen_of_these_data(earlier: Path) -> None:
+    start = PlanStart.open(earlier)
+    assert start.size(0.0).images == 0
+    assert start.size(0.5).images == start.size(1.0).images / 2 > 0
+
+
+@pytest.mark.parametrize(("seen", "share"), [(0.0, 1.0), (0.5, 0.5)])
+def test_the_rate_is_lower_only_for_what_the_network_has_seen(
+    earlier: Path, seen: float, share: float
+) -> None:
+    start = PlanStart.open(earlier)
+    planned = [Choice("model", "input_normalize", "standardize_channels", "")]
+    found = {(c.section, c.key): c.value for c in start.applied(planned, seen)}
+    assert found["model", "learning_rate"] == pytest.approx(share * LEARNING_RATE)
+    assert ("train", "warmup") in found or not seen
+    own = start.config.model_copy(update={"input_normalize": "standardize"})
+    found = {c.key: c.value for c in replace(start, config=own).applied(planned, seen)}
+    assert found["input_normalize"] == ("standardize" if seen else "standardize_channels")
+    own = start.config.model_copy(update={"input_normalize": True})
+    assert replace(start, config=own).applied(planned, seen)[0].value is True, "as it was trained"

@@ -24,8 +24,8 @@ EXTENDED = "division-extended"
 
 def divided(
     data: ImageDataset | VolumeDataset, split_file: Path | None, parts_of: EarlierParts | None
-) -> Division:
-    """See `Dataset.divide`.
+) -> tuple[Division, float]:
+    """See `Dataset.divide`; and the share of the training cases that the earlier network saw.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def divided(
     DataError : also if a given division tests on what the earlier network has seen.
     """
     if parts_of is None:
-        return data.divide(split_file)
+        return data.divide(split_file), 0.0
     earlier = parts_of(data)
     division = data.divide(split_file, earlier)
     _refuse_seen_tests(division.parts.get("test", ()), earlier)
@@ -45,7 +45,9 @@ def divided(
     tested = [c for c in division.parts.get("train", ()) if earlier.get(c.image) == "test"]
     if tested:
         told.append(tested_finding([case.id for case in tested], _KEY))
-    return replace(division, findings=(*division.findings, *told))
+    training = division.parts.get("train", ())
+    seen = sum(case.image in earlier for case in training) / max(1, len(training))
+    return replace(division, findings=(*division.findings, *told)), seen
 
 
 def _refuse_seen_tests(tests: tuple[Case, ...], earlier: Earlier) -> None:

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
 
-.PHONY: setup demo dist docs test test-all test-services test-long test-browser test-benchmarks test-install fuzz kills lint bench benchmark-guard clean
+.PHONY: setup demo dist docs docs-pictures test test-all test-services test-long test-browser test-benchmarks test-install fuzz kills lint bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(NIIVUE)
 
@@ -29,6 +29,12 @@ dist: $(VENV)/.installed
 # The site, in build/site; every warning and every link that leads nowhere is an error.
 docs: setup
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+# The pictures of README and site, which are committed; needs what test-browser needs.
+docs-pictures: setup
+	tools/services.sh
+	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/docs_pictures.py
 
 demo: setup
 	$(BIN)/flexseg demo --output demo
@@ -75,8 +81,8 @@ kills: setup
 	$(BIN)/python tests/fuzz/full_disk.py
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks tools
-	$(BIN)/ruff format --check src tests benchmarks tools
+	$(BIN)/ruff check src tests benchmarks tools docs examples
+	$(BIN)/ruff format --check src tests benchmarks tools docs examples
 	$(BIN)/mypy
 
 bench: setup

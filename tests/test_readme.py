@@ -83,3 +83,11 @@ def test_python_reference_has_every_public_name() -> None:
     text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\.\. auto\w+:: (\w+)(?:\(\))?$", text, re.MULTILINE))
     assert named == set(package.__all__) - {"__version__"}
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    for index in ROOT.glob("docs/*/index.md"):
+        trees = re.findall(r"```{toctree}\n(.*?)```", index.read_text(encoding="utf-8"), re.DOTALL)
+        named = re.findall(r"^[\w-]+$", "".join(trees), re.MULTILINE)
+        pages = {path.stem for path in index.parent.iterdir() if path.suffix in (".md", ".ipynb")}
+        assert sorted([*named, "index"]) == sorted(pages), index.parent.name

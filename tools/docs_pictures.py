@@ -1,0 +1,126 @@
+"""Make the pictures of the documentation with flexseg's own commands: `make docs-pictures`.
+
+The demo and a training on drawn cells run in a temporary folder, and what they leave is shrunk into
+docs/pictures. Pages of results are photographed in headless Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+LARGEST_BYTES = 150_000
+FIELD = (512, 768)
+# Of the 15 epochs of the demo.
+EPOCHS = (1, 2, 3, 5, 9, 15)
+
+
+def flexseg(*arguments: object) -> None:
+    """Run a command."""
+    command = [sys.executable, "-m", "flexseg.cli", *map(str, arguments)]
+    subprocess.run(command, check=True)
+
+
+def photograph(page: Path, picture: Path, width: int, height: int) -> None:
+    """Show a page in headless Chromium."""
+    script = ROOT / "tests" / "browser" / "screenshot.mjs"
+    command = ["node", script, page, picture, width, height]
+    subprocess.run([*map(str, command)], check=True, cwd=script.parent)
+
+
+def keep(source: Path, name: str, *, width: int, height: int | None = None) -> None:
+    """Write a picture as docs/pictures/<name>.webp: its upper part, at most `width` wide."""
+    image = Image.open(source).convert("RGB")
+    if image.width > width:
+        image = image.resize(
+            (width, round(image.height * width / image.width)), Image.Resampling.LANCZOS
+        )
+    if height is not None:
+        image = image.crop((0, 0, image.width, min(height, image.height)))
+    target = PICTURES / f"{name}.webp"
+    for quality in range(90, 20, -10):
+        image.save(target, quality=quality, method=6)
+        if target.stat().st_size < LARGEST_BYTES:
+            break
+
+
+def of_brain(folder: Path) -> None:
+    """Overlays, report, predictions after some epochs, augmentation and viewer, from the demo."""
+    demo = folder / "demo"
+    flexseg("demo", "--output", demo)
+    config, run = demo / "demo.toml", demo / "run"
+    flexseg("tools", "sheet", run / "predictions_merged", "-n", 6, "-o", folder / "overlay.png")
+    keep(folder / "overlay.png", "overlay", width=1200)
+    flexseg("report", run)
+    photograph(run / "report.html", folder / "report.png", 1100, 1000)
+    keep(folder / "report.png", "report", width=1100)
+    _epochs(run / "epoch_change_infer", folder)
+    enabled = "augmentation.enabled=true"
+    flexseg("augment", config, "--preview", "--cases", 1, "--set", enabled, "-o", folder / "drawn")
+    keep(next((folder / "drawn").glob("*.png")), "augmentation", width=1200, height=900)
+    _viewer(config, folder)
+
+
+def _epochs(predictions: Path, folder: Path) -> None:
+    """The prediction of one image after some epochs, in one row."""
+    first = sorted(predictions.glob("Epoch_1_*.png"))[1].name.removeprefix("Epoch_1_")
+    chosen = folder / "epochs"
+    chosen.mkdir()
+    for epoch in EPOCHS:
+        shutil.copy(predictions / f"Epoch_{epoch}_{first}", chosen / f"epoch_{epoch:02d}.png")
+    flexseg("tools", "sheet", chosen, "-o", folder / "epochs.png")
+    keep(folder / "epochs.png", "epochs", width=1200)
+
+
+def _viewer(config: Path, folder: Path) -> None:
+    """The whole brain in the viewer, with what the network of slices makes of it."""
+    from nilearn import datasets
+
+    (folder / "brain").mkdir()
+    datasets.load_mni152_template(resolution=1).to_filename(folder / "brain" / "brain.nii.gz")
+    axial = ("--set", "volume.axis=axial", "--set", "volume.intensity=percentile")
+    flexseg("infer3d", config, "-i", folder / "brain", "-o", folder / "volumes", *axial)
+    page = folder / "volumes" / "previews" / "brain.html"
+    photograph(page, folder / "viewer.png", 1100, 760)
+    keep(folder / "viewer.png", "viewer", width=1100)
+
+
+def of_cells(folder: Path) -> None:
+    """A large picture of cells, which a network of small ones sees through windows."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    import draw_cells
+
+    draw_cells.main(folder / "cells")
+    flexseg("init", folder / "cells", "-o", folder / "project")
+    config = folder / "project" / "flexseg.toml"
+    flexseg("train", config, "--time", "60s")
+    (folder / "field").mkdir()
+    image, _ = draw_cells.draw(np.random.default_rng(11), FIELD, 60)
+    image.save(folder / "field" / "field.png")
+    flexseg("tiled-infer", config, "-i", folder / "field", "-o", folder / "masks")
+    merged = next((folder / "masks_merged").glob("*.png"))
+    pair = Image.new("RGB", (2 * FIELD[1] + 8, FIELD[0]), "white")
+    pair.paste(image, (0, 0))
+    pair.paste(Image.open(merged).convert("RGB").resize(image.size), (FIELD[1] + 8, 0))
+    pair.save(folder / "tiled.png")
+    keep(folder / "tiled.png", "tiled", width=1200)
+
+
+def main() -> None:
+    """Make all pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        of_cells(Path(scratch))
+        of_brain(Path(scratch))
+
+
+if __name__ == "__main__":
+    main()

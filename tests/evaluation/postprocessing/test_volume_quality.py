@@ -47,8 +47,13 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_from_unseen_volumes_to_the_table(
-    project: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    project: Experiment,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Commands that were tested before keep the messages to themselves.
+    monkeypatch.setattr(logging.getLogger("flexseg"), "propagate", True)
     assert averages_axes(project)
     predictor = copying((6, 6), intensity=WINDOW, axes=[*AXES])
     slices = [
@@ -70,7 +75,7 @@ def test_from_unseen_volumes_to_the_table(
         assert float(row["volume_ml"]) == pytest.approx(int(row["pixels"]) / 10)
         assert float(row["dice"]) == 1 and row["flag"] == "green"
     plain = project.infer3d.model_copy(update={"average_axes": False})
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "flexseg"):
         infer_volumes(VolumePredictor(predictor.with_trust(trust), plain), cases)
     assert "found out with other axes" in caplog.text
     assert {row["dice"] for row in rows_of(tmp_path)} == {""}

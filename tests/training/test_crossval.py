@@ -482,8 +482,11 @@ class TestEnsembleFile:
 
     def test_members_of_other_tasks(self, finished: Path) -> None:
         loaded = load(finished / "a.toml", [f"train.run_dir={finished / 'cv/fold_0'}"])
-        package = make_predictor(loaded).package
+        predictor = make_predictor(loaded)
+        package = predictor.package
         from dataclasses import replace
 
         with pytest.raises(DataError, match="differs from the first in: threshold"):
-            EnsemblePredictor([package, replace(package, threshold=0.3)])
+            EnsemblePredictor(
+                [package, replace(package, threshold=0.3)], engines=[predictor.engine] * 2
+            )

@@ -59,8 +59,9 @@ def describe_trained(loaded: LoadedConfig, file: Path) -> ModelDescription:
     DataError : the file is missing or damaged.
     """
     e = loaded.experiment
-    found = ModelDescription.read(file, e, loaded.path.parent, loaded.trust)
-    if is_model(loaded.path):
+    alone = is_model(loaded.path)
+    found = ModelDescription.read(file, None if alone else e, loaded.path.parent, loaded.trust)
+    if alone:
         return _with_threshold(found, loaded)
     labels = LabelMap.from_config(e.class_sections)
     # Names and codes are no part of the weights, nor is what counts, a matter of the masks.

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -120,6 +120,9 @@ def test_each_end_of_a_cycle_is_taken_once_and_right_after_it(
     cycles: int, steps: list[float]
 ) -> None:
     course = np.minimum(np.cumsum(steps), 1.0).tolist()
+    # Sums that miss an end by rounding alone may count as either.
+    ends = [share * cycles for share in course if share < 1.0]
+    assume(all(abs(end - round(end)) > 1e-9 for end in ends))
     taken = Taken(Path("unused"), cycles)
     taken.to(*course)
     expected = {

@@ -22,6 +22,9 @@ before(async () => {
 });
 after(async () => browser?.close());
 
+// Of software drawing, and of a first frame that NiiVue draws before the page has its layout.
+const HARMLESS = /GPU stall|glViewport: negative width/;
+
 async function open(name, width = 1280, scheme = "light") {
   const page = await browser.newPage();
   const outside = [];
@@ -29,7 +32,7 @@ async function open(name, width = 1280, scheme = "light") {
   page.on("request", (request) => /^(file|data|blob):/.test(request.url()) || outside.push(request.url()));
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => ["error", "warning", "warn"].includes(message.type()) &&
-    !/GPU stall/.test(message.text()) && problems.push(message.text()));
+    !HARMLESS.test(message.text()) && problems.push(message.text()));
   await page.setViewport({ width, height: width > 900 ? 800 : 600, deviceScaleFactor: 1 });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await page.goto(pathToFileURL(path.join(build, name)).href);

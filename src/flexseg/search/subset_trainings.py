@@ -231,6 +231,7 @@ def train_on(job: SubsetJob, task: Task, cases: tuple[Case, ...], seconds: float
     with quietly(folder) as console:
         training = Training(loaded, console, Splits({"train": cases, "valid": job.valid}), started)
         training.callbacks.append(counter)
+        training.onnx = False  # only its scores are kept
         training.run()
         dice = scores_of(loaded, job.valid, volumes=job.volumes)
     if not dice:

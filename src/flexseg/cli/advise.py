@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-import time
 from typing import Annotated
 
 import typer
@@ -45,7 +44,6 @@ def advise(
     """Tell what more cases or more time would bring, and which cases fail, by short trainings."""
     from flexseg.config.durations import parse_duration
 
-    started = time.time() - (time.monotonic() - state.began)
     seconds = parse_duration(duration)
     loaded = open_config(config, overrides, strict, backend)
     import keras
@@ -60,7 +58,7 @@ def advise(
         backend=keras.backend.backend(),
         more=cases,
         say=say,
-        started=started,
+        started=state.began_at(),
     )
     with progress("Training") as on_time:
         found = advisor.run(fresh=fresh, on_time=on_time)

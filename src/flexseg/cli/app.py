@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -181,6 +182,10 @@ class State:
     debug: bool = False
     began: float = 0.0
 
+    def began_at(self) -> float:
+        """`time.time()` of when it was typed."""
+        return time.time() - (time.monotonic() - self.began)
+
 
 state = State()
 
@@ -292,6 +297,28 @@ def open_trained(
 
     loaded = _in_two_steps(read, backend, inputs, keras=keras)
     return _with_trust(_told(loaded, repaired=repaired))
+
+
+def open_predicting(
+    path: Path,
+    overrides: Sequence[str] | None = None,
+    strict: bool = False,
+    backend: str | None = None,
+    *,
+    repaired: bool = False,
+    source: Path | None = None,
+) -> LoadedConfig:
+    """As `open_trained`, for commands that need nothing but a model and what it is to predict."""
+    return open_trained(
+        path,
+        overrides,
+        strict,
+        backend,
+        repaired=repaired,
+        alone=True,
+        keras=False,
+        inputs=(source,),
+    )
 
 
 def read_config(

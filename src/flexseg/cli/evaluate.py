@@ -99,11 +99,12 @@ def evaluate(
             logger.warning("Without partner: %d (%s)", len(unpaired), examples(unpaired))
     else:
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
+        from flexseg.runs.given import EVALUATION
         from flexseg.runs.manifest import Manifest
         from flexseg.runs.tracking import Tracker
 
         run_dir = loaded.experiment.train.run_dir
-        folder = output or run_dir / "evaluation"
+        folder = output or run_dir / EVALUATION
         legacy_csv = (output or run_dir) / "evaluation.csv"
         with progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)

@@ -15,7 +15,7 @@ from flexseg.cli.app import (
     TrainedArgument,
     TrainedRepairOption,
     errors,
-    open_trained,
+    open_predicting,
     progress,
     say,
 )
@@ -49,16 +49,7 @@ def infer(
     backend: BackendOption = None,
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
-    loaded = open_trained(
-        trained,
-        overrides,
-        strict,
-        backend,
-        repaired=repair,
-        alone=True,
-        keras=False,
-        inputs=(source,),
-    )
+    loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
     from flexseg.inference.volumes.volume_sources import holds_volumes
 

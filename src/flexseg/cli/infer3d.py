@@ -13,7 +13,7 @@ from flexseg.cli.app import (
     StrictOption,
     TrainedArgument,
     TrainedRepairOption,
-    open_trained,
+    open_predicting,
     progress,
 )
 from flexseg.cli.command import Task, long_command
@@ -50,16 +50,7 @@ def infer3d(
     backend: BackendOption = None,
 ) -> None:
     """Predict label volumes of volumes, in their format and geometry."""
-    loaded = open_trained(
-        trained,
-        overrides,
-        strict,
-        backend,
-        repaired=repair,
-        alone=True,
-        keras=False,
-        inputs=(source,),
-    )
+    loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 
     with progress("Predicting") as on_volume:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +54,6 @@ def tune(
     """Search for better values by many short trainings; the same command again goes on."""
     from flexseg.config.durations import parse_duration
 
-    started = time.time() - (time.monotonic() - state.began)
     seconds = parse_duration(duration)
     from flexseg.search.study import require_optuna
 
@@ -72,7 +70,7 @@ def tune(
         backend=keras.backend.backend(),
         processes=processes,
         say=say,
-        started=started,
+        started=state.began_at(),
     )
     with progress("Searching") as on_time:
         found = search.run(fresh=fresh, on_time=on_time)

@@ -19,6 +19,7 @@ from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
+from flexseg.inference.results.prediction_table import PREDICTION_TABLE
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
 
@@ -40,8 +41,6 @@ _ORIGINAL_FIGURES = (
     "(soft pixel accuracy)"
 )
 PREDICTIONS = "predictions"
-# As inference writes it.
-PREDICTION_TABLE = "predictions.csv"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
 BETWEEN_FILES = "|"

@@ -37,7 +37,7 @@ from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from flexseg.runs.given import REPORT
+from flexseg.runs.given import EVALUATION, REPORT
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
@@ -179,7 +179,7 @@ class Auto:
         self._stage("Choosing the postprocessing on the validation set")
         tune(loaded, e.train.run_dir / "postprocessing", views=False)
         self._stage(f"Evaluating on the {e.model.evaluation} split")
-        folder = e.train.run_dir / "evaluation"
+        folder = e.train.run_dir / EVALUATION
         summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
         tracker = Tracker(Manifest.start(e.train.run_dir, loaded), e.train.mlflow)
         tracker.evaluation(folder, summary.as_dict())

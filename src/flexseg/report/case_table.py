@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.formats import formatted, metric_of, millilitres
-from flexseg.report.sources import CASES
 from flexseg.report.structure import CaseScore, Evaluation
+from flexseg.runs.evaluations import CASES_FILE
 
 # What most readers look at first; all others are folded away.
 KEY_METRICS = ("dice", "nsd", "hd95")
@@ -69,7 +69,7 @@ def case_table(e: Evaluation, folder: Path) -> CaseTable:
             text = millilitres(value) if e.volumes else f"{value or 0:,.0f}"
             cells.append(Cell(text, value))
         rows.append(CaseRow(s, cells))
-    return CaseTable(headings, rows, _as_link(folder / CASES))
+    return CaseTable(headings, rows, _as_link(folder / CASES_FILE))
 
 
 def _as_link(file: Path) -> str:

@@ -9,8 +9,9 @@ from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import count, number
 from flexseg.evaluation.metrics.metric import all_metrics
 from flexseg.report.formats import millilitres
-from flexseg.report.sources import CASES, Missing, ReportSource
+from flexseg.report.sources import Missing, ReportSource
 from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
+from flexseg.runs.evaluations import CASES_FILE
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
 # Where so much of a class is marked, no object of it was overlooked.
@@ -24,7 +25,7 @@ def read_evaluation(source: ReportSource) -> Evaluation | None:
     summary = source.summary
     if summary is None:
         return None
-    rows = source.table(source.evaluation / CASES, "scores of single cases")
+    rows = source.table(source.evaluation / CASES_FILE, "scores of single cases")
     shown = replace(
         summary,
         # Older evaluations do not say so, but volumes alone have millilitres.

@@ -73,7 +73,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     parts = []
     for path in paths:
         absolute = real_path(path)
-        named = absolute.parent if absolute.name == "evaluation" else absolute
+        named = absolute.parent if absolute.name == EVALUATION else absolute
         parts.append(named.parts)
     for length in range(1, max((len(p) for p in parts), default=0) + 1):
         names = ["/".join(p[-length:]) for p in parts]

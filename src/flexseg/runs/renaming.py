@@ -23,13 +23,12 @@ from flexseg.inference.tuned import digest_of, files_of, place_of
 from flexseg.model_file.hdf5_weights import read_metadata, write_metadata
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import whole, write_csv, write_json
-from flexseg.runs.given import find_given
+from flexseg.runs.given import REPORT, find_given
 from flexseg.runs.manifest import FILE_NAME, Manifest
 from flexseg.runs.renamed_config import renamed_steps, renamed_text
 from flexseg.spreadsheet import of_cell
 
 _WHERE = "CLASSES"
-_REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,8 @@ def _run_folders(run: Path) -> Iterator[Path]:
 def _reported(run: Path | None) -> Iterator[Path]:
     """The run and its folds, as far as there is a report of them, which may lie beside a run."""
     for folder in _run_folders(run) if run is not None else ():
-        beside = folder == run and folder.name == "run" and (folder.parent / _REPORT).is_file()
-        if beside or (folder / _REPORT).is_file():
+        beside = folder == run and folder.name == "run" and (folder.parent / REPORT).is_file()
+        if beside or (folder / REPORT).is_file():
             yield folder
 
 

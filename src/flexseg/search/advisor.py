@@ -22,7 +22,6 @@ from flexseg.config.durations import format_duration
 from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
-from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.dividing import CaseTable
 from flexseg.dataset.division.splits import Splits
 from flexseg.dataset.labels import LabelMap
@@ -51,7 +50,10 @@ from flexseg.forecast.statement import (
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.own_results import mark
+from flexseg.runs.evaluations import CASES_FILE
+from flexseg.runs.given import EVALUATION
 from flexseg.search.fixed_values import fixed_values
+from flexseg.search.short_training import splits_to_learn
 from flexseg.search.subset_trainings import (
     FILE_NAME,
     Failure,
@@ -142,7 +144,7 @@ class Advisor:
         InUseError : another program trains in the folder.
         FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
         """
-        splits = self._splits()
+        splits = splits_to_learn(self.loaded.experiment.data)
         with exclusive(self.run_dir, self.folder):
             if fresh:
                 set_aside(self.folder)
@@ -155,14 +157,6 @@ class Advisor:
             self._tell_plan(job)
             self._watch(job, on_time)
             return self._advise(job, looks, splits)
-
-    def _splits(self) -> Splits:
-        splits = find_splits(self.loaded.experiment.data, only=("train", "valid"))
-        splits.raise_errors()
-        splits.need("train")
-        splits.need("valid")
-        splits.log()
-        return splits
 
     def _table(self, cases: tuple[Case, ...]) -> CaseTable:
         looks = read_cases(cases, look=lambda case: look_at(case, self.labels))
@@ -318,7 +312,7 @@ class Advisor:
     def _scored_before(self, looks: Mapping[str, ScoredCase], splits: Splits) -> Scored | None:
         """The scores of the trained run: of all cases by cross-validation, else of the validation
         cases; None if there are none."""
-        scores = _scores_of(self.run_dir / "evaluation" / "cases.csv", volumes=self.volumes)
+        scores = _scores_of(self.run_dir / EVALUATION / CASES_FILE, volumes=self.volumes)
         if scores and scores.keys() <= looks.keys():
             return Scored("validation", _with_scores(looks, scores))
         cases = (*splits.need("train"), *splits.need("valid"))

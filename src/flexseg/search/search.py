@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from flexseg.config.durations import format_duration
 from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
-from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
 from flexseg.one_writer import exclusive
@@ -33,6 +32,7 @@ from flexseg.search.outcome import (
     raise_if_hopeless,
     write_results,
 )
+from flexseg.search.short_training import splits_to_learn
 from flexseg.search.space import metric_of, parameters_of
 from flexseg.search.study import (
     FILE_NAME,
@@ -131,7 +131,7 @@ class Search:
         InUseError : another program searches, or trains, in the folder.
         FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
         """
-        splits = self._splits()
+        splits = splits_to_learn(self.loaded.experiment.data)
         cases = splits.need("train")
         self.overrides += tuple(harmless_overrides(self.loaded, self.parameters, cases))
         with exclusive(self.loaded.experiment.train.run_dir, self.folder):
@@ -153,14 +153,6 @@ class Search:
                 "--time",
             )
         return found
-
-    def _splits(self) -> Splits:
-        splits = find_splits(self.loaded.experiment.data, only=("train", "valid"))
-        splits.raise_errors()
-        splits.need("train")
-        splits.need("valid")
-        splits.log()
-        return splits
 
     def _open(self) -> Study:
         return open_study(

@@ -9,11 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import DataSections
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.division.splits import Splits
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_FILE = "training.log"
+
+
+def splits_to_learn(data: DataSections) -> Splits:
+    """The cases to train and to validate on.
+
+    Raises
+    ------
+    ConfigError, DataError : there are none of either, or they are wrong.
+    """
+    splits = find_splits(data, only=("train", "valid"))
+    splits.raise_errors()
+    splits.need("train")
+    splits.need("valid")
+    splits.log()
+    return splits
 
 
 def load_into(config: Path, overrides: Sequence[str], folder: Path, minutes: float) -> LoadedConfig:

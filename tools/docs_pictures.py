@@ -53,19 +53,13 @@ def keep(source: Path, name: str, *, width: int, height: int | None = None) -> N
 
 
 def of_brain(folder: Path) -> None:
-    """Overlays, report, predictions after some epochs, augmentation and viewer, from the demo."""
+    """Report, predictions after some epochs and viewer, from the demo."""
     demo = folder / "demo"
     flexseg("demo", "--output", demo)
     config, run = demo / "demo.toml", demo / "run"
-    flexseg("tools", "sheet", run / "predictions_merged", "-n", 6, "-o", folder / "overlay.png")
-    keep(folder / "overlay.png", "overlay", width=1200)
-    flexseg("report", run)
-    photograph(run / "report.html", folder / "report.png", 1100, 1000)
+    photograph(demo / "report.html", folder / "report.png", 1100, 1000)
     keep(folder / "report.png", "report", width=1100)
     _epochs(run / "epoch_change_infer", folder)
-    enabled = "augmentation.enabled=true"
-    flexseg("augment", config, "--preview", "--cases", 1, "--set", enabled, "-o", folder / "drawn")
-    keep(next((folder / "drawn").glob("*.png")), "augmentation", width=1200, height=900)
     _viewer(config, folder)
 
 
@@ -94,7 +88,7 @@ def _viewer(config: Path, folder: Path) -> None:
 
 
 def of_cells(folder: Path) -> None:
-    """A large picture of cells, which a network of small ones sees through windows."""
+    """Augmented cells, and a large picture that a network of small ones sees through windows."""
     sys.path.insert(0, str(ROOT / "examples"))
     import draw_cells
 
@@ -102,8 +96,11 @@ def of_cells(folder: Path) -> None:
     flexseg("init", folder / "cells", "-o", folder / "project")
     config = folder / "project" / "flexseg.toml"
     flexseg("train", config, "--time", "60s")
+    enabled = "augmentation.enabled=true"
+    flexseg("augment", config, "--preview", "--cases", 1, "--set", enabled, "-o", folder / "drawn")
+    keep(next((folder / "drawn").glob("*.png")), "augmentation", width=1200, height=900)
     (folder / "field").mkdir()
-    image, _ = draw_cells.draw(np.random.default_rng(11), FIELD, 60)
+    image, _ = draw_cells.draw(np.random.default_rng(11), FIELD, 200)
     image.save(folder / "field" / "field.png")
     flexseg("tiled-infer", config, "-i", folder / "field", "-o", folder / "masks")
     merged = next((folder / "masks_merged").glob("*.png"))

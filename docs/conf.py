@@ -20,7 +20,7 @@ exclude_patterns = ["*.py"]
 smartquotes_action = "D"  # dashes, but no quotation marks
 
 myst_enable_extensions = ["colon_fence"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

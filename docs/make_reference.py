@@ -167,6 +167,9 @@ def command_reference() -> str:
     from flexseg.cli.app import app
 
     application = get_command(app)
+    tasks: dict[str, dict[str, Any]] = {}
+    for name, command in application.commands.items():
+        tasks.setdefault(command.rich_help_panel, {})[name] = command
     lines = [
         "# Commands",
         "",
@@ -174,12 +177,22 @@ def command_reference() -> str:
         "docs/make_reference.py`. Exit codes: 0 done, 1 failed, 2 the config is wrong, 3 the data "
         "are wrong, 4 memory, disk or permissions, 130 interrupted.",
         "",
+        "| task | commands |",
+        "|---|---|",
+    ]
+    for task, commands in tasks.items():
+        links = ", ".join(f"[{name}](#flexseg-{name})" for name in commands)
+        lines.append(f"| {task} | {links} |")
+    lines += [
+        "",
         "These stand before the name of the command, as in `flexseg --quiet train CONFIG`:",
         "",
         *_parameter_table(application),
     ]
-    for name, command in application.commands.items():
-        lines += [*_command_section(f"flexseg {name}", command, level=2)]
+    for task, commands in tasks.items():
+        lines += ["", f"## {task}"]
+        for name, command in commands.items():
+            lines += [*_command_section(f"flexseg {name}", command, level=3)]
     return "\n".join(lines) + "\n"
 
 

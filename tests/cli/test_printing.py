@@ -52,5 +52,6 @@ class TestTerminal:
         assert "disc: failed. Dice 0.433 (95 % interval" in shown
         assert "; only 5 independent cases tell." in shown
         assert (
-            "Only few independent groups have these classes in their reference: disc (5)." in shown
+            'Only few independent groups have these classes in their reference: "disc" (5).'
+            in shown
         )

@@ -108,7 +108,7 @@ class TestSummary:
         for i in range(4):
             scores.add(a_case(f"rare {i}"), boxes(c2=(0, 0)), boxes(c2=(0, 0)))
         (note,) = (n for n in scores.summary(100).as_dict()["notes"] if "independent groups" in n)
-        assert "disc (3), square (4)." in note
+        assert '"disc" (3), "square" (4).' in note
         for i in range(47):
             scores.add(a_case(f"more {i}"), boxes(c1=(0, 0)), boxes(c1=(0, 0)))
         summary = scores.summary(100).as_dict()
@@ -116,7 +116,7 @@ class TestSummary:
         assert [c["groups_with_reference"] for c in summary["classes"]] == [50, 4]
         assert [c["groups_with_reference"] for c in summary["by_group"]["classes"]] == [50, 4]
         (note,) = (n for n in summary["notes"] if "independent groups" in n)
-        assert "square (4)." in note and "disc" not in note
+        assert '"square" (4).' in note and "disc" not in note
 
     def test_class_in_one_group_leaves_the_others_an_interval(self, scores: CaseScores) -> None:
         scores.add(a_case("e"), boxes(c2=(0, 0)), boxes(c2=(0, 2)))
@@ -128,7 +128,7 @@ class TestSummary:
         assert macro["ci95"] == pytest.approx(
             [(limit + 0.8) / 2 for limit in disc["dice"]["ci95"]], abs=1e-6
         )
-        assert any("One group alone has square" in note for note in summary["notes"])
+        assert any('One group alone has "square"' in note for note in summary["notes"])
 
     def test_all_background_scores_zero_not_nearly_one(self) -> None:
         """What dice_coef_multiclass of the originals hides."""

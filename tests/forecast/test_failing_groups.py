@@ -31,20 +31,20 @@ def test_small_objects_that_fail_are_named_with_their_numbers() -> None:
     small = sorted(cases, key=lambda case: case.sizes["nucleus"])[:15]
     cases = [replace(c, dice=c.dice - 0.2 * (c in small)) for c in cases]
     (found,) = failing_groups(cases)
-    assert found.what.startswith("with small objects of nucleus (up to ")
+    assert found.what.startswith('with small objects of "nucleus" (up to ')
     assert found.what.endswith(" px on average)")
     assert (found.cases, found.others) == (15, 30)
     assert found.dice_of_others - found.dice == pytest.approx(0.2, abs=0.05)
     assert found.p < 0.01
     (volumes,) = failing_groups(cases, volumes=True)
-    assert volumes.what.startswith("with little nucleus (up to ")
+    assert volumes.what.startswith('with little "nucleus" (up to ')
 
 
 def test_dark_images_and_sites_of_names_are_found() -> None:
     cases = [replace(c, dice=c.dice - 0.2 * (c.brightness < 70)) for c in cases_of()]
     assert failing_groups(cases)[0].what.startswith("with dark images (up to ")
     cases = [replace(c, dice=c.dice - 0.1 * c.name.startswith("b_")) for c in cases_of()]
-    assert failing_groups(cases)[0].what == 'whose names begin with "b"'
+    assert failing_groups(cases)[0].what == "whose names begin with b"
 
 
 def test_chance_alone_seldom_finds_a_group() -> None:
@@ -56,7 +56,7 @@ def test_few_groups_are_sites_and_many_are_patients_that_count_once() -> None:
     cases = [replace(c, name=f"{i:03d}", group=f"clinic {i % 3}") for i, c in enumerate(cases_of())]
     cases = [replace(c, dice=c.dice - 0.15 * (c.group == "clinic 1")) for c in cases]
     (found,) = failing_groups(cases)
-    assert found.what == 'of the group "clinic 1"' and found.cases == 15
+    assert found.what == "of the group clinic 1" and found.cases == 15
     # One difficult patient with as many images as all others is one case.
     bad = [replace(c, group="p", dice=0.3, brightness=10.0) for c in cases_of(30)]
     good = [replace(c, name="x", brightness=100.0) for c in cases_of(13, seed=1)]

@@ -13,6 +13,7 @@ import pytest
 from flexseg.config import load
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError, InUseError
+from flexseg.evaluation.review.reviewed_cases import read_review
 from flexseg.files.json_file import read_json
 from flexseg.inference.engines.converted_cache import file_hash
 from flexseg.inference.engines.quantized import files_of as int8_files
@@ -27,7 +28,7 @@ from flexseg.model_file.hdf5_weights import read_weights
 from flexseg.models.package import ModelPackage
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.renaming import rename
-from sample_run import write_sample_run
+from sample_run import add_review, write_sample_run
 from support import flexseg, lock_elsewhere
 
 NAMES = {1: 'cell "A"', 2: "nucleus"}
@@ -159,6 +160,29 @@ def test_tables_of_the_postprocessing_follow_and_reports_are_named(project: Path
     assert "square" not in json.dumps(read_json(folder / "postprocessing.json"))
     (project / "report.html").write_text("x", encoding="utf-8")
     assert rename(run, {2: "core"}).reported == (run,)
+
+
+def test_sentences_follow_where_they_quote_a_name(project: Path) -> None:
+    """Of a review, an advice and an evaluation; other words of the same letters stay."""
+    run = project / "run"
+    add_review(run)
+    told = 'square: annotated as "square", and the network is sure of "disc <round>".'
+    now = 'square: annotated as "nucleus", and the network is sure of "cell \\"A\\"".'
+    table = run / "review" / "annotations.csv"
+    text = table.read_text(encoding="utf-8")
+    quoted = told.replace('"', '""')
+    table.write_text(text.replace("The annotation fits <train_01> better.", f'"{quoted}"'))
+    advice = run / "advice" / "advice.json"
+    advice.parent.mkdir()
+    advice.write_text(json.dumps({"sentences": [told], "groups": [{"what": told, "p": 0.1}]}))
+    summary = run / "evaluation" / "summary.json"
+    summary.write_text(json.dumps(read_json(summary) | {"notes": [told]}))
+    rename(run, NAMES)
+    found = read_review(table.parent)
+    assert found is not None
+    assert [one.evidence for one in found] == [now, now, *[""] * 6]
+    assert read_json(advice) == {"sentences": [now], "groups": [{"what": now, "p": 0.1}]}
+    assert read_json(summary)["notes"] == [now]
 
 
 def test_nothing_changes_when_something_is_wrong(project: Path) -> None:

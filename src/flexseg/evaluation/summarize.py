@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.marks.class_names import quoted
 from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import Sample, rounded, small_sample_note
 from flexseg.evaluation.metrics.counts import PixelCounts, counts_by_class
@@ -182,7 +183,7 @@ def _notes(classes: Sequence[ClassSummary], resamples: int, volumes: bool) -> li
         f"mean. A missed object counts with Dice 0, surface agreement 0 and the {kind}'s diagonal "
         f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
     ]
-    groups = {c.name: c.groups_with_reference for c in classes}
+    groups = {quoted(c.name): c.groups_with_reference for c in classes}
     if few := small_sample_note(groups):
         notes.append(few)
     single = ", ".join(name for name, count in groups.items() if count == 1)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.marks.class_names import quoted
+
 _ORDERS = 4000
 _FEWEST = 4
 # A third of fewer cases is no group.
@@ -154,9 +156,10 @@ def _by_values(cases: Sequence[ScoredCase], *, volumes: bool) -> list[_Group]:
     for name in dict.fromkeys(name for case in cases for name in case.sizes):
         sizes = [case.sizes.get(name, np.nan) for case in cases]
         if volumes:
-            groups += _thirds(sizes, ("little", "much"), name, elements)
+            groups += _thirds(sizes, ("little", "much"), quoted(name), elements)
         else:
-            groups += _thirds(sizes, ("small", "large"), f"objects of {name}", "px on average")
+            what = f"objects of {quoted(name)}"
+            groups += _thirds(sizes, ("small", "large"), what, "px on average")
     pixels, bright = [case.pixels for case in cases], [case.brightness for case in cases]
     groups += _thirds(pixels, ("small", "large"), images, elements)
     return groups + _thirds(bright, ("dark", "bright"), images, "on average")
@@ -192,7 +195,8 @@ def _by_name(cases: Sequence[ScoredCase], *, sites: bool) -> list[_Group]:
         for value in sorted(set(values) - {""}):
             members = np.array([one == value for one in values])
             if _is_group(members):
-                found.append(_Group(f'{what} "{value}"', members))
+                # Quotes are for names of classes.
+                found.append(_Group(f"{what} {value}", members))
     return found
 
 

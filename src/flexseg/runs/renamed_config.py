@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.config.text import toml_value
+from flexseg.dataset.marks.class_names import requoted
 from flexseg.errors import ConfigError
 
 # A header, not a list of values.
@@ -21,7 +21,6 @@ _NAME = re.compile(r'\bname\s*=\s*(?:"(?:[^"\\]|\\.)*"|\'[^\']*\')')
 _CLASSES = re.compile(r"^\s*\[\[\s*mask\s*\.\s*classes\s*\]\]")
 _POSTPROCESS = re.compile(r"^\s*\[\s*postprocess\b")
 _KEY = re.compile(r"^(\s*)(id|name)(\s*=\s*)(.*?)(\s*(?:#.*)?)$")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def renamed_text(path: Path, names: Mapping[int, tuple[str, str]]) -> str:
@@ -47,8 +46,7 @@ def renamed_text(path: Path, names: Mapping[int, tuple[str, str]]) -> str:
             whole = _INLINE.sub(lambda m: _renamed_inline(m[0], names), _joined(lines, block))
             changed |= dict.fromkeys(block, "") | ({block[0]: whole} if block else {})
         elif _POSTPROCESS.match(header):
-            words = {json.dumps(a, ensure_ascii=False): toml_value(b) for a, b in names.values()}
-            changed |= {n: _QUOTED.sub(lambda m: words.get(m[0], m[0]), lines[n]) for n in block}  # noqa: B023
+            changed |= {n: requoted(lines[n], dict(names.values())) for n in block}
     new = "".join(changed.get(number, line) for number, line in enumerate(lines))
     if _parsed(new) != _renamed_content(_parsed(text), names):
         raise ConfigError(

@@ -14,9 +14,11 @@ from typing import Any
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.marks.class_names import renamed
+from flexseg.dataset.marks.class_names import renamed, requoted
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
+from flexseg.forecast.statement import FILE_NAME as ADVICE_FILE
+from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.inference.engines.quantized import DESCRIPTION_SUFFIX
 from flexseg.inference.model_files import ENSEMBLE, is_ensemble, is_package, read_members
 from flexseg.inference.tuned import digest_of, files_of, place_of
@@ -278,10 +280,16 @@ def _write_scores(
         for key in {"postprocess", "scores"} & content.keys():
             content[key] = _renamed_kinds(content[key], by_name)
         write(path, lambda part, c=content: write_json(part, c))  # type: ignore[misc]
+    if (advice := run / ADVICE / ADVICE_FILE).is_file():
+        content = read_json(advice)
+        content["sentences"] = [requoted(text, by_name) for text in content["sentences"]]
+        for one in content["groups"]:
+            one["what"] = requoted(one["what"], by_name)
+        write(advice, lambda part: write_json(part, content))
     for path in sorted(run.glob("*/*.csv")):
         text = path.read_text(encoding="utf-8-sig")
         header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
-        if not ({"class_id", "class"} <= {*header} or "class_name" in header):
+        if not ({"class_id", "class"} <= {*header} or {"class_name", "evidence"} & {*header}):
             continue
         rows = [_renamed_row(header, row, names) for row in rows]
         write(path, lambda part, h=header, r=rows: write_csv(part, h, r))  # type: ignore[misc]
@@ -298,8 +306,11 @@ def _renamed_row(
     header: Sequence[str], row: Sequence[str], names: Mapping[int, tuple[str, str]]
 ) -> list[str]:
     cells = dict(zip(header, map(of_cell, row), strict=False))
-    if "class_name" in cells:
-        cells["class_name"] = dict(names.values()).get(cells["class_name"], cells["class_name"])
+    by_name = dict(names.values())
+    if "evidence" in cells:
+        cells["evidence"] = requoted(cells["evidence"], by_name)
+    elif "class_name" in cells:
+        cells["class_name"] = by_name.get(cells["class_name"], cells["class_name"])
     elif cells.get("class_id", "").isdigit() and int(cells["class_id"]) in names:
         cells["class"] = names[int(cells["class_id"])][1]
     return list(cells.values())
@@ -317,6 +328,7 @@ def _renamed_summary(
         content["confusion_names"] = [
             names[i][1] if i in names else name for i, name in enumerate(confused)
         ]
+    content["notes"] = [requoted(note, dict(names.values())) for note in content.get("notes", ())]
     inference = content.get("inference") or {}
     if steps := inference.get("postprocess"):
         inference["postprocess"] = _renamed_kinds(steps, dict(names.values()))

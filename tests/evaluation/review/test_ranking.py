@@ -46,13 +46,13 @@ def _outlined_too_widely() -> NDArray[np.uint8]:
     ("annotation", "kind", "evidence"),
     [
         (_shifted(), "shifted", "12% of the width to the left and 9% of the height down"),
-        (np.array([0, 2, 1], np.uint8)[TRUE], "classes exchanged", "cytoplasm and nucleus"),
-        (_without_first_cell(), "object missing", "annotated as background"),
-        (_with_one_more(), "object invented", "sure of background"),
+        (np.array([0, 2, 1], np.uint8)[TRUE], "classes exchanged", '"cytoplasm" and "nucleus"'),
+        (_without_first_cell(), "object missing", 'annotated as "background"'),
+        (_with_one_more(), "object invented", 'sure of "background"'),
         (
             _first_exchanged(),
             "object of another class",
-            "annotated as cytoplasm, and the network is sure of nucleus",
+            'annotated as "cytoplasm", and the network is sure of "nucleus"',
         ),
         (
             _outlined_too_widely(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import replace
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _EXAMPLE = "Write ID=NAME with commas between, e.g. '1=cytoplasm,2=nucleus'."
 
 
@@ -65,3 +67,19 @@ def renamed(labels: LabelMap, names: Mapping[int, str], where: str) -> LabelMap:
             where,
         )
     return replace(labels, classes=classes)
+
+
+def quoted(name: str) -> str:
+    """A class's name as sentences that are kept in files name it, so that it can be renamed."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def requoted(text: str, names: Mapping[str, str]) -> str:
+    """A sentence with other names of classes where `quoted` ones stand; other words stay.
+
+    Parameters
+    ----------
+    names : name so far -> new one.
+    """
+    words = {quoted(before): quoted(after) for before, after in names.items()}
+    return _QUOTED.sub(lambda match: words.get(match[0], match[0]), text)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.marks.class_names import quoted
 from flexseg.evaluation.review.evidence import CaseEvidence, DoubtfulObject
 
 Kind = Literal[
@@ -86,7 +87,7 @@ class _Usual:
 
     def __init__(self, found: Sequence[CaseEvidence], labels: LabelMap) -> None:
         self.found = found
-        self.names = {c.id: c.name for c in labels.classes}
+        self.names = {c.id: quoted(c.name) for c in labels.classes}
         classes = range(1, len(labels.classes))
         radii = {c: np.concatenate([one.objects[c][0] for one in found]) for c in classes}
         areas = {c: np.concatenate([one.objects[c][1] for one in found]) for c in classes}

@@ -49,7 +49,8 @@ class ClassSummary:
 
     def judged(self, counted: str, lesions: LesionTotals | None) -> Verdict:
         """The verdict; `counted` is what these are the figures of, "cases" or "groups"."""
-        objects = (lesions.predicted, lesions.false) if lesions else (0, 0)
+        o = lesions
+        objects = (o.predicted, o.false, o.reference, o.found) if o else (0, 0, 0, 0)
         found = Evidence(
             self.statistics.get("dice", Statistic()),
             counted,

@@ -22,6 +22,8 @@ def _grade(dice: float = 0.9, half: float = 0.03, **changes: Any) -> tuple[Grade
         "groups": 40,
         "predicted_objects": 100,
         "false_objects": 10,
+        "objects": 100,
+        "found_objects": 90,
     }
     found = verdict(1, "cell", Evidence(**figures | changes))
     return found.grade, found.why
@@ -44,9 +46,30 @@ def test_good() -> None:
         ({"marked": 2}, "usable with checking", "marked where it is absent, in 2 of 20 cases"),
         ({"marked": 11}, "failed", "marked where it is absent, in 11 of 20 cases"),
         (
+            {"marked": 1, "absent": 1},
+            "usable with checking",
+            "marked where it is absent, in 1 of 1 case",
+        ),
+        (
             {"false_objects": 90},
             "usable with checking",
             "90 of 100 predicted objects fit none of the reference",
+        ),
+        (
+            {"dice": 0.55, "false_objects": 90, "found_objects": 10},
+            "failed",
+            "only 10 of 100 objects found; 90 of 100 predicted objects fit none of the reference; "
+            "below 0.8",
+        ),
+        (
+            {"dice": 0.7, "false_objects": 90, "found_objects": 10},
+            "usable with checking",
+            "below 0.8; 90 of 100 predicted objects fit none of the reference",
+        ),
+        (
+            {"dice": 0.55, "false_objects": 90, "found_objects": 30},
+            "usable with checking",
+            "below 0.8; 90 of 100 predicted objects fit none of the reference",
         ),
         ({"groups": 9}, "usable with checking", "only 9 independent cases tell"),
         ({"groups": 1}, "usable with checking", "only 1 independent case tells"),

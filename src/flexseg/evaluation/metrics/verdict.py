@@ -20,9 +20,13 @@ FAILED_DICE = 0.5
 GOOD_MISSED, FAILED_MISSED = 0.05, 0.25
 # Shares of the cases without the class in which it was marked.
 GOOD_MARKED, FAILED_MARKED = 0.05, 0.5
-# Share of the predicted objects that fit none. It fails no class: specks weigh little, and
+# Share of the predicted objects that fit none. Alone it fails no class: specks weigh little, and
 # `[postprocess] min_size` removes them.
 GOOD_FALSE_OBJECTS = 0.25
+# With an IoU of the class below that which an object must have to count as found, hardly an object
+# found, and hardly a predicted one that fits: neither pixels nor objects are right.
+FAILED_IOU = 0.5
+FAILED_FOUND, FAILED_FALSE_OBJECTS = 0.25, 0.75
 # Independent groups; the interval of fewer is too narrow to rely on.
 GOOD_GROUPS = 10
 
@@ -37,7 +41,8 @@ class Evidence:
     present, absent : how many have the class in their reference, and how many do not.
     missed, marked : in how many of these it was missed altogether, or marked nevertheless.
     groups : independent ones with the class.
-    predicted_objects, false_objects : of all cases together; 0 where objects are not counted.
+    predicted_objects, false_objects, objects, found_objects : of all cases together, the latter two
+        of the reference; 0 where objects are not counted.
     """
 
     dice: Statistic
@@ -49,6 +54,8 @@ class Evidence:
     groups: int
     predicted_objects: int = 0
     false_objects: int = 0
+    objects: int = 0
+    found_objects: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,18 +102,32 @@ def verdict(class_id: int, name: str, found: Evidence) -> Verdict:
     ):
         share = count / max(total, 1)
         if share > good:
-            reasons = failed if share > fails else doubts
-            reasons.append(f"{text} {count} of {total} {found.cases}")
+            # A single case is no rule.
+            reasons = failed if share > fails and count > 1 else doubts
+            cases = found.cases if total > 1 else found.cases.removesuffix("s")
+            reasons.append(f"{text} {count} of {total} {cases}")
     if found.false_objects > GOOD_FALSE_OBJECTS * found.predicted_objects:
-        doubts.append(
+        text = (
             f"{found.false_objects} of {found.predicted_objects} predicted objects fit none of the "
             "reference"
         )
+        if _hardly_an_object(found, mean):
+            failed.append(f"only {found.found_objects} of {found.objects} objects found; {text}")
+        else:
+            doubts.append(text)
     if found.groups < GOOD_GROUPS:
         who = "case tells" if found.groups == 1 else "cases tell"
         doubts.append(f"only {found.groups} independent {who}")
     grade: Grade = "failed" if failed else "usable with checking" if doubts else "good"
     return Verdict(class_id, name, grade, dice, (*failed, *doubts))
+
+
+def _hardly_an_object(found: Evidence, dice: float) -> bool:
+    return (
+        dice / (2 - dice) < FAILED_IOU
+        and found.found_objects < FAILED_FOUND * found.objects
+        and found.false_objects > FAILED_FALSE_OBJECTS * found.predicted_objects
+    )
 
 
 def _dice_reasons(mean: float, interval: tuple[float, float] | None) -> tuple[list[str], list[str]]:

@@ -13,6 +13,8 @@ from flexseg.outputs import make_folder
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
 from sample_run import (
+    add_advice,
+    add_quality,
     add_review,
     write_repaired_run,
     write_sample_evaluation,
@@ -29,15 +31,17 @@ def main(folder: Path) -> None:
         earlier.unlink()
     with tempfile.TemporaryDirectory() as scratch:
         whole = write_sample_run(Path(scratch) / "whole run")
-        add_review(whole)
+        for add in (add_review, add_quality, add_advice):
+            add(whole)
         run = find_source(whole)
         assert run.loaded is not None
         write_report(run, folder / "whole_run.html", audit(run.loaded).as_dict())
         repaired = find_source(write_repaired_run(Path(scratch) / "repaired run"))
         write_report(repaired, folder / "repaired_run.html")
         for name, columns in (("good", 0), ("middling", 2), ("failed", 6)):
-            shifted = find_source(write_shifted_run(Path(scratch) / name, columns))
-            write_report(shifted, folder / f"{name}.html")
+            shifted = write_shifted_run(Path(scratch) / name, columns)
+            add_quality(shifted)
+            write_report(find_source(shifted), folder / f"{name}.html")
         evaluation = find_source(write_sample_evaluation(Path(scratch) / "masks alone"))
         write_report(evaluation, folder / "masks_alone.html")
 

@@ -90,8 +90,19 @@ class TestFailures:
         assert [f.what for f in found] == [
             "nothing predicted; 100 px in the reference",
             "30 px predicted; none are there",
-            "2 of 5 objects not found",
+            "2 of 5 objects not found (Dice 0.800)",
             "Dice 0.200",
+        ]
+
+    def test_the_worst_of_a_kind_is_first(self) -> None:
+        """A case's only object that is marked badly is weak overlap, not an object of several."""
+        only = {"lesions_missed": 1.0, "reference_lesions": 1.0}
+        scores = [score("a", 0.6, **only), score("b", 0.4, **only), score("c", 0.3, **only)]
+        found = [(f.case, f.what) for f in find_failures(scores)]
+        assert found == [
+            ("a", "1 of 1 object not found (Dice 0.600)"),
+            ("c", "Dice 0.300"),
+            ("b", "Dice 0.400"),
         ]
 
 

@@ -66,6 +66,11 @@ def headline(report: Report, trained: Trained | None) -> str:
         absent = any(c.cases_with_empty_reference for c in e.classes)
         text += " No class was missed altogether"
         text += ", and none marked where it is absent." if absent else "."
+    if report.quality is not None and report.quality.unlike:
+        text += (
+            f" {report.quality.foreign} of {report.quality.checked} inputs are of another kind "
+            "than the training's."
+        )
     if e.out_of_fold:
         text += " Each was scored by the network of a fold that has not seen it."
     elif trained is not None and report.training and trained.model.evaluation != "test":

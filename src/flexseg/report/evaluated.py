@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from flexseg.config.findings import amount
 from flexseg.evaluation.aggregate import Statistic
 from flexseg.evaluation.json_values import count, number
 from flexseg.evaluation.metrics.metric import all_metrics
@@ -81,13 +82,13 @@ def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:
         "lesions missed": [],
         "weak overlap": [],
     }
-    for s in scores:
+    for s in sorted(scores, key=lambda s: 1.0 if s.dice is None else s.dice):
         lost, all_lesions = s.values.get("lesions_missed"), s.values.get("reference_lesions")
         if s.status == "missed":
             kind, what = "missed", f"nothing predicted; {_amount(s, 'reference')} in the reference"
         elif s.status == "false positive":
             kind, what = "false positive", f"{_amount(s, 'predicted')} predicted; none are there"
-        elif lost:
+        elif lost and (all_lesions != 1 or (s.dice or 0) >= _WEAK_DICE):
             kind, what = "lesions missed", _lost(s, lost, all_lesions or lost)
         elif s.dice is not None and s.dice < _WEAK_DICE:
             kind, what = "weak overlap", f"Dice {s.dice:.3f}"
@@ -99,7 +100,9 @@ def find_failures(scores: Iterable[CaseScore]) -> list[Failure]:
 
 def _lost(s: CaseScore, lost: float, all_lesions: float) -> str:
     """Objects that were not found, and whether they were marked nevertheless."""
-    text = f"{lost:.0f} of {all_lesions:.0f} objects not found"
+    text = f"{lost:.0f} of {amount(round(all_lesions), 'object')} not found"
+    if s.dice is not None:
+        text += f" (Dice {s.dice:.3f})"
     if (s.values.get("recall") or 0) < _COVERED:
         return text
     return f"{text}, though marked: merged with others, or marked much too large"

@@ -33,7 +33,8 @@ def formatted(value: float | None, unit: Unit) -> str:
     if value is None:
         return "\N{EN DASH}"
     if unit == "signed share":
-        return f"{value:+.1%}".replace("-", "\N{MINUS SIGN}")
+        text = f"{value:+.1%}".replace("-", "\N{MINUS SIGN}")
+        return text[1:] if float(text[1:-1]) == 0 else text
     if unit == "distance":
         return f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
     return f"{value:.3f}"

@@ -125,7 +125,8 @@ def write_report(
         pictures = draw_cases(source, report)
         epochs = draw_epochs(source, report.epoch_changes, colors_of(report))
         annotations = draw_suspicious(source, report)
-        table = case_table(report.evaluation, source.evaluation) if report.evaluation else None
+        e = report.evaluation
+        table = case_table(e, report.quality, source.evaluation) if e else None
         report = without_machine(report, known_folders(source))
         page = render(report, pictures, epochs, table, _learning_curve(source), annotations)
         for path in (html, data):

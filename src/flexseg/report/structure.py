@@ -118,13 +118,15 @@ class AuditFinding:
 
 @dataclass
 class ExpectedQuality:
-    """What a network said of its prediction of a class in a case, and the Dice that it has.
+    """What a network said of its prediction of a class in a case, and what came of it.
 
     Attributes
     ----------
     expected, low, high : expected Dice and its 90 % interval; None where nothing is known.
     flag : "green", "yellow", "red"; "" where nothing is known.
     foreign : the input is of another kind than the training, `why` says in what; None: not known.
+    dice : that it has; of a class without reference 1 where nothing was predicted, and 0 where it
+        was; None: not known.
     """
 
     case: str
@@ -140,22 +142,43 @@ class ExpectedQuality:
 
 
 @dataclass
+class FlagFacts:
+    """The predictions of one flag that have a Dice, and how many of them are bad.
+
+    Attributes
+    ----------
+    count : predictions, of a class in a case each.
+    below_good, below_failed : with a Dice below 0.8 and below 0.5.
+    """
+
+    flag: str
+    count: int
+    mean_dice: float
+    below_good: int
+    below_failed: int
+
+
+@dataclass
 class QualityFacts:
     """How sure the evaluated predictions are.
 
     Attributes
     ----------
-    flags : number of cases and classes by flag.
+    flags : what came of each flag.
+    misleading : more of the green ones are bad than chance explains.
     intervals, inside : cases and classes with an interval and a Dice; those whose Dice is in it.
     checked, foreign : cases whose input was compared with the training's; those of another kind.
+    unlike : more are of another kind than of inputs of the same kind are called so.
     """
 
     rows: list[ExpectedQuality]
-    flags: dict[str, int]
+    flags: list[FlagFacts]
+    misleading: bool
     intervals: int
     inside: int
     checked: int
     foreign: int
+    unlike: bool
 
 
 @dataclass

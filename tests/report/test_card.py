@@ -15,7 +15,7 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.report.content import gather
 from flexseg.report.sources import find_source
 from flexseg.report.structure import Report
-from sample_run import write_sample_evaluation
+from sample_run import add_quality, write_sample_evaluation, write_sample_run
 
 
 def _report(folder: Path, **changes: Any) -> tuple[Report, dict[str, Any]]:
@@ -67,3 +67,25 @@ def test_how_masks_were_predicted_is_told(tmp_path: Path) -> None:
 def test_predictions_as_they_are_need_no_words(tmp_path: Path) -> None:
     report, _ = _report(tmp_path, inference={"threshold": None, "tta": [], "postprocess": {}})
     assert not [p for s in report.card for p in s.points if p.startswith("Predictions")]
+
+
+def test_a_class_of_no_reference_is_not_in_the_mean(tmp_path: Path) -> None:
+    evaluation = write_sample_evaluation(tmp_path)
+    file = evaluation / "summary.json"
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    summary["classes"][1]["dice"] |= {"mean": None, "ci95": None}
+    file.write_text(json.dumps(summary), encoding="utf-8")
+    assert "the mean Dice of 1 of 2 classes is" in gather(find_source(evaluation)).headline
+
+
+def test_inputs_of_another_kind_are_told_first(tmp_path: Path) -> None:
+    """One of twelve may be called so by chance, three may not."""
+    run = write_sample_run(tmp_path)
+    add_quality(run)
+    assert "of another kind" not in gather(find_source(run)).headline
+    table = run / "evaluation" / "predictions.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    foreign = [line.replace(",no,", ",yes,") for line in lines[1:5]]
+    table.write_text("\n".join([lines[0], *foreign, *lines[5:]]), encoding="utf-8")
+    told = "3 of 12 inputs are of another kind than the training's."
+    assert told in gather(find_source(run)).headline

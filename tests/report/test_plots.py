@@ -114,6 +114,14 @@ def test_lesions_by_size() -> None:
     assert "from 100 px: 2 of 2" in root.get("aria-label", "")
 
 
+def test_a_long_name_is_cut() -> None:
+    statistic = Statistic(mean=0.5, ci95=(0.25, 0.75))
+    classes = [ClassSummary(1, "x" * 90, (0, 255, 0), 3, 0, 3, 0, 0, {"dice": statistic})]
+    root = parsed(plots.intervals(classes, "dice"))
+    assert max(len(text.text or "") for text in root.iter("text")) <= 46
+    assert "x" * 90 in root.get("aria-label", "")
+
+
 def test_intervals() -> None:
     statistic = Statistic(mean=0.5, ci95=(0.25, 0.75))
     classes = [ClassSummary(1, "a & b", (0, 255, 0), 3, 0, 3, 0, 0, {"dice": statistic})]

@@ -113,8 +113,8 @@ def _about_class(c: ClassSummary, object_rule: str) -> Iterator[str]:
         yield f"missed altogether in {c.missed} of {c.cases_with_reference} cases."
     if c.cases_with_empty_reference:
         yield (
-            f"not in the reference of {c.cases_with_empty_reference} cases (in no mean), "
-            f"predicted nevertheless in {c.false_positive} of them."
+            f"not in the reference of {amount(c.cases_with_empty_reference, 'case')} (in no mean), "
+            f"predicted nevertheless in {c.false_positive or 'none'} of them."
         )
     lesions = c.lesions
     if lesions is not None and lesions.reference > c.cases_with_reference:

@@ -51,7 +51,9 @@ def headline(report: Report, trained: Trained | None) -> str:
     dice = e.macro.get("dice")
     if dice is None or dice.mean is None:
         return f"{_count(e.cases, 'case')} scored, but no class is in any reference."
-    what = f"the mean Dice of {len(e.classes)} classes" if len(e.classes) > 1 else "the mean Dice"
+    tested = sum("dice" in c.statistics for c in e.classes)
+    of = f"{tested} of {len(e.classes)}" if tested < len(e.classes) else str(tested)
+    what = f"the mean Dice of {of} classes" if len(e.classes) > 1 else "the mean Dice"
     text = f"On {_sample(e)}, {what} is {_with_interval(dice)}."
     missed, invented = (
         sum(getattr(c, key) for c in e.classes) for key in ("missed", "false_positive")

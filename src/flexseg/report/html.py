@@ -323,7 +323,7 @@ def _distributions(e: Evaluation | None) -> list[_Chart[ClassSummary]]:
 def _lesion_charts(e: Evaluation | None) -> list[_Chart[LesionTotals]]:
     charts = []
     for c in e.classes if e else ():
-        if c.lesions is not None:
+        if c.lesions is not None and (c.lesions.reference or c.lesions.predicted):
             unit = "voxels" if e and e.volumes else "px"
             chart = plots.lesions_by_size(c.name, c.id, c.lesions.by_size, unit)
             charts.append(_Chart(c.name, chart, c.lesions))

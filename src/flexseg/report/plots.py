@@ -16,6 +16,8 @@ from flexseg.report.structure import CaseScore, RepairedScore
 
 WIDTH = 370
 _MOST_DOTS = 1200
+# Letters of a name.
+_LONGEST = 46
 
 
 @dataclass
@@ -91,6 +93,11 @@ def _short(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
+def _cut(name: str) -> str:
+    """A name as far as it fits."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _plain(value: float) -> str:
     return f"{value:g}"
 
@@ -156,7 +163,7 @@ def intervals(classes: Sequence[ClassSummary], metric: str) -> Markup:
     for row, c in enumerate(rows):
         s, y = c.statistics[metric], axes.top + 24 + 34 * row
         mean = s.mean or 0.0
-        axes.text(axes.left, y - 10, c.name, "start", "name")
+        axes.text(axes.left, y - 10, _cut(c.name), "start", "name")
         if s.ci95:
             axes.line(axes.at_x(s.ci95[0]), y, axes.at_x(s.ci95[1]), y, "interval")
         axes.add(
@@ -182,7 +189,7 @@ def differences(scores: Sequence[RepairedScore]) -> Markup:
     told = []
     for row, s in enumerate(rows):
         y, mean = axes.top + 24 + 34 * row, s.difference or 0.0
-        axes.text(axes.left, y - 10, s.class_name, "start", "name")
+        axes.text(axes.left, y - 10, _cut(s.class_name), "start", "name")
         if s.ci95:
             axes.line(axes.at_x(s.ci95[0]), y, axes.at_x(s.ci95[1]), y, "interval")
         color = "var(--ink)" if s.class_id is None else f"var(--class-{s.class_id})"

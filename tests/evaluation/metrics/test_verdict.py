@@ -58,7 +58,7 @@ def test_good() -> None:
         (
             {"dice": 0.55, "false_objects": 90, "found_objects": 10},
             "failed",
-            "only 10 of 100 objects found; 90 of 100 predicted objects fit none of the reference; "
+            "10 of 100 objects found; 90 of 100 predicted objects fit none of the reference; "
             "below 0.8",
         ),
         (

@@ -112,7 +112,7 @@ def verdict(class_id: int, name: str, found: Evidence) -> Verdict:
             "reference"
         )
         if _hardly_an_object(found, mean):
-            failed.append(f"only {found.found_objects} of {found.objects} objects found; {text}")
+            failed.append(f"{found.found_objects} of {found.objects} objects found; {text}")
         else:
             doubts.append(text)
     if found.groups < GOOD_GROUPS:

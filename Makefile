@@ -84,6 +84,8 @@ lint: setup
 	$(BIN)/ruff check src tests benchmarks tools docs examples
 	$(BIN)/ruff format --check src tests benchmarks tools docs examples
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py

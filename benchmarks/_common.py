@@ -88,7 +88,7 @@ def train_command(config: Path, *overrides: str) -> list[str]:
 
 def run(command: list[str]) -> str:
     """Run a command and return what it prints; its errors end the benchmark."""
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if result.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -48,8 +47,17 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, objec
         "activations": facts.activation_bytes / 2**20,
         "train": _median(lambda: network.train_on_batch(x, y)) / batch,
         "predict": _median(lambda: model.predict_on_batch(x)) / batch,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "peak": _peak_memory(),
     }
+
+
+def _peak_memory() -> float:
+    """MiB that this process has held at most; NaN on Windows."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _median(step: object, budget: float = 5.0) -> float:

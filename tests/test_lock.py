@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -51,6 +52,33 @@ def test_a_lock_names_its_owner_and_is_removed(path: Path) -> None:
         assert lock.holds_within(path.parent)
     assert names(path.parent) == []
     assert not lock.holds_within(path.parent)
+
+
+def test_a_lock_is_written_byte_for_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows the descriptors of `os.open` translate the ends of lines."""
+    write = os.write
+    monkeypatch.setattr(
+        os, "write", lambda file, content: write(file, content.replace(b"\n", b"\r\n"))
+    )
+    with held(path):
+        assert path.read_bytes().endswith(b"}\n")
+
+
+def test_a_lock_that_is_looked_at_is_removed_after_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows lets nobody remove a file that is open."""
+    answers, unlink = iter([PermissionError(13, "in use")] * 2), Path.unlink
+
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        for error in answers:
+            raise error
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with held(path):
+        pass
+    assert names(path.parent) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -221,12 +249,13 @@ def test_a_place_that_cannot_be_written_to_is_an_error_of_the_system(tmp_path: P
 def test_a_full_disk_leaves_no_empty_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    def refuse(handle: int, content: bytes) -> int:
-        if not room:
-            raise OSError(28, "No space left on device")
-        return room
+    class Full(io.FileIO):
+        def write(self, content: bytes) -> int:
+            if not room:
+                raise OSError(28, "No space left on device")
+            return super().write(content[:room])
 
-    monkeypatch.setattr(os, "write", refuse)
+    monkeypatch.setattr(Path, "open", lambda file, mode, buffering=-1: Full(file, mode))
     with pytest.raises(OSError, match="No space left") as caught, held(path):
         pass
     assert caught.value.filename == str(path)

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ import pytest
 
 from flexseg.errors import ConfigError, InUseError, ResourceError
 from flexseg.lock import lock_of
+from flexseg.machine import contains, same_place
 from flexseg.one_writer import exclusive
+from flexseg.open_files import ATTEMPTS
 from flexseg.outputs import (
     make_folder,
+    refuse_input,
     refuse_overlap,
+    refuse_within,
     set_aside,
     try_outputs,
     whole,
@@ -50,6 +55,42 @@ def test_files_are_set_aside_too_and_twice(tmp_path: Path) -> None:
         assert set_aside(path) is not None
     kept = sorted(p.read_text() for p in tmp_path.iterdir())
     assert kept == ["first", "second"]
+
+
+def test_files_are_set_aside_also_while_the_clock_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of Windows moves 64 times a second."""
+
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Standing:
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr("flexseg.outputs.datetime", Standing)
+    for content in ("first", "second"):
+        (tmp_path / "a.csv").write_text(content)
+        set_aside(tmp_path / "a.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.csv_2026-01-02_03_04_05.000000_bak": "first",
+        "a.csv_2026-01-02_03_04_05.000001_bak": "second",
+    }
+
+
+def test_results_that_are_open_for_a_moment_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, rename = iter([PermissionError(13, "in use")]), Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        for error in answers:
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    (tmp_path / "a.txt").write_text("old")
+    assert set_aside(tmp_path / "a.txt") is not None
+    assert not (tmp_path / "a.txt").exists()
 
 
 def test_nothing_and_empty_folders_stay(tmp_path: Path) -> None:
@@ -136,6 +177,44 @@ def test_output_beside_or_below_the_inputs_is_allowed(tmp_path: Path) -> None:
     refuse_overlap(outputs, [tmp_path / "data"])
     with pytest.raises(ConfigError, match="data_out"):
         refuse_overlap(outputs, [tmp_path / "data_out"])
+
+
+def test_letter_case_hides_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS and Windows, where `Data` and `data` are one folder."""
+
+    def samefile(one: Path, other: Path) -> bool:
+        return str(one).casefold() == str(other).casefold()
+
+    monkeypatch.setattr(os.path, "samefile", samefile)
+    data = tmp_path / "data"
+    assert same_place(data, tmp_path / "DATA") and contains(tmp_path / "Data", data / "images")
+    assert not contains(data / "images", data)
+    for output in ("Data", "DATA/Images"):
+        with pytest.raises(ConfigError, match="contains the input"):
+            refuse_overlap({"--output": tmp_path / output}, [data / "images"])
+    with pytest.raises(ConfigError, match="which is read"):
+        refuse_within(tmp_path / "Data" / "masks", [data])
+    with pytest.raises(ConfigError, match="is an input"):
+        refuse_input("--output", tmp_path / "Data", [data])
+
+
+def test_a_path_that_is_too_long_for_windows_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flexseg.outputs.sys.platform", "win32")
+    with (
+        pytest.raises(ResourceError, match=r"has \d+ letters, and Windows takes 259"),
+        whole(tmp_path / "a.txt") as part,
+    ):
+        raise OSError(2, "No such file or directory", str(part.with_name(300 * "x")))
+
+
+def test_names_that_are_no_text_are_written_and_come_back(tmp_path: Path) -> None:
+    """Linux names files in bytes, of any encoding."""
+    write_json(tmp_path / "a.json", {"file": "gr\udcfcn.png"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {
+        "file": "gr\udcfcn.png"
+    }
 
 
 def test_text_is_utf8_with_unix_line_ends_on_every_system(tmp_path: Path) -> None:
@@ -326,7 +405,7 @@ def test_who_has_lost_a_folder_writes_nothing_to_it(
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".flexseg.lock"]
 
 
-@pytest.mark.parametrize(("refusals", "written"), [(4, True), (5, False)])
+@pytest.mark.parametrize(("refusals", "written"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 def test_a_file_that_is_open_for_a_moment_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, written: bool
 ) -> None:

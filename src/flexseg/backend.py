@@ -105,7 +105,7 @@ def _silent_stderr() -> Iterator[None]:
 
     Python's exceptions still come through; `--debug` runs show the text.
     """
-    if logger.isEnabledFor(logging.DEBUG):
+    if logger.isEnabledFor(logging.DEBUG) or sys.stderr is None:  # a program without a console
         yield
         return
     sys.stderr.flush()
@@ -225,7 +225,7 @@ def keep_freed_memory() -> None:
     """
     import ctypes
 
-    if platform.libc_ver()[0] != "glibc":
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h

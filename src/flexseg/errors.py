@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_LINE_ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Ends of lines, and bytes of names that are no UTF-8.
+_NO_TEXT = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 
 
 def one_line(text: str) -> str:
     """A text with ends of lines, as names of files and classes may hold, written out as `\\n`."""
-    return _LINE_ENDS.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _NO_TEXT.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class FlexsegError(Exception):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from flexseg.errors import InUseError
 from flexseg.machine import real_path
+from flexseg.open_files import remove
 from flexseg.processes import ProcessMark
 
 logger = logging.getLogger(__name__)
@@ -204,15 +205,9 @@ class Lock:
         """Give it back, unless another process has taken it over."""
         self._end.set()
         self._heart.join(timeout=1)
-        for _ in range(_ATTEMPTS):
-            try:
-                if self._is_ours():
-                    self.path.unlink()
-                return
-            except PermissionError:  # Windows, while another process looks at it
-                time.sleep(_WAIT)
-            except OSError:
-                return
+        with suppress(OSError):
+            if self._is_ours():
+                remove(self.path)
 
     def confirm(self) -> None:
         """Make sure that it is still held, also after the computer was asleep.
@@ -234,17 +229,16 @@ class Lock:
     def _create(self, path: Path) -> bool:
         """Make a file that is not there yet; False: it is there."""
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            file = path.open("xb", buffering=0)
         except FileExistsError:
             return False
         try:
-            if os.write(handle, self._content) < len(self._content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with file:
+                if file.write(self._content) < len(self._content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            path.unlink()
+            remove(path)
             raise _of(error, path) from None
-        finally:
-            os.close(handle)
         # Somebody may have taken it for a stale one while it was empty.
         seen = _Seen.of(path)
         return seen is not None and seen.content == self._content
@@ -260,7 +254,7 @@ class Lock:
         if not self._create(claim):
             other = _Seen.of(claim)
             if other is not None and other.is_stale(claim.parent):
-                claim.unlink(missing_ok=True)  # its process ended in the middle of this
+                remove(claim)  # its process ended in the middle of this
             return False
         found = _Seen.of(self.path)
         try:
@@ -269,7 +263,8 @@ class Lock:
         except (FileNotFoundError, PermissionError):
             pass  # on Windows, its owner has woken up and writes it anew
         finally:
-            claim.unlink(missing_ok=True)
+            with suppress(PermissionError):  # the next one has another name
+                remove(claim)
         return self._is_ours()
 
     def _is_ours(self) -> bool:

@@ -29,6 +29,23 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder.
+
+    Letter case tells nothing on macOS and Windows, nor do letters of drives and short names.
+    """
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 - of what is not there, the path tells
+    except OSError:
+        return real_path(one) == real_path(other)
+
+
+def contains(folder: Path, path: Path) -> bool:
+    """Whether a path leads to a folder, or into it."""
+    target = real_path(path)
+    return any(same_place(folder, place) for place in (target, *target.parents))
+
+
 def typed(text: str | Path) -> str:
     """A path or another argument as it is typed into a terminal of this machine."""
     if os.name == "nt":
@@ -122,6 +139,8 @@ def _compute() -> tuple[float, float]:
 
 def used_memory() -> int | None:
     """Bytes of memory that this process holds on Linux; None elsewhere."""
+    if sys.platform == "win32":
+        return None
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, ValueError, IndexError):
@@ -131,11 +150,13 @@ def used_memory() -> int | None:
 
 def process_age(root: Path = Path("/")) -> float:
     """Seconds since this process was started; 0 where the system does not tell, as Linux does."""
+    if sys.platform == "win32":
+        return 0.0
     try:
         text = (root / "proc/self/stat").read_text(encoding="utf-8")
         started = int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
         uptime = float((root / "proc/uptime").read_text(encoding="utf-8").split()[0])
-    except (OSError, ValueError, IndexError, AttributeError):
+    except (OSError, ValueError, IndexError):
         return 0.0
     return max(0.0, uptime - started)
 
@@ -152,10 +173,10 @@ def free_disk(path: Path) -> int | None:
 
 def largest_file() -> int | None:
     """Bytes that a file of this process may have (`ulimit -f`); None: any number."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return None
+    import resource
+
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     return None if limit == resource.RLIM_INFINITY else limit
 
@@ -176,9 +197,11 @@ def count_text(number: int) -> str:
 
 
 def _installed() -> int | None:
+    if sys.platform == "win32":
+        return None
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+    except (OSError, ValueError):
         return None
 
 

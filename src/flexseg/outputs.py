@@ -10,18 +10,27 @@ import math
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from numbers import Real
 from pathlib import Path
 
 from flexseg import lock
 from flexseg.errors import ConfigError, ResourceError
-from flexseg.machine import free_disk, largest_file, real_path, size_text
+from flexseg.machine import (
+    contains,
+    free_disk,
+    largest_file,
+    real_path,
+    same_place,
+    size_text,
+)
+from flexseg.open_files import patiently, remove
 from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
 
@@ -32,6 +41,8 @@ _PART_OF = re.compile(rf"{re.escape(_PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
 # What another computer has left is removed when nothing in it has changed for so many seconds.
 _FORGOTTEN = 86400.0
 _ATTEMPTS = 5
+# Of Windows, where nobody has allowed it more; parts of it lie in folders of further letters.
+_LONGEST_PATH = 259
 
 
 def entries_of(folder: Path) -> list[Path]:
@@ -54,8 +65,7 @@ def set_aside(path: Path) -> Path | None:
     path = path.absolute()
     if not path.exists() or (path.is_dir() and not entries_of(path)):
         return None
-    stamp = str(datetime.now()).replace(":", "_").replace(" ", "_")
-    target = path.with_name(f"{path.name}_{stamp}_bak")
+    target = _name_aside(path)
     with explain_os_errors(path):
         for other in (lock.lock_of(path), *path.glob(f"*/{lock.FILE_NAME}")):
             lock.refuse_if_held(real_path(other))
@@ -74,7 +84,15 @@ def _move(path: Path, target: Path) -> None:
         for entry in entries_of(path):
             _move(entry, target / entry.name)
     else:
-        path.rename(target)
+        patiently(lambda: path.rename(target))
+
+
+def _name_aside(path: Path) -> Path:
+    """A name beside a path that nothing has, also where the clock stands between two calls."""
+    now = datetime.now()
+    while os.path.lexists(target := path.with_name(f"{path.name}_{now:%Y-%m-%d_%H_%M_%S.%f}_bak")):
+        now += timedelta(microseconds=1)
+    return target
 
 
 @contextmanager
@@ -93,8 +111,11 @@ def explain_os_errors(path: Path, size: int = 0) -> Iterator[None]:
     except OSError as error:
         failed = Path(os.fsdecode(error.filename)) if _names_file(error) else path
         takes = f"; it takes {size_text(size)}" if size else ""
+        length = len(str(failed))
+        long = sys.platform == "win32" and length > _LONGEST_PATH
+        told = f" Its path has {length} letters, and Windows takes {_LONGEST_PATH}." * long
         raise ResourceError(
-            f"It cannot be written ({error.strerror or error}){takes}.",
+            f"It cannot be written ({error.strerror or error}){takes}.{told}",
             "Close programs that have it open, check permissions and free space, or choose "
             "another folder with --set train.run_dir=FOLDER or --output FOLDER.",
             str(final_place(failed)),
@@ -134,7 +155,7 @@ def whole(path: Path, size: int = 0) -> Iterator[Path]:
         yield part
         lock.confirm(path)
         for file in [*(f for f in folder.iterdir() if f != part), part]:
-            _replace(file, path.with_name(file.name))
+            move(file, path.with_name(file.name))
 
 
 @contextmanager
@@ -160,7 +181,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for attempt in range(1, _ATTEMPTS + 1):
                 _vacate(path)
                 try:
-                    return _replace(part, path)
+                    return move(part, path)
                 except OSError:
                     if attempt == _ATTEMPTS or not path.exists():
                         raise  # else another program was faster: its results move aside
@@ -172,7 +193,7 @@ def _vacate(path: Path) -> None:
     with suppress(FileNotFoundError):
         own_lock = lock.lock_of(path)
         lock.refuse_if_held(own_lock)
-        own_lock.unlink(missing_ok=True)
+        remove(own_lock)
         _remove_forgotten(path)
         path.rmdir()
 
@@ -219,15 +240,9 @@ def _is_forgotten(folder: Path) -> bool:
     return False
 
 
-def _replace(part: Path, path: Path) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            part.replace(path)
-            return
-        except PermissionError:  # Windows, while another program has one of the files open
-            if attempt == _ATTEMPTS:
-                raise
-            time.sleep(0.02 * attempt)
+def move(part: Path, path: Path) -> None:
+    """Give a file its name, in the place of another one, or a folder where none is."""
+    patiently(lambda: part.replace(path))
 
 
 def require_room(path: Path, size: int, together: int) -> None:
@@ -337,11 +352,11 @@ def refuse_within(output: Path, folders: Iterable[Path]) -> None:
     ------
     ConfigError : it does, or is one of them.
     """
-    target = real_path(output)
-    for folder in map(real_path, folders):
-        if folder in (target, *target.parents):
+    for folder in folders:
+        if contains(folder, output):
             raise ConfigError(
-                f"The output folder {target} lies in {folder}, which is read.",
+                f"The output folder {real_path(output)} lies in {real_path(folder)}, which is "
+                "read.",
                 "Choose an output folder of its own.",
                 "--output",
             )
@@ -354,13 +369,13 @@ def refuse_overlap(outputs: dict[str, Path], inputs: Iterable[Path | None]) -> N
     ------
     ConfigError : names the key and what it would move aside.
     """
-    sources = [real_path(p) for p in inputs if p is not None]
+    sources = [path for path in inputs if path is not None]
     for key, output in outputs.items():
-        target = real_path(output)
         for source in sources:
-            if source == target or target in source.parents:
+            if contains(output, source):
                 raise ConfigError(
-                    f"The output folder {target} contains the input {source}.",
+                    f"The output folder {real_path(output)} contains the input "
+                    f"{real_path(source)}.",
                     "Choose a separate output folder.",
                     key,
                 )
@@ -373,16 +388,19 @@ def refuse_input(key: str, output: Path, inputs: Iterable[Path | None]) -> None:
     ------
     ConfigError : names the key.
     """
-    if real_path(output) in {real_path(path) for path in inputs if path is not None}:
+    if any(same_place(output, path) for path in inputs if path is not None):
         raise ConfigError(
             f"The folder {output} of results is an input.", "Choose a folder of its own.", key
         )
 
 
 def write_text(path: Path, text: str, newline: str = "\n") -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are written out, as JSON escapes them (`\\udcff`).
+    """
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8", newline=newline)
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline=newline)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -98,7 +98,7 @@ def _start_on_unix(pid: int) -> str | None:
     command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
     try:
         text = subprocess.run(  # noqa: S603 - a program of the system
-            command, capture_output=True, text=True, check=True, env=environment
+            command, capture_output=True, encoding="utf-8", check=True, env=environment
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return _UNKNOWN

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from flexseg.cli.terminal import LogFormatter, Terminal, visible
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
-from support import flexseg
+from support import CONFIG, flexseg
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b2J\u202etxt.\udcff"
 SHOWN = "a\\x1b[31mred\\x1b]0;title\\x07\\x9b2J\\u202etxt.\\udcff"
@@ -86,3 +89,37 @@ def test_an_error_names_a_file_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().err
     assert "[bold]a\\x1b[2J:warning:.toml" in shown
     assert "\x1b[2J" not in shown
+
+
+COMMANDS = {
+    "check": ("check", "flexseg.toml"),
+    "stats": ("stats", "データ", "-o", "stats"),
+    "split": ("split", "データ", "-o", "split.json"),
+    "list": ("list", "models"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_letters_that_the_output_lacks_are_written_out(
+    tmp_path: Path,
+    make_dataset: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    """On Windows a file or a pipe takes the letters of one language."""
+    make_dataset().rename(tmp_path / "データ")
+    config = CONFIG.replace("dataset/", "データ/").replace('"disc"', '"腫瘍"')
+    (tmp_path / "flexseg.toml").write_text(config, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for encoding in ("cp1252", "ascii"):
+        out, err = io.BytesIO(), io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding, write_through=True))
+        # As Python opens it.
+        monkeypatch.setattr(
+            sys, "stderr", io.TextIOWrapper(err, encoding, "backslashreplace", write_through=True)
+        )
+        code = flexseg(*command)
+        told, warned = out.getvalue().decode(encoding), err.getvalue().decode(encoding)
+        assert code == 0, told + warned
+        if command[0] in ("check", "stats"):
+            assert "\\u30c7\\u30fc\\u30bf" in told

@@ -25,11 +25,14 @@ if __name__ == "__main__":
 OF_SUBPROCESS = """
 import subprocess, sys, time
 
+from flexseg.processes import ProcessMark
+
 CHILD = (
-    "import time; from flexseg.execution.child_processes import end_with_input; "
-    "end_with_input(); print('ready', flush=True); time.sleep(60)"
+    "import sys, time; from flexseg.execution.child_processes import end_with; "
+    "from flexseg.processes import ProcessMark; "
+    "end_with(ProcessMark.parse(sys.argv[1])); print('ready', flush=True); time.sleep(60)"
 )
-child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE)
+child = subprocess.Popen([sys.executable, "-c", CHILD, str(ProcessMark.own())])
 time.sleep(60)
 """
 
@@ -38,7 +41,7 @@ time.sleep(60)
 def test_children_end_with_a_parent_that_is_killed(program: str, tmp_path: Path) -> None:
     """The end of the output tells: each of them, busy or waiting, holds it while it lives."""
     file = tmp_path / "parent.py"
-    file.write_text(program)
+    file.write_text(program, encoding="utf-8")
     with subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().strip() == b"ready"

@@ -51,9 +51,9 @@ def test_files_and_their_line_ends(make_dataset: Callable[..., Path], tmp_path: 
         content = path.read_bytes()
         lines = content.count(b"\n")
         assert content.count(b"\r\n") == (lines if path.suffix == ".bat" else 0)
-    bat = (tmp_path / "project" / "1.train.bat").read_text()
-    assert "flexseg train flexseg.toml %*" in bat
-    assert 'cd /d "%~dp0"' in bat
+    bat = (tmp_path / "project" / "1.train.bat").read_text(encoding="utf-8")
+    assert "flexseg train flexseg.toml %*\n" in bat and "\npause\n" in bat
+    assert bat.index("chcp 65001") < bat.index('pushd "%~dp0"') < bat.index("flexseg train")
     if os.name != "nt":
         assert os.access(tmp_path / "project" / "3.infer.sh", os.X_OK)
 

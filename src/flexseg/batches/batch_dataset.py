@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,9 @@ from flexseg.batches.batch_plan import (
 )
 from flexseg.dataset.cases import Case
 from flexseg.errors import ResourceError
+
+# Windows waits for so many at once.
+_MOST_PROCESSES = 61 if sys.platform == "win32" else 1 << 10
 
 
 class BatchDataset(keras.utils.PyDataset):
@@ -103,7 +107,8 @@ class BatchDataset(keras.utils.PyDataset):
         except BrokenProcessPool:
             raise ResourceError(
                 "A worker process was ended by the system, most probably for lack of memory.",
-                "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'.",
+                "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'. A "
+                "script of your own starts its work below `if __name__ == '__main__':`.",
             ) from None
 
     def _submit(self, executor: Executor, batch: int) -> Future[Batch]:
@@ -115,7 +120,7 @@ class BatchDataset(keras.utils.PyDataset):
         if self._worker_type == "process":
             # Spawn everywhere: a forked child of a process with engine threads can hang.
             self._executor = ProcessPoolExecutor(
-                self._worker_count,
+                min(self._worker_count, _MOST_PROCESSES),
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=start_worker,
                 initargs=(self.make,),

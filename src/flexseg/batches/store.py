@@ -29,6 +29,7 @@ from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import is_8bit, pixel_count
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.resizing import fitted_mask
+from flexseg.open_files import remove
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ class Store:
     def close(self) -> None:
         """Remove the cache file."""
         if self.file is not None:
-            self.file.unlink(missing_ok=True)
+            remove(self.file)
 
 
 # Of a cached case: whether it is there, its height and its width.

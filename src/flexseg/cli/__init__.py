@@ -15,6 +15,7 @@ from typing import Any
 from rich.markup import escape
 
 from flexseg.cli import app
+from flexseg.cli.terminal import write_out_unknown_letters
 from flexseg.errors import FlexsegError, one_line
 from flexseg.machine import process_age
 from flexseg.outputs import final_place
@@ -120,6 +121,7 @@ from flexseg.cli import list as list
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
     app.state.began = time.monotonic() - (process_age() if arguments is None else 0.0)
+    write_out_unknown_letters()
     try:
         given = None if arguments is None else [*arguments]
         app.app(args=given, standalone_mode=True, prog_name="flexseg")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -23,6 +25,15 @@ _UNSEEN = re.compile(
 def visible(text: str) -> str:
     """A text with the characters that steer a terminal written out, as in `\\x1b`."""
     return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def write_out_unknown_letters() -> None:
+    """Let the output show letters that its encoding lacks as `\\u8179`, instead of failing.
+
+    On Windows a pipe or a file takes those of one language only.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class Terminal(Console):

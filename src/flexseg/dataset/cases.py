@@ -28,7 +28,7 @@ from flexseg.files.images import (
     MaskPixels,
     read_mask,
 )
-from flexseg.machine import real_path
+from flexseg.machine import same_place
 
 # Fewer groups cannot be divided into training, validation and test.
 MIN_GROUPS = 3
@@ -153,7 +153,7 @@ def pair(
     ------
     DataError : a folder is missing or empty.
     """
-    in_one = real_path(images_dir) == real_path(masks_dir)
+    in_one = same_place(images_dir, masks_dir)
     mixed = mask_name != "{id}" and in_one
     images, double = _images(images_dir, _suffixes(image_format, image_suffixes))
     masks, double_masks = _chosen(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), exact=True)

@@ -18,7 +18,7 @@ from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import together
 from flexseg.dataset.volumetric.pairing import find_pairs
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import ConfigError, DataError, one_line
 from flexseg.files.display import class_colors, displayable
 from flexseg.files.entries import list_files, none_here, require_folder
 from flexseg.files.images import (
@@ -238,7 +238,7 @@ def _draw_counts(path: Path, counts: dict[str, int], title: str) -> None:
     axes = figure.subplots()
     bars = axes.bar(list(counts), list(counts.values()), color="#4878a8", width=0.6)
     axes.bar_label(bars, padding=2)
-    axes.set_title(title)
+    axes.set_title(one_line(title))
     axes.set_ylabel("Number of Images")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)

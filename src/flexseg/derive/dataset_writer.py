@@ -22,6 +22,7 @@ from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.names import DATASET_FILE
 from flexseg.errors import DataError
 from flexseg.files.images import encode_png
+from flexseg.open_files import remove
 from flexseg.outputs import (
     explain_os_errors,
     make_folder,
@@ -146,8 +147,8 @@ class DatasetWriter:
         """
         dropped = [row for i, row in enumerate(rows) if not every or i % every]
         for image, mask, *_ in dropped:
-            (self._part / image).unlink()
-            (self._part / mask).unlink()
+            for name in (image, mask):
+                remove(self._part / name)
         return {row[0] for row in dropped}
 
     def finish(

@@ -1,6 +1,6 @@
 """Processes that end with the one that started them, however that one ends.
 
-A parent that is killed can tell nobody; but the system closes what it held open.
+A parent that is killed can tell nobody, so its children look.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import wait
+
+from flexseg.processes import ProcessMark
+
+_LOOK = 1.0
 
 
 def begin_worker() -> None:
@@ -24,9 +28,15 @@ def begin_worker() -> None:
         _end_after(partial(wait, [parent.sentinel]))
 
 
-def end_with_input() -> None:
-    """Let this process end with its parent, which holds its standard input and writes nothing."""
-    _end_after(partial(os.read, sys.stdin.fileno(), 1))
+def end_with(parent: ProcessMark) -> None:
+    """Let this process end with another one that has started it."""
+
+    # No end of its standard input: while a thread waits for that, Windows loads no libraries.
+    def watch() -> None:
+        while not parent.is_gone:
+            time.sleep(_LOOK)
+
+    _end_after(watch)
 
 
 def _end_after(event: Callable[[], object]) -> None:

@@ -13,10 +13,11 @@ from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
-from flexseg.outputs import make_folder, set_aside, write_text
+from flexseg.outputs import make_folder, write_text
 from flexseg.own_results import claim_files
 from flexseg.planning.planned_data import PlannedData, read_data
 from flexseg.planning.recipe import flip_choices
+from flexseg.runs import start_scripts
 from flexseg.runs.given import CONFIG
 
 logger = logging.getLogger(__name__)
@@ -147,19 +148,10 @@ def claim_scripts(output: Path) -> None:
 
 def write_scripts(output: Path, *, volumes: bool) -> list[Path]:
     """The scripts that start the steps by a double click."""
-    written = []
-    # The interpreter by its path: a double click knows nothing of virtual environments.
-    start = f'"{sys.executable}" -m flexseg'
+    written: list[Path] = []
     for script, command in _STEPS.items():
-        bat, sh = output / f"{script}.bat", output / f"{script}.sh"
         program = "infer3d" if command == "infer" and volumes else command
-        line = f"{start} {program} {CONFIG_NAME}"
-        for path in (bat, sh):
-            set_aside(path)
-        commands = f'@chcp 65001 >nul\n@cd /d "%~dp0"\n@{line} %*\n@pause\n'
-        write_text(bat, commands, newline="\r\n")
-        write_text(sh, f'#!/bin/sh\ncd "$(dirname "$0")" && {line} "$@"\n')
-        mode = sh.stat().st_mode
-        sh.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
-        written += [bat, sh]
+        # The interpreter by its path: a double click knows nothing of virtual environments.
+        words = [sys.executable, "-m", "flexseg", program, CONFIG_NAME]
+        written += start_scripts.write_scripts(output, script, words, pause=True)
     return written

@@ -12,8 +12,8 @@ from flexseg.report.sources import ReportSource
 
 T = TypeVar("T")
 # An absolute path of POSIX or Windows in a text; what precedes it is no part of another word.
-_PATH = re.compile(r"(?<![\w.:/\\<])(?:/[^\s/'\"`,;:()<>]+|[A-Za-z]:\\[^\s\\'\"`,;()<>]+)"
-                   r"(?:[/\\][^\s/\\'\"`,;:()<>]+)+")  # fmt: skip
+_PATH = re.compile(r"(?<![\w.:/\\<])(?:/|[A-Za-z]:[/\\]+|\\\\+)[^\s/\\'\"`,;:()<>]+"
+                   r"(?:[/\\]+[^\s/\\'\"`,;:()<>]+)+")  # fmt: skip
 
 
 def known_folders(source: ReportSource) -> list[Path]:
@@ -35,7 +35,7 @@ def without_machine(content: T, folders: Iterable[Path]) -> T:
     content : a text, or dataclasses, lists, tuples and dictionaries of them.
     folders : paths that are known, which may hold spaces.
     """
-    known = [(str(path), _last(str(path))) for path in folders]
+    known = [(text, _last(text)) for path in folders for text in (str(path), path.as_posix())]
 
     def of(value: Any) -> Any:
         if isinstance(value, str):
@@ -59,6 +59,6 @@ def without_machine(content: T, folders: Iterable[Path]) -> T:
 
 def _last(path: str) -> str:
     """The last two names of a path: those of the folder and what is in it."""
-    kind = PureWindowsPath if "\\" in path else PurePosixPath
+    kind = PurePosixPath if path.startswith("/") else PureWindowsPath
     names = [part for part in kind(path).parts if part != kind(path).anchor]
-    return "/".join(names[-2:])
+    return "/".join(names[-2:]) or kind(path).drive.rpartition("\\")[2]

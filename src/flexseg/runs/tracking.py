@@ -224,7 +224,7 @@ def _connect(uri: str, base: Path) -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     client = _client_class()
-    uri = f"sqlite:///{base / 'mlflow.db'}" if uri == LOCAL else uri
+    uri = f"sqlite:///{(base / 'mlflow.db').as_posix()}" if uri == LOCAL else uri
     file = uri.removeprefix("sqlite:///")
     if file != uri and not os.access(Path(file).parent, os.W_OK):
         # MLflow itself would try again and again for minutes.

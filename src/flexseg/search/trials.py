@@ -251,7 +251,7 @@ def _share_machine(worker: int, processes: int) -> None:
     if processes == 1:
         return
     count = os.cpu_count() or 1
-    if hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         own = sorted(os.sched_getaffinity(0))
         count = len(own)
         if count >= processes:

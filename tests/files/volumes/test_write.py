@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -129,6 +130,26 @@ def test_names_that_libraries_and_headers_take_for_more(
         pytest.skip("no name on Windows")
     write_volume(tmp_path / f"{stem}{suffix}", make())
     np.testing.assert_array_equal(read_volume(tmp_path / f"{stem}{suffix}").array, ramp())
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mhd"])
+def test_only_files_that_may_be_written_to_are_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Windows flushes no others."""
+    fcntl = pytest.importorskip("fcntl")
+    flushed: list[int] = []
+
+    def fsync(file: int) -> None:
+        flushed.append(file)
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    volume = make(OBLIQUE)
+    write_volume(tmp_path / f"a{suffix}", volume)
+    assert_same(read_volume(tmp_path / f"a{suffix}"), volume)
+    assert flushed
 
 
 def test_failure_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

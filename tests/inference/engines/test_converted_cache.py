@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_several_at_once_make_one_whole_entry(
         thread.join()
     assert [folder.name for folder in place.iterdir()] == [cache.name]
     assert (place / cache.name / "model").stat().st_size == 1000
+
+
+def test_an_entry_that_windows_lets_nobody_move_serves_this_process(
+    tmp_path: Path, package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where an engine, or a virus scanner, still has its files open."""
+
+    def refuse(part: Path, target: Path) -> Path:
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    cache = cache_of(tmp_path, package)
+    kept = cache.keep(write)
+    assert any(kept.iterdir()) and cache.find() is None
 
 
 def test_a_place_that_cannot_be_written_to(

@@ -10,7 +10,7 @@ from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.parallel import Progress
 from flexseg.errors import ConfigError
-from flexseg.machine import real_path
+from flexseg.machine import contains
 from flexseg.outputs import (
     explain_os_errors,
     whole_folder,
@@ -32,7 +32,7 @@ def copy_parts(
     cases = [case for own in parts.values() for case in own]
     sources = {path.parent for case in cases for path in case.files}
     claim_folder(folder, sources, "--copy")
-    if any(real_path(folder).is_relative_to(real_path(path)) for path in sources):
+    if any(contains(path, folder) for path in sources):
         raise ConfigError(
             f"The output folder {folder} lies within the input.",
             "Choose a folder of its own.",

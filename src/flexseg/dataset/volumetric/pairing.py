@@ -23,7 +23,7 @@ from flexseg.files.entries import list_files
 from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
-from flexseg.machine import real_path
+from flexseg.machine import same_place
 
 # The volume in the name of a slice, without and with the axis that it is cut along.
 GROUP = r"^(.*)_\d+$"
@@ -140,7 +140,7 @@ def _by_template(images: Path, labels: Path) -> list[VolumePairs]:
         NamePattern.parse("{id}", VOLUME_SUFFIXES, option).find(folder, is_series_folder)
         for folder, option in ((images, "--image-name"), (labels, "--label-name"))
     )
-    if real_path(images) == real_path(labels):
+    if same_place(images, labels):
         masks = {name: path for name, path in masks.items() if MASK_WORD.search(name)}
         volumes = {name: path for name, path in volumes.items() if name not in masks}
     template = find_template([Stems(frozenset(volumes), frozenset(masks))])
@@ -249,7 +249,7 @@ def pair_volumes(
         )
     image_paths = {pair.image for pair in pairs}
     rest = [n for n, p in found_labels.items() if n not in used and p not in image_paths]
-    if real_path(images) == real_path(labels):
+    if same_place(images, labels):
         rest = []
     label_of = {pair.image: volume_stem(pair.label) for pair in pairs}
     own_labels = {name: [label_of[path]] for name, path in found.items() if path in image_paths}

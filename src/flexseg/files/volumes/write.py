@@ -11,7 +11,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.volumes.file_formats.file_format import FORMATS, FileFormat, Part, all_formats
 from flexseg.files.volumes.paths import volume_stem, volume_suffix
 from flexseg.files.volumes.volume import Volume
-from flexseg.outputs import make_folder, whole
+from flexseg.outputs import make_folder, move, whole
 
 WRITABLE_SUFFIXES = tuple(
     suffix for known in all_formats() if known.write is not None for suffix in known.suffixes
@@ -52,7 +52,8 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
             raise
         if known.read_back:
             _check_whole(written, known, volume)
-        written.rename(part)
+        if written != part:
+            move(written, part)
 
 
 def _name_for_itk(path: Path, known: FileFormat) -> str:
@@ -74,7 +75,7 @@ def _check_whole(path: Path, known: FileFormat, volume: Volume) -> None:
     OSError : a part of it is missing.
     """
     for file in path.parent.iterdir():
-        with file.open("rb") as written:
+        with file.open("r+b") as written:  # Windows flushes only what may be written to
             os.fsync(written.fileno())
     try:
         shape = known.read(path, Part()).array.shape

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from flexseg import backend
 from flexseg.errors import FlexsegError
-from flexseg.execution.child_processes import end_with_input
+from flexseg.execution.child_processes import end_with
+from flexseg.processes import ProcessMark
 
 if TYPE_CHECKING:
     import keras
@@ -148,7 +149,8 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         file = Path(temporary) / "model.h5"
         package.save(file, {})
-        line = [sys.executable, "-m", __name__, str(file), engine, str(folder)]
+        own = str(ProcessMark.own())
+        line = [sys.executable, "-m", __name__, own, str(file), engine, str(folder)]
         environment = {
             **os.environ,
             "KERAS_BACKEND": "tensorflow",
@@ -157,17 +159,15 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
             "PYTHONIOENCODING": "utf-8",
         }
         log = Path(temporary) / "errors.txt"
-        with (
-            log.open("wb") as errors,
-            subprocess.Popen(  # noqa: S603 - this very program
+        with log.open("wb") as errors:
+            code = subprocess.run(  # noqa: S603 - this very program
                 line,
                 env=environment,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-            ) as process,
-        ):
-            code = process.wait()
+                check=False,
+            ).returncode
         told = log.read_text(encoding="utf-8", errors="replace")
     if code:
         lines = told.strip().splitlines() or ["it failed without a word"]
@@ -175,12 +175,13 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
 
 
 def _main() -> None:
-    end_with_input()
+    parent, file, engine, folder = sys.argv[1:]
+    if (mark := ProcessMark.parse(parent)) is not None:
+        end_with(mark)
     import keras
 
     from flexseg.models.package import ModelPackage
 
-    file, engine, folder = sys.argv[1:]
     keras.config.set_dtype_policy("float32")
     try:
         _convert_here(ModelPackage.load(Path(file)), engine, Path(folder))

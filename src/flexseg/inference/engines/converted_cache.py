@@ -24,7 +24,7 @@ from flexseg import __version__
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.machine import real_path
 from flexseg.model_file.model_description import ModelDescription
-from flexseg.outputs import make_folder, scratch_folder
+from flexseg.outputs import make_folder, move, scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -94,17 +94,16 @@ class EngineCache:
             logger.warning(
                 "The converted network is not kept: %s Set %s.", error.problem, FOLDER_SETTING
             )
-            own = Path(tempfile.mkdtemp())
-            atexit.register(shutil.rmtree, own, ignore_errors=True)
-            write(own)
-            return own
+            return _kept_until_the_end(write)
         folder = self.place / self.name
         with scratch_folder(folder) as scratch:
             part = scratch / self.name
             part.mkdir()
             write(part)
             with suppress(OSError):  # another process was faster, and wrote the same
-                part.rename(folder)
+                move(part, folder)
+        if not folder.is_dir():
+            return _kept_until_the_end(write)
         self._remove_old()
         return folder
 
@@ -123,6 +122,14 @@ class EngineCache:
             room -= sum(file.stat().st_size for file in folder.rglob("*"))
             if room < 0 and folder.name != self.name:
                 self.drop(folder)
+
+
+def _kept_until_the_end(write: Callable[[Path], None]) -> Path:
+    """A folder that is filled for this process alone."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write(folder)
+    return folder
 
 
 def _used(folder: Path) -> float:

@@ -55,10 +55,10 @@ def score_reference() -> str:
         "# Losses and metrics",
         "",
         "`y` is the target (one-hot, or 0/1 for one class), `p` the predicted probability. Made "
-        "from the docstrings by `python docs/make_reference.py`. These are the values that "
-        "training shows; what `evaluate` reports is defined in [metrics](metrics.md): Dice = "
+        "from the docstrings by `python docs/make_reference.py`. These are the values that a "
+        "training shows. What `evaluate` reports is defined in [metrics](metrics.md): Dice = "
         "2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN), precision = TP / (TP + FP), recall = "
-        "TP / (TP + FN), per case and class on hard labels at native resolution (Metrics "
+        "TP / (TP + FN), per case and class, on hard labels at native resolution (Metrics "
         "Reloaded, Nature Methods 2024).",
     ]
     for title, registry in (("Losses", LOSSES), ("Metrics", METRICS)):
@@ -119,12 +119,12 @@ def model_reference() -> str:
     lines = [
         "# Networks",
         "",
-        "What `[model] model` can name, in any letter case: the short name or one of the original "
-        "ones. Made from the registry by `python docs/make_reference.py`; `flexseg list models` "
-        "prints the same. A network takes images of any size: it pads inside to the multiple that "
-        "its levels need and crops the result back; only SwinUNet is bound to sizes that its "
-        "windows divide, and says which. The options are keys of `[model]`, as those are that "
-        "[concern every network](config.md#model).",
+        "What `[model] model` can name: the short name or one of the original ones, in upper or "
+        "lower case. Made from the registry by `python docs/make_reference.py`; `flexseg list "
+        "models` prints the same. A network takes images of any size: it pads them to the multiple "
+        "that its levels need, and crops the result back. Only SwinUNet needs sizes that its "
+        "windows divide, and says which. The options are keys of `[model]`, in addition to those "
+        "that [every network has](config.md#model).",
     ]
     for entry in models():
         also = ", ".join(f"`{alias}`" for alias in entry["aliases"])
@@ -145,10 +145,10 @@ def augmentation_reference() -> str:
         "",
         "What can be done to the samples of a training. Made from the registries by `python "
         "docs/make_reference.py`; `flexseg list augmentations` prints the same. All geometric "
-        "transforms of a sample are joined to one field, through which image and labels are seen "
-        "once each. The keys of `[augmentation]` are probabilities, with the ranges of the "
-        "parameters beside them ([config reference](config.md)); those of `[augmentor]` are the "
-        "switches of the original systems.",
+        "transforms of a sample are combined into one field, and image and labels are sampled "
+        "through it once each. The keys of `[augmentation]` are probabilities, with the ranges of "
+        "the parameters beside them ([config reference](config.md#augmentation)); those of "
+        "`[augmentor]` are the switches of the original systems.",
         "",
         "| name | changes | what it does | parameters | switched on by |",
         "|---|---|---|---|---|",
@@ -174,8 +174,8 @@ def command_reference() -> str:
         "# Commands",
         "",
         "`flexseg COMMAND --help` prints the same. Made from the commands by `python "
-        "docs/make_reference.py`. Exit codes: 0 done, 1 failed, 2 the config is wrong, 3 the data "
-        "are wrong, 4 memory, disk or permissions, 130 interrupted.",
+        "docs/make_reference.py`. Exit codes: 0 done, 1 failed, 2 usage or config is wrong, 3 the "
+        "data are wrong, 4 memory, disk or permissions, 130 interrupted.",
         "",
         "| task | commands |",
         "|---|---|",
@@ -185,7 +185,7 @@ def command_reference() -> str:
         lines.append(f"| {task} | {links} |")
     lines += [
         "",
-        "These stand before the name of the command, as in `flexseg --quiet train CONFIG`:",
+        "These go before the name of the command, as in `flexseg --quiet train CONFIG`:",
         "",
         *_parameter_table(application),
     ]

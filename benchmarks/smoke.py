@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 
 HERE = Path(__file__).parent
+# Much of a script's time is the start of its engine, which one core does.
+AT_ONCE = 2
 SMALL = ("--rounds", "1", "--size", "64")
 STUDY = '[variants]\nas_it_is = []\nwider = ["model.base_filters=4"]\n'
 
@@ -131,6 +135,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
 }
 
+# They begin first, so that no other waits for one at the end.
+LONGEST = ("quality", "planted_errors", "warm_start", "learning_curve", "generated_start")
+
 
 def make_places(work: Path) -> dict[str, Path]:
     """Data and configs that the command lines name."""
@@ -175,27 +182,33 @@ def make_volumes(folder: Path, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="Scripts to run, without .py; default: all.")
-    names = parser.parse_args().names or list(COMMANDS)
+    given = parser.parse_args().names
+    names = given or sorted(COMMANDS, key=lambda name: name not in LONGEST)
     scripts = {path.stem for path in HERE.glob("[!_]*.py")} - {"smoke"}
-    failed = sorted(scripts ^ COMMANDS.keys())
-    for name in failed:
+    unlike = sorted(scripts ^ COMMANDS.keys())
+    for name in unlike:
         print(f"{name}: the folder of benchmarks and the table of this script differ")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         places = make_places(Path(folder))
-        for name in names:
-            for options in COMMANDS[name]:
-                given = [option.format(**places) for option in options]
-                begin = time.monotonic()
-                done = subprocess.run(
-                    [sys.executable, str(HERE / f"{name}.py"), *given],
-                    cwd=HERE.parent, capture_output=True, text=True, check=False,
-                )  # fmt: skip
-                word = "ran" if done.returncode == 0 else "FAILED"
-                print(f"{name} {word}, {time.monotonic() - begin:.0f} s", flush=True)
-                if done.returncode:
-                    failed.append(name)
-                    print(done.stdout[-3000:], done.stderr[-3000:], flush=True)
-    sys.exit(1 if failed else 0)
+        ran = list(pool.map(partial(run, places=places), names))
+    sys.exit(0 if all(ran) and not unlike else 1)
+
+
+def run(name: str, places: dict[str, Path]) -> bool:
+    """Run the command lines of a script in their order; whether all ended well."""
+    ran = True
+    for options in COMMANDS[name]:
+        given = [option.format(**places) for option in options]
+        begin = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, str(HERE / f"{name}.py"), *given],
+            cwd=HERE.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        word = "ran" if done.returncode == 0 else "FAILED"
+        printed = "" if done.returncode == 0 else f"\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        print(f"{name} {word}, {time.monotonic() - begin:.0f} s{printed}", flush=True)
+        ran = ran and done.returncode == 0
+    return ran
 
 
 if __name__ == "__main__":

@@ -16,7 +16,16 @@ def test_whole_answers_agree_as_their_dice_says() -> None:
     second = np.array([0, 1, 1, 0], np.uint8).reshape(1, 2, 2)
     both = with_answers(own, [first, second])
     (sure,) = own.values(members=False)
-    np.testing.assert_allclose(sure, 2 * 2.7 / (3 + 2.8), rtol=1e-6)
+    np.testing.assert_allclose(sure, 0.9, rtol=1e-6)
     # Their Dice is 2 * 2 / (3 + 2).
     np.testing.assert_allclose(both.values(members=True), [(sure + 0.8) / 2])
     np.testing.assert_allclose(both.values(members=False), [sure])
+
+
+def test_a_little_of_a_class_all_over_a_large_background_does_not_count() -> None:
+    members = Members(0.5)
+    p = np.full((1, 100, 100, 1), 0.05, np.float32)
+    p[0, :2, :2] = 0.9
+    members.see(p, own=True)
+    (own,) = members.signals()
+    np.testing.assert_allclose(own.values(members=False), [0.9], rtol=1e-6)

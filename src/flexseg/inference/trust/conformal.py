@@ -30,6 +30,8 @@ _FEWEST_OF_A_LINE = 3
 _PARTS = 10
 # Errors of perfect predictions are not 0.
 _LEAST_ERROR = 0.02
+# Of what a calibration was made; one of another signal says nothing of ours.
+_SIGNAL = "mean probability"
 # Green: the interval begins here. Red: the Dice is expected below.
 GOOD, FAILED = 0.8, 0.5
 
@@ -215,6 +217,7 @@ class Trust:
             for dimensions, classes in self.quality.items()
         }
         return {
+            "signal": _SIGNAL,
             "quality": quality,
             "members": self.members,
             "threshold": self.threshold,
@@ -224,7 +227,7 @@ class Trust:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trust:
-        """What `as_dict` gave.
+        """What `as_dict` gave; without the quality where that is of another signal than ours.
 
         Raises
         ------
@@ -233,13 +236,14 @@ class Trust:
         temperature = float(data["temperature"])
         if not 0 < temperature < math.inf:
             raise ValueError(f"{temperature} is no temperature")
+        quality = data["quality"] if data.get("signal") == _SIGNAL else {}
         return cls(
             {
                 int(kind.removesuffix("d")): {
                     int(class_id): ClassCalibration.from_dict(values)
                     for class_id, values in classes.items()
                 }
-                for kind, classes in data["quality"].items()
+                for kind, classes in quality.items()
             },
             bool(data["members"]),
             float(data["threshold"]),

@@ -1,9 +1,10 @@
 """What a prediction tells of its own quality: how sure and how much of one mind its members are.
 
-Both figures are estimates of a Dice. Sureness is the Dice that a prediction would have if its
-probabilities were right; agreement is the pairwise Dice of the members, the answers that are
-averaged anyway (views, networks of an ensemble). Both are made of sums, which add up over slices
-and windows, so that nothing has to wait in memory.
+Sureness is the mean probability of a class where it is predicted: the share of its pixels that
+would be right if the probabilities were. What it has elsewhere does not count: a little of it over
+a large background outweighs all that a small object tells. Agreement is the pairwise Dice of the
+members, the answers that are averaged anyway (views, networks of an ensemble). Both are made of
+sums, which add up over slices and windows, so that nothing has to wait in memory.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Signal:
 
     Attributes
     ----------
-    sums : [foreground classes, 5]: the class's probability where it is predicted, the pixels where
-        it is, and its probability everywhere, of the networks' own answers; then votes for it, and
-        votes times other votes for it, of all members.
+    sums : [foreground classes, 4]: the class's probability where it is predicted and the pixels
+        where it is, of the networks' own answers; then votes for it, and votes times other votes
+        for it, of all members.
     members : their number.
     """
 
@@ -43,8 +44,8 @@ class Signal:
         ----------
         members : they count as well, not only the networks' own answers.
         """
-        mass, size, total, votes, pairs = self.sums.T
-        sure = 2 * mass / np.maximum(size + total, 1e-9)
+        mass, size, votes, pairs = self.sums.T
+        sure = mass / np.maximum(size, 1e-9)
         if not members or self.members < 2:
             return np.asarray(sure)
         agreement = pairs / np.maximum((self.members - 1) * votes, 1e-9)
@@ -65,7 +66,7 @@ def with_answers(signal: Signal, answers: Sequence[NDArray[np.uint8]]) -> Signal
         for c in range(classes):
             votes = np.sum([plane == c + 1 for plane in planes], axis=0, dtype=np.int64)
             pairs[c] += votes.sum(), (votes * (votes - 1)).sum()
-    return Signal(np.concatenate([signal.sums[:, :3], pairs], axis=-1), len(answers))
+    return Signal(np.concatenate([signal.sums[:, :2], pairs], axis=-1), len(answers))
 
 
 class Members:
@@ -90,15 +91,17 @@ class Members:
         own : it is a network's to the images as they are, not to another view of them.
         """
         if p.shape[-1] == 1:
-            values, masks = p, p > self.threshold
+            values = p
+            labels = (p[..., 0] > self.threshold).astype(np.uint8)
         else:
             values = p[..., 1:]
-            classes = np.arange(1, p.shape[-1], dtype=np.uint8)
-            masks = p.argmax(axis=-1).astype(np.uint8)[..., None] == classes
+            labels = p.argmax(axis=-1).astype(np.uint8)
+        count = values.shape[-1]
+        masks = labels[..., None] == np.arange(1, count + 1, dtype=np.uint8)
         if own:
-            axes = (1, 2)
             mass = np.einsum("bhwc,bhwc->bc", values, masks, dtype=np.float32)
-            sums = np.stack([mass, masks.sum(axis=axes), values.sum(axis=axes)], axis=-1)
+            size = [np.bincount(one.ravel(), minlength=count + 1)[1:] for one in labels]
+            sums = np.stack([mass, size], axis=-1)
             self._own = sums if self._own is None else self._own + sums
         votes = masks.view(np.uint8)
         self._votes = votes.copy() if self._votes is None else self._votes + votes

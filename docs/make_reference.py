@@ -258,7 +258,7 @@ def _prose(text: str) -> str:
     """A help text on one line, as Markdown; Rich prints what it escapes by a backslash."""
     parts = " ".join(text.replace("\\[", "[").split()).split("`")
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"([<*\[])", r"\\\1", parts[i])
+        parts[i] = re.sub(r"([<*\[]|(?<!\w)_)", r"\\\1", parts[i])
         parts[i] = re.sub(r"(--[a-z0-9-]+)", r"`\1`", parts[i])
     return "`".join(parts)
 

@@ -160,7 +160,7 @@ def _padded(network: Network, images: NDArray, height: int, width: int) -> NDArr
     rows, columns = images.shape[1:3]
     padding = [(0, 0), *((b, n - b) for b, n in zip(before, spare, strict=True)), (0, 0)]
     images = np.pad(images, padding, mode="symmetric")
-    weight = np.minimum.outer(_ramp(height), _ramp(width))[..., None]
+    weight = np.minimum.outer(ramp(height), ramp(width))[..., None]
     windows = [
         np.s_[top : top + height, left : left + width]
         for top in sorted({0, images.shape[1] - height})
@@ -176,8 +176,8 @@ def _padded(network: Network, images: NDArray, height: int, width: int) -> NDArr
     return total[:, before[0] : before[0] + rows, before[1] : before[1] + columns]
 
 
-def _ramp(length: int) -> NDArray[np.float32]:
-    """1, 2, ..., 2, 1."""
+def ramp(length: int) -> NDArray[np.float32]:
+    """How much a pixel of a window counts, by its distance from the border: 1, 2, ..., 2, 1."""
     positions = np.arange(1, length + 1, dtype=np.float32)
     return np.minimum(positions, positions[::-1])
 

@@ -1,0 +1,276 @@
+"""The graph of a whole prediction: pixels as they are stored in, labels and probabilities out.
+
+Its steps are those of `files.preprocess`, `inference.tta` and `inference.predictor`, in their
+order and with their roundings; the network between them is the one in ONNX that is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+import onnx
+
+from flexseg.errors import ConfigError
+from flexseg.export.graph import Graph, Size, Tensor
+from flexseg.export.interpolation import Method, resized
+from flexseg.files.preprocess import Preprocessing
+from flexseg.inference.predictor import Predictor
+from flexseg.inference.tta import Moved, Scaled, ramp
+
+PixelType = Literal["uint8", "uint16", "float32"]
+# Names of what the graph takes and gives.
+IMAGES, LABELS, PROBABILITIES = "images", "labels", "probabilities"
+# Parts of 2^15 of red, green and blue, by which OpenCV computes brightness in 8 bits.
+_BRIGHTNESS_PARTS = (9798, 19235, 3735)
+_BRIGHTNESS = (0.299, 0.587, 0.114)
+
+# Images [N, h, w, C] to probabilities [N, h, w, classes], of one network or of several.
+Network = Callable[[Tensor], Tensor]
+
+
+def refuse_unfit(preprocessing: Preprocessing) -> None:
+    """Refuse what is no part of such a graph.
+
+    Raises
+    ------
+    ConfigError : it is asked for.
+    """
+    alone = "`flexseg export --to network` writes the network alone."
+    if preprocessing.patch is not None:
+        raise ConfigError(
+            "The network sees patches of images; windows over an image are no part of a graph.",
+            alone,
+            "[image] patch_scale",
+        )
+    if preprocessing.color_converter is not None and preprocessing.channels == 3:
+        raise ConfigError(
+            f"The images are converted by OpenCV's {preprocessing.color_converter}, for which "
+            "there are no operators.",
+            alone,
+            "[image] color_converter",
+        )
+
+
+def whole_graph(
+    predictor: Predictor, networks: Sequence[onnx.ModelProto], pixels: PixelType
+) -> Graph:
+    """The graph of a predictor.
+
+    It takes `images` [N, H, W, C] of equal sizes, in any number, and gives `labels` [N, H, W] uint8
+    and `probabilities` [N, H, W, classes] float32. C is 1 or 3 for networks of grey and colour
+    images; for others it is theirs.
+
+    Parameters
+    ----------
+    networks : of the predictor, in ONNX; changed by it.
+    pixels : type of the images.
+
+    Raises
+    ------
+    ConfigError : see `refuse_unfit`.
+    """
+    package = predictor.package
+    size, classes = package.preprocessing, package.config.num_classes
+    refuse_unfit(size)
+    graph = Graph()
+    stored = graph.input(IMAGES, np.dtype(pixels), ["N", "H", "W", stored_channels(size) or "C"])
+    height, width = stored.size(1), stored.size(2)
+    prepared = _prepared(graph, stored, size)
+
+    def network(images: Tensor) -> Tensor:
+        answers = [graph.network(model, images) for model in networks]
+        return _mean(answers)
+
+    p = _averaged(graph, predictor, network, prepared)
+    p = _at_size(graph, p.transposed(0, 3, 1, 2), height, width, predictor.blur, size)
+    if classes == 1:
+        labels = (p > package.threshold).cast(np.uint8).reshaped(0, height, width)
+    else:
+        labels = graph.node("ArgMax", p, dtype=np.int64, axis=1, keepdims=0).cast(np.uint8)
+    graph.output(LABELS, labels, ["N", "H", "W"])
+    graph.output(PROBABILITIES, p.transposed(0, 2, 3, 1), ["N", "H", "W", classes])
+    return graph
+
+
+def stored_channels(preprocessing: Preprocessing) -> int | None:
+    """Channels of the images; None: grey or colour."""
+    fixed = preprocessing.neighbours or preprocessing.channels not in (1, 3)
+    return preprocessing.channels if fixed else None
+
+
+def _prepared(graph: Graph, stored: Tensor, size: Preprocessing) -> Tensor:
+    """Images [N, H, W, C] as they are stored, to those of the network [N, h, w, channels]."""
+    whole_numbers = stored.dtype == np.uint8 and size.window is None
+    images = _on_scale(stored, size).transposed(0, 3, 1, 2)
+    images = _in_channels(graph, images, size, whole_numbers=whole_numbers)
+    method = cast(Method, size.interpolation)
+    images = resized(
+        graph, images, size.height, size.width, method, eight_bits=whole_numbers
+    ).reshaped(-1, size.channels, size.height, size.width)
+    images = _filtered(graph, images, size, whole_numbers=whole_numbers)
+    return images.transposed(0, 2, 3, 1)
+
+
+def _on_scale(stored: Tensor, size: Preprocessing) -> Tensor:
+    values = stored.cast(np.float32)
+    if size.window is not None:
+        low, high = size.window
+        return ((values - low) * (255.0 / (high - low))).clipped(0.0, 255.0)
+    return values * (255.0 / 65535) if stored.dtype == np.uint16 else values
+
+
+def _in_channels(
+    graph: Graph, images: Tensor, size: Preprocessing, *, whole_numbers: bool
+) -> Tensor:
+    """Grey or colour images [N, C, H, W] in the network's channels."""
+    if stored_channels(size) is not None:
+        return images
+    if size.channels == 3:
+        colour = graph.node("Expand", images, graph.tensor([1, 3, 1, 1], np.int64))
+        return colour if size.color_order == "RGB" else colour.take([2, 1, 0], axis=1)
+    count = images.size(1)
+    parts = np.divide(_BRIGHTNESS_PARTS, 1 << 15) if whole_numbers else np.array(_BRIGHTNESS)
+    both = graph.tensor([(1.0, 0.0, 0.0), parts], np.float32)
+    shares = both.take(count.equals(3).cast(np.int64)).part(0, 0, count)
+    grey = (images * shares.reshaped(-1, 1, 1)).total(1)
+    return (grey + 0.5).floor() if whole_numbers else grey
+
+
+def _filtered(graph: Graph, images: Tensor, size: Preprocessing, *, whole_numbers: bool) -> Tensor:
+    """Images [N, channels, h, w] with the gamma and the sharpening of `[image]`."""
+    if size.gamma > 0:
+        power = graph.tensor(size.gamma, np.float32)
+        images = graph.node("Pow", (images / 255.0).at_least(0.0), power) * 255.0
+        images = images.rounded() if whole_numbers else images
+    if size.sharpening > 0:
+        kernel = np.full((size.channels, 1, 3, 3), -size.sharpening, np.float32)
+        kernel[:, :, 1, 1] = 1 + 8 * size.sharpening
+        around = graph.tensor([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+        padded = graph.node("Pad", images, around, mode="reflect")
+        weights = graph.tensor(kernel, np.float32)
+        images = graph.node("Conv", padded, weights, group=size.channels)
+        images = images.rounded().clipped(0.0, 255.0) if whole_numbers else images
+    return images
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network is shown for one view, and how its answers become the view's."""
+
+    images: list[Tensor]
+    back: Callable[[list[Tensor]], Tensor]
+
+
+def _averaged(graph: Graph, predictor: Predictor, network: Network, images: Tensor) -> Tensor:
+    """Mean probabilities [N, h, w, classes] of images and their views, which the network sees as
+    one batch."""
+    size = predictor.package.preprocessing
+    seen = [_Seen([images], lambda answers: answers[0])]
+    for view in predictor.views:
+        seen.append(
+            _moved(images, view) if isinstance(view, Moved) else _scaled(graph, images, view, size)
+        )
+    shown = [image for one in seen for image in one.images]
+    if len(shown) == 1:
+        return network(images)
+    p = network(graph.joined(shown, 0))
+    classes = predictor.package.config.num_classes
+    p = p.reshaped(len(shown), -1, size.height, size.width, classes)
+    answers = iter([p.take(number) for number in range(len(shown))])
+    return _mean([one.back([next(answers) for _ in one.images]) for one in seen])
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total if len(tensors) == 1 else total / float(len(tensors))
+
+
+def _moved(images: Tensor, view: Moved) -> _Seen:
+    def back(answers: list[Tensor]) -> Tensor:
+        (p,) = answers
+        return _turned(p.flipped(2) if view.mirrored else p, -view.turns % 4)
+
+    shown = _turned(images, view.turns)
+    return _Seen([shown.flipped(2) if view.mirrored else shown], back)
+
+
+def _turned(images: Tensor, turns: int) -> Tensor:
+    """Images [N, h, w, C] by quarter turns, as `numpy.rot90` turns them."""
+    if turns == 1:
+        return images.flipped(2).transposed(0, 2, 1, 3)
+    if turns == 2:
+        return images.flipped(1).flipped(2)
+    return images.transposed(0, 2, 1, 3).flipped(2) if turns == 3 else images
+
+
+def _scaled(graph: Graph, images: Tensor, view: Scaled, size: Preprocessing) -> _Seen:
+    """Images at another scale, see `tta.Scaled`: amid their mirror image, or by windows."""
+    height, width = size.height, size.width
+    rows, columns = (max(1, round(side * view.factor)) for side in (height, width))
+    spare = [max(0, height - rows), max(0, width - columns)]
+    before = [n // 2 for n in spare]
+    shown = _resized(graph, images, rows, columns)
+    for axis, (length, first, all_) in enumerate(
+        zip((rows, columns), before, spare, strict=True), start=1
+    ):
+        places = np.pad(np.arange(length), (first, all_ - first), mode="symmetric")
+        shown = shown.take(places, axis) if all_ else shown
+    tops, lefts = (
+        sorted({0, max(length, side) - side})
+        for length, side in ((rows, height), (columns, width))
+    )
+    corners = [(top, left) for top in tops for left in lefts]
+    windows = [
+        shown.part(1, top, top + height).part(2, left, left + width) for top, left in corners
+    ]
+    weight = np.minimum.outer(ramp(height), ramp(width))[..., None]
+    whole = (max(rows, height), max(columns, width))
+    around = [
+        ((top, whole[0] - top - height), (left, whole[1] - left - width), (0, 0))
+        for top, left in corners
+    ]
+    weights = sum(np.pad(weight, pad) for pad in around)
+
+    def back(answers: list[Tensor]) -> Tensor:
+        parts = []
+        for p, pad in zip(answers, around, strict=True):
+            ends = [0, *(a for a, _ in pad), 0, *(b for _, b in pad)]
+            parts.append(graph.node("Pad", p * weight, graph.tensor(ends, np.int64)))
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        total = (total / weights).part(1, before[0], before[0] + rows)
+        total = total.part(2, before[1], before[1] + columns)
+        return _resized(graph, total, height, width)
+
+    return _Seen(windows, back)
+
+
+def _resized(graph: Graph, images: Tensor, height: Size, width: Size) -> Tensor:
+    """Images [N, h, w, C] at another size: shrunk by area, enlarged bilinearly."""
+    found = resized(graph, images.transposed(0, 3, 1, 2), height, width, "auto")
+    return found.transposed(0, 2, 3, 1)
+
+
+def _at_size(
+    graph: Graph,
+    p: Tensor,
+    height: Tensor,
+    width: Tensor,
+    blur: tuple[int, int] | None,
+    size: Preprocessing,
+) -> Tensor:
+    """Probabilities [N, classes, h, w] at the images' size."""
+    if blur is not None:
+        rows = cv2.GaussianBlur(np.eye(size.height), (1, blur[1]), 0)
+        columns = cv2.GaussianBlur(np.eye(size.width), (1, blur[0]), 0)
+        p = graph.tensor(rows, np.float32) @ (p @ columns.T)
+    return resized(graph, p, height, width, "auto")
+
+

@@ -36,6 +36,7 @@ ORDER = (
     ("planning",),
     ("search",),
     ("api",),
+    ("export",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -48,6 +49,7 @@ LARGER = {
     "models/networks": "one module per network",
 }
 SAME_NAME = {
+    "export": "what flexseg hands on; what an annotation tool has handed on",
     "volumes": "`derive volumes` is a command; the folders of volumes and their files",
 }
 

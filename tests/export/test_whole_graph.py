@@ -61,9 +61,7 @@ def test_images_of_any_size(
 
 @pytest.mark.parametrize("window", [None, (300.0, 21000.0)])
 @pytest.mark.parametrize("pixels", ["uint16", "float32"])
-def test_other_types(
-    pixels: PixelType, window: tuple[float, float] | None, tmp_path: Path
-) -> None:
+def test_other_types(pixels: PixelType, window: tuple[float, float] | None, tmp_path: Path) -> None:
     images = np.stack([blobs((40, 50), 1)]).astype(pixels)
     images = images * 257 if pixels == "uint16" else images * 1.5 - 20
     images = images.astype(pixels)

@@ -132,7 +132,7 @@ def test_what_is_missing_is_told(project: Path, tmp_path: Path) -> None:
     run = run_without(ENGINES, *infer)
     assert run.returncode == 2 and "Traceback" not in run.stderr
     assert "best_model.onnx beside the model, which needs no Keras, does not exist" in run.stderr
-    assert "flexseg export best_model.h5 --to onnx" in run.stderr
+    assert "flexseg export best_model.h5 --to network" in run.stderr
     assert 'pip install "flexseg[tensorflow]"' in run.stderr
     assert not (tmp_path / "out").exists()
 

@@ -26,7 +26,7 @@ class Model:
 
     Attributes
     ----------
-    file : the package, or the file that names the members of an ensemble.
+    file : the package, the file that names the members of an ensemble, or the export.
 
     Examples
     --------
@@ -56,8 +56,8 @@ class Model:
 
         Parameters
         ----------
-        path : a model package (`best_model.h5`), an ensemble (`ensemble.json`), or the folder of a
-            run, a cross-validation or of `flexseg auto`.
+        path : a model package (`best_model.h5`), an ensemble (`ensemble.json`), an export
+            (`model.onnx`), or the folder of a run, a cross-validation or of `flexseg auto`.
         trust : the `package.module:builder` of a network of one's own, which a package may then
             import, and a run folder too.
         engine : what computes the network, see `[infer] engine`; without it what the run says, else

@@ -47,7 +47,7 @@ TrainedArgument = Annotated[
     typer.Argument(
         metavar="TRAINED",
         help="Config file, the folder of a run, a cross-validation or `auto`, or a model "
-        "(best_model.h5, ensemble.json).",
+        "(best_model.h5, ensemble.json, model.onnx of `export`).",
     ),
 ]
 DatasetArgument = Annotated[

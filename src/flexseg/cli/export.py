@@ -1,56 +1,152 @@
-"""`flexseg export`: a trained network in the format of other programs."""
+"""`flexseg export`: a trained model as a folder that predicts without flexseg."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import os
+import tempfile
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flexseg.cli.app import BackendOption, TrainedArgument, open_trained, say
-from flexseg.cli.command import Task, command
+from flexseg.cli.app import (
+    BackendOption,
+    TrainedArgument,
+    errors,
+    open_trained,
+    progress,
+    require_paths,
+    say,
+)
+from flexseg.cli.command import Task, long_command
+from flexseg.config.findings import amount
+from flexseg.errors import ConfigError
+from flexseg.events import emit
+
+if TYPE_CHECKING:
+    from flexseg.export.artefact import Export
 
 
-class Format(StrEnum):
-    """Formats of other programs."""
-
-    ONNX = "onnx"
+Format = Literal["onnx", "network"]
+Pixels = Literal["uint8", "uint16", "float32"]
 
 
-@command(Task.SHARE)
+@long_command(Task.SHARE)
 def export(
     trained: TrainedArgument,
-    to: Annotated[Format, typer.Option("--to", help="Format of the network.")],
+    to: Annotated[
+        Format,
+        typer.Option(
+            "--to",
+            help="onnx: a folder that predicts raw images anywhere, proven equal; network: only "
+            "the network in ONNX, beside the model, from which flexseg predicts without Keras.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Folder for it (default: beside the model, where the network is predicted from it "
-            "without Keras).",
+            help="Folder for it (default: beside the model, NAME-onnx; of the network that of the "
+            "model).",
         ),
     ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images, or a dataset with masks, that it is proven by.",
+            show_default="the cases that the config evaluates, else generated images",
+        ),
+    ] = None,
+    pixels: Annotated[
+        Pixels | None,
+        typer.Option(
+            help="Type of the images that it takes.", show_default="that of the first case"
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Licence of the model, e.g. cc-by-4.0.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it although it predicts otherwise.")
+    ] = False,
     backend: BackendOption = None,
 ) -> None:
-    """Write a trained network in the format of other programs.
+    """Write a trained model as a folder that predicts without flexseg, and prove that it is right.
 
-    ONNX is predicted by ONNX Runtime and OpenVINO: `flexseg infer` needs no Keras then.
+    The file model.onnx takes images of any size as they are stored and gives labels and
+    probabilities at that size. `flexseg infer model.onnx` predicts with it as well.
     """
+    require_paths((cases,))
     loaded = open_trained(trained, backend=backend, alone=True)
     from flexseg.inference.engines.onnx_export import export_onnx
     from flexseg.inference.loading import describe_trained
-    from flexseg.inference.model_files import model_file, packages_of
+    from flexseg.inference.model_files import is_onnx, model_file, packages_of
     from flexseg.model_file.onnx_file import onnx_file
     from flexseg.one_writer import exclusive
     from flexseg.own_results import claim_folder
 
-    if output is not None:
-        claim_folder(output, [trained])
+    model = model_file(loaded)
+    if is_onnx(model):
+        raise ConfigError(
+            "This is in ONNX already.",
+            "Give the package or the run that it was made of.",
+            str(model),
+        )
+    folder = output
+    if to == "onnx":
+        folder = output or model.with_name(f"{model.stem}-onnx")
+    if folder is not None:
+        claim_folder(folder, [trained, *([cases] if cases else [])])
     describe = partial(describe_trained, loaded)
-    for package in packages_of(model_file(loaded)):
-        target = (output or package.parent) / onnx_file(package).name
-        with exclusive(target.parent):
-            file = export_onnx(describe(package), package, target, loaded.path.parent)
-        say(f"written: {file}")
+    networks = []
+    with ExitStack() as stack:
+        for package in packages_of(model):
+            place = package.parent
+            if to == "network" and output is not None:
+                place = output
+            elif to == "onnx" and not os.access(place, os.W_OK):
+                place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            target = place / onnx_file(package).name
+            with exclusive(target.parent):
+                file = export_onnx(describe(package), package, target, loaded.path.parent)
+            if to == "network" or place == package.parent:
+                say(f"written: {file}")
+            networks.append(file)
+        if to == "onnx" and folder is not None:
+            from flexseg.export.exporting import export_model
+
+            with progress("Comparing") as on_case:
+                made = export_model(
+                    loaded,
+                    networks,
+                    folder,
+                    cases=cases,
+                    pixels=pixels,
+                    licence=licence,
+                    force=force,
+                    on_case=on_case,
+                )
+            emit("result", folder=made.folder, **made.parity.as_dict())
+            _tell(made)
+
+
+def _tell(made: Export) -> None:
+    parity = made.parity
+    for problem in made.problems:
+        errors.print(f"[yellow]Not proven:[/] {problem}.", soft_wrap=True)
+    what = amount(parity.cases, "image")
+    text = (
+        f"{parity.equal_labels:.3%} of the labels are equal on {what} ({parity.what}); "
+        f"probabilities differ by {parity.largest_difference:.1g} at most."
+    )
+    if (d := parity.dice) is not None:
+        known = d.low is not None and d.high is not None
+        ends = f" ({d.low:+.5f} to {d.high:+.5f})" if known else ""
+        text += f" The mean Dice differs by {d.difference:+.5f}{ends}."
+    seconds = parity.seconds
+    say(text)
+    say(f"An image takes {seconds['export']:.3f} s, with flexseg {seconds['flexseg']:.3f} s.")
+    say(f"Export: {made.folder}")

@@ -75,25 +75,23 @@ class Tensor:
     def __or__(self, other: Tensor) -> Tensor:
         return self.graph.node("Or", self, other)
 
-    def __lt__(self, other: Operand) -> Tensor:
+    def __lt__(self, other: Tensor | float) -> Tensor:
         return self._with("Less", other, dtype=bool)
 
-    def __le__(self, other: Operand) -> Tensor:
+    def __le__(self, other: Tensor | float) -> Tensor:
         return self._with("LessOrEqual", other, dtype=bool)
 
-    def __gt__(self, other: Operand) -> Tensor:
+    def __gt__(self, other: Tensor | float) -> Tensor:
         return self._with("Greater", other, dtype=bool)
 
-    def __ge__(self, other: Operand) -> Tensor:
+    def __ge__(self, other: Tensor | float) -> Tensor:
         return self._with("GreaterOrEqual", other, dtype=bool)
 
     def equals(self, other: Operand) -> Tensor:
         """Where two tensors are equal."""
         return self._with("Equal", other, dtype=bool)
 
-    def _with(
-        self, op: str, other: Operand, *, swapped: bool = False, dtype: Any = None
-    ) -> Tensor:
+    def _with(self, op: str, other: Operand, *, swapped: bool = False, dtype: Any = None) -> Tensor:
         pair = [self, self.graph.tensor(other, self.dtype)]
         return self.graph.node(op, *(pair[::-1] if swapped else pair), dtype=dtype)
 
@@ -278,3 +276,11 @@ class Graph:
 def _value(tensor: Tensor, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(tensor.dtype)
     return helper.make_tensor_value_info(tensor.name, kind, shape)
+
+
+def summed(tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors, from the first to the last."""
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total

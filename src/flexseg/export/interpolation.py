@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from flexseg.export.graph import Graph, Size, Tensor
+from flexseg.export.graph import Graph, Size, Tensor, summed
 from flexseg.files.resizing import SCIKIT_IMAGE
 
 Method = Literal["auto", "nearest", "bilinear", "cubic", "area", "lanczos", "scikit-image"]
@@ -120,9 +120,7 @@ class _Axis:
             distance = x + (3.0 - k)
             sine = self.graph.node("Sin", distance * (np.pi / 4))
             parts.append((-1.0) ** k * sine / (distance * distance))
-        together = parts[0]
-        for part in parts[1:]:
-            together = together + part
+        together = summed(parts)
         return _Taps(before - 3, tuple(part / together for part in parts))
 
     def nearest(self) -> _Taps:
@@ -137,16 +135,14 @@ class _Axis:
         ----------
         border : beyond the border is its last pixel; False: nothing.
         """
-        total = None
+        parts = []
         for k, share in enumerate(taps.shares):
             pixel = taps.first + k
             if border:
                 pixel = pixel.at_least(0).at_most(self.length - 1)
             hit = pixel.column().equals(self.pixels).cast(np.float64)
-            part = hit * share.column()
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+            parts.append(hit * share.column())
+        return summed(parts)
 
     def area(self) -> Tensor:
         """Shares [target, length] float64 of what each target covers."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import cv2
 import numpy as np
 import onnx
 
 from flexseg.errors import ConfigError
-from flexseg.export.graph import Graph, Size, Tensor
+from flexseg.export.graph import Graph, Size, Tensor, summed
 from flexseg.export.interpolation import Method, resized
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tta import Moved, Scaled, ramp
+from flexseg.model_file.export_description import PixelType
 
-PixelType = Literal["uint8", "uint16", "float32"]
 # Names of what the graph takes and gives.
 IMAGES, LABELS, PROBABILITIES = "images", "labels", "probabilities"
 # Parts of 2^15 of red, green and blue, by which OpenCV computes brightness in 8 bits.
@@ -134,7 +134,7 @@ def _in_channels(
         return colour if size.color_order == "RGB" else colour.take([2, 1, 0], axis=1)
     count = images.size(1)
     parts = np.divide(_BRIGHTNESS_PARTS, 1 << 15) if whole_numbers else np.array(_BRIGHTNESS)
-    both = graph.tensor([(1.0, 0.0, 0.0), parts], np.float32)
+    both = graph.tensor(np.stack([(1.0, 0.0, 0.0), parts]), np.float32)
     shares = both.take(count.equals(3).cast(np.int64)).part(0, 0, count)
     grey = (images * shares.reshaped(-1, 1, 1)).total(1)
     return (grey + 0.5).floor() if whole_numbers else grey
@@ -185,10 +185,7 @@ def _averaged(graph: Graph, predictor: Predictor, network: Network, images: Tens
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total if len(tensors) == 1 else total / float(len(tensors))
+    return tensors[0] if len(tensors) == 1 else summed(tensors) / float(len(tensors))
 
 
 def _moved(images: Tensor, view: Moved) -> _Seen:
@@ -222,8 +219,7 @@ def _scaled(graph: Graph, images: Tensor, view: Scaled, size: Preprocessing) -> 
         places = np.pad(np.arange(length), (first, all_ - first), mode="symmetric")
         shown = shown.take(places, axis) if all_ else shown
     tops, lefts = (
-        sorted({0, max(length, side) - side})
-        for length, side in ((rows, height), (columns, width))
+        sorted({0, max(length, side) - side}) for length, side in ((rows, height), (columns, width))
     )
     corners = [(top, left) for top in tops for left in lefts]
     windows = [
@@ -242,10 +238,7 @@ def _scaled(graph: Graph, images: Tensor, view: Scaled, size: Preprocessing) -> 
         for p, pad in zip(answers, around, strict=True):
             ends = [0, *(a for a, _ in pad), 0, *(b for _, b in pad)]
             parts.append(graph.node("Pad", p * weight, graph.tensor(ends, np.int64)))
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        total = (total / weights).part(1, before[0], before[0] + rows)
+        total = (summed(parts) / weights).part(1, before[0], before[0] + rows)
         total = total.part(2, before[1], before[1] + columns)
         return _resized(graph, total, height, width)
 
@@ -272,5 +265,3 @@ def _at_size(
         columns = cv2.GaussianBlur(np.eye(size.width), (1, blur[0]), 0)
         p = graph.tensor(rows, np.float32) @ (p @ columns.T)
     return resized(graph, p, height, width, "auto")
-
-

@@ -17,7 +17,14 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.opening import load_network, open_engine
 from flexseg.inference.ensemble import EnsemblePredictor
-from flexseg.inference.model_files import is_ensemble, is_model, model_file, read_members
+from flexseg.inference.exported import ExportedPredictor
+from flexseg.inference.model_files import (
+    is_ensemble,
+    is_model,
+    is_onnx,
+    model_file,
+    read_members,
+)
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
@@ -189,11 +196,13 @@ def open_predictor(
     settings: Settings = Settings(),
     search: Path | None = None,
 ) -> Predictor:
-    """A predictor for a trained model, or for an ensemble.
+    """A predictor for a trained model, for an ensemble, or for an export.
+
+    Of an export views and postprocessing are its own.
 
     Parameters
     ----------
-    file : a model package, or the file that names the members of an ensemble.
+    file : a model package, the file that names the members of an ensemble, or an export.
     describe : reads what a package says of itself.
     search : see `build_model`.
 
@@ -203,6 +212,8 @@ def open_predictor(
         model, or the engine is not installed.
     DataError : there are no weights, or files are damaged.
     """
+    if is_onnx(file):
+        return ExportedPredictor(file, describe(file))
     ensemble = is_ensemble(file)
     files = read_members(file) if ensemble else [file]
     packages = [describe(f) for f in files]

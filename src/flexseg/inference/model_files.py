@@ -1,4 +1,4 @@
-"""The files of trained models, told by their names: packages, and ensembles of packages."""
+"""The files of trained models, told by their names: packages, ensembles of these, and exports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
+from flexseg.model_file.onnx_file import SUFFIX
 
 # Of a package of weights.
 PACKAGES = (".h5", ".hdf5")
+# Of `flexseg export`, in the folder that it writes.
+EXPORT = "model.onnx"
 # Names the members of an ensemble, which lie in a folder beside it.
 ENSEMBLE = "ensemble.json"
 MEMBERS = "members"
@@ -33,13 +36,19 @@ def is_ensemble(path: Path) -> bool:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file is a trained model, a single one or an ensemble."""
-    return is_package(path) or is_ensemble(path)
+    """Whether a file is a trained model: a single one, an ensemble, or an export."""
+    return is_package(path) or is_ensemble(path) or is_onnx(path)
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file is in ONNX: an export, or the network of a package, which is none."""
+    return path.suffix.lower() == SUFFIX
 
 
 def model_in(folder: Path) -> Path | None:
-    """The ensemble in a folder, else its usual package; None without them."""
-    return next((folder / name for name in (ENSEMBLE, BEST) if (folder / name).is_file()), None)
+    """The ensemble in a folder, else its usual package, else its export; None without them."""
+    names = (ENSEMBLE, BEST, EXPORT)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def model_file(loaded: LoadedConfig) -> Path:

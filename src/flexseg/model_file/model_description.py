@@ -21,8 +21,10 @@ from flexseg.dataset.acquisition import Acquisition
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.preprocess import Preprocessing
+from flexseg.model_file.export_description import ExportDescription
 from flexseg.model_file.hdf5_weights import read_arrays, read_metadata
 from flexseg.model_file.home_images import HomeImages
+from flexseg.model_file.onnx_file import SUFFIX
 from flexseg.model_file.seen_images import SeenImages
 
 
@@ -72,7 +74,7 @@ class ModelDescription:
         search: Path | None = None,
         trust: Callable[[str], bool] | None = None,
     ) -> ModelDescription:
-        """Of a package; of a weight file of the original systems the config says all.
+        """Of a package, or an export; of a weight file of the original systems the config says all.
 
         Parameters
         ----------
@@ -85,6 +87,8 @@ class ModelDescription:
         ------
         DataError : the file cannot be read, or contradicts itself.
         """
+        if path.suffix.lower() == SUFFIX:
+            return _of_export(path)
         metadata = read_metadata(path)
         if metadata is not None:
             named = experiment.model.model if experiment is not None else None
@@ -156,6 +160,20 @@ def _described(
         _read_home(path),
         acquisition,
     )
+
+
+def _of_export(path: Path) -> ModelDescription:
+    """Of an export, whose network nobody builds: its options are of no account."""
+    found = ExportDescription.read(path)
+    size, labels = found.preprocessing, found.labels
+    config = ModelConfig(
+        model=found.network,
+        image_width=size.width,
+        image_height=size.height,
+        image_channels=size.channels,
+        num_classes=labels.channels,
+    )
+    return ModelDescription(config, labels, size, found.threshold)
 
 
 def read_seen(path: Path) -> SeenImages:

@@ -26,7 +26,7 @@ _CONFIGS = (".toml", ".config")
 _HISTORY = "history.json"
 EXPECTED = (
     "Give a config, the folder of a run, of a cross-validation or of `flexseg auto`, or a model "
-    "(best_model.h5, ensemble.json)"
+    "(best_model.h5, ensemble.json, model.onnx of an export)"
 )
 
 

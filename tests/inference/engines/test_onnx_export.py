@@ -45,7 +45,7 @@ def test_a_training_leaves_it_and_commands_take_it(
     assert run_command("infer", project / "a.toml", *overrides) == 0
     for model in ("a.toml", "models/best_model.h5", "."):
         capsys.readouterr()
-        assert run_command("export", project / model, "--to", "onnx") == 0
+        assert run_command("export", project / model, "--to", "network") == 0
         assert "written: " in capsys.readouterr().out
     together = project / "ensemble" / "ensemble.json"
     together.parent.mkdir()
@@ -53,7 +53,13 @@ def test_a_training_leaves_it_and_commands_take_it(
     for name in ("one", "two"):
         member = together.parent / "members" / f"{name}.h5"
         assert is_of(onnx_file(member), member)
-    assert run_command("export", together, "--to", "onnx") == 0
+    assert run_command("export", together, "--to", "network") == 0
+    target = project / "exported"
+    for model in (project / "a.toml", file, together):
+        capsys.readouterr()
+        assert run_command("export", model, "--to", "onnx", "-o", target) == 0
+        assert "of the labels are equal on 1 image (test cases" in capsys.readouterr().out
+    assert run_command("export", target, "--to", "onnx") == 2  # it is one
     assert run_command("export", file, "--to", "onnx", "-o", project) == 2  # what is not ours
 
 

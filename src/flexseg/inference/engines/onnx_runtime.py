@@ -15,6 +15,11 @@ MODEL = "model.onnx"
 PACKAGES = ("onnxruntime", "tf2onnx", "keras", "tensorflow")
 # The first that has GELU's error function, and layer normalisation, as one operation.
 _OPSET = 18
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
+}
 
 
 def write(model: keras.Model, folder: Path) -> None:
@@ -56,12 +61,13 @@ class OnnxEngine:
     Parameters
     ----------
     model : file of the network.
+    output : that it gives; None: the first.
     """
 
     name = "onnx"
     precision = "f32"
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, output: str | None = None) -> None:
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()
@@ -70,10 +76,11 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
-        self._input = self._session.get_inputs()[0].name
+        given = self._session.get_inputs()[0]
+        self._input, self._dtype = given.name, _TYPES[given.type]
+        self._output = output or self._session.get_outputs()[0].name
 
     def predict(self, batch: NDArray) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to probabilities [B, h, w, classes]."""
-        return np.asarray(
-            self._session.run(None, {self._input: np.asarray(batch, np.float32)})[0], np.float32
-        )
+        images = {self._input: np.asarray(batch, self._dtype)}
+        return np.asarray(self._session.run([self._output], images)[0], np.float32)

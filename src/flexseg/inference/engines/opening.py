@@ -195,7 +195,7 @@ def _of_onnx_file(file: Path, name: EngineName, precision: str) -> Engine | None
         if not installed("keras"):
             raise DataError(
                 f"{name} cannot read the network ({reason(error)}).",
-                f"Make it again: flexseg export {typed(file.name)} --to onnx",
+                f"Make it again: flexseg export {typed(file.name)} --to network",
                 str(onnx),
             ) from None
         logger.warning("%s cannot read %s (%s).", name, onnx, reason(error))
@@ -215,7 +215,7 @@ def _needs_keras(file: Path, name: EngineName) -> ConfigError:
         f"Keras is not installed, and {onnx.name} beside the model, which needs no Keras, "
         f"{'is of another network' if onnx.exists() else 'does not exist'}.",
         'Where the model was trained, or wherever "flexseg[tensorflow,onnx]" is installed, run '
-        f"flexseg export {typed(file.name)} --to onnx, and copy {onnx.name} here. "
+        f"flexseg export {typed(file.name)} --to network, and copy {onnx.name} here. "
         f"Or install Keras: {pip_install(backend.BACKENDS[0])}",
         str(file),
     )

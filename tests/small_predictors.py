@@ -22,9 +22,7 @@ from flexseg.model_file.model_description import ModelDescription
 HEIGHT, WIDTH = 24, 32
 
 
-def network(
-    height: int, width: int, channels: int, classes: int, seed: int = 0
-) -> onnx.ModelProto:
+def network(height: int, width: int, channels: int, classes: int, seed: int = 0) -> onnx.ModelProto:
     """Images [N, h, w, C] to probabilities [N, h, w, classes], by a convolution of 3 x 3."""
     graph = Graph()
     images = graph.input("images", np.float32, ["N", height, width, channels])

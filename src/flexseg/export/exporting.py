@@ -1,0 +1,122 @@
+"""From what a path of the command line means to an export: predictor, cases, card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flexseg.config.load import LoadedConfig
+from flexseg.errors import ConfigError, DataError, FlexsegError
+from flexseg.export.artefact import Export, export_onnx_pipeline
+from flexseg.export.proof_cases import (
+    ProofCases,
+    cases_of_config,
+    cases_of_folder,
+    generated_cases,
+)
+from flexseg.export.readme import About
+from flexseg.export.whole_graph import refuse_unfit
+from flexseg.inference.loading import make_predictor
+from flexseg.inference.model_files import is_model, model_file
+from flexseg.inference.predictor import Predictor
+from flexseg.model_file.export_description import RESEARCH, PixelType
+from flexseg.report.content import gather
+from flexseg.report.private_paths import known_folders, without_machine
+from flexseg.report.sources import find_source
+from flexseg.runs.given import run_of_model
+from flexseg.runs.manifest import Manifest
+from flexseg.runs.trained import config_of_run
+
+
+def export_model(
+    loaded: LoadedConfig,
+    networks: Sequence[Path],
+    folder: Path,
+    *,
+    cases: Path | None = None,
+    pixels: PixelType | None = None,
+    licence: str | None = None,
+    force: bool = False,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Export:
+    """Export the trained model of a config, see `export_onnx_pipeline`.
+
+    Parameters
+    ----------
+    networks : of the model, in ONNX.
+    cases : images, or a dataset, that it is proven by; without it the split that its config
+        evaluates, and generated images where there is none.
+    pixels : type of the images; without it that of the first case.
+
+    Raises
+    ------
+    ConfigError, DataError, ResourceError : see there.
+    """
+    predictor = reference(loaded)
+    refuse_unfit(predictor.package.preprocessing)
+    proof = _cases(loaded, predictor, cases, pixels)
+    return export_onnx_pipeline(
+        predictor,
+        networks,
+        folder,
+        proof,
+        about(loaded, licence),
+        pixels or proof.pixel_type(),
+        force=force,
+        on_case=on_case,
+    )
+
+
+def reference(loaded: LoadedConfig) -> Predictor:
+    """What an export must predict like: `flexseg infer` in float32, as ONNX computes."""
+    e = loaded.experiment
+    changes = {
+        "train": e.train.model_copy(update={"precision": "float32"}),
+        "infer": e.infer.model_copy(update={"int8": False}),
+    }
+    return make_predictor(replace(loaded, experiment=e.model_copy(update=changes)))
+
+
+def _cases(
+    loaded: LoadedConfig, predictor: Predictor, folder: Path | None, pixels: PixelType | None
+) -> ProofCases:
+    package = predictor.package
+    if folder is not None:
+        return cases_of_folder(folder, package)
+    try:
+        return cases_of_config(_with_data(loaded), package)
+    except (ConfigError, DataError):  # a model by itself, or its data are elsewhere
+        size = package.preprocessing
+        wide: PixelType = "float32" if size.window else "uint16" if size.bits > 8 else "uint8"
+        return generated_cases(package, pixels or wide)
+
+
+def _with_data(loaded: LoadedConfig) -> LoadedConfig:
+    """The config; of a model by itself that of the run that has left it, if there is one."""
+    run = run_of_model(loaded.path) if is_model(loaded.path) else None
+    return loaded if run is None else config_of_run(run)
+
+
+def about(loaded: LoadedConfig, licence: str | None) -> About:
+    """What the report of the model's run says of it; of a model without a run its name alone."""
+    file = model_file(loaded)
+    name = f"{file.parent.name or 'model'}: {file.stem}"
+    run = run_of_model(file)
+    if run is None:
+        return About(name, licence=licence)
+    try:
+        source = find_source(run)
+        report = without_machine(gather(source), known_folders(source))
+        train = Manifest.read(run).data.get("train")
+    except FlexsegError:
+        return About(name, licence=licence)
+    use = next((s.points for s in report.card if s.title == "Meant for"), [])
+    return About(
+        report.title,
+        report.headline,
+        report.card,
+        licence,
+        " ".join(use) or RESEARCH,
+        "" if train is None else train.fingerprint,
+    )

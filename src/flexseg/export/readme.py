@@ -1,0 +1,170 @@
+"""The model card of an export, as Hugging Face reads it: YAML for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flexseg import __version__
+from flexseg.export.parity import Parity
+from flexseg.machine import size_text
+from flexseg.model_file.export_description import RESEARCH, ExportDescription
+from flexseg.report.structure import CardSection
+
+
+@dataclass(frozen=True)
+class About:
+    """What people have to know of a model beside its files.
+
+    Attributes
+    ----------
+    title : name of the project.
+    headline : its result in a sentence.
+    sections : of the model card of its report.
+    licence : as its owner names it; None: nobody has said.
+    intended_use : in a sentence or two.
+    fingerprint : of the images and masks that it was trained on; empty: not known.
+    """
+
+    title: str
+    headline: str = ""
+    sections: Sequence[CardSection] = ()
+    licence: str | None = None
+    intended_use: str = RESEARCH
+    fingerprint: str = ""
+
+
+def write_card(about: About, description: ExportDescription, parity: Parity) -> str:
+    """The text of README.md."""
+    front = {
+        "license": about.licence,
+        "library_name": "onnxruntime",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["image-segmentation", "medical", "onnx", "flexseg"],
+    }
+    # JSON is YAML.
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value is not None]
+    parts = [
+        "---\n" + "\n".join(lines) + "\n---",
+        f"# {about.title}",
+        about.headline,
+        _warning(parity),
+        *_sections(about, description),
+        "## Licence\n\n"
+        + (about.licence or "Not stated: ask whoever made it before you use or share it."),
+        _inputs(description),
+        _proof(parity),
+        f"Made by flexseg {__version__}; `flexseg infer model.onnx -i scans -o masks` and "
+        '`flexseg.Model.load("model.onnx")` predict with it as well.',
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sections(about: About, description: ExportDescription) -> list[str]:
+    if not about.sections:
+        return [
+            f"## Meant for\n\n- {description.intended_use}",
+            "## Limits\n\n- Nothing is known about its scores: the model was exported without its "
+            "run.\n- No medical device. It has not been validated for diagnosis, treatment or "
+            "triage.",
+        ]
+    return [
+        f"## {section.title}\n\n" + "\n".join(f"- {point}" for point in section.points)
+        for section in about.sections
+    ]
+
+
+def _inputs(description: ExportDescription) -> str:
+    size, classes = description.preprocessing, description.labels.classes
+    channels = (
+        f"{size.channels}: a slice amid {size.neighbours} neighbours on each side"
+        if size.neighbours
+        else "1 (grey) or 3 (red, green, blue)"
+        if size.channels in (1, 3)
+        else str(size.channels)
+    )
+    scale = (
+        f"values from {size.window[0]:g} to {size.window[1]:g} count, as they are stored"
+        if size.window
+        else {
+            "uint8": "0 to 255",
+            "uint16": "0 to 65535",
+            "float32": "on the scale from 0 to 255",
+        }[description.pixels]
+    )
+    rows = "\n".join(f"| {c.id} | {c.name} | {list(c.colors[0])} |" for c in classes)
+    steps = description.postprocess.get("2d") or {}
+    after = (
+        f"\nAfter the graph, in run.py: {json.dumps(steps)} for each class (SciPy).\n"
+        if steps
+        else ""
+    )
+    views = (
+        f" It averages over these views: {', '.join(description.views)}."
+        if description.views
+        else ""
+    )
+    read = (
+        f"\nProbabilities are those of the network; to read them as confidence, raise them to the "
+        f"power of 1 / {description.temperature:g} and let them add up to 1.\n"
+        if description.temperature != 1
+        else ""
+    )
+    return f"""## Use
+
+```
+pip install numpy pillow onnxruntime
+python run.py --check
+python run.py scans -o masks
+```
+
+`model.onnx` (opset 18) takes `images` [N, H, W, C] {description.pixels}, {scale}; N images of one
+size, H and W of any, C = {channels}. It gives `labels` [N, H, W] uint8 and `probabilities`
+[N, H, W, {1 if description.labels.binary else len(classes)}] float32 at that size. Resizing to
+{size.width} x {size.height}, normalisation, network and resizing back are in the graph.{views}
+{after}{read}
+Other types of pixels take another export: `flexseg export MODEL --to onnx --pixels uint16`.
+
+| label | class | colour |
+|---|---|---|
+{rows}"""
+
+
+def _proof(parity: Parity) -> str:
+    name, share = parity.least_equal_case
+    rows = [
+        ("images", f"{parity.cases} ({parity.what})"),
+        ("equal labels", f"{parity.equal_labels:.4%}"),
+        ("equal labels, worst image", f"{share:.4%} ({name})"),
+        ("largest difference of probabilities", f"{parity.largest_difference:.2g}"),
+    ]
+    if (d := parity.dice) is not None:
+        ends = (
+            ""
+            if d.low is None or d.high is None
+            else f" (95 % interval {d.low:+.5f} to {d.high:+.5f})"
+        )
+        rows.append(("mean Dice, export - flexseg", f"{d.difference:+.5f}{ends}"))
+        rows.append(("mean Dice, export and flexseg", f"{d.export:.4f}, {d.flexseg:.4f}"))
+    seconds, memory = parity.seconds, parity.memory
+    rows.append(("seconds per image", f"{seconds['export']:.3f}, flexseg {seconds['flexseg']:.3f}"))
+    if memory:
+        texts = {key: size_text(value) for key, value in memory.items()}
+        rows.append(("memory of a process", f"{texts['export']}, flexseg {texts['flexseg']}"))
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
+    return (
+        "## Does it predict as flexseg does\n\n"
+        f"Compared with `flexseg infer` ({parity.engine}) where it was made; `parity.json` has the "
+        f"same.\n\n| | |\n|---|---|\n{table}"
+    )
+
+
+def _warning(parity: Parity) -> str:
+    problems = parity.problems()
+    if not problems:
+        return ""
+    return (
+        "> **This export does not predict as flexseg does**, and was made nevertheless: "
+        f"{'; '.join(problems)}."
+    )

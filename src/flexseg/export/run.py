@@ -1,0 +1,99 @@
+"""Predict images with the model beside this file, without flexseg.
+
+pip install numpy pillow onnxruntime
+python run.py scans -o masks    images, or folders of them; masks are PNGs of their names
+python run.py --check           whether this machine computes what it should
+
+The value of a mask's pixel is its class. Steps after the network (largest part, holes) take SciPy.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).parent
+TYPES = {"tensor(uint8)": "uint8", "tensor(uint16)": "uint16", "tensor(float)": "float32"}
+
+
+def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
+    """Pixels [H, W, C] of a type; `scaled`: from the whole range of their own to that of 8 bits."""
+    if path.suffix == ".npy":
+        pixels = np.load(path)
+    else:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+        if image.mode not in ("L", "RGB", "F") and not image.mode.startswith("I"):
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        pixels = np.asarray(image, np.uint16 if image.mode.startswith("I") else None)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if dtype == "uint8" and pixels.dtype != np.uint8:
+        sys.exit(f"{path}: its pixels are {pixels.dtype}, this model takes 8 bits (see README.md).")
+    if dtype == "uint16" and pixels.dtype == np.uint8 and scaled:
+        pixels = pixels * np.uint16(257)
+    elif dtype == "float32" and pixels.dtype == np.uint16 and scaled:
+        pixels = pixels * (255 / 65535)
+    return pixels.astype(dtype)
+
+
+def cleaned(labels: np.ndarray, names: list, steps: dict) -> np.ndarray:
+    """Labels [H, W] after the steps of each class."""
+    if not steps:
+        return labels
+    try:
+        from scipy import ndimage
+    except ImportError:
+        sys.exit(f"Without SciPy labels would lack these steps: {steps}. pip install scipy")
+    for name, step in steps.items():
+        parts, count = ndimage.label(labels == names.index(name), np.ones((3, 3)))
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+        keep = sizes >= step.get("min_size", 0)
+        if step.get("largest_component") and count:
+            keep &= np.arange(count) == sizes.argmax()
+        labels = np.where(np.concatenate([[False], ~keep])[parts], 0, labels).astype(np.uint8)
+    holes, _ = ndimage.label(labels == 0)
+    edge = {*holes[0], *holes[-1], *holes[:, 0], *holes[:, -1]}
+    for number, box in enumerate(ndimage.find_objects(holes), start=1):
+        if number not in edge:
+            wider = tuple(slice(side.start - 1, side.stop + 1) for side in box)
+            hole = holes[wider] == number
+            around = np.unique(labels[wider][ndimage.binary_dilation(hole) & ~hole])
+            if len(around) == 1 and steps.get(names[around[0]], {}).get("fill_holes"):
+                labels[wider][hole] = around[0]
+    return labels
+
+
+def main() -> None:
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument("images", nargs="*", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("masks"))
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+    if options.check:
+        given, expected = np.load(HERE / "test_input.npy"), np.load(HERE / "test_labels.npy")
+        equal = (session.run(["labels"], {"images": given})[0] == expected).mean()
+        print(f"{equal:.3%} of the labels of the test image are equal.")
+        sys.exit(int(equal < 0.999))
+    facts = session.get_modelmeta().custom_metadata_map
+    names, colors, steps = (json.loads(facts[k]) for k in ("classes", "colors", "postprocessing"))
+    dtype = TYPES[session.get_inputs()[0].type]
+    options.output.mkdir(parents=True, exist_ok=True)
+    for place in options.images:
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+            pixels = read(file, dtype, facts["scaled"] == "true")
+            mask = Image.fromarray(
+                cleaned(session.run(["labels"], {"images": pixels[None]})[0][0], names, steps)
+            )
+            mask.putpalette(np.ravel(colors).tolist())
+            mask.save(target := options.output / f"{file.stem}.png")
+            print(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""An export is one folder that predicts alone, and that flexseg reads back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from flexseg.config.infer import PostprocessConfig
+from flexseg.errors import ConfigError, DataError
+from flexseg.inference.postprocess import Postprocessing
+from small_predictors import blobs, predictor
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from flexseg.export.artefact import export_onnx_pipeline  # noqa: E402
+from flexseg.export.proof_cases import (  # noqa: E402
+    ProofCase,
+    ProofCases,
+    cases_of_folder,
+    generated_cases,
+)
+from flexseg.export.readme import About  # noqa: E402
+from flexseg.inference.predictor import Predictor  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("engines_on")
+FILES = {
+    ".flexseg.json",
+    "README.md",
+    "model.onnx",
+    "parity.json",
+    "run.py",
+    "test_input.npy",
+    "test_labels.npy",
+    "test_probabilities.npy",
+}
+# What an export must not need.
+BLOCKED = ("flexseg", "keras", "tensorflow", "torch", "jax", "onnx", "cv2")
+
+
+def save(folder: Path, networks: Sequence[Any]) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    files = []
+    for number, network in enumerate(networks):
+        files.append(folder / f"{number}.onnx")
+        onnx.save(network, files[-1])
+    return files
+
+
+def write(
+    folder: Path,
+    made: Predictor,
+    networks: Sequence[Any],
+    pixels: str = "uint8",
+    proof: ProofCases | None = None,
+    **options: Any,
+) -> Path:
+    files = save(folder.parent / "networks", networks)
+    proof = proof or generated_cases(made.package, pixels)  # type: ignore[arg-type]
+    export_onnx_pipeline(made, files, folder, proof, About("cells"), pixels, **options)  # type: ignore[arg-type]
+    return folder
+
+
+def run_alone(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `run.py` where nothing can be imported that exports must not need."""
+    blocked = folder.parent / "blocked"
+    for name in BLOCKED:
+        (blocked / name).mkdir(parents=True, exist_ok=True)
+        (blocked / name / "__init__.py").write_text("raise ImportError(__name__)", "utf-8")
+    line = [sys.executable, str(folder / "run.py"), *map(str, arguments)]
+    return subprocess.run(
+        line,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(blocked)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def save_images(folder: Path, pixels: str = "uint8") -> dict[str, NDArray]:
+    folder.mkdir()
+    images = {"a": blobs((50, 37), 1), "b": blobs((20, 90), 1, 1)}
+    if pixels == "uint16":
+        images = {name: image.astype(np.uint16) * 200 for name, image in images.items()}
+    for name, image in images.items():
+        Image.fromarray(image[..., 0]).save(folder / f"{name}.png")
+    return images
+
+
+@pytest.mark.parametrize("pixels", ["uint8", "uint16"])
+def test_it_predicts_alone_and_in_flexseg(pixels: str, tmp_path: Path) -> None:
+    from flexseg.api.trained_model import Model
+
+    made, networks = predictor(tmp_path, channels=1)
+    steps = PostprocessConfig(largest_component=True, fill_holes=True)
+    process = Postprocessing.from_config(steps, made.package.labels)
+    made = made.with_postprocessing(["flips"], {2: process})
+    folder = write(tmp_path / "out", made, networks, pixels)
+    assert {path.name for path in folder.iterdir()} == FILES
+    images = save_images(tmp_path / "scans", pixels)
+    run = run_alone(folder, tmp_path / "scans", "-o", tmp_path / "masks")
+    assert run.returncode == 0, run.stderr
+    assert run_alone(folder, "--check").returncode == 0
+    model = Model.load(folder / "model.onnx")
+    assert model.size == (24, 32) and "onnx" in repr(model)
+    colors = [c.colors[0] for c in model.classes]
+    for (name, image), (_, _, p) in zip(
+        images.items(), made.probabilities(images.items()), strict=True
+    ):
+        expected = made.postprocess(made.labels(p))
+        with Image.open(tmp_path / "masks" / f"{name}.png") as mask:
+            labels = np.asarray(mask)
+            assert mask.getpalette()[: 3 * len(colors)] == np.ravel(colors).tolist()
+        assert labels.shape == expected.shape and (labels == expected).mean() > 0.998
+        found = model.predict(image, probabilities=True)
+        np.testing.assert_array_equal(found.labels, labels)
+        assert found.probabilities is not None
+        assert np.abs(found.probabilities - p).max() < 2e-2
+
+
+def test_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from support import flexseg
+
+    folder = write(tmp_path / "out", *predictor(tmp_path, channels=1))
+    save_images(tmp_path / "scans")
+    run_alone(folder, tmp_path / "scans", "-o", tmp_path / "alone")
+    for model, name in ((folder, "one"), (folder / "model.onnx", "two")):
+        target = tmp_path / name
+        assert flexseg("infer", model, "-i", tmp_path / "scans", "-o", target) == 0
+        for file in ("a.png", "b.png"):
+            masks = [np.asarray(Image.open(place / file)) for place in (target, tmp_path / "alone")]
+            np.testing.assert_array_equal(*masks)
+    network = tmp_path / "networks" / "0.onnx"
+    capsys.readouterr()
+    assert flexseg("infer", network, "-i", tmp_path / "scans", "-o", tmp_path / "three") == 3
+    assert "is no export of flexseg" in " ".join(capsys.readouterr().err.split())
+
+
+def test_it_says_what_it_is(tmp_path: Path) -> None:
+    made, networks = predictor(tmp_path, channels=1, members=2)
+    folder = write(tmp_path / "out", made, networks)
+    facts = {p.key: p.value for p in onnx.load(folder / "model.onnx").metadata_props}
+    assert json.loads(facts["classes"]) == [c.name for c in made.package.labels.classes]
+    assert json.loads(facts["colors"])[0] == [0, 0, 0]
+    assert "qualified person" in facts["intended_use"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: ") and "Licence\n\nNot stated" in card
+    proof = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    assert proof["proven"] and proof["equal_labels"] >= 0.999 and proof["cases"] == 8
+
+
+def test_another_export_is_no_proof(tmp_path: Path) -> None:
+    """The network of another seed is written only where that is forced, and the card says so."""
+    made, _ = predictor(tmp_path, channels=1)
+    _, others = predictor(tmp_path, channels=1, members=2)
+    truth = made.labels(next(made.probabilities([("a", blobs((50, 37), 1))]))[2])
+    cases = [ProofCase(str(i), str(i), lambda: (blobs((50, 37), 1), truth)) for i in range(3)]
+    given = (tmp_path / "out", made, others[1:])
+    with pytest.raises(DataError, match=r"of the labels are equal.*Dice differs by -"):
+        write(*given, proof=ProofCases("cases", cases))
+    assert not (tmp_path / "out").exists()
+    folder = write(*given, proof=ProofCases("cases", cases), force=True)
+    assert "does not predict as flexseg does" in (folder / "README.md").read_text("utf-8")
+    proof = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+    assert not proof["proven"] and proof["dice"]["flexseg"] == 1
+
+
+def test_images_of_another_type_are_refused(tmp_path: Path) -> None:
+    from flexseg.api.trained_model import Model
+
+    made, networks = predictor(tmp_path, channels=1)
+    save_images(tmp_path / "scans", "uint16")
+    proof = cases_of_folder(tmp_path / "scans", made.package)
+    assert proof.pixel_type() == "uint16" and len(proof.cases) == 2
+    with pytest.raises(DataError, match="--pixels"):
+        write(tmp_path / "out", made, networks, proof=proof)
+    folder = write(tmp_path / "out", made, networks)
+    run = run_alone(folder, tmp_path / "scans" / "a.png", "-o", tmp_path / "masks")
+    assert run.returncode == 1 and "takes 8 bits" in run.stderr
+    with pytest.raises(DataError, match="--pixels"):
+        Model.load(folder / "model.onnx").predict(tmp_path / "scans" / "a.png")
+
+
+def test_patches_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--to network"):
+        write(tmp_path / "out", *predictor(tmp_path, patch_scale=0.5))
+
+
+def test_the_runner_is_short() -> None:
+    from flexseg.export import artefact
+
+    runner = Path(artefact.__file__).with_name("run.py").read_text(encoding="utf-8")
+    assert len(runner.splitlines()) < 100

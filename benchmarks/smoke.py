@@ -127,6 +127,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "train_throughput": [
         ["--pairs", "1", "--images", "4", "--size", "64", "--layers", "3", "--kernel", "3"]
     ],
+    "trust_cost": [["--rounds", "1", "--size", "64", "--count", "8"]],
     "unprepared": [["--data", "{data}", "--work", "{work}/unprepared", "--make"]],
     "warm_start": [["--data", "{data}", "-o", "{work}/warm", "--cases", "a", "--scale", "0.04"]],
     "volume_inference": [

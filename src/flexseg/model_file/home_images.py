@@ -44,19 +44,24 @@ def image_figures(prepared: NDArray) -> NDArray[np.float64]:
     Values are on the network's scale (0 to 255). Their number depends on C alone: 8 C for the
     channels' values, 6 for texture and C - 1 for how each channel goes with the next.
     """
-    pixels = prepared.astype(np.float32) / 255
-    if prepared.dtype != np.uint8:  # values of other scales may be of any size
-        pixels = np.clip(np.nan_to_num(pixels), -_LARGEST, _LARGEST)
-    channels = pixels.shape[-1]
-    flat = pixels.reshape(-1, channels)
-    deviations = flat.std(axis=0)
-    parts = [flat.mean(axis=0), deviations, np.log(deviations + _EPSILON)]
-    parts += list(np.percentile(flat[:: max(1, len(flat) // _SAMPLE)], _QUANTILES, axis=0))
-    parts.append(_texture(pixels.mean(axis=-1)))
-    for first, second in zip(range(channels - 1), range(1, channels), strict=True):
-        both = flat[:, first] - flat[:, first].mean(), flat[:, second] - flat[:, second].mean()
+    # NumPy adds up a plane several times as fast as every third value.
+    planes = np.moveaxis(prepared, -1, 0).astype(np.float32, order="C")
+    planes /= 255
+    # Values of other scales may be of any size, or no numbers.
+    if not (planes.min() >= -_LARGEST and planes.max() <= _LARGEST):
+        planes = np.clip(np.nan_to_num(planes), -_LARGEST, _LARGEST)
+    flat = planes.reshape(len(planes), -1)
+    count = flat.shape[1]
+    means = flat.mean(axis=1)
+    apart = flat - means[:, None]
+    deviations = np.sqrt(np.array([np.dot(own, own) for own in apart]) / count)
+    parts = [means, deviations, np.log(deviations + _EPSILON)]
+    parts += list(np.percentile(flat[:, :: max(1, count // _SAMPLE)], _QUANTILES, axis=1))
+    parts.append(_texture(planes.mean(axis=0)))
+    for first, second in zip(range(len(flat) - 1), range(1, len(flat)), strict=True):
         spread = float(deviations[first] * deviations[second])
-        parts.append(np.array([float((both[0] * both[1]).mean()) / max(spread, 1e-9)]))
+        together = float(np.dot(apart[first], apart[second])) / count
+        parts.append(np.array([together / max(spread, 1e-9)]))
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -73,7 +73,19 @@ def test_forecasts_begin_with_the_time_of_the_config_if_it_is_near() -> None:
 def test_what_was_not_varied_is_not_told() -> None:
     advice = told([measured(100, 0.1), measured(100, 0.11)])
     assert not advice.more_cases and not advice.more_time
-    assert sum("give more --time" in sentence for sentence in advice.sentences) == 2
+    assert advice.sentences[:2] == [
+        "2 short trainings of up to 1m on 100 cases were scored on 12 validation cases.",
+        "What more cases or more time bring takes several trainings: give more --time.",
+    ]
+    assert not any("should reach" in sentence for sentence in advice.sentences)
+    only_cases = told([measured(100, 0.1), measured(50, 0.12)])
+    assert sum("give more --time" in sentence for sentence in only_cases.sentences) == 1
+
+
+def test_trainings_that_hardly_began_are_told() -> None:
+    few = [replace(m, steps=max(1, m.steps // 100)) for m in by_time(0.5)]
+    assert any("The longest on 100 cases did 10 steps" in s for s in told(few).sentences)
+    assert not any("says little" in s for s in told(by_time(0.5)).sentences)
 
 
 def test_words_for_volumes_and_groups() -> None:

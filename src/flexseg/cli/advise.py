@@ -66,4 +66,7 @@ def advise(
     say("")
     for sentence in found.advice.sentences:
         say(textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", initial_indent="- "))
-    say(f"\nCurve:   {found.folder / PICTURE_NAME}\nNumbers: {found.folder / FILE_NAME}")
+    say("")
+    if found.advice.is_curve:
+        say(f"Curve:   {found.folder / PICTURE_NAME}")
+    say(f"Numbers: {found.folder / FILE_NAME}")

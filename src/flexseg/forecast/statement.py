@@ -32,6 +32,8 @@ _FARTHEST = 16
 _FEW = 10
 # Of the steps of a training in full time: with fewer it is at a start that no power law describes.
 _FEWEST_STEPS = 0.2
+# Trainings of fewer steps say little.
+_HARDLY_BEGUN = 50
 _SURE = 0.9
 _LITTLE = 0.005
 
@@ -127,6 +129,11 @@ class Advice:
     more_time: list[Forecast]
     groups: list[FailingGroup]
     sentences: list[str]
+
+    @property
+    def is_curve(self) -> bool:
+        """The trainings differ in cases or in time."""
+        return bool(self.more_cases or self.more_time)
 
     def write(self, folder: Path) -> None:
         """Write `advice.json`."""
@@ -243,13 +250,23 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
     subject, now = advice.subject, advice.now
     counts = [m.cases for m in advice.trainings]
     time = format_duration(advice.measured_seconds)
+    fewest = f"{min(counts)} to " if min(counts) < max(counts) else ""
     told = [
-        f"{amount(len(counts), 'short training')} of up to {time} on {min(counts)} to "
-        f"{subject.amount(max(counts))} were scored on the same "
+        f"{amount(len(counts), 'short training')} of up to {time} on {fewest}"
+        f"{subject.amount(max(counts))} {'was' if len(counts) == 1 else 'were'} scored on "
         f"{subject.amount(advice.validation, 'validation')}."
     ]
+    if not advice.is_curve:
+        told.append("What more cases or more time bring takes several trainings: give more --time.")
+        return told + _of_groups(advice, scored)
     if advice.validation < _FEW:
         told.append("These are few: the intervals are unsure themselves.")
+    steps = max(m.steps for m in advice.trainings if m.cases == max(counts))
+    if steps < _HARDLY_BEGUN:
+        told.append(
+            f"The longest on {subject.amount(max(counts))} did {amount(steps, 'step')}: what a "
+            "training does so early says little of a longer one. Give more --time."
+        )
     many = "all" if subject.cases > 1 else "the"
     own = "as the config says" if advice.seconds > advice.measured_seconds else "as these"
     told.append(

@@ -78,6 +78,7 @@ _STARTING, _ENDING = 10.0, 4.0
 _TRAINING = 0.85
 # Several draws tell the noise between trainings, but longer trainings tell more of the real one.
 _MOST_DRAWS, _LONG_ENOUGH, _SHORTEST = 3, 40.0, 3.0
+_GOOD_BEGINNING = 600.0
 _LOOK = 0.5
 _OVERTIME = 0.03
 
@@ -208,11 +209,11 @@ class Advisor:
         if seconds < _SHORTEST:
             needed = _SHORTEST * cost_of_draw(units) / _TRAINING
             least = 2 * (self.seconds - left + needed)
+            better = "; 10m is a good beginning" if least < _GOOD_BEGINNING else ""
             raise ConfigError(
                 f"{format_duration(self.seconds)} are too short: the trainings would have "
                 f"{max(0.0, seconds):.1f} s each.",
-                f"Give --time {format_duration(max(60.0, least))} at least; 10m is a good "
-                "beginning.",
+                f"Give --time {format_duration(max(60.0, least))} at least{better}.",
                 "--time",
             )
         return round(seconds, 1)
@@ -306,7 +307,8 @@ class Advisor:
         trainings = [one.measured for one in done]
         advice, curve = make_advice(subject, trainings, looks, scored, job.seed)
         advice.write(self.folder)
-        draw_learning_curve(self.folder / PICTURE_NAME, advice, curve)
+        if advice.is_curve:
+            draw_learning_curve(self.folder / PICTURE_NAME, advice, curve)
         return Advised(advice, self.folder)
 
     def _scored_before(self, looks: Mapping[str, ScoredCase], splits: Splits) -> Scored | None:

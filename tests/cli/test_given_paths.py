@@ -62,6 +62,13 @@ def test_folders_runs_configs_and_models(
     assert flexseg("infer", moved / "run", "-i", scan, "--set", "infer.overlay_alpha=0.5") == 0
     assert (moved / "run/predictions/test_00.png").is_file() and not project.exists()
 
+    moved.rename(tmp_path / "result")  # the data have moved as well
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}_moved"))
+    there = tmp_path.with_name(f"{tmp_path.name}_moved")
+    assert flexseg("review", there / "result") == 0
+    assert (there / "result/run/review/annotations.csv").is_file()
+    there.rename(tmp_path)
+
 
 @pytest.mark.parametrize(
     "arguments",

@@ -87,8 +87,10 @@ TRAINED = {
     "tune-postprocessing": "tune-postprocessing a.toml",
     "quantize": "quantize a.toml --keep",
     "report": "report run",
+    "review": "review a.toml",
     "compare": "compare run again -o new",
     "ensemble": "ensemble run again -o new",
+    "export": "export again --to onnx -o new",
     "export-weights": "export-weights a.toml -o new.h5",
     "import-weights": "import-weights plain.h5 a.toml --set train.run_dir=new",
 }

@@ -2,8 +2,8 @@
 
 After each kill no file of a final name is cut, all earlier results are there, and the same command
 again (or with --resume) ends well with what an unkilled one writes, bit for bit where two unkilled
-ones agree; where the clock ends trainings, with files of the same names. Each kill follows from its number, so that a run goes on where an earlier one with the
-same folder ended. Linux only.
+ones agree; where the clock ends trainings, with files of the same names. Each kill follows from its
+number, so that a run goes on where an earlier one with the same folder ended. Linux only.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from PIL import Image  # noqa: E402
 from flexseg.files.images import read_image  # noqa: E402
 from flexseg.files.volumes.read import read_volume  # noqa: E402
 from flexseg.model_file.hdf5_weights import read_weights  # noqa: E402
+from flexseg.model_file.onnx_file import DIGEST, read_properties  # noqa: E402
 
 COLUMNS = (
     "killed", "ended before", "unfit", "cut files", "lost files", "not resumed", "other results",
@@ -75,6 +76,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".csv": _text_ends("\n"),
     ".html": _text_ends("</html>"),
     ".h5": read_weights,
+    # The digest is written last.
+    ".onnx": lambda path: read_properties(path)[DIGEST],
     ".npz": lambda path: [array.shape for array in np.load(path).values()],
     ".gz": read_volume,
     ".gif": lambda path: Image.open(path).seek(Image.open(path).n_frames - 1),

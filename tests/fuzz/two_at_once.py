@@ -73,6 +73,8 @@ PAIRS = {
     "report": "report run | report run --no-audit",
     "compare": "compare run again -o new | compare again run -o new",
     "ensemble": "ensemble run again -o new | ensemble again run -o new",
+    "review": "review a.toml -o new | review again -o new",
+    "export": "export run --to onnx -o new | export again --to onnx -o new",
     "inspect": "inspect a.toml -o new | inspect a.toml -o new --set model.base_filters=6",
     "export-weights": "export-weights a.toml -o new.h5 | export-weights again/models/best_model.h5 -o new.h5",
     "import-weights": "import-weights plain.h5 a.toml | import-weights plain_again.h5 a.toml",

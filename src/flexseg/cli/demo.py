@@ -35,7 +35,7 @@ def demo(
     from flexseg.own_results import claim_folder, mark
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
-    from flexseg.runs.given import REPORT
+    from flexseg.runs.given import EVALUATION, ORIGINAL_SCORES, REPORT
     from flexseg.training.trainer import Training
 
     folder = output.absolute()
@@ -47,7 +47,7 @@ def demo(
         draw_statistics(folder / "dataset", folder / "statistics")
         Training(loaded, console).run()
         run = folder / "run"
-        summary = evaluate(loaded, run / "evaluation", run / "evaluation.csv")
+        summary = evaluate(loaded, run / EVALUATION, run / ORIGINAL_SCORES)
         print_scores(console, summary)
         infer(loaded)
         report, _, _ = write_report(find_source(run), folder / REPORT)

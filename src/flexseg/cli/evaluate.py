@@ -99,13 +99,13 @@ def evaluate(
             logger.warning("Without partner: %d (%s)", len(unpaired), examples(unpaired))
     else:
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
-        from flexseg.runs.given import EVALUATION
+        from flexseg.runs.given import EVALUATION, ORIGINAL_SCORES
         from flexseg.runs.manifest import Manifest
         from flexseg.runs.tracking import Tracker
 
         run_dir = loaded.experiment.train.run_dir
         folder = output or run_dir / EVALUATION
-        legacy_csv = (output or run_dir) / "evaluation.csv"
+        legacy_csv = (output or run_dir) / ORIGINAL_SCORES
         with progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
         manifest = Manifest.start(run_dir, loaded)

@@ -29,9 +29,7 @@ def review(
     backend: BackendOption = None,
 ) -> None:
     """Rank the annotations of a run: shifted, exchanged, missing or invented ones come first."""
-    from flexseg.runs.trained import run_folder
-
-    loaded = open_trained(run_folder(run), backend=backend)
+    loaded = open_trained(run, backend=backend)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.review.reviewed_cases import FOLDER, TABLE
     from flexseg.evaluation.review.reviewing import review as review_annotations

@@ -22,6 +22,7 @@ from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
 from flexseg.inference.results.prediction_table import PREDICTION_TABLE
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
+from flexseg.runs.given import CASES, SUMMARY
 
 Cell = str | int | float | None
 _CLASS = ("group", "class_id", "class", "status")
@@ -43,6 +44,7 @@ _ORIGINAL_FIGURES = (
 PREDICTIONS = "predictions"
 # Image and mask of each case, written where they may lie in several folders.
 FILES_TABLE = "files.csv"
+_GROUPS = "groups.csv"
 BETWEEN_FILES = "|"
 
 
@@ -221,15 +223,15 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> Evalua
     each group's pixels taken together, and the summary their means.
     """
     make_folder(folder)
-    for name in ("cases.csv", "groups.csv", "summary.json", FILES_TABLE, PREDICTION_TABLE):
+    for name in (CASES, _GROUPS, SUMMARY, FILES_TABLE, PREDICTION_TABLE):
         set_aside(folder / name)
     summary = scores.summary(resamples)
-    write_csv(folder / "cases.csv", scores.columns, scores.rows())
+    write_csv(folder / CASES, scores.columns, scores.rows())
     if table := scores.prediction_table():
         write_csv(folder / PREDICTION_TABLE, [str(name) for name in table[0]], table[1:])
     if summary.by_group is not None:
-        write_csv(folder / "groups.csv", group_columns(), scores.group_rows())
-    write_json(folder / "summary.json", summary.as_dict())
+        write_csv(folder / _GROUPS, group_columns(), scores.group_rows())
+    write_json(folder / SUMMARY, summary.as_dict())
     return summary
 
 

@@ -31,6 +31,7 @@ from flexseg.losses import DICE, get_loss, get_metric, weighted_mean
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
 from flexseg.own_results import mark
+from flexseg.runs.given import CASES, ORIGINAL_SCORES
 from flexseg.runs.seen import refuse_seen_cases
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def evaluate(
         logger.info("Whole volumes are scored; there is no %s of them.", legacy_csv.name)
         return evaluate_volumes(loaded, folder, on_case)
     try_outputs(
-        [("evaluation.csv", legacy_csv), ("--output", folder / "cases.csv")],
+        [(ORIGINAL_SCORES, legacy_csv), ("--output", folder / CASES)],
         [("--output", folder / PREDICTIONS)],
     )
     split = e.model.evaluation

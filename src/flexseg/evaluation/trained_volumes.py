@@ -48,6 +48,7 @@ from flexseg.inference.volumes.volume_files import explained_memory
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.outputs import make_folder, try_outputs, whole_folder
 from flexseg.own_results import mark
+from flexseg.runs.given import CASES
 from flexseg.runs.seen_volumes import (
     images_seen,
     refuse_trained_content,
@@ -128,7 +129,7 @@ def evaluate_volumes(
         the model was trained on.
     """
     e = loaded.experiment
-    try_outputs([("--output", folder / "cases.csv")], [("--output", folder / PREDICTIONS)])
+    try_outputs([("--output", folder / CASES)], [("--output", folder / PREDICTIONS)])
     model, split = model_file(loaded), e.model.evaluation
     splits = find_splits(e.data, only=(split,))
     splits.raise_errors()

@@ -32,6 +32,7 @@ from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, ru
 from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
 from flexseg.inference.results.prediction_table import (
     PREDICTION_HEADER,
+    PREDICTION_SUMMARY,
     PREDICTION_TABLE,
     Judgement,
     prediction_rows,
@@ -293,7 +294,7 @@ class ImageJob:
 
     @property
     def _summary(self) -> Path:
-        return self.targets.masks / "predictions.json"
+        return self.targets.masks / PREDICTION_SUMMARY
 
     def _write(self, predicted: PredictedImage[Path], on_share: OnShare) -> Result[Areas]:
         height = predicted.image.shape[0]

@@ -37,7 +37,7 @@ from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from flexseg.runs.given import EVALUATION, REPORT
+from flexseg.runs.given import EVALUATION, ORIGINAL_SCORES, REPORT
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
@@ -180,7 +180,7 @@ class Auto:
         tune(loaded, e.train.run_dir / "postprocessing", views=False)
         self._stage(f"Evaluating on the {e.model.evaluation} split")
         folder = e.train.run_dir / EVALUATION
-        summary = evaluate(loaded, folder, e.train.run_dir / "evaluation.csv")
+        summary = evaluate(loaded, folder, e.train.run_dir / ORIGINAL_SCORES)
         tracker = Tracker(Manifest.start(e.train.run_dir, loaded), e.train.mlflow)
         tracker.evaluation(folder, summary.as_dict())
         make_folder(self.output)

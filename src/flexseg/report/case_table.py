@@ -14,7 +14,7 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.inference.trust.conformal import FLAGS
 from flexseg.report.formats import formatted, metric_of, millilitres
 from flexseg.report.structure import CaseScore, Evaluation, ExpectedQuality, QualityFacts
-from flexseg.runs.evaluations import CASES_FILE
+from flexseg.runs.given import CASES
 from flexseg.spreadsheet import of_cell
 
 # What most readers look at first; all others are folded away.
@@ -88,7 +88,7 @@ def case_table(e: Evaluation, quality: QualityFacts | None, folder: Path) -> Cas
             text = millilitres(value) if e.volumes else f"{value or 0:,.0f}"
             cells.append(Cell(text, value))
         rows.append(CaseRow(s, cells))
-    return CaseTable(headings, rows, _as_link(folder / CASES_FILE, expected))
+    return CaseTable(headings, rows, _as_link(folder / CASES, expected))
 
 
 def _expected_cells(q: ExpectedQuality | None) -> list[Cell]:

@@ -12,7 +12,7 @@ from flexseg.evaluation.metrics.metric import all_metrics
 from flexseg.report.formats import millilitres
 from flexseg.report.sources import Missing, ReportSource
 from flexseg.report.structure import CaseScore, Evaluation, Failure, ShownCase
-from flexseg.runs.evaluations import CASES_FILE
+from flexseg.runs.given import CASES
 
 _TEXTS = ("case", "group", "class_id", "class", "status")
 # Where so much of a class is marked, no object of it was overlooked.
@@ -26,7 +26,7 @@ def read_evaluation(source: ReportSource) -> Evaluation | None:
     summary = source.summary
     if summary is None:
         return None
-    rows = source.table(source.evaluation / CASES_FILE, "scores of single cases")
+    rows = source.table(source.evaluation / CASES, "scores of single cases")
     shown = replace(
         summary,
         # Older evaluations do not say so, but volumes alone have millilitres.

@@ -18,7 +18,8 @@ from flexseg.report.structure import (
     RepairChange,
     RepairedScore,
 )
-from flexseg.runs.evaluations import CASES_FILE, read_results
+from flexseg.runs.evaluations import read_results
+from flexseg.runs.given import CASES, EVALUATION
 from flexseg.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
     run_dir : of the repaired run; the old config's is the folder around it.
     evaluation : of the repaired run.
     """
-    old = run_dir.parent / "evaluation"
+    old = run_dir.parent / EVALUATION
     manifest = _manifest(run_dir)
     config = typed(Path(manifest.config_file).name) if manifest else "CONFIG"
     lacking = {
@@ -70,8 +71,8 @@ def compare_with_original(run_dir: Path, evaluation: Path) -> OldAndRepaired:
         ),
     }
     for which, (folder, command) in lacking.items():
-        if not (folder / CASES_FILE).is_file():
-            why = f"the {which} is not evaluated ({folder} has no {CASES_FILE}); run {command}"
+        if not (folder / CASES).is_file():
+            why = f"the {which} is not evaluated ({folder} has no {CASES}); run {command}"
             return OldAndRepaired(str(old), why_not=f"Not compared: {why}.")
     try:
         runs = [read_results(old, OLD), read_results(evaluation, REPAIRED)]

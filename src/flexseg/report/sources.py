@@ -22,9 +22,7 @@ from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
 from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.machine import real_path
-from flexseg.runs.evaluations import SUMMARY_FILE
-from flexseg.runs.given import EVALUATION, MANIFEST, find_given
-from flexseg.runs.history import FILE_NAME as HISTORY
+from flexseg.runs.given import EVALUATION, HISTORY, MANIFEST, SUMMARY, find_given
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.trained import run_folder
@@ -241,7 +239,7 @@ def find_source(
 
 
 def _run(folder: Path) -> ReportSource:
-    known = (MANIFEST, HISTORY, f"{EVALUATION}/{SUMMARY_FILE}")
+    known = (MANIFEST, HISTORY, f"{EVALUATION}/{SUMMARY}")
     if not any((folder / name).is_file() for name in known):
         raise DataError(
             f"There is nothing to report: the folder has none of {', '.join(known)}.",
@@ -309,7 +307,7 @@ def _of_known_keys(experiment: Experiment, sources: dict[str, str]) -> dict[str,
 
 def _read_summary(source: ReportSource) -> None:
     """Read `summary.json`, which also notes the folders that were evaluated."""
-    summary = source.json(source.evaluation / SUMMARY_FILE, "scores (run `flexseg evaluate`)")
+    summary = source.json(source.evaluation / SUMMARY, "scores (run `flexseg evaluate`)")
     if not isinstance(summary, dict) or not summary:
         return
     found = source.summary = EvaluationSummary.from_dict(summary)

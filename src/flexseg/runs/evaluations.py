@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
 from flexseg.machine import real_path
-from flexseg.runs.given import EVALUATION, find_given
+from flexseg.runs.given import CASES, EVALUATION, SUMMARY, find_given
 from flexseg.runs.trained import run_folder
 from flexseg.spreadsheet import of_cell
 
-CASES_FILE = "cases.csv"
-SUMMARY_FILE = "summary.json"
 KEY_COLUMNS = ("case", "group", "class_id", "class", "status")
 
 
@@ -59,9 +57,9 @@ def evaluation_folder(path: Path) -> Path:
     """
     given = find_given(path)
     folder = given.evaluation or run_folder(path) / EVALUATION
-    if not (folder / CASES_FILE).is_file():
+    if not (folder / CASES).is_file():
         raise DataError(
-            f"There is no {EVALUATION}/{CASES_FILE} in it.",
+            f"There is no {EVALUATION}/{CASES} in it.",
             "Run `flexseg evaluate CONFIG` for it first.",
             str(folder.parent),
         )
@@ -89,7 +87,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     ------
     DataError : it is damaged.
     """
-    path = folder / SUMMARY_FILE
+    path = folder / SUMMARY
     try:
         content = read_json(path)
     except FileNotFoundError:
@@ -110,7 +108,7 @@ def read_results(path: Path, name: str | None = None) -> Results:
     DataError : there are none, or they are damaged.
     """
     folder = evaluation_folder(path)
-    file = folder / CASES_FILE
+    file = folder / CASES
     header, rows = _read_table(file)
     group_of: dict[str, str] = {}
     classes: dict[int, str] = {}

@@ -19,11 +19,13 @@ CONFIG = "flexseg.toml"
 RUN = "run"
 # The page that `flexseg auto` writes last.
 REPORT = "report.html"
-# Folder of the scores of a run, in that of the run.
+HISTORY = "history.json"
+# Folder of the scores of a run, in that of the run; its files, and that of the originals beside it.
 EVALUATION = "evaluation"
-_SCORES = ("summary.json", "cases.csv")
+SUMMARY, CASES = "summary.json", "cases.csv"
+ORIGINAL_SCORES = "evaluation.csv"
+_SCORES = (SUMMARY, CASES)
 _CONFIGS = (".toml", ".config")
-_HISTORY = "history.json"
 EXPECTED = (
     "Give a config, the folder of a run, of a cross-validation or of `flexseg auto`, or a model "
     "(best_model.h5, ensemble.json, model.onnx of an export)"
@@ -124,7 +126,7 @@ def _of_folder(folder: Path, where: str) -> Given:
         return Given(folder, run=folder / RUN)
     if any((folder / name).is_file() for name in _SCORES):
         return Given(folder, evaluation=folder)
-    if (folder / _HISTORY).is_file() or any((folder / EVALUATION / n).is_file() for n in _SCORES):
+    if (folder / HISTORY).is_file() or any((folder / EVALUATION / n).is_file() for n in _SCORES):
         return Given(folder, run=folder)  # whose manifest was lost
     if configs:
         names = ", ".join(path.name for path in configs)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from flexseg.runs.given import HISTORY
 from flexseg.runs.records import read_record
 
-FILE_NAME = "history.json"
 _HISTORY: TypeAdapter[dict[str, list[float | None]]] = TypeAdapter(dict[str, list[float | None]])
 
 
@@ -23,7 +23,7 @@ def read_history(folder: Path) -> dict[str, list[float | None]] | None:
     ------
     DataError : the file is damaged.
     """
-    path = folder / FILE_NAME
+    path = folder / HISTORY
     try:
         return read_record(path, _HISTORY, "The history of the training", _FIX)
     except FileNotFoundError:

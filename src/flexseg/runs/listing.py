@@ -13,6 +13,7 @@ from flexseg.dataset.layout import dataset_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.machine import real_path
 from flexseg.runs.evaluations import read_summary
+from flexseg.runs.given import EVALUATION, HISTORY, SUMMARY
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import FILE_NAME, Manifest
 
@@ -125,11 +126,11 @@ def read_run(folder: Path, base: Path) -> RunInfo:
         history = read_history(folder) or {}
         losses = [v for v in history.get("val_loss") or history.get("loss") or () if v is not None]
     except DataError as error:
-        problems.append(f"history.json: {error.problem}")
+        problems.append(f"{HISTORY}: {error.problem}")
     try:
-        summary = read_summary(folder / "evaluation")
+        summary = read_summary(folder / EVALUATION)
     except DataError as error:
-        problems.append(f"evaluation/summary.json: {error.problem}")
+        problems.append(f"{EVALUATION}/{SUMMARY}: {error.problem}")
     best = manifest.best.loss if manifest.best else None
     dice = _part(summary, "macro", "dice")
     ci, mean, cases = dice.get("ci95"), dice.get("mean"), summary.get("cases")

@@ -22,6 +22,7 @@ from flexseg.backend import Logs
 from flexseg.errors import FlexsegError
 from flexseg.machine import pip_install
 from flexseg.outputs import write_json
+from flexseg.runs.given import CASES, HISTORY, SUMMARY
 from flexseg.runs.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Tracker:
         """End the run as the manifest says, with its small files."""
         if self._client is None:
             return
-        files = [self.manifest.path, self.folder / "history.json"]
+        files = [self.manifest.path, self.folder / HISTORY]
         self._log_files(files, None)
         with self._warned():
             status = _STATUS.get(self.manifest.status, "FAILED")
@@ -133,7 +134,7 @@ class Tracker:
             self._client = _connect(self.uri, self.base)
             self._run_id = known
         self._log_metrics(_means(summary, folder.name), 0)
-        self._log_files([folder / "summary.json", folder / "cases.csv"], folder.name)
+        self._log_files([folder / SUMMARY, folder / CASES], folder.name)
         self._client = None
 
     def _known_run(self) -> str | None:

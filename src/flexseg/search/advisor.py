@@ -50,12 +50,13 @@ from flexseg.forecast.statement import (
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.own_results import mark
-from flexseg.runs.evaluations import CASES_FILE
-from flexseg.runs.given import EVALUATION
+from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
+from flexseg.runs.given import CASES, EVALUATION
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.short_training import splits_to_learn
 from flexseg.search.subset_trainings import (
     FILE_NAME,
+    TRAINING,
     Failure,
     Outcome,
     SubsetJob,
@@ -286,7 +287,7 @@ class Advisor:
             if process.is_alive():
                 process.kill()
                 process.join()
-            shutil.rmtree(self.folder / "training", ignore_errors=True)
+            shutil.rmtree(self.folder / TRAINING, ignore_errors=True)
 
     def _tell_new(self, known: int) -> int:
         done = read_outcomes(self.folder / FILE_NAME)
@@ -314,12 +315,12 @@ class Advisor:
     def _scored_before(self, looks: Mapping[str, ScoredCase], splits: Splits) -> Scored | None:
         """The scores of the trained run: of all cases by cross-validation, else of the validation
         cases; None if there are none."""
-        scores = _scores_of(self.run_dir / EVALUATION / CASES_FILE, volumes=self.volumes)
+        scores = _scores_of(self.run_dir / EVALUATION / CASES, volumes=self.volumes)
         if scores and scores.keys() <= looks.keys():
             return Scored("validation", _with_scores(looks, scores))
         cases = (*splits.need("train"), *splits.need("valid"))
         known = {unit_of(case, volumes=self.volumes) for case in cases}
-        if not scores or not (self.run_dir / "folds.json").exists() or not scores.keys() <= known:
+        if not scores or not (self.run_dir / FOLDS_FILE).exists() or not scores.keys() <= known:
             return None
         return Scored("out-of-fold", _with_scores(self._looks(cases), scores))
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "trainings.jsonl"
+# Folder of the training that runs.
+TRAINING = "training"
 # Shares of the training cases, and of the steps that the full time allows, in the order in which
 # they tell most. The last two refine the curves.
 _ROUND = ((1.0, 1.0), (0.25, 1.0), (0.5, 1.0), (1.0, 0.25), (1.0, 0.5), (0.125, 1.0))
@@ -218,7 +220,7 @@ def train_on(job: SubsetJob, task: Task, cases: tuple[Case, ...], seconds: float
     from flexseg.search.epoch_report import StepCounter
     from flexseg.training.trainer import Training
 
-    folder = job.folder / "training"
+    folder = job.folder / TRAINING
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     overrides = [

@@ -50,11 +50,14 @@ from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder, write_json
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
 from flexseg.runs.folds import Fold, Folds, divide, recorded_division, write_folds
+from flexseg.runs.given import CASES, EVALUATION, HISTORY, ORIGINAL_SCORES, REPORT, SUMMARY
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import FoldScore, Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
+from flexseg.training.callbacks.recorder import SAMPLES
 from flexseg.training.needs import disk_needs_of
 from flexseg.training.trainer import Training, TrainingResult
+from flexseg.training.warm_start import TABLE as START_TABLE
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +66,11 @@ _EARLIER_FILES = (
     MANIFEST,
     FOLDS_FILE,
     RUN_FILE,
-    "history.json",
-    "evaluation.csv",
-    "generate_images.txt",
-    "start_from.csv",
-    "report.html",
+    HISTORY,
+    ORIGINAL_SCORES,
+    SAMPLES,
+    START_TABLE,
+    REPORT,
     "report.json",
 )
 
@@ -119,7 +122,7 @@ class CrossValidation:
         self.loaded = loaded
         self.experiment = loaded.experiment
         self.folder = loaded.experiment.train.run_dir
-        self.evaluation = self.folder / "evaluation"
+        self.evaluation = self.folder / EVALUATION
         self.ensemble = loaded.experiment.train.model_dir / ENSEMBLE
         self.count = count
         self.resume = resume
@@ -220,7 +223,7 @@ class CrossValidation:
                 "that has not seen it, neither for its weights nor for the choice of its best "
                 "epoch."
             )
-            write_json(self.evaluation / "summary.json", summary.as_dict())
+            write_json(self.evaluation / SUMMARY, summary.as_dict())
             write_files_table(self.evaluation / FILES_TABLE, scores.cases)
             members = {f"fold_{k}": run.weights for k, run in enumerate(runs)}
             write_ensemble(self.ensemble, members, self._unnoted(members.values()))
@@ -253,7 +256,7 @@ class CrossValidation:
             raise
 
     def _prepare(self) -> None:
-        files = [self.ensemble, self.evaluation / "cases.csv"]
+        files = [self.ensemble, self.evaluation / CASES]
         try_outputs(("[train] run_dir", file) for file in files)
         make_folder(self.folder)
         self._require_room()

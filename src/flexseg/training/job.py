@@ -23,6 +23,7 @@ from flexseg.model_file.onnx_file import onnx_file
 from flexseg.model_file.seen_images import SeenImages
 from flexseg.models.build import build_model
 from flexseg.models.package import ModelPackage
+from flexseg.runs.given import HISTORY
 from flexseg.training import checkpoint
 from flexseg.training.augmenting import Augmentation
 from flexseg.training.callbacks.epoch_change import WatchedFolder, watched_folders
@@ -112,7 +113,7 @@ class TrainingJob:
             ("[train] best_model_file", onnx_file(self.weights_file)),
             ("[train] model_dir", model_dir / checkpoint.FILE_NAME),
             ("[train] eval_dir", train.eval_dir / "train_losses.csv"),
-            ("[train] run_dir", train.run_dir / "history.json"),
+            ("[train] run_dir", train.run_dir / HISTORY),
         ]
         if self.config_file.parent != model_dir:
             files.append(("[train] model_dir", model_dir / self.config_file.name))

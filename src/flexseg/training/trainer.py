@@ -35,6 +35,7 @@ from flexseg.models.package import ModelPackage
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole
 from flexseg.own_results import clear
+from flexseg.runs.given import HISTORY
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.tracking import Tracker
 from flexseg.training import checkpoint
@@ -46,7 +47,7 @@ from flexseg.training.callbacks.epoch_change import epoch_change
 from flexseg.training.callbacks.guards import NanGuard, StopFile, warn_of_standstill
 from flexseg.training.callbacks.plateau import plateau_callbacks
 from flexseg.training.callbacks.progress import Output, ProgressLine
-from flexseg.training.callbacks.recorder import BestModel, Recorder, SampleLog
+from flexseg.training.callbacks.recorder import SAMPLES, BestModel, Recorder, SampleLog
 from flexseg.training.callbacks.snapshots import Snapshots, write_snapshots
 from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
 from flexseg.training.callbacks.tensorboard import tensorboard_callbacks
@@ -375,8 +376,8 @@ class Training:
         make_folder(self.folder)
         if fresh:
             names = (
-                "history.json",
-                "generate_images.txt",
+                HISTORY,
+                SAMPLES,
                 START_TABLE,
                 REVIEW,
                 self.manifest.path.name,
@@ -412,9 +413,7 @@ class Training:
         guard = NanGuard(batches)
         schedule = Schedule(train, self.job.model.learning_rate, batches, validation, clock)
         line = ProgressLine(self.output, batches, schedule, progress)
-        recorder = Recorder(
-            progress, train.eval_dir, self.folder / "history.json", self.job.csv_metrics()
-        )
+        recorder = Recorder(progress, train.eval_dir, self.folder / HISTORY, self.job.csv_metrics())
         snapshots = Snapshots(
             train.model_dir,
             train.snapshots,

@@ -14,6 +14,8 @@ from flexseg.inference.trust.conformal import ClassQuality, Flag, worst
 
 Cell = str | int | float | None
 PREDICTION_TABLE = "predictions.csv"
+# What was predicted, and how, for programs.
+PREDICTION_SUMMARY = "predictions.json"
 PREDICTION_HEADER = [
     "case", "class_id", "class", "pixels", "share", "volume_ml", "dice", "dice_low", "dice_high",
     "flag", "strangeness", "foreign", "why",

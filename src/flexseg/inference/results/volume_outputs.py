@@ -18,6 +18,8 @@ from flexseg.files.volumes.paths import volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import WRITABLE_SUFFIXES
 from flexseg.inference.pictures.slice_pictures import SlicePictures
+from flexseg.inference.results.prediction_table import PREDICTION_SUMMARY, PREDICTION_TABLE
+from flexseg.inference.results.volume_table import VOLUME_TABLE
 from flexseg.inference.volumes.volume_predictor import Cut, Grey
 from flexseg.outputs import make_folder, set_aside
 from flexseg.own_results import is_ours
@@ -55,7 +57,7 @@ class VolumeTargets:
                 set_aside(self.output / folder_name)
             if self.config.video_dir is not None:
                 set_aside(self.video(folder_name))
-        for file in ("volumes.csv", "predictions.csv", "predictions.json"):
+        for file in (VOLUME_TABLE, PREDICTION_TABLE, PREDICTION_SUMMARY):
             set_aside(self.output / file)
 
     def labels(self, name: str, source: Path) -> Path:

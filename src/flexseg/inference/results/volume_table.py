@@ -18,6 +18,7 @@ _CUTS = {
     "R": "sagittal",
 }
 Row = list[str | int | float | None]
+VOLUME_TABLE = "volumes.csv"
 VOLUME_HEADER = [
     "case", "class_id", "class", "voxels", "volume_ml",
     *(f"{cut}_{end}" for cut in ("axial", "coronal", "sagittal") for end in ("first", "last")),

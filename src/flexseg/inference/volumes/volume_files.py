@@ -23,6 +23,7 @@ from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, ru
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
 from flexseg.inference.results.prediction_table import (
     PREDICTION_HEADER,
+    PREDICTION_SUMMARY,
     PREDICTION_TABLE,
     Cell,
     Judgement,
@@ -30,7 +31,7 @@ from flexseg.inference.results.prediction_table import (
 )
 from flexseg.inference.results.telling import tell
 from flexseg.inference.results.volume_outputs import VolumeTargets, write_previews, write_slices
-from flexseg.inference.results.volume_table import VOLUME_HEADER, Row, volume_rows
+from flexseg.inference.results.volume_table import VOLUME_HEADER, VOLUME_TABLE, Row, volume_rows
 from flexseg.inference.trust.temperature import scaled_planes
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
 from flexseg.inference.volumes.volume_sources import VolumeCase
@@ -134,13 +135,13 @@ class VolumeJob:
 
     def finish(self, outcome: Outcome[Description]) -> None:
         """Write the table of all volumes and what was predicted as JSON, and tell doubts."""
-        write_csv(self.config.output_dir / "volumes.csv", VOLUME_HEADER, self._rows)
+        write_csv(self.config.output_dir / VOLUME_TABLE, VOLUME_HEADER, self._rows)
         summary = {
             "volumes": outcome.files,
             "failed": outcome.failed,
             "prediction": self.predictor.predictor.describe(),
         }
-        write_json(self.config.output_dir / "predictions.json", summary)
+        write_json(self.config.output_dir / PREDICTION_SUMMARY, summary)
         write_csv(self.config.output_dir / PREDICTION_TABLE, PREDICTION_HEADER, self._judged_rows)
         tell(self.predictor.predictor, self._judged, "volume", 3)
         for text, names in self._doubts.items():

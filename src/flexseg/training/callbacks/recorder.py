@@ -121,16 +121,20 @@ class Recorder(keras.callbacks.Callback):
         draw_curves(self.eval_dir / f"{stem}.png", dict(zip(names, columns, strict=True)))
 
 
+# What the original generator calls it.
+SAMPLES = "generate_images.txt"
+
+
 class SampleLog(keras.callbacks.Callback):
     """Writes which files random batches were drawn from, as the original generator does.
 
-    `generate_images.txt`: a line `<n>_<image name>_<mask name>` per sample of the last epoch.
+    `SAMPLES`: a line `<n>_<image name>_<mask name>` per sample of the last epoch.
     """
 
     def __init__(self, dataset: BatchDataset, folder: Path) -> None:
         super().__init__()
         self.dataset = dataset
-        self.file = folder / "generate_images.txt"
+        self.file = folder / SAMPLES
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         batches = range(len(self.dataset.plan))

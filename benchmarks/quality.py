@@ -3,8 +3,8 @@
     python benchmarks/quality.py --data FOLDER --sets wbc nuclei hippocampus -o OUTPUT
 
 FOLDER has the sets, each with images/ and masks/, of images or of volumes. Of each set `flexseg
-crossval` trains three networks, 2.5 minutes each, and every case is predicted, with test-time
-flips, by the one that has not seen it: as it is, and with each shift of `_shifts.py`, blurred,
+crossval` trains three networks, 2.5 minutes each, and every case is predicted, with the test-time
+views of the plan, by the one that has not seen it: as it is, and with each shift of `_shifts.py`, blurred,
 inverted, with another spacing, and cases of another set. Postprocessing is what each fold's own
 validation cases choose. Then, without training again, 20 random divisions of the out-of-fold cases
 into calibration and test; and once each fold is calibrated on its own validation cases, on which
@@ -154,7 +154,7 @@ def sources_of(config: Path, run: Path) -> list[Source]:
     stacks = e.volume.images_dir is not None
     found = []
     for member, engine, fold in zip(ensemble.members, ensemble.engines, folds, strict=True):
-        predictor = Predictor(member, engine=engine).with_postprocessing(("flips",))
+        predictor = Predictor(member, engine=engine).with_postprocessing(tuple(e.infer.tta))
         axis = package.preprocessing.axis if stacks else ""
         valid, held_out = (of_axis(part, axis) for part in (fold.valid, fold.held_out))
         process = chosen(predictor, reader, valid, stacks=stacks)

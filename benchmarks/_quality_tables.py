@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest, rankdata
@@ -13,6 +13,16 @@ Values = np.ndarray
 DIVISIONS, BOOTSTRAPS = 20, 500
 HOME, VALIDATION = "home", "validation"
 WORST, GREEN_DICE = 0.1, 0.8
+
+
+class Score(NamedTuple):
+    """Of a case and class: expected Dice, mean entropy, Dice, and whether it is of the worst."""
+
+    group: str
+    expected: float
+    entropy: float
+    dice: float
+    worst: bool
 
 
 def print_all(
@@ -25,8 +35,9 @@ def print_all(
     found : set -> condition -> records.
     seconds : set -> seconds of each round.
     """
-    print_coverage({name: (parts[HOME], parts[VALIDATION]) for name, parts in found.items()})
-    print_ranking({name: parts[HOME] for name, parts in found.items()})
+    both = {name: (parts[HOME], parts[VALIDATION]) for name, parts in found.items()}
+    print_coverage(both)
+    print_ranking(both)
     print_shifted(found)
     print("\n| set | images | infer, s | with the statement, s | more |\n|---|---|---|---|---|")
     for name, rounds in seconds.items():
@@ -76,6 +87,13 @@ def by_fold(
         )
 
 
+# Where calibrations come from: records of out-of-fold and of validation cases -> parts.
+WAYS: dict[str, Callable[..., Iterator[tuple[list[Record], list[Record]]]]] = {
+    "out-of-fold, 20 divisions": lambda home, _: divisions(home),
+    "the fold's validation": by_fold,
+}
+
+
 def covered(parts: Iterator[tuple[list[Record], list[Record]]]) -> tuple[list[bool], int]:
     """Whether each Dice of the tests lies in its interval; and how many cases and classes."""
     inside: list[bool] = []
@@ -96,11 +114,7 @@ def print_coverage(sets: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]
     """Coverage of the interval by where it was calibrated, by set and pooled."""
     print("\n| calibrated on | set | cases x classes | coverage | 95 % interval |")
     print("|---|---|---|---|---|")
-    ways = {
-        "out-of-fold, 20 divisions": lambda home, _: divisions(home),
-        "the fold's validation": by_fold,
-    }
-    for way, parts_of in ways.items():
+    for way, parts_of in WAYS.items():
         every: list[bool] = []
         cases = 0
         for name, (home, validation) in sets.items():
@@ -123,25 +137,34 @@ def print_row(way: str, name: str, inside: Sequence[bool], count: int) -> None:
     print(f"| {way} | {name} | {count} | {share:.3f} | {ends.low:.3f} to {ends.high:.3f} |")
 
 
-def print_ranking(sets: Mapping[str, Sequence[Record]]) -> None:
-    """How well the worst cases are known: by expected Dice, and by mean entropy."""
-    print("\n| set | AUROC, expected Dice | AUROC, entropy | risk-coverage, expected Dice | "
-          "entropy |\n|---|---|---|---|---|")  # fmt: skip
-    pooled: list[tuple[str, float, float, float, bool]] = []
-    for name, records in sets.items():
-        own = scores_of(name, records)
-        pooled += own
-        print_ranks(name, own)
-    print_ranks("all", pooled)
+def print_ranking(sets: Mapping[str, tuple[Sequence[Record], Sequence[Record]]]) -> None:
+    """How well the worst cases are known, by expected Dice and by mean entropy.
+
+    The worst of a set are those of each class; of all sets, the worst of all.
+    """
+    print("\n| calibrated on | set | AUROC, expected Dice | AUROC, entropy | "
+          "risk-coverage, expected Dice | entropy |\n|---|---|---|---|---|---|")  # fmt: skip
+    for way, parts_of in WAYS.items():
+        pooled: list[Score] = []
+        for name, (home, validation) in sets.items():
+            own = scores_of(name, home, parts_of(home, validation))
+            pooled += own
+            print_ranks(way, name, own)
+        together = with_worst(pooled, [0] * len(pooled))
+        print_ranks(way, "all", together)
 
 
-def scores_of(name: str, records: Sequence[Record]) -> list[tuple[str, float, float, float, bool]]:
-    """Of each case and class: group, expected Dice, entropy, Dice, and whether it is of the worst.
+def scores_of(
+    name: str,
+    records: Sequence[Record],
+    parts: Iterator[tuple[list[Record], list[Record]]],
+) -> list[Score]:
+    """Of each case and class that something is expected of.
 
-    The expected Dice is the mean over the divisions in whose test half the case is.
+    The expected Dice is the mean over the parts in whose test the case is.
     """
     expected: dict[tuple[str, int], list[float]] = {}
-    for calibration, test in divisions(records):
+    for calibration, test in parts:
         known = calibrations(calibration)
         for r in test:
             if r["class"] in known:
@@ -149,30 +172,43 @@ def scores_of(name: str, records: Sequence[Record]) -> list[tuple[str, float, fl
                 if q.dice is not None:
                     expected.setdefault((r["case"], r["class"]), []).append(q.dice)
     told = [r for r in records if (r["case"], r["class"]) in expected]
-    found = []
-    for c in sorted({r["class"] for r in told}):
-        some = [r for r in told if r["class"] == c]
-        limit = float(np.quantile([r["dice"] for r in some], WORST))
-        for r in some:
-            mean = float(np.mean(expected[r["case"], c]))
-            worst = r["dice"] <= limit
-            found.append((f"{name} {r['group']}", mean, r["entropy"], r["dice"], worst))
-    return found
+    found = [
+        Score(
+            f"{name} {r['group']}",
+            float(np.mean(expected[r["case"], r["class"]])),
+            r["entropy"],
+            r["dice"],
+            worst=False,
+        )
+        for r in told
+    ]
+    return with_worst(found, [r["class"] for r in told])
 
 
-def print_ranks(name: str, scores: Sequence[tuple[str, float, float, float, bool]]) -> None:
+def with_worst(scores: Sequence[Score], kinds: Sequence[int]) -> list[Score]:
+    """The same, with the worst tenth of each kind marked."""
+    of = np.array(kinds)
+    dice = np.array([score.dice for score in scores])
+    limits = {kind: float(np.quantile(dice[of == kind], WORST)) for kind in set(kinds)}
+    return [
+        score._replace(worst=score.dice <= limits[kind])
+        for score, kind in zip(scores, kinds, strict=True)
+    ]
+
+
+def print_ranks(way: str, name: str, scores: Sequence[Score]) -> None:
     """A row of the ranking."""
     if not scores:
-        print(f"| {name} | too few cases | | | |")
+        print(f"| {way} | {name} | too few cases | | | |")
         return
-    groups, columns = [s[0] for s in scores], np.array([s[1:] for s in scores], float)
+    groups, columns = [s.group for s in scores], np.array([s[1:] for s in scores], float)
     risks, bad, loss = (1 - columns[:, 0], columns[:, 1]), columns[:, 3], 1 - columns[:, 2]
     cells = []
     for risk in risks:
         low, high = bootstrap(groups, risk, bad)
         cells.append(f"{auroc(risk, bad):.3f} ({low:.3f} to {high:.3f})")
     cells += [f"{area(risk, loss):.4f}" for risk in risks]
-    print(f"| {name} | {' | '.join(cells)} |")
+    print(f"| {way} | {name} | {' | '.join(cells)} |")
 
 
 def auroc(risk: Values, bad: Values) -> float:

@@ -4,18 +4,18 @@
 
 FOLDER has the sets, each with images/ and masks/, of images or of volumes. Of each set `flexseg
 crossval` trains three networks, 2.5 minutes each, and every case is predicted, with the test-time
-views of the plan, by the one that has not seen it: as it is, and with each shift of `_shifts.py`, blurred,
-inverted, with another spacing, and cases of another set. Postprocessing is what each fold's own
-validation cases choose. Then, without training again, 20 random divisions of the out-of-fold cases
-into calibration and test; and once each fold is calibrated on its own validation cases, on which
-checkpoint and postprocessing were chosen.
+views of the plan and volumes along one axis, by the one that has not seen it: as it is, and with
+each shift of `_shifts.py`, blurred, inverted, with another spacing, and cases of another set.
+Postprocessing is what each fold's own validation cases choose. Then, without training again, 20
+random divisions of the out-of-fold cases into calibration and test; and once each fold is
+calibrated on its own validation cases, on which checkpoint and postprocessing were chosen.
 
 Prints, by set and pooled, the coverage of the 90 % interval with its binomial interval, calibrated
-either way; the AUROC for the worst tenth with a bootstrap interval by case; the area under the
-risk-coverage curve against that of the mean entropy; of shifted cases the share of green ones with
-a Dice below 0.8, of unshifted ones the share that is called foreign; and the seconds that `infer`
-takes with and without all this. What OUTPUT has already is not made again: a killed run goes on
-where it was, within a training at its last checkpoint.
+either way; the AUROC for the worst tenth, of each set and of all, with a bootstrap interval by
+case; the area under the risk-coverage curve against that of the mean entropy; of shifted cases the
+share of green ones with a Dice below 0.8, of unshifted ones the share that is called foreign; and
+the seconds that `infer` takes with and without all this. What OUTPUT has already is not made again:
+a killed run goes on where it was, within a training at its last checkpoint.
 """
 
 from __future__ import annotations

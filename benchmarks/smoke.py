@@ -41,21 +41,6 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "enlarged_sets": [["{dataset}", "--times", "1", "2", "--plan", "-o", "{work}/enlarged"]],
     "evaluation_speed": [["--cases", "4", "--size", "64"]],
-    "generated_start": [
-        ["pretrain", "--minutes", "0.1", "--size", "32", "-o", "{work}/generated"],
-        [
-            "screen",
-            "{dataset}",
-            "--cases",
-            "6",
-            "--seconds",
-            "2",
-            "--seeds",
-            "1",
-            "-o",
-            "{work}/generated",
-        ],
-    ],
     "gpu_step": [["--size", "32", "--levels", "2", "--steps", "2", "--most", "2"]],
     "growth": [
         ["images", "--points", "64", "--folder", "{work}/growth"],
@@ -137,7 +122,7 @@ COMMANDS: dict[str, list[list[str]]] = {
 }
 
 # They begin first, so that no other waits for one at the end.
-LONGEST = ("quality", "planted_errors", "warm_start", "learning_curve", "generated_start")
+LONGEST = ("quality", "planted_errors", "warm_start", "learning_curve")
 
 
 def make_places(work: Path) -> dict[str, Path]:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "augmentation_displacement": [[]],
     "augmentation_throughput": [["--images", "4", "--seconds", "1"]],
     "auto_clock": [["{dataset}", "--times", "20s", "-o", "{work}/auto"]],
+    "empty_windows": [["{config}", "--steps", "4", "--fields", "3", "-o", "{work}/empty_windows"]],
     "encoder_study": [
         ["{dataset}", "--cases", "6", "--seconds", "2", "--only", "untrained", "-o", "{work}/enc"]
     ],

@@ -17,6 +17,7 @@ from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import DataError
 from flexseg.files.images import write_png
 from flexseg.files.preprocess import Preprocessing
+from flexseg.model_file.contrast import deviations
 from flexseg.model_file.home_images import image_figures
 from flexseg.training.inputs import InputPipeline
 
@@ -98,6 +99,12 @@ def test_what_the_images_look_like(
     assert home is not None
     assert home.distances(home.centre[None]) == pytest.approx(0)
     assert home.strangeness([image_figures(np.full((16, 16, 3), 255, np.uint8))]) > 1
+    shown = store[0][0]
+    for count in (1, 3):
+        least = made.least_contrast(count)
+        assert len(least) == count
+        assert 0 < max(least) < 2 * deviations(shown, 1)[0]
+    assert made.least_contrast(0) == ()
     made.close()
 
 

@@ -152,17 +152,20 @@ def _judged(
     image: NDArray,
     prepared: NDArray,
 ) -> Judgement:
-    """What is known of a prediction without its reference; of windows not how images look."""
+    """What is known of a prediction without its reference."""
     # Scores of masks without a network need no engine, which these load.
     from flexseg.dataset.acquisition import Acquired
-    from flexseg.inference.pipeline import checked
+    from flexseg.files.large_images import ArrayRows
+    from flexseg.inference.pipeline import checked, checked_by_windows
     from flexseg.inference.predictor import Predictor
     from flexseg.inference.results.prediction_table import Judgement, counted
 
     quality = predictor.trust.statements(signal, counted(prediction), 2)
+    header = Acquired.of_file(case.image)
     if not isinstance(predictor, Predictor):
-        return Judgement(quality)
-    acquired = replace(Acquired.of_file(case.image), size=(image.shape[0], image.shape[1]))
+        check = checked_by_windows(predictor, ArrayRows(image), header, str(case.image))
+        return Judgement(quality, check)
+    acquired = replace(header, size=(image.shape[0], image.shape[1]))
     return Judgement(quality, checked(predictor, prepared, acquired, image.dtype))
 
 

@@ -171,8 +171,8 @@ class EnsemblePredictor(Predictor):
     def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
         """Prepared images [B, h, w, C] to mean probabilities [B, h, w, classes] float32."""
         total = super().network(batch, members).copy()
-        for engine in self.engines[1:]:
-            p = engine.predict(batch)
+        for number, engine in enumerate(self.engines[1:], start=1):
+            p = self._answer(number, engine, batch)
             if members is not None:
                 members.see(p, own=True)
             total += p

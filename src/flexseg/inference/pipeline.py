@@ -319,21 +319,12 @@ def images_by_windows(
     name : names an item in errors.
     header : of an item, what it says; the size of an image is of no account here.
     """
-    preprocessing = predictor.package.preprocessing
     for item in items:
         try:
             with opened(item) as image:
                 height, width, _ = image.shape
                 where = name(item)
-                first = image.rows(slice(0, min(_FIRST_ROWS, height)))
-                part = preprocessing.image(first, where)
-                check = check_input(
-                    predictor.packages,
-                    _strangeness_by_windows(predictor, image, where),
-                    header(item),
-                    first.dtype,
-                    (float(part.min()), float(part.max())),
-                )
+                check = checked_by_windows(predictor, image, header(item), where)
                 signal = SignalSum()
                 slabs = predictor.slabs(
                     image.rows,
@@ -345,6 +336,21 @@ def images_by_windows(
                 yield PredictedImage(item, image, slabs, signal=signal, check=check)
         except DataError as error:
             yield UnreadableImage(item, error)
+
+
+def checked_by_windows(
+    predictor: TiledPredictor, image: Regions, acquired: Acquired, where: str = "image"
+) -> InputCheck:
+    """Some windows of an image compared with what the training has shown."""
+    first = image.rows(slice(0, min(_FIRST_ROWS, image.shape[0])))
+    part = predictor.package.preprocessing.image(first, where)
+    return check_input(
+        predictor.packages,
+        _strangeness_by_windows(predictor, image, where),
+        acquired,
+        first.dtype,
+        (float(part.min()), float(part.max())),
+    )
 
 
 def _strangeness_by_windows(predictor: TiledPredictor, image: Regions, where: str) -> float | None:

@@ -19,6 +19,7 @@ from flexseg.inference.engines.opening import Engine, KerasEngine
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.trust.signal import Members, OnSignal
+from flexseg.model_file.contrast import with_contrast
 from flexseg.model_file.home_images import HomeImages
 from flexseg.model_file.model_description import ModelDescription
 
@@ -61,6 +62,7 @@ class Predictor:
         self.postprocessing: dict[int, Postprocessing] = {}
         self.chosen_on: dict[str, object] = {}
         self.trust = Trust()
+        self.least_contrast: tuple[NDArray[np.float32], ...] = ()
 
     @property
     def homes(self) -> tuple[HomeImages | None, ...]:
@@ -103,6 +105,18 @@ class Predictor:
         other.trust = trust
         return other
 
+    def with_least_contrast(self, least: tuple[NDArray[np.float32], ...]) -> Self:
+        """The same predictor for inputs that are parts of an image, see `model_file.contrast`.
+
+        Parameters
+        ----------
+        least : deviations of each network, see `ModelDescription.least_contrast`, none where it
+            takes inputs as they are; empty: all do.
+        """
+        other = copy(self)
+        other.least_contrast = least
+        return other
+
     def with_threshold(self, threshold: float | None) -> Self:
         """The same predictor, where pixels of one class are foreground above another probability.
 
@@ -138,10 +152,15 @@ class Predictor:
     def network(self, batch: NDArray, members: Members | None = None) -> NDArray[np.float32]:
         """The network's own answer to prepared images, which `members` is told of, see
         `at_model_size`."""
-        p = self.engine.predict(batch)
+        p = self._answer(0, self.engine, batch)
         if members is not None:
             members.see(p, own=True)
         return p
+
+    def _answer(self, number: int, engine: Engine, batch: NDArray) -> NDArray[np.float32]:
+        """That of one network, at the contrast that it knows."""
+        least = self.least_contrast[number] if self.least_contrast else ()
+        return engine.predict(with_contrast(batch, least) if len(least) else batch)
 
     @property
     def at_once(self) -> int:

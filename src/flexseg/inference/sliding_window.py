@@ -18,11 +18,14 @@ from flexseg.errors import ConfigError
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
 from flexseg.inference.trust.signal import OnSignal, SignalSum
+from flexseg.model_file.contrast import deviations
 from flexseg.model_file.home_images import HomeImages
 from flexseg.model_file.model_description import ModelDescription
 
 # Gives the rows start..stop of an image, asked for by a slice: pixels [stop - start, W, C].
 ReadRows = Callable[[slice], NDArray]
+# Of each network, see `Predictor.with_least_contrast`.
+LeastContrast = tuple[NDArray[np.float32], ...]
 
 
 def gaussian_weight(side: int, overlap: int) -> NDArray[np.float64]:
@@ -183,6 +186,7 @@ class TiledPredictor:
         *,
         where: str = "image",
         on_signal: OnSignal | None = None,
+        least: LeastContrast | None = None,
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Predict an image from top to bottom, holding no more than a row of windows.
 
@@ -190,10 +194,12 @@ class TiledPredictor:
 
         Parameters
         ----------
-        read : gives the rows of a slice; every row is asked for once, from top to bottom.
+        read : gives the rows of a slice; every row is asked for once, from top to bottom. Where
+            networks standardise, the first ones are looked at before.
         height, width : of the image in pixels.
         where : names the image in errors.
         on_signal : told of the signal of each window.
+        least : that of the whole that the image is a part of; without it the image's own.
 
         Yields
         ------
@@ -207,13 +213,18 @@ class TiledPredictor:
         column_shares = _shares(columns, across, self.overlap)
         classes = self.package.config.num_classes
         slab = np.zeros((side, columns[-1] + across, classes), np.float32)
+        if len(rows) == len(columns) == 1:
+            least = ()  # what is seen whole is seen as it is
+        elif least is None:
+            least = self.least_contrast(self.side_by_side(read, height, width, where))
+        predictor = self.predictor.with_least_contrast(least) if least else self.predictor
         end = min(side, height)
         pixels = read(slice(0, end))
         for i, start in enumerate(rows):
             whole = np.pad(pixels, mirrored, mode="reflect") if np.any(mirrored) else pixels
-            for column, share, p in zip(
-                columns, column_shares, self._predict(whole, columns, where, on_signal), strict=True
-            ):
+            named = ((where, whole[:, column : column + across]) for column in columns)
+            answers = predictor.probabilities(named, on_signal)
+            for column, share, (_, _, p) in zip(columns, column_shares, answers, strict=True):
                 weight = row_shares[i][:, None] * share
                 slab[:, column : column + across] += p * weight[..., None]
             if start == rows[-1]:
@@ -225,16 +236,41 @@ class TiledPredictor:
             pixels = np.concatenate([pixels[done:], read(slice(end, end + done))])
             end += done
 
-    def _predict(
-        self,
-        pixels: NDArray,
-        columns: Sequence[int],
-        where: str,
-        on_signal: OnSignal | None = None,
-    ) -> Iterator[NDArray[np.float32]]:
-        """Probabilities, at their own size, of the windows that begin at `columns`."""
-        named = ((where, pixels[:, c : c + self.window[1]]) for c in columns)
-        return (p for _, _, p in self.predictor.probabilities(named, on_signal))
+    def side_by_side(
+        self, read: ReadRows, height: int, width: int, where: str = "image"
+    ) -> Iterator[NDArray]:
+        """Windows of an image, see `slabs`, as the network takes them [h, w, C].
+
+        Those of an image smaller than a window are what there is of it.
+        """
+        side, across = self.window
+        for top in windows(height, side, 0):
+            rows = read(slice(top, min(top + side, height)))
+            for left in windows(width, across, 0):
+                yield self.package.preprocessing.image(rows[:, left : left + across], where)
+
+    def least_contrast(self, shown: Iterable[NDArray]) -> LeastContrast:
+        """What no window of an image, or of a volume, is stretched beyond.
+
+        That is the least of each network's training, or the highest of the windows where all are
+        fainter, as images of another device may be. Only as many windows as this takes are
+        looked at.
+
+        Parameters
+        ----------
+        shown : windows as the network takes them [h, w, C].
+        """
+        least = [np.array(package.least_contrast, np.float32) for package in self.packages]
+        if not any(map(len, least)):
+            return ()
+        highest = [np.zeros_like(limits) for limits in least]
+        for window in shown:
+            for found in highest:
+                if len(found):
+                    np.maximum(found, deviations(window, len(found)), out=found)
+            if all((h >= limits).all() for h, limits in zip(highest, least, strict=True)):
+                break
+        return tuple(np.minimum(h, limits) for h, limits in zip(highest, least, strict=True))
 
 
 def _own_window(predictor: Predictor) -> tuple[int, int]:

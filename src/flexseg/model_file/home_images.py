@@ -11,7 +11,7 @@ quantile of the distances of images that the distribution was not fitted to.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,26 +81,37 @@ def _texture(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array([*logs, logs[0] - logs[1], logs[3] - logs[0]])
 
 
-def window_figures(
-    size: tuple[int, int],
-    window: tuple[int, int],
-    prepared: Callable[[slice, slice], NDArray],
-) -> NDArray[np.float64]:
-    """The mean figures of five windows of an image that is never seen whole.
+def some_windows(size: tuple[int, ...], window: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Rows and columns of five windows, fewer of a small image.
 
     Parameters
     ----------
     size : (height, width) of the image.
     window : (height, width) of a window, in pixels of the image.
-    prepared : gives some rows and columns of the image as the network takes them [h, w, C].
     """
     spare = [max(0, whole - side) for whole, side in zip(size, window, strict=True)]
-    places = {(s[0] * y // 4, s[1] * x // 4) for s in [spare] for y, x in _WINDOWS}
-    figures = [
-        image_figures(prepared(slice(y, y + window[0]), slice(x, x + window[1])))
-        for y, x in sorted(places)
-    ]
-    return np.asarray(np.mean(figures, axis=0))
+    places = {(spare[0] * y // 4, spare[1] * x // 4) for y, x in _WINDOWS}
+    return [(slice(y, y + window[0]), slice(x, x + window[1])) for y, x in sorted(places)]
+
+
+def window_figures(
+    size: tuple[int, ...],
+    window: tuple[int, int],
+    prepared: Callable[[slice, slice], NDArray],
+) -> NDArray[np.float64]:
+    """The mean figures of some windows of an image that is never seen whole.
+
+    Parameters
+    ----------
+    size, window : see `some_windows`.
+    prepared : gives some rows and columns of the image as the network takes them [h, w, C].
+    """
+    return mean_figures(prepared(*place) for place in some_windows(size, window))
+
+
+def mean_figures(shown: Iterable[NDArray]) -> NDArray[np.float64]:
+    """The mean figures of what a network is shown of an image, prepared [h, w, C]."""
+    return np.asarray(np.mean([image_figures(part) for part in shown], axis=0))
 
 
 @dataclass(frozen=True, eq=False)

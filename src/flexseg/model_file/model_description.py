@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -41,6 +41,9 @@ class ModelDescription:
     seen : images that it was trained on and chosen by; empty where that is not known.
     home : what the images of its training look like; None where that is not known.
     acquisition : sizes, spacings and modalities of its training; None where they are not known.
+    least_contrast : deviations that hardly any input of its training was below, 0..255, of all
+        values or of each channel, as the network standardises; empty where it does not, or where
+        they are not known.
     """
 
     config: ModelConfig
@@ -51,6 +54,7 @@ class ModelDescription:
     seen: SeenImages = field(default_factory=SeenImages)
     home: HomeImages | None = None
     acquisition: Acquisition | None = None
+    least_contrast: tuple[float, ...] = ()
 
     @staticmethod
     def of_config(experiment: Experiment, search: Path | None = None) -> ModelDescription:
@@ -111,6 +115,7 @@ class ModelDescription:
             "preprocessing": self.preprocessing.as_dict(),
             "threshold": self.threshold,
             "info": self.info,
+            "least_contrast": list(self.least_contrast),
         } | ({} if self.acquisition is None else {"acquisition": self.acquisition.as_dict()})
 
 
@@ -123,6 +128,7 @@ class _Metadata(BaseModel):
     threshold: float = Field(ge=0, le=1)
     info: dict[str, Any]
     acquisition: dict[str, Any] | None = None
+    least_contrast: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = []
 
 
 def _described(
@@ -159,6 +165,7 @@ def _described(
         read_seen(path),
         _read_home(path),
         acquisition,
+        tuple(described.least_contrast),
     )
 
 

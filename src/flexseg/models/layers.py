@@ -11,6 +11,7 @@ from keras import ops
 from flexseg.backend import Tensor
 from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
+from flexseg.model_file.contrast import EPSILON
 from flexseg.models.convolution import Conv2D
 from flexseg.models.normalization import BatchNormalization
 
@@ -50,7 +51,7 @@ class Standardize(keras.layers.Layer):
         x = ops.cast(x, "float32")
         mean = ops.mean(x, axis=axes, keepdims=True)
         variance = ops.mean(ops.square(x - mean), axis=axes, keepdims=True)
-        return (x - mean) / ops.sqrt(variance + 1e-6)
+        return (x - mean) / ops.sqrt(variance + EPSILON)
 
     def get_config(self) -> dict[str, Any]:
         """What builds the layer again."""
@@ -59,6 +60,14 @@ class Standardize(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
         return input_shape
+
+
+def standardized_deviations(model: keras.Model) -> int:
+    """By how many deviations a network divides its input: one, one a channel, or none (0)."""
+    for layer in model.layers:
+        if isinstance(layer, Standardize):
+            return int(model.input_shape[-1]) if layer.per_channel else 1
+    return 0
 
 
 def activation(name: str, where: str = "[model]") -> Any:

@@ -18,7 +18,8 @@ from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
-from flexseg.model_file.home_images import HomeImages, image_figures, window_figures
+from flexseg.model_file.contrast import least_contrast
+from flexseg.model_file.home_images import HomeImages, mean_figures, some_windows
 
 # Images of a split that tell what the training's images look like.
 _LOOKED_AT = 200
@@ -110,14 +111,24 @@ class InputPipeline:
         figures: dict[SplitName, NDArray[np.float64]] = {}
         groups: dict[SplitName, list[str]] = {}
         for split, store in self.stores.items():
-            step = -(-len(store) // _LOOKED_AT)
-            indices = range(0, len(store), step)
+            indices = _looked_at(store)
             with ThreadPoolExecutor(max(1, self.dataset.workers)) as pool:
                 figures[split] = np.array(list(pool.map(partial(_figures, store), indices)))
             groups[split] = [store.cases[i].group for i in indices]
         trained = figures["train"]
         validated = figures.get("valid", trained[:0])
         return HomeImages.of(trained, groups["train"], validated, groups.get("valid", []))
+
+    def least_contrast(self, count: int) -> tuple[float, ...]:
+        """`ModelDescription.least_contrast` of what the training shows of these images.
+
+        Parameters
+        ----------
+        count : see `standardized_deviations`.
+        """
+        store = self.stores["train"]
+        shown = (image for index in _looked_at(store) for image in _shown(store, index))
+        return least_contrast(shown, count) if count else ()
 
     def batches_of(self, size: int) -> list[BatchDataset]:
         """Batches of `size` images of the training and, if there are any, of the validation."""
@@ -168,16 +179,21 @@ class InputPipeline:
             store.close()
 
 
-def _figures(store: Store, index: int) -> NDArray[np.float64]:
-    """Of the image of a case, as the network sees it."""
+def _looked_at(store: Store) -> range:
+    return range(0, len(store), -(-len(store) // _LOOKED_AT))
+
+
+def _shown(store: Store, index: int) -> list[NDArray]:
+    """The image of a case as the network sees it [h, w, C], or some patches of it."""
     image, preprocessing = store[index][0], store.reader.preprocessing
     if preprocessing.patch is None:
-        return image_figures(image)
-    return window_figures(
-        image.shape[:2],
-        preprocessing.patch,
-        lambda rows, columns: preprocessing.at_size(image[rows, columns]),
-    )
+        return [image]
+    places = some_windows(image.shape[:2], preprocessing.patch)
+    return [preprocessing.at_size(image[place]) for place in places]
+
+
+def _figures(store: Store, index: int) -> NDArray[np.float64]:
+    return mean_figures(_shown(store, index))
 
 
 def _classes(store: Store, index: int) -> list[int]:

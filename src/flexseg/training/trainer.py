@@ -31,6 +31,7 @@ from flexseg.inference.ensemble import refuse_as_weights
 from flexseg.inference.model_files import ENSEMBLE, read_members
 from flexseg.model_file.onnx_file import onnx_file
 from flexseg.models.inspection import inspect_model
+from flexseg.models.layers import standardized_deviations
 from flexseg.models.package import ModelPackage
 from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, try_outputs, whole
@@ -207,7 +208,10 @@ class Training:
                 )
                 shown = [case for part in splits.cases.values() for case in part]
                 package = replace(
-                    package, home=inputs.home_images(), acquisition=acquisition_of(shown)
+                    package,
+                    home=inputs.home_images(),
+                    acquisition=acquisition_of(shown),
+                    least_contrast=inputs.least_contrast(standardized_deviations(package.model)),
                 )
                 if case_dice is not None:
                     samples = inputs.samples["valid"].cases

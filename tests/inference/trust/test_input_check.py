@@ -14,11 +14,15 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from flexseg.batches.store import CaseReader
 from flexseg.dataset.acquisition import Acquisition
+from flexseg.dataset.cases import pair
+from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.files.images import write_png
 from flexseg.inference.image_files import infer_images
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.results.image_outputs import Targets
+from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.model_file.home_images import HomeImages, image_figures
 from synthetic_volumes import write_series
 
@@ -98,3 +102,26 @@ def test_values_are_no_doubt_where_the_training_had_such(
     with caplog.at_level(logging.WARNING):
         assert told(photographs, tmp_path)["a.npy"]["why"] == "values"
     assert "next to nothing: a.npy" in caplog.text
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_evaluations_name_foreign_images_whole_or_seen_by_windows(
+    photographs: Predictor, tmp_path: Path, tiled: bool
+) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    for folder in (images, masks):
+        folder.mkdir()
+    grey = photograph(99).mean(axis=-1, keepdims=True).astype(np.uint8).repeat(3, axis=-1)
+    for name, image in (("home.png", photograph(99)), ("grey.png", grey)):
+        write_png(images / name, image)
+        write_png(masks / name, np.zeros((24, 24), np.uint8))
+    package = photographs.package
+    reader = CaseReader(package.preprocessing, package.labels)
+    seeing = TiledPredictor(photographs, overlap=4) if tiled else photographs
+    scores = evaluate_model(seeing, pair(images, masks).cases, reader, {})
+    checks = {
+        case.id: result.judgement.input
+        for case, result in zip(scores.cases, scores.results, strict=True)
+        if result.judgement is not None
+    }
+    assert {name: check.unlike for name, check in checks.items()} == {"grey": True, "home": False}

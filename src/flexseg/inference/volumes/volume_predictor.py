@@ -297,11 +297,21 @@ class VolumePredictor:
         self, tiles: TiledPredictor, slices: _Slices, n: int, where: str, looks: SliceLooks
     ) -> Iterator[Piece]:
         on_signal = looks.on_signal()
+        stacks = (slices.stack(i, n) for i in range(len(slices)))
+        least = tiles.least_contrast(
+            window
+            for pixels in stacks
+            for window in tiles.side_by_side(
+                pixels.__getitem__, pixels.shape[0], pixels.shape[1], where
+            )
+        )
         for i in range(len(slices)):
             pixels = slices.stack(i, n)
             size = pixels.shape[:2]
             looks.see_windows(tiles, pixels)
-            slabs = tiles.slabs(pixels.__getitem__, *size, where=where, on_signal=on_signal)
+            slabs = tiles.slabs(
+                pixels.__getitem__, *size, where=where, on_signal=on_signal, least=least
+            )
             for first, p in slabs:
                 yield i, slice(first, first + len(p)), p
 

@@ -42,6 +42,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "enlarged_sets": [["{dataset}", "--times", "1", "2", "--plan", "-o", "{work}/enlarged"]],
     "evaluation_speed": [["--cases", "4", "--size", "64"]],
+    "exports": [[*SMALL, "--count", "2"]],
     "gpu_step": [["--size", "32", "--levels", "2", "--steps", "2", "--most", "2"]],
     "growth": [
         ["images", "--points", "64", "--folder", "{work}/growth"],

@@ -23,7 +23,9 @@ from small_predictors import blobs, predictor
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from flexseg.export.artefact import export_onnx_pipeline  # noqa: E402
+from flexseg.export.artefact import write_export  # noqa: E402
+from flexseg.export.artefact_formats import FORMATS  # noqa: E402
+from flexseg.export.process_memory import peak_memory  # noqa: E402
 from flexseg.export.proof_cases import (  # noqa: E402
     ProofCase,
     ProofCases,
@@ -67,7 +69,7 @@ def write(
 ) -> Path:
     files = save(folder.parent / "networks", networks)
     proof = proof or generated_cases(made.package, pixels)  # type: ignore[arg-type]
-    export_onnx_pipeline(made, files, folder, proof, About("cells"), pixels, **options)  # type: ignore[arg-type]
+    write_export(made, files, folder, proof, About("cells"), pixels, **options)  # type: ignore[arg-type]
     return folder
 
 
@@ -159,6 +161,16 @@ def test_it_says_what_it_is(tmp_path: Path) -> None:
     assert proof["proven"] and proof["equal_labels"] >= 0.999 and proof["cases"] == 8
 
 
+def test_memory_is_that_of_whole_programs(tmp_path: Path) -> None:
+    made, networks = predictor(tmp_path, channels=1)
+    model = write(tmp_path / "first", made, networks) / "model.onnx"
+    folder = write(tmp_path / "out", made, networks, model=model)
+    memory = json.loads((folder / "parity.json").read_text(encoding="utf-8"))["memory"]
+    if memory:  # nobody tells on Windows
+        assert 20e6 < memory["export"] < memory["flexseg"]
+        assert "memory of a process" in (folder / "README.md").read_text("utf-8")
+
+
 def test_another_export_is_no_proof(tmp_path: Path) -> None:
     """The network of another seed is written only where that is forced, and the card says so."""
     made, _ = predictor(tmp_path, channels=1)
@@ -196,8 +208,29 @@ def test_patches_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "out", *predictor(tmp_path, patch_scale=0.5))
 
 
-def test_the_runner_is_short() -> None:
-    from flexseg.export import artefact
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_runner_is_short(kind: str) -> None:
+    program = FORMATS[kind].program()
+    assert len(program.splitlines()) < 100
+    assert program.count("def load(") == 1 and FORMATS[kind].library in program
+    compile(program, "run.py", "exec")
 
-    runner = Path(artefact.__file__).with_name("run.py").read_text(encoding="utf-8")
-    assert len(runner.splitlines()) < 100
+
+def test_openvino(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    made, networks = predictor(tmp_path, channels=1)
+    folder = write(tmp_path / "out", made, networks, kind="openvino")
+    images = save_images(tmp_path / "scans")
+    run = run_alone(folder, tmp_path / "scans", "-o", tmp_path / "masks")
+    assert run.returncode == 0, run.stderr
+    assert run_alone(folder, "--check").returncode == 0
+    for name, _, p in made.probabilities(images.items()):
+        labels = np.asarray(Image.open(tmp_path / "masks" / f"{name}.png"))
+        assert (labels == made.labels(p)).mean() > 0.99
+
+
+def test_memory_of_a_program() -> None:
+    most = peak_memory([sys.executable, "-c", "x = b'1' * 300_000_000"])
+    if most is not None:
+        assert 300_000_000 < most < 400_000_000
+    assert peak_memory([sys.executable, "-c", "raise SystemExit(1)"]) is None

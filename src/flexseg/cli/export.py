@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "network"]
+Format = Literal["onnx", "openvino", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
 
 
@@ -40,8 +40,9 @@ def export(
         Format,
         typer.Option(
             "--to",
-            help="onnx: a folder that predicts raw images anywhere, proven equal; network: only "
-            "the network in ONNX, beside the model, from which flexseg predicts without Keras.",
+            help="onnx, openvino: a folder that predicts raw images anywhere, proven equal; "
+            "network: only the network in ONNX, beside the model, from which flexseg predicts "
+            "without Keras.",
         ),
     ],
     output: Annotated[
@@ -49,8 +50,8 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="Folder for it (default: beside the model, NAME-onnx; of the network that of the "
-            "model).",
+            help="Folder for it (default: beside the model, NAME-FORMAT; of the network that of "
+            "the model).",
         ),
     ] = None,
     cases: Annotated[
@@ -96,8 +97,8 @@ def export(
             str(model),
         )
     folder = output
-    if to == "onnx":
-        folder = output or model.with_name(f"{model.stem}-onnx")
+    if to != "network":
+        folder = output or model.with_name(f"{model.stem}-{to}")
     if folder is not None:
         claim_folder(folder, [trained, *([cases] if cases else [])])
     describe = partial(describe_trained, loaded)
@@ -107,7 +108,7 @@ def export(
             place = package.parent
             if to == "network" and output is not None:
                 place = output
-            elif to == "onnx" and not os.access(place, os.W_OK):
+            elif to != "network" and not os.access(place, os.W_OK):
                 place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             target = place / onnx_file(package).name
             with exclusive(target.parent):
@@ -115,7 +116,7 @@ def export(
             if to == "network" or place == package.parent:
                 say(f"written: {file}")
             networks.append(file)
-        if to == "onnx" and folder is not None:
+        if to != "network" and folder is not None:
             from flexseg.export.exporting import export_model
 
             with progress("Comparing") as on_case:
@@ -123,6 +124,7 @@ def export(
                     loaded,
                     networks,
                     folder,
+                    kind=to,
                     cases=cases,
                     pixels=pixels,
                     licence=licence,

@@ -1,27 +1,30 @@
-"""One folder that predicts anywhere: model.onnx, run.py, README.md, test tensors and its proof."""
+"""One folder that predicts anywhere: the model, run.py, README.md, test tensors and the proof."""
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
 from flexseg.errors import DataError
+from flexseg.export.artefact_formats import FORMATS, Artefact
 from flexseg.export.parity import Parity, compare
+from flexseg.export.process_memory import peak_memory
 from flexseg.export.proof_cases import ProofCases, generated
 from flexseg.export.readme import About, write_card
-from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES, refuse_unfit, whole_graph
+from flexseg.export.whole_graph import refuse_unfit, whole_graph
 from flexseg.inference.predictor import Predictor
 from flexseg.model_file.export_description import ExportDescription, PixelType
 from flexseg.model_file.onnx_file import DIGEST, read_properties
-from flexseg.outputs import explain_os_errors, whole_folder, write_json, write_text
+from flexseg.outputs import explain_os_errors, scratch_folder, whole_folder, write_json, write_text
 from flexseg.own_results import mark
 
-MODEL, RUNNER, CARD, PARITY = "model.onnx", "run.py", "README.md", "parity.json"
+RUNNER, CARD, PARITY = "run.py", "README.md", "parity.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Export:
     problems: tuple[str, ...]
 
 
-def export_onnx_pipeline(
+def write_export(
     predictor: Predictor,
     networks: Sequence[Path],
     folder: Path,
@@ -47,6 +50,8 @@ def export_onnx_pipeline(
     about: About,
     pixels: PixelType,
     *,
+    kind: str = "onnx",
+    model: Path | None = None,
     force: bool = False,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
@@ -58,23 +63,31 @@ def export_onnx_pipeline(
     networks : of it, in ONNX.
     proof : the images by which it is compared.
     pixels : type of the images that it takes.
+    kind : of `FORMATS`.
+    model : file of the predictor, by which processes of flexseg and of the export are compared in
+        their memory; None: they are not.
     force : write it although it predicts otherwise.
     on_case : called with (done, total).
 
     Raises
     ------
-    ConfigError : see `refuse_unfit`.
+    ConfigError : see `refuse_unfit`, and `ArtefactFormat.require`.
     DataError : the export predicts otherwise, or images do not fit.
     ResourceError : the folder cannot be written.
     """
     refuse_unfit(predictor.package.preprocessing)
     description = _described(predictor, networks, about, pixels)
+    form = FORMATS[kind]
+    form.require()
     with whole_folder(folder) as part:
         mark(part, "export")
-        graph = whole_graph(predictor, [onnx.load(file) for file in networks], pixels)
-        with explain_os_errors(folder / MODEL):
-            onnx.save(graph.model("flexseg", description.properties()), part / MODEL)
-        run = _session(part / MODEL)
+        with explain_os_errors(folder), scratch_folder(part) as scratch:
+            facts = description.properties()
+            loaded = [onnx.load(file) for file in networks]
+            graph = whole_graph(predictor, loaded, pixels, doubles=form.doubles)
+            onnx.save(graph.model("flexseg", facts), scratch / "graph.onnx")
+            form.write(scratch / "graph.onnx", part, facts)
+        run = form.open(part)
         parity = compare(predictor, run, proof, np.dtype(pixels), on_case)
         problems = parity.problems()
         if problems and not force:
@@ -85,9 +98,10 @@ def export_onnx_pipeline(
                 str(folder),
             )
         _write_test(part, predictor, pixels, run)
-        with explain_os_errors(folder / RUNNER):
-            (part / RUNNER).write_bytes(Path(__file__).with_name(RUNNER).read_bytes())
-        write_text(part / CARD, write_card(about, description, parity))
+        write_text(part / RUNNER, form.program())
+        if model is not None:
+            parity = replace(parity, memory=_memory(part, model))
+        write_text(part / CARD, write_card(about, description, parity, form))
         write_json(part / PARITY, parity.as_dict())
     return Export(folder, parity, tuple(problems))
 
@@ -113,19 +127,18 @@ def _described(
     )
 
 
-def _session(model: Path) -> Callable[[Any], Any]:
-    import onnxruntime
+def _memory(folder: Path, model: Path) -> dict[str, int]:
+    """What the export's program and `flexseg infer` hold at most for the test image."""
+    with tempfile.TemporaryDirectory() as scratch:
+        image, out = Path(scratch) / "image.npy", Path(scratch) / "out"
+        np.save(image, np.load(folder / "test_input.npy")[0])
+        own = peak_memory([sys.executable, folder / RUNNER, image, "-o", out / "export"])
+        infer: list[str | Path] = ["-q", "infer", model, "-i", image, "-o", out / "flexseg"]
+        theirs = peak_memory([sys.executable, "-m", "flexseg", *infer])
+    return {} if own is None or theirs is None else {"export": own, "flexseg": theirs}
 
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run([LABELS, PROBABILITIES], {IMAGES: images})
 
-
-def _write_test(
-    folder: Path, predictor: Predictor, pixels: PixelType, run: Callable[[Any], Any]
-) -> None:
+def _write_test(folder: Path, predictor: Predictor, pixels: PixelType, run: Artefact) -> None:
     """An image that nobody has taken, and what the model makes of it."""
     images = generated(predictor.package.preprocessing, pixels, 0)[None]
     labels, p = run(images)

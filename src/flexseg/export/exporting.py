@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import ConfigError, DataError, FlexsegError
-from flexseg.export.artefact import Export, export_onnx_pipeline
+from flexseg.export.artefact import Export, write_export
 from flexseg.export.proof_cases import (
     ProofCases,
     cases_of_config,
@@ -34,17 +34,19 @@ def export_model(
     networks: Sequence[Path],
     folder: Path,
     *,
+    kind: str = "onnx",
     cases: Path | None = None,
     pixels: PixelType | None = None,
     licence: str | None = None,
     force: bool = False,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
-    """Export the trained model of a config, see `export_onnx_pipeline`.
+    """Export the trained model of a config, see `write_export`.
 
     Parameters
     ----------
     networks : of the model, in ONNX.
+    kind : the format, of `FORMATS`.
     cases : images, or a dataset, that it is proven by; without it the split that its config
         evaluates, and generated images where there is none.
     pixels : type of the images; without it that of the first case.
@@ -56,13 +58,15 @@ def export_model(
     predictor = reference(loaded)
     refuse_unfit(predictor.package.preprocessing)
     proof = _cases(loaded, predictor, cases, pixels)
-    return export_onnx_pipeline(
+    return write_export(
         predictor,
         networks,
         folder,
         proof,
         about(loaded, licence),
         pixels or proof.pixel_type(),
+        kind=kind,
+        model=model_file(loaded),
         force=force,
         on_case=on_case,
     )

@@ -175,9 +175,15 @@ class Tensor:
 
 
 class Graph:
-    """Nodes in the order in which they are computed, and the values that they begin with."""
+    """Nodes in the order in which they are computed, and the values that they begin with.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    doubles : what runs it computes in float64 where the graph does, not in float32.
+    """
+
+    def __init__(self, *, doubles: bool = True) -> None:
+        self.doubles = doubles
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []

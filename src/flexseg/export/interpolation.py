@@ -3,7 +3,8 @@
 Rows and columns are interpolated by a matrix each, which the graph computes from the sizes: so one
 mechanism shrinks by area, for which ONNX has no operator, and interpolates as OpenCV does, whose
 places of pixels and borders `Resize` of ONNX does not all have. Places are computed in float64,
-as OpenCV computes them: it matters where they are whole numbers.
+as OpenCV computes them: it matters where they are whole numbers. Where there is no float64 they are
+computed by whole numbers, which is what OpenCV means, though not always what it rounds to.
 """
 
 from __future__ import annotations
@@ -86,6 +87,12 @@ class _Axis:
         before = place.floor()
         return before.cast(np.int64), place - before
 
+    def begins(self) -> Tensor:
+        """The pixel in which each target begins, int64."""
+        if self.graph.doubles:
+            return (self.targets * self.scale).floor().cast(np.int64)
+        return self.graph.count(self.target) * self.length / self.target
+
     def linear(self, area: Tensor) -> _Taps:
         """Two neighbours.
 
@@ -95,10 +102,10 @@ class _Axis:
             grows.
         """
         before, share = self.centres()
-        begin = (self.targets * self.scale).floor()
-        covered = (self.targets + 1.0) - (begin + 1.0) * self.ratio
+        begin = self.begins()
+        covered = (self.targets + 1.0) - (begin.cast(np.float64) + 1.0) * self.ratio
         covered = covered.cast(np.float32).at_least(0.0).cast(np.float64)
-        first = self.graph.where(area, begin.cast(np.int64), before)
+        first = self.graph.where(area, begin, before)
         share = self.graph.where(area, covered - covered.floor(), share)
         return _Taps(first, (1.0 - share, share))
 
@@ -125,8 +132,7 @@ class _Axis:
 
     def nearest(self) -> _Taps:
         """One neighbour."""
-        first = (self.targets * self.scale).floor().cast(np.int64)
-        return _Taps(first, (self.graph.tensor([1.0], np.float64),))
+        return _Taps(self.begins(), (self.graph.tensor([1.0], np.float64),))
 
     def matrix(self, taps: _Taps, *, border: bool = True) -> Tensor:
         """Shares of pixels in targets [target, length] float64.

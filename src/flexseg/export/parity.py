@@ -15,15 +15,13 @@ from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import bootstrap_means, interval, mean_or_none
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.metrics.overlap import dice
+from flexseg.export.artefact_formats import Artefact
 from flexseg.export.proof_cases import ProofCases
 from flexseg.inference.predictor import Predictor
 
 # Of the labels at least so many must be equal, and the mean Dice by no more off than this.
 EQUAL_LABELS = 0.999
 DICE_DIFFERENCE = 0.001
-
-# Images [N, H, W, C] to labels [N, H, W] and probabilities [N, H, W, classes].
-Artefact = Callable[[NDArray], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Parity:
     ----------
     what : the images are.
     equal_labels : share of the pixels.
-    least_equal_case : the name of the case with the least share, and that share.
+    least_equal_labels : that share in the image where it is least.
     largest_difference : of two probabilities.
     dice : None without references.
     seconds : per image, by "export" and "flexseg", in turn, one image at a time.
@@ -70,7 +68,7 @@ class Parity:
     cases: int
     pixels: int
     equal_labels: float
-    least_equal_case: tuple[str, float]
+    least_equal_labels: float
     largest_difference: float
     dice: DiceDifference | None
     seconds: dict[str, float]
@@ -151,13 +149,12 @@ def compare(
         if on_case is not None:
             on_case(number + 1, len(proof.cases))
     sizes = len(proof.cases)
-    worst = int(np.argmin(equal))
     return Parity(
         proof.what,
         sizes,
         count,
         float(np.mean(equal)),
-        (proof.cases[worst].name, equal[worst]),
+        min(equal),
         largest,
         _difference(scores, [case.group for case in proof.cases]),
         {name: total / sizes for name, total in seconds.items()},

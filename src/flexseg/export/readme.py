@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flexseg import __version__
+from flexseg.export.artefact_formats import ArtefactFormat
 from flexseg.export.parity import Parity
+from flexseg.inference.model_files import EXPORT
 from flexseg.machine import size_text
 from flexseg.model_file.export_description import RESEARCH, ExportDescription
 from flexseg.report.structure import CardSection
@@ -35,13 +37,15 @@ class About:
     fingerprint: str = ""
 
 
-def write_card(about: About, description: ExportDescription, parity: Parity) -> str:
+def write_card(
+    about: About, description: ExportDescription, parity: Parity, form: ArtefactFormat
+) -> str:
     """The text of README.md."""
     front = {
         "license": about.licence,
-        "library_name": "onnxruntime",
+        "library_name": form.library,
         "pipeline_tag": "image-segmentation",
-        "tags": ["image-segmentation", "medical", "onnx", "flexseg"],
+        "tags": ["image-segmentation", "medical", form.extra, "flexseg"],
     }
     # JSON is YAML.
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value is not None]
@@ -53,10 +57,15 @@ def write_card(about: About, description: ExportDescription, parity: Parity) -> 
         *_sections(about, description),
         "## Licence\n\n"
         + (about.licence or "Not stated: ask whoever made it before you use or share it."),
-        _inputs(description),
+        _inputs(description, form),
         _proof(parity),
-        f"Made by flexseg {__version__}; `flexseg infer model.onnx -i scans -o masks` and "
-        '`flexseg.Model.load("model.onnx")` predict with it as well.',
+        f"Made by flexseg {__version__}"
+        + (
+            "; `flexseg infer model.onnx -i scans -o masks` and "
+            '`flexseg.Model.load("model.onnx")` predict with it as well.'
+            if form.model == EXPORT
+            else "."
+        ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -75,7 +84,7 @@ def _sections(about: About, description: ExportDescription) -> list[str]:
     ]
 
 
-def _inputs(description: ExportDescription) -> str:
+def _inputs(description: ExportDescription, form: ArtefactFormat) -> str:
     size, classes = description.preprocessing, description.labels.classes
     channels = (
         f"{size.channels}: a slice amid {size.neighbours} neighbours on each side"
@@ -100,11 +109,8 @@ def _inputs(description: ExportDescription) -> str:
         if steps
         else ""
     )
-    views = (
-        f" It averages over these views: {', '.join(description.views)}."
-        if description.views
-        else ""
-    )
+    names = ", ".join(description.views)
+    views = f" It averages over these views: {names}." if names else ""
     read = (
         f"\nProbabilities are those of the network; to read them as confidence, raise them to the "
         f"power of 1 / {description.temperature:g} and let them add up to 1.\n"
@@ -114,17 +120,17 @@ def _inputs(description: ExportDescription) -> str:
     return f"""## Use
 
 ```
-pip install numpy pillow onnxruntime
+pip install numpy pillow {form.library}
 python run.py --check
 python run.py scans -o masks
 ```
 
-`model.onnx` (opset 18) takes `images` [N, H, W, C] {description.pixels}, {scale}; N images of one
+`{form.model}` takes `images` [N, H, W, C] {description.pixels}, {scale}; N images of one
 size, H and W of any, C = {channels}. It gives `labels` [N, H, W] uint8 and `probabilities`
 [N, H, W, {1 if description.labels.binary else len(classes)}] float32 at that size. Resizing to
 {size.width} x {size.height}, normalisation, network and resizing back are in the graph.{views}
 {after}{read}
-Other types of pixels take another export: `flexseg export MODEL --to onnx --pixels uint16`.
+Other types of pixels take another export: `flexseg export MODEL --pixels uint16`.
 
 | label | class | colour |
 |---|---|---|
@@ -132,11 +138,10 @@ Other types of pixels take another export: `flexseg export MODEL --to onnx --pix
 
 
 def _proof(parity: Parity) -> str:
-    name, share = parity.least_equal_case
     rows = [
         ("images", f"{parity.cases} ({parity.what})"),
         ("equal labels", f"{parity.equal_labels:.4%}"),
-        ("equal labels, worst image", f"{share:.4%} ({name})"),
+        ("equal labels, worst image", f"{parity.least_equal_labels:.4%}"),
         ("largest difference of probabilities", f"{parity.largest_difference:.2g}"),
     ]
     if (d := parity.dice) is not None:

@@ -56,7 +56,11 @@ def refuse_unfit(preprocessing: Preprocessing) -> None:
 
 
 def whole_graph(
-    predictor: Predictor, networks: Sequence[onnx.ModelProto], pixels: PixelType
+    predictor: Predictor,
+    networks: Sequence[onnx.ModelProto],
+    pixels: PixelType,
+    *,
+    doubles: bool = True,
 ) -> Graph:
     """The graph of a predictor.
 
@@ -68,6 +72,7 @@ def whole_graph(
     ----------
     networks : of the predictor, in ONNX; changed by it.
     pixels : type of the images.
+    doubles : see `Graph`.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def whole_graph(
     package = predictor.package
     size, classes = package.preprocessing, package.config.num_classes
     refuse_unfit(size)
-    graph = Graph()
+    graph = Graph(doubles=doubles)
     stored = graph.input(IMAGES, np.dtype(pixels), ["N", "H", "W", stored_channels(size) or "C"])
     height, width = stored.size(1), stored.size(2)
     prepared = _prepared(graph, stored, size)

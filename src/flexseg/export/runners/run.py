@@ -1,6 +1,5 @@
 """Predict images with the model beside this file, without flexseg.
 
-pip install numpy pillow onnxruntime
 python run.py scans -o masks    images, or folders of them; masks are PNGs of their names
 python run.py --check           whether this machine computes what it should
 
@@ -13,11 +12,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
-TYPES = {"tensor(uint8)": "uint8", "tensor(uint16)": "uint16", "tensor(float)": "float32"}
+
+
+def load() -> tuple:
+    """The model, images [N, H, W, C] to labels [N, H, W]; what it says of itself; its pixels."""
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+    facts = model.get_modelmeta().custom_metadata_map
+    dtype = model.get_inputs()[0].type[len("tensor(") : -1].replace("float", "float32")
+    return lambda images: model.run(["labels"], {"images": images})[0], facts, dtype
 
 
 def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
@@ -30,14 +37,11 @@ def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
         if image.mode not in ("L", "RGB", "F") and not image.mode.startswith("I"):
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
         pixels = np.asarray(image, np.uint16 if image.mode.startswith("I") else None)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if dtype == "uint8" and pixels.dtype != np.uint8:
         sys.exit(f"{path}: its pixels are {pixels.dtype}, this model takes 8 bits (see README.md).")
-    if dtype == "uint16" and pixels.dtype == np.uint8 and scaled:
-        pixels = pixels * np.uint16(257)
-    elif dtype == "float32" and pixels.dtype == np.uint16 and scaled:
-        pixels = pixels * (255 / 65535)
-    return pixels.astype(dtype)
+    if scaled and (dtype, pixels.dtype) in (("uint16", np.uint8), ("float32", np.uint16)):
+        pixels = pixels * (257.0 if dtype == "uint16" else 1 / 257)
+    return (pixels[..., None] if pixels.ndim == 2 else pixels).astype(dtype)
 
 
 def cleaned(labels: np.ndarray, names: list, steps: dict) -> np.ndarray:
@@ -68,28 +72,23 @@ def cleaned(labels: np.ndarray, names: list, steps: dict) -> np.ndarray:
 
 
 def main() -> None:
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("images", nargs="*", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("masks"))
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+    predict, facts, dtype = load()
     if options.check:
-        given, expected = np.load(HERE / "test_input.npy"), np.load(HERE / "test_labels.npy")
-        equal = (session.run(["labels"], {"images": given})[0] == expected).mean()
+        expected = np.load(HERE / "test_labels.npy")
+        equal = (predict(np.load(HERE / "test_input.npy")) == expected).mean()
         print(f"{equal:.3%} of the labels of the test image are equal.")
         sys.exit(int(equal < 0.999))
-    facts = session.get_modelmeta().custom_metadata_map
     names, colors, steps = (json.loads(facts[k]) for k in ("classes", "colors", "postprocessing"))
-    dtype = TYPES[session.get_inputs()[0].type]
     options.output.mkdir(parents=True, exist_ok=True)
     for place in options.images:
         for file in sorted(place.iterdir()) if place.is_dir() else [place]:
             pixels = read(file, dtype, facts["scaled"] == "true")
-            mask = Image.fromarray(
-                cleaned(session.run(["labels"], {"images": pixels[None]})[0][0], names, steps)
-            )
+            mask = Image.fromarray(cleaned(predict(pixels[None])[0], names, steps))
             mask.putpalette(np.ravel(colors).tolist())
             mask.save(target := options.output / f"{file.stem}.png")
             print(target)

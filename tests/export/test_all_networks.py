@@ -1,0 +1,62 @@
+"""Every network of the registry, of random weights, predicts in an export as it does in Keras."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexseg.config.model import ModelConfig
+from flexseg.config.schema import Experiment
+from flexseg.models.architecture import MODELS
+from flexseg.models.package import ModelPackage
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+from small import SMALL
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from flexseg.export.artefact import write_export
+from flexseg.export.proof_cases import generated_cases
+from flexseg.export.readme import About
+from flexseg.inference.engines.onnx_export import export_onnx
+from flexseg.inference.predictor import Predictor
+
+pytestmark = [pytest.mark.usefixtures("engines_on", "eager"), pytest.mark.long]
+# What tf2onnx, and so Keras, cannot write.
+NOT_CONVERTED: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
+    if name in NOT_CONVERTED:
+        pytest.skip(NOT_CONVERTED[name])
+    size = {"image_height": 64, "image_width": 64, "image_channels": 3, "num_classes": 3}
+    config = ModelConfig.model_validate({"model": name, **size, **SMALL[name]})
+    made = ModelPackage.create(Experiment(model=config))
+    rng = np.random.default_rng(0)
+    for weight in made.model.trainable_weights:
+        if len(weight.shape) > 1:  # else scales and offsets, which stay as they begin
+            weight.assign(rng.normal(0, 1.6 * np.prod(weight.shape[:-1]) ** -0.5, weight.shape))
+    made.save(tmp_path / "a.h5", {})
+    proof = generated_cases(made, "float32")
+    proof = replace(proof, cases=proof.cases[:3])
+    write_export(
+        Predictor(made),
+        [export_onnx(made, tmp_path / "a.h5")],
+        tmp_path / "out",
+        proof,
+        About(name),
+        "float32",
+        force=True,
+    )
+    found = json.loads((tmp_path / "out" / "parity.json").read_text(encoding="utf-8"))
+    assert found["largest_difference"] < 1e-3
+    assert found["equal_labels"] > 0.999
+    p = np.load(tmp_path / "out" / "test_probabilities.npy")
+    assert p.std() > 0.01

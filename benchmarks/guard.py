@@ -255,7 +255,7 @@ def main() -> None:
         new = {name: round(value, 3) for name, value in measured.items() if value is not None}
         ratios = {name: (kept | new)[name] for name in BENCHMARKS if name in kept | new}
         RECORD.write_text(json.dumps({"machine": here, "ratios": ratios}, indent=2) + "\n", "utf-8")
-        print(f"written: {RECORD}")
+        print(f"Written: {RECORD}")
         return
     sys.exit(1 if fell else 0)
 

@@ -32,7 +32,7 @@ class TestSelect:
 
     def test_environment_decides_without_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KERAS_BACKEND", "theano")
-        with pytest.raises(ConfigError, match=r"'theano' is no backend.*tensorflow, jax, torch"):
+        with pytest.raises(ConfigError, match=r"'theano' is not a backend.*tensorflow, jax, torch"):
             backend.select()
 
     def test_a_running_keras_decides_where_nobody_else_does(

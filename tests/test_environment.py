@@ -24,7 +24,7 @@ def test_facts_name_versions_memory_and_disk(
     monkeypatch.setattr(environment, "ENGINES", ("no-such-engine",))
     monkeypatch.setattr(environment, "total_memory", lambda: None)
     without = environment_facts(tmp_path)
-    assert without["engines"] == "none" and without["memory"] == "not told"
+    assert without["engines"] == "none" and without["memory"] == "unknown"
 
 
 def test_the_processor_has_a_name(tmp_path: Path) -> None:

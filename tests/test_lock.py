@@ -234,7 +234,7 @@ def test_an_owner_that_slept_too_long_writes_no_more(
         later = time.time() + STALE_SECONDS
         monkeypatch.setattr(time, "time", lambda: later)
         lock.confirm(path.parent.parent / "a.txt")
-        with pytest.raises(InUseError, match="taken this place over"):
+        with pytest.raises(InUseError, match="taken over this folder"):
             lock.confirm(path.parent / "below" / "a.txt")
     assert Owner.parse(path.read_bytes()) == elsewhere()
 

@@ -477,7 +477,7 @@ class TestNames:
         assert caught.value.where == "[model] loss"
 
     def test_misspelt_name_gets_the_nearest(self) -> None:
-        with pytest.raises(ConfigError, match=r"'bce_dice_los' is no known loss.*bce_dice_loss"):
+        with pytest.raises(ConfigError, match=r"'bce_dice_los' is not a known loss.*bce_dice_loss"):
             get_loss("bce_dice_los", 1)
         with pytest.raises(ConfigError, match="no known metric"):
             get_metric("qwertz", 1)

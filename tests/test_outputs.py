@@ -194,7 +194,7 @@ def test_letter_case_hides_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             refuse_overlap({"--output": tmp_path / output}, [data / "images"])
     with pytest.raises(ConfigError, match="which is read"):
         refuse_within(tmp_path / "Data" / "masks", [data])
-    with pytest.raises(ConfigError, match="is an input"):
+    with pytest.raises(ConfigError, match="is also an input"):
         refuse_input("--output", tmp_path / "Data", [data])
 
 
@@ -397,7 +397,7 @@ def test_who_has_lost_a_folder_writes_nothing_to_it(
         lock_elsewhere(tmp_path / "run")
         later = time.time() + 1000
         monkeypatch.setattr(time, "time", lambda: later)
-        with pytest.raises(InUseError, match="taken this place over"):
+        with pytest.raises(InUseError, match="taken over this folder"):
             write_text(tmp_path / "run" / "run.json", "")
         with pytest.raises(InUseError), whole_folder(tmp_path / "run" / "masks"):
             pass

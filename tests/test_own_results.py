@@ -79,7 +79,7 @@ def test_other_folders_are_refused_as_they_are(tmp_path: Path, files: dict[str, 
     folder = make(tmp_path / "x", files)
     before = content(folder)
     assert not is_ours(folder)
-    with pytest.raises(ConfigError, match="flexseg has not written") as caught:
+    with pytest.raises(ConfigError, match="flexseg did not write") as caught:
         claim_folder(folder)
     assert caught.value.exit_code == 2 and caught.value.where == "--output"
     assert content(folder) == before
@@ -100,7 +100,7 @@ def test_inputs_are_never_an_output(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis").write_text("mine")
-    with pytest.raises(ConfigError, match="There is a file"):
+    with pytest.raises(ConfigError, match="is a file, but a folder is needed"):
         claim_folder(tmp_path / "thesis")
     assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
 
@@ -158,7 +158,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         ("JSON", json_with("b")),
         ("HTML file", begins_with(b"<html", b"<!doctype html")),
     ):
-        with pytest.raises(ConfigError, match=f"There is a file that is no {what}"):
+        with pytest.raises(ConfigError, match=f"There is already a file that is not a {what}"):
             claim_file(path, what, is_one)
     path.write_text("\n<!DOCTYPE html>")
     claim_file(path, "HTML file", begins_with(b"<html", b"<!doctype html"))

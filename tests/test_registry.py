@@ -35,7 +35,7 @@ def test_aliases_are_not_listed(shapes: Registry[object]) -> None:
 def test_unknown_name_gets_kind_nearest_and_known_names(shapes: Registry[object]) -> None:
     with pytest.raises(ConfigError) as caught:
         shapes.get("Squere")
-    assert caught.value.problem == "'Squere' is no known shape."
+    assert caught.value.problem == "'Squere' is not a known shape."
     assert caught.value.fix == "Nearest names: square. Known: Circle, Square."
     assert "Squere" not in shapes
 

@@ -41,13 +41,13 @@ def select(name: str | None = None) -> str:
     wanted = name or os.environ.get("KERAS_BACKEND") or running() or next(iter(there), None)
     if wanted is None:
         raise ConfigError(
-            "This needs Keras and an engine for it, of which neither TensorFlow nor JAX nor "
-            "PyTorch is installed.",
+            "This needs Keras and an engine for it, but none of TensorFlow, JAX and PyTorch is "
+            "installed.",
             f"Install them: {pip_install(BACKENDS[0])}",
         )
     if wanted not in BACKENDS:
         raise ConfigError(
-            f"{wanted!r} is no backend.", f"Choose one of {', '.join(BACKENDS)}.", "--backend"
+            f"{wanted!r} is not a backend.", f"Choose one of {', '.join(BACKENDS)}.", "--backend"
         )
     if wanted not in there:
         others = f", or choose {' or '.join(there)}" if there else ""

@@ -110,7 +110,10 @@ def _inspection(
     about: dict[str, Any] | None = None,
 ) -> Inspection:
     size = f"{config.image_width} x {config.image_height} x {config.image_channels}"
-    title = f"{config.model}, {size} to {config.num_classes} class(es)"
+    title = (
+        f"{config.model}, {size} to {config.num_classes} "
+        f"{'class' if config.num_classes == 1 else 'classes'}"
+    )
     return Inspection(title, model, inspect_model(model), targets, about or {})
 
 

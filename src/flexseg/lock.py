@@ -152,10 +152,10 @@ class _Seen:
         owner, age = self.owner, max(0.0, self.age(path.parent))
         who = f"process {owner.pid} on {owner.host}, since {owner.since}" if owner else "unknown"
         return InUseError(
-            f"Another program writes here ({who}; last heard of {age:.0f} s ago).",
-            "Wait for its end or stop it, or choose another folder with --set train.run_dir=FOLDER "
-            "or --output FOLDER. One that has died on another computer no longer counts "
-            f"{STALE_SECONDS / 60:.0f} minutes after it was last heard of.",
+            f"Another program is writing here ({who}; last heard of {age:.0f} s ago).",
+            "Wait until it ends, stop it, or choose another folder with --set "
+            "train.run_dir=FOLDER or --output FOLDER. One that has died on another computer no "
+            f"longer counts {STALE_SECONDS / 60:.0f} minutes after it was last heard of.",
             str(place_of(path)),
         )
 
@@ -196,7 +196,9 @@ class Lock:
             if attempt == _ATTEMPTS or not seen.is_stale(folder):
                 raise seen.error(self.path)
             if self._take_over(seen):
-                logger.warning("%s: the program that wrote here was ended.", place_of(self.path))
+                logger.warning(
+                    "%s: the program that was writing here has ended.", place_of(self.path)
+                )
                 break
             time.sleep(_WAIT)
         self._heart.start()
@@ -220,9 +222,9 @@ class Lock:
             self._beat()
         if self.lost:
             raise InUseError(
-                "Another program has taken this place over, as this one was not heard of for "
+                "Another program has taken over this folder, as this one was not heard of for "
                 f"{STALE_SECONDS / 60:.0f} minutes.",
-                "Wait for the end of the other, then start again.",
+                "Wait until the other one ends, then start again.",
                 str(place_of(self.path)),
             )
 

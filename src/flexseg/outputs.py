@@ -73,7 +73,7 @@ def set_aside(path: Path) -> Path | None:
             _move(path, target)
         except FileNotFoundError:  # another program was faster
             return None
-    logger.info("Earlier results moved: %s -> %s", path, target.name)
+    logger.info("Earlier results were moved: %s -> %s", path, target.name)
     return target
 
 
@@ -261,7 +261,7 @@ def require_room(path: Path, size: int, together: int) -> None:
     most, free = largest_file(), free_disk(path)
     if most is not None and size > most:
         raise ResourceError(
-            f"This file takes about {size_text(size)}, and none may be larger than "
+            f"This file takes about {size_text(size)}, but no file may be larger than "
             f"{size_text(most)} here.",
             "Raise the limit (`ulimit -f`), or use a smaller network.",
             str(path),
@@ -284,7 +284,9 @@ def make_folder(path: Path) -> Path:
     ResourceError : the place cannot be written to.
     """
     if path.is_file():
-        raise ResourceError("This is a file.", "Give the name of a folder.", str(path))
+        raise ResourceError(
+            "This is a file, not a folder.", "Give the name of a folder.", str(path)
+        )
     with explain_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
@@ -313,14 +315,14 @@ def try_outputs(
     for key, path in files:
         if path.is_dir():
             raise ConfigError(
-                f"{path} is a folder, and a file is to be written there.",
+                f"{path} is a folder, but a file is to be written there.",
                 "Name the file, or move the folder away.",
                 key,
             )
         other = taken.setdefault(path.absolute(), key)
         if other != key:
             raise ConfigError(
-                f"{path} is to be the file of {other} too.", "Give each a name of its own.", key
+                f"{path} would also be the file of {other}.", "Give each a name of its own.", key
             )
         _try_file(path.absolute(), key)
     for key, path in folders:
@@ -332,7 +334,7 @@ def _try_file(path: Path, key: str) -> None:
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
         raise ConfigError(
-            f"{there} is a file, and a folder is to be there.",
+            f"{there} is a file, but a folder is needed there.",
             "Name another folder, or move the file away.",
             key,
         )
@@ -355,7 +357,7 @@ def refuse_within(output: Path, folders: Iterable[Path]) -> None:
     for folder in folders:
         if contains(folder, output):
             raise ConfigError(
-                f"The output folder {real_path(output)} lies in {real_path(folder)}, which is "
+                f"The output folder {real_path(output)} is inside {real_path(folder)}, which is "
                 "read.",
                 "Choose an output folder of its own.",
                 "--output",
@@ -390,7 +392,7 @@ def refuse_input(key: str, output: Path, inputs: Iterable[Path | None]) -> None:
     """
     if any(same_place(output, path) for path in inputs if path is not None):
         raise ConfigError(
-            f"The folder {output} of results is an input.", "Choose a folder of its own.", key
+            f"The output folder {output} is also an input.", "Choose a folder of its own.", key
         )
 
 

@@ -110,14 +110,14 @@ def claim_folder(
         lock.refuse_if_held(lock.lock_of(folder))
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            f"There is a file {folder}, where a folder is to be.",
+            f"{folder} is a file, but a folder is needed there.",
             f"Name a new one with {option}.",
             option,
         )
     if folder.is_dir() and not is_ours(folder):
         foreign = next(p.name for p in entries_of(folder) if not _has_our_name(p))
         raise ConfigError(
-            f"The folder {folder} holds files that flexseg has not written, e.g. {foreign}.",
+            f"The folder {folder} holds files that flexseg did not write, e.g. {foreign}.",
             f"Name a new or empty one with {option}.",
             option,
         )
@@ -133,7 +133,7 @@ def claim_files(folder: Path, names: Iterable[str], option: str = "--output") ->
     taken = [name for name in names if (folder / name).exists()]
     if taken and not is_ours(folder):
         raise ConfigError(
-            f"The folder {folder} is not one of flexseg's, and has a {taken[0]} already.",
+            f"The folder {folder} was not made by flexseg, and already has a {taken[0]}.",
             f"Name a new or empty one with {option}.",
             option,
         )
@@ -154,7 +154,7 @@ def claim_file(
     ConfigError : there is another one.
     """
     if path.exists() and not is_one(path):
-        raise ConfigError(f"There is a file that is no {what}: {path}.", _NEW, option)
+        raise ConfigError(f"There is already a file that is not a {what}: {path}.", _NEW, option)
 
 
 def claim_picture(path: Path, option: str = "--output") -> None:

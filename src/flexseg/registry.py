@@ -53,7 +53,7 @@ class Registry(Generic[T]):
             hint = f"Nearest names: {', '.join(near)}." if near else ""
             known = ", ".join(sorted(self._entries))
             raise ConfigError(
-                f"{name!r} is no known {self.kind}.", f"{hint} Known: {known}.".strip()
+                f"{name!r} is not a known {self.kind}.", f"{hint} Known: {known}.".strip()
             ) from None
 
     def aliases(self, name: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def test_the_config_is_that_of_the_command(
 
 def test_a_config_that_is_there_stays(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "flexseg.toml").write_text("mine")
-    with pytest.raises(flexseg.ConfigError, match="There is a config already"):
+    with pytest.raises(flexseg.ConfigError, match="There is already a config"):
         flexseg.init(make_dataset(), str(tmp_path))
     assert (tmp_path / "flexseg.toml").read_text() == "mine"
 

@@ -315,9 +315,9 @@ class TestSources:
         [
             (np.zeros(5), {}, r"shape \(5,\)"),
             (np.zeros((0, 5)), {}, "is empty"),
-            (np.array([["a", "b"]]), {}, "no numbers"),
+            (np.array([["a", "b"]]), {}, "not numbers"),
             (np.full((4, 4), np.nan), {}, "16 pixels are NaN"),
-            (np.zeros((4, 4, 2)), {}, "2 channels, the network takes 3"),
+            (np.zeros((4, 4, 2)), {}, "2 channels, but the network takes 3"),
             (np.zeros((4, 4)), {"volume": True}, r"expected \[z, y, x\]"),
             (np.zeros((4, 4, 9, 1)), {"volume": False}, r"expected \[H, W\]"),
             ("nothing.png", {}, "no such file"),
@@ -330,7 +330,7 @@ class TestSources:
             model.predict(source, **options)
 
     def test_files_that_are_neither(self, model: flexseg.Model, tmp_path: Path) -> None:
-        with pytest.raises(flexseg.DataError, match="no DICOM series"):
+        with pytest.raises(flexseg.DataError, match="not a DICOM series"):
             model.predict(tmp_path)
         (tmp_path / "a.txt").write_text("a")
         with pytest.raises(flexseg.DataError, match="neither an image nor a volume"):
@@ -353,7 +353,7 @@ class TestSources:
     def test_options_of_volumes_are_not_for_images(
         self, model: flexseg.Model, option: dict[str, Any]
     ) -> None:
-        with pytest.raises(flexseg.ConfigError, match="An image has no"):
+        with pytest.raises(flexseg.ConfigError, match="is an image, for which"):
             model.predict(blobs(8, 8), **option)
 
     def test_a_volume_keeps_its_spacing(self, model: flexseg.Model) -> None:
@@ -448,19 +448,19 @@ class TestLoad:
         Manifest.start(tmp_path / "run", loaded).write(status="finished", weights=str(file))
         with pytest.raises(flexseg.DataError, match=r"trust='api_own_network:build'"):
             flexseg.Model.load(file)
-        with pytest.raises(flexseg.DataError, match="which nobody has named"):
+        with pytest.raises(flexseg.DataError, match="which is not trusted yet"):
             flexseg.Model.load(file, trust="another:build")
         image = blobs(8, 8, 3)
         a = flexseg.Model.load(file, trust="api_own_network:build").predict(image)
         with pytest.raises(flexseg.DataError, match=r"trust='api_own_network:build'"):
             flexseg.Model.load(tmp_path / "run")
-        with pytest.raises(flexseg.DataError, match="which nobody has named"):
+        with pytest.raises(flexseg.DataError, match="which is not trusted yet"):
             flexseg.Model.load(tmp_path / "run", trust="another:build")
         run = flexseg.Run.open(tmp_path / "run")
         assert run.status == "finished"
         with pytest.raises(flexseg.DataError, match=r"Run.open\(..., trust='api_own_network:build"):
             _ = run.model
-        with pytest.raises(flexseg.DataError, match="which nobody has named"):
+        with pytest.raises(flexseg.DataError, match="which is not trusted yet"):
             run.evaluate()
         trusted = flexseg.Run.open(tmp_path / "run", trust="api_own_network:build")
         assert trusted.model.output_shape == (None, 8, 8, 1)
@@ -508,7 +508,7 @@ class TestLoad:
         (tmp_path / "run.json").write_text('{"status": ')
         with pytest.raises(flexseg.DataError, match=r"run\.json: The manifest of the run cannot"):
             flexseg.Model.load(tmp_path)
-        with pytest.raises(flexseg.ConfigError, match="no engine"):
+        with pytest.raises(flexseg.ConfigError, match="not an engine"):
             flexseg.Model.load(tmp_path / "damaged.h5", engine="quick")  # type: ignore[arg-type]
 
     def test_the_precision_of_the_user_stays(self, config: Path) -> None:

@@ -124,7 +124,7 @@ def test_evaluated_as_the_command_does(config: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == told
     assert run.evaluate("valid").cases == 2
     assert (run.folder / "evaluation_valid/cases.csv").is_file()
-    with pytest.raises(flexseg.DataError, match="1 of the 4 test cases were seen"):
+    with pytest.raises(flexseg.DataError, match="1 of 4 test cases was seen"):
         for kind in ("images", "masks"):
             folder = config.parent / "dataset"
             shutil.copy(folder / f"train/{kind}/train_00.png", folder / f"test/{kind}/x.png")
@@ -193,14 +193,14 @@ def test_errors_are_those_of_the_commands(config: Path, tmp_path: Path) -> None:
         flexseg.train(tmp_path / "b.toml")
     with pytest.raises(flexseg.DataError, match="no checkpoint"):
         flexseg.train(config, resume=True)
-    with pytest.raises(flexseg.ConfigError, match="nothing of flexseg"):
+    with pytest.raises(flexseg.ConfigError, match="nothing made by flexseg"):
         flexseg.Run.open(tmp_path / "dataset")
     not_callbacks: Any = [5]
-    with pytest.raises(flexseg.ConfigError, match="5 is no callback of Keras"):
+    with pytest.raises(flexseg.ConfigError, match="5 is not a Keras callback"):
         flexseg.train(config, callbacks=not_callbacks)
     run = flexseg.train(config, {"train.epochs": np.int64(1)})
     unknown: Any = "tset"
-    with pytest.raises(flexseg.ConfigError, match="'tset' is no split"):
+    with pytest.raises(flexseg.ConfigError, match="'tset' is not a split"):
         run.evaluate(unknown)
     (run.folder / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(flexseg.DataError, match="cannot be read"):

@@ -267,7 +267,7 @@ def test_a_full_disk_is_told_before_it_is_full(
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(ResourceError, match="5 more training images"):
+    with pytest.raises(ResourceError, match="5 further training images"):
         multiply(load(config), tmp_path / "out")
 
 
@@ -294,7 +294,7 @@ def test_the_command_prints_what_a_config_must_say(
     assert not caught.value.code
     shown = capsys.readouterr().out
     assert "train: 6 -> 18 pairs" in shown and "valid: 2 -> 2 pairs" in shown
-    settings = tomllib.loads(shown.split("say in a config:")[1])
+    settings = tomllib.loads(shown.split("write in a config:")[1])
     assert settings["augmentation"] == {"enabled": False}
     for split, count in (("train", 18), ("valid", 2)):
         for kind in ("images", "masks"):

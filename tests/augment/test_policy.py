@@ -403,7 +403,7 @@ def test_complex_images_are_left_to_their_reader(tmp_path: Path) -> None:
     case = Case("a", tmp_path / "a.npy", tmp_path / "a.npy", "a")
     experiment = Experiment.model_validate({"augmentation": {"enabled": True}})
     refuse_unscaled(drawn(experiment), experiment.image, (32, 32), [case])
-    with pytest.raises(DataError, match="complex64, no numbers"):
+    with pytest.raises(DataError, match="complex64, not numbers"):
         read_image(case.image)
 
 

@@ -218,7 +218,7 @@ def test_a_worker_that_the_system_ends_is_explained_whenever_it_dies(
     worker.kill()
     for epoch in (1, 2):
         found.set_epoch(epoch)
-        with pytest.raises(ResourceError, match="A worker process was ended by the system"):
+        with pytest.raises(ResourceError, match="The system ended a worker process"):
             found[0]
 
 

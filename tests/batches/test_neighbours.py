@@ -96,7 +96,9 @@ def test_new_files_are_seen(folder: Path) -> None:
 
 def test_slices_of_other_sizes_are_of_other_volumes(folder: Path) -> None:
     write_png(folder / "b_0002.png", grey(1, (4, 7)))
-    with pytest.raises(DataError, match=r"6 x 4 of type uint8, its neighbour b_0002\.png 7 x 4"):
+    with pytest.raises(
+        DataError, match=r"6 x 4 of type uint8, but its neighbour b_0002\.png is 7 x 4"
+    ):
         read_with_neighbours(folder / "b_0001.png", 1)
 
 
@@ -125,5 +127,5 @@ def test_a_dataset_that_slices_were_left_out_of_is_refused(folder: Path) -> None
         neighbour_files(folder / "a_1_0004.png", 1)
     description.write_text(json.dumps({"parameters": {"slices_left_out": 4}}))
     os.utime(description, ns=(1, 2**60))
-    with pytest.raises(DataError, match="4 slices without label were left out"):
+    with pytest.raises(DataError, match="4 slices without labels were left out"):
         neighbour_files(folder / "a_1_0004.png", 1)

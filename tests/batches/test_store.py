@@ -200,7 +200,7 @@ def test_mask_of_another_shape_is_a_data_error(cases: tuple[Case, ...], tmp_path
     case = _with_mask(cases[0], tmp_path / "m.png", (48, 40))
     with pytest.raises(DataError) as caught:
         READER.native(case)
-    assert caught.value.problem == "The mask is 40 x 48 pixels, its image 48 x 40."
+    assert caught.value.problem == "The mask is 40 x 48 pixels, but its image is 48 x 40."
     assert caught.value.where == str(case.mask)
 
 

@@ -228,7 +228,7 @@ REFUSED = {
     "g_zero_sform": "sform cannot be used",
     "p_label_shift_0.3mm": "--geometry",
     "q_label_minus1": "save it as 255",
-    "r_label_0.9882": "no whole numbers",
+    "r_label_0.9882": "not integers",
 }
 
 

@@ -110,10 +110,10 @@ def test_config_alone_needs_no_data(check: Check) -> None:
 @pytest.mark.parametrize(
     ("override", "what"),
     [
-        ('model = "TensorFlowFlexUNett"', "'TensorFlowFlexUNett' is no known model"),
+        ('model = "TensorFlowFlexUNett"', "'TensorFlowFlexUNett' is not a known model"),
         ('model = "nosuchmodule:build"', "no module 'nosuchmodule'"),
-        ('loss = "dise_loss"', "'dise_loss' is no known loss"),
-        ('metrics = ["accurazy"]', "'accurazy' is no known metric"),
+        ('loss = "dise_loss"', "'dise_loss' is not a known loss"),
+        ('metrics = ["accurazy"]', "'accurazy' is not a known metric"),
     ],
 )
 def test_wrong_name_is_a_config_error(
@@ -204,7 +204,7 @@ def test_mask_of_another_shape_is_a_data_error(dataset: Path, check: Check) -> N
     write_png(path, np.rot90(read_mask(path).pixels).copy(), [0, 0, 0, 0, 255, 0])
     report = check()
     assert report.exit_code == 3
-    assert only(report).what == "The mask is 40 x 48 pixels, its image 48 x 40."
+    assert only(report).what == "The mask is 40 x 48 pixels, but its image is 48 x 40."
 
 
 def test_mask_resolution(dataset: Path, check: Check) -> None:
@@ -220,7 +220,7 @@ def test_mask_resolution(dataset: Path, check: Check) -> None:
 def test_channels_that_do_not_fit_are_a_data_error(dataset: Path, check: Check) -> None:
     report = check(f"{MODEL}image_channels = 4\n{SPLITS}")
     assert report.exit_code == 3
-    assert "has 3 channels, the network takes 4" in report.findings[0].what
+    assert "has 3 channels, but the network takes 4" in report.findings[0].what
 
 
 def test_all_masks_empty(dataset: Path, check: Check) -> None:

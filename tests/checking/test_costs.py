@@ -106,7 +106,7 @@ def test_a_disk_without_room_is_an_error(loaded: Load, monkeypatch: pytest.Monke
 def test_impossible_sizes_end_the_check(loaded: Load, override: str) -> None:
     report = audit(loaded(override))
     assert report.exit_code == 2 and report.splits == []
-    assert any("of memory; there are" in finding.what for finding in report.findings)
+    assert any("of memory; there is" in finding.what for finding in report.findings)
 
 
 def test_workers_beyond_the_cores(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_volumes(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"3 slices in {out}, 2 with labels and 1 without." in text
     assert "Classes: 1 spleen" in text
     assert "- Grey values: window -1350 to 150." in text
-    assert "- 1 slices without label left out (--empty-every)." in text
+    assert "- 1 slice without labels was left out (--empty-every)." in text
     assert f"init {out} -o PROJECT" in text
     assert r"group = '^(.*)_\d+$'" in text
     assert len(list((out / "images").iterdir())) == 3
@@ -62,14 +62,14 @@ def test_volumes(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "--axis",
             "top",
-            "--axis 'top' names no axes. Fix: Give axial, coronal or sagittal, several",
+            "--axis 'top' does not name axes. Fix: Give axial, coronal or sagittal, several",
         ),
-        ("--bits", "12", "12 is not allowed here. Fix: Give one of 8, 16."),
-        ("--rotate", "45", "45 is not allowed here"),
-        ("--window", "soft", "'soft' is no window"),
+        ("--bits", "12", "12 is not a possible value. Fix: Give one of 8, 16."),
+        ("--rotate", "45", "45 is not a possible value"),
+        ("--window", "soft", "'soft' is not a window"),
         ("--geometry", "any", "Give one of strict, voxels, resample"),
-        ("--label", "spleen", "'spleen' names no class"),
-        ("--label-name", "seg", "'seg' is no name pattern"),
+        ("--label", "spleen", "'spleen' does not name a class"),
+        ("--label-name", "seg", "'seg' is not a name pattern"),
         ("--output", ".", "contains the input"),
     ],
 )
@@ -115,7 +115,7 @@ def test_folders_coco_and_tiles(
     with Image.open(tmp_path / "t" / "images" / "train_00_y00020_x00024.png") as tile:
         assert tile.size == (24, 20)
     code, text = run(capsys, "tiles", tmp_path / "f", "-o", tmp_path / "t", "--size", "big")
-    assert (code, "'big' is no size" in text) == (2, True)
+    assert (code, "'big' is not a size" in text) == (2, True)
     outline = {
         "id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]],
     }  # fmt: skip
@@ -130,7 +130,7 @@ def test_folders_coco_and_tiles(
     )
     assert code == 0
     assert "Classes: 1 cell" in text
-    assert "Several images of one patient?" in text
+    assert "Several images per patient?" in text
 
 
 def write_sources(folder: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_machine_without_an_engine_is_described_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert flexseg("doctor", "--backend", "theano") == 0
-    assert "'theano' is no backend." in " ".join(capsys.readouterr().out.split())
+    assert "'theano' is not a backend." in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_unexpected_error_is_kept_with_traceback_and_machine(
@@ -58,7 +58,7 @@ def test_an_unexpected_error_is_kept_with_traceback_and_machine(
 def test_help_is_grouped_by_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert flexseg("--help") == 0
     shown = capsys.readouterr().out
-    heads = ["Look at data", "Train", "Predict", "Judge", "Share", "Help"]
+    heads = ["Look at and prepare data", "Train", "Predict", "Judge", "Share", "Help"]
     places = [next(i for i, row in enumerate(shown.splitlines()) if f"─ {h}" in row) for h in heads]
     assert places == sorted(places)
 

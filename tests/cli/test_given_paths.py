@@ -52,7 +52,7 @@ def test_folders_runs_configs_and_models(
     assert capsys.readouterr().err.count(NEEDED) == 2
     assert flexseg("check", run, "--no-data") == flexseg("inspect", run) == 0
     assert flexseg("train", model) == 2
-    assert "This is a trained model, and a config is needed." in capsys.readouterr().err
+    assert "This is a trained model, but a config is needed." in capsys.readouterr().err
     assert flexseg("report", project, "-o", tmp_path / "page.html", "--no-audit") == 0
     assert flexseg("export-weights", run, "-o", tmp_path / "weights.h5") == 0
 

@@ -82,8 +82,8 @@ def test_the_second_is_told_who_the_first_is(
     before = files(project)
     assert run(*command.split()) == 1
     text = " ".join(capsys.readouterr().err.split())
-    assert f"{place} Another program writes here (process 7 on far, since 2026-01-02" in text
-    assert "Fix: Wait for its end or stop it, or choose another folder" in text
+    assert f"{place} Another program is writing here (process 7 on far, since 2026-01-02" in text
+    assert "Fix: Wait until it ends, stop it, or choose another folder" in text
     assert files(project) == before
 
 

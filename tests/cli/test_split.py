@@ -61,7 +61,7 @@ def test_by_group_and_class(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [len(patients(found[n]) & rare) for n in found] == [2, 1, 1]
     output = capsys.readouterr().out
     assert "40 cases in 10 groups of 4; seed 137." in output
-    assert "with class 2" in output and "written: split.json" in output
+    assert "with class 2" in output and "Written: split.json" in output
 
 
 def test_the_seed_decides(folder: Path) -> None:
@@ -202,15 +202,15 @@ def test_copies_never_go_into_the_source(folder: Path, target: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--ratios", "0.5,0.6"], 2, "no shares"),
-        (["--ratios", "1.2,-0.2"], 2, "no shares"),
-        (["--ratios", "a,b"], 2, "no numbers"),
-        (["--ratios", "0.8,0.2", "--folds", "3"], 2, "exclude each other"),
-        (["--folds", "3", "--copy", "x"], 2, "exclude each other"),
-        (["--test", "0.2"], 2, "belongs to --folds"),
+        (["--ratios", "0.5,0.6"], 2, "not shares"),
+        (["--ratios", "1.2,-0.2"], 2, "not shares"),
+        (["--ratios", "a,b"], 2, "not a list of numbers"),
+        (["--ratios", "0.8,0.2", "--folds", "3"], 2, "cannot be combined"),
+        (["--folds", "3", "--copy", "x"], 2, "cannot be combined"),
+        (["--test", "0.2"], 2, "works with --folds only"),
         (["--folds", "1"], 2, "2 or more"),
-        (["--folds", "3", "--test", "1"], 2, "no share"),
-        (["--group", "("], 2, "no regular expression"),
+        (["--folds", "3", "--test", "1"], 2, "not a share"),
+        (["--group", "("], 2, "not a regular expression"),
         (["--group", "p"], 3, "1 group cannot be divided into train, valid and test"),
         (["--folds", "50"], 3, "10 groups cannot be divided into 50 folds"),
         (["--set", "train.seed=1"], 2, "--set changes a config"),
@@ -283,7 +283,7 @@ def test_folders_that_say_it_stay(
     assert "as the folders say" in capsys.readouterr().out
     assert not (tmp_path / "split.json").exists()
     assert flexseg("split", dataset, "--seed", "1") == 2
-    assert "The folders divide the cases already" in capsys.readouterr().err
+    assert "The folders already divide the cases" in capsys.readouterr().err
 
 
 def test_the_split_of_a_dataset_stays_unless_another_one_is_asked_for(folder: Path) -> None:

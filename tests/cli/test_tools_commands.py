@@ -61,7 +61,7 @@ def test_a_folder_without_pictures_is_told_by_what_it_has(
     assert flexseg("tools", tool, pictures, "-o", pictures / "x.gif") == 3
     told = " ".join(capsys.readouterr().err.split())
     assert "2 folders (images/, masks/)" in told
-    assert "Name one of them" in told
+    assert "Give one of them" in told
     (pictures / "none").mkdir()
     assert flexseg("tools", tool, pictures / "none", "-o", pictures / "x.gif") == 3
     assert "the folder is empty" in " ".join(capsys.readouterr().err.split())

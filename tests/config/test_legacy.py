@@ -214,8 +214,8 @@ def test_all_faults_are_told_at_once(write: Write) -> None:
     error = refusal(write(text), "train.nothing=1", "train.minutes=-1")
     told = str(error)
     for fault in (
-        "'epochs' stands twice", "[train] stands twice", "'batch size\\n'", "control character",
-        "'ten' is no Python literal", "Did you mean True?", "'%'", "rgb_map is {1: 2}",
+        "'epochs' occurs twice", "[train] occurs twice", "'batch size\\n'", "control character",
+        "'ten' is not a Python literal", "Did you mean True?", "'%'", "rgb_map is {1: 2}",
         "has no key 'nothing'", "[train] minutes", "[train] seed", "[model] num_layers",
     ):  # fmt: skip
         assert fault in told, fault
@@ -273,13 +273,13 @@ def test_more_classes_than_colors_train_as_in_the_originals(write: Write) -> Non
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("[train]\nepochs = 1\nepochs = 2\n", 3, "'epochs' stands twice in [train]"),
-        ("[train]\nepochs = 1\n[test]\n[train]\n", 4, "[train] stands twice"),
+        ("[train]\nepochs = 1\nepochs = 2\n", 3, "'epochs' occurs twice in [train]"),
+        ("[train]\nepochs = 1\n[test]\n[train]\n", 4, "[train] occurs twice"),
         ("epochs = 1\n", 1, "before any [section]"),
         ("[train]\nepochs = 1\nbatch size\n", 3, "neither a [section], a key = value"),
-        ("; old\n[\n[model]\nepochs = 1\n", 2, "'[' stands before any [section]"),
+        ("; old\n[\n[model]\nepochs = 1\n", 2, "'[' comes before any [section]"),
         ("[train]\nmodel_dir = '50%'\n", 2, "'%'"),
-        ("[train]\nepochs =\n", 2, "no Python literal"),
+        ("[train]\nepochs =\n", 2, "not a Python literal"),
     ],
 )
 def test_broken_file_is_an_error_with_its_line(
@@ -307,7 +307,7 @@ def test_a_value_is_never_executed(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "touched"
     error = refusal(write(f"[train]\nepochs = {value.format(file=file)}\n"))
-    assert "no Python literal" in error.problem
+    assert "not a Python literal" in error.problem
     refusal(write(FLEX), f"train.epochs={value.format(file=file)}")
     assert not file.exists()
 
@@ -643,7 +643,7 @@ def test_dead_section_is_not_even_parsed(write: Write, section: str) -> None:
         (
             "[train]\nlearning_rate = 0.1\n",
             "[train] has no key 'learning_rate'",
-            "The key belongs into [model].",
+            "The key belongs in [model].",
         ),
         ("[test]\nqqqqqqqq = 5\n", "[test] has no key 'qqqqqqqq'", "Remove it"),
     ],

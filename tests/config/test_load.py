@@ -67,8 +67,8 @@ def test_toml_has_none_of_the_originals_defaults(write: Write) -> None:
         ("[train]\nimage_datapath = 'x'\n", "'image_datapath'", ""),
         ("[mask]\nrgb_map = {}\n", "'rgb_map'", ""),
         ("epochs = 5\n", "outside of any [section]", "Move it"),
-        ("[train]\nepochs = True\n", "no valid TOML", "true and false are written small"),
-        ("[train]\nepochs = 1\nepochs = 2\n", "no valid TOML", ""),
+        ("[train]\nepochs = True\n", "not valid TOML", "true and false are in lower case"),
+        ("[train]\nepochs = 1\nepochs = 2\n", "not valid TOML", ""),
         ("[train]\nepochs = 'ten'\n", "'ten' given", "Correct the value"),
         ("[model]\noptimizer = 'Adma'\n", "'Adma' given", ""),
         ("[train]\nepochs = 0\n", "0 given", ""),
@@ -83,7 +83,7 @@ def test_toml_has_none_of_the_originals_defaults(write: Write) -> None:
             "",
         ),
         ("[image]\nwindow = [240, -160]\n", "low < high", ""),
-        ("[dataset]\ngroup = '^(p'\n", "no regular expression", ""),
+        ("[dataset]\ngroup = '^(p'\n", "not a regular expression", ""),
     ],
 )
 def test_toml_is_strict(write: Write, text: str, problem: str, fix: str) -> None:
@@ -138,9 +138,9 @@ def test_last_of_two_overrides_wins(write: Write) -> None:
     [
         ("train.epoch=7", "has no key 'epoch'"),
         ("nosuch.key=7", "no section [nosuch]"),
-        ("epochs=7", "no section.key=value"),
-        ("train.epochs", "no section.key=value"),
-        ("train.=7", "no section.key=value"),
+        ("epochs=7", "not of the form section.key=value"),
+        ("train.epochs", "not of the form section.key=value"),
+        ("train.=7", "not of the form section.key=value"),
         ("train.epochs=many", "'many' given"),
         ("train.epochs={[]:1}", "given"),
     ],
@@ -242,13 +242,13 @@ def test_values_that_no_reader_can_take(write: Write, text: str, match: str) -> 
 
 
 def test_a_folder_of_images_is_no_folder_of_a_run(write: Write) -> None:
-    with pytest.raises(ConfigError, match="is an input"):
+    with pytest.raises(ConfigError, match="is also an input"):
         load(write('[train]\nmasks_dir = "masks"\nrun_dir = "new/../masks"\n'))
 
 
 @pytest.mark.parametrize("value", ["~nouser/x", "x" * 5000 + "\\\\y"])
 def test_paths_that_lead_nowhere(write: Write, value: str) -> None:
-    with pytest.raises(ConfigError, match="leads nowhere") as caught:
+    with pytest.raises(ConfigError, match="cannot be resolved") as caught:
         load(write(f'[train]\nimages_dir = "{value}"\n'))
     assert "images_dir" in str(caught.value.where)
 

@@ -64,7 +64,7 @@ def test_a_misspelt_option_gets_the_nearest_of_its_network(write: Write) -> None
 def test_an_option_in_another_section_is_sent_home(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load(write("[train]\nstage_features = [4, 8]"))
-    assert caught.value.fix == "The key belongs into [model]."
+    assert caught.value.fix == "The key belongs in [model]."
 
 
 @pytest.mark.parametrize("name", ["a.toml", "a.config"])

@@ -53,9 +53,9 @@ def test_what_is_far_from_it(one: Acquired, kinds: list[str]) -> None:
 def test_doubts_name_both_sides() -> None:
     assert KNOWN is not None
     size, spacing, modality = KNOWN.doubts(Acquired((300, 900), (2.0, 2.0, 2.0), "MR"))
-    assert size.what == "300 x 900 pixels, not 100 to 120 x 200 as in the training"
-    assert spacing.what.startswith("a spacing of 2 x 2 x 2 mm, not 0.5 to 0.7 x ")
-    assert modality.what == "the modality MR, not CT as in the training"
+    assert size.what == "300 x 900 pixels instead of 100 to 120 x 200 as in training"
+    assert spacing.what.startswith("a spacing of 2 x 2 x 2 mm instead of 0.5 to 0.7 x ")
+    assert modality.what == "the modality MR instead of CT as in training"
 
 
 def test_headers_and_the_table_of_slices_tell_it(tmp_path: Path) -> None:

@@ -319,10 +319,10 @@ def test_threshold_found_per_mask(algorithm: str) -> None:
 
 
 def test_scores_must_have_one_channel_per_class() -> None:
-    with pytest.raises(DataError, match="3 channels, expected 4") as caught:
+    with pytest.raises(DataError, match="3 channels; expected 4") as caught:
         label_map(4).encode(scores(np.zeros((2, 2, 3))), "a.npz")
     assert caught.value.where == "a.npz"
-    with pytest.raises(DataError, match="3 channels, expected 1"):
+    with pytest.raises(DataError, match="3 channels; expected 1"):
         label_map(1).encode(scores(np.zeros((2, 2, 3))))
     two = np.array([[[0.9, 0.1], [0.2, 0.8]]])
     assert label_map(1).encode(scores(two)).labels.tolist() == [[0, 1]]
@@ -346,7 +346,7 @@ def test_colors_of_the_old_segmentation_section() -> None:
     labels = labels_of(Experiment.model_validate(content))
     assert labels.palette == [0, 0, 0, 0, 128, 0]
     colors["white"] = "greeen"
-    with pytest.raises(ConfigError, match="'greeen' is no colour name"):
+    with pytest.raises(ConfigError, match="'greeen' is not a colour name"):
         labels_of(Experiment.model_validate(content))
 
 
@@ -397,9 +397,9 @@ def test_codes_survive_and_are_optional(code: Any) -> None:
 @pytest.mark.parametrize(
     ("code", "match"),
     [
-        ("10200004", "is no code"),
-        ("SCT:10200004", "is no code"),
-        ("SCT::Liver", "is no code"),
+        ("10200004", "is not a code"),
+        ("SCT:10200004", "is not a code"),
+        ("SCT::Liver", "is not a code"),
         ("SCT:1:a\\b", "backslash"),
         (f"SCT:1:{'x' * 65}", "64 characters at most"),
         ({"scheme": "SCT", "value": 1}, "needs the keys scheme, value, meaning"),

@@ -178,7 +178,7 @@ def test_files_of_a_case(text: str, case_id: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["mask", "{name}", "{id", "../{id}", "{id}{x}", ""])
 def test_texts_that_are_no_pattern(text: str) -> None:
-    with pytest.raises(ConfigError, match="no name pattern"):
+    with pytest.raises(ConfigError, match="not a name pattern"):
         pattern(text)
 
 
@@ -186,9 +186,9 @@ def test_ambiguous_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     touch(tmp_path, "a.png", "a.nii", "c.png", "x/b.png", "y/b.png")
     found = pattern("{id}").find(tmp_path)
     assert {name: path.name for name, path in found.items()} == {"a": "a.png", "c": "c.png"}
-    assert "1 files left out" in caplog.text and "a.nii. Give the suffix in --mask" in caplog.text
+    assert "for the suffix (1)" in caplog.text and "a.nii. Give the suffix in --mask" in caplog.text
     assert list(pattern("{id}.png").find(tmp_path)) == ["a", "c"]
-    with pytest.raises(DataError, match="1 cases have more than one file"):
+    with pytest.raises(DataError, match="1 case has more than one file"):
         pattern("*/{id}").ids(pattern("*/{id}").find(tmp_path))
     with pytest.raises(DataError, match="no such folder"):
         pattern("{id}").find(tmp_path / "nothing")

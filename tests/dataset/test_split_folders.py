@@ -69,5 +69,5 @@ def test_one_name_in_two_folders_is_two_cases(make_dataset: Callable[..., Path])
 def test_one_case_in_two_splits_is_an_error(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 2, "test": 2})
     content = {"train": ["train_00", "train_01"], "valid": ["train_01"]}
-    with pytest.raises(DataError, match="'train_01' stands in train and in valid"):
+    with pytest.raises(DataError, match="'train_01' is in train and in valid"):
         ids(experiment(dataset, content, "train", "test"))

@@ -84,10 +84,10 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="masks are missing"):
         derive_arrays(tmp_path / "images.npy", None, tmp_path / "o")
     np.save(tmp_path / "few.npy", np.zeros((2, 16, 20)))
-    with pytest.raises(DataError, match="do not fit together"):
+    with pytest.raises(DataError, match="do not match"):
         derive_arrays(tmp_path / "images.npy", tmp_path / "few.npy", tmp_path / "o")
     (tmp_path / "a.mat").write_bytes(b"none")
-    with pytest.raises(DataError, match="no MATLAB file"):
+    with pytest.raises(DataError, match="not a MATLAB file"):
         derive_arrays(tmp_path / "a.mat", None, tmp_path / "o")
     savemat(tmp_path / "b.mat", {"x": np.zeros((3, 3))})
     with pytest.raises(DataError, match="--image-key"):

@@ -36,7 +36,7 @@ def test_background_by_name_or_by_value_0(
 
 @pytest.mark.parametrize("wrong", ["spleen", "1=", "x=spleen", "1;2=a"])
 def test_labels_of_another_form(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="names no class"):
+    with pytest.raises(ConfigError, match="does not name a class"):
         parse_labels([wrong])
 
 
@@ -59,7 +59,7 @@ def test_colors_with_black_as_background_too() -> None:
 
 @pytest.mark.parametrize("text", ["255,0=a", "256,0,0=a", "reddish=a", "red", "red="])
 def test_texts_that_give_no_color_a_class(text: str) -> None:
-    with pytest.raises(ConfigError, match="gives no colour a class"):
+    with pytest.raises(ConfigError, match="does not assign a class to a colour"):
         parse_colors([text])
     with pytest.raises(ConfigError, match="occurs twice"):
         parse_colors(["red=a", "255,0,0=b"])
@@ -69,5 +69,5 @@ def test_class_names_with_the_patterns_of_their_masks() -> None:
     assert parse_class_names(["liver = {id}_liver"]) == (("liver", "{id}_liver"),)
     with pytest.raises(ConfigError, match="named twice"):
         parse_class_names(["liver={id}_1", "liver={id}_2"])
-    with pytest.raises(ConfigError, match="names no class"):
+    with pytest.raises(ConfigError, match="does not name a class"):
         parse_class_names(["{id}_liver"])

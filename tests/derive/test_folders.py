@@ -79,7 +79,7 @@ def test_one_mask_per_class(tmp_path: Path) -> None:
     derived = derive(tmp_path, class_names=names)
     np.testing.assert_array_equal(labels_of(tmp_path), np.array([0, 2, 1])[LABELS])
     np.testing.assert_array_equal(labels_of(tmp_path, "b"), (LABELS > 0) * 2)
-    assert derived.notes == ["54 pixels are in several classes; the last one given has them."]
+    assert derived.notes == ["54 pixels are in several classes; the class given last takes them."]
 
 
 def test_one_mask_per_instance(tmp_path: Path) -> None:
@@ -106,7 +106,9 @@ def test_colors_to_classes(tmp_path: Path) -> None:
     derived = derive(tmp_path, colors=colors)
     np.testing.assert_array_equal(labels_of(tmp_path), np.array([0, 2, 1])[LABELS])
     assert [c.name for c in derived.classes] == ["background", "left", "right"]
-    with pytest.raises(DataError, match=r"1 colours are in no class: #ff0000 \(54 pixels\)"):
+    with pytest.raises(
+        DataError, match=r"Some colours of the mask belong to no class: #ff0000 \(54 pixels\)"
+    ):
         derive(tmp_path, colors=colors[:2])
     rest = derive(tmp_path, colors=colors[:2], unknown=Unknown.BACKGROUND)
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS == 2)
@@ -120,7 +122,9 @@ def test_values_that_a_description_does_not_name_are_refused(tmp_path: Path) -> 
     derive(tmp_path)
     first = tmp_path / "out"
     save(first / "masks" / "b.png", np.where(LABELS == 2, 7, LABELS).astype(np.uint8))
-    with pytest.raises(DataError, match=r"1 values are in no class: 7 \(96 pixels\)") as caught:
+    with pytest.raises(
+        DataError, match=r"Some values of the mask belong to no class: 7 \(96 pixels\)"
+    ) as caught:
         derive_folders(first / "images", first / "masks", tmp_path / "second")
     assert "--label" in caught.value.fix
 
@@ -198,7 +202,9 @@ def test_values_are_named_and_merged(tmp_path: Path) -> None:
     save(tmp_path / "masks" / "a.png", np.array([255, 7, 8], np.uint8)[LABELS])
     derive(tmp_path, labels=parse_labels(["255,0=background", "8=nucleus", "7=cell"]))
     np.testing.assert_array_equal(labels_of(tmp_path), np.array([0, 2, 1])[LABELS])
-    with pytest.raises(DataError, match=r"values are in no class: 255 \(450 pixels\)"):
+    with pytest.raises(
+        DataError, match=r"values of the mask belong to no class: 255 \(450 pixels\)"
+    ):
         derive(tmp_path, labels=parse_labels(["7,8=cell"]))
 
 
@@ -209,10 +215,10 @@ def test_jpeg_masks_and_grey_edges(tmp_path: Path) -> None:
     derived = derive(tmp_path)
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS > 0)
     assert len(derived.notes) == 1
-    assert "pixels) became the nearest class: " in derived.notes[0]
+    assert "pixels) became the nearest class " in derived.notes[0]
     derived = derive(tmp_path, mask_name="{id}*")
     assert derived.notes == [
-        "JPEG or WebP masks: foreground is what has a grey value of 128 or more."
+        "JPEG or WebP masks: grey values of 128 or more are taken for foreground."
     ]
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS > 0)
     (tmp_path / "masks" / "a.jpg").unlink()
@@ -241,7 +247,7 @@ def test_names_of_masks_and_patients_are_found(tmp_path: Path) -> None:
     derived = derive(tmp_path)
     assert derived.cases == 12
     assert derived.notes[:2] == [
-        "1 images without mask left out: p09_slice0.png.",
+        "Images without a mask were left out (1): p09_slice0.png.",
         "Masks are named {id}_seg, where {id} is the image's name.",
     ]
     with (derived.output / "manifest.csv").open(encoding="utf-8", newline="") as file:
@@ -260,7 +266,7 @@ def test_classes_are_called_as_the_dataset_calls_them(tmp_path: Path) -> None:
 def test_options_that_contradict_each_other(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     write_images(tmp_path / "masks")
-    with pytest.raises(ConfigError, match="--color and --label say different things"):
+    with pytest.raises(ConfigError, match="--color and --label contradict each other"):
         derive(tmp_path, labels=parse_labels(["1=a"]), colors=parse_colors(["red=a"]))
 
 
@@ -268,7 +274,9 @@ def test_sizes_that_differ_are_told_together(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     for i in ("a", "b"):
         save(tmp_path / "masks" / f"{i}.png", LABELS[:, :-3])
-    with pytest.raises(DataError, match="The mask is 27 x 20 pixels, its image 30 x 20") as error:
+    with pytest.raises(
+        DataError, match="The mask is 27 x 20 pixels, but its image is 30 x 20"
+    ) as error:
         derive(tmp_path)
     assert error.value.problem.startswith("2 files are wrong")
     assert not (tmp_path / "out").exists()
@@ -297,9 +305,9 @@ def test_without_partner_and_without_label(tmp_path: Path) -> None:
     assert sorted(p.stem for p in (derived.output / "images").iterdir()) == ["a", "b", "d"]
     assert sorted(p.stem for p in (derived.output / "masks").iterdir()) == ["a", "b", "d"]
     assert derived.notes == [
-        "1 images without label left out (--empty-every).",
-        "1 images without mask left out: lonely.png.",
-        "1 masks without image left out: other.png.",
+        "1 image without labels was left out (--empty-every).",
+        "Images without a mask were left out (1): lonely.png.",
+        "Masks without an image were left out (1): other.png.",
     ]
     assert derive(tmp_path, empty_every=0).cases == 1
     with pytest.raises(DataError, match="No image has a mask"):

@@ -90,7 +90,7 @@ def test_empty_tiles_are_thinned_out(make_dataset: Callable[..., Path]) -> None:
     third = derive(dataset, size=(10, 12), empty_every=3)
     assert 0 < third.empty < every.empty
     assert third.notes == [
-        f"{every.empty - third.empty} tiles without label left out (--empty-every)."
+        f"{every.empty - third.empty} tiles without labels were left out (--empty-every)."
     ]
 
 
@@ -168,7 +168,7 @@ def test_val_is_a_split_and_images_without_masks_are_told(tmp_path: Path) -> Non
     derived = derive(tmp_path / "d", size=(16, 16))
     splits = [r["image"].split("/")[0] for r in rows_of(derived.output)]
     assert splits == ["train"] * 4 + ["valid"] * 2
-    assert "1 images in test/images/ have no masks and are left out." in derived.notes
+    assert "1 image in test/images/ without a mask is left out." in derived.notes
 
 
 def test_patients_in_the_names_of_images_are_the_groups_of_tiles(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_small_images_stay_whole(make_dataset: Callable[..., Path]) -> None:
     dataset = make_dataset({"train": 1}) / "train"
     derived = derive(dataset)
     assert derived.cases == 1
-    assert derived.notes == ["1 images are smaller than a tile and stay as they are: train_00."]
+    assert derived.notes == ["Images smaller than a tile stay as they are (1): train_00."]
 
 
 def test_a_mask_at_half_the_size_is_cut_as_its_image(tmp_path: Path) -> None:
@@ -235,13 +235,13 @@ def test_options_and_data_that_are_wrong(make_dataset: Callable[..., Path]) -> N
     dataset = make_dataset({"train": 1}) / "train"
     with pytest.raises(ConfigError, match="cannot overlap by 512"):
         derive(dataset, overlap=512)
-    with pytest.raises(ConfigError, match="are empty"):
+    with pytest.raises(ConfigError, match="are not possible"):
         derive(dataset, size=(0, 16))
     with pytest.raises(ConfigError, match="contains the input"):
         derive_tiles(dataset, dataset.parent)
-    with pytest.raises(DataError, match="No image has a mask of its name"):
+    with pytest.raises(DataError, match="No image has a mask of the same name"):
         derive(dataset, answers=Answers(mask_name="{id}_mask"))
     mask = dataset / "masks" / "train_00.png"
     Image.fromarray(np.eye(5, dtype=np.uint8)).save(mask)
-    with pytest.raises(DataError, match="The mask is 5 x 5 pixels, its image 48 x 40"):
+    with pytest.raises(DataError, match="The mask is 5 x 5 pixels, but its image is 48 x 40"):
         derive(dataset, size=(16, 16))

@@ -128,7 +128,7 @@ class TestSummary:
         assert macro["ci95"] == pytest.approx(
             [(limit + 0.8) / 2 for limit in disc["dice"]["ci95"]], abs=1e-6
         )
-        assert any('One group alone has "square"' in note for note in summary["notes"])
+        assert any('Only one group has "square"' in note for note in summary["notes"])
 
     def test_all_background_scores_zero_not_nearly_one(self) -> None:
         """What dice_coef_multiclass of the originals hides."""
@@ -303,9 +303,7 @@ class TestIgnoredPixels:
         disc, square = summary.classes
         assert (disc.statistics["dice"].mean, disc.cases_with_reference) == (1, 1)
         assert (square.cases_with_empty_reference, square.false_positive) == (1, 0)
-        assert summary.notes[-1].startswith(
-            "All pixels of 1 case are ignored: nothing of it counts"
-        )
+        assert summary.notes[-1].startswith("All pixels of 1 case are ignored: it counts")
 
     def test_nothing_can_be_scored(self) -> None:
         with pytest.raises(DataError, match="all pixels of all references are ignored"):

@@ -158,7 +158,7 @@ class TestFewGroups:
         assert (macro.mean, macro.ci95, macro.p) == (common.mean, common.ci95, common.p)
         assert [s.rank for s in c.standings] == [1, 1]
         assert c.standings[0].not_told_apart and not c.standings[0].no_interval
-        assert any("One group alone has k2" in note for note in c.notes)
+        assert any("Only one group has k2" in note for note in c.notes)
         assert any("k2 (1)." in note and "k1" not in note for note in c.notes)
 
     def test_no_interval_is_no_tie(self, scores: np.ndarray) -> None:
@@ -172,7 +172,7 @@ class TestFewGroups:
             ([], ["a"]),
             ([], ["b"]),
         ]
-        assert any("does not mean that runs are alike" in note for note in c.notes)
+        assert any("not necessarily alike" in note for note in c.notes)
 
     def test_groups_are_counted_by_class(self, scores: np.ndarray) -> None:
         a = scores.copy()
@@ -246,7 +246,7 @@ class TestRefusals:
 
     def test_unknown_metric(self, scores: np.ndarray) -> None:
         runs = [results("a", scores), results("b", scores)]
-        with pytest.raises(ConfigError, match="'dise' is no metric"):
+        with pytest.raises(ConfigError, match="'dise' is not a metric"):
             compare(runs, "dise")
         with pytest.raises(ConfigError, match="a has no nsd; it has dice"):
             compare(runs, "nsd")
@@ -304,7 +304,7 @@ class TestRefusals:
             read_results(tmp_path)
 
     def test_no_evaluation_yet(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="nothing of flexseg"):
+        with pytest.raises(ConfigError, match="nothing made by flexseg"):
             read_results(tmp_path)
         with pytest.raises(ConfigError, match="no such file or folder"):
             read_results(tmp_path / "nowhere")

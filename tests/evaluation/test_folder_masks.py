@@ -64,7 +64,7 @@ def test_ids_of_classes_are_understood(tmp_path: Path, values: Sequence[int], id
         assert scores.notes == []
     else:
         assert set(dice(scores)) == {1}
-        assert [note.startswith(f"The {ids_are} hold ids") for note in scores.notes] == [True]
+        assert [note.startswith(f"The {ids_are} hold the ids") for note in scores.notes] == [True]
 
 
 def test_a_folder_is_read_in_one_way(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_folder_is_read_in_one_way(tmp_path: Path) -> None:
 
 def test_values_of_no_class_are_refused_or_told(tmp_path: Path) -> None:
     masks, predictions = write(tmp_path / "m", 100, 200), write(tmp_path / "p", 90, 7)
-    with pytest.raises(DataError, match="2 of 2 predictions hold values in no class: 90, 7") as e:
+    with pytest.raises(DataError, match="2 of 2 predictions hold values of no class: 90, 7") as e:
         score(predictions, masks, classes_of(100, 200))
     assert e.value.where == str(predictions / "c0.png")
     scores = score(predictions, masks, classes_of(100, 200), "nearest")
@@ -98,7 +98,9 @@ def test_the_only_value_is_the_only_class(tmp_path: Path, config: int, stored: i
             write_png(folder / f"c{i}.png", pixels.astype(kind))
     scores = score(folders[stored], folders[config], classes_of(config))
     assert set(dice(scores)) == {1}
-    reading = "hold ids" if stored == 1 else f"with the value {stored}, which the config"
+    reading = (
+        "hold the ids" if stored == 1 else f"with the value {stored}, which is not in the config"
+    )
     assert reading in scores.notes[0]
     other = score(folders[config], folders[stored], classes_of(config))
     assert set(dice(other)) == {1}
@@ -107,7 +109,7 @@ def test_the_only_value_is_the_only_class(tmp_path: Path, config: int, stored: i
 
 def test_two_other_values_are_no_single_class(tmp_path: Path) -> None:
     masks, predictions = write(tmp_path / "m", 255), write(tmp_path / "p", 90, 200)
-    with pytest.raises(DataError, match="hold values in no class: 90, 200") as error:
+    with pytest.raises(DataError, match="hold values of no class: 90, 200") as error:
         score(predictions, masks, classes_of(255))
     assert "nearest" not in error.value.fix
 
@@ -139,7 +141,7 @@ def test_probabilities_of_one_class_are_split_at_half(tmp_path: Path, value: int
         np.save(predictions / f"c{i}.npy", np.where(marked, 1 - noise, noise))
     scores = score(predictions, masks, classes_of(value))
     assert set(dice(scores)) == {1}
-    assert "fractions from 0 to 1: they are split at half" in scores.notes[0]
+    assert "fractions from 0 to 1: they are thresholded at 0.5" in scores.notes[0]
 
 
 @pytest.mark.parametrize(("dtype", "half"), [(np.float32, "0.5"), (np.uint8, "128")])
@@ -150,7 +152,7 @@ def test_probabilities_of_several_classes_are_refused(
     predictions.mkdir()
     values = np.random.default_rng(0).uniform(0, 255 if dtype == np.uint8 else 1, IDS.shape)
     np.save(predictions / "c0.npy", values.astype(dtype))
-    with pytest.raises(DataError, match="hold values in no class") as error:
+    with pytest.raises(DataError, match="holds values of no class") as error:
         score(predictions, masks, classes_of(1, 2))
     assert f"--threshold {half}" in error.value.fix and "nearest" not in error.value.fix
 
@@ -180,7 +182,9 @@ class TestVolumes:
             tmp_path / "p", tmp_path / "r", classes_of(128, 255), Measures()
         )
         assert dice(scores) == [1, 1]
-        assert scores.notes[0].startswith("The predictions hold ids of the classes (1 c1, 2 c2)")
+        assert scores.notes[0].startswith(
+            "The predictions hold the ids of the classes (1 c1, 2 c2)"
+        )
 
     def test_results_of_infer3d(self, tmp_path: Path) -> None:
         """Its labels lie in a folder of the results, and have the names of the images."""
@@ -203,7 +207,7 @@ class TestVolumes:
         (tmp_path / "c.toml").write_text('[dataset]\nroi_dir = "r"\n[model]\nnum_classes = 3\n')
         folders = ("--predictions", tmp_path / "p", "--masks", tmp_path / "r")
         assert flexseg("evaluate", tmp_path / "c.toml", *folders) != 0
-        assert "say nothing of volumes" in " ".join(capsys.readouterr().err.split())
+        assert "do not apply to volumes" in " ".join(capsys.readouterr().err.split())
 
 
 def test_masks_of_the_folder_itself_come_first(tmp_path: Path) -> None:
@@ -259,7 +263,7 @@ class TestNames:
         predictions, masks = write(tmp_path / "p", 1), write(tmp_path / "m", 1)
         for path in predictions.iterdir():
             path.rename(path.with_stem(path.stem.replace("c", "photo7")))
-        with pytest.raises(DataError, match="called as photo70, masks as c0"):
+        with pytest.raises(DataError, match="named like photo70, masks like c0"):
             score(predictions, masks, classes_of(1))
 
 
@@ -295,13 +299,11 @@ class TestReferencesOfTheConfig:
         line = ("evaluate", tmp_path / "c.toml", "--predictions", tmp_path / "p", "-o")
         assert flexseg(*line, tmp_path / "out") == 0
         told = " ".join(capsys.readouterr().out.split())
-        assert "test split of the config: 1 case," in told
+        assert "config's test split: 1 case," in told
         assert "c3" in (tmp_path / "out" / "cases.csv").read_text()
         assert "c0" not in (tmp_path / "out" / "cases.csv").read_text()
         assert flexseg(*line, tmp_path / "all", "--masks", tmp_path / "masks") == 0
-        assert "2 of the 4 cases are of the training split" in " ".join(
-            capsys.readouterr().out.split()
-        )
+        assert "2 of 4 cases are in the" in " ".join(capsys.readouterr().out.split())
 
     def test_a_config_without_masks(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

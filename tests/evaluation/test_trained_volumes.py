@@ -182,7 +182,7 @@ class TestScores:
         loaded = _project(tmp_path)
         path = tmp_path / "labels" / "d.nii.gz"
         write_volume(path, read_labels(path).with_array(np.full((SIDE, SIDE, SIDE), 9, np.uint8)))
-        with pytest.raises(DataError, match="values in no class: 9"):
+        with pytest.raises(DataError, match="a value of no class: 9"):
             _run(loaded, tmp_path)
 
     def test_all_damaged_volumes_are_listed(self, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ class TestCases:
     def test_slices_of_no_volume_are_refused(self, tmp_path: Path) -> None:
         loaded = load(_project(tmp_path).path, ["model.evaluation=valid"])
         (tmp_path / "images" / "b.mha").unlink()
-        with pytest.raises(DataError, match="18 slices of the valid split are of no volume"):
+        with pytest.raises(DataError, match="18 slices of the valid split belong to no volume"):
             _volumes(loaded)
 
     def test_a_split_without_volumes_is_refused(self, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ class TestSeenVolumes:
             "data": {split: {"ids": ["a_axial_0000", slice_id]}},
         }
         (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
-        with pytest.raises(DataError, match=f"1 of the test volumes were in the {split} set.*c"):
+        with pytest.raises(DataError, match=f"1 test volume was in the {split} set.*c"):
             _run(loaded, tmp_path)
 
     def test_other_volumes_of_the_training_do_not_matter(self, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ class TestSeenVolumes:
         held_out = (["a_axial_0001"], ["d_coronal_0001"])
         folds = [{"train": [], "valid": [], "held_out": names} for names in held_out]
         (tmp_path / "run" / "folds.json").write_text(json.dumps(folds))
-        with pytest.raises(DataError, match=r"1 of the 2 test volumes were in the folds.*d"):
+        with pytest.raises(DataError, match=r"1 of 2 test volumes was in the folds.*d"):
             _run(loaded, tmp_path)
 
     def test_content_tells_a_volume_of_another_name(self, tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ class TestSeenVolumes:
         write_volume(tmp_path / "images" / "c.nii.gz", image)
         label = read_labels(tmp_path / "labels" / "a.nii.gz")
         write_volume(tmp_path / "labels" / "c.nii.gz", label)
-        with pytest.raises(DataError, match="trained on slices of this very volume"):
+        with pytest.raises(DataError, match="trained on slices of this volume"):
             _run(loaded, tmp_path)
 
     def test_what_was_chosen_on_these_cases_is_told(

@@ -313,7 +313,7 @@ class TestFolders:
     def test_values_in_no_class_are_refused(self, tmp_path: Path) -> None:
         for name in "pr":
             _write(tmp_path / name / "v.nii.gz", _box(2, 2, 2, label=5))
-        with pytest.raises(DataError, match="1 of 1 predictions hold values in no class: 5"):
+        with pytest.raises(DataError, match="1 of 1 predictions holds values of no class: 5"):
             score_volume_folders(tmp_path / "p", tmp_path / "r", _labels(), Measures())
 
     def test_values_of_classes_count(self, tmp_path: Path) -> None:
@@ -373,7 +373,10 @@ class TestFolders:
             )
         assert scores.results[0].classes[0].values["hd95"] == pytest.approx(3)
         assert "[eval] spacing is not used" in caplog.text
-        assert "1 image is not scored, as there are volumes beside: preview.png" in caplog.text
+        assert (
+            "1 image is not scored, as there are volumes in the same folder: preview.png"
+            in caplog.text
+        )
 
 
 class TestKind:
@@ -479,5 +482,5 @@ def test_an_ignore_label_of_volumes_counts_in_nothing(tmp_path: Path) -> None:
     assert result.ignored == 4 * 30 * 40
     notes = scores.summary().notes
     assert any(note.startswith("4,800 voxels (33.33%)") for note in notes)
-    with pytest.raises(DataError, match="in no class: 7"):
+    with pytest.raises(DataError, match="of no class: 7"):
         score_volume_folders(*folders, _labels(), Measures())

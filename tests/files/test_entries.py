@@ -37,10 +37,10 @@ def odd_entries(folder: Path, suffix: str) -> dict[str, str]:
     lfs.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     unlocked.write_text("/annex/objects/MD5E-s9--0.png\n")
     said = {
-        gone.name: "a link to nowhere, which is not there",
+        gone.name: "a link to nowhere, which does not exist",
         annexed.name: "datalad get FILE` or `git annex get",
-        circle.name: "leads in a circle",
-        inner.name: "a folder with the name of a file",
+        circle.name: "leads back to itself",
+        inner.name: "it has the name of a file",
         lfs.name: "git lfs pull",
         unlocked.name: "datalad get FILE` or `git annex get",
     }
@@ -151,7 +151,7 @@ def test_folders_that_lead_in_a_circle_are_visited_once(tmp_path: Path) -> None:
 
 def test_a_link_to_a_folder_that_is_gone(tmp_path: Path) -> None:
     _link(tmp_path / "images", "/nowhere/images")
-    with pytest.raises(DataError, match="a link to /nowhere/images, which is not there"):
+    with pytest.raises(DataError, match="a link to /nowhere/images, which does not exist"):
         require_folder(tmp_path / "images")
     with pytest.raises(DataError, match="no such folder"):
         require_folder(tmp_path / "none")

@@ -66,7 +66,7 @@ def test_a_description_that_is_no_text_is_refused(texts: Path, kind: str) -> Non
             file.create_group("flexseg")
         else:
             file["flexseg"] = np.dtype("f4") if kind == "type" else np.arange(3)
-    with pytest.raises(DataError, match="is no text"):
+    with pytest.raises(DataError, match="is not text"):
         read_metadata(texts)
 
 

@@ -334,7 +334,7 @@ def test_the_first_picture_of_formats_that_can_move(
         pixels = read_image(tmp_path / name)
     assert (pixels == (GRAY % 3 * 90)[..., None]).all()
     assert read_mask(tmp_path / name).lossy is False
-    assert caplog.text.count("an animation of 3 pictures, of which the first") == (frames > 1)
+    assert caplog.text.count("an animation of 3 pictures; only the first") == (frames > 1)
 
 
 def test_indices_of_a_gif_are_its_classes(tmp_path: Path) -> None:
@@ -422,14 +422,14 @@ def test_lack_of_memory_names_the_image(tmp_path: Path, monkeypatch: pytest.Monk
 
     _pillow(tmp_path / "a.png", RGB)
     monkeypatch.setattr("flexseg.files.images.decode", fail)
-    with pytest.raises(DataError, match="memory does not suffice for this image") as caught:
+    with pytest.raises(DataError, match="not enough memory for this image") as caught:
         read_image(tmp_path / "a.png")
     assert caught.value.where == str(tmp_path / "a.png")
 
 
 def test_complex_values_of_a_tiff_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GRAY.astype(np.complex64))
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not numbers"):
         read_image(tmp_path / "a.tif")
 
 
@@ -453,7 +453,7 @@ def test_what_decoders_say_takes_one_line(tmp_path: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2+3, 4), }".ljust(117) + b"\n"
     path = tmp_path / "a.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    with pytest.raises(DataError, match="header does not tell shape and type") as caught:
+    with pytest.raises(DataError, match="header does not give shape and type") as caught:
         read_image(path)
     assert "object at" not in str(caught.value)
     said = (

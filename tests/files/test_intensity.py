@@ -37,7 +37,7 @@ def test_texts(text: str, expected: tuple[str, float, float]) -> None:
      "percentile:5", "zscore:0", "zscore:x", "full:1", "1/2/3"],
 )  # fmt: skip
 def test_texts_that_are_no_window(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no window"):
+    with pytest.raises(ConfigError, match="is not a window"):
         Intensity.parse(text)
 
 

@@ -41,7 +41,9 @@ def test_a_setting_that_is_no_size(monkeypatch: pytest.MonkeyPatch, text: str) -
 
 def test_what_a_file_cannot_hold() -> None:
     check_size((3, 4), np.int16, PATH, most=24)
-    with pytest.raises(ValueError, match="size 3 x 4 takes 24 bytes, and the file holds 23"):
+    with pytest.raises(
+        ValueError, match="size 3 x 4 takes 24 bytes, but the file holds at most 23"
+    ):
         check_size((3, 4), np.int16, PATH, most=23)
 
 

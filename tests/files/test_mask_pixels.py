@@ -169,5 +169,5 @@ def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
     mask = np.zeros((5, 7), np.float32)
     mask[2, 3] = value
     tifffile.imwrite(tmp_path / "a.tif", mask)
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not finite numbers"):
         read_mask(tmp_path / "a.tif")

@@ -42,7 +42,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, array: NDArray) -> None:
     np.save(tmp_path / "a.npy", array)
     np.savez(tmp_path / "a.npz", mask=array)
     for name in ("a.npy", "a.npz"):
-        with pytest.raises(DataError, match=r"holds values of type .*, no numbers") as caught:
+        with pytest.raises(DataError, match=r"holds values of type .*, not numbers") as caught:
             read_mask(tmp_path / name)
         assert caught.value.where == str(tmp_path / name)
 
@@ -50,8 +50,8 @@ def test_what_is_no_number_is_refused(tmp_path: Path, array: NDArray) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        (b"(30, 40), }", b"(30, 41), }", "holds 1,200 bytes at most"),
-        (b"(30, 40), }", b"(30, 39), }", "its header tells of fewer"),
+        (b"(30, 40), }", b"(30, 41), }", "holds at most 1,200 bytes"),
+        (b"(30, 40), }", b"(30, 39), }", "more than its header says"),
         (b"(30, 40), }   ", b"(-30, -40), } ", "impossible size"),
         (b"(30, 40), }" + b" " * 12, b"(99999999999, 999999), }"[:23], "cannot be read"),
     ],
@@ -67,7 +67,7 @@ def test_headers_that_lie(tmp_path: Path, old: bytes, new: bytes, match: str) ->
 
 def test_an_archive_without_an_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz")
-    with pytest.raises(DataError, match="it holds no array"):
+    with pytest.raises(DataError, match="it contains no array"):
         read_mask(tmp_path / "a.npz")
 
 
@@ -76,7 +76,7 @@ def test_an_entry_of_an_archive_that_lies(tmp_path: Path) -> None:
     content = (tmp_path / "mask.npy").read_bytes().replace(b"(30, 40), }  ", b"(3000, 40), }")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("mask.npy", content)
-    with pytest.raises(DataError, match="the file holds 1,200 bytes at most"):
+    with pytest.raises(DataError, match="the file holds at most 1,200 bytes"):
         read_mask(tmp_path / "a.npz")
 
 

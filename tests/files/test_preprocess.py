@@ -163,7 +163,7 @@ def test_channels_that_do_not_fit_are_a_data_error(found: int, channels: int) ->
     with pytest.raises(DataError) as caught:
         Preprocessing(4, 4, channels).image(np.zeros((4, 4, found), np.uint8), "a.png")
     assert caught.value.where == "a.png"
-    assert f"has {found} channels, the network takes {channels}" in caught.value.problem
+    assert f", but the network takes {channels}" in caught.value.problem
 
 
 def test_bgr_swaps_the_channels() -> None:
@@ -259,7 +259,7 @@ class TestVolumes:
 
     def test_a_bad_intensity_is_a_config_error(self) -> None:
         experiment = Experiment.model_validate({"volume": {"intensity": "soft"}})
-        with pytest.raises(ConfigError, match="'soft' is no window") as error:
+        with pytest.raises(ConfigError, match="'soft' is not a window") as error:
             preprocessing_of(experiment)
         assert error.value.where == "[volume] intensity"
 
@@ -292,7 +292,10 @@ class TestVolumes:
 
     def test_a_stack_of_another_height_is_a_data_error(self) -> None:
         p = Preprocessing(4, 4, 3, neighbours=1)
-        with pytest.raises(DataError, match="has 1 channels, the network takes a slice and 1"):
+        with pytest.raises(
+            DataError,
+            match="has 1 channels; expected the slices of a volume, as the network takes a slice and 1",
+        ):
             p.image(np.zeros((4, 4, 1), np.uint8))
 
 

@@ -111,8 +111,8 @@ def test_other_color_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize(
     ("options", "pixels", "message"),
     [
-        ({"photometric": "miniswhite"}, GRAY.astype(np.float32), "floats white"),
-        ({"photometric": "miniswhite"}, GRAY.astype(np.int16), "signed numbers"),
+        ({"photometric": "miniswhite"}, GRAY.astype(np.float32), "signed or floats"),
+        ({"photometric": "miniswhite"}, GRAY.astype(np.int16), "values are signed"),
         ({"photometric": "cielab"}, RGB, "CIELAB"),
         ({"photometric": "separated", "inkset": 2}, np.dstack([RGB, GRAY]), "inks other"),
         ({"photometric": "cfa"}, GRAY, "CFA"),

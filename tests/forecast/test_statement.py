@@ -47,18 +47,18 @@ def told(trainings: list[Measured], subject: Subject = SUBJECT) -> Advice:
 
 def test_more_cases_or_more_time() -> None:
     cases = told(by_cases(0.6, times=2))
-    assert "40 more cases bring more than more time." in cases.sentences
+    assert "40 more cases would bring more than more time." in cases.sentences
     assert [f.cases for f in cases.more_cases] == [140, 200]
     assert cases.more_cases[0].gain.low > 0.004
     time = told(by_time(0.6))
-    assert "More time brings more than 40 more cases." in time.sentences
+    assert "More time would bring more than 40 more cases." in time.sentences
     assert time.more_time[0].seconds == 240 and time.more_time[0].gain.low > 0.02
     assert any("Four times the time (4m) would bring +0.0" in s for s in time.sentences)
 
 
 def test_where_neither_brings_anything_that_is_told() -> None:
     flat = [replace(m, dice=dict.fromkeys(NAMES, 0.995)) for m in by_time(0.0)]
-    assert any(s.startswith("Neither brings much") for s in told(flat).sentences)
+    assert any(s.startswith("Neither would bring much") for s in told(flat).sentences)
 
 
 def test_forecasts_begin_with_the_time_of_the_config_if_it_is_near() -> None:
@@ -75,11 +75,11 @@ def test_what_was_not_varied_is_not_told() -> None:
     assert not advice.more_cases and not advice.more_time
     assert advice.sentences[:2] == [
         "2 short trainings of up to 1m on 100 cases were scored on 12 validation cases.",
-        "What more cases or more time bring takes several trainings: give more --time.",
+        "A forecast for more cases or more time needs several trainings: give a longer --time.",
     ]
     assert not any("should reach" in sentence for sentence in advice.sentences)
     only_cases = told([measured(100, 0.1), measured(50, 0.12)])
-    assert sum("give more --time" in sentence for sentence in only_cases.sentences) == 1
+    assert sum("give a longer --time" in sentence for sentence in only_cases.sentences) == 1
 
 
 def test_trainings_that_hardly_began_are_told() -> None:

@@ -83,7 +83,7 @@ class Fuzz:
             try:
                 pixels = reader(folder / seed.name)
             except FlexsegError as error:
-                if "memory does not suffice" in error.problem:
+                if "not enough memory" in error.problem:
                     return Outcome(number, "memory", str(error))
                 if not self.as_text and folder.name not in str(error.where):
                     return Outcome(number, "traceback", f"no file is named: {error}")

@@ -95,7 +95,7 @@ class Ended:
 
     @property
     def is_refused(self) -> bool:
-        return self.code == 1 and "Another program writes here" in self.said
+        return self.code == 1 and "Another program is writing here" in self.said
 
     @property
     def is_explained(self) -> bool:

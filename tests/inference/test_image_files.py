@@ -191,7 +191,7 @@ class TestSources:
 
     def test_a_file_that_is_no_image(self, brightest_channel: Make, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("hello")
-        with pytest.raises(DataError, match=r"\.txt is no image format"):
+        with pytest.raises(DataError, match=r"\.txt is not an image format"):
             find_images(tmp_path / "notes.txt")
 
     def test_a_folder_without_images(self, brightest_channel: Make, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ class TestSources:
         result = infer_images(brightest_channel((8, 9)), images, targets)
         assert result.failed.keys() == {"gone.png", "folder.png"}
         assert len(result.files) == count
-        assert "left out: 1 file (drawing.svg) and 1 folder (more/). --recursive" in caplog.text
+        assert "names: 1 file (drawing.svg) and 1 folder (more/). Use --recursive" in caplog.text
         summary = json.loads((images / "out" / "predictions.json").read_text())
         assert summary["failed"].keys() == result.failed.keys()
 

@@ -232,7 +232,7 @@ class TestConfig:
         with pytest.raises(ConfigError) as caught:
             Postprocessing.from_config(config, LABELS)
         assert str(caught.value) == (
-            f"[postprocess] {key}: 'liver' is no class. The classes are: 'organ', 'tumour'."
+            f"[postprocess] {key}: 'liver' is not a class. The classes are: 'organ', 'tumour'."
         )
 
     def test_the_background_is_refused(self) -> None:

@@ -165,14 +165,16 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["rot90", "rot270", "transpose", "antitranspose"])
     def test_quarter_turns_need_a_square(self, name: str) -> None:
-        with pytest.raises(ConfigError, match="needs a square network; this one is 9 x 8"):
+        with pytest.raises(
+            ConfigError, match="needs a network with square input; this one takes 9 x 8"
+        ):
             views([name], 8, 9)
 
     @pytest.mark.parametrize(
         "name", ["rotate", "scale", "scale:", "scale:3", "scale:nan", "hflip:1"]
     )
     def test_unknown_names(self, name: str) -> None:
-        with pytest.raises(ValidationError, match="is no view"):
+        with pytest.raises(ValidationError, match="is not a view"):
             InferConfig(tta=[name])
 
     def test_one_name_needs_no_list(self) -> None:

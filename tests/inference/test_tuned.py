@@ -154,7 +154,7 @@ def test_damaged_files(loaded: LoadedConfig, content: str) -> None:
 
 def test_unknown_class_in_the_config(tmp_path: Path) -> None:
     loaded = _loaded(tmp_path, "postprocess.fill_holes=['kidney']")
-    with pytest.raises(ConfigError, match=r"'kidney' is no class\. The classes are: 'lesion'"):
+    with pytest.raises(ConfigError, match=r"'kidney' is not a class\. The classes are: 'lesion'"):
         _chosen(loaded)
 
 

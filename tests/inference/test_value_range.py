@@ -62,7 +62,7 @@ def test_faint_images_are_told_of_once(
     (told,) = _told(seeing, faint, tmp_path, caplog)
     assert "2 images" in told
     assert "a.tif" in told
-    assert "times 255" in told
+    assert "by 255" in told
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class TestBadFiles:
     def test_of_another_format(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "best_model.h5"
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no HDF5 file or is damaged"):
+        with pytest.raises(DataError, match="not an HDF5 file, or is damaged"):
             read_weights(path)
 
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -67,7 +67,7 @@ class TestBadFiles:
     def test_hdf5_without_keras_weights(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "table.h5", "w") as file:
             file["numbers"] = np.arange(3)
-        with pytest.raises(DataError, match="no Keras weights in the layout of Keras 2"):
+        with pytest.raises(DataError, match="no weights in the layout of Keras 2"):
             read_weights(tmp_path / "table.h5")
 
 

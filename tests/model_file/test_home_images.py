@@ -122,5 +122,5 @@ def test_a_package_keeps_it(tmp_path: Path) -> None:
     with h5py.File(file, "r+") as content:
         del content["flexseg_home_centre"]
         content["flexseg_home_centre"] = np.zeros(5)
-    with pytest.raises(DataError, match="do not fit together"):
+    with pytest.raises(DataError, match="contradict each other"):
         ModelPackage.load(file)

@@ -38,7 +38,7 @@ class TestNames:
     def test_unknown_name_gets_the_nearest(self) -> None:
         with pytest.raises(ConfigError) as caught:
             build_model(_config("TensorFlowFlexUNt"))
-        assert "'TensorFlowFlexUNt' is no known model" in caught.value.problem
+        assert "'TensorFlowFlexUNt' is not a known model" in caught.value.problem
         assert "Nearest names: tensorflowflexunet" in caught.value.fix
 
     def test_name_without_resemblance_lists_all(self) -> None:

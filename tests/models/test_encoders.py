@@ -151,7 +151,7 @@ class TestNames:
         with pytest.raises(ConfigError) as caught:
             check_encoder(config_of(), "ResNet51")
         assert caught.value.where == "[model] backbone"
-        assert "'ResNet51' is no known encoder" in caught.value.problem
+        assert "'ResNet51' is not a known encoder" in caught.value.problem
         assert "resnet50" in caught.value.fix
 
 
@@ -318,7 +318,7 @@ class TestDownload:
         file, origin, file_hash = requested_by_keras(name, monkeypatch)
         assert file_hash == HASHES[file]
         assert f"{file} cannot be downloaded" in caught.value.problem
-        assert f"{origin} in the folder {no_network}," in caught.value.fix
+        assert f"{origin} into the folder {no_network}," in caught.value.fix
         assert "weights = '/path/to/file.h5'" in caught.value.fix
         assert "weights = 'none'" in caught.value.fix
         assert capsys.readouterr().out == ""

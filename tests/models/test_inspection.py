@@ -179,7 +179,7 @@ class TestCommand:
         shown = capsys.readouterr().out
         model = build_model(load(config).experiment.model)
         assert f"parameters: {model.count_params():,}" in shown
-        assert "UNet, 16 x 24 x 3 to 2 class(es)" in shown
+        assert "UNet, 16 x 24 x 3 to 2 classes" in shown
         text = (config.parent / "summary.txt").read_text(encoding="utf-8")
         facts = inspect_model(model)
         assert len(text.splitlines()) == len(summary_text(facts, "title").splitlines())
@@ -248,7 +248,7 @@ class TestCommand:
         monkeypatch.setattr(keras.utils, "plot_model", refuse)
         assert flexseg("inspect", config) == 0
         out = " ".join(capsys.readouterr().err.split())
-        assert "takes the program graphviz and the package pydot" in out
+        assert "needs the program graphviz and the package pydot" in out
         assert (config.parent / "summary.txt").exists()
         assert not (config.parent / "model.png").exists()
 

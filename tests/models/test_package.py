@@ -174,7 +174,7 @@ def test_a_description_that_is_none_is_refused(
     with h5py.File(path, "r+") as file:
         del file["flexseg"]
         file["flexseg"] = json.dumps(content)
-    with pytest.raises(DataError, match="no description") as caught:
+    with pytest.raises(DataError, match="cannot be understood") as caught:
         ModelPackage.load(path)
     assert caught.value.where == str(path)
 
@@ -218,8 +218,8 @@ def test_a_description_of_wrong_values_is_refused(
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"base_filters": 10**9}, "network of .* parameters, and holds"),
-        ({"base_filters": 8}, "network of .* parameters, and holds"),
+        ({"base_filters": 10**9}, "network of .* parameters, but holds"),
+        ({"base_filters": 8}, "network of .* parameters, but holds"),
         ({"base_filters": 10**30}, "cannot be built|parameters"),
         ({"num_layers": 10**9}, "does not understand it"),
     ],

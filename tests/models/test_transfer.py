@@ -159,7 +159,7 @@ class TestImport:
         config = shared / "parity" / "flex_unet.config"
         ModelPackage.create(load(config).experiment).save(tmp_path / "p.h5", {})
         assert flexseg("import-weights", tmp_path / "p.h5", config) == 3
-        assert "a model package of flexseg already" in " ".join(capsys.readouterr().err.split())
+        assert "already a model package of flexseg" in " ".join(capsys.readouterr().err.split())
 
     def test_nothing_in_the_file_runs(self, shared: Path, tmp_path: Path) -> None:
         """A whole-model file may describe layers with code in them; the description is not read."""
@@ -213,8 +213,11 @@ class TestExport:
             ({"model": "ResEncUNet"}, "have no ResEncUNet"),
             ({"model": "my.net:build"}, "have no my.net:build"),
             ({"image_width": 50, "image_height": 50}, "multiples of 32"),
-            ({"model": "UNet3Plus", "num_classes": 3}, "one output channel, this one 3"),
-            ({"model": "EfficientUNet", "num_classes": 2}, "one output channel, this one 2"),
+            ({"model": "UNet3Plus", "num_classes": 3}, "one output channel, but this one has 3"),
+            (
+                {"model": "EfficientUNet", "num_classes": 2},
+                "one output channel, but this one has 2",
+            ),
             ({"model": "U2Net", "num_classes": 2, "input_normalize": False}, "ends in a sigmoid"),
         ],
     )

@@ -146,9 +146,11 @@ class TestMismatch:
         long = keras.Model(inputs, keras.layers.Dense(2, name="second")(hidden))
         save_weights(short, tmp_path / "short.h5", {})
         save_weights(long, tmp_path / "long.h5", {})
-        with pytest.raises(DataError, match=r"2 weights, the network 4; .* is second"):
+        with pytest.raises(DataError, match=r"2 weights, but the network has 4; .* is second"):
             load_weights(long, tmp_path / "short.h5")
-        with pytest.raises(DataError, match=r"4 weights, the network 2; .* is second/kernel:0"):
+        with pytest.raises(
+            DataError, match=r"4 weights, but the network has 2; .* is second/kernel:0"
+        ):
             load_weights(short, tmp_path / "long.h5")
 
 
@@ -168,5 +170,5 @@ def test_the_size_is_known_before_a_file_is_written(tmp_path: Path) -> None:
 def test_weights_of_keras_3(tmp_path: Path) -> None:
     model = _network()
     model.save_weights(tmp_path / "model.weights.h5")
-    with pytest.raises(DataError, match="no Keras weights in the layout of Keras 2"):
+    with pytest.raises(DataError, match="no weights in the layout of Keras 2"):
         load_weights(model, tmp_path / "model.weights.h5")

@@ -243,7 +243,7 @@ def test_folder_of_another_layout_is_a_data_error(tmp_path: Path, name: str) -> 
     with pytest.raises(DataError, match="no such folder"):
         initialize(tmp_path / name, tmp_path)
     (tmp_path / name / "pictures").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"holds pictures/ \(no files\), no images with masks"):
+    with pytest.raises(DataError, match=r"holds pictures/ \(no files\), but no images with masks"):
         initialize(tmp_path / name, tmp_path)
 
 
@@ -333,7 +333,7 @@ class TestSlicesOfVolumes:
 
     def test_neighbours_that_are_missing_are_refused(self, dataset: Path) -> None:
         self.describe(dataset, slices_left_out=3)
-        with pytest.raises(DataError, match="3 slices without label were left out"):
+        with pytest.raises(DataError, match="3 slices without labels were left out"):
             self.made(dataset, 1)
         assert self.made(dataset).volume.neighbours == 0
         self.describe(dataset)

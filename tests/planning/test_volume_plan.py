@@ -125,7 +125,7 @@ class TestRecognition:
         dataset = _write(tmp_path / "d", NAMES[:3])
         noise = np.arange(16 * 18 * 20, dtype=np.uint16).reshape(16, 18, 20)
         write_volume(dataset / "masks" / "p01.nii.gz", Volume(noise))
-        with pytest.raises(DataError, match="different values: are they images"):
+        with pytest.raises(DataError, match="different values, as images do"):
             _plan(dataset)
 
 
@@ -304,7 +304,7 @@ class TestSplit:
         }
         notes = " ".join(_notes(plan))
         assert "No volume for 1 name of split.json: x" in notes
-        assert f"1 volumes are in no split: {NAMES[5]}" in notes
+        assert f"1 volume is in no split: {NAMES[5]}" in notes
 
     def test_another_file_counts_first(self, tmp_path: Path) -> None:
         dataset = _write(tmp_path / "d", NAMES[:3])
@@ -413,17 +413,17 @@ class TestGroup:
                     assert group_of(f"{stem}{axis}_{number:04d}", plan.group) == stem[:2]
 
     def test_that_is_no_expression_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="no regular expression"):
+        with pytest.raises(ConfigError, match="not a regular expression"):
             _plan(_write(tmp_path / "d", SCANS), group="(")
 
     @pytest.mark.parametrize(
         ("pattern", "message"),
         [
-            ("zzz", "found in no name of a volume"),
+            ("zzz", "found in no volume's name"),
             # Of slices' names only.
-            (r"(p\d+)_._axial", "found in no name of a volume"),
-            (r"^(p[0-2])_", "finds nothing in 2 of 8 names of volumes: p3_a, p3_b"),
-            (r"p\d(?=_[ab]$)", "finds other patients in the names of slices: 'p0' in 'p0_a', "),
+            (r"(p\d+)_._axial", "found in no volume's name"),
+            (r"^(p[0-2])_", "finds nothing in 2 of 8 volume names: p3_a, p3_b"),
+            (r"p\d(?=_[ab]$)", "and in those of its slices: 'p0' in 'p0_a', but "),
         ],
     )
     def test_that_does_not_fit_is_refused(self, tmp_path: Path, pattern: str, message: str) -> None:

@@ -82,10 +82,10 @@ def test_inputs_of_another_kind_are_told_first(tmp_path: Path) -> None:
     """One of twelve may be called so by chance, three may not."""
     run = write_sample_run(tmp_path)
     add_quality(run)
-    assert "of another kind" not in gather(find_source(run)).headline
+    assert "from the training images" not in gather(find_source(run)).headline
     table = run / "evaluation" / "predictions.csv"
     lines = table.read_text(encoding="utf-8").splitlines()
     foreign = [line.replace(",no,", ",yes,") for line in lines[1:5]]
     table.write_text("\n".join([lines[0], *foreign, *lines[5:]]), encoding="utf-8")
-    told = "3 of 12 inputs are of another kind than the training's."
+    told = "3 of 12 inputs differ from the training images."
     assert told in gather(find_source(run)).headline

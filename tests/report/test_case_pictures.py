@@ -135,7 +135,7 @@ class TestDrawCases:
         labels = np.zeros((40, 40), np.uint8)
         labels[:10, :10] = 1
         _require_same(shown, [labels], Path("a.jpg"), lossy=True)
-        with pytest.raises(DataError, match="100 pixels of x, it had 99"):
+        with pytest.raises(DataError, match="100 pixels of x, but had 99"):
             _require_same(shown, [labels], Path("a.png"), lossy=False)
 
     def test_an_evaluation_without_predictions(self, tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ class TestPage:
     def test_what_a_reader_must_know(self, page: Page) -> None:
         for part in (
             "On 12 cases, the mean Dice of 2 classes is",
-            "A class was missed altogether once. A class was marked once where there is none.",
+            "A class was missed altogether once. A class was marked once where it is absent.",
             "found (by an IoU of 0.5 or more, small ones by their centres)",
-            "No medical device",
+            "not a medical device",
             "Tested on few independent groups, by class: disc <round> (12), square (11).",
             "disc <round> is missed altogether in 1 of 12 cases",
             "Its probabilities are off by 6% on average",
@@ -139,7 +139,7 @@ class TestFiles:
             (tmp_path / "data" / "train" / kind / "train_00.png").unlink()
         _, _, content = write_report(source, audit=audit(source.loaded).as_dict())
         assert [(d.cases, d.sizes) for d in content.data[:2]] == [(8, ""), (4, "48 x 40")]
-        assert ("there were 8 cases, now there are 7") in [m.why for m in content.missing]
+        assert ("there were 8 cases, but now there are 7") in [m.why for m in content.missing]
 
     def test_evaluation_alone(self, tmp_path: Path) -> None:
         html, _, content = write_report(find_source(write_sample_evaluation(tmp_path)))
@@ -191,7 +191,7 @@ class TestCommand:
 
     def test_without_audit(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert self._run(write_sample_run(tmp_path), "--no-audit") == 0
-        assert "written:" in capsys.readouterr().out
+        assert "Written:" in capsys.readouterr().out
         data = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
         assert data["audited"] is False
         assert [f["what"] for f in data["findings"]] == ["Only 8 <cases> to train on."]

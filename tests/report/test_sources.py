@@ -77,7 +77,7 @@ class TestFindSource:
         assert given["test_00"] == CaseFiles(masks[0], masks[0])
 
     def test_nothing_to_report(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"nothing of flexseg.*flexseg train"):
+        with pytest.raises(ConfigError, match=r"nothing made by flexseg.*flexseg train"):
             find_source(tmp_path)
         (tmp_path / "a.toml").write_text("[train]\nrun_dir = 'run'\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"nothing to report.*flexseg train"):

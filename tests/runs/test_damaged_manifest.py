@@ -14,16 +14,16 @@ from flexseg.files.volumes.write import write_volume
 from support import flexseg
 
 DAMAGES = {
-    "truncated": (b'{\n  "status": "finished",\n  "conf', "it is no JSON, or cut off"),
+    "truncated": (b'{\n  "status": "finished",\n  "conf', "it is not JSON, or is cut off"),
     "empty": (b"", "it is empty"),
     "foreign": (b'{"name": "of another program", "version": "1.0"}', "flexseg did not write it"),
     "no object": (b"[1, 2]", "flexseg did not write it"),
     "wrong types": (b'{"status": 3, "config": {"model": "UNet"}}', "flexseg did not write it"),
     "a number of 5,000 digits": (
         b'{"status": "finished", "epochs": ' + b"9" * 5000 + b"}",
-        "it is no JSON that flexseg writes",
+        "it is not JSON as flexseg writes it",
     ),
-    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", "it is no text"),
+    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", "it is not text"),
 }
 # Command, and the folder whose manifest is damaged.
 STOPPED = {

@@ -138,7 +138,7 @@ class TestRecordedDivision:
             recorded_division(experiment.data, folder)
         content = [{"train": ["train_01"], "valid": [], "held_out": ["train_02"]}]
         (folder / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
-        with pytest.raises(DataError, match="hold out 1 cases, now there are 7"):
+        with pytest.raises(DataError, match="hold out 1 case, but now there are 7"):
             recorded_division(experiment.data, folder)
 
     @pytest.mark.parametrize("text", ["[3]", "3", "{", '[{"train": [[]]}]', '["a"]'])

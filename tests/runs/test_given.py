@@ -47,7 +47,7 @@ def test_what_lies_there(
 
 
 def test_nothing_or_several(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing of flexseg in this folder"):
+    with pytest.raises(ConfigError, match="nothing made by flexseg in this folder"):
         find_given(tmp_path)
     write(tmp_path, "a.toml", "b.config")
     with pytest.raises(ConfigError, match=r"2 configs in this folder: a\.toml, b\.config"):
@@ -62,4 +62,4 @@ def test_nothing_or_several(tmp_path: Path) -> None:
 def test_what_is_needed_instead(tmp_path: Path) -> None:
     write(tmp_path, "cases.csv")
     error = find_given(tmp_path).lacks("a config")
-    assert error.problem == "This is the folder of an evaluation, and a config is needed."
+    assert error.problem == "This is the folder of an evaluation, but a config is needed."

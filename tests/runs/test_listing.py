@@ -84,8 +84,8 @@ def test_unknown_key(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"{", "no JSON"),
-        (b"\xff\xfe\x00", "no text"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe\x00", "not text"),
         (b"[1, 2]", "did not write it"),
         (b'{"name": "of another program"}', "status: field required"),
         (b'{"status": 3, "config": {"model": {}}}', "status: input should be a valid string"),
@@ -128,7 +128,7 @@ def test_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "b/run.json").write_text("{", encoding="utf-8")
     assert flexseg("runs", str(folder)) == 0
     shown = capsys.readouterr().out
-    assert "finished" in shown and "damaged" in shown and "no JSON" in shown
+    assert "finished" in shown and "damaged" in shown and "not JSON" in shown
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,10 +188,10 @@ class TestUnknown:
         assert "train cases have changed" in find_source(run).unknown
         (images / "train_02.png").unlink()
         source = find_source(run)
-        assert source.unknown == "1 of its 5 train cases are not there any more"
+        assert source.unknown == "1 of its 5 train cases is missing now"
         assert len(source.seen.trained) == 3
         shutil.rmtree(tmp_path / "dataset")
-        assert "not where they were" in find_source(run).unknown
+        assert "no longer where they were" in find_source(run).unknown
 
     def test_other_version(self, make_run: MakeRun) -> None:
         manifest = make_run("a") / "run.json"
@@ -227,7 +227,7 @@ class TestRefused:
         run = make_run("a")
         with pytest.raises(ConfigError, match="One model"):
             make_ensemble([run], tmp_path / "both")
-        with pytest.raises(ConfigError, match="very same network"):
+        with pytest.raises(ConfigError, match="holds the same network"):
             make_ensemble([run, run / "models/best_model.h5"], tmp_path / "both")
 
     def test_no_models(self, make_run: MakeRun, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ class TestRefused:
     def test_weights_of_the_originals(self, make_run: MakeRun, tmp_path: Path) -> None:
         package = ModelPackage.load(make_run("a") / "models/best_model.h5")
         save_weights(package.model, tmp_path / "old.h5")
-        with pytest.raises(DataError, match="not what network"):
+        with pytest.raises(DataError, match="does not say of which network"):
             find_source(tmp_path / "old.h5")
 
 

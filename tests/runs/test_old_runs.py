@@ -125,7 +125,7 @@ class TestCrossValidation:
         separate = ("--set", "dataset.images_dir=none", "--set", "dataset.masks_dir=none")
         capsys.readouterr()
         assert flexseg("evaluate", "one.toml", *FOLDS, *ensemble, *separate, *seen) == 3
-        assert "11 of the 14 test cases were seen" in " ".join(capsys.readouterr().err.split())
+        assert "11 of 14 test cases were seen" in " ".join(capsys.readouterr().err.split())
 
     def test_runs_become_an_ensemble(self, study: Path) -> None:
         assert flexseg("ensemble", "one_run", "one_folds/fold_0", "-o", "both") == 0

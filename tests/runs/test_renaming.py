@@ -187,7 +187,7 @@ def test_sentences_follow_where_they_quote_a_name(project: Path) -> None:
 
 def test_nothing_changes_when_something_is_wrong(project: Path) -> None:
     before = contents(project)
-    with pytest.raises(ConfigError, match="9 is no class"):
+    with pytest.raises(ConfigError, match="9 is not a class"):
         rename(project / "run", {9: "x"})
     (project / "run" / "evaluation" / "summary.json").write_text("{", encoding="utf-8")
     with pytest.raises((DataError, ValueError)):

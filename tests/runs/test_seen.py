@@ -92,7 +92,7 @@ def test_a_copied_model_refuses_copied_cases(
     take(elsewhere, source, "test", "a_new_name")
     assert flexseg("evaluate", elsewhere / "a.toml") == 3
     said = " ".join(capsys.readouterr().err.split())
-    assert "1 of the 3 test cases were seen in the training of the model, e.g. a_new_name" in said
+    assert "1 of 3 test cases was seen in the training of the model, e.g. a_new_name" in said
     assert "should not happen" not in said
 
 
@@ -136,7 +136,7 @@ def test_a_split_that_has_changed_since_is_refused(tmp_path: Path) -> None:
     data = {"train": {"ids": ["a", "b"]}, "test": {"ids": ["c"]}}
     write_json(tmp_path / "run.json", {"status": "finished", "config": {}, "data": data})
     cases = [Case(name, tmp_path / name, tmp_path / name, name) for name in ("b", "c")]
-    with pytest.raises(DataError, match=r"1 of the 2 test cases were in the train set.*b"):
+    with pytest.raises(DataError, match=r"1 of 2 test cases was in the train set.*b"):
         refuse_changed_split(cases, "test", tmp_path)
     refuse_changed_split(cases[1:], "test", tmp_path)
     refuse_changed_split(cases, "test", tmp_path / "of_no_run")

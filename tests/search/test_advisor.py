@@ -193,7 +193,7 @@ def test_too_little_time_and_too_few_cases_are_refused(
     make_dataset({"train": 2, "valid": 2}, name="few")
     text = (project / "a.toml").read_text(encoding="utf-8").replace("dataset/train", "few/train")
     (project / "a.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="2 training cases cannot be made fewer"):
+    with pytest.raises(ConfigError, match="2 training cases cannot be reduced further"):
         advise(project)
     assert not pretended
 
@@ -202,7 +202,7 @@ def test_ctrl_c_keeps_what_is_finished(project: Path, pretended: list[Task]) -> 
     def stop(seconds: float, total: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="finished ones stay"):
+    with pytest.raises(Interrupted, match="finished ones are kept"):
         advise(project, on_time=stop)
     time.sleep(0.3)  # the thread, unlike a process, goes on
     assert read_outcomes(project / "run/advice/trainings.jsonl")

@@ -86,7 +86,7 @@ def test_the_same_command_goes_on_and_fresh_begins_anew(project: Path) -> None:
     found = search(project, "tune.trials=4", said=said)
     assert [t.number for t in found.trials] == [0, 1, 2, 3]
     assert [t.is_start for t in found.trials] == [True, False, False, False]
-    assert any("goes on: 2 trials so far" in line for line in said)
+    assert any("Continuing the search: 2 trials so far" in line for line in said)
     with pytest.raises(ConfigError, match=r"model.num_layers"):
         search(project, "tune.trials=4", "model.num_layers=4")
     with pytest.raises(ConfigError, match=r"tune.trial_minutes"):
@@ -192,14 +192,14 @@ def test_one_command_searches_a_folder_at_a_time(project: Path) -> None:
 
 
 def test_time_that_suffices_for_no_trial_is_refused(project: Path) -> None:
-    with pytest.raises(ConfigError, match="A trial takes 10m, the time is 1m"):
+    with pytest.raises(ConfigError, match="A trial takes 10m, but the time is 1m"):
         search(project, "tune.trial_minutes=10")
 
 
 def test_a_study_that_cannot_be_read_is_an_error(project: Path, on_disk: None) -> None:
     (project / "run/tune").mkdir(parents=True)
     (project / "run/tune/study.db").write_text("no database" * 100)
-    with pytest.raises(ConfigError, match="no study"):
+    with pytest.raises(ConfigError, match="not a usable study"):
         search(project)
 
 

@@ -36,14 +36,14 @@ def space_of(
         ("nonsense.key = [1, 2]", "There is no key 'nonsense.key'"),
         ("train.images_dir = ['a', 'b']", "cannot be tuned: it does not change how"),
         ("train.seed = [1, 2]", "cannot be tuned"),
-        ("model.image_width = [48, 64]", "different sizes do not compare"),
+        ("model.image_width = [48, 64]", "different sizes cannot be compared"),
         ("mask.threshold = [1, 2]", "cannot be tuned"),
         ("model.learning_rate = [0.1, -0.2]", "model.learning_rate = -0.2 is refused"),
         ("model.learning_rate = { low = 0.0, high = 0.1 }", "model.learning_rate = 0 is refused"),
-        ("model.base_filters = { low = 4, high = 8.5 }", "takes whole numbers"),
+        ("model.base_filters = { low = 4, high = 8.5 }", "takes integers"),
         ("model.base_filters = { low = 3, high = 9, step = 2 }", "misses"),
         ("train.batch_size = ['auto', 0]", "train.batch_size = 0 is refused"),
-        ("model.loss = { low = 1, high = 2 }", "is in no range of numbers"),
+        ("model.loss = { low = 1, high = 2 }", "is not a number and so in no range"),
         ("model.base_filters = [4, 4]", "All values of model.base_filters are the same"),
         ("model.stage_norm = ['batch', 'instance']", "TensorFlowFlexUNet does not have it"),
         ("augmentation.rotation = { low = 0, high = 0.5 }", "enabled is false"),
@@ -97,7 +97,7 @@ def test_listed_values_reach_the_trial_whatever_their_type(project: Path) -> Non
 def test_scores_of_different_losses_need_a_metric_of_their_own(project: Path) -> None:
     loss = "model.loss = ['dice_ce_loss', 'dice_loss']"
     assert space_of(project, loss)
-    with pytest.raises(ConfigError, match="val_loss does not compare"):
+    with pytest.raises(ConfigError, match="val_loss cannot be compared"):
         space_of(project, loss, overrides=["tune.metric=val_loss"])
 
 

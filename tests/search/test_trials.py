@@ -56,8 +56,8 @@ def fail_by_width(loaded: LoadedConfig, report: TrialReport, error: Exception) -
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ResourceError("The memory does not suffice.", "Less."), "The memory does not suffice."),
-        (MemoryError(), "the memory did not suffice"),
+        (ResourceError("There is not enough memory.", "Less."), "There is not enough memory."),
+        (MemoryError(), "there was not enough memory"),
         (ValueError("shapes (3,) and (4,)\nmore"), "ValueError: shapes (3,) and (4,)"),
     ],
 )

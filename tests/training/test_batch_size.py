@@ -103,9 +103,9 @@ def test_the_most_that_training_gains_from(
     ("free", "size", "reason"),
     [
         (64 * GIB, 8, "not faster on a CPU"),
-        (4 * GIB, 4, "4.0 GiB let no more fit"),
-        (1 * GIB, 1, "1.0 GiB let no more fit"),
-        (GIB // 8, 1, "let no more fit"),
+        (4 * GIB, 4, "4.0 GiB lets no more fit"),
+        (1 * GIB, 1, "1.0 GiB lets no more fit"),
+        (GIB // 8, 1, "lets no more fit"),
         (None, 8, "not faster on a CPU"),
     ],
 )

@@ -297,7 +297,7 @@ class TestSeenCases:
 
     def test_folder_of_the_folds(self, finished: Path, tmp_path: Path) -> None:
         folder = finished / "dataset/valid"
-        with pytest.raises(DataError, match="3 of the 3 test cases were seen"):
+        with pytest.raises(DataError, match="3 of 3 test cases were seen"):
             self.score(finished, tmp_path, str(folder / "images"), str(folder / "masks"))
 
     def test_copies_under_other_names(self, finished: Path, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ class TestSeenCases:
             (tmp_path / kind / "test_00.png").rename(tmp_path / kind / "train_00.png")
         folders = str(tmp_path / "images"), str(tmp_path / "masks")
         self.score(finished, tmp_path, *folders)
-        assert "1 test cases have names of cases" in caplog.text
+        assert "Test cases have the names of cases" in caplog.text
         monkeypatch.setattr("flexseg.runs.seen.seen_by", lambda _: SeenImages())
         with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
             self.score(finished, tmp_path, *folders)
@@ -352,11 +352,11 @@ def test_interrupted_goes_on_where_it_was(project: Path, monkeypatch: pytest.Mon
 
 
 def test_resuming_needs_the_same_folds(project: Path) -> None:
-    with pytest.raises(DataError, match="no cross-validation to go on with"):
+    with pytest.raises(DataError, match="no cross-validation to continue"):
         cross_validate(project, resume=True)
     (project / "cv").mkdir(exist_ok=True)
     (project / "cv/folds.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(DataError, match="hold out 0 cases, now there are 12"):
+    with pytest.raises(DataError, match="hold out 0 cases, but now there are 12"):
         cross_validate(project, resume=True)
     experiment = load(project / "a.toml").experiment
     labels = LabelMap.from_config(experiment.class_sections)
@@ -416,12 +416,12 @@ def test_same_names_in_two_folders(project: Path) -> None:
     for kind in ("images", "masks"):
         folder = project / f"dataset/valid/{kind}"
         (folder / "valid_00.png").rename(folder / "train_00.png")
-    with pytest.raises(DataError, match=r"same name: train_00"):
+    with pytest.raises(DataError, match=r"name of another one: train_00"):
         cross_validate(project)
 
 
 def test_one_output_folder_for_all_folds(project: Path) -> None:
-    with pytest.raises(ConfigError, match="that of all folds"):
+    with pytest.raises(ConfigError, match="shared by all folds"):
         cross_validate(project, f"train.model_dir={project / 'models'}")
 
 
@@ -462,11 +462,11 @@ class TestEnsembleFile:
         ("text", "what"),
         [
             ("{", "cannot be read"),
-            ("[]", "no list"),
-            ('{"members": []}', "no list"),
-            ('{"members": [3]}', "no list"),
-            ('{"members": ["a.h5"], "seen_images": 3}', "no list"),
-            ('{"members": ["a.h5"], "seen_images": ["of no hash"]}', "no list"),
+            ("[]", "not a list"),
+            ('{"members": []}', "not a list"),
+            ('{"members": [3]}', "not a list"),
+            ('{"members": ["a.h5"], "seen_images": 3}', "not a list"),
+            ('{"members": ["a.h5"], "seen_images": ["of no hash"]}', "not a list"),
             ('{"members": ["a.h5", "b.h5"]}', "2 of 2 members are missing"),
         ],
     )

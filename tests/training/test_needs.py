@@ -58,7 +58,7 @@ def test_names_and_tables_of_a_tiny_network_are_counted(
     assert 4 * package.model.count_params() < 1000
     assert 30_000 < size < room_needed.weights < 1.3 * size
     room(most=size - 1)
-    with pytest.raises(ResourceError, match="none may be larger than") as caught:
+    with pytest.raises(ResourceError, match="no file may be larger than") as caught:
         room_needed.require([tmp_path], path.name, resumed=False)
     assert caught.value.where == str(path)
 
@@ -95,7 +95,7 @@ def test_room_on_the_disk(tmp_path: Path, room: Callable[..., None]) -> None:
         room_needed.require([tmp_path], "best_model.h5", resumed=False)
     assert str(caught.value.where).endswith("checkpoint.npz")
     room(most=299 * 2**20)
-    with pytest.raises(ResourceError, match="300 MiB, and none may be larger than 299 MiB"):
+    with pytest.raises(ResourceError, match="300 MiB, but no file may be larger than 299 MiB"):
         room_needed.require([tmp_path], "best_model.h5", resumed=False)
 
 
@@ -151,8 +151,8 @@ def test_estimating_changes_nothing_that_training_depends_on() -> None:
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"base_filters": 10**30}, "parameters by batches of 2 takes at least"),
-        ({"base_filters": 30_000}, "parameters by batches of 2 takes at least"),
+        ({"base_filters": 10**30}, "parameters with batches of 2 takes at least"),
+        ({"base_filters": 30_000}, "parameters with batches of 2 takes at least"),
         ({"image_width": 10**12}, "batches of 2 takes at least .* TiB"),
         ({"image_width": 10**400 * 8}, "batches of 2 takes at least .* TiB"),
         ({"batch": 10**13}, "batches of 10,000,000,000,000 takes"),
@@ -170,7 +170,7 @@ def test_sizes_that_no_layer_has_are_an_error_of_the_config(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(needs, "total_memory", lambda: None)
-    with pytest.raises(ConfigError, match="cannot be built in this size"):
+    with pytest.raises(ConfigError, match="cannot be built at this size"):
         estimated(image_width=2**90)
 
 

@@ -209,7 +209,7 @@ def test_damaged_file_is_named_whoever_reads_it(project: Path, workers: int) -> 
 def test_masks_without_any_class_are_refused_before_the_training(project: Path) -> None:
     for path in (project / "dataset/train/masks").iterdir():
         Image.new("L", Image.open(path).size).save(path)
-    with pytest.raises(DataError, match=r"masks of the training are empty .* nothing to learn"):
+    with pytest.raises(DataError, match=r"All training masks .* are empty .* nothing to learn"):
         run(project)
 
 
@@ -299,7 +299,7 @@ def test_a_finished_training_that_goes_on_needs_its_best_weights(
     kept = best.read_bytes()
     other = run(project, "train.epochs=1", "train.seed=1", f"train.run_dir={project / 'other'}")
     best.write_bytes(other.weights.read_bytes())
-    with pytest.raises(DataError, match="best weights are others now"):
+    with pytest.raises(DataError, match="best weights have changed since"):
         run(project, "train.epochs=2", resume=True)
     best.write_bytes(kept)
 

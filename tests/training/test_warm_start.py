@@ -140,5 +140,5 @@ def test_a_package_runs_no_code_that_the_config_does_not_name(project: Path) -> 
     ModelPackage(model, package.labels, package.preprocessing, model=package.model).save(
         foreign, {}
     )
-    with pytest.raises(DataError, match="nobody has named"):
+    with pytest.raises(DataError, match="not trusted yet"):
         second(project, foreign)

@@ -73,7 +73,7 @@ class Model:
         path = Path(path).absolute()
         if engine is not None and engine not in get_args(Engine):
             known = ", ".join(get_args(Engine))
-            raise ConfigError(f"{engine!r} is no engine.", f"Choose one of {known}.", "engine")
+            raise ConfigError(f"{engine!r} is not an engine.", f"Choose one of {known}.", "engine")
         from flexseg.runs.given import find_given
 
         given = find_given(path)
@@ -232,7 +232,7 @@ class Model:
             given = [name for name, value in options.items() if value is not None]
             if isinstance(item, ImageInput) and given:
                 yield ConfigError(
-                    f"An image has no {given[0]} to choose: {item}.",
+                    f"{item} is an image, for which {given[0]} has no meaning.",
                     f"Leave {given[0]} out; it is for volumes.",
                     given[0],
                 )
@@ -265,7 +265,7 @@ def refuse_foreign_code(loaded: LoadedConfig, trust: str | None, function: str) 
     name, folder = loaded.experiment.model.model, loaded.experiment.train.run_dir
     if ":" in name and name != trust:
         raise DataError(
-            f"The run asks for the code {name!r}, which nobody has named.",
+            f"The run needs the code {name!r}, which is not trusted yet.",
             f"If you trust that code, give {function}(..., trust={name!r}).",
             str(folder),
         )

@@ -92,8 +92,8 @@ def _refuse_other_callbacks(callbacks: Sequence[object]) -> None:
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ConfigError(
-                f"{callback!r} is no callback of Keras.",
-                "Give objects of subclasses of keras.callbacks.Callback.",
+                f"{callback!r} is not a Keras callback.",
+                "Give instances of keras.callbacks.Callback.",
                 "callbacks",
             )
 
@@ -247,7 +247,7 @@ class Run:
         split = split or default
         if split not in SPLITS:
             raise ConfigError(
-                f"{split!r} is no split.", f"Choose one of {', '.join(SPLITS)}.", "split"
+                f"{split!r} is not a split.", f"Choose one of {', '.join(SPLITS)}.", "split"
             )
         model = e.model.model_copy(update={"evaluation": split})
         loaded = replace(self._loaded, experiment=e.model_copy(update={"model": model}))
@@ -324,7 +324,7 @@ def _loaded(
         return load(Path(config), texts, run_code=True)
     if overrides:
         raise ConfigError(
-            "Overrides are for a config file that is still to be read.",
+            "Overrides apply to a config file that is still to be read.",
             "Give the path of the file, or change the values before.",
             ", ".join(overrides),
         )

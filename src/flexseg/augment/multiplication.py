@@ -125,7 +125,7 @@ def _distinct(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
     if len(first) < len(variants):
         double = [p for p, n in Counter(v.prefix for v in variants).items() if n > 1]
         logger.warning(
-            "Variants of the same file name are made once only: %s.", examples(sorted(double))
+            "Variants with the same file name are made only once: %s.", examples(sorted(double))
         )
     return tuple(v for v in variants if first.get(v.prefix) is v)
 

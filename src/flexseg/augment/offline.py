@@ -25,6 +25,7 @@ from flexseg.augment.policy import refuse_unscaled
 from flexseg.augment.writing import mask_palette, write_image, write_mask
 from flexseg.batches.store import CaseReader
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
+from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig, input_paths
 from flexseg.config.schema import DataSections
 from flexseg.dataset.candidates.mask_names import mask_stem
@@ -101,14 +102,15 @@ def multiply(
     e = loaded.experiment
     if e.volume.neighbours:
         raise ConfigError(
-            "Every copy would be turned another way than its neighbouring slices.",
+            "Each copy would be turned differently from its neighbouring slices.",
             "Set [augmentation] enabled = true to augment in training, which turns whole stacks.",
             "[volume] neighbours",
         )
     output = output.absolute()
     if e.image.patch_scale is not None:
         raise ConfigError(
-            "Copies would be of whole images, shrunk to the network, and it sees patches.",
+            "The copies would be whole images, shrunk to the network's size, but the network "
+            "sees patches.",
             "Set [augmentation] enabled = true to augment in training, or cut the dataset into "
             "tiles: `flexseg derive tiles`.",
             "[image] patch_scale",
@@ -329,9 +331,10 @@ def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> N
     needed, free = size * more, shutil.disk_usage(writer.output).free
     if needed > free:
         raise ResourceError(
-            f"{more} more training images times {writer.plan.per_case} need about "
-            f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free.",
-            "Choose another disk by --output, or fewer variants; augmentation while training "
-            "needs no disk at all.",
+            f"{amount(more, 'further training image')} with "
+            f"{amount(writer.plan.per_case, 'file')} each need about {needed / 2**30:.1f} GiB of "
+            f"disk space; {free / 2**30:.1f} GiB are free.",
+            "Choose another disk by --output, or fewer variants; augmentation during training "
+            "needs no disk space at all.",
             str(writer.output),
         )

@@ -104,8 +104,8 @@ def tool_sources(job: ToolJob) -> tuple[list[ToolSource], list[str]]:
                 found += [ToolSource(file, None, below, below) for file in _images(folder)]
     if not found:
         raise DataError(
-            "There are no images here.",
-            f"Images end in {', '.join(IMAGE_SUFFIXES[:4])}, ...",
+            "There are no images in this folder.",
+            f"Give a folder of images ({', '.join(IMAGE_SUFFIXES[:4])}, ...).",
             str(job.images),
         )
     return found, left_out
@@ -188,7 +188,7 @@ def _refuse_equal_names(sources: list[ToolSource]) -> None:
     )
     if double:
         raise DataError(
-            f"Their results would have the same names: {examples(double)}.",
+            f"The results of these files would have the same names: {examples(double)}.",
             "Rename one of them, or move it away.",
         )
 
@@ -245,14 +245,15 @@ def _read(source: ToolSource, size: tuple[int, int] | None) -> _ToolPair:
             mask = replace(mask, pixels=mask.pixels.astype(np.uint8) * 255)
         if mask.pixels.dtype not in (np.uint8, np.uint16):
             raise DataError(
-                f"The mask holds {mask.pixels.dtype} values, which no PNG does.",
-                "Store it as 8 or 16 bits.",
+                f"The mask holds {mask.pixels.dtype} values, which a PNG cannot hold.",
+                "Store it with 8 or 16 bits per pixel.",
                 str(source.mask),
             )
         if mask.pixels.shape[:2] != pixels.shape[:2]:
             raise DataError(
-                f"The mask has {mask.pixels.shape[:2]} pixels, its image {pixels.shape[:2]}.",
-                "Give masks of the size of their images.",
+                f"The mask has {mask.pixels.shape[:2]} pixels, but its image has "
+                f"{pixels.shape[:2]}.",
+                "Give masks of the same size as their images.",
                 str(source.mask),
             )
         planes = _planes(mask.pixels, (height, width))

@@ -40,7 +40,7 @@ def mask_palette(labels: LabelMap) -> list[int]:
         if all(_reads_back(labels, ids, palette) for ids in _samples(labels)):
             return palette
     raise ConfigError(
-        "Masks in the colours of the classes would not be read as these classes again.",
+        "Masks in the colours of the classes would not be read back as these classes.",
         "Give every class a different colour in [mask], and leave threshold and algorithm out.",
         "[mask]",
     )
@@ -126,7 +126,7 @@ class PairWriter:
         """
         if generator.generated_images_dir == generator.generated_masks_dir:
             raise ConfigError(
-                "Generated images and masks have the same names and the same folder.",
+                "Generated images and masks would have the same names in the same folder.",
                 "Name two different folders.",
                 "[generator] generated_images_dir, generated_masks_dir",
             )

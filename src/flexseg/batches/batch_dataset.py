@@ -106,7 +106,7 @@ class BatchDataset(keras.utils.PyDataset):
             return self._futures.pop(batch).result()
         except BrokenProcessPool:
             raise ResourceError(
-                "A worker process was ended by the system, most probably for lack of memory.",
+                "The system ended a worker process, most probably for lack of memory.",
                 "Set dataset.workers to a smaller number, or dataset.worker_type = 'thread'. A "
                 "script of your own starts its work below `if __name__ == '__main__':`.",
             ) from None

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.cases import images_by_stem
 from flexseg.dataset.names import DATASET_FILE, numbered, stem_of
 from flexseg.derive.dataset_writer import LEFT_OUT
@@ -50,7 +50,7 @@ def neighbour_files(path: Path, n: int) -> tuple[Path, ...]:
         raise DataError(
             f"Slice {missing[0]} of the volume is missing, and the network sees {n} neighbours on "
             "each side.",
-            f"{_AGAIN}; all slices of a volume must lie in one folder.",
+            f"{_AGAIN}; all slices of a volume must be in one folder.",
             str(path),
         )
     return tuple(path if i == at else slices[i] for i in numbers)
@@ -89,8 +89,9 @@ def read_with_neighbours(path: Path, n: int) -> NDArray:
     for file, pixels in read.items():
         if pixels.shape != own.shape or pixels.dtype != own.dtype:
             raise DataError(
-                f"The slice is {_size(own)}, its neighbour {file.name} {_size(pixels)}.",
-                "Names that differ only in their last number must be slices of one volume.",
+                f"The slice is {_size(own)}, but its neighbour {file.name} is {_size(pixels)}.",
+                "Files whose names differ only in the last number must be slices of one volume: "
+                "rename the others.",
                 str(path),
             )
     return np.concatenate([read[file] for file in files], axis=-1)
@@ -108,8 +109,9 @@ def warn_of_lone(paths: Sequence[Path], n: int) -> None:
     lone = [path.name for path in paths if not _has_neighbours(path)]
     if lone:
         logger.warning(
-            "%d of %d images have no neighbouring slices by name (<volume>_<number>): each stands "
-            "for its neighbours too, which is not what the network learnt on volumes: %s.",
+            "%d of %d images have no neighbouring slices by name (<volume>_<number>): each is "
+            "used in place of its neighbours too, unlike the volumes that the network was "
+            "trained on: %s.",
             len(lone), len(paths), examples(lone),
         )  # fmt: skip
 
@@ -125,8 +127,8 @@ def _numbered(folder: Path) -> Mapping[str, Mapping[int, Path]]:
     left_out = _left_out(folder.parent) or _left_out(folder.parent.parent)
     if left_out:
         raise DataError(
-            f"{left_out} slices without label were left out of the dataset, and the network sees "
-            "neighbouring slices.",
+            f"{amount(left_out, 'slice')} without labels {'was' if left_out == 1 else 'were'} "
+            "left out of the dataset, but the network sees neighbouring slices.",
             f"{_AGAIN}.",
             str(folder),
         )

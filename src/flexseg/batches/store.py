@@ -22,7 +22,7 @@ from flexseg.batches.neighbours import (
     read_with_neighbours,
     warn_of_lone,
 )
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import DataError, ResourceError
@@ -69,8 +69,8 @@ class CaseReader:
         if encoded.unknown and self.unknown_colors == "error":
             found = examples([str(value) for value in encoded.unknown])
             raise DataError(
-                f"{sum(encoded.unknown.values())} pixels have a colour or value of no class: "
-                f"{found}.",
+                f"{amount(sum(encoded.unknown.values()), 'pixel', 'has', 'have')} a colour or "
+                f"value of no class: {found}.",
                 "Add it to [mask] classes, or set [mask] unknown_colors = 'nearest'; "
                 "`flexseg check` proposes a map.",
                 str(case.mask),
@@ -274,8 +274,8 @@ def open_store(
     fits = needed <= cache_bytes
     if cache == "memory" and not fits:
         raise ResourceError(
-            f"{len(cases)} decoded images need {needed / 2**30:.1f} GiB, "
-            f"dataset.cache_gb allows {cache_bytes / 2**30:.1f}.",
+            f"{amount(len(cases), 'decoded image', 'needs', 'need')} {needed / 2**30:.1f} GiB; "
+            f"dataset.cache_gb allows {cache_bytes / 2**30:.1f} GiB.",
             "Raise cache_gb, or set dataset.cache = 'auto'.",
         )
     if cache in ("auto", "memory") and fits and not shared:
@@ -295,14 +295,14 @@ def open_store(
             store.file = cache_file
         elif cache == "disk":
             raise ResourceError(
-                f"{len(cases)} decoded images need {needed / 2**30:.1f} GiB on the disk, "
-                f"{free / 2**30:.1f} are free.",
+                f"{amount(len(cases), 'decoded image', 'needs', 'need')} {needed / 2**30:.1f} "
+                f"GiB on the disk; {free / 2**30:.1f} GiB are free.",
                 "Free some space, or set dataset.cache = 'none' (slower).",
                 str(cache_file.parent),
             )
         else:
             logger.warning(
-                "The disk has no room for %.1f GiB of decoded images: they are decoded anew in "
+                "The disk has no room for %.1f GiB of decoded images: they are decoded again in "
                 "every epoch, which is slower.",
                 needed / 2**30,
             )

@@ -238,7 +238,7 @@ def _check_custom(name: str, folder: Path) -> None:
     if not (found or beside.exists() or package.exists()):
         raise ConfigError(
             f"There is no module {module!r}.",
-            "Install it, or put it beside the config file or into a folder of PYTHONPATH.",
+            "Install it, or put it beside the config file or in a folder on PYTHONPATH.",
         )
 
 

@@ -121,9 +121,9 @@ def room_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
                 _warning(
                     "tight-memory",
                     "[train] batch_size",
-                    f"Training by batches of {count_text(needs.batch)} takes about "
-                    f"{size_text(needs.memory)} of memory; {size_text(needs.free)} are free.",
-                    "End other programs, or set train.batch_size = 'auto'.",
+                    f"Training with batches of {count_text(needs.batch)} takes about "
+                    f"{size_text(needs.memory)} of memory; {size_text(needs.free)} is free.",
+                    "Close other programs, or set train.batch_size = 'auto'.",
                 )
             )
     except ResourceError as error:
@@ -156,7 +156,10 @@ def _worker_findings(needs: Needs, loaded: LoadedConfig) -> list[Finding]:
     if needs.limit is not None and workers > _MOST_WORKERS * cores and stacks > needs.limit:
         severity = Severity.ERROR
         what += f"; their stacks alone take {size_text(stacks)} of memory{_there(needs.limit)}"
-    where, fix = f"{source}, [dataset] workers", f"More than {cores} make nothing faster."
+    where, fix = (
+        f"{source}, [dataset] workers",
+        f"More than {cores} {'worker makes' if cores == 1 else 'workers make'} nothing faster.",
+    )
     return [Finding(severity, "config", "many-workers", where, f"{what}.", fix)]
 
 

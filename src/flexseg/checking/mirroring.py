@@ -38,8 +38,7 @@ def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case
                     "config",
                     "mirrored-sides",
                     f"{loaded.source(section, flip)}, [{section}] {flip}",
-                    f"Images are {lays}: training teaches the network the wrong name for what it "
-                    "sees.",
+                    f"Images are {lays}: the network is taught the wrong name for what it sees.",
                     f"Set {section}.{flip} = {'0' if section == 'augmentation' else 'False'}.",
                 )
             )
@@ -51,7 +50,7 @@ def mirror_findings(loaded: LoadedConfig, labels: LabelMap, cases: Sequence[Case
                     "mirrored-sides",
                     f"{loaded.source('infer', 'tta')}, [infer] tta",
                     f"Predictions are averaged with those of images that are {lays}.",
-                    f"Leave out what holds {flip}: 'flips' and 'all' do.",
+                    f"Leave out {flip}, which 'flips' and 'all' include.",
                 )
             )
     return findings

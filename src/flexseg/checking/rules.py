@@ -66,7 +66,7 @@ def network_findings(loaded: LoadedConfig) -> list[Finding]:
                 "[model] image_width, image_height",
                 f"{size[0]} x {size[1]} is padded to {padded[0]} x {padded[1]} inside the network, "
                 f"which works on multiples of {multiple}; the result is cropped back.",
-                "Multiples save time.",
+                "Multiples of {multiple} save this time.",
             )
         )
     if _wants_rgb(config) and loaded.experiment.image.color_order == "BGR":
@@ -99,9 +99,9 @@ def _unused_keys(config: ModelConfig) -> dict[str, str]:
     unused = {head: f"Without effect with num_classes = {config.num_classes}."}
     has_encoder = architecture.backbone(config) is not None
     if not has_encoder or pretrained_weights(config) is None:
-        missing = "are no pretrained weights" if has_encoder else "is no backbone"
+        missing = "there are no pretrained weights" if has_encoder else "there is no backbone"
         unused |= dict.fromkeys(
-            ("freeze_backbone", "freeze_batch_norm"), f"Without effect: there {missing}."
+            ("freeze_backbone", "freeze_batch_norm"), f"Without effect: {missing}."
         )
     if not has_encoder:
         unused["weights"] = "Without effect: there is no backbone."
@@ -125,8 +125,8 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
             ]
         return []
     if weights == "imagenet":
-        what = f"The training begins with weights of {backbone} from ImageNet, which are downloaded"
-        fix = "A file, or 'none' for random weights, needs no network."
+        what = f"The training begins with ImageNet weights of {backbone}, which are downloaded"
+        fix = "Where there is no connection, give a file, or 'none' for random weights."
         return [
             Finding(Severity.NOTE, "config", "download", where, f"{what} once.", fix),
         ]
@@ -138,7 +138,8 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
                 "no-weights",
                 where,
                 f"There is no file {weights}.",
-                "Check the path; 'imagenet' downloads, 'none' begins with random weights.",
+                "Check the path, or give 'imagenet' (downloads the weights) or 'none' (random "
+                "weights).",
             )
         ]
     return []
@@ -166,8 +167,8 @@ def fold_class_findings(trained: Mapping[str, Sequence[Look]], labels: LabelMap)
                     "class-absent-in-fold",
                     "folds",
                     f"The class {c.id} ({c.name}) is in no training mask of {examples(lacking)}: "
-                    "these networks cannot learn it.",
-                    "Take more folds, or more cases of the class.",
+                    "the networks of these folds cannot learn it.",
+                    "Use more folds, or add cases of the class.",
                     lacking,
                 )
             )
@@ -195,7 +196,7 @@ def scale_findings(facts: list[Look], experiment: Experiment) -> list[Finding]:
             "no-window",
             "[image] window",
             f"{len(odd)} images have {odd[0][1].what}.",
-            f"Set [image] window = [{low:g}, {high:g}], or the part of it that matters.",
+            f"Set [image] window = [{low:g}, {high:g}], or to the part of this range that matters.",
             [look.case.id for look, _ in odd],
         )
     ]
@@ -228,9 +229,9 @@ def unknown_findings(
     severity = Severity.ERROR if refused else Severity.WARNING if large or void else Severity.NOTE
     treatment = "are refused" if refused else "take the nearest class"
     what = (
-        f"{outside / pixels:.3%} of the mask pixels, in {len(files)} files, have a colour or value "
-        f"that is in no class and {treatment}: {', '.join(top)}"
-        f"{' ...' if len(unknown) > 6 else ''}."
+        f"{outside / pixels:.3%} of the mask pixels, in {len(files)} files, have a colour or "
+        f"value that belongs to no class and {treatment}: "
+        f"{', '.join(top)}{' ...' if len(unknown) > 6 else ''}."
     )
     if large:
         fix = f"Proposed map: {_proposed_map(labels, large, _known_values(labels, facts), legacy)}"
@@ -318,8 +319,8 @@ def unscored_findings(split: SplitName, splits: Splits) -> list[Finding]:
     instead = ""
     if splits.cases.get("valid"):
         instead = (
-            " Or set model.evaluation = 'valid', whose scores are too good, as they choose the "
-            "best epoch."
+            " Or set model.evaluation = 'valid'; its scores are too good, as they also choose "
+            "the best epoch."
         )
     return [
         Finding(
@@ -329,7 +330,7 @@ def unscored_findings(split: SplitName, splits: Splits) -> list[Finding]:
             "[model] evaluation",
             f"The config names no cases for the {split} split, so `flexseg evaluate` has none to "
             "score.",
-            f"Set [{split}] images_dir and masks_dir, or name cases of it in [dataset] "
+            f"Set [{split}] images_dir and masks_dir, or name its cases in [dataset] "
             f"split_file.{instead}",
         )
     ]
@@ -349,7 +350,7 @@ def infer_findings(experiment: Experiment) -> list[Finding]:
                 "no-infer-images",
                 "[infer] images_dir",
                 f"{error.where}: {error.problem} Nothing is predicted at epoch changes.",
-                "Correct it, or give `flexseg infer --input PATH`.",
+                "Correct it, or use `flexseg infer --input PATH` later.",
                 [],
             )
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, examples, some_of
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.division.extending import tested_finding
 from flexseg.dataset.division.splits import Splits
@@ -32,7 +32,7 @@ def start_findings(loaded: LoadedConfig) -> list[Finding]:
     except FlexsegError as error:
         scope = "config" if isinstance(error, ConfigError) else "data"
         return [Finding.of_error(error, scope, KEY)]
-    told = " ".join((f"{beginning.share:.1%} of the weights are taken.", *beginning.notes))
+    told = " ".join((f"{beginning.share:.1%} of the weights are reused.", *beginning.notes))
     return [Finding(Severity.NOTE, "config", "start", KEY, told, "")]
 
 
@@ -57,9 +57,10 @@ def start_case_findings(loaded: LoadedConfig, splits: Splits) -> list[Finding]:
                 "data",
                 "start-has-seen-tests",
                 "[test]",
-                f"{len(known)} of the {len(tests)} test cases were seen in the training of the "
-                f"network that this one starts from: {examples(known)}. `evaluate` refuses them.",
-                "Give test cases that took no part in it.",
+                f"{some_of(len(known), len(tests), 'test case', 'was', 'were')} seen in the "
+                f"training of the network that this one starts from: {examples(known)}. `flexseg "
+                "evaluate` refuses them.",
+                "Choose test cases that took no part in that training.",
                 tuple(known),
             )
         )

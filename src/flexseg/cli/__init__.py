@@ -158,9 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         report = "run again with `flexseg --debug ...` and report what it prints, together with "
         kept = f"report it together with {file}, which has the command, the traceback and "
         app.errors.print(
-            f"[bold red]Error:[/] {escape(f'{type(error).__name__}: {error}')}\n[bold]Fix:[/] This "
-            f"should not happen; {escape(report if file is None else kept)}what `flexseg doctor` "
-            "says of this machine.",
+            f"[bold red]Error:[/] {escape(f'{type(error).__name__}: {error}')}\n[bold]Fix:[/] "
+            f"This should not happen: {escape(report if file is None else kept)}what `flexseg "
+            "doctor` says of this machine.",
             soft_wrap=True,
         )
         sys.exit(1)

@@ -29,19 +29,22 @@ def advise(
     config: ConfigArgument,
     duration: Annotated[
         str,
-        typer.Option("--time", metavar="DURATION", help="For the whole command, e.g. 10m, 1h."),
+        typer.Option(
+            "--time", metavar="DURATION", help="Time for the whole command, e.g. 10m, 1h."
+        ),
     ],
     cases: Annotated[
-        int, typer.Option(min=1, metavar="N", help="What would N more training cases bring?")
+        int,
+        typer.Option(min=1, metavar="N", help="Number of further training cases to forecast for."),
     ] = 40,
     overrides: SetOption = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew; earlier trainings move aside.")
+        bool, typer.Option("--fresh", help="Start over; earlier trainings are moved aside.")
     ] = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Tell what more cases or more time would bring, and which cases fail, by short trainings."""
+    """Forecast what more cases or more time would bring, and show which cases fail."""
     from flexseg.config.durations import parse_duration
 
     seconds = parse_duration(duration)

@@ -38,7 +38,7 @@ errors = Terminal(stderr=True)
 ConfigArgument = Annotated[
     Path,
     typer.Argument(
-        help="Config file (antillia syntax, or TOML if it is named *.toml), or the folder of one, "
+        help="Config file (antillia syntax, or TOML if named *.toml), or the folder of a config, "
         "of a run or of `auto`."
     ),
 ]
@@ -46,7 +46,7 @@ TrainedArgument = Annotated[
     Path,
     typer.Argument(
         metavar="TRAINED",
-        help="Config file, the folder of a run, a cross-validation or `auto`, or a model "
+        help="Config file, folder of a run, a cross-validation or `auto`, or a model "
         "(best_model.h5, ensemble.json, model.onnx of `export`).",
     ),
 ]
@@ -62,28 +62,30 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="SECTION.KEY=VALUE",
-        help="Override a value of the config; may be repeated. Paths are relative to here.",
+        help="Override a value of the config; may be repeated. Paths are relative to the current "
+        "folder.",
     ),
 ]
 StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Unknown keys and other warnings are errors.")
+    bool, typer.Option("--strict", help="Treat unknown keys and other warnings as errors.")
 ]
 BackendOption = Annotated[
     str | None,
     typer.Option(
-        help="tensorflow, jax or torch (default: $KERAS_BACKEND, else the first installed)."
+        help="Engine: tensorflow, jax or torch (default: $KERAS_BACKEND, else the first one "
+        "installed)."
     ),
 ]
 RepairOption = Annotated[
     bool,
     typer.Option(
         "--repair",
-        help="Keep the config's network, train it as one would today; results go to a folder "
-        "`repaired` in the run's.",
+        help="Keep the config's network, but train it as one would today; results go to "
+        "`repaired` in the run's folder.",
     ),
 ]
 TrainedRepairOption = Annotated[
-    bool, typer.Option("--repair", help="Take the network that `train --repair` has trained.")
+    bool, typer.Option("--repair", help="Use the network trained by `train --repair`.")
 ]
 TimeOption = Annotated[
     str | None,
@@ -98,18 +100,21 @@ SplitFileOption = Annotated[
     typer.Option(
         "--split",
         metavar="FILE",
-        help="Who is in train, valid and test (default: DATASET/split.json, else a new split).",
+        help="Split file: which cases are in train, valid and test (default: DATASET/split.json, "
+        "else a new split).",
     ),
 ]
 GroupOption = Annotated[
     str | None,
     typer.Option(
-        metavar="REGEX", help="Finds patient or volume in a file name; none is in two splits."
+        metavar="REGEX", help="Finds the patient or volume in a file name; each stays in one split."
     ),
 ]
 MasksOption = Annotated[
     str | None,
-    typer.Option("--masks", metavar="NAME", help="Folder of masks, where several may be it."),
+    typer.Option(
+        "--masks", metavar="NAME", help="Name of the folder of masks, where several are possible."
+    ),
 ]
 MaskNameOption = Annotated[
     str | None,
@@ -118,7 +123,7 @@ MaskNameOption = Annotated[
         metavar="PATTERN",
         show_default="found in the names",
         help="Name of the mask of the image {id}, e.g. '{id}_mask'; with *, as in '{id}_*', all "
-        "that fit mark together.",
+        "matching masks are merged.",
     ),
 ]
 MaskValuesOption = Annotated[
@@ -127,7 +132,7 @@ MaskValuesOption = Annotated[
         "--mask-values",
         metavar="classes|objects",
         show_default="found in the masks",
-        help="What values of masks are: classes, or the numbers of objects of one class.",
+        help="What the values of masks stand for: classes, or numbered objects of one class.",
     ),
 ]
 ClassesOption = Annotated[
@@ -135,11 +140,11 @@ ClassesOption = Annotated[
     typer.Option(
         "--classes",
         metavar="NAMES",
-        show_default="found beside the masks, or made up",
-        help="Names of classes by their ids (no values of masks), e.g. '1=cytoplasm,2=nucleus'.",
+        show_default="found beside the masks, or generated",
+        help="Names of the classes by id (not by mask value), e.g. '1=cytoplasm,2=nucleus'.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -151,7 +156,9 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),

@@ -33,44 +33,47 @@ def augment(
     config: ConfigArgument,
     overrides: SetOption = None,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Only draw what each transform does to a few pairs.")
+        bool,
+        typer.Option(
+            "--preview", help="Only draw what each transform does to a few image/mask pairs."
+        ),
     ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Folder of the new dataset (default: augmented/ in \\[train] run_dir), or of the "
-            "preview (default: run_dir).",
+            help="Folder for the new dataset (default: augmented/ in \\[train] run_dir), or for "
+            "the preview (default: run_dir).",
         ),
     ] = None,
     copies: Annotated[
         int | None,
-        typer.Option(min=1, help="Augmented files per training image, 5 by default."),
+        typer.Option(min=1, help="Augmented copies of each training image, 5 by default."),
     ] = None,
     cases: Annotated[
-        int | None, typer.Option(min=1, help="Pairs in the preview, 3 by default.")
+        int | None, typer.Option(min=1, help="Number of pairs in the preview, 3 by default.")
     ] = None,
     strict: StrictOption = False,
 ) -> None:
-    """Multiply a dataset's training images on the disk, or draw a preview of augmentation.
+    """Write augmented copies of a dataset's training images, or preview the augmentation.
 
-    Validation and test images are copied as they are. After an interruption,
-    the same command goes on where it stopped. Configs of the originals' offline tools
-    are run as well: they name folders in the section of their transform.
+    Validation and test images are copied as they are. After an interruption, run the same command
+    again to continue. Configs of the original systems' offline tools work as well: they name
+    folders in the section of their transform.
     """
     from flexseg.augment.tool_config import read_tool
 
     if preview and copies is not None:
         raise ConfigError(
-            "--copies has no meaning for --preview.", "Leave one of them out.", "--copies"
+            "--copies has no effect on --preview.", "Leave one of the two out.", "--copies"
         )
     if cases is not None and not preview:
         raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
     if (tool := read_tool(config, overrides or ())) is not None:
         if preview or copies is not None:
             raise ConfigError(
-                "A config of the originals' tools has neither a preview nor copies.",
+                "Configs of the original systems' tools support neither a preview nor copies.",
                 "Leave --preview and --copies out.",
                 str(config),
             )
@@ -84,11 +87,12 @@ def augment(
         from flexseg.augment.preview import draw_preview
 
         sheet = draw_preview(loaded, output or run_dir, **({"cases": cases} if cases else {}))
-        say(f"written: {sheet.path}")
+        say(f"Written: {sheet.path}")
         if policy_of(e.augmentation, e.trained_variants) is None:
             say(
-                "It shows what `flexseg augment` would write. A training with this config does not "
-                "augment: that takes [augmentation] enabled, or [model] generator."
+                "The preview shows what `flexseg augment` would write. A training with this "
+                "config does not augment: for that, set [augmentation] enabled, or [model] "
+                "generator."
             )
         tell_failed(sheet.failed)
         return
@@ -100,7 +104,7 @@ def augment(
             result = multiply(loaded, folder, copies=copies, on_case=on_case)
     except KeyboardInterrupt:
         raise Interrupted(
-            "The dataset is not complete.", "Run the same command again to go on.", str(folder)
+            "The dataset is not complete.", "Run the same command again to continue.", str(folder)
         ) from None
     emit("result", folder=result.output, cases=result.cases, pairs=result.pairs)
     _report(loaded, result)
@@ -110,11 +114,15 @@ def augment(
 def _run_tool(tool: ToolConfig, output: Path | None) -> None:
     """Do what a config of the originals' offline tools says."""
     from flexseg.augment.tools import run_tool
-    from flexseg.config.findings import examples
+    from flexseg.config.findings import amount, examples
 
     if output is not None and len(tool.jobs) > 1:
         sections = " and ".join(f"[{job.section}]" for job in tool.jobs)
-        raise ConfigError(f"{sections} write one folder each.", "Leave it out.", "--output")
+        raise ConfigError(
+            f"{sections} each write a folder of their own, so one output folder is not enough.",
+            "Leave --output out: the config names the folders.",
+            "--output",
+        )
     for finding in tool.findings:
         say(str(finding))
     failed: list[DataError] = []
@@ -122,9 +130,12 @@ def _run_tool(tool: ToolConfig, output: Path | None) -> None:
     for job in tool.jobs:
         with progress(f"[{job.section}]") as on_image:
             result = run_tool(job, output or job.output, on_image)
-        say(f"[{job.section}]: {result.images} images -> {result.written} files: {result.output}")
+        say(
+            f"[{job.section}]: {amount(result.images, 'image')} -> "
+            f"{amount(result.written, 'file')}: {result.output}"
+        )
         if result.left_out:
-            say(f"  without a partner, left out: {examples(result.left_out)}")
+            say(f"  left out, as they have no partner: {examples(result.left_out)}")
         written[job.section] = result.written
         failed += result.failed
     emit("result", files=written)
@@ -136,18 +147,21 @@ def _report(loaded: LoadedConfig, result: Multiplied) -> None:
 
     plan = result.plan
     if result.resumed == sum(result.cases.values()):
-        say("The folder holds this dataset already; nothing was left to do.")
+        say("The folder already holds this dataset; there was nothing left to do.")
     elif result.resumed:
-        say(f"Went on after {amount(result.resumed, 'case')} of an interrupted run.")
+        say(f"Continued an interrupted run after {amount(result.resumed, 'case')}.")
     if result.set_aside is not None:
-        say(f"Earlier content of the folder: {result.set_aside}")
-    made = f"{len(plan.variants)} variants" if plan.variants else f"{plan.copies} draws"
+        say(f"The folder's earlier content was moved to {result.set_aside}")
+    made = amount(len(plan.variants), "variant") if plan.variants else amount(plan.copies, "draw")
     for split, count in result.cases.items():
         what = f"original + {made} each" if split == "train" else "copied as they are"
-        say(f"{split}: {count} -> {result.pairs[split]} pairs ({what})")
+        say(f"{split}: {count} -> {amount(result.pairs[split], 'pair')} ({what})")
     if result.arrays:
-        say(f"{result.arrays} images are .npy files: a PNG cannot hold their values or channels.")
-    say(f"Written: {result.output}\n\nTo train on it, say in a config:\n")
+        say(
+            f"{amount(result.arrays, 'image', 'is a .npy file', 'are .npy files')}: a PNG cannot "
+            "hold their values or channels."
+        )
+    say(f"Written: {result.output}\n\nTo train on it, write in a config:\n")
     for line in _settings(loaded, result):
         say(f"  {line}")
 

@@ -29,16 +29,20 @@ if TYPE_CHECKING:
 def check(
     config: ConfigArgument,
     overrides: SetOption = None,
-    no_data: Annotated[bool, typer.Option("--no-data", help="Check the config alone.")] = False,
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Check the config only, not the data.")
+    ] = False,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Show what `train --repair` would change, and check it."),
+        typer.Option(
+            "--repair", help="Show what `train --repair` would change, and check the result."
+        ),
     ] = False,
     strict: StrictOption = False,
 ) -> None:
     """Check a config and the data it points to, before any training.
 
-    Exit code 0: it can run. 2: the config is wrong. 3: the data is wrong.
+    Exit code 0: it can run. 2: the config is wrong. 3: the data are wrong.
     """
     from flexseg.config import load
     from flexseg.runs.trained import config_file
@@ -95,9 +99,9 @@ def _is_tool(config: Path, overrides: Sequence[str]) -> bool:
     command = f"flexseg augment {typed(config)}"
     for entry in jobs:
         console.print(
-            f"[{entry['section']}]: `{command}` makes {entry['files_per_image']} files "
-            f"of each of {entry['files']} images in {entry['images']}, and writes them to "
-            f"{entry['output']}; it is no config of a training.",
+            f"[{entry['section']}]: `{command}` makes {entry['files_per_image']} files of each "
+            f"of {entry['files']} images in {entry['images']}, and writes them to "
+            f"{entry['output']}; it is not a config for training.",
             markup=False,
         )
     return True

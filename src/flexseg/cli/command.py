@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., None])
 class Task(StrEnum):
     """What a user wants to do; the headings of `flexseg --help`, in its order."""
 
-    LOOK = "Look at data and prepare them"
+    LOOK = "Look at and prepare data"
     TRAIN = "Train"
     PREDICT = "Predict"
     JUDGE = "Judge"
@@ -28,7 +28,7 @@ class Task(StrEnum):
 
 JsonLinesOption = Annotated[
     bool,
-    typer.Option("--json", help="Write a line of JSON for all that happens, for programs."),
+    typer.Option("--json", help="Write one line of JSON per event, for programs."),
 ]
 
 

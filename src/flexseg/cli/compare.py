@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_A RUN_B [...]", help="Folders of runs or evaluations."),
+        typer.Argument(
+            metavar="RUN_A RUN_B [...]", help="Folders of two or more runs or evaluations."
+        ),
     ],
     metric: Annotated[
-        str, typer.Option(help="dice, iou, nsd, hd95, ... (a column of cases.csv).")
+        str,
+        typer.Option(help="Metric to compare: dice, iou, nsd, hd95, ... (a column of cases.csv)."),
     ] = "dice",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "comparison"
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare evaluated runs case by case: differences with intervals, p, and a ranking."""
+    """Compare evaluated runs case by case: differences with intervals, p-values and a ranking."""
     from flexseg.evaluation.compare import compare as compare_runs
     from flexseg.evaluation.compare_files import as_dict, write_comparison
     from flexseg.own_results import claim_folder
@@ -52,21 +55,24 @@ def compare(
         return
     _print(comparison)
     for path in files:
-        say(f"written: {path}")
+        say(f"Written: {path}")
 
 
 def _print(comparison: Comparison) -> None:
+    from flexseg.config.findings import amount
+
     first = comparison.runs[0]
     many = len(comparison.runs) > 2
     more = "Higher" if comparison.direction > 0 else "Lower"
     console.print(
-        f"[bold]{comparison.metric} of {len(comparison.runs)} runs on the same {len(first.cases)} "
-        f"cases ({len(set(first.groups))} groups).[/] {more} is better."
+        f"[bold]{comparison.metric} of {len(comparison.runs)} runs on the same "
+        f"{amount(len(first.cases), 'case')} ({amount(len(set(first.groups)), 'group')}).[/] "
+        f"{more} is better."
     )
     _print_ranking(comparison)
     _print_differences(comparison)
     if many:
-        console.print("All pairs in every class: comparison.csv.")
+        console.print("All pairs in all classes: comparison.csv.")
     else:
         console.print(_verdict(comparison), markup=False)
     for note in comparison.notes:
@@ -82,7 +88,7 @@ def _print_ranking(comparison: Comparison) -> None:
         if any((counted := {s.name: sum(getattr(s, key).values()) for s in standings}).values())
     }
     shown = classes if len(classes) > 1 else []
-    tied = texts("not told apart from") if len(standings) > 2 else []
+    tied = texts("not distinguishable from") if len(standings) > 2 else []
     table = Table([*numbers("rank"), *texts("run"), *numbers("mean", *shown, *counts), *tied])
     for s in standings:
         table.add(
@@ -137,7 +143,7 @@ def _verdict(comparison: Comparison) -> str:
     """One sentence for two runs."""
     best, other = comparison.standings
     if other.no_interval:
-        return "Too few groups for an interval: nothing can be said of which of the two is better."
+        return "Too few groups for an interval: which of the two is better cannot be said."
     if other.rank == 1:
         return "The data cannot tell the two apart."
     return f"{best.name} is better than {other.name}: the interval of the difference excludes 0."

@@ -31,10 +31,12 @@ logger = logging.getLogger(__name__)
 @long_command(Task.TRAIN)
 def crossval(
     config: ConfigArgument,
-    folds: Annotated[int, typer.Option(metavar="K", help="Number of trainings.")] = 5,
+    folds: Annotated[
+        int, typer.Option(metavar="K", help="Number of folds, and so of trainings.")
+    ] = 5,
     overrides: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on; finished folds are not trained again.")
+        bool, typer.Option("--resume", help="Continue; finished folds are not trained again.")
     ] = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
@@ -43,6 +45,7 @@ def crossval(
     loaded = open_config(config, overrides, strict, backend)
     from flexseg.checking.audit import audit_folds
     from flexseg.cli.printing import print_scores
+    from flexseg.config.findings import amount
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
     from flexseg.training.crossval import CrossValidation
@@ -56,7 +59,7 @@ def crossval(
         with progress("Scoring") as on_case:
             result = validation.score(runs, on_case)
     for fold in result.summary.folds or ():
-        say(f"fold {fold.fold}: Dice {number(fold.dice)} of {fold.cases} cases")
+        say(f"fold {fold.fold}: Dice {number(fold.dice)} over {amount(fold.cases, 'case')}")
     print_scores(console, result.summary)
     html, _, _ = write_report(find_source(validation.folder), audit=audit.as_dict())
     places = {"folder": result.evaluation, "report": html, "ensemble": result.ensemble}

@@ -18,11 +18,11 @@ _WIDEST = 72
 
 @long_command(Task.HELP)
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the demo.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "demo"
     ),
 ) -> None:
-    """Train, evaluate and infer on brain MRI that the package nilearn ships (extra `demo`)."""
+    """Train, evaluate and predict on the brain MRI that ships with nilearn (extra `demo`)."""
     select_backend(None)
     from flexseg.cli.printing import print_scores
     from flexseg.config import load
@@ -58,11 +58,12 @@ def demo(
         f"\nOpen {report}: scores, curves, best and worst cases.\n"
         f"More in {folder}:\n"
         "  run/predictions/             label masks (indexed PNG)\n"
-        "  run/predictions_merged/      these laid over the images\n"
+        "  run/predictions_merged/      the masks laid over the images\n"
         "  run/epoch_change_infer/      the same images after every epoch\n"
         "  statistics/                  what the dataset looks like\n"
-        "One averaged brain: this shows the way from data to score, not a clinical result.\n\n"
-        "To go on:\n"
+        "The data are one averaged brain: this shows the way from data to score, not a clinical "
+        "result.\n\n"
+        "What to do next:\n"
         "  Predict a folder or a file:\n"
         f"    {typed_command('infer', output, '-i', images, '-o', 'masks')}\n"
         "  Train on a folder of your own images and masks:\n"
@@ -85,5 +86,5 @@ def _show_case(images: Path, overlays: Path) -> None:
     overlay = found[len(found) // 2]
     pictures = [read_image(path) for path in (images / overlay.name, overlay)]
     colored = [np.broadcast_to(p.reshape(*p.shape[:2], -1), (*p.shape[:2], 3)) for p in pictures]
-    console.print(f"\n{overlay.stem}, and its prediction over it:", markup=False)
+    console.print(f"\n{overlay.stem} with its predicted mask:", markup=False)
     console.print(half_blocks(side_by_side(*colored), min(_WIDEST, console.width)))

@@ -45,30 +45,33 @@ def volumes(
     images: Annotated[
         Path,
         typer.Argument(
-            metavar="IMAGES", help="Folder of volumes or DICOM series, or one of these."
+            metavar="IMAGES", help="Folder of volumes or DICOM series, or a single one."
         ),
     ],
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="The same of label volumes.")],
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="Folder of label volumes, or a single one.")
+    ],
     output: OutputOption,
     axis: Annotated[
         str,
         typer.Option(
             metavar="AXIS",
-            help="axial, coronal or sagittal: anatomical, as radiologists see them; several with "
-            "commas, or all; or 0, 1, 2: an axis of the file as stored.",
+            help="Anatomical, as radiologists see them: axial, coronal, sagittal, several with "
+            "commas, or all. As stored in the file: axis 0, 1 or 2.",
         ),
     ] = "axial",
     window: Annotated[
         str,
         typer.Option(
             metavar="NAME|CENTRE/WIDTH",
-            help="How values become grey. CT: lung, abdomen, liver, mediastinum, bone, brain, or "
-            "e.g. 40/400. MRI: percentile\\[:LOW,HIGH] or zscore[:N] of each volume. full, none.",
+            help="How values become grey levels. CT: lung, abdomen, liver, mediastinum, bone, "
+            "brain, or e.g. 40/400. MRI: percentile\\[:LOW,HIGH] or zscore[:N] of each volume. "
+            "Also: full (lowest to highest value), none (as stored).",
         ),
     ] = "percentile",
-    bits: Annotated[int, typer.Option(metavar="8|16", help="Bits of the images.")] = 8,
+    bits: Annotated[int, typer.Option(metavar="8|16", help="Bits per pixel of the images.")] = 8,
     rotate: Annotated[
-        int, typer.Option(metavar="0|90|180|270", help="Turn the slices clockwise.")
+        int, typer.Option(metavar="0|90|180|270", help="Rotate the slices clockwise by this angle.")
     ] = 0,
     empty_every: EmptyOption = 1,
     label: LabelOption = None,
@@ -93,16 +96,16 @@ def volumes(
         str,
         typer.Option(
             metavar="strict|voxels|resample",
-            help="Labels on another grid than their image: an error; taken voxel by voxel; or "
-            "carried over by position, nearest neighbour.",
+            help="Labels on another grid than their image: refuse them (strict), take them voxel "
+            "by voxel, or resample them by position (nearest neighbour).",
         ),
     ] = "strict",
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Which volume of 4-D images, from 0.")
+        int | None, typer.Option(min=0, help="Volume of 4-D images, counted from 0.")
     ] = None,
     series: Annotated[
         str | None,
-        typer.Option(help="Which DICOM series of a folder: a part of its description or UID."),
+        typer.Option(help="DICOM series of a folder: part of its description or UID."),
     ] = None,
     key: Annotated[
         str, typer.Option(metavar="NAME", help="Dataset of the images in HDF5 files.")
@@ -116,8 +119,8 @@ def volumes(
 ) -> None:
     """Cut volumes and label volumes (NIfTI, MHA, NRRD, DICOM, NPY, HDF5) into slices.
 
-    Names are <volume>_<slice>.png, of several axes <volume>_<axis>_<slice>.png. Axial slices go
-    from the feet to the head.
+    The slices are named <volume>_<slice>.png, or <volume>_<axis>_<slice>.png for several axes.
+    Axial slices are numbered from the feet to the head.
     """
     from flexseg.derive.class_options import parse_ignored, parse_labels
     from flexseg.derive.volumes import VolumeOptions, derive_volumes
@@ -154,14 +157,14 @@ def volumes(
             label_name=label_name,
             on_done=on_done,
         )
-    tell(derived, "slices")
+    tell(derived, "slice")
 
 
 @long_command(Task.LOOK, into=derive_app)
 def folders(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")],
     masks: Annotated[
-        Path, typer.Argument(metavar="MASKS", help="Folder of masks; may be the same.")
+        Path, typer.Argument(metavar="MASKS", help="Folder of masks; may be the folder of images.")
     ],
     output: OutputOption,
     image_name: Annotated[
@@ -178,7 +181,7 @@ def folders(
             metavar="PATTERN",
             show_default="found in the names",
             help="Path of its mask below MASKS, e.g. '{id}_mask.png'. With *, as in '{id}/*', "
-            "one mask per instance: together they are one class.",
+            "one mask per instance; together they form one class.",
         ),
     ] = None,
     class_name: Annotated[
@@ -186,8 +189,8 @@ def folders(
         typer.Option(
             "--class",
             metavar="NAME=PATTERN",
-            help="One mask per class, e.g. 'liver={id}_liver'; may be repeated. Later classes "
-            "cover earlier ones.",
+            help="A class that has masks of its own, e.g. 'liver={id}_liver'; may be repeated. "
+            "Later classes cover earlier ones.",
         ),
     ] = None,
     color: Annotated[
@@ -201,13 +204,14 @@ def folders(
     label: LabelOption = None,
     ignore: IgnoreOption = None,
     threshold: Annotated[
-        float | None, typer.Option(help="One class: foreground from this grey value on.")
+        float | None, typer.Option(help="For one class: lowest grey value of the foreground.")
     ] = None,
     mask_values: MaskValuesOption = None,
     unknown: Annotated[
         str,
         typer.Option(
-            metavar="error|background|nearest", help="Mask colours or values of no class."
+            metavar="error|background|nearest",
+            help="What to do with mask colours or values of no class.",
         ),
     ] = "error",
     window: KeptWindowOption = "none",
@@ -217,7 +221,7 @@ def folders(
     mask_colors: MaskColorsOption = False,
     workers: WorkersOption = None,
 ) -> None:
-    """Bring images and masks of another layout into one.
+    """Convert images and masks in another layout.
 
     Without --class, --color, --label or --threshold every value or colour of the masks is a
     class.
@@ -253,14 +257,16 @@ def folders(
     )
     with deriving("Writing images", output) as on_done:
         derived = derive_folders(images, masks, output, options, on_done=on_done)
-    tell(derived, "images")
+    tell(derived, "image")
 
 
 @long_command(Task.LOOK, into=derive_app)
 def arrays(
     images: Annotated[
         Path,
-        typer.Argument(metavar="IMAGES", help="images.npy; or a .mat file, or a folder of them."),
+        typer.Argument(
+            metavar="IMAGES", help="images.npy, a .mat file, or a folder of .mat files."
+        ),
     ],
     masks: Annotated[
         Path | None, typer.Argument(metavar="[MASKS]", help="masks.npy, if the images are .npy.")
@@ -269,20 +275,24 @@ def arrays(
     output: OutputOption,
     class_name: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="NAME", help="Name of the next class; may be repeated."),
+        typer.Option(
+            "--class", metavar="NAME", help="Name of the next class, in order; may be repeated."
+        ),
     ] = None,
     image_key: Annotated[
-        str | None, typer.Option(help="Array of a .mat file.", show_default="found by name")
+        str | None,
+        typer.Option(help="Name of the images' array in .mat files.", show_default="found by name"),
     ] = None,
     mask_key: Annotated[
-        str | None, typer.Option(help="The same of its mask.", show_default="found by name")
+        str | None,
+        typer.Option(help="Name of the masks' array in .mat files.", show_default="found by name"),
     ] = None,
     window: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|CENTRE/WIDTH",
-            help="How values become grey, see `derive volumes`.",
-            show_default="as stored; of .mat files from the lowest to the highest value",
+            help="How values become grey levels, see `derive volumes`.",
+            show_default="as stored; for .mat files, the lowest to the highest value",
         ),
     ] = None,
 ) -> None:
@@ -301,7 +311,7 @@ def arrays(
             intensity=Intensity.parse(window) if window else None,
             on_done=on_done,
         )
-    tell(derived, "images")
+    tell(derived, "image")
 
 
 @long_command(Task.LOOK, "annotations", into=derive_app)
@@ -321,8 +331,8 @@ def exported_annotations(
         typer.Option(
             "--format",
             metavar="NAME",
-            show_default="found out",
-            help="coco, yolo, labelme, supervisely, cvat, label-studio or geojson.",
+            show_default="detected",
+            help="Format: coco, yolo, labelme, supervisely, cvat, label-studio or geojson.",
         ),
     ] = None,
     window: KeptWindowOption = "none",
@@ -332,10 +342,10 @@ def exported_annotations(
     mask_colors: MaskColorsOption = False,
     workers: WorkersOption = None,
 ) -> None:
-    """Turn what annotation tools export into masks.
+    """Turn the exports of annotation tools into masks.
 
-    Classes are numbered 1, 2, ... in the order of the export. Images without annotation are
-    background.
+    Classes are numbered 1, 2, ... in the order of the export. Images without
+    annotations are all background.
     """
     from flexseg.derive.annotations.annotated_dataset import AnnotationOptions, derive_annotations
     from flexseg.files.intensity import Intensity
@@ -353,7 +363,7 @@ def exported_annotations(
         derived = derive_annotations(
             source, images, output, options, format_name=format_name, on_done=on_done
         )
-    tell(derived, "images")
+    tell(derived, "image")
 
 
 @long_command(Task.LOOK, into=derive_app)
@@ -370,7 +380,7 @@ def coco(
     mask_colors: MaskColorsOption = False,
     workers: WorkersOption = None,
 ) -> None:
-    """Turn COCO polygons and run lengths into masks: `derive annotations --format coco`.
+    """Turn COCO polygons and run-length encodings into masks: `derive annotations --format coco`.
 
     Categories become classes 1, 2, ... in the order of their ids.
     """
@@ -391,13 +401,16 @@ def tiles(
     size: Annotated[
         str, typer.Option(metavar="N|WIDTHxHEIGHT", help="Size of the tiles in pixels.")
     ] = "512",
-    overlap: Annotated[int, typer.Option(min=0, help="Pixels that neighbours share.")] = 0,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Overlap of neighbouring tiles in pixels.")
+    ] = 0,
     empty_every: EmptyOption = 1,
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
     patient: PatientOption = None,
     ignore: Annotated[
-        Path | None, typer.Option(help="Folder of masks of what is ignored, see [dataset].")
+        Path | None,
+        typer.Option(help="Folder of masks of what is ignored, see [dataset] ignore_dir."),
     ] = None,
     roi: Annotated[
         Path | None, typer.Option(help="Folder of masks of what counts, see [dataset] roi_dir.")
@@ -409,15 +422,15 @@ def tiles(
 ) -> None:
     """Cut large images and their masks into tiles.
 
-    Names are <image>_y<top>_x<left>.png. Tiles at the border are moved inwards, so that all
-    have one size.
+    The tiles are named <image>_y<top>_x<left>.png. Tiles at the border are moved
+    inwards, so that all have one size.
     """
     from flexseg.dataset.cases import Regions
     from flexseg.derive.tiles import TileOptions, derive_tiles
 
     width, _, height = size.lower().partition("x")
     if not width.isdigit() or not (height or width).isdigit():
-        raise ConfigError(f"{size!r} is no size.", "Give 512 or WIDTHxHEIGHT.", "--size")
+        raise ConfigError(f"{size!r} is not a size.", "Give 512 or WIDTHxHEIGHT.", "--size")
     options = TileOptions(
         size=(int(height or width), int(width)),
         overlap=overlap,
@@ -429,4 +442,4 @@ def tiles(
     )
     with deriving("Cutting tiles", output) as on_done:
         derived = derive_tiles(dataset, output, options, on_done=on_done)
-    tell(derived, "tiles")
+    tell(derived, "tile")

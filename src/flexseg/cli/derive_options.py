@@ -19,28 +19,35 @@ if TYPE_CHECKING:
 
 OutputOption = Annotated[
     Path,
-    typer.Option("--output", "-o", help="Folder of the new dataset; an earlier one moves aside."),
+    typer.Option(
+        "--output", "-o", help="Folder for the new dataset; an earlier one is moved aside."
+    ),
 ]
 EmptyOption = Annotated[
     int,
     typer.Option(
-        "--empty-every", min=0, metavar="N", help="Of what has no label keep every N-th; 0 none."
+        "--empty-every",
+        min=0,
+        metavar="N",
+        help="Keep every N-th of the images without labels; 0 keeps none.",
     ),
 ]
 PatientOption = Annotated[
     str | None,
     typer.Option(
         metavar="REGEX",
-        help="Finds the patient in the names of the files written, e.g. '^(p[0-9]+)_'.",
+        help="Finds the patient in the names of the written files, e.g. '^(p[0-9]+)_'.",
     ),
 ]
 MaskColorsOption = Annotated[
-    bool, typer.Option("--mask-colors", help="RGB masks instead of indexed ones.")
+    bool, typer.Option("--mask-colors", help="Write RGB masks instead of indexed ones.")
 ]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Files in memory at once.", show_default="number of processors, at most 4"
+        min=1,
+        help="Number of files processed at a time.",
+        show_default="number of processors, at most 4",
     ),
 ]
 LabelOption = Annotated[
@@ -57,19 +64,20 @@ IgnoreOption = Annotated[
     typer.Option(
         "--ignore",
         metavar="VALUE|R,G,B",
-        help="Value or colour of what counts in nothing, e.g. 255; may be repeated.",
+        help="Value or colour to ignore everywhere, e.g. 255; may be repeated.",
     ),
 ]
 KeptWindowOption = Annotated[
     str,
     typer.Option(
         metavar="NAME|CENTRE/WIDTH",
-        help="How values become grey: none (as stored), CENTRE/WIDTH, percentile\\[:LOW,HIGH], "
-        "zscore[:N], full.",
+        help="How values become grey levels: none (as stored), CENTRE/WIDTH, "
+        "percentile\\[:LOW,HIGH], zscore[:N], full.",
     ),
 ]
 KeptBitsOption = Annotated[
-    int | None, typer.Option(metavar="8|16", help="Bits of the images.", show_default="as stored")
+    int | None,
+    typer.Option(metavar="8|16", help="Bits per pixel of the images.", show_default="as stored"),
 ]
 
 ImagesOfAnnotations = Annotated[
@@ -85,7 +93,9 @@ def deriving(what: str, output: Path) -> Iterator[Callable[[int, int], None]]:
             yield on_done
     except KeyboardInterrupt:
         raise Interrupted(
-            "Nothing was written.", "Run the same command again.", str(output)
+            "The work was interrupted, and nothing was written.",
+            "Run the same command again.",
+            str(output),
         ) from None
 
 
@@ -93,11 +103,13 @@ def one_of(value: object, allowed: tuple[object, ...], option: str) -> None:
     """Refuse other values of an option. Raises ConfigError."""
     if value not in allowed:
         listed = ", ".join(str(a) for a in allowed if a is not None)
-        raise ConfigError(f"{value!r} is not allowed here.", f"Give one of {listed}.", option)
+        raise ConfigError(f"{value!r} is not a possible value.", f"Give one of {listed}.", option)
 
 
 def tell(derived: Derived, what: str) -> None:
     """What was made, what was left out, and what to do next."""
+    from flexseg.config.findings import amount
+
     emit(
         "result",
         folder=derived.output,
@@ -107,7 +119,7 @@ def tell(derived: Derived, what: str) -> None:
         notes=derived.notes,
     )
     say(
-        f"{derived.cases} {what} in {derived.output}, "
+        f"{amount(derived.cases, what)} in {derived.output}, "
         f"{derived.cases - derived.empty} with labels and {derived.empty} without."
     )
     if derived.classes:
@@ -117,12 +129,14 @@ def tell(derived: Derived, what: str) -> None:
     say(f"\nNext: {typed_command('init', derived.output, '-o', 'PROJECT')}")
     if derived.group:
         say(
-            "It writes into PROJECT/flexseg.toml, so that what is of one volume, patient or image "
-            f"stays in\none split:\n  group = '{derived.group}'"
+            "The config PROJECT/flexseg.toml then keeps what belongs to one volume, patient or "
+            "image in\n"
+            "one split:\n"
+            f"  group = '{derived.group}'"
         )
     else:
         say(
-            "Several images of one patient? Set group under [dataset] in PROJECT/flexseg.toml, a "
-            "regular\nexpression that finds the patient in a file name: one patient stays in one "
+            "Several images per patient? Set group under [dataset] in PROJECT/flexseg.toml: a "
+            "regular\nexpression that finds the patient in a file name keeps each patient in one "
             "split."
         )

@@ -17,7 +17,7 @@ from flexseg.events import emit
 @long_command(Task.HELP)
 def doctor(
     speed: Annotated[
-        bool, typer.Option(help="Measure how fast a training is, in about ten seconds.")
+        bool, typer.Option(help="Measure the speed of a training, in about ten seconds.")
     ] = True,
     backend: BackendOption = None,
 ) -> None:
@@ -32,7 +32,7 @@ def doctor(
     for name, text in facts.items():
         table.add(name, text)
     table.print(console)
-    say("Say all of this when you report an error.")
+    say("Include all of this when you report an error.")
 
 
 def _of_engine(backend: str | None, *, speed: bool) -> dict[str, str]:

@@ -21,14 +21,14 @@ def ensemble(
         list[Path],
         typer.Argument(
             metavar="MODEL_A MODEL_B [...]",
-            help="Folders of runs, models (best_model.h5, ensemble.json), or configs.",
+            help="Two or more folders of runs, models (best_model.h5, ensemble.json) or configs.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of ensemble.json and its members.")
+        Path, typer.Option("--output", "-o", help="Folder for ensemble.json and its members.")
     ] = Path("ensemble"),
 ) -> None:
-    """Average the predictions of trained models of one task: write them as one package."""
+    """Combine trained models of one task into a package that averages their predictions."""
     from flexseg.runs.given import find_given
 
     for model in models:
@@ -42,8 +42,8 @@ def ensemble(
     for source in made.sources:
         if source.unknown:
             logger.warning(
-                "%s: %s. `flexseg evaluate` cannot refuse all test cases that it has seen: make "
-                "sure of it yourself.",
+                "%s: %s. `flexseg evaluate` cannot refuse all test cases that the ensemble has "
+                "seen: make sure yourself that there are none.",
                 source.given,
                 source.unknown,
             )
@@ -52,6 +52,6 @@ def ensemble(
     seen = len({digest for source in made.sources for digest in source.seen.all})
     say(
         f"Ensemble of {len(made.members)} models, {seen} images known that they have seen: "
-        f"{made.file}\n"
-        f"Use it: {typed_command('infer', output, '-i', 'FOLDER', '-o', 'RESULT')}"
+        f"{made.file}\nTo use it: "
+        f"{typed_command('infer', output, '-i', 'FOLDER', '-o', 'RESULT')}"
     )

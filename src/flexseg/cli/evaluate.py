@@ -43,19 +43,19 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Score this folder of masks or label volumes instead of the model, or what "
-            "`flexseg infer3d` wrote."
+            help="Score this folder of masks or label volumes (or an output folder of `flexseg "
+            "infer3d`) instead of the model."
         ),
     ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(
             help="Reference masks or volumes for --predictions.",
-            show_default="those of the config, of the split that it evaluates",
+            show_default="those of the split that the config evaluates",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the results.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the results.")
     ] = None,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
@@ -64,10 +64,13 @@ def evaluate(
     """Score the trained model, or any folder of masks, per case and class."""
     if repair and predictions is not None:
         raise ConfigError(
-            "--repair is of a trained model, --predictions of any masks.", "Leave one of them out."
+            "--repair needs a trained model, while --predictions scores any masks.",
+            "Leave one of the two out.",
         )
     if predictions is None and masks is not None:
-        raise ConfigError("--masks are references for --predictions.", "Give both, or neither.")
+        raise ConfigError(
+            "--masks names the references for --predictions.", "Give both, or neither."
+        )
     require_paths((predictions, masks))
     loaded = (
         open_trained(trained, overrides, strict, backend, repaired=repair)
@@ -96,7 +99,9 @@ def evaluate(
         folder = output or loaded.experiment.train.run_dir / name
         summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
         if unpaired:
-            logger.warning("Without partner: %d (%s)", len(unpaired), examples(unpaired))
+            logger.warning(
+                "Left out, as they have no partner: %d (%s)", len(unpaired), examples(unpaired)
+            )
     else:
         from flexseg.evaluation.trained_images import evaluate as evaluate_trained
         from flexseg.runs.given import EVALUATION, ORIGINAL_SCORES
@@ -133,6 +138,8 @@ def _cases_of(e: Experiment, split: SplitName) -> tuple[Case, ...]:
 
 def _evaluated(e: Experiment) -> tuple[Path, set[Path]]:
     """The folder and the files of the references of the split that the config evaluates."""
+    from flexseg.config.findings import amount
+
     split = e.model.evaluation
     named = (e.dataset.masks_dir, e.volume.masks_dir, getattr(e.data, split).masks_dir)
     if not any(named):
@@ -143,18 +150,20 @@ def _evaluated(e: Experiment) -> tuple[Path, set[Path]]:
     folders = {path.parent for path in files}
     if len(folders) > 1:
         raise ConfigError(
-            f"The masks of the {split} split lie in {len(folders)} folders.",
-            "Name the one to compare with: --masks FOLDER.",
+            f"The masks of the {split} split are in {len(folders)} folders.",
+            "Name the one to compare with, by --masks FOLDER.",
             f"[{split}]",
         )
     (folder,) = folders
-    count = f"{len(files)} case" + "s" * (len(files) != 1)
-    say(f"Scored are predictions of the {split} split of the config: {count}, masks in {folder}.")
+    count = amount(len(files), "case")
+    say(f"Scoring the predictions of the config's {split} split: {count}, with masks in {folder}.")
     return folder, files
 
 
 def _note_of_training(cases: Sequence[Case], e: Experiment) -> list[str]:
     """Tells of scored cases that the config trains on; empty where it names no data."""
+    from flexseg.config.findings import some_of
+
     try:
         training = {real_path(case.mask) for case in _cases_of(e, "train")}
     except FlexsegError:
@@ -163,8 +172,8 @@ def _note_of_training(cases: Sequence[Case], e: Experiment) -> list[str]:
     if not among:
         return []
     return [
-        f"{among} of the {len(cases)} cases are of the training split of the config: scores of a "
-        "model that was trained on them are too good. Without --masks only the "
+        f"{some_of(among, len(cases), 'case', 'is', 'are')} in the config's training split: a "
+        "model that was trained on them scores too well there. Without --masks only the "
         f"{e.model.evaluation} split is scored."
     ]
 
@@ -185,7 +194,7 @@ def _score(
 
     given, predictions = predictions, folder_of_predictions(predictions)
     if predictions != given:
-        say(f"The predictions are those in {predictions}.")
+        say(f"Taking the predictions in {predictions}.")
     what = (
         predictions,
         masks,
@@ -198,9 +207,9 @@ def _score(
         if hold_volumes(predictions, masks):
             if regions.folders:
                 raise ConfigError(
-                    "ignore_dir and roi_dir are masks of images, they say nothing of volumes.",
-                    "Mark what is ignored in the reference volumes, with a value that [mask] "
-                    "ignore names; or leave ignore_dir and roi_dir out.",
+                    "ignore_dir and roi_dir are masks of images; they do not apply to volumes.",
+                    "Mark what is ignored in the reference volumes, by a value named in [mask] "
+                    "ignore; or leave ignore_dir and roi_dir out.",
                     "[dataset]",
                 )
             return score_volume_folders(

@@ -50,32 +50,32 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="Folder for it (default: beside the model, NAME-FORMAT; of the network that of "
-            "the model).",
+            help="Folder for the export (default: NAME-FORMAT beside the model; for the network "
+            "alone, the model's folder).",
         ),
     ] = None,
     cases: Annotated[
         Path | None,
         typer.Option(
-            help="Images, or a dataset with masks, that it is proven by.",
+            help="Images, or a dataset with masks, on which the export is checked.",
             show_default="the cases that the config evaluates, else generated images",
         ),
     ] = None,
     pixels: Annotated[
         Pixels | None,
         typer.Option(
-            help="Type of the images that it takes.", show_default="that of the first case"
+            help="Type of the images that the export takes.", show_default="that of the first case"
         ),
     ] = None,
     licence: Annotated[
         str | None, typer.Option("--license", help="Licence of the model, e.g. cc-by-4.0.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write it although it predicts otherwise.")
+        bool, typer.Option("--force", help="Write the export even if it predicts differently.")
     ] = False,
     backend: BackendOption = None,
 ) -> None:
-    """Write a trained model as a folder that predicts without flexseg, and prove that it is right.
+    """Write a trained model as a folder that predicts without flexseg, with a proof of equality.
 
     The file model.onnx takes images of any size as they are stored and gives labels and
     probabilities at that size. `flexseg infer model.onnx` predicts with it as well.
@@ -92,8 +92,8 @@ def export(
     model = model_file(loaded)
     if is_onnx(model):
         raise ConfigError(
-            "This is in ONNX already.",
-            "Give the package or the run that it was made of.",
+            "This is already ONNX.",
+            "Give the package or the run from which it was made.",
             str(model),
         )
     folder = output
@@ -114,7 +114,7 @@ def export(
             with exclusive(target.parent):
                 file = export_onnx(describe(package), package, target, loaded.path.parent)
             if to == "network" or place == package.parent:
-                say(f"written: {file}")
+                say(f"Written: {file}")
             networks.append(file)
         if to != "network" and folder is not None:
             from flexseg.export.exporting import export_model
@@ -142,7 +142,7 @@ def _tell(made: Export) -> None:
     what = amount(parity.cases, "image")
     text = (
         f"{parity.equal_labels:.3%} of the labels are equal on {what} ({parity.what}); "
-        f"probabilities differ by {parity.largest_difference:.1g} at most."
+        f"probabilities differ by at most {parity.largest_difference:.1g}."
     )
     if (d := parity.dice) is not None:
         known = d.low is not None and d.high is not None

@@ -34,4 +34,4 @@ def export_weights(
     from flexseg.models.transfer import export_weights as write_weights
 
     package = load_trained(loaded, model_file(loaded))
-    say(f"written: {write_weights(package, output)}")
+    say(f"Written: {write_weights(package, output)}")

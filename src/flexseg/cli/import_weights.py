@@ -27,13 +27,15 @@ def import_weights(
     overrides: SetOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Package to write (default: the config's model)."),
+        typer.Option(
+            "--output", "-o", help="Package to write (default: where the config's model belongs)."
+        ),
     ] = None,
     strict: StrictOption = False,
 ) -> None:
-    """Make a model package of weights that an original system has trained."""
+    """Make a model package from weights that an original system has trained."""
     loaded = open_config(config, overrides, strict, inputs=(source,))
     from flexseg.models.transfer import import_weights as make_package
 
     target = make_package(source, loaded, output)
-    say(f"written: {target}")
+    say(f"Written: {target}")

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 RecursiveOption = Annotated[
     bool,
     typer.Option(
-        "--recursive", "-r", help="Also what is in folders of the input, into equal folders."
+        "--recursive", "-r", help="Include the input's subfolders; the output gets the same ones."
     ),
 ]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the masks.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the masks.")]
 
 
 @long_command(Task.PREDICT)

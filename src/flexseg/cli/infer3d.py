@@ -34,22 +34,24 @@ def infer3d(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the results.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the results.")
     ] = None,
     series: Annotated[
         str | None,
-        typer.Option(help="DICOM series to take: a part of its description or UID."),
+        typer.Option(help="DICOM series to take: part of its description or UID."),
     ] = None,
     channel: Annotated[
         int | None,
-        typer.Option(min=0, help="Which volume of 4-D files, or channel of several, from 0."),
+        typer.Option(
+            min=0, help="Volume of 4-D files, or channel of multi-channel ones, counted from 0."
+        ),
     ] = None,
     recursive: RecursiveOption = False,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Predict label volumes of volumes, in their format and geometry."""
+    """Predict a label volume for each volume, in its format and geometry."""
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 

@@ -26,7 +26,7 @@ from flexseg.machine import typed_command
 def init(
     dataset: DatasetArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the new config and scripts.")
+        Path, typer.Option("--output", "-o", help="Folder for the new config and scripts.")
     ] = Path(),
     split: SplitFileOption = None,
     group: GroupOption = None,
@@ -40,12 +40,12 @@ def init(
         typer.Option(
             min=0,
             max=8,
-            help="For slices of volumes: so many on each side as further channels (2.5-D). "
-            "Without it none, for a folder of volumes one.",
+            help="For slices of volumes: number of neighbouring slices on each side as further "
+            "channels (2.5-D). Default: 1 for a folder of volumes, else 0.",
         ),
     ] = None,
 ) -> None:
-    """Write a commented config for a folder of data, and start scripts."""
+    """Write a commented config and start scripts for a folder of data."""
     from flexseg.planning.initialize import initialize
 
     written = initialize(
@@ -59,5 +59,5 @@ def init(
         stage=say,
     )
     for path in written:
-        say(f"written: {path}")
+        say(f"Written: {path}")
     say(f"Next: {typed_command('check', written[0])}")

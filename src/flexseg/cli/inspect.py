@@ -30,7 +30,7 @@ def inspect(
     source: TrainedArgument,
     overrides: SetOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of summary.txt and model.png.")
+        Path | None, typer.Option("--output", "-o", help="Folder for summary.txt and model.png.")
     ] = None,
     strict: StrictOption = False,
     as_json: JsonOption = False,
@@ -72,9 +72,9 @@ def inspect(
 
         print_inspection(console, inspection)
     with exclusive_file(inspection.targets.summary):
-        logger.info("written: %s", inspection.write_summary())
+        logger.info("Written: %s", inspection.write_summary())
         try:
-            logger.info("written: %s", inspection.draw())
+            logger.info("Written: %s", inspection.draw())
         except ResourceError as error:
             logger.warning("%s %s", error.problem, error.fix)
 
@@ -82,7 +82,7 @@ def inspect(
 def _refuse_overrides(overrides: list[str] | None) -> None:
     if overrides:
         raise ConfigError(
-            "A model package describes itself; --set changes nothing in it.",
+            "A model package describes itself: --set cannot change it.",
             "Leave --set out, or give a config.",
             "--set",
         )

@@ -36,10 +36,10 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
     cases, groups = summary.cases, summary.groups
     count = amount(cases, "case")
     of_groups = f" of {amount(groups, 'group')}" if groups != cases else ""
-    interval = "; below each its 95 % interval" if groups > 1 else ""
+    interval = ", each with its 95 % interval below" if groups > 1 else ""
     console.print(
-        f"[bold]{count}{of_groups}, scored at native resolution.[/] Means over the cases in whose "
-        f"reference the class is{interval}."
+        f"[bold]{count}{of_groups}, scored at native resolution.[/] Means over the cases whose "
+        f"reference contains the class{interval}."
     )
     _score_table(summary, _columns(summary, console.width), "cases").print(console)
     if by_group := summary.by_group:
@@ -63,7 +63,7 @@ def print_scores(console: Console, summary: EvaluationSummary) -> None:
         console.print(f"[yellow]A mean Dice of {mean:.3f}:[/] {_why_so_low(summary)}")
     figures = summary.original_figures.items()
     if values := ", ".join(f"{k} {v:.4f}" for k, v in figures if not isinstance(v, str)):
-        console.print(f"The original systems' figures (soft, at network size): {values}")
+        console.print(f"The original systems' figures (soft, at the network's size): {values}")
     for one in summary.verdicts:
         console.print(
             f"{escape(one_line(one.name))}: [{_GRADES[one.grade]}]{one.grade}[/]. {one.why}"
@@ -98,23 +98,23 @@ def _heading(metric: Metric, summary: EvaluationSummary) -> str:
 def _why_so_low(summary: EvaluationSummary) -> str:
     if summary.inference is None:
         return (
-            "these masks hardly agree with their references. Look whether they belong together, "
-            "and whether they show the same classes."
+            "these masks hardly agree with their references. Check that they belong together and "
+            "show the same classes."
         )
     return (
-        "this network has hardly learned anything. It needs more training; if that does not help, "
-        "look whether images and masks belong together (flexseg check)."
+        "this network has hardly learned anything. It needs more training; if that does not "
+        "help, check that images and masks belong together (`flexseg check`)."
     )
 
 
 def _about_class(c: ClassSummary, object_rule: str) -> Iterator[str]:
     """What means do not tell of a class: missed and false objects."""
     if c.missed:
-        yield f"missed altogether in {c.missed} of {c.cases_with_reference} cases."
+        yield f"missed altogether in {c.missed} of {amount(c.cases_with_reference, 'case')}."
     if c.cases_with_empty_reference:
         yield (
-            f"not in the reference of {amount(c.cases_with_empty_reference, 'case')} (in no mean), "
-            f"predicted nevertheless in {c.false_positive or 'none'} of them."
+            f"absent from the reference of {amount(c.cases_with_empty_reference, 'case')} (not "
+            f"in the means), predicted in {c.false_positive or 'none'} of them."
         )
     lesions = c.lesions
     if lesions is not None and lesions.reference > c.cases_with_reference:
@@ -142,7 +142,7 @@ def _mean(statistic: Statistic) -> Text:
 
 def print_check(console: Console, report: CheckReport) -> None:
     """Findings, effective values and data of a check."""
-    console.print("[bold]Effective values[/] (all others have their default)")
+    console.print("[bold]Effective values[/] (all others are defaults)")
     values = Table([*fixed("key"), *texts("value", "from")], header=False)
     for key, value, source in report.values:
         values.add(key, value, Text(f"({one_line(source)})", style="dim"))
@@ -185,7 +185,7 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     if len(layers) > _LAYERS_SHOWN:
         costly = sorted(layers, key=lambda layer: layer.flop, reverse=True)[:_COSTLIEST]
         console.print(
-            f"The {_COSTLIEST} layers that compute most, of {len(layers)}; summary.txt has all."
+            f"The {_COSTLIEST} most expensive of {len(layers)} layers; summary.txt lists all."
         )
         layers = [layer for layer in layers if layer in costly]
     table = Table([*texts("layer", "kind", "output"), *numbers("parameters", "MFLOP")])

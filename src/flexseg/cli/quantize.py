@@ -31,17 +31,19 @@ def quantize(
     trained: TrainedArgument,
     overrides: SetOption = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the int8 network beside the model.")
+        bool, typer.Option("--keep", help="Keep the int8 network beside the model.")
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the scores [default: in the run's]."),
+        typer.Option(
+            "--output", "-o", help="Folder for the scores (default: in the run's folder)."
+        ),
     ] = None,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Make the network int8 for OpenVINO, and show what it loses on the validation set."""
+    """Convert the network to int8 for OpenVINO, and show what that costs on the validation set."""
     loaded = open_trained(trained, overrides, strict, backend, repaired=repair)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.compare_files import as_dict
@@ -59,9 +61,13 @@ def quantize(
 
 
 def _print(result: Quantized) -> None:
+    from flexseg.config.findings import amount
+
     comparison = result.comparison
     first = comparison.runs[0]
-    console.print(f"[bold]Dice on {len(first.cases)} validation cases, plain and int8.[/]")
+    console.print(
+        f"[bold]Dice on {amount(len(first.cases), 'validation case')}, plain and int8.[/]"
+    )
     values = numbers("plain", "int8", "int8 - plain", "better", "worse", "equal")
     table = Table([*texts("class"), *values])
     means = {s.name: s.classes | {"mean of classes": s.mean} for s in comparison.standings}
@@ -79,6 +85,6 @@ def _print(result: Quantized) -> None:
         say(f"Note: {note}")
     say(f"Scores of all cases: {result.folder}")
     if result.kept is None:
-        say("The int8 network was not kept; --keep leaves it beside the model.")
+        say("The int8 network was not kept; --keep stores it beside the model.")
     else:
         say(f"Kept: {result.kept}\nSet [infer] int8 = true to predict with it.")

@@ -18,10 +18,13 @@ def rename(
         Path, typer.Argument(help="Folder of a run, a model package (best_model.h5), or a config.")
     ],
     classes: Annotated[
-        str, typer.Argument(metavar="NAMES", help="By class id, e.g. '1=cytoplasm,2=nucleus'.")
+        str,
+        typer.Argument(
+            metavar="NAMES", help="New names by class id, e.g. '1=cytoplasm,2=nucleus'."
+        ),
     ],
 ) -> None:
-    """Give classes other names, in config, packages, manifest and scores; nothing is trained."""
+    """Rename classes in config, packages, manifest and scores, without training again."""
     from flexseg.dataset.marks.class_names import parse_class_names
     from flexseg.runs.renaming import rename as rename_classes
 
@@ -29,6 +32,6 @@ def rename(
     for class_id, (before, after) in done.names.items():
         say(f"{class_id}: {before} -> {after}")
     for path in done.files:
-        say(f"written: {path}")
+        say(f"Written: {path}")
     for run in done.reported:
-        say(f"The report keeps its names until it is made anew: flexseg report {typed(run)}")
+        say(f"The report keeps the old names until it is made again: flexseg report {typed(run)}")

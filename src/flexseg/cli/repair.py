@@ -28,7 +28,7 @@ def repaired_training(loaded: LoadedConfig, *, resume: bool, started: float) -> 
     repaired = recorded(loaded) if resume else repair(loaded)
     if not repaired.changes:
         raise ConfigError(
-            "There is nothing to repair: the config trains as the repair would.",
+            "There is nothing to repair: the config already trains as the repair would.",
             "Train it without --repair.",
             str(loaded.path),
         )
@@ -45,13 +45,16 @@ def print_repair(repaired: Repaired) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
+    from flexseg.config.findings import amount
+
     if not repaired.changes:
-        say("Nothing to repair: the config trains as the repair would.")
+        say("Nothing to repair: the config already trains as the repair would.")
         return
     model = repaired.loaded.experiment.model
     console.print(
         f"[bold]Repaired config:[/] {escape(model.model)} stays as it is; "
-        f"{len(repaired.changes)} values of its training change."
+        f"{amount(len(repaired.changes), 'value')} of its training "
+        f"{'changes' if len(repaired.changes) == 1 else 'change'}."
     )
     for change in repaired.changes:
         values = f"{_shown(change.before)} -> {_shown(change.after)}"

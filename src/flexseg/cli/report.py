@@ -20,33 +20,36 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[
         Path,
-        typer.Argument(help="Folder of a run, of `auto` or of an evaluation, or a config."),
+        typer.Argument(help="Folder of a run, of `auto` or of an evaluation; or a config."),
     ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="HTML file (default: report.html)."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Config that names the classes, for an evaluation's folder.")
+        Path | None,
+        typer.Option(help="Config that names the classes, for the folder of an evaluation."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Images of the cases, where they have moved.")
+        Path | None, typer.Option(help="New folder of the images, if they have moved.")
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Reference masks of the cases, where they have moved.")
+        Path | None, typer.Option(help="New folder of the reference masks, if they have moved.")
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Of the network that `train --repair` has trained, and of both."
+            "--repair",
+            help="Report on the network trained by `train --repair`, compared with "
+            "the original one.",
         ),
     ] = False,
     audit: Annotated[
-        bool, typer.Option(help="Read all data for sizes, class shares and leaks.")
+        bool, typer.Option(help="Read all data, to report sizes, class shares and leaks.")
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML file with scores, pictures, failures, data and limits; and a JSON copy."""
+    """Write scores, pictures, failures, data and limits into one HTML file, and into JSON."""
     _refuse_odd_names(output)
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
@@ -61,8 +64,8 @@ def report(
     if content.repair is not None and content.repair.comparison.why_not:
         say(content.repair.comparison.why_not)
     for part in content.missing:
-        say(f"not in the report: {part.what}: {part.why}")
-    say(f"written: {html}\nwritten: {data}")
+        say(f"Not in the report: {part.what}: {part.why}")
+    say(f"Written: {html}\nWritten: {data}")
 
 
 def _repaired_run(path: Path) -> Path:
@@ -80,7 +83,9 @@ def _repaired_run(path: Path) -> Path:
 
 def _refuse_odd_names(output: Path | None) -> None:
     if output is not None and (output.is_dir() or output.suffix.lower() not in (".html", ".htm")):
-        raise ConfigError(f"{output} is no name of an HTML file.", "End it with .html.", "--output")
+        raise ConfigError(
+            f"{output} is not the name of an HTML file.", "End it with .html.", "--output"
+        )
 
 
 def _audit(source: ReportSource) -> dict[str, object] | None:

@@ -18,17 +18,19 @@ from flexseg.machine import typed
 def review(
     run: Annotated[
         Path,
-        typer.Argument(help="Folder of a run (best of a cross-validation), or its config."),
+        typer.Argument(help="Folder of a run (preferably of a cross-validation), or its config."),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder of the results (default: review in the run's)."
+            "--output", "-o", help="Folder for the results (default: `review` in the run's folder)."
         ),
     ] = None,
     backend: BackendOption = None,
 ) -> None:
-    """Rank the annotations of a run: shifted, exchanged, missing or invented ones come first."""
+    """Rank the annotations of a run: shifted, swapped, missing or invented ones come first."""
+    from flexseg.config.findings import amount, some_of
+
     loaded = open_trained(run, backend=backend)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.review.reviewed_cases import FOLDER, TABLE
@@ -39,7 +41,7 @@ def review(
     if output is not None:
         claim_folder(output, input_paths(loaded.experiment, loaded.path))
     folder = output or run_dir / FOLDER
-    with progress("Looking at annotations") as on_case:
+    with progress("Reviewing annotations") as on_case:
         ranked, found = review_annotations(loaded, folder, on_case)
     shown = [one for one in ranked if one.suspicious]
     rows = [
@@ -53,9 +55,12 @@ def review(
             "After `flexseg crossval` each is judged by a network that has not seen it."
         )
     if not shown:
-        say(f"None of {len(ranked)} annotations stands out.")
+        say(f"None of {amount(len(ranked), 'annotation')} stands out.")
     else:
-        say(f"{len(shown)} of {len(ranked)} annotations look wrong; hard cases may be among them.")
+        say(
+            f"{some_of(len(shown), len(ranked), 'annotation', 'looks', 'look')} wrong; some may "
+            "just be hard cases."
+        )
         table = Table([*texts("case"), *numbers("score"), *texts("looks like", "evidence")])
         for one in shown:
             table.add(one.case.id, f"{one.score:.1f}", one.kind, one.evidence)

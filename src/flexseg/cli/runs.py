@@ -23,17 +23,17 @@ _STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow"}
 
 @command(Task.JUDGE, "runs")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Folder to search, with all below it.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder to search, with its subfolders.")] = Path(),
     sort: Annotated[
         str,
         typer.Option(
-            help="started, dice, val_loss, name, model, data, status, epochs or seconds: newest or "
-            "best first."
+            help="Order: started, dice, val_loss, name, model, data, status, epochs or seconds; "
+            "newest or best first."
         ),
     ] = "started",
     as_json: JsonOption = False,
 ) -> None:
-    """List the runs of a folder with their scores."""
+    """List the runs in a folder with their scores."""
     from flexseg.runs.listing import find_runs, sort_runs
 
     runs = sort_runs(find_runs(folder), sort)

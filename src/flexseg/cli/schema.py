@@ -30,4 +30,4 @@ def schema(
         claim_file(output, "JSON Schema", json_with("$schema", "$defs"))
         set_aside(output)
         write_text(output, text + "\n")
-        say(f"written: {output}")
+        say(f"Written: {output}")

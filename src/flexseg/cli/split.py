@@ -58,10 +58,15 @@ def split(
     overrides: SetOption = None,
     ratios: Annotated[
         str | None,
-        typer.Option(metavar="TRAIN,VALID[,TEST]", help=f"Shares; without it {DEFAULT_RATIOS}."),
+        typer.Option(
+            metavar="TRAIN,VALID[,TEST]", help=f"Shares of the cases (default: {DEFAULT_RATIOS})."
+        ),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(metavar="K", help="K files instead, each fold validates once.")
+        int | None,
+        typer.Option(
+            metavar="K", help="Write K files instead, in which each fold is validated on once."
+        ),
     ] = None,
     test: Annotated[
         float, typer.Option(metavar="SHARE", help="With --folds: hold out a test set first.")
@@ -70,16 +75,19 @@ def split(
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Finds patient or volume in the file name, e.g. '^(p[0-9]+)_'. Without it: the "
-            "config's, or what the names of a folder's files suggest.",
+            help="Finds the patient or volume in a file name, e.g. '^(p[0-9]+)_' (default: that "
+            "of the config, or what the file names suggest).",
         ),
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Table of `flexseg derive` with the groups.")
+        Path | None,
+        typer.Option(help="Table of `flexseg derive` (manifest.csv) that holds the groups."),
     ] = None,
-    by: Annotated[str, typer.Option(metavar="COLUMN", help="Its column of groups.")] = "patient",
+    by: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The manifest's column of groups.")
+    ] = "patient",
     seed: Annotated[
-        int | None, typer.Option(help=f"Another seed, another split (default: {SEED}).")
+        int | None, typer.Option(help=f"Another seed makes another split (default: {SEED}).")
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; folds are numbered.")
@@ -88,14 +96,14 @@ def split(
     mask_name: MaskNameOption = None,
     mask_values: MaskValuesOption = None,
     copy: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Copy the files to DIR/train, ... too.")
+        Path | None, typer.Option(metavar="DIR", help="Also copy the files to DIR/train, ...")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Divide cases by group, with every class in each part, as `flexseg plan` does.
+    """Split cases into train, valid and test by group, as `flexseg plan` does.
 
-    What folders or the split file of a dataset say already stays, unless an option asks for
-    another division.
+    Every class is in each part. A split that the dataset's folders or split file already make is
+    kept, unless an option asks for another one.
     """
     from flexseg.dataset.description import groups_of_manifest
     from flexseg.dataset.division.copying import copy_parts
@@ -133,9 +141,9 @@ def split(
     say(f"{found.table.group_sizes()}; {why}.")
     _print_table(found.table, divisions)
     for file in files:
-        say(f"written: {file}")
+        say(f"Written: {file}")
     if copy is not None:
-        say(f"copied to: {copy}")
+        say(f"Copied to: {copy}")
 
 
 def _divisions(
@@ -162,6 +170,8 @@ def _refuse_contradictions(
     manifest: Path | None,
     copy: Path | None,
 ) -> None:
+    from flexseg.config.findings import amount
+
     pairs = (
         ("--ratios", ratios is not None, "--folds", folds is not None),
         ("--copy", copy is not None, "--folds", folds is not None),
@@ -170,28 +180,38 @@ def _refuse_contradictions(
     for first, has_first, second, has_second in pairs:
         if has_first and has_second:
             raise ConfigError(
-                f"{first} and {second} exclude each other.", "Give one of them.", first
+                f"{first} and {second} cannot be combined.", "Give one of the two.", first
             )
     if test and folds is None:
         raise ConfigError(
-            "--test belongs to --folds.", "Without folds, the third of --ratios is it.", "--test"
+            "--test works with --folds only.",
+            "Without folds, the third of --ratios is the share of the test set.",
+            "--test",
         )
     if not 0 <= test < 1:
-        raise ConfigError(f"{test:g} is no share.", "Give a number from 0 to below 1.", "--test")
+        raise ConfigError(
+            f"{test:g} is not a share.", "Give a number from 0 to less than 1.", "--test"
+        )
     if folds is not None and folds < 2:
-        raise ConfigError(f"{folds} folds are none.", "Give 2 or more.", "--folds")
+        raise ConfigError(
+            f"{amount(folds, 'fold')} cannot be trained and validated.",
+            "Give 2 or more.",
+            "--folds",
+        )
     try:
         re.compile(group or "")
     except re.error as error:
         raise ConfigError(
-            f"{group!r} is no regular expression: {error}.", "Correct it.", "--group"
+            f"{group!r} is not a regular expression: {error}.",
+            "Correct it, e.g. '^(p[0-9]+)_' for names that begin with a patient's number.",
+            "--group",
         ) from None
 
 
 def _to_divide_anew(found: _Divisible) -> _Divisible:
     if found.by_folders:
         raise ConfigError(
-            "The folders divide the cases already, and a split file could not say otherwise.",
+            "The folders already divide the cases, and a split file cannot override them.",
             "Leave --ratios, --folds, --seed and --manifest out, or put all images into one "
             "folder.",
             "--ratios",
@@ -213,7 +233,11 @@ def _read(
     from flexseg.dataset.reading import Dataset
 
     if overrides:
-        raise ConfigError("--set changes a config.", "Give a config, or leave it out.", "--set")
+        raise ConfigError(
+            "--set changes a config, and none is given.",
+            "Give a config, or leave --set out.",
+            "--set",
+        )
     with progress("Reading masks") as on_case:
         data = Dataset.open(source, group, on_case, answers)
     division = data.divide()
@@ -254,7 +278,7 @@ def _of_config(
             raise problem
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     if unpaired:
-        told.append(f"Left out without partner: {examples(unpaired)}.")
+        told.append(f"Left out, as they have no partner: {examples(unpaired)}.")
     return _Divisible(CaseTable.of_looks(looks, labels), tuple(told))
 
 
@@ -265,11 +289,11 @@ def _shares(text: str) -> dict[SplitName, float]:
         shares = [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(
-            f"{text!r} are no numbers.", f"Write e.g. {DEFAULT_RATIOS}.", "--ratios"
+            f"{text!r} is not a list of numbers.", f"Write e.g. {DEFAULT_RATIOS}.", "--ratios"
         ) from None
     if len(shares) not in (2, 3) or min(shares) < 0 or abs(sum(shares) - 1) > 0.001:
         raise ConfigError(
-            f"{', '.join(f'{r:g}' for r in shares)} are no shares of train, valid and test.",
+            f"{', '.join(f'{r:g}' for r in shares)} are not shares of train, valid and test.",
             "Give two or three shares that add up to 1, e.g. 0.7,0.15,0.15.",
             "--ratios",
         )

@@ -15,17 +15,17 @@ from flexseg.cli.command import Task, command
 def stats(
     dataset: Annotated[Path, typer.Argument(help="Folder of images and masks, or of volumes.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the pictures.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the pictures.")
     ] = None,
     masks: MasksOption = None,
     mask_name: MaskNameOption = None,
 ) -> None:
-    """Draw how many images a dataset has, and contact sheets of images and masks."""
+    """Draw the number of images in a dataset, and contact sheets of its images and masks."""
     from flexseg.dataset.statistics import draw_statistics
 
     drawn = draw_statistics(dataset, output or Path(), answers_of(masks, mask_name))
     for path in drawn.files:
-        say(f"written: {path}")
+        say(f"Written: {path}")
     for note in drawn.notes:
         say(note)
     tell_failed(drawn.failed)

@@ -26,7 +26,7 @@ def tiled_infer(
     overrides: SetOption = None,
     source: Annotated[
         Path | None,
-        typer.Option("--input", "-i", help="Folder or file; without it that of the config."),
+        typer.Option("--input", "-i", help="Folder or file (default: that of the config)."),
     ] = None,
     output: OutputOption = None,
     recursive: RecursiveOption = False,
@@ -34,7 +34,7 @@ def tiled_infer(
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Predict images larger than the network by overlapping windows, at full resolution."""
+    """Predict images larger than the network's input by overlapping windows, at full resolution."""
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 

@@ -17,10 +17,10 @@ tools_app = typer.Typer(
 app.add_typer(tools_app, name="tools", rich_help_panel=Task.LOOK)
 
 FileOutput = Annotated[
-    Path, typer.Option("--output", "-o", help="The file; an earlier one moves aside.")
+    Path, typer.Option("--output", "-o", help="File to write; an earlier one is moved aside.")
 ]
 FolderOutput = Annotated[
-    Path, typer.Option("--output", "-o", help="The folder; an earlier one moves aside.")
+    Path, typer.Option("--output", "-o", help="Folder to write; an earlier one is moved aside.")
 ]
 PicturesArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of pictures.")]
 
@@ -32,18 +32,23 @@ def sheet(
     count: Annotated[
         int,
         typer.Option(
-            "-n", "--count", min=1, max=1000, help="Pictures at most, evenly spaced in the folder."
+            "-n",
+            "--count",
+            min=1,
+            max=1000,
+            help="Maximum number of pictures, evenly spaced in the folder.",
         ),
     ] = 18,
 ) -> None:
     """Draw a contact sheet of a folder: predictions, overlays, images or masks."""
+    from flexseg.config.findings import amount
     from flexseg.dataset.statistics import draw_sheet
 
     drawn = draw_sheet(folder, output, count)
     more = (
         f"; --count {min(drawn.found, 1000)} shows more" if count < min(drawn.found, 1000) else ""
     )
-    say(f"written: {output}, {drawn.shown} of {drawn.found} pictures shown{more}")
+    say(f"Written: {output}, {drawn.shown} of {amount(drawn.found, 'picture')} shown{more}")
     tell_failed(drawn.failed)
 
 
@@ -54,29 +59,33 @@ def video(
     fps: Annotated[float, typer.Option(min=0.1, max=240, help="Pictures per second.")] = 10,
 ) -> None:
     """Make a video (.mp4 or .gif) of a folder of pictures, e.g. overlays."""
+    from flexseg.config.findings import amount
     from flexseg.inference.pictures.video import video_of_folder
 
     frames = video_of_folder(folder, output, fps)
-    say(f"written: {output}, {frames.shown} pictures")
+    say(f"Written: {output}, {amount(frames.shown, 'picture')}")
     tell_failed(frames.failed)
 
 
 @tools_app.command()
 def curves(
     table: Annotated[
-        Path, typer.Argument(metavar="CSV", help="train_losses.csv or train_metrics.csv.")
+        Path,
+        typer.Argument(
+            metavar="CSV", help="Table of the curves: train_losses.csv or train_metrics.csv."
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The PNG.", show_default="beside the table"),
+        typer.Option("--output", "-o", help="PNG to write.", show_default="beside the table"),
     ] = None,
 ) -> None:
-    """Draw the curves of a training again."""
+    """Redraw the curves of a training."""
     from flexseg.training.callbacks.curves import curves_of_csv
 
     path = output or table.with_suffix(".png")
     curves_of_csv(table, path)
-    say(f"written: {path}")
+    say(f"Written: {path}")
 
 
 @tools_app.command()
@@ -84,31 +93,34 @@ def sample(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")],
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of their masks.")],
     output: FolderOutput = Path("mini_test"),
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pairs.")] = 20,
-    seed: Annotated[int, typer.Option(help="Other pairs for another number.")] = 137,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of pairs.")] = 20,
+    seed: Annotated[int, typer.Option(help="Another number draws other pairs.")] = 137,
 ) -> None:
     """Copy some pairs, drawn at random, into a folder as `mini_test`."""
+    from flexseg.config.findings import amount
     from flexseg.derive.samples import sample_pairs
 
-    say(f"written: {output}, {sample_pairs(images, masks, output, count, seed)} pairs")
+    pairs = sample_pairs(images, masks, output, count, seed)
+    say(f"Written: {output}, {amount(pairs, 'pair')}")
 
 
 @tools_app.command()
 def npz(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="Config whose [mask] says what masks mean.")
+        Path, typer.Argument(metavar="CONFIG", help="Config whose [mask] says what the masks mean.")
     ],
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks.")],
     output: FolderOutput,
 ) -> None:
-    """Write masks as categorised ones: .npz files with a one-hot array `mask`."""
+    """Write masks as .npz files with a one-hot array `mask`."""
     from flexseg.config import load
+    from flexseg.config.findings import amount
     from flexseg.dataset.labels import LabelMap
     from flexseg.derive.samples import export_categorized
 
     labels = LabelMap.from_config(load(config).experiment.class_sections)
     exported = export_categorized(masks, output, labels)
-    say(f"written: {output}, {exported.masks} masks")
+    say(f"Written: {output}, {amount(exported.masks, 'mask')}")
     tell_failed(exported.failed)
 
 
@@ -120,10 +132,10 @@ def scripts(
         typer.Option("--output", "-o", help="Folder.", show_default="that of the config"),
     ] = None,
 ) -> None:
-    """Write the start scripts of an old project, .bat and .sh, that run flexseg."""
+    """Write start scripts (.bat and .sh) that run flexseg for an old project."""
     from flexseg.config import load
     from flexseg.runs.start_scripts import write_start_scripts
 
     load(config)
     for path in write_start_scripts(config.absolute(), output or config.absolute().parent):
-        say(f"written: {path}")
+        say(f"Written: {path}")

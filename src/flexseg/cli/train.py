@@ -31,7 +31,7 @@ def train(
     config: ConfigArgument,
     overrides: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training.")
+        bool, typer.Option("--resume", help="Continue an interrupted training.")
     ] = False,
     duration: TimeOption = None,
     repair: RepairOption = False,

@@ -34,7 +34,7 @@ def tune(
     duration: Annotated[
         str,
         typer.Option(
-            "--time", metavar="DURATION", help="For the whole search, e.g. 90s, 10m, 2h, 1h30m."
+            "--time", metavar="DURATION", help="Time for the whole search, e.g. 90s, 10m, 1h30m."
         ),
     ],
     overrides: SetOption = None,
@@ -42,16 +42,16 @@ def tune(
         int,
         typer.Option(
             min=1,
-            help="Trials at a time, which share the processors; on 2 cores 1 is best.",
+            help="Trials that run at a time and share the processors; on 2 cores, 1 is best.",
         ),
     ] = 1,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew; an earlier search moves aside.")
+        bool, typer.Option("--fresh", help="Start over; an earlier search is moved aside.")
     ] = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Search for better values by many short trainings; the same command again goes on."""
+    """Search for better values by many short trainings; run it again to continue a search."""
     from flexseg.config.durations import parse_duration
 
     seconds = parse_duration(duration)
@@ -100,9 +100,11 @@ def _as_dict(found: Found) -> dict[str, Any]:
 
 
 def _print(found: Found) -> None:
+    from flexseg.config.findings import amount
+
     states = [str(t.state) for t in found.trials]
     counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-    console.print(f"\n[bold]{len(states)} trials[/] ({counts}).")
+    console.print(f"\n[bold]{amount(len(states), 'trial')}[/] ({counts}).")
     if found.best is None:
         say(f"None was finished. All trials: {found.table}")
         return
@@ -111,8 +113,8 @@ def _print(found: Found) -> None:
     if found.start is not None and found.start.score is not None:
         say(
             f"{found.metric}: {found.best.score:.4f} of trial {found.best.number}, "
-            f"{found.start.score:.4f} of the config as it is. The best of many is better by luck, "
-            "too: the test set tells what it is worth."
+            f"{found.start.score:.4f} of the config as it is. The best of many trials is partly "
+            "lucky: only the test set tells what it is worth."
         )
     say(
         f"Best config: {found.config}\nAll trials:  {found.table}\n"
@@ -140,7 +142,7 @@ def _print_keys(found: Found) -> None:
         )
     table.print(console)
     if not found.importance:
-        console.print("[dim]Importances are told from 8 finished trials on.[/]")
+        console.print("[dim]Importances are given once 8 trials have finished.[/]")
 
 
 def _print_trials(found: Found) -> None:

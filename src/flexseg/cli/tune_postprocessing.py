@@ -37,17 +37,21 @@ def tune_postprocessing(
     overrides: SetOption = None,
     tta: Annotated[
         bool,
-        typer.Option("--tta", help="Also try test-time flips (predictions take four times)."),
+        typer.Option(
+            "--tta", help="Also try test-time flips (prediction takes four times as long)."
+        ),
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the tables (default: in the run's)."),
+        typer.Option(
+            "--output", "-o", help="Folder for the tables (default: in the run's folder)."
+        ),
     ] = None,
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
-    """Choose threshold and postprocessing on the validation set; keep only what helps there."""
+    """Choose threshold and postprocessing on the validation set, and keep only what helps there."""
     loaded = open_trained(trained, overrides, strict, backend, repaired=repair)
     from flexseg.config.load import input_paths
     from flexseg.evaluation.postprocessing.tuning import tune
@@ -62,7 +66,7 @@ def tune_postprocessing(
     trials = [trial.as_dict() for trial in tuned.trials]
     emit("result", folder=tuned.folder, file=tuned.file, trials=trials)
     _print(tuned)
-    say(f"All trials: {tuned.folder}\nThe choice, which evaluate and infer use: {tuned.file}")
+    say(f"All trials: {tuned.folder}\nThe choice, used by evaluate and infer: {tuned.file}")
 
 
 def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
@@ -79,17 +83,19 @@ def _folds(experiment: Experiment) -> list[tuple[Case, ...]] | None:
 
 
 def _print(tuned: Tuned) -> None:
+    from flexseg.config.findings import amount
+
     pooled = tuned.choice.evidence.get("split") == "folds"
     where = (
         "folds, each predicted by the member that has not seen it" if pooled else "validation set"
     )
-    for kind, title in (("2d", "images"), ("3d", "volumes")):
+    for kind, title in (("2d", "image"), ("3d", "volume")):
         trials = [trial for trial in tuned.trials if trial.kind == kind]
         if not trials:
             continue
         console.print(
-            f"[bold]{trials[0].cases} {title} of the {where} "
-            f"({trials[0].groups} groups).[/] Gain: of the mean score."
+            f"[bold]{amount(trials[0].cases, title)} of the {where} "
+            f"({amount(trials[0].groups, 'group')}).[/] Gain: in the mean score."
         )
         table = Table([*texts("class", "step"), *numbers("gain"), *texts("")])
         for trial in _shown(trials):
@@ -101,12 +107,12 @@ def _print(tuned: Tuned) -> None:
         for name, scores in tuned.scores.get(kind, {}).items():
             before, after = scores["dice_before"], scores["dice_after"]
             if before is not None and after is not None:
-                line = f"{name}: Dice {before:.4f}, with all that is kept {after:.4f}"
+                line = f"{name}: Dice {before:.4f}, with all kept steps {after:.4f}"
                 console.print(line, markup=False)
     console.print(
-        "The score is the Dice of a case; 1 or 0 where the class is not in its reference. The "
-        "scores of the chosen steps are too good on the cases that chose them: the test set "
-        "tells what they are worth."
+        "The score is the Dice of a case; 1 or 0 where its reference lacks the class. The chosen "
+        "steps score too well on the cases that chose them: the test set tells what they are "
+        "worth."
     )
 
 

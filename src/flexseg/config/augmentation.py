@@ -33,10 +33,10 @@ class GeneratorConfig(Section):
     """Online augmentation as in the originals: the switch."""
 
     augmentation: bool = Field(
-        True, description="Augment by the sections below, while training with [model] generator."
+        True, description="Augment by the sections below when training with [model] generator."
     )
     debug: bool = Field(
-        False, description="Write the pairs that these sections make to the two folders."
+        False, description="Write the pairs made by these sections to the two folders."
     )
     generated_images_dir: OutputPath = Field(Path("generated_images_dir"), description="Images.")
     generated_masks_dir: OutputPath = Field(Path("generated_masks_dir"), description="Masks.")
@@ -75,7 +75,7 @@ class DistortionConfig(Section):
     """Smooth random distortion."""
 
     gaussian_filter_rsigma: float = Field(40, gt=0, description="Width of the Gaussian in pixels.")
-    gaussian_filter_sigma: float = Field(0.5, description="In file names only.")
+    gaussian_filter_sigma: float = Field(0.5, description="Used in file names only.")
     distortions: Amounts = Field([0.02], description="Sizes as a share of the image.")
 
 
@@ -117,18 +117,20 @@ class AugmentationConfig(Section):
     channels alike.
     """
 
-    enabled: bool = Field(False, description="Augment the training samples by this section.")
+    enabled: bool = Field(False, description="Augment the training samples as set in this section.")
     augment_on: Literal["auto", "workers", "device"] = Field(
         "auto",
-        description="Where: in the workers that prepare batches, or on the device within its step; "
-        "'auto': on the device where that is a GPU or TPU. Holds for the older sections too.",
+        description="Where to augment: in the workers that prepare batches, or on the device as "
+        "part of the training step; 'auto': on the device if it is a GPU or TPU. Applies to the "
+        "older sections too.",
     )
     border: Literal["reflect", "edge", "constant"] = Field(
         "reflect",
-        description="What lies outside the image: its mirror image, its outermost pixel, or 0.",
+        description="What to assume outside the image: its mirror image, its outermost pixel, or "
+        "0.",
     )
     interpolation: Literal["bilinear", "cubic"] = Field(
-        "bilinear", description="How images are sampled; labels are always sampled by nearest."
+        "bilinear", description="Interpolation of images; labels always use nearest neighbour."
     )
     hflip: Probability = Field(0.5, description="Mirror left-right.")
     vflip: Probability = Field(0.5, description="Mirror top-bottom.")
@@ -137,19 +139,21 @@ class AugmentationConfig(Section):
     scaling: Probability = Field(0.2, description="Enlarge or shrink about the centre.")
     scaling_factor: PositiveRange = Field((0.7, 1.4), description="Factors on the size.")
     scaling_separate: Probability = Field(
-        0.0, description="Of these, how often height and width get different factors."
+        0.0, description="Share of these in which height and width get different factors."
     )
     shear: Probability = Field(0.0, description="Shear vertically.")
     shear_factor: Range = Field((-0.1, 0.1), description="Shear factors.")
-    crop: Probability = Field(0.0, description="Enlarge a random window to the whole image.")
-    crop_share: ShareRange = Field((0.5, 1.0), description="Sides of the window.")
+    crop: Probability = Field(0.0, description="Enlarge a random window to the size of the image.")
+    crop_share: ShareRange = Field(
+        (0.5, 1.0), description="Side lengths of the window as shares of the image's."
+    )
     crop_foreground: Probability = Field(
         0.33,
-        description="How often the window is laid on a pixel of a random class that the image "
-        "has, not anywhere.",
+        description="Share of the windows placed on a pixel of a random class of the image "
+        "instead of anywhere.",
     )
     elastic: Probability = Field(0.0, description="Elastic deformation (Simard 2003).")
-    elastic_shift: AmountRange = Field((0.0, 0.02), description="Displacement per axis, rms.")
+    elastic_shift: AmountRange = Field((0.0, 0.02), description="RMS displacement per axis.")
     elastic_sigma: PositiveRange = Field((0.03, 0.08), description="Width of its Gaussian.")
     barrel: Probability = Field(0.0, description="Barrel distortion around a random centre.")
     barrel_amount: AmountRange = Field((0.1, 0.5), description="Strength.")
@@ -158,43 +162,47 @@ class AugmentationConfig(Section):
     )
     pincushion_amount: AmountRange = Field((0.1, 0.5), description="Strength.")
     radial_radius: PositiveRange = Field(
-        (0.3, 0.5), description="Radius of both, as a share of the width."
+        (0.3, 0.5), description="Radius of both distortions, as a share of the width."
     )
     noise: Probability = Field(0.1, description="Add Gaussian noise.")
     noise_std: AmountRange = Field(
-        (0.0, 0.1), description="Its standard deviation, in those of the image."
+        (0.0, 0.1), description="Its standard deviation, in units of the image's."
     )
-    blur: Probability = Field(0.2, description="Smooth by a Gaussian.")
+    blur: Probability = Field(0.2, description="Smooth with a Gaussian.")
     blur_sigma: AmountRange = Field((0.5, 1.0), description="Its width in pixels.")
     low_resolution: Probability = Field(
-        0.25, description="Shrink and enlarge again, as if recorded at a lower resolution."
+        0.25, description="Shrink and enlarge again, as if acquired at a lower resolution."
     )
     low_resolution_scale: ShareRange = Field((0.5, 1.0), description="Scale of the shrinking.")
-    sharpening: Probability = Field(0.0, description="Sharpen by a 3 x 3 filter.")
+    sharpening: Probability = Field(0.0, description="Sharpen with a 3 x 3 filter.")
     sharpening_k: AmountRange = Field((0.0, 0.5), description="Its strength.")
-    contrast: Probability = Field(0.15, description="Spread values around the image's mean.")
-    contrast_factor: AmountRange = Field((0.75, 1.25), description="Factor on the distance.")
+    contrast: Probability = Field(0.15, description="Change the contrast around the image's mean.")
+    contrast_factor: AmountRange = Field(
+        (0.75, 1.25), description="Factor on the distance from the mean."
+    )
     gamma: Probability = Field(0.4, description="Gamma correction.")
     gamma_exponent: PositiveRange = Field((0.7, 1.5), description="Exponents.")
     gamma_inverted: Probability = Field(
-        0.25, description="Of these, how often the negative image is corrected."
+        0.25, description="Share of these in which the negative image is corrected."
     )
-    brightness: Probability = Field(0.15, description="Multiply all values.")
+    brightness: Probability = Field(0.15, description="Change the brightness: multiply all values.")
     brightness_factor: AmountRange = Field((0.75, 1.25), description="Factors.")
     window: Probability = Field(
-        0.0, description="Stretch or compress the grey values, as if CT had another window."
+        0.0, description="Stretch or compress the grey values, as another CT window would."
     )
     window_low: Range = Field((-0.1, 0.1), description="What becomes 0, as a share of 255.")
     window_high: PositiveRange = Field((0.9, 1.1), description="What becomes 255, likewise.")
-    curve: Probability = Field(0.0, description="Change values by a random curve that rises.")
+    curve: Probability = Field(
+        0.0, description="Change values by a random monotonically rising curve."
+    )
     curve_strength: ShareRange = Field(
-        (0.2, 0.8), description="How far its slope may be from 1, anywhere."
+        (0.2, 0.8), description="Largest deviation of its slope from 1."
     )
     curve_separate: Probability = Field(
-        0.0, description="Of these, how often each channel has a curve of its own."
+        0.0, description="Share of these in which each channel has a curve of its own."
     )
     curve_inverted: Probability = Field(
-        0.0, description="Of these, how often the negative image is taken."
+        0.0, description="Share of these in which the negative image is taken."
     )
     color: Probability = Field(0.0, description="Mix and shift the channels at random.")
     color_strength: AmountRange = Field(
@@ -207,13 +215,13 @@ class AugmentationConfig(Section):
         (0.0, 0.2), description="Standard deviation of the logarithms of the factors."
     )
     stain_offset: AmountRange = Field(
-        (0.0, 0.05), description="Standard deviation of the optical densities that are added."
+        (0.0, 0.05), description="Standard deviation of the optical densities added."
     )
     bias: Probability = Field(
-        0.0, description="A smooth bias field, as of coils in MR and of uneven light."
+        0.0, description="Apply a smooth bias field, as from MR coils or uneven light."
     )
     bias_strength: AmountRange = Field(
-        (0.0, 0.3), description="Standard deviation of the terms of its logarithm."
+        (0.0, 0.3), description="Standard deviation of the coefficients of its logarithm."
     )
 
 

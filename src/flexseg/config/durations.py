@@ -36,7 +36,9 @@ def parse_duration(text: str) -> float:
     if seconds < 1:
         unit = " A number needs its unit." if re.fullmatch(r"\s*[\d.]+\s*", text) else ""
         raise ConfigError(
-            f"{text!r} is no duration.{unit}", "Write for example 90s, 10m, 2h or 1h30m.", "--time"
+            f"{text!r} is not a duration.{unit}",
+            "Write for example 90s, 10m, 2h or 1h30m.",
+            "--time",
         )
     return seconds
 

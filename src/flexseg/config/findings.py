@@ -75,6 +75,17 @@ def amount(number: int, what: str, one: str = "", many: str = "") -> str:
     return f"{number:,} {what}{'s' * (number != 1)} {said}".rstrip()
 
 
+def some_of(part: int, number: int, what: str, one: str = "", many: str = "") -> str:
+    """Some of a number of things as text: "1 of 4 cases", "3 of 4 cases".
+
+    Parameters
+    ----------
+    one, many : what is said of one and of several: `some_of(n, 4, "case", "is", "are")`.
+    """
+    said = one if part == 1 else many
+    return f"{part:,} of {amount(number, what)} {said}".rstrip()
+
+
 def examples(items: Sequence[str], limit: int = 4) -> str:
     """The first few of `items` as text: "a, b, c and 12 more"."""
     shown = ", ".join(map(one_line, items[:limit]))

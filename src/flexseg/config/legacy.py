@@ -79,7 +79,7 @@ def decode(path: Path) -> str:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ConfigError("This is no text file in UTF-8.", "Save the file as UTF-8.", str(path))
+    raise ConfigError("This is not a text file in UTF-8.", "Save the file as UTF-8.", str(path))
 
 
 def literal(text: str, where: str) -> object:
@@ -95,7 +95,7 @@ def literal(text: str, where: str) -> object:
             return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ConfigError(
-            f"{text.strip()!r} is no Python literal, so its meaning is unknown.",
+            f"{text.strip()!r} is not a Python literal, so its meaning is unknown.",
             _literal_hint(text.strip()),
             where,
         ) from None
@@ -105,13 +105,13 @@ def _literal_hint(text: str) -> str:
     if not text:
         return "Give a value, or remove the key to take its default."
     if ";" in text:
-        return "Remove the ';' comment behind the value: only '#' may start one there."
+        return "Remove the ';' comment after the value: only '#' may start one there."
     if near := difflib.get_close_matches(text.capitalize(), ["True", "False", "None"], cutoff=0.6):
         return f"Did you mean {near[0]}?"
     if re.fullmatch(r"[\w./\\:-]+", text):
         return f'Text needs quotes: "{text}".'
     if re.search(r"\d\.\s", text):
-        return "A comma seems to be missing in the list (or a '.' stands in its place)."
+        return "A comma seems to be missing in the list (or a '.' was written in its place)."
     return "Numbers, quoted text, [lists], (tuples), {maps}, True, False and None are possible."
 
 
@@ -134,7 +134,7 @@ def read(path: Path) -> RawConfig:
         except configparser.MissingSectionHeaderError as error:
             raw.errors.append(
                 ConfigError(
-                    f"{error.line.strip()!r} stands before any [section].",
+                    f"{error.line.strip()!r} comes before any [section].",
                     "Start the file with [model], or name it *.toml if it is TOML.",
                     f"{path}, line {error.lineno}",
                 )
@@ -196,12 +196,12 @@ def _duplicates(text: str, path: Path) -> Iterator[ConfigError]:
         except configparser.DuplicateOptionError as error:
             number = error.lineno or 1
             lines[number - 1] = "\n"
-            problem = f"key {error.option!r} stands twice in [{error.section}]"
+            problem = f"key {error.option!r} occurs twice in [{error.section}]"
             fix = "Remove one of the two lines."
         except configparser.DuplicateSectionError as error:
             number = error.lineno or 1
             lines[number - 1] = f"[{error.section} {number}]\n"
-            problem = f"section [{error.section}] stands twice"
+            problem = f"section [{error.section}] occurs twice"
             fix = "Join the two into one."
         except configparser.Error:
             return
@@ -231,7 +231,7 @@ def enter(raw: RawConfig, key: Key, value: object, source: str) -> None:
             Severity.NOTE,
             "alias-twice",
             where,
-            f"[{home[0]}] {home[1]} is given more than once; its own name wins.",
+            f"[{home[0]}] {home[1]} is given more than once; the value under its own name is used.",
         )
         return
     raw.values[home] = value

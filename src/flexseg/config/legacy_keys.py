@@ -66,7 +66,7 @@ DEAD_KEYS: dict[Key, str] = {
         for key in ("save_weights_only", "save_waits_only")
     },
     **{
-        ("train", key): "earlier results always move aside"
+        ("train", key): "earlier results are always moved aside"
         for key in ("create_backup", "create_backups")
     },
     ("train", "validation_steps"): "validation always goes over its whole set once",

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from flexseg.config import legacy, translation
 from flexseg.config.augmentation import AUGMENTOR_SECTIONS
 from flexseg.config.base import PathRole, Section
-from flexseg.config.findings import Finding, Severity
+from flexseg.config.findings import Finding, Severity, amount
 from flexseg.config.legacy_keys import ALIASES, COMMAND_LINE, ORIGINAL
 from flexseg.config.model import ModelConfig
 from flexseg.config.network_options import NETWORKS, reads
@@ -166,8 +166,8 @@ def _read_toml(path: Path) -> legacy.RawConfig:
         data = tomllib.loads(legacy.decode(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"This is no valid TOML: {error}.",
-            "Text needs quotes, true and false are written small; a file in the old syntax "
+            f"This is not valid TOML: {error}.",
+            "Text needs quotes, and true and false are in lower case; a file in the old syntax "
             "must not be named *.toml.",
             str(path),
         ) from None
@@ -206,7 +206,7 @@ def override(raw: legacy.RawConfig, text: str, is_legacy: bool) -> None:
     section, dot, key = name.strip().partition(".")
     if not equals or not dot or not key:
         raise ConfigError(
-            f"{text!r} is no section.key=value.",
+            f"{text!r} is not of the form section.key=value.",
             "Write for example --set train.epochs=20.",
             COMMAND_LINE,
         )
@@ -233,8 +233,9 @@ def _with_names(classes: object, names: object) -> object:
         tables = [table for table in tables if table.get("id") != 0]
     if len(names) != len(tables):
         raise ConfigError(
-            f"{len(names)} names are given for {len(tables)} classes of the config.",
-            "Give one for each, or for each but the background.",
+            f"{amount(len(names), 'name', 'is', 'are')} given, but the config has {len(tables)} "
+            "classes.",
+            "Give one name for each class, or for each but the background.",
             f"{COMMAND_LINE}, [mask] classes",
         )
     return rest + [{**table, "name": name} for table, name in zip(tables, names, strict=True)]
@@ -259,7 +260,7 @@ def _drop_empty_texts(raw: legacy.RawConfig) -> None:
             continue
         if _default_of(section, key) not in ("", PydanticUndefined):
             where = f"{source}, [{section}] {key}"
-            raw.warn(Severity.NOTE, "empty-value", where, "It is empty, so its default counts.")
+            raw.warn(Severity.NOTE, "empty-value", where, "It is empty, so its default is used.")
             del raw.values[section, key], raw.sources[section, key]
 
 
@@ -336,7 +337,7 @@ def drop_unknown_keys(
             near = difflib.get_close_matches(key, sections[section].model_fields, n=1, cutoff=0.5)
             what = f"[{section}] has no key {key!r}."
             if key in homes:
-                fix = f"The key belongs into [{homes[key]}]."
+                fix = f"The key belongs in [{homes[key]}]."
             elif near:
                 fix = f"Did you mean {near[0]!r}?"
             else:
@@ -403,8 +404,8 @@ def place_of(value: str, where: str) -> Path:
         )
     if any(ord(letter) < 32 for letter in value):
         raise ConfigError(
-            f"The path {value!r} has a control character in it: a backslash and a letter mean one "
-            "in quoted text.",
+            f"The path {value!r} contains a control character: in quoted text, a backslash and a "
+            "letter mean one.",
             "Write the path with '/', or with '\\\\' for each backslash.",
             where,
         )
@@ -412,7 +413,9 @@ def place_of(value: str, where: str) -> Path:
         return _portable(value)
     except (RuntimeError, OSError) as error:  # no such user, or a name too long
         raise ConfigError(
-            f"The path {value[:100]!r} leads nowhere ({error}).", "Write it out, without ~.", where
+            f"The path {value[:100]!r} cannot be resolved ({error}).",
+            "Write it out, without ~.",
+            where,
         ) from None
 
 
@@ -570,9 +573,9 @@ def _note_gaps(raw: legacy.RawConfig, experiment: Experiment) -> None:
             Severity.NOTE,
             "infer3d-changes",
             "[infer3d]",
-            "Slices, masks, overlays and videos as the originals make them, except: there is a "
-            "label volume besides, in the input's geometry; overlay_alpha, beta and gamma and "
-            "mask_overlay have an effect; every volume has its own video; "
-            "probabilities are resized, not labels; nothing is deleted.",
+            "Slices, masks, overlays and videos are made as in the originals, except: there is "
+            "also a label volume, in the input's geometry; overlay_alpha, beta and gamma and "
+            "mask_overlay have an effect; every volume has its own video; probabilities are "
+            "resized, not labels; nothing is deleted.",
             "slice_shape_order = None cuts slices along [volume] axis instead.",
         )

@@ -29,7 +29,7 @@ class ModelConfig(Section):
         description="Draw `steps_per_epoch` random batches per epoch, not each image once.",
     )
     evaluation: Literal["train", "valid", "test"] = Field(
-        "test", description="The split that `evaluate` scores."
+        "test", description="The split scored by `evaluate`."
     )
     image_width: int = Field(512, gt=0, description="Width of the network's input in pixels.")
     image_height: int = Field(512, gt=0, description="Height of the network's input in pixels.")
@@ -38,13 +38,14 @@ class ModelConfig(Section):
         2,
         ge=1,
         le=255,
-        description="Classes with the background (softmax); 1 for one class (sigmoid).",
+        description="Number of classes, including the background (softmax); 1 for one class "
+        "(sigmoid).",
     )
     input_normalize: InputScale = Field(
         "auto",
         description="false: pixels as 0..255; true: divided by 255; 'standardize': each image to "
-        "mean 0 and variance 1, 'standardize_channels': each channel of it by itself; 'encoder': "
-        "as the pretrained encoder was trained; 'auto': 'encoder' where there is one, else "
+        "mean 0 and variance 1, 'standardize_channels': each channel on its own; 'encoder': as "
+        "the pretrained encoder was trained; 'auto': 'encoder' where there is one, else "
         "'standardize'. Done inside the network.",
     )
     final_activation: str = Field("sigmoid", description="Activation of the head with one class.")
@@ -54,14 +55,16 @@ class ModelConfig(Section):
         "original U2Net, whose probabilities do not add up to 1.",
     )
     optimizer: Literal["Adam", "AdamW", "SGD"] = Field("Adam", description="Optimizer.")
-    learning_rate: float = Field(1e-4, gt=0, description="Learning rate at the start.")
-    clipvalue: float | None = Field(0.2, gt=0, description="Clip each gradient value to +-this.")
-    loss: str = Field("dice_ce_loss", description="Loss by name (see docs/reference/losses.md).")
+    learning_rate: float = Field(1e-4, gt=0, description="Initial learning rate.")
+    clipvalue: float | None = Field(0.2, gt=0, description="Clip each gradient value to +- this.")
+    loss: str = Field(
+        "dice_ce_loss", description="Name of the loss (see docs/reference/losses.md)."
+    )
     metrics: Names = Field(
         ["dice_coef_foreground"],
-        description="Metrics that are computed while training. With 'dice', that of cases as an "
-        "evaluation has it, the best weights are those of the highest val_dice, else of the lowest "
-        "val_loss.",
+        description="Metrics that are computed during training. With 'dice', computed per case "
+        "as in an evaluation, the best weights are those with the highest val_dice, else those "
+        "with the lowest val_loss.",
     )
     show_summary: bool = Field(False, description="Print the layers before training.")
 

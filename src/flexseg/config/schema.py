@@ -68,12 +68,12 @@ class DatasetConfig(Section):
     masks_dir: InputPath = Field(None, description="One folder of masks for all splits.")
     ignore_dir: InputPath = Field(
         None,
-        description="Folder with one more mask per image: what is not black there counts in no "
+        description="Folder with a further mask per image: what is not black there counts in no "
         "loss, metric or statistic, whatever the masks say.",
     )
     roi_dir: InputPath = Field(
         None,
-        description="Folder with one more mask per image, of the field of view or the annotated "
+        description="Folder with a further mask per image, of the field of view or the annotated "
         "region: what is black there counts in no loss, metric or statistic.",
     )
     region_name: str = Field(
@@ -84,39 +84,44 @@ class DatasetConfig(Section):
     split_file: InputPath = Field(
         None,
         description='JSON file {"train": [...], "valid": [...], "test": [...]} with ids of cases '
-        "or names of groups; next to folders of the splits it chooses among their cases.",
+        "or names of groups; if the splits have folders of their own, it chooses among their "
+        "cases.",
     )
     split: tuple[float, float, float] = Field(
         (0.7, 0.15, 0.15),
-        description="Shares of train, valid, test where no folders and no split_file say it.",
+        description="Shares of train, valid and test, if neither folders nor split_file say "
+        "otherwise.",
     )
     group: str | None = Field(
         None,
         description="Regular expression on the file's stem; its first group (or whole match) "
-        "names patient or volume. One group never lies in two splits.",
+        "names the patient or volume. One group is never in two splits.",
     )
     mask_name: str = Field(
         "{id}",
         description="Stem of a mask for the image stem `{id}`, e.g. '{id}_mask'; '{id:img=mask}' "
-        "puts mask for img.",
+        "replaces img by mask.",
     )
     resize_interpolation: Literal[
         "auto", "nearest", "bilinear", "cubic", "area", "lanczos", "scikit-image"
     ] = Field(
         "auto",
         description="How images are resized to the network; 'auto' shrinks by area and enlarges "
-        "bilinearly, 'scikit-image' is its bilinear resizing with anti-aliasing. Masks are always "
-        "resized by nearest.",
+        "bilinearly, 'scikit-image' is its bilinear resizing with anti-aliasing. Masks are "
+        "always resized by nearest neighbour.",
     )
     cache: Literal["auto", "memory", "disk", "none"] = Field(
         "auto",
-        description="Where decoded images are cached: in memory, in a file in the run, or "
-        "nowhere; 'auto' takes memory up to `cache_gb`, then the file.",
+        description="Where decoded images are cached: in memory, in a file in the run's folder, "
+        "or nowhere; 'auto': in memory up to `cache_gb`, else in the file.",
     )
     cache_gb: float = Field(2.0, ge=0, description="Memory for decoded images, in GiB.")
-    workers: int = Field(2, ge=0, description="Workers that prepare batches; 0: the main one.")
+    workers: int = Field(
+        2, ge=0, description="Number of workers that prepare batches; 0: the main thread does."
+    )
     worker_type: Literal["thread", "process"] = Field(
-        "thread", description="Threads, or processes (started by spawn on every system)."
+        "thread",
+        description="Whether workers are threads or processes (started by spawn on every system).",
     )
 
     @field_validator("group")
@@ -125,7 +130,7 @@ class DatasetConfig(Section):
         try:
             re.compile(group or "")
         except re.error as error:
-            raise ValueError(f"{group!r} is no regular expression: {error}") from None
+            raise ValueError(f"{group!r} is not a regular expression: {error}") from None
         return group
 
 
@@ -146,17 +151,19 @@ class EvalConfig(Section):
     """Evaluation."""
 
     batch_size: int = Field(4, gt=0, description="Images per step of evaluation and inference.")
-    bootstrap: int = Field(2000, ge=0, description="Resamples of the 95 % intervals.")
+    bootstrap: int = Field(
+        2000, ge=0, description="Number of bootstrap resamples for the 95 % intervals."
+    )
     spacing: tuple[PositiveNumber, PositiveNumber] | None = Field(
         None,
-        description="Size of a pixel of the images [row, column] in mm, or one number; without it "
+        description="Pixel size of the images [row, column] in mm, or one number; without it, "
         "distances are in pixels.",
     )
     tolerance: float = Field(
         2.0,
         ge=0,
-        description="Distance up to which two surfaces agree (NSD), in mm, without `spacing` in "
-        "pixels; take the disagreement of two human readers.",
+        description="Distance up to which two surfaces agree (NSD), in mm, or in pixels without "
+        "`spacing`; use the disagreement between two human readers.",
     )
     lesion_sizes: list[Positive] = Field(
         [10, 100, 1000],
@@ -166,8 +173,8 @@ class EvalConfig(Section):
         0.5,
         ge=0,
         le=1,
-        description="IoU from which on a predicted object counts as one of the reference, which "
-        "small ones also do by their centres; 0: one common pixel is enough.",
+        description="Smallest IoU at which a predicted object matches one of the reference "
+        "(small ones also match by their centres); 0: one common pixel is enough.",
     )
 
     @field_validator("spacing", mode="before")
@@ -179,7 +186,7 @@ class EvalConfig(Section):
     @classmethod
     def _rising(cls, sizes: list[int]) -> list[int]:
         if sizes != sorted(set(sizes)):
-            raise ValueError(f"the sizes {sizes} must rise")
+            raise ValueError(f"the sizes {sizes} must be in ascending order")
         return sizes
 
 
@@ -195,7 +202,7 @@ def _as_code(value: object) -> object:
     parts = [part.strip() for part in value.split(":", 2)]
     if len(parts) < 3 or not all(parts):
         raise ValueError(
-            f"{value!r} is no code: write scheme:value:meaning, e.g. 'SCT:10200004:Liver'"
+            f"{value!r} is not a code: write scheme:value:meaning, e.g. 'SCT:10200004:Liver'"
         )
     if any(not text.isprintable() or "\\" in text for text in parts):
         raise ValueError(f"a code cannot hold a backslash or control characters: {value!r}")
@@ -220,8 +227,8 @@ class ClassConfig(Section):
     )
     in_masks: bool = Field(
         True,
-        description="Masks can show it; false for a channel of the network that no mask knows, as "
-        "where an old config has more num_classes than colours.",
+        description="Whether masks can show it; false for a channel of the network that occurs "
+        "in no mask, as when an old config has more num_classes than colours.",
     )
     code: Code | None = Field(
         None,
@@ -230,8 +237,8 @@ class ClassConfig(Section):
     )
     category: Code | None = Field(
         None,
-        description="Kind of thing that `code` is, in the same form; by default "
-        "'SCT:123037004:Anatomical Structure'.",
+        description="Category of `code`, in the same form; by default 'SCT:123037004:Anatomical "
+        "Structure'.",
     )
 
     @model_validator(mode="after")
@@ -257,19 +264,20 @@ class MaskConfig(Section):
 
     mask_file_format: str = Field("auto", description="'.png', '.npz', ... or 'auto' for any.")
     classes: list[ClassConfig] = Field(
-        [], description="The classes; without them, one class: bright is foreground."
+        [], description="The classes; without them, there is one class, and bright is foreground."
     )
     unknown_colors: Literal["nearest", "error"] = Field(
-        "error", description="Pixels in no class: take the nearest colour, or refuse the mask."
+        "error",
+        description="Pixels of no class: assign them to the nearest colour, or refuse the mask.",
     )
     threshold: float | None = Field(
         None,
         ge=0,
-        description="One class: grey value from which a pixel is foreground. Without it, from 128 "
-        "on where the file is lossy or reaches 128, else from 1 on.",
+        description="One class: lowest grey value of the foreground. By default 128 if the file "
+        "is lossy or reaches 128, else 1.",
     )
     algorithm: Literal["otsu", "triangle"] | None = Field(
-        None, description="One class: choose the threshold per mask by this rule."
+        None, description="One class: choose the threshold of each mask by this method."
     )
     ignore: Marks = Field(
         [],
@@ -278,8 +286,8 @@ class MaskConfig(Section):
     )
     annotated_only: bool = Field(
         False,
-        description="Only drawn classes count: what is 0 or black is ignored. The background, if "
-        "there is one, is a class 0 that is drawn too, with a value or colour of its own.",
+        description="Only annotated pixels count: what is 0 or black is ignored. The background, "
+        "if there is one, is a class 0 that is drawn too, with a value or colour of its own.",
     )
 
     @property
@@ -300,7 +308,7 @@ class MaskConfig(Section):
             greys = set() if c.values else {red for red, g, b in colors if red == g == b}
             both = [m for m in self.ignored_marks if m in {*c.values, *greys} | colors]
             if both:
-                raise ValueError(f"{both[0]} is ignored, and the class {c.id} {c.name} as well")
+                raise ValueError(f"{both[0]} is both ignored and the class {c.id} {c.name}")
         return self
 
 
@@ -312,7 +320,8 @@ class ImageConfig(Section):
     window: tuple[float, float] | None = Field(
         None,
         description="Intensities [low, high] that become 0..255 (CT: e.g. [-160, 240] in HU). "
-        "Without it 8-bit images stay as they are, wider integers are scaled from their range.",
+        "Without it, 8-bit images stay as they are, and wider integers are scaled from their "
+        "range.",
     )
     channel_files: bool = Field(
         False,
@@ -329,8 +338,8 @@ class ImageConfig(Section):
         gt=0,
         le=1,
         description="The network sees patches of image_width x image_height of the images times "
-        "this scale (1: at their own size), at random places in training; predictions are made by "
-        "overlapping windows. Without it whole images, resized to the network.",
+        "this scale (1: at their own size), at random places in training; predictions are made "
+        "with overlapping windows. Without it, whole images are resized to the network.",
     )
 
     @field_validator("window")
@@ -344,7 +353,7 @@ class ImageConfig(Section):
 class SegmentationConfig(Section):
     """Colours of one-class predictions."""
 
-    colorize: bool = Field(False, description="One class: write a colourised mask as well.")
+    colorize: bool = Field(False, description="One class: also write a colourised mask.")
     black: str = Field("black", description="Colour of the background.")
     white: str = Field("white", description="Colour of the foreground.")
 
@@ -466,9 +475,9 @@ class Experiment(Section):
     def _regions_are_of_images(self) -> Experiment:
         if self.volume.images_dir is not None and self.class_sections.regions:
             raise ValueError(
-                "with volume.images_dir whole volumes are scored, of which ignore_dir and roi_dir, "
-                "masks of images, say nothing: mark what is ignored in the label volumes "
-                "(mask.ignore), or leave volume.images_dir out and score slices"
+                "with volume.images_dir, whole volumes are scored, to which ignore_dir and "
+                "roi_dir, masks of images, do not apply: mark what is ignored in the label "
+                "volumes (mask.ignore), or leave volume.images_dir out and score slices"
             )
         return self
 
@@ -476,8 +485,8 @@ class Experiment(Section):
     def _patches_are_of_single_images(self) -> Experiment:
         if self.volume.neighbours and self.image.patch_scale is not None:
             raise ValueError(
-                "image.patch_scale cuts patches from single images, volume.neighbours shows stacks "
-                "of slices: set volume.neighbours = 0, or leave image.patch_scale out"
+                "image.patch_scale cuts patches from single images, but volume.neighbours shows "
+                "stacks of slices: set volume.neighbours = 0, or leave image.patch_scale out"
             )
         return self
 

@@ -244,7 +244,7 @@ def toml_value(value: object) -> str:
     if isinstance(value, dict):
         entries = (f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None)
         return f"{{ {', '.join(entries)} }}"
-    raise ConfigError(f"TOML cannot say {value!r}.", "Leave it out.", None)
+    raise ConfigError(f"TOML cannot express {value!r}.", "Leave it out.", None)
 
 
 def _refuse_undecoded(text: str) -> None:
@@ -253,8 +253,8 @@ def _refuse_undecoded(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ConfigError(
-            f"The name {text.encode(errors='replace').decode()!r} is not UTF-8; TOML cannot say "
-            "it.",
+            f"The name {text.encode(errors='replace').decode()!r} is not UTF-8, so TOML cannot "
+            "express it.",
             "Rename the file or folder.",
             None,
         ) from None

@@ -32,31 +32,35 @@ class TrainConfig(Section):
     )
     start_from: InputPath = Field(
         None,
-        description="Begin with the weights of an earlier network: a model package, or the folder "
-        "or config of a run. Classes, channels and size may differ.",
+        description="Start from the weights of an earlier network: a model package, or the "
+        "folder or config of a run. Classes, channels and size may differ.",
     )
     run_dir: Annotated[Path, PathRole("input")] = Field(
-        Path(), description="Folder that all outputs are relative to."
+        Path(), description="Folder to which all outputs are relative."
     )
-    model_dir: OutputPath = Field(Path("models"), description="Weights, checkpoint, config copy.")
-    eval_dir: OutputPath = Field(Path("eval"), description="Curves of losses and metrics.")
-    epochs: int = Field(100, gt=0, description="Epochs at most.")
+    model_dir: OutputPath = Field(
+        Path("models"), description="Folder for weights, checkpoint and a copy of the config."
+    )
+    eval_dir: OutputPath = Field(
+        Path("eval"), description="Folder for the curves of losses and metrics."
+    )
+    epochs: int = Field(100, gt=0, description="Maximum number of epochs.")
     minutes: float = Field(
         0,
         ge=0,
-        description="Time for the training in minutes, validation and saving included; `epochs` "
-        "then does not count, and `schedule` follows the clock. 0: no limit.",
+        description="Time for the training in minutes, including validation and saving; `epochs` "
+        "is then ignored, and `schedule` follows the clock. 0: no limit.",
     )
     epoch_steps: int = Field(
         0,
         ge=0,
-        description="Steps per epoch, which goes on through the cases where the last one ended; "
-        "0: an epoch shows each case once, with `generator` it has `steps_per_epoch`.",
+        description="Steps per epoch; an epoch continues through the cases where the last one "
+        "ended. 0: an epoch shows each case once, or has `steps_per_epoch` with `generator`.",
     )
     oversample: Probability = Field(
         0.0,
-        description="Share of the samples that are drawn by class, every class equally often, so "
-        "that rare ones are learned.",
+        description="Share of the samples drawn by class, every class equally often, so that "
+        "rare ones are learned.",
     )
     schedule: Literal["constant", "polynomial", "cosine"] = Field(
         "constant",
@@ -67,12 +71,14 @@ class TrainConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="Share of the training (of each cycle of it) in which the learning rate rises.",
+        description="Share of the training (or of each of its cycles) in which the learning rate "
+        "rises.",
     )
     snapshots: Positive = Field(
         1,
         description="Cycles of the `schedule`. Above 1 the weights at the end of each are saved, "
-        "and averaged as the ensemble that evaluation and inference then use; no `patience`.",
+        "and evaluation and inference then average their predictions as an ensemble; `patience` "
+        "is not used.",
     )
     ema: float = Field(
         0.0,
@@ -83,44 +89,52 @@ class TrainConfig(Section):
     )
     batch_size: Positive | Literal["auto"] = Field(
         4,
-        description="Images per step; 'auto': the most that fit into memory, of 5 % of the cases, "
-        "on a CPU of 8; half of it whenever memory runs out.",
+        description="Images per step; 'auto': as many as fit into memory, but at most 5 % of the "
+        "cases, and on a CPU at most 8; halved whenever memory runs out.",
     )
     steps_per_epoch: int = Field(400, gt=0, description="Steps per epoch with `generator`.")
-    patience: int = Field(10, description="Epochs without better val_loss to stop; <= 0: never.")
-    metrics: Names = Field([], description="The two columns of train_metrics.csv.")
-    learning_rate_reducer: bool = Field(True, description="Lower the rate on a plateau.")
+    patience: int = Field(
+        10, description="Stop after so many epochs without a better val_loss; <= 0: never."
+    )
+    metrics: Names = Field([], description="The two metrics in train_metrics.csv.")
+    learning_rate_reducer: bool = Field(True, description="Lower the learning rate on a plateau.")
     reducer_factor: float = Field(0.4, gt=0, lt=1, description="Factor on the learning rate.")
-    reducer_patience: int = Field(4, gt=0, description="Epochs without better val_loss before.")
+    reducer_patience: int = Field(
+        4, gt=0, description="Epochs without a better val_loss before it is lowered."
+    )
     best_model_file: str = Field("best_model.h5", description="File name of the best weights.")
     epoch_change_infer: bool = Field(True, description="Predict a few images after each epoch.")
     epoch_change_infer_dir: OutputPath = Field(
-        Path("epoch_change_infer"), description="Folder of these predictions."
+        Path("epoch_change_infer"), description="Folder for these predictions."
     )
-    epoch_change_tiled_infer: bool = Field(False, description="The same by tiles.")
+    epoch_change_tiled_infer: bool = Field(False, description="The same with tiled inference.")
     epoch_change_tiled_infer_dir: OutputPath = Field(
-        Path("epoch_change_tiled_infer"), description="Folder of the tiled predictions."
+        Path("epoch_change_tiled_infer"), description="Folder for the tiled predictions."
     )
-    num_infer_images: int = Field(6, ge=0, description="How many images after each epoch.")
-    shuffle: bool = Field(True, description="New random order in each epoch.")
+    num_infer_images: int = Field(
+        6, ge=0, description="Number of images predicted after each epoch."
+    )
+    shuffle: bool = Field(True, description="Use a new random order in each epoch.")
     seed: int = Field(137, ge=0, description="Seed of weights, dropout, data order and splits.")
-    deterministic: bool = Field(False, description="Same result bit for bit, somewhat slower.")
+    deterministic: bool = Field(
+        False, description="Make results reproducible bit for bit; somewhat slower."
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Arithmetic; 'auto' takes bfloat16 where the device computes in it."
+        "auto", description="Arithmetic; 'auto': bfloat16 where the device supports it."
     )
     checkpoint_minutes: float = Field(
-        10.0, gt=0, description="Save the state within an epoch at this interval."
+        10.0, gt=0, description="Minutes after which the state is also saved within an epoch."
     )
     deep_supervision: bool | Literal["auto"] = Field(
         "auto",
-        description="Losses at several resolutions of the decoder; 'auto' where the network is "
-        "made for it (ResEncUNet, UNetPlusPlus).",
+        description="Deep supervision: losses at several resolutions of the decoder; 'auto': "
+        "where the network is made for it (ResEncUNet, UNetPlusPlus).",
     )
-    tensorboard: bool = Field(False, description="Write TensorBoard logs into eval_dir.")
+    tensorboard: bool = Field(False, description="Write TensorBoard logs to eval_dir.")
     mlflow: str = Field(
         "",
         description="Track the run in MLflow: 'local' for mlflow.db next to the config, or the "
-        "URI of a store or server; empty: not.",
+        "URI of a store or server; empty: no tracking.",
     )
 
     @model_validator(mode="after")

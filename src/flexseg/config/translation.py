@@ -190,8 +190,8 @@ def _translate_rgb_map(raw: RawConfig, family: str) -> None:
             Severity.NOTE,
             "rgb-map-order",
             where,
-            f"The class ids {list(rgb_map.values())} are used as written; the originals take "
-            "the position of a colour in the map instead.",
+            f"The class ids {list(rgb_map.values())} are used as written; the originals use the "
+            "position of a colour in the map instead.",
         )
     of_class: dict[int, list[object]] = {}
     for color, class_id in rgb_map.items():
@@ -216,8 +216,8 @@ def _classes_without_color(
             Severity.WARNING,
             "classes-without-color",
             f"{raw.file}, {raw.sources['model', 'num_classes']}, [model] num_classes",
-            f"num_classes is {count}, but rgb_map has no colour for the class ids {missing}: the "
-            "network has channels for them, as in the originals, which no mask can show and which "
+            f"num_classes is {count}, but rgb_map has no colour for the class ids {missing}: as "
+            "in the originals, the network has channels for them, which occur in no mask and "
             "learn nothing.",
             f"Set num_classes = {max(rgb_map.values()) + 1}, or add their colours to rgb_map.",
         )
@@ -242,7 +242,7 @@ def _class_names(raw: RawConfig) -> dict[int, str]:
             Severity.WARNING,
             "class-names",
             f"{raw.file}, {source}, [mask] classes",
-            f"Without effect: {names!r} are no names of {count} classes.",
+            f"Without effect: {names!r} are not names of {count} classes.",
             f"List {count} names in quotes, or {count - 1} without the background.",
         )
         return {}
@@ -276,7 +276,7 @@ def _translate_masks(raw: RawConfig) -> None:
                 Severity.WARNING,
                 "threshold-algorithm",
                 f"{raw.sources[algorithm]}, [mask] algorithm",
-                f"{name!r} is no threshold algorithm; the fixed threshold is used.",
+                f"{name!r} is not a threshold algorithm; the fixed threshold is used.",
                 "Use cv2.THRESH_OTSU or cv2.THRESH_TRIANGLE in quotes.",
             )
     share = raw.values.pop(("mask", "normalized_threshold"), 0.15)
@@ -304,8 +304,8 @@ def _translate_normalization(raw: RawConfig) -> None:
             Severity.WARNING,
             "normalized-twice",
             f"{source}, [dataset] image_normalize",
-            f"The originals scale pixels here and again {again}; flexseg does it once, so weights "
-            "of the originals would not fit.",
+            f"The originals scale pixels here and again {again}; flexseg does so once, so "
+            "weights of the originals would not fit.",
             "Set it to False." if network in SCALING_NETWORKS else "Set one of the two to False.",
         )
     if network in SCALING_NETWORKS:

@@ -21,8 +21,10 @@ class ValueRange(Section):
 
     low: int | float = Field(description="Smallest value.")
     high: int | float = Field(description="Largest value.")
-    log: bool = Field(False, description="Equal ratios are equally probable, not differences.")
-    step: int | float | None = Field(None, gt=0, description="Only low, low + step, ...")
+    log: bool = Field(
+        False, description="Draw on a logarithmic scale: equal ratios are equally probable."
+    )
+    step: int | float | None = Field(None, gt=0, description="Draw only low, low + step, ...")
 
     @model_validator(mode="after")
     def _possible(self) -> ValueRange:
@@ -77,25 +79,29 @@ class TuneConfig(Section):
     space: Space = Field(
         {},
         description="What may vary: 'section.key' = list of values, or { low, high, log, step }; "
-        "without it learning rate, loss, augmentation and what the network has.",
+        "by default the learning rate, the loss, the augmentation and the network's own options.",
     )
     metric: str = Field(
         "auto",
-        description="Score on the validation set: 'val_loss' or one of [model] metrics; 'auto' is "
-        "the first of these.",
+        description="Score on the validation set: 'val_loss' or one of [model] metrics; 'auto': "
+        "the first of these metrics.",
     )
     trial_minutes: float = Field(
         0,
         ge=0,
-        description="Time of each trial in minutes; 0: a twelfth of the whole time, a minute at "
-        "least where that leaves five trials.",
+        description="Time of each trial in minutes; 0: a twelfth of the whole time, but at least "
+        "a minute if that leaves five trials.",
     )
-    trials: int = Field(0, ge=0, description="Trials at most; 0: as many as the time allows.")
+    trials: int = Field(
+        0, ge=0, description="Maximum number of trials; 0: as many as the time allows."
+    )
     startup: int = Field(
-        5, ge=1, description="Trials before values are chosen by the scores, and any is pruned."
+        5,
+        ge=1,
+        description="Trials before values are chosen by their scores and trials may be pruned.",
     )
     prune: bool = Field(
-        True, description="End a trial early whose score is below the median of the others."
+        True, description="End a trial early if its score is below the median of the others."
     )
 
     @field_validator("space")

@@ -106,17 +106,17 @@ class Acquisition:
         ):
             size = " x ".join(map(str, one.size))
             own = f"{_told(self.height)} x {_told(self.width)}"
-            found.append(InputDoubt("size", f"{size} pixels, not {own} as in the training"))
+            found.append(InputDoubt("size", f"{size} pixels instead of {own} as in training"))
         spacing = sorted(one.spacing)
         if len(spacing) == len(self.spacings) and any(map(_is_far, spacing, self.spacings)):
             own = " x ".join(map(_told, self.spacings))
             mm = " x ".join(f"{value:.3g}" for value in spacing)
             found.append(
-                InputDoubt("spacing", f"a spacing of {mm} mm, not {own} as in the training")
+                InputDoubt("spacing", f"a spacing of {mm} mm instead of {own} as in training")
             )
         if one.modality and self.modalities and one.modality not in self.modalities:
             own = ", ".join(self.modalities)
-            what = f"the modality {one.modality}, not {own} as in the training"
+            what = f"the modality {one.modality} instead of {own} as in training"
             found.append(InputDoubt("modality", what))
         return tuple(found)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, examples, some_of
 from flexseg.dataset.candidates.channels import channels_finding, other_channels
 from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
 from flexseg.dataset.ignored.regions import with_ignored
@@ -33,7 +33,7 @@ from flexseg.machine import same_place
 # Fewer groups cannot be divided into training, validation and test.
 MIN_GROUPS = 3
 # Of `Pairing.equal_names`, in words.
-EQUAL_NAMES = "files left out that have the name of another one but for the suffix"
+EQUAL_NAMES = "Files with the name of another one but for the suffix are left out"
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Pairing:
                 channels_finding(
                     names,
                     self.cases[0].image.name,
-                    f"--mask-name '{{id:{ending}=}}' ([dataset] mask_name) takes another channel. "
-                    "Without it `flexseg plan` and `init` use all channels, where masks are named "
-                    "without the number of the channel.",
+                    f"--mask-name '{{id:{ending}=}}' ([dataset] mask_name) takes another "
+                    "channel. Without it, `flexseg plan` and `init` use all channels where the "
+                    "masks are named without the number of the channel.",
                 )
             )
         return [*found, *self._note_of_entries()]
@@ -108,7 +108,7 @@ class Pairing:
     def _note_of_entries(self) -> list[Finding]:
         if not self.others:
             return []
-        what = f"By their names neither images nor masks, left out: {self.others}."
+        what = f"Left out, as they are neither images nor masks by their names: {self.others}."
         return [Finding(Severity.NOTE, "data", "other-entries", "folders", what, "")]
 
 
@@ -248,9 +248,10 @@ def _regions(cases: Sequence[Case], folders: Sequence[Path], name: str) -> dict[
     lacking = [case_id for case_id, own in found.items() if not own]
     if lacking:
         raise DataError(
-            f"{len(lacking)} of {len(found)} images have no file here: {examples(lacking)}.",
-            "[dataset] region_name says how the files are called, e.g. '{id}_mask'; where all of "
-            "an image counts, a file must say that too.",
+            f"{some_of(len(lacking), len(found), 'image', 'has', 'have')} no file in this "
+            f"folder: {examples(lacking)}.",
+            "Add the files, or name them by [dataset] region_name, e.g. '{id}_mask'. An image "
+            "that counts as a whole needs a file too.",
             str(folders[0]),
         )
     return {case_id: files[own[0]] for case_id, own in found.items()}
@@ -277,7 +278,7 @@ def _united(first: MaskPixels, second: MaskPixels, path: Path) -> MaskPixels:
     if not fits or (palette is None and not without):
         raise DataError(
             f"The masks of one image differ: {_stored(first)} and {_stored(second)}.",
-            "Export all of them in one way, at the image's size.",
+            "Export all of them in the same way, at the image's size.",
             str(path),
         )
     bright, other = (v if v.ndim == 2 else v.max(axis=-1, keepdims=True) for v in (a, b))
@@ -316,7 +317,9 @@ def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], l
     images, double = _chosen(folder, suffixes)
     if not images:
         raise DataError(
-            "The folder has no images.", f"Looked for: {', '.join(suffixes)}.", str(folder)
+            "The folder has no images.",
+            f"Give a folder with files that end in {', '.join(suffixes)}.",
+            str(folder),
         )
     return images, double
 

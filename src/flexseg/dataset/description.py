@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import examples, some_of
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.labels import LabelClass
@@ -84,7 +84,8 @@ def volume_label_names(dataset: Path) -> dict[int, str]:
     other = next((v for v, name in names.items() if v and name.casefold() == "background"), None)
     if other is not None:
         raise DataError(
-            f"The file calls the value {other} background; in label volumes it has to be 0.",
+            f"The file says that the value {other} is background; in label volumes background "
+            "has to be 0.",
             "Renumber the labels, or correct the file.",
             str(dataset / DATASET_FILE),
         )
@@ -162,7 +163,9 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
     except FileNotFoundError:
         raise DataError("There is no such file.", "Check the path.", str(path)) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"This is no UTF-8 text: {error}.", "Save it so.", str(path)) from None
+        raise DataError(
+            f"This is not UTF-8 text: {error}.", "Save it as UTF-8.", str(path)
+        ) from None
     table = csv.DictReader(text.splitlines())
     header = list(table.fieldnames or ())
     files = next((name for name in _FILE_COLUMNS if name in header), None)
@@ -170,7 +173,7 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
         lacking = "image" if files is None else column
         raise DataError(
             f"The table has no column {lacking!r}; it has: {', '.join(header) or 'none'}.",
-            "Name the column of the group by --by, the file stands in 'image'.",
+            "Name the column of the groups by --by; the column 'image' must hold the file.",
             str(path),
         )
     groups = {
@@ -181,9 +184,9 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
     lacking_cases = [c.id for c in cases if not (groups.get(c.id) or groups.get(base_name(c.id)))]
     if lacking_cases:
         raise DataError(
-            f"{len(lacking_cases)} of {len(cases)} cases have no {column} in the table: "
-            f"{examples(lacking_cases)}.",
-            "Add them; a case without a group could end up on both sides.",
+            f"{some_of(len(lacking_cases), len(cases), 'case', 'has', 'have')} no {column} in "
+            f"the table: {examples(lacking_cases)}.",
+            "Add them: a case without a group could have images in two splits.",
             str(path),
         )
     return {c.id: groups.get(c.id) or groups[base_name(c.id)] for c in cases}

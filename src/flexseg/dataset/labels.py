@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 from pydantic import TypeAdapter
 
+from flexseg.config.findings import amount
 from flexseg.config.schema import ClassSections, SegmentationConfig
 from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels, Rgb
 from flexseg.errors import ConfigError, DataError
@@ -219,7 +220,7 @@ class LabelMap:
         if [c.id for c in found.classes] != list(range(count)) or not all(
             c.colors for c in found.classes
         ):
-            raise ValueError("the classes have no ids from 0 on, or no colours")
+            raise ValueError("the classes lack ids from 0 on, or colours")
         if not 2 <= count <= MAX_CLASSES + 1 or (found.binary and count > 2):
             raise ValueError(f"{count} classes are not possible")
         return found
@@ -410,7 +411,7 @@ def make_classes(foreground: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Lab
     count = len(foreground)
     if not 0 < count <= MAX_CLASSES:
         raise DataError(
-            f"{count} classes were found in the masks, expected 1 to {MAX_CLASSES}."
+            f"The masks have {count} classes; 1 to {MAX_CLASSES} are possible."
             if count
             else "No mask has any labelled pixel.",
             "Check that these are the label files; --label VALUE=NAME chooses values.",
@@ -434,7 +435,7 @@ def _binary_class(segmentation: SegmentationConfig, i: int) -> LabelClass:
         color = ImageColor.getrgb(name)[:3] if segmentation.colorize else None
     except ValueError:
         raise ConfigError(
-            f"{name!r} is no colour name.",
+            f"{name!r} is not a colour name.",
             "Use an HTML colour name such as 'green', or '#00ff00'.",
             "[segmentation]",
         ) from None
@@ -488,7 +489,7 @@ def _gray_if_colorless(rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 def _channel_error(found: int, expected: int, where: str) -> DataError:
     return DataError(
-        f"The npz mask has {found} channels, expected {expected} (one per class).",
+        f"The npz mask has {amount(found, 'channel')}; expected {expected}, one per class.",
         "Set model.num_classes to the number of channels, or convert the masks.",
         where,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.candidates.advice import advice, images_unclear, inner_folders
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.candidates.mask_folders import (
@@ -40,9 +40,9 @@ _SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 }
 _EXPECTED = (
     "Expected images/ and masks/; or train/, valid/ and test/ with these; or x.png with "
-    "x_mask.png in one folder. Masks in a folder of another name: --masks NAME. Other layouts: "
-    "`flexseg derive folders`, volumes: `flexseg derive volumes`, polygons: `flexseg derive "
-    "annotations`."
+    "x_mask.png in one folder. For masks in a folder of another name, use --masks NAME. Convert "
+    "other layouts by `flexseg derive folders`, volumes by `flexseg derive volumes`, polygons by "
+    "`flexseg derive annotations`."
 )
 
 
@@ -124,10 +124,10 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
         within = _folders_of(inner[0], answers, notes)
         if within[0] or (within[1] and not unlabeled):
             root, (found, unlabeled) = inner[0], within
-            notes.append(f"The dataset is taken to be the folder {root.name}/ in it.")
+            notes.append(f"The subfolder {root.name}/ is taken for the dataset.")
     if not found and (need_masks or not unlabeled):
         raise DataError(
-            f"{_described(dataset)}, no images with masks.",
+            f"{_described(dataset)}, but no images with masks.",
             advice(root, _named(root, IMAGE_FOLDERS, []))
             or images_unclear(inner_folders(root), answers.masks, _has_images)
             or _EXPECTED,
@@ -267,7 +267,7 @@ def _beside_masks(
     others = other_folders(inner_folders(root), answers.masks, holds)
     if len(others) != 1 or split_of_folder(others[0].name) is not None:
         return None
-    notes.append(f"The images are taken to be those of {others[0].name}/, the only others.")
+    notes.append(f"The images are taken from {others[0].name}/, the only other folder of images.")
     return others[0]
 
 
@@ -355,7 +355,7 @@ def _named(root: Path, names: Sequence[str], notes: list[str]) -> Path | None:
     chosen = next((p for _, p in known if any(p.iterdir())), known[0][1] if known else None)
     if chosen is not None and len(known) > 1:
         others = [f"{p.name}/" for _, p in known if p != chosen]
-        note = f"Of {chosen.name}/ and {', '.join(others)} the first one is taken."
+        note = f"Of {chosen.name}/ and {', '.join(others)}, the first is used."
         if note not in notes:
             notes.append(note)
     return chosen
@@ -375,7 +375,10 @@ def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
             for is_ in (True, False)
         )
         image, mask = lossy.most_common(1)[0][0], others.most_common(1)[0][0]
-        notes.append(f"Images are the {image} files, masks the {mask} files of the same folder.")
+        notes.append(
+            f"The {image} files are taken for images, the {mask} files of the same folder for "
+            "masks."
+        )
         return image.lstrip("."), mask.lstrip(".")
     return "auto", "auto"
 
@@ -403,9 +406,10 @@ def _mask_name(
         images, masks = ({*stems[0].images}, {*stems[0].masks})
         counts = [sum(len(getattr(one, kind)) for one in stems) for kind in ("images", "masks")]
         raise DataError(
-            f"No mask is named after an image: {counts[0]} images ({examples(sorted(images), 3)}), "
-            f"{counts[1]} masks ({examples(sorted(masks), 3)}).",
-            "Name a mask as its image, or with something before or behind it (x_mask).",
+            f"No mask is named after an image: there are {amount(counts[0], 'image')} "
+            f"({examples(sorted(images), 3)}) and {amount(counts[1], 'mask')} "
+            f"({examples(sorted(masks), 3)}).",
+            "Give each mask the name of its image, perhaps with a prefix or suffix (x_mask).",
             str(first.masks),
         )
     template, note = with_further_masks(best, stems, first.masks)

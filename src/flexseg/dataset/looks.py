@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.areas import (
@@ -357,7 +358,8 @@ def judge_images(looks: Sequence[Look]) -> tuple[int, bool, dict[Path, str]]:
     for look in good:
         if look.channels not in fitting:
             bad[look.case.image] = (
-                f"{look.case.image.name}: it has {look.channels} channels, most images have {most}"
+                f"{look.case.image.name}: it has {amount(look.channels, 'channel')}, while most "
+                f"images have {most}"
             )
     kept = [look for look in good if look.channels in fitting]
     channels = 3 if most in (1, 3) and any(k.channels == 3 for k in kept) else most

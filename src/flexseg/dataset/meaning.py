@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flexseg.config.findings import Finding, Severity
+from flexseg.config.findings import Finding, Severity, amount
 from flexseg.dataset.candidates.answers import MaskValues as MaskValuesAre
 from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.description import Description
@@ -110,11 +110,12 @@ def _on_background(
     usual = [with_usual_background(mask, mark) for mask in masks if not mask.entries.one_hot]
     found = meaning_of(usual, None, exchanged_table(table, mark), answer)
     what = "value" if isinstance(mark, int) else "colour"
-    told = f"{table.source} calls the {what} {mark} background, which it is then."
+    told = f"{table.source} says that the {what} {mark} is background."
     if not table.source:
         told = (
-            f"In the palette of the masks index 0 has a colour and index {mark} is black: that is "
-            "background, the others are classes in the order of the indices."
+            f"In the palette of the masks, index 0 has a colour and index {mark} is black: the "
+            "black one is taken for background, the others for classes in the order of the "
+            "indices."
         )
     note = _note("other-background", told)
     return replace(
@@ -178,7 +179,7 @@ def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None)
     refuse_photographs(masks)
     if not found.values:
         raise DataError(
-            f"All {len(masks)} masks are empty: they hold nothing but 0 (black).",
+            f"All masks ({len(masks)}) are empty: they hold nothing but 0 (black).",
             "Check that these are the masks; each value or colour besides black is a class.",
         )
     solid, blends = found.solid()
@@ -201,7 +202,8 @@ def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None)
         text = " and ".join(map(str, sorted(solid)))
         note = _note(
             "mask-dialects",
-            f"Some masks mark with one value, some with another ({text}): both mean one class.",
+            f"Some masks mark with one value, some with another ({text}): both are taken for the "
+            "same class.",
         )
         return _named([one], nearest, [*findings, note])
     classes = [
@@ -223,14 +225,16 @@ def _of_scores(channels: set[int]) -> MaskMeaning:
     count = max(channels)
     if count > MAX_CLASSES:
         raise DataError(
-            f"The masks hold scores of {count} classes, at most {MAX_CLASSES} are possible.",
+            f"The masks hold scores of {count} classes; at most {MAX_CLASSES} are possible.",
             "Save them as [height, width, classes] with fewer classes.",
         )
     return _named(classes_of_values(range(1, count)), "error", [])
 
 
 def _of_shares() -> MaskMeaning:
-    note = _note("blended-masks", "The masks hold fractions from 0 to 1: they are split at half.")
+    note = _note(
+        "blended-masks", "The masks hold fractions from 0 to 1: they are thresholded at 0.5."
+    )
     return _named(classes_of_values([1]), "nearest", [note])
 
 
@@ -253,8 +257,9 @@ def _how_marked(masks: Sequence[MaskLook]) -> list[Finding]:
     layers = sum("with transparency" in m.entries.mode for m in masks)
     if alone and layers:
         raise DataError(
-            f"{alone} masks are black with transparent parts, {layers} have colours and "
-            "transparent parts: what is opaque is marked in these, and may be background in those.",
+            f"{amount(alone, 'mask', 'is', 'are')} black with transparent parts, {layers} "
+            f"{'has' if layers == 1 else 'have'} colours and transparent parts: what is opaque "
+            "is marked in the latter, and may be background in the former.",
             "Save all masks without transparency, black where nothing is marked.",
         )
     if not alone + layers:
@@ -262,8 +267,8 @@ def _how_marked(masks: Sequence[MaskLook]) -> list[Finding]:
     return [
         _note(
             "transparent-masks",
-            f"{alone + layers} masks have transparent parts: these are background, what is opaque "
-            "is marked.",
+            f"{amount(alone + layers, 'mask', 'has', 'have')} transparent parts: these are taken "
+            "for background, and what is opaque for marked.",
         )
     ]
 
@@ -302,8 +307,8 @@ def _blend_findings(
     return [
         _note(
             "blended-masks",
-            f"{share:.2%} of the mask pixels have one of {len(shades)} shades between the classes, "
-            "as blended edges have: they take the nearest class.",
+            f"{share:.2%} of the mask pixels have one of {amount(len(shades), 'shade')} between "
+            "the classes, as blended edges do: they take the nearest class.",
         )
     ]
 
@@ -314,9 +319,9 @@ def _resampled_finding(count: int) -> Finding:
         "data",
         "resampled-masks",
         "masks",
-        f"The masks hold {count} values, and many only where others meet, as masks do that were "
-        "resized or rotated with interpolation: classes may be among them that are none.",
-        "Resize masks by nearest neighbour.",
+        f"The masks hold {count} values, many of them only where others meet, as after resizing "
+        "or rotating with interpolation: some may not be classes.",
+        "Resize and rotate masks by nearest neighbour.",
     )
 
 

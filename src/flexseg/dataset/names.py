@@ -18,7 +18,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.entries import require_folder, without_suffix
@@ -191,9 +191,9 @@ class NamePattern:
         rest = stem.replace("{id}", "")
         if "{id}" not in stem or "{" in rest or "}" in rest or ".." in stem.split("/"):
             raise ConfigError(
-                f"{text!r} is no name pattern.",
-                "Write the file's path below the folder with {id} where the name of the case "
-                "stands and * for what varies, e.g. '{id}_mask', '{id}_mask.png', '{id}/*'.",
+                f"{text!r} is not a name pattern.",
+                "Write the file's path below the folder, with {id} in place of the case's name "
+                "and * for what varies, e.g. '{id}_mask', '{id}_mask.png', '{id}/*'.",
                 option,
             )
         return cls(stem, (given,) if given else known, option)
@@ -233,8 +233,8 @@ class NamePattern:
         double = [p.name for key, paths in found.items() for p in paths if p != chosen[key]]
         if double:
             logger.warning(
-                "%s: %d files left out that have the name of another one but for the suffix: %s. "
-                "Give the suffix in %s to choose.",
+                "%s: left out, as they have the name of another file but for the suffix (%d): "
+                "%s. Give the suffix in %s to choose.",
                 root, len(double), examples(double), self.option,
             )  # fmt: skip
         return chosen
@@ -267,9 +267,9 @@ class NamePattern:
         double = [paths for paths in cases.values() if len(paths) > 1]
         if double:
             raise DataError(
-                f"{len(double)} cases have more than one file, e.g. "
+                f"{amount(len(double), 'case', 'has', 'have')} more than one file, e.g. "
                 f"{examples([str(p) for p in double[0]])}.",
-                f"Make {self.option} tell them apart.",
+                f"Change {self.option} so that it tells them apart.",
                 str(double[0][0].parent),
             )
         return {case_id: paths[0] for case_id, paths in cases.items()}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.candidates.stacking import channels_of, stack_channels
 from flexseg.dataset.cases import Case, Pairing
@@ -232,7 +232,8 @@ class Dataset(ABC):
         return "\n".join(
             [
                 f"{self.folder} ({where})",
-                f"{len(self.cases)} cases in {len(self.groups)} groups: {self.group_reason}",
+                f"{amount(len(self.cases), 'case')} in {amount(len(self.groups), 'group')}: "
+                f"{self.group_reason}",
                 what,
                 f"classes: {examples(shown, 6)}",
                 f"findings: {', '.join(told) or 'none'}",
@@ -333,7 +334,7 @@ class ImageDataset(Dataset):
         training = given.parts.get("train")
         if not training:
             raise DataError(
-                "No usable case is for training.",
+                "None of the usable cases is for training.",
                 "Name cases for training in the split file.",
                 str(given.split_file or self.folder),
             )
@@ -344,8 +345,9 @@ class ImageDataset(Dataset):
         parts = {split: (given.parts | made)[split] for split in SPLITS}
         if empty := [split for split, own in parts.items() if not own]:
             raise DataError(
-                f"No case is left for {_SPLIT_NAMES[empty[0]]}: the earlier network has seen all.",
-                "Add cases that are new to it, or name the cases of each split in a file.",
+                f"No case is left for {_SPLIT_NAMES[empty[0]]}: the earlier network has seen all "
+                "cases.",
+                "Add cases that are new to it, or name the cases of each split in a split file.",
                 str(self.folder),
             )
         reason = self._reason(training, made, missing)
@@ -376,10 +378,13 @@ class ImageDataset(Dataset):
         every = ", every class in its share" if len(self.labels.foreground) > 1 else ""
         if len(missing) == len(SPLITS) - 1:
             numbers = " / ".join(str(len(made[split])) for split in SPLITS)
-            return f"{len(training)} cases{by} are divided now: {numbers}{every}"
+            return f"{amount(len(training), 'case')}{by} are split now: {numbers}{every}"
         names = " and ".join(_SPLIT_NAMES[split] for split in missing)
         held = sum(len(made[split]) for split in missing)
-        return f"{held} of {len(training)} training cases{by} are held out for {names}{every}"
+        return (
+            f"{held} of {amount(len(training), 'training case')}{by} "
+            f"{'is' if held == 1 else 'are'} held out for {names}{every}"
+        )
 
     def sections(
         self, division: Division, split_file: Path | None = None
@@ -421,7 +426,7 @@ class ImageDataset(Dataset):
         (height, width), most = sizes.most_common(1)[0]
         some = f" ({most} of them)" if most < len(self.looks) else ""
         kinds = ", ".join(sorted({look.dtype for look in self.looks}))
-        channels = f"{self.channels} channel{'s' * (self.channels > 1)}"
+        channels = f"{amount(self.channels, 'channel')}"
         yield f"images of {width} x {height} pixels{some}, {channels}, {kinds}"
 
 
@@ -528,10 +533,11 @@ def _looks(pairings: Mapping[str, Pairing], on_case: Progress | None) -> list[Lo
 
 
 def _too_few(count: int, left_out: Sequence[str], folder: Path, fix: str = "") -> DataError:
-    wrong = f", {len(left_out)} cannot be used: {examples(left_out)}" if left_out else ""
+    wrong = f", and {len(left_out)} cannot be used: {examples(left_out)}" if left_out else ""
     return DataError(
-        f"There are {count} usable images with masks{wrong}.",
-        f"{fix}At least {MIN_CASES} are needed: one each to train, to validate and to test.",
+        f"There {'is' if count == 1 else 'are'} {amount(count, 'usable image')} with "
+        f"{'a mask' if count == 1 else 'masks'}{wrong}.",
+        f"{fix}At least {MIN_CASES} are needed: one each to train, validate and test.",
         str(folder),
     )
 
@@ -561,11 +567,11 @@ def _open_volumes(
     joined = joined_groups(patients, copies)
     cases = [Case(s, pair.image, pair.label, joined[s]) for s, pair in pairs.by_stem.items()]
     left_out = tuple(
-        f"{len(names)} {what} left out: {examples(names)}."
+        f"{what} are left out ({len(names)}): {examples(names)}."
         for what, names in (
-            ("volumes without labels", pairs.images_without_label),
-            ("labels without a volume", pairs.labels_without_image),
-            ("images that lack files of channels", pairs.incomplete),
+            ("Volumes without labels", pairs.images_without_label),
+            ("Labels without a volume", pairs.labels_without_image),
+            ("Images that lack files of channels", pairs.incomplete),
         )
         if names
     )
@@ -574,7 +580,7 @@ def _open_volumes(
         cases=tuple(cases),
         labels=labels,
         group=group,
-        group_reason="the patient, as given" if group else "every volume stands for itself",
+        group_reason="the patient, as given" if group else "each volume is a group of its own",
         left_out=left_out,
         findings=(*map(unusable, left_out), *pairs.findings, *told, *numbered),
         pairs=pairs,

@@ -91,7 +91,7 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
     for part in parts.values():
         if real_path(output) in part.folders:
             raise ConfigError(
-                f"The output folder {output} holds the images or masks that are drawn.",
+                f"The output folder {output} holds the images or masks to be drawn.",
                 "Choose a folder of its own.",
                 "--output",
             )

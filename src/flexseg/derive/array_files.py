@@ -76,7 +76,9 @@ def derive_arrays(
     else:
         files = [images] if images.is_file() else sorted(images.glob("*.mat"))
         if not files:
-            raise DataError("There are no .mat or .npy files here.", "Check the path.", str(images))
+            raise DataError(
+                "There are no .mat or .npy files in this folder.", "Check the path.", str(images)
+            )
         total, grey = len(files), intensity or Intensity("full")
 
         def pairs() -> Iterator[Pair]:
@@ -122,8 +124,8 @@ class _Stack:
         fits = len(x) in (3, 4) and len(y) in (3, 4) and x[:3] == y[:3]
         if not fits or (len(x) == 4 and x[3] not in (1, 3)):
             raise DataError(
-                f"Images of shape {list(x)} and masks of {list(y)} do not fit together.",
-                "Expected [N, H, W] or [N, H, W, 3], and [N, H, W] or [N, H, W, classes].",
+                f"Images of shape {list(x)} and masks of {list(y)} do not match.",
+                "Give images [N, H, W] or [N, H, W, 3], and masks [N, H, W] or [N, H, W, classes].",
                 str(masks),
             )
         self.channels: list[int] | None = None
@@ -132,7 +134,10 @@ class _Stack:
             background = _background_channel(self.masks)
             self.channels = [c for c in range(y[3]) if c != background]
             if background is not None:
-                self.notes.append(f"Channel {background} of the masks, from 0, is the background.")
+                self.notes.append(
+                    f"Channel {background} of the masks (counted from 0) is taken for the "
+                    "background."
+                )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -150,7 +155,7 @@ def _mapped(path: Path) -> NDArray:
     try:
         return map_npy(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"This is no array ({error}).", "Save it again.", str(path)) from None
+        raise DataError(f"This is not an array ({error}).", "Save it again.", str(path)) from None
 
 
 def _shown(image: NDArray) -> NDArray:
@@ -190,7 +195,7 @@ def _ids(mask: NDArray) -> NDArray[np.uint8]:
     low, high = mask.min(initial=0), mask.max(initial=0)
     if low < 0 or high > MAX_CLASSES or (mask.dtype.kind == "f" and (mask % 1).any()):
         raise DataError(
-            f"The mask holds values from {low:g} to {high:g}, expected class ids up to "
+            f"The mask holds values from {low:g} to {high:g}; expected class ids up to "
             f"{MAX_CLASSES}.",
             "Give masks of class ids, or with a channel for each class.",
         )
@@ -204,14 +209,16 @@ def _of_mat(
     try:
         arrays = dict(arrays_of_mat(path))
     except _DAMAGED as error:
-        raise DataError(f"This is no MATLAB file ({error}).", "Save it again.", str(path)) from None
+        raise DataError(
+            f"This is not a MATLAB file ({error}).", "Save it again.", str(path)
+        ) from None
     image = arrays[_chosen(arrays, image_key, _IMAGES, "image", path)]
     key = _chosen(arrays, mask_key, _MASKS, "mask", path)
     mask = arrays[key]
     if mask.shape != image.shape[:2]:
         raise DataError(
-            f"The image has the shape {list(image.shape)}, its mask {list(mask.shape)}.",
-            "Name others with --image-key and --mask-key.",
+            f"The image has the shape {list(image.shape)}, but its mask has {list(mask.shape)}.",
+            "Name other arrays with --image-key and --mask-key.",
             str(path),
         )
     label = arrays.get("/".join([*key.split("/")[:-1], _CLASS]))

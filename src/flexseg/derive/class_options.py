@@ -28,7 +28,7 @@ def parse_labels(texts: Iterable[str]) -> tuple[LabelClass, ...]:
         left, _, name = text.partition("=")
         if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", left) or not name.strip():
             raise ConfigError(
-                f"{text!r} names no class.",
+                f"{text!r} does not name a class.",
                 "Write VALUE=NAME or VALUE,VALUE=NAME, e.g. '1=spleen'.",
                 "--label",
             )
@@ -70,7 +70,7 @@ def parse_colors(texts: Iterable[str]) -> tuple[LabelClass, ...]:
                 raise ValueError
         except ValueError:
             raise ConfigError(
-                f"{text!r} gives no colour a class.",
+                f"{text!r} does not assign a class to a colour.",
                 "Write R,G,B=NAME, #RRGGBB=NAME or a colour name, e.g. '255,0,0=lesion'.",
                 "--color",
             ) from None
@@ -125,7 +125,9 @@ def _foreground(
     """The names of all classes but the background. Raises ConfigError without any."""
     names = [name for name in found if name != background]
     if not names:
-        raise ConfigError("There is no class but the background.", "Name another one.", option)
+        raise ConfigError(
+            "There is no class but the background.", "Name at least one other class.", option
+        )
     return names
 
 
@@ -136,13 +138,15 @@ def parse_class_names(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
         name, _, pattern = (part.strip() for part in text.partition("="))
         if not name or not pattern:
             raise ConfigError(
-                f"{text!r} names no class.",
+                f"{text!r} does not name a class.",
                 "Write NAME=PATTERN, e.g. 'liver={id}_liver'.",
                 "--class",
             )
         classes.append((name, pattern))
     if len({name for name, _ in classes}) < len(classes):
         raise ConfigError(
-            "A class is named twice.", "One pattern per class; * fits several files.", "--class"
+            "A class is named twice.",
+            "Give one pattern per class; * matches several files.",
+            "--class",
         )
     return tuple(classes)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg import __version__
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.division.split_file import SPLIT_FILE
 from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
@@ -176,7 +176,7 @@ class DatasetWriter:
         if not rows:
             raise DataError(
                 "Nothing is left to write.",
-                "Give --empty-every 1 to keep what has no label.",
+                "Give --empty-every 1 to keep images without labels.",
                 str(self.output),
             )
         write_csv(self._part / "manifest.csv", header, rows)
@@ -223,12 +223,13 @@ def refuse_equal_names(names: Iterable[str], where: Path) -> None:
         seen[key] = name
     if double:
         raise DataError(
-            f"{len(double)} cases would get the same file name: {examples(double)}.",
-            "Rename the sources.",
+            f"{amount(len(double), 'case')} would get the same file name as others: "
+            f"{examples(double)}.",
+            "Rename their source files.",
             str(where),
         )
 
 
 def left_out(what: str, names: Sequence[str]) -> list[str]:
-    """A note on what was left out: none, or one sentence with the first names."""
-    return [f"{len(names)} {what}: {examples(list(names))}."] if names else []
+    """A note on what was left out: none, or one sentence with the number and the first names."""
+    return [f"{what} ({len(names):,}): {examples(list(names))}."] if names else []

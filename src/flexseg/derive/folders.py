@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.candidates.advice import inner_folders
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.cases import EQUAL_NAMES, group_of
@@ -138,8 +139,8 @@ def find_cases(images: Path, masks: Path, options: FolderOptions) -> FolderCases
     cases = [FolderCase(i, image, tuple(partners[i])) for i, image in own.items() if partners[i]]
     if not cases:
         raise DataError(
-            f"No image has a mask: {len(ids)} images and {len(all_masks)} masks were found, "
-            "and no names fit together.",
+            f"No image has a mask: {amount(len(ids), 'image')} and "
+            f"{amount(len(all_masks), 'mask')} were found, but no names match.",
             _GIVE_NAMES,
             str(masks),
         )
@@ -219,14 +220,12 @@ def mask_code(
     }
     chosen = [name for name, value in given.items() if value]
     if len(chosen) > 1:
-        raise ConfigError(
-            f"{' and '.join(chosen)} say different things about the masks.", "Keep one of them."
-        )
+        raise ConfigError(f"{' and '.join(chosen)} contradict each other.", "Keep one of them.")
     if options.ignored and not (options.colors or options.labels):
         raise ConfigError(
-            "What is ignored is said, but not what the classes are.",
-            "Name them with --label VALUE=NAME or --color R,G,B=NAME; void of PASCAL VOC and "
-            "nnU-Net's ignore label are recognised without.",
+            "--ignore says what to ignore, but no option says what the classes are.",
+            "Name the classes with --label VALUE=NAME or --color R,G,B=NAME. The void of PASCAL "
+            "VOC and nnU-Net's ignore label are recognised without --ignore.",
             "--ignore",
         )
     if options.class_names:
@@ -252,7 +251,7 @@ def image_pixels(path: Path, intensity: Intensity, bits: int | None) -> NDArray:
     pixels = read_image(path)
     if pixels.shape[2] not in (1, 3, 4):
         raise DataError(
-            f"The image has {pixels.shape[2]} channels, expected 1 or 3.",
+            f"The image has {pixels.shape[2]} channels; expected 1 or 3.",
             "Save it as grey or RGB.",
             str(path),
         )
@@ -376,22 +375,29 @@ def _notes(found: FolderCases, code: MaskCode, written: list[_Written], removed:
     unknown = sum((one.unknown for one in written), Counter[str]())
     notes = []
     if removed:
-        notes.append(f"{removed} images without label left out (--empty-every).")
+        notes.append(
+            f"{amount(removed, 'image')} without labels {'was' if removed == 1 else 'were'} left "
+            "out (--empty-every)."
+        )
     if resized := sum(one.resized for one in written):
         notes.append(
-            f"{resized} masks had another resolution than their image; they were scaled by "
-            "nearest neighbour."
+            f"{amount(resized, 'mask')} had another resolution than "
+            f"{'its' if resized == 1 else 'their'} image and {'was' if resized == 1 else 'were'} "
+            "scaled by nearest neighbour."
         )
     if overlap:
-        notes.append(f"{overlap} pixels are in several classes; the last one given has them.")
+        notes.append(
+            f"{amount(overlap, 'pixel', 'is', 'are')} in several classes; the class given last "
+            f"takes {'it' if overlap == 1 else 'them'}."
+        )
     goes_to = "the nearest class" if code.unknown is Unknown.NEAREST else "background"
-    what = "colours" if code.kind == "colors" else "values"
+    what = "Colours" if code.kind == "colors" else "Values"
     notes += left_out(
-        f"{what} of no class ({unknown.total()} pixels) became {goes_to}",
-        [f"{key} ({n} pixels)" for key, n in unknown.most_common()],
+        f"{what} of no class ({amount(unknown.total(), 'pixel')}) became {goes_to}",
+        [f"{key} ({amount(n, 'pixel')})" for key, n in unknown.most_common()],
     )
-    notes += left_out("images without mask left out", found.images_without_mask)
-    notes += left_out("masks without image left out", found.masks_without_image)
+    notes += left_out("Images without a mask were left out", found.images_without_mask)
+    notes += left_out("Masks without an image were left out", found.masks_without_image)
     if code.kind == "mark" and code.threshold is None and found.has_lossy_masks:
-        notes.append("JPEG or WebP masks: foreground is what has a grey value of 128 or more.")
+        notes.append("JPEG or WebP masks: grey values of 128 or more are taken for foreground.")
     return [*notes, *found.notes, *code.notes]

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.description import description
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
@@ -108,17 +108,22 @@ class MaskCode:
 
     def _refuse(self, unknown: Counter[str], path: Path) -> None:
         if unknown and self.unknown is Unknown.ERROR:
-            listed = [f"{name} ({n} pixels)" for name, n in unknown.most_common()]
+            listed = [f"{name} ({amount(n, 'pixel')})" for name, n in unknown.most_common()]
             what, fix = self._told_as
             raise DataError(
-                f"{len(listed)} {what} are in no class: {examples(listed)}.", fix, str(path)
+                f"{what} of the mask belong to no class: {examples(listed)}.", fix, str(path)
             )
 
     @property
     def _told_as(self) -> tuple[str, str]:
         if self.kind == "found":
-            return "values", "Say what they are with --label VALUE=NAME, --color or --threshold."
-        what, option = ("colours", "--color") if self.kind == "colors" else ("values", "--label")
+            return (
+                "Some values",
+                "Say what they are with --label VALUE=NAME, --color or --threshold.",
+            )
+        what, option = (
+            ("Some colours", "--color") if self.kind == "colors" else ("Some values", "--label")
+        )
         return what, f"Add them with {option}, or give --unknown background or --unknown nearest."
 
     def _name(self, key: int) -> str:
@@ -155,14 +160,18 @@ def _values(mask: MaskPixels, path: Path) -> NDArray[np.integer]:
     if pixels.ndim == 3:
         if (pixels != pixels[..., :1]).any():
             raise DataError(
-                "The mask is in colour.",
+                "The mask is in colour, and no option names the colours' classes.",
                 "Give the class of each colour, e.g. --color '255,0,0=lesion'.",
                 str(path),
             )
         pixels = pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         if not (pixels == np.rint(pixels)).all():
-            raise DataError("The mask holds fractions.", "Give --threshold, e.g. 0.5.", str(path))
+            raise DataError(
+                "The mask holds fractions, and no threshold is given.",
+                "Give --threshold, e.g. 0.5.",
+                str(path),
+            )
         return np.rint(pixels).astype(np.int64)
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
@@ -181,7 +190,7 @@ def _marked(mask: MaskPixels, threshold: float | None, path: Path) -> NDArray[np
         raise DataError(
             f"A mask of one class has {len(values)} values besides 0: "
             f"{examples([str(v) for v in values])}.",
-            "Give --threshold 128 for masks with grey edges, --threshold 1 if all that is not "
+            "Give --threshold 128 for masks with grey edges, --threshold 1 if everything but "
             "black is foreground (numbered instances), or --label VALUE=NAME for classes.",
             str(path),
         )

@@ -73,7 +73,8 @@ def _check_sizes(path: Path) -> None:
         if held > most:
             raise DataError(
                 f"Its arrays take more than {most / 2**30:.3g} GiB.",
-                "Save each image in a file of its own; if they are small, it is damaged.",
+                "Save each image in a file of its own. If the images are small, the file is "
+                "damaged.",
                 str(path),
             )
     for content, order in _elements(path):

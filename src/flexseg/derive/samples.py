@@ -31,7 +31,11 @@ def sample_pairs(images: Path, masks: Path, output: Path, count: int, seed: int 
     refuse_overlap({"--output": output}, [images, masks])
     cases = pair(images, masks).cases
     if not cases:
-        raise DataError("No image has a mask.", "Check both folders.", str(images))
+        raise DataError(
+            "No image has a mask.",
+            "Check both folders: a mask has the name of its image.",
+            str(images),
+        )
     chosen = random.Random(seed).sample(cases, min(count, len(cases)))
     with whole_folder(output) as folder:
         for case in chosen:

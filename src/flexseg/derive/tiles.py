@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.cases import Case, Pairing, Regions, case_mask, group_of
 from flexseg.dataset.description import description
@@ -71,7 +72,7 @@ class TileOptions:
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise ConfigError(
-                f"Tiles of {self.size[1]} x {self.size[0]} pixels are empty.",
+                f"Tiles of {self.size[1]} x {self.size[0]} pixels are not possible.",
                 "Give 512 or WIDTHxHEIGHT.",
                 "--size",
             )
@@ -79,7 +80,7 @@ class TileOptions:
             raise ConfigError(
                 f"Tiles of {self.size[1]} x {self.size[0]} pixels cannot overlap by "
                 f"{self.overlap}.",
-                "The overlap must be at least 0 and less than the size.",
+                "Give an overlap of at least 0 that is less than the size.",
                 "--overlap",
             )
 
@@ -162,9 +163,16 @@ def derive_tiles(
         written = run_parallel(write, cases, options.workers, progress)
         rows = [row for one in written for row in one.rows]
         dropped = sum(one.dropped for one in written)
-        notes = [f"{dropped} tiles without label left out (--empty-every)."] if dropped else []
+        notes = (
+            [
+                f"{amount(dropped, 'tile')} without labels {'was' if dropped == 1 else 'were'} "
+                "left out (--empty-every)."
+            ]
+            if dropped
+            else []
+        )
         small = [case.id for (_, case), one in zip(cases, written, strict=True) if one.small]
-        notes += left_out("images are smaller than a tile and stay as they are", small)
+        notes += left_out("Images smaller than a tile stay as they are", small)
         if given:
             of_case = {
                 case.id: [Path(row[0]).stem for row in one.rows]
@@ -213,8 +221,8 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
     )
     if not cases:
         raise DataError(
-            "No image has a mask of its name.",
-            "Give --mask-name, e.g. '{id}_mask', or derive the dataset with `flexseg derive "
+            "No image has a mask of the same name.",
+            "Give --mask-name, e.g. '{id}_mask', or convert the dataset with `flexseg derive "
             "folders` first.",
             str(dataset),
         )
@@ -222,7 +230,10 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
     for folder in layout.unlabeled.values():
         name = folder.relative_to(layout.root).as_posix()
         count = len(list_files(folder, IMAGE_SUFFIXES))
-        notes.append(f"{count} images in {name}/ have no masks and are left out.")
+        notes.append(
+            f"{amount(count, 'image')} in {name}/ without a mask {'is' if count == 1 else 'are'} "
+            "left out."
+        )
     notes += _without_partner(pairings.values())
     if options.patient is not None:
         check_group(options.patient, [_tile_name(case) for _, case in cases])
@@ -236,7 +247,7 @@ def _find(dataset: Path, options: TileOptions) -> _Source:
             f"Groups: {reason}."
             if carried
             else f"The groups of {pattern!r} are not found in the names of tiles: each image is a "
-            "group of its own. --patient finds others."
+            "group of its own. Use --patient to find patients."
         )
     classes = LabelMap.of_foreground(described.classes).classes if described else ()
     table = label_table(table_folders(dataset, layout))
@@ -256,8 +267,8 @@ def _without_partner(pairings: Iterable[Pairing]) -> list[str]:
     for pairing in pairings:
         images = [p.name for p in pairing.images_without_mask]
         masks = [p.name for p in pairing.masks_without_image]
-        notes += left_out("images without mask left out", images)
-        notes += left_out("masks without image left out", masks)
+        notes += left_out("Images without a mask were left out", images)
+        notes += left_out("Masks without an image were left out", masks)
     return notes
 
 
@@ -364,7 +375,7 @@ def _storable(mask: MaskPixels, path: Path) -> tuple[NDArray, list[int] | None]:
             return converted, None
     raise DataError(
         "The mask's values do not fit into a PNG.",
-        "Expected whole numbers from 0 to 65535; `flexseg derive folders --threshold` makes a "
-        "mask of one class.",
+        "Save it with integers from 0 to 65535; `flexseg derive folders --threshold` makes masks "
+        "of one class.",
         str(path),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.description import volume_label_names
 from flexseg.dataset.division.grouping import check_group
@@ -298,26 +299,29 @@ def _notes(
     ids = [pair.id for pair in found.pairs]
     dropped = sum(one.dropped for one in written)
     known = {*void, *(value for c in classes for value in c.values)}
-    other = [f"{v} ({n} voxels)" for v, n in sorted(total.items()) if v not in known]
+    other = [f"{v} ({amount(n, 'voxel')})" for v, n in sorted(total.items()) if v not in known]
     unused = [c.name for c in classes[1:] if not any(total[v] for v in c.values)]
     resampled = [i for i, one in zip(ids, written, strict=True) if one.resampled]
     constant = [i for i, one in zip(ids, written, strict=True) if one.constant]
     notes = [f"Grey values: {options.intensity}."]
     if any(one.like_ct for one in written) and options.intensity.kind != "window":
         notes.append(
-            "Values below -900 look like CT in Hounsfield units: --window lung, abdomen or "
-            "CENTRE/WIDTH keeps tissues at the same grey in all volumes."
+            "Values below -900 look like CT in Hounsfield units: with --window lung, abdomen or "
+            "CENTRE/WIDTH, a tissue has the same grey level in all volumes."
         )
     if dropped:
-        notes.append(f"{dropped} slices without label left out (--empty-every).")
+        notes.append(
+            f"{amount(dropped, 'slice')} without labels {'was' if dropped == 1 else 'were'} left "
+            "out (--empty-every)."
+        )
     notes += [f"{finding.what} {finding.fix}" for finding in found.findings]
-    notes += left_out("volumes without labels left out", found.images_without_label)
-    notes += left_out("files of channels are missing; their images are left out", found.incomplete)
-    notes += left_out("labels without a volume left out", found.labels_without_image)
-    notes += left_out("label values became background, as no --label names them", other)
-    notes += left_out("classes occur in no volume", unused)
-    ignored = [f"{v} ({total[v]} voxels)" for v in void]
-    notes += left_out("label values are ignored (255 in the masks)", ignored)
-    notes += left_out("label volumes were carried over to the grid of their image", resampled)
-    notes += left_out("volumes have one value only and became black", constant)
+    ignored = [f"{v} ({amount(total[v], 'voxel')})" for v in void]
+    notes += left_out("Volumes without labels were left out", found.images_without_label)
+    notes += left_out("Images that lack files of channels were left out", found.incomplete)
+    notes += left_out("Labels without a volume were left out", found.labels_without_image)
+    notes += left_out("Label values that no --label names became background", other)
+    notes += left_out("Classes that occur in no volume", unused)
+    notes += left_out("Label values that are ignored (255 in the masks)", ignored)
+    notes += left_out("Label volumes were resampled to the grid of their image", resampled)
+    notes += left_out("Volumes with a single value became black", constant)
     return notes

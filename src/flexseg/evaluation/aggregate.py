@@ -185,8 +185,8 @@ def small_sample_note(groups: Mapping[str, int]) -> str | None:
     if not few:
         return None
     return (
-        f"Only few independent groups have these classes in their reference: {few}. Their "
-        f"intervals are too narrow for so few; {SMALL_SAMPLE} or more make them reliable."
+        f"Few independent groups have these classes in their reference: {few}. With so few, "
+        f"intervals are too narrow; {SMALL_SAMPLE} or more groups make them reliable."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation.metrics.metric import METRICS, all_metrics
 from flexseg.runs.evaluations import Results
@@ -25,7 +25,9 @@ def comparable(runs: Sequence[Results], metric: str) -> tuple[str, list[Results]
         raise ConfigError("One run cannot be compared.", "Give two or more.", "RUN")
     if metric not in METRICS:
         names = ", ".join(known.name for known in all_metrics())
-        raise ConfigError(f"{metric!r} is no metric to compare.", f"Metrics: {names}.", "--metric")
+        raise ConfigError(
+            f"{metric!r} is not a metric to compare.", f"Choose one of {names}.", "--metric"
+        )
     metric = METRICS.canonical(metric)
     for run in runs:
         if metric not in run.columns:
@@ -52,7 +54,7 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
     if more or less:
         parts = [
             f"{len(found)} {which} ({examples(sorted(found))})"
-            for found, which in ((more, f"that {first.name} has not"), (less, "are missing"))
+            for found, which in ((more, f"that {first.name} lacks"), (less, "are missing"))
             if found
         ]
         raise DataError(f"The cases differ: {' and '.join(parts)}.", fix, run.name)
@@ -62,7 +64,8 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
     pairs = zip(first.cases, groups, first.groups, strict=True)
     if moved := [case for case, here, there in pairs if here != there]:
         raise DataError(
-            f"{len(moved)} cases are in other groups than in {first.name}: {examples(moved)}.",
+            f"{amount(len(moved), 'case', 'is', 'are')} in other groups than in {first.name}: "
+            f"{examples(moved)}.",
             "Evaluate both with the same [dataset] group.",
             run.name,
         )
@@ -72,8 +75,8 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
         if (differ := ~same.all(axis=1)).any():
             found = examples([first.cases[i] for i in np.flatnonzero(differ)])
             raise DataError(
-                f"{int(differ.sum())} cases have another reference mask than in {first.name}: "
-                f"{found}.",
+                f"{amount(int(differ.sum()), 'case', 'has', 'have')} another reference mask than "
+                f"in {first.name}: {found}.",
                 fix,
                 run.name,
             )
@@ -81,7 +84,7 @@ def _aligned(run: Results, first: Results, metric: str) -> Results:
         here, there = run.summary.get(key), first.summary.get(key)
         if here != there:
             raise DataError(
-                f"{metric} is measured with {key} = {here}, in {first.name} with {there}.",
+                f"{metric} is measured with {key} = {here}, but in {first.name} with {there}.",
                 fix,
                 run.name,
             )

@@ -266,27 +266,27 @@ def _count(run: Results, status: str) -> dict[str, int]:
 def _notes(runs: Sequence[Results], differences: Sequence[Difference], resamples: int) -> list[str]:
     groups = _groups_by_class(runs, differences)
     notes = [
-        "Differences are within cases, over those in whose reference the class is; intervals: "
-        f"95 % bootstrap over groups, {resamples} resamples; p: Wilcoxon signed-rank on what each "
-        "group contributes to the difference, for the mean of several classes a sign-flip test of "
-        "that mean.",
+        "Differences are within cases, over those whose reference contains the class; "
+        f"intervals: 95 % bootstrap over groups, {resamples} resamples; p: Wilcoxon signed-rank "
+        "on what each group contributes to the difference, for the mean of several classes a "
+        "sign-flip test of that mean.",
         "The rank is 1 + the number of runs that are clearly better: the interval of the "
         "difference excludes 0.",
     ]
     if len(runs) > 2:
         notes.append(
-            "With more than two runs look at the p by Holm, which accounts for all pairs; each "
+            "With more than two runs, look at Holm's p, which accounts for all pairs; each "
             "interval is for its pair alone."
         )
     if any(d.ci95 is None for d in differences if d.class_name == MACRO):
         notes.append(
             "Where no class is in the reference of two groups or more, there is no interval: "
-            "sharing a rank then does not mean that runs are alike."
+            "runs that share a rank are then not necessarily alike."
         )
     elif single := [name for name, count in groups.items() if count == 1]:
         notes.append(
-            f"One group alone has {', '.join(single)}: its difference has no interval and is not "
-            "in the mean of classes, which ranks the runs."
+            f"Only one group has {', '.join(single)}: its difference has no interval and is not "
+            "in the mean of classes, by which the runs are ranked."
         )
     if few := classes_with_few(groups, _FEWEST):
         notes.append(
@@ -297,7 +297,7 @@ def _notes(runs: Sequence[Results], differences: Sequence[Difference], resamples
         notes.append(small)
     if any(d.mean is None for d in differences):
         empty = sorted({d.class_name for d in differences if d.mean is None})
-        notes.append(f"Nothing to compare, as no case has it in both runs: {', '.join(empty)}.")
+        notes.append(f"Not compared, as no case has them in both runs: {', '.join(empty)}.")
     return notes
 
 

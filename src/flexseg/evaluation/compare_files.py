@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.evaluation.compare import Comparison, Difference
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
@@ -127,12 +128,13 @@ def _draw(comparison: Comparison, path: Path) -> None:
     panels[0].set_ylim(len(others) - 0.4, -0.6)
     better = "right" if comparison.direction > 0 else "left"
     figure.supxlabel(
-        f"difference of {comparison.metric} to {first.name} ({better} of 0 is better); "
-        "bar: mean and 95 % interval",
+        f"difference in {comparison.metric} from {first.name} ({better} of 0 is better); bar: "
+        "mean and 95 % interval",
         fontsize="small",
     )
     figure.suptitle(
-        f"{len(first.cases)} cases, each a dot: blue is better than {first.name}, orange worse",
+        f"{amount(len(first.cases), 'case')}, each a dot: blue is better than {first.name}, "
+        "orange is worse",
         fontsize="medium",
     )
     with whole(path) as part:

@@ -96,12 +96,15 @@ def understand(
         more = " ..." if len(labels.foreground) > 4 else ""
         return MaskReading(
             by_id,
-            f"The {what} hold ids of the classes ({ids}{more}), not the values that the config "
-            "gives them, and are read so.",
+            f"The {what} hold the ids of the classes ({ids}{more}), not the values that the "
+            "config gives them, and are read as ids.",
         )
     values = sum((Counter(found) for _, found in wrong), Counter[Any]())
     shown = examples([_text(value) for value, _ in values.most_common()])
-    count = f"{len(wrong)} of {len(masks)} {what} hold values in no class"
+    count = (
+        f"{len(wrong)} of {len(masks)} {what} {'holds' if len(wrong) == 1 else 'hold'} "
+        "values of no class"
+    )
     looks = run_parallel(_look(read), masks, workers, None)
     # Shades of grey may be probabilities.
     colored = [look for look in looks if look is not None and look.entries.pixels.ndim == 3]
@@ -122,7 +125,7 @@ def note_of_undecided(predictions: Sequence[str]) -> str:
         return ""
     return (
         f"{amount(len(predictions), 'prediction', 'holds', 'hold')} pixels that [mask] ignores, "
-        "which count as background: only the reference says what is left out "
+        "which count as background, as only the reference says what is ignored "
         f"({examples(sorted(predictions))})."
     )
 
@@ -165,8 +168,8 @@ def _as_they_suggest(
     own = replace(ours, colors=own.colors, values=own.values)
     return MaskReading(
         LabelMap.of_foreground([own], found.threshold, labels.ignored),
-        f"The {what} mark one class with {mark}, which the config does not have; they are read "
-        f"so, as class {ours.id} ({ours.name}). {notes}".strip(),
+        f"The {what} mark one class with {mark}, which is not in the config; it is read as class "
+        f"{ours.id} ({ours.name}). {notes}".strip(),
     )
 
 
@@ -193,16 +196,16 @@ def _advice(what: str, values: Counter[Any]) -> str:
     """What to do about values in no class."""
     numbers = [v for v in values if isinstance(v, int | float)]
     if len(values) > _MANY and not numbers:
-        return f"Give the folder of the {what}, one value or colour for each class, not of images."
+        return f"Give the folder of the {what} (one value or colour per class), not that of images."
     if any(v != round(v) for v in numbers) or len(numbers) > _MANY:
         half = "128" if max(numbers) > 1 else "0.5"
         return (
-            "Probabilities and shades are no classes: save the most probable class of each pixel; "
-            f"of one class `flexseg derive folders --threshold {half}` does it."
+            "Probabilities and shades are not classes: save the most probable class of each "
+            f"pixel; for one class, `flexseg derive folders --threshold {half}` does that."
         )
     return (
-        "Give these values to classes in [mask] classes, or set model.num_classes. Ids of the "
-        f"classes are understood too, if all {what} hold them."
+        "Assign these values to classes in [mask] classes, or set model.num_classes. Class ids "
+        f"are understood too, if all {what} hold them."
     )
 
 
@@ -237,7 +240,7 @@ def folder_of_masks(folder: Path, hold: Callable[[Path], bool]) -> Path:
         return next(iter(named or filled), folder)
     likely = (named or filled)[0]
     raise DataError(
-        f"There are no masks here, but in {len(filled)} folders: "
+        f"There are no masks in this folder itself, but in {amount(len(filled), 'subfolder')}: "
         f"{examples([f'{path.name}/' for path in filled])}.",
         f"Name the one to score: --predictions {typed(likely)}.",
         str(folder),
@@ -247,10 +250,10 @@ def folder_of_masks(folder: Path, hold: Callable[[Path], bool]) -> Path:
 def unlike_names(prediction: str, reference: str, predictions: Path, masks: Path) -> DataError:
     """The error for two folders of which nothing pairs, with a name of each."""
     return DataError(
-        f"No prediction has a mask of the same name: predictions are called as {prediction}, "
-        f"masks as {reference}.",
-        f"Name the predictions as the masks in {masks}, or say with [dataset] mask_name how the "
-        "mask of {id} is called.",
+        f"No prediction has a mask of the same name: predictions are named like {prediction}, "
+        f"masks like {reference}.",
+        f"Give the predictions the names of the masks in {masks}, or set [dataset] mask_name to "
+        "the pattern of a mask's name, e.g. '{id}_mask'.",
         str(predictions),
     )
 
@@ -260,8 +263,9 @@ def among(pairing: Pairing, only: Collection[Path], predictions: Path) -> Pairin
     cases = tuple(case for case in pairing.cases if case.mask in only)
     if not cases:
         raise DataError(
-            f"Predictions are of {len(pairing.cases)} cases, none of which the config evaluates.",
-            "Give --masks to score them nevertheless, or correct [model] evaluation.",
+            f"There are predictions of {amount(len(pairing.cases), 'case')}, but of none that "
+            "the config evaluates.",
+            "Give --masks to score them all the same, or correct [model] evaluation.",
             str(predictions),
         )
     missing = tuple(path for path in pairing.masks_without_image if path in only)

@@ -296,8 +296,8 @@ def _paired(
         cases.append(replace(case, id=own, group=group_of(own, group)))
     first = cases[0]
     return replace(pairing, cases=tuple(cases)), (
-        f"Predictions go with references by the rule of their names ({rule}), as "
-        f"{first.image.name} with {first.mask.name}."
+        f"Predictions are paired with references by their names ({rule}), as {first.image.name} "
+        f"with {first.mask.name}."
     )
 
 

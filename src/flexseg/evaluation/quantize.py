@@ -143,13 +143,13 @@ def _refuse_unfit(file: Path) -> None:
     choose("openvino")
     if find_spec("nncf") is None:
         raise ConfigError(
-            "NNCF, which quantises, is not installed.",
+            "Quantising needs NNCF, which is not installed.",
             f"Install it: {pip_install('openvino')}.",
         )
     if is_ensemble(file):
         raise ConfigError(
             "An ensemble has several networks.",
-            "Name one of its members as [train] best_model_file.",
+            "Set [train] best_model_file to one of its members.",
             "[train] best_model_file",
         )
 

@@ -165,13 +165,13 @@ def _ignored_notes(results: Sequence[CaseResult], measures: Measures) -> list[st
     having = np.count_nonzero(ignored)
     notes = [
         f"{sum(ignored):,} {pixels} ({share:.2%}), in {having} of {len(ignored)} cases, are "
-        "ignored in the reference: they count in nothing. For distances and objects both masks are "
-        "background there."
+        "ignored in the reference: they do not count in any score. For distances and objects, "
+        "both masks are background there."
     ]
     if nothing := counted.count(0):
         notes.append(
-            f"All {pixels} of {amount(nothing, 'case')} are ignored: nothing of "
-            f"{'it' if nothing == 1 else 'them'} counts outside of cases.csv."
+            f"All {pixels} of {amount(nothing, 'case')} are ignored: "
+            f"{'it counts' if nothing == 1 else 'they count'} nowhere but in cases.csv."
         )
     return notes
 
@@ -179,9 +179,9 @@ def _ignored_notes(results: Sequence[CaseResult], measures: Measures) -> list[st
 def _notes(classes: Sequence[ClassSummary], resamples: int, volumes: bool) -> list[str]:
     kind = "volume" if volumes else "image"
     notes = [
-        "Means are over cases in whose reference the class is present; the background is in no "
-        f"mean. A missed object counts with Dice 0, surface agreement 0 and the {kind}'s diagonal "
-        f"as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
+        "Means are over the cases whose reference contains the class; the background is in no "
+        f"mean. A missed object counts with Dice 0, surface agreement 0 and the {kind}'s "
+        f"diagonal as its distance. Intervals: 95 % bootstrap over groups, {resamples} resamples."
     ]
     groups = {quoted(c.name): c.groups_with_reference for c in classes}
     if few := small_sample_note(groups):
@@ -189,9 +189,9 @@ def _notes(classes: Sequence[ClassSummary], resamples: int, volumes: bool) -> li
     single = ", ".join(name for name, count in groups.items() if count == 1)
     if single and max(groups.values()) > 1:
         notes.append(
-            f"One group alone has {single}, so there is no interval: how scores differ between "
-            "groups is not known. The interval of the mean of classes varies the other classes "
-            "only, and is too narrow."
+            f"Only one group has {single}, so there is no interval: how scores differ between "
+            "groups is not known. The interval of the mean of classes varies only the other "
+            "classes, and is too narrow."
         )
     elif single:
         notes.append("No class is in the reference of two groups or more: there are no intervals.")

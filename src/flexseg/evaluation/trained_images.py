@@ -80,8 +80,7 @@ def evaluate(
     predictor = make_predictor(loaded)
     if predictor.chosen_on.get("split") == split:
         logger.warning(
-            "What is done with the predictions was chosen on these very cases: the scores are too "
-            "good."
+            "The postprocessing was chosen on these very cases: the scores are too good."
         )
     package = predictor.package
     reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
@@ -77,7 +77,9 @@ def volumes_of_split(
     """
     if config.images_dir is None or config.masks_dir is None:
         raise ConfigError(
-            "The config names no volumes.", "Set images_dir and masks_dir.", "[volume] images_dir"
+            "The config names no volumes.",
+            "Set images_dir and masks_dir in [volume].",
+            "[volume] images_dir",
         )
     known = find_pairs(config.images_dir, config.masks_dir).by_stem
     several = len(config.axes) > 1
@@ -94,9 +96,10 @@ def volumes_of_split(
             groups[stem] = case.group
     if lost:
         raise DataError(
-            f"{len(lost)} slices of the {split} split are of no volume: {examples(lost)}.",
-            "Slices are called <volume>_<number> or <volume>_<axis>_<number>, as `flexseg derive "
-            "volumes` writes them; give the volumes that they were cut from.",
+            f"{amount(len(lost), 'slice')} of the {split} split "
+            f"{'belongs' if len(lost) == 1 else 'belong'} to no volume: {examples(lost)}.",
+            "Name slices <volume>_<number> or <volume>_<axis>_<number>, as `flexseg derive "
+            "volumes` does, and give the volumes from which they were cut.",
             str(config.images_dir),
         )
     if not groups:
@@ -140,8 +143,7 @@ def evaluate_volumes(
     predictor = make_predictor(loaded)
     if predictor.chosen_on.get("split") == split:
         logger.warning(
-            "What is done with the predictions was chosen on these very cases: the scores are too "
-            "good."
+            "The postprocessing was chosen on these very cases: the scores are too good."
         )
     c = e.infer3d
     tiles = tiles_of(predictor, e.tiledinfer, tiled=c.tiled)
@@ -154,7 +156,7 @@ def evaluate_volumes(
         refuse_trained_content(volume, predictor.package.preprocessing, seen, case.image)
     if untrained := evaluation.predictor.untrained_axes():
         logger.warning(
-            "average_axes takes %s slices too, which the network was not trained on.",
+            "average_axes uses %s slices too, on which the network was not trained.",
             " and ".join(untrained),
         )
     make_folder(folder)

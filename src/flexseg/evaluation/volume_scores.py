@@ -61,14 +61,14 @@ def score_volume(
         raise ValueError(f"shape {reference.shape} with spacing {spacing}; expected [Z, Y, X], mm")
     if predicted.shape != reference.shape:
         raise DataError(
-            f"The prediction has {text(predicted.shape)} voxels (z, y, x), its reference "
+            f"The prediction has {text(predicted.shape)} voxels (z, y, x), but its reference has "
             f"{text(reference.shape)}.",
             "Predict at the reference's size.",
         )
     highest = max(_highest(array, labels) for array in (predicted, reference))
     if highest >= len(labels.classes):
         raise DataError(
-            f"A volume has the class {highest}, the classes end at {len(labels.classes) - 1}.",
+            f"A volume has the class {highest}, but the classes end at {len(labels.classes) - 1}.",
             "Set model.num_classes, or correct the labels.",
         )
     own = replace(measures, spacing=spacing, volumes=True)
@@ -100,7 +100,7 @@ def warn_of_sheared(names: list[str]) -> None:
     """Tell of volumes whose axes are not at right angles."""
     if names:
         logger.warning(
-            "Distances are inexact where axes are not at right angles, in %s: %s",
+            "Distances are inexact where the axes are not at right angles, in %s: %s",
             amount(len(names), "volume"),
             examples(names),
         )
@@ -127,7 +127,7 @@ def hold_volumes(predictions: Path, references: Path) -> bool:
     if any(volumes) and not all(images):
         one, other = (references, predictions) if volumes[1] else (predictions, references)
         raise DataError(
-            f"It has no volume ({', '.join(LABEL_SUFFIXES)}), but there are some in {one}.",
+            f"The folder has no volume ({', '.join(LABEL_SUFFIXES)}), but {one} has some.",
             "Give two folders of volumes, or two of masks.",
             str(other),
         )
@@ -216,7 +216,7 @@ def _warn_of_images(*folders: Path) -> None:
     images = [path.name for folder in folders for path in list_files(folder, MASK_SUFFIXES)]
     if images:
         logger.warning(
-            "%s scored, as there are volumes beside: %s",
+            "%s scored, as there are volumes in the same folder: %s",
             amount(len(images), "image", "is not", "are not"),
             examples(images),
         )
@@ -231,8 +231,9 @@ def class_ids(voxels: NDArray, labels: LabelMap, path: Path) -> NDArray[np.uint8
     if encoded.unknown:
         values = examples([f"{value:g}" for value in sorted(encoded.unknown)])
         raise DataError(
-            f"{sum(encoded.unknown.values())} voxels have values in no class: {values}.",
-            "Give these values to classes in [mask] classes, or set model.num_classes.",
+            f"{amount(sum(encoded.unknown.values()), 'voxel', 'has', 'have')} a value of no "
+            f"class: {values}.",
+            "Assign these values to classes in [mask] classes, or set model.num_classes.",
             str(path),
         )
     return encoded.labels
@@ -275,8 +276,8 @@ def on_grid_of(reference: Volume, prediction: Volume, path: Path) -> Volume:
         if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
     ]
     raise DataError(
-        f"The prediction lies on another grid than its reference: {', '.join(differences)}.",
-        "Check that they belong together; bring the prediction to the grid of its reference "
-        "(nearest neighbour) before it is scored.",
+        f"The prediction is on another grid than its reference: {', '.join(differences)}.",
+        "Check that they belong together, and resample the prediction to the grid of its "
+        "reference (nearest neighbour) before scoring.",
         str(path),
     )

@@ -121,7 +121,7 @@ def stored_values(image: Image.Image) -> Picture:
 
 @cache  # training reads a file in every epoch
 def _tell_of_frames(path: Path, frames: int) -> None:
-    logger.warning("%s: an animation of %d pictures, of which the first is read.", path, frames)
+    logger.warning("%s: an animation of %d pictures; only the first is read.", path, frames)
 
 
 def is_exact(path: Path) -> bool:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.machine import typed
@@ -132,9 +132,7 @@ def described(folder: Path, entries: Iterable[Path]) -> str:
         name = path.relative_to(folder).as_posix()
         names["folder" if path.is_dir() else "file"].append(name + "/" * path.is_dir())
     return " and ".join(
-        f"{len(own)} {what}{'s' * (len(own) != 1)} ({examples(own)})"
-        for what, own in names.items()
-        if own
+        f"{amount(len(own), what)} ({examples(own)})" for what, own in names.items() if own
     )
 
 
@@ -145,7 +143,7 @@ def none_here(folder: Path, what: str) -> DataError:
     if folders:
         found, fix = (
             f", but {described(folder, folders)}",
-            f"Name one of them: {typed(folders[0])}.",
+            f"Give one of them, e.g. {typed(folders[0])}.",
         )
     elif entries:
         found, fix = f", but {described(folder, entries)}", "Check the path."
@@ -166,7 +164,7 @@ def require_folder(path: Path) -> None:
     if path.is_symlink():
         raise _broken_link(path)
     if path.exists():
-        raise DataError("This is no folder.", "Give the name of a folder.", str(path))
+        raise DataError("This is not a folder.", "Give the name of a folder.", str(path))
     raise DataError("There is no such folder.", "Check the path.", str(path))
 
 
@@ -184,12 +182,14 @@ def require_file(path: Path) -> None:
         raise _closed(path, error) from None
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
-            "This is a folder with the name of a file.",
-            "Move its files to where they are looked for, or rename it.",
+            "This is a folder, but it has the name of a file.",
+            "Move its files into the folder around it, or rename it.",
             str(path),
         )
     if not stat.S_ISREG(status.st_mode):
-        raise DataError("This is a device or a pipe, no file.", "Remove or rename it.", str(path))
+        raise DataError(
+            "This is a device or a pipe, not a file.", "Remove or rename it.", str(path)
+        )
     if status.st_size <= _MAX_PLACEHOLDER:
         _refuse_placeholder(path)
 
@@ -208,19 +208,19 @@ def _broken_link(path: Path) -> DataError:
     target = str(path.readlink())
     if _ANNEX in target.replace("\\", "/"):
         return DataError(
-            f"This is a link of git-annex to content that was {_NOT_FETCHED}", _FETCH, str(path)
+            f"This is a git-annex link to content that was {_NOT_FETCHED}", _FETCH, str(path)
         )
     try:
         path.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
             return DataError(
-                f"This is a link to {target}, and leads in a circle.",
-                "Remove it, or make it anew.",
+                f"This is a link to {target}, which leads back to itself.",
+                "Remove it, or create it again.",
                 str(path),
             )
     return DataError(
-        f"This is a link to {target}, which is not there.",
+        f"This is a link to {target}, which does not exist.",
         "Copy the file there, or remove the link.",
         str(path),
     )

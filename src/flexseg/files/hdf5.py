@@ -91,7 +91,7 @@ def _check_text(node: h5py.Dataset, path: Path) -> None:
 def elsewhere(path: Path) -> DataError:
     """The error about a file that points into another one."""
     return DataError(
-        "Its values are in another file, which the HDF5 file only points to.",
+        "Its values are in another file, to which the HDF5 file only points.",
         "Copy them into one file: `file[key] = source[key][()]` with h5py.",
         str(path),
     )

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from flexseg.config.findings import amount
 from flexseg.errors import DataError
 from flexseg.files.decode import decode, is_exact, png_header
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
@@ -86,14 +87,14 @@ def read_image(path: Path) -> NDArray:
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if not picture.colors and pixels.shape[0] <= _FEW_CHANNELS < _MANY < pixels.shape[2]:
         raise DataError(
-            f"The array has the shape {pixels.shape}: its channels seem to stand first.",
+            f"The array has the shape {pixels.shape}: its channels seem to come first.",
             "Save it as [height, width, channels], for example with numpy.moveaxis(a, 0, -1).",
             str(path),
         )
     if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
         raise DataError(
-            f"{count} pixels are NaN or infinite.",
+            f"{amount(count, 'pixel', 'is', 'are')} NaN or infinite.",
             "Replace them, for example by the smallest finite value, and save the image again.",
             str(path),
         )
@@ -150,15 +151,16 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         return error
     if isinstance(error, MemoryError):
         return DataError(
-            "The memory does not suffice for this image.",
-            "Close other programs; if the image should be small, its header is damaged.",
+            "There is not enough memory for this image.",
+            "Close other programs. If the image should be small, its header is damaged: export "
+            "it again.",
             str(path),
         )
     size = path.stat().st_size
     reason = "the file is empty" if size == 0 else _reason(error) or "unknown format"
     return DataError(
         f"The file cannot be read as an image ({reason}).",
-        "It is damaged or of another format than its name says: export or copy it again.",
+        "It is damaged, or not in the format that its name says: export or copy it again.",
         str(path),
     )
 
@@ -204,8 +206,9 @@ def read_mask(path: Path) -> MaskPixels:
         pixels, kind = of_channels(pixels, str(path))
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError(
-            "Some values of the mask are no numbers (NaN or infinite).",
-            "Save 0 for background there; or a value of its own that [mask] ignore names.",
+            "Some values of the mask are not finite numbers (NaN or infinite).",
+            "Save 0 there if it is background; or save a value of its own and name it in [mask] "
+            "ignore.",
             str(path),
         )
     pixels = as_rgb(pixels) if kind == "RGB" else pixels
@@ -237,11 +240,12 @@ def _array_name(entries: list[str], path: Path) -> str:
     """The array of an archive that is the mask: the only one, or the one with such a name."""
     names = [name.removesuffix(".npy") for name in entries if name.endswith(".npy")]
     if not names:
-        raise ValueError("it holds no array")
+        raise ValueError("it contains no array")
     known = [name for word in _MASK_ARRAYS for name in names if name.lower() == word]
     if len(names) > 1 and not known:
         raise DataError(
-            f"The archive holds {len(names)} arrays, and none is named 'mask': {', '.join(names)}.",
+            f"The archive contains {len(names)} arrays, and none is named 'mask': "
+            f"{', '.join(names)}.",
             "Save the mask under the key 'mask'.",
             str(path),
         )

@@ -77,7 +77,7 @@ class Intensity:
         except ValueError:
             pass
         raise ConfigError(
-            f"{text!r} is no window.",
+            f"{text!r} is not a window.",
             f"Give {', '.join(CT_WINDOWS)}; CENTRE/WIDTH such as 40/400; percentile or "
             "percentile:1,99; zscore or zscore:4; full; none.",
             where,
@@ -152,7 +152,7 @@ class Intensity:
                 raise DataError(
                     f"Values from {pixels.min():g} to {pixels.max():g} of type {pixels.dtype} do "
                     f"not fit into {bits} bits as they are.",
-                    "Give a --window, for example percentile, or --bits 16.",
+                    "Set a --window, for example percentile, or --bits 16.",
                     where,
                 )
             return pixels.astype(dtype)
@@ -251,7 +251,7 @@ def lowest_finite(array: NDArray, where: str, *, quiet: bool = False) -> np.numb
     if not found:
         raise DataError("No voxel has a finite value.", "Export the volume again.", where)
     warn = logger.debug if quiet else logger.warning
-    warn("%s: %d voxels are NaN or infinite; they take the lowest value.", where, count)
+    warn("%s: %d voxels are NaN or infinite; they are set to the lowest value.", where, count)
     return min(found)
 
 
@@ -261,5 +261,5 @@ def _finite(values: NDArray, lowest: np.number | None) -> NDArray:
 
 def _window(center: float, width: float, text: str) -> Intensity:
     if not width > 0 or not np.isfinite([center, width]).all():
-        raise ValueError("the width of a window is above 0")
+        raise ValueError("the width of a window must be above 0")
     return Intensity("window", center - width / 2, center + width / 2, text)

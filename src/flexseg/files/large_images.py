@@ -141,7 +141,9 @@ class TiffRows:
         elif self.page.planarconfig == 2:
             mapped = np.moveaxis(mapped, 0, -1)
         if mapped.shape != (*self.shape[:2], self.page.samplesperpixel):
-            raise ValueError(f"its pixels are {mapped.shape}, its header says {self.shape}")
+            raise ValueError(
+                f"its pixels have the shape {mapped.shape}, but its header says {self.shape}"
+            )
         return mapped
 
     def _converted(self, pixels: NDArray) -> NDArray:
@@ -193,7 +195,7 @@ def _unreadable(page: tifffile.TiffPage, error: Exception, path: Path) -> DataEr
     if isinstance(error, ImportError) or "imagecodecs" in str(error):
         name = getattr(page.compression, "name", str(page.compression))
         return DataError(
-            f"The image is large, and compressed as {name}: that is read in parts by the package "
+            f"The image is large and compressed as {name}: reading it in parts needs the package "
             "imagecodecs, which is not installed.",
             f"Install it: {pip_install('wsi')}, or save the image with deflate compression.",
             str(path),

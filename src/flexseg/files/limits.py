@@ -18,7 +18,7 @@ DEFLATE_RATIO = 1040
 _SHARE_OF_MEMORY = 4
 _UNKNOWN_MEMORY = 16 * 2**30
 _GIB = 2**30
-_TILES = "save it as a tiled TIFF, which infer, tiled-infer and derive tiles read by parts"
+_TILES = "save it as a tiled TIFF, which infer, tiled-infer and derive tiles read in parts"
 
 
 def largest_image() -> int:
@@ -37,7 +37,9 @@ def largest_image() -> int:
         size = 0.0
     if not 0 < size < 2**30:
         raise ConfigError(
-            f"The environment variable is {text!r}.", "Set it to GiB, for example 8.", SETTING
+            f"The environment variable is {text!r}.",
+            "Set it to a number of GiB, for example 8.",
+            SETTING,
         )
     return int(size * _GIB)
 
@@ -70,14 +72,14 @@ def check_size(
     if most is not None and needed > most:
         raise ValueError(
             f"it is cut off, or its header is wrong: the size {_text(sizes)} takes "
-            f"{count_text(needed)} bytes, and the file holds {count_text(most)} bytes at most"
+            f"{count_text(needed)} bytes, but the file holds at most {count_text(most)} bytes"
         )
     if needed > (largest := largest_image()):
         raise DataError(
             f"The image has the size {_text(sizes)} and takes {size_text(needed)}; at most "
             f"{size_text(largest)} are read at once.",
-            f"If the size is right, {instead}, or set the environment variable {SETTING} (GiB); "
-            "otherwise the file is damaged.",
+            f"If the size is right, {instead}, or raise the environment variable {SETTING} (in "
+            "GiB); otherwise the file is damaged.",
             str(path),
         )
 

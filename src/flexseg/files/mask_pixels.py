@@ -70,7 +70,7 @@ def of_channels(pixels: NDArray, where: str) -> tuple[NDArray, str]:
             return classes, "one-hot"
     raise DataError(
         f"The mask has the shape {pixels.shape}, and its values do not tell what the channels "
-        "are: neither is one class set per pixel, nor do scores sum to 1.",
+        "are: they are neither one-hot nor scores that sum to 1.",
         "Save class ids [height, width], or one channel per class with the background first; "
         "where classes overlap, save one mask per class.",
         where,

@@ -79,11 +79,11 @@ def check_header(file: IO[bytes], length: int, path: Path) -> None:
     """
     version = npy.read_magic(file)
     if version not in _HEADERS:
-        raise ValueError(f"its format has the version {version}")
+        raise ValueError(f"its format version is {version}")
     try:
         shape, _, dtype = _HEADERS[version](file)
     except ValueError as error:  # NumPy quotes what it has parsed, down to objects of Python
-        raise ValueError("its header does not tell shape and type") from error
+        raise ValueError("its header does not give shape and type") from error
     if dtype.kind == "O":
         raise ValueError(f"it holds {_OBJECTS}")
     check_numbers(dtype, path)
@@ -91,7 +91,7 @@ def check_header(file: IO[bytes], length: int, path: Path) -> None:
     if shape and 0 not in shape:
         check_size(shape, dtype, path, most=held)
     if prod(shape) * dtype.itemsize != held:
-        raise ValueError(f"it holds {held} bytes of values, and its header tells of fewer")
+        raise ValueError(f"it holds {held} bytes of values, more than its header says")
 
 
 def check_numbers(dtype: np.dtype, path: Path) -> None:
@@ -103,7 +103,7 @@ def check_numbers(dtype: np.dtype, path: Path) -> None:
     """
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise DataError(
-            f"The array holds values of type {dtype}, no numbers.",
-            "Save it as whole numbers or floats.",
+            f"The array holds values of type {dtype}, not numbers.",
+            "Save it as integers or floats.",
             str(path),
         )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from flexseg.config.findings import amount
 from flexseg.config.infer import VolumeConfig
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import ImageConfig
@@ -110,7 +111,7 @@ class Preprocessing:
         sizes = {f"image_{key}": image.pop(key) for key in ("width", "height", "channels")}
         interpolation = image.pop("interpolation", "auto")
         if interpolation not in ("auto", SCIKIT_IMAGE, *INTERPOLATION):
-            raise ValueError(f"{interpolation!r} is no interpolation")
+            raise ValueError(f"{interpolation!r} is not an interpolation")
         volume = {key: image.pop(key) for key in VolumeConfig.model_fields if key in image}
         return cls.from_config(
             ModelConfig.model_validate(sizes),
@@ -227,9 +228,9 @@ class Preprocessing:
     def _check_stack(self, found: int, where: str) -> None:
         if found != 2 * self.neighbours + 1:
             raise DataError(
-                f"The image has {found} channels, the network takes a slice and {self.neighbours} "
-                "neighbours on each side.",
-                "Give slices of one volume; their names end in _0000, _0001, ...",
+                f"The image has {found} channels; expected the slices of a volume, as the "
+                f"network takes a slice and {self.neighbours} neighbours on each side.",
+                "Give slices of one volume, with names that end in _0000, _0001, ...",
                 where,
             )
 
@@ -242,8 +243,8 @@ class Preprocessing:
             pixels = np.repeat(pixels, 3, axis=2)
         elif found != self.channels:
             raise DataError(
-                f"The image has {found} channels, the network takes {self.channels}.",
-                f"Set model.image_channels = {found}, or convert the images.",
+                f"The image has {amount(found, 'channel')}, but the network takes {self.channels}.",
+                f"Set model.image_channels = {found} and train again, or convert the images.",
                 where,
             )
         return pixels
@@ -275,7 +276,7 @@ def _conversion_code(name: str) -> int:
     code = getattr(cv2, attribute, None) if attribute.startswith("COLOR_BGR2") else None
     if not isinstance(code, int):
         raise ConfigError(
-            f"{name!r} is no OpenCV conversion from BGR.",
+            f"{name!r} is not an OpenCV conversion from BGR.",
             "Use for example 'cv2.COLOR_BGR2HSV_FULL', or None.",
             "[image] color_converter",
         )

@@ -67,8 +67,8 @@ def check_same_aspect(mask: tuple[int, ...], image: tuple[int, ...], where: Path
     ratio = (mask[0] / mask[1]) / (image[0] / image[1])
     if not 1 - _SAME_ASPECT < ratio < 1 + _SAME_ASPECT:
         raise DataError(
-            f"The mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}.",
-            "Export the mask at its image's size; one of them may be rotated or cropped.",
+            f"The mask is {mask[1]} x {mask[0]} pixels, but its image is {image[1]} x {image[0]}.",
+            "Export the mask at its image's size; one of the two may be rotated or cropped.",
             str(where),
         )
 

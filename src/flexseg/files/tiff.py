@@ -127,8 +127,9 @@ def _image_of(tiff: tifffile.TiffFile, path: Path) -> tuple[tifffile.TiffPage, b
 def _several(what: str, path: Path) -> DataError:
     return DataError(
         f"The file holds {what}, expected one image.",
-        "Save slices as files of their own. Channels of one image must be named so: an axis C of "
-        "OME-TIFF or ImageJ, or samples of one page (tifffile: planarconfig='contig').",
+        "Save each slice as a file of its own. Channels of one image must be marked as such: as "
+        "axis C of OME-TIFF or ImageJ, or as samples of one page (tifffile: "
+        "planarconfig='contig').",
         str(path),
     )
 
@@ -142,7 +143,10 @@ def _check_meaning(page: tifffile.TiffPage, path: Path) -> None:
         name = getattr(photometric, "name", photometric)
         what = f"The photometric interpretation of the image is {name}, expected grey or RGB."
     elif photometric == PHOTOMETRIC.MINISWHITE and signed:
-        what = "The tags of the image call the smallest of signed numbers or floats white."
+        what = (
+            "The tags of the image say that the smallest value is white, but its values are "
+            "signed or floats."
+        )
     elif photometric == PHOTOMETRIC.SEPARATED:
         whole = tuple(_tag(page, _DOT_RANGE, ()))[:2] in ((), (0, 2**page.bitspersample - 1))
         if _tag(page, _INK_SET, _CMYK) != _CMYK or page.samplesperpixel < 4 or not whole or signed:
@@ -180,9 +184,9 @@ def _by_others(tiff: tifffile.TiffFile, page: tifffile.TiffPage, channels: bool 
     except (OSError, ValueError):
         kind = getattr(page.compression, "name", page.compression)
         raise DataError(
-            f"The file cannot be read as an image: it is damaged, or nothing here decodes its "
-            f"compression ({kind}).",
-            "Save it with Deflate, LZW or no compression; or install what decodes it: "
+            "The file cannot be read as an image: it is damaged, or no installed decoder knows "
+            f"its compression ({kind}).",
+            "Save it with Deflate, LZW or no compression; or install more decoders: "
             f"{pip_install('wsi')}.",
             str(tiff.filehandle.path),
         ) from None

@@ -257,15 +257,15 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
         f"{subject.amount(advice.validation, 'validation')}."
     ]
     if not advice.is_curve:
-        told.append("What more cases or more time bring takes several trainings: give more --time.")
+        told.append("A forecast for more cases or more time needs several trainings: give a longer --time.")
         return told + _of_groups(advice, scored)
     if advice.validation < _FEW:
-        told.append("These are few: the intervals are unsure themselves.")
+        told.append("These are few: the intervals themselves are uncertain.")
     steps = max(m.steps for m in advice.trainings if m.cases == max(counts))
     if steps < _HARDLY_BEGUN:
         told.append(
             f"The longest on {subject.amount(max(counts))} did {amount(steps, 'step')}: what a "
-            "training does so early says little of a longer one. Give more --time."
+            "training does so early says little of a longer one. Give a longer --time."
         )
     many = "all" if subject.cases > 1 else "the"
     own = "as the config says" if advice.seconds > advice.measured_seconds else "as these"
@@ -276,7 +276,7 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
     if 60 * subject.minutes > advice.seconds:
         told.append(
             f"The config's own {format_duration(60 * subject.minutes)} are too far from these "
-            "trainings for a forecast: give more --time."
+            "trainings for a forecast: give a longer --time."
         )
     told += _of_cases(advice)
     if advice.more_time:
@@ -286,7 +286,9 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
             f"{_gain(gain)}."
         )
     else:
-        told.append("What more time brings needs trainings of other times: give more --time.")
+        told.append(
+            "A forecast for more time needs trainings of other lengths: give a longer --time."
+        )
     if advice.more_cases and advice.more_time:
         told.append(_verdict(advice, longer))
     return told + _of_groups(advice, scored)
@@ -294,7 +296,7 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
 
 def _of_cases(advice: Advice) -> list[str]:
     if not advice.more_cases:
-        return ["What more cases bring needs trainings on fewer cases: give more --time."]
+        return ["A forecast for more cases needs trainings on fewer cases: give a longer --time."]
     more, twice = advice.more_cases
     return [
         f"{_capital(more.what)} would bring {_gain(more.gain)}, twice as many "
@@ -305,12 +307,12 @@ def _of_cases(advice: Advice) -> list[str]:
 def _verdict(advice: Advice, longer: float) -> str:
     more = advice.more_cases[0]
     if max(more.gain.high, advice.more_time[0].gain.high) < _LITTLE:
-        return "Neither brings much: look at the masks and at the cases that fail."
+        return "Neither would bring much: look at the masks and at the cases that fail."
     if longer >= _SURE:
-        return f"More time brings more than {more.what}."
+        return f"More time would bring more than {more.what}."
     if longer <= 1 - _SURE:
-        return f"{_capital(more.what)} bring more than more time."
-    return "These trainings do not tell which of the two brings more."
+        return f"{_capital(more.what)} would bring more than more time."
+    return "These trainings do not tell which of the two would bring more."
 
 
 def _of_groups(advice: Advice, scored: Scored) -> list[str]:
@@ -321,8 +323,8 @@ def _of_groups(advice: Advice, scored: Scored) -> list[str]:
         ]
     if not advice.groups:
         return [
-            f"Among {advice.subject.amount(len(scored.cases), scored.kind)} no group (by size of "
-            "objects or images, brightness, name) scores lower than chance explains."
+            f"Among {advice.subject.amount(len(scored.cases), scored.kind)}, no group (by size "
+            "of objects or images, brightness, name) scores lower than chance explains."
         ]
     cases = "Volumes" if advice.subject.volumes else "Cases"
     return [

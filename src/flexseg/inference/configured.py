@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config", InferConfig, TiledInferConfig)
 _OLD_WAY = (
-    "Slices are cut, turned and scaled as the original systems do (defaults of [infer3d] in old "
-    "configs); slice_shape_order = None takes those that [volume] says."
+    "Slices are cut, rotated and scaled as in the original systems (defaults of [infer3d] in old "
+    "configs); with slice_shape_order = None, [volume] applies instead."
 )
 
 
@@ -137,7 +137,7 @@ def _claim(output: Path | None, source: Path, loaded: LoadedConfig) -> list[Path
     if output is not None:
         claim_folder(output, (source, *inputs))
     elif is_model(loaded.path):
-        raise ConfigError("A model by itself has no folder of results.", "Give --output FOLDER.")
+        raise ConfigError("A model on its own has no folder for results.", "Give --output FOLDER.")
     return inputs
 
 

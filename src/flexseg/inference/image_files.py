@@ -92,21 +92,23 @@ def find_images(
         require_file(source)
         if not is_image(source):
             raise DataError(
-                f"{source.suffix or 'A file without suffix'} is no image format.",
-                f"Supported: {', '.join(IMAGE_SUFFIXES)}.",
+                f"{source.suffix or 'A file without suffix'} is not an image format.",
+                f"Convert the image to one of {', '.join(IMAGE_SUFFIXES)}.",
                 str(source),
             )
         return ImageFiles(source, {source: _stem(source, files)})
     found = list_files(source, IMAGE_SUFFIXES, recursive=recursive, without=without)
     rest = left_out(source, found, recursive=recursive, without=without)
     told, deeper = described(source, rest), any(p.is_dir() for p in rest) and not recursive
-    advice = "--recursive predicts the images in folders." if deeper else ""
+    advice = "Use --recursive to predict the images in subfolders." if deeper else ""
     if not found:
         holds = f"; it holds {told}" if told else ""
-        formats = f"Looked for: {', '.join(IMAGE_SUFFIXES)}."
+        formats = f"Give a folder with images: {', '.join(IMAGE_SUFFIXES)}."
         raise DataError(f"The folder has no images{holds}.", advice or formats, str(source))
     if told:
-        logger.warning("%s: no images by their names, left out: %s. %s", source, told, advice)
+        logger.warning(
+            "%s: left out, as these are not images by their names: %s. %s", source, told, advice
+        )
     return ImageFiles(source, _result_names(source, first_files(found, files), files))
 
 
@@ -123,8 +125,8 @@ def _result_names(source: Path, images: Sequence[Path], files: int) -> dict[Path
     double = [path for path, name in names.items() if counts[name.casefold()] > 1]
     if double:
         logger.info(
-            "%d images have the name of another one but for the suffix; their results are named "
-            "with it: %s.",
+            "Images with the name of another one but for the suffix keep it in the names of "
+            "their results (%d): %s.",
             len(double),
             examples([f"{path.name}.png" for path in double]),
         )
@@ -338,7 +340,7 @@ def _refuse_one_folder_for_two(targets: Targets) -> None:
         other = keys.setdefault(real_path(folder), key)
         if other != key:
             raise ConfigError(
-                f"The files of {other} and {key} have the same names and the same folder.",
+                f"The files of {other} and {key} would have the same names in the same folder.",
                 "Give each a folder of its own.",
                 str(folder),
             )

@@ -110,8 +110,8 @@ def _warn_of_differences(
     ]
     if changed:
         logger.warning(
-            "The config differs from what the weights were trained with in %s; the trained values "
-            "are used.",
+            "The config differs in %s from the training of the weights; the values of the "
+            "training are used.",
             ", ".join(sorted(changed)),
         )
 
@@ -278,7 +278,7 @@ def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
     logger.info(
         "%s: %s%s.",
         place_of(file).name,
-        f"{', '.join(used)} chosen on the {split}" if used else "nothing is used",
+        f"{', '.join(used)} chosen on the {split}" if used else "no postprocessing",
         f"; the config sets {', '.join(overruled)} itself" if overruled else "",
     )
     return choice
@@ -290,5 +290,5 @@ def _trust_in(used: TunedChoice, found: TunedChoice) -> Trust:
     calibrated = {d: p for d, p in found.postprocessing.items() if p.steps}
     if used.tta == found.tta and steps == calibrated:
         return found.trust
-    logger.info("The expected quality was found out with other settings and is not given.")
+    logger.info("The expected quality was learned with other settings and is left out.")
     return replace(found.trust, quality={})

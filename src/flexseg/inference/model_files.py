@@ -99,7 +99,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(
             "There is no such ensemble.",
-            "`flexseg crossval CONFIG` makes one when all folds are trained, `flexseg ensemble` "
+            "`flexseg crossval CONFIG` makes one once all folds are trained; `flexseg ensemble` "
             "makes one of any models.",
             str(path),
         ) from None
@@ -109,7 +109,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
     noted = [content.get(key, []) for key in (SEEN, VALIDATED)] if names else []
     if not (names and _texts(names) and all(map(_digests, noted))):
         raise DataError(
-            "This is no list of an ensemble's members.",
+            "This is not a list of an ensemble's members.",
             f'Write {{"members": ["{MEMBERS}/fold_0.h5", ...]}}, relative to the file.',
             str(path),
         )

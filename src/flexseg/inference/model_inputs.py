@@ -67,8 +67,8 @@ class ImageInput:
         neighbours = preprocessing.neighbours
         if neighbours and self.content.shape[2] == 1:
             logger.warning(
-                "The image is an array without neighbouring slices: it stands for its neighbours "
-                "too, which is not what the network learnt on volumes."
+                "The image is an array without neighbouring slices: it is used in place of its "
+                "neighbours too, unlike the volumes that the network was trained on."
             )
             return np.repeat(self.content, 2 * neighbours + 1, axis=2)
         return self.content
@@ -184,7 +184,7 @@ def _of_file(
         raise DataError("There is no such file or folder.", "Check the path.", str(path))
     if path.is_dir() and not is_series_folder(path):
         raise DataError(
-            "The folder is no DICOM series.",
+            "The folder is not a DICOM series.",
             "Give the files in it, e.g. model.predict(sorted(Path(FOLDER).glob('*.png'))).",
             str(path),
         )
@@ -198,8 +198,8 @@ def _of_file(
         if not is_volume and not is_image(path):
             raise DataError(
                 "By its name this is neither an image nor a volume.",
-                f"Images are {', '.join(IMAGE_SUFFIXES)}; volumes are "
-                f"{', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
+                f"Give an image ({', '.join(IMAGE_SUFFIXES)}), a volume "
+                f"({', '.join(VOLUME_SUFFIXES)}) or a folder of DICOM files.",
                 str(path),
             )
         if volume is not None and volume != is_volume:
@@ -224,8 +224,8 @@ def _npy_shape(path: Path) -> tuple[int, ...]:
 def _checked(array: NDArray) -> NDArray:
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"The array holds values of type {array.dtype}, no numbers.",
-            "Give whole numbers or floats; several images as a list.",
+            f"The array holds values of type {array.dtype}, not numbers.",
+            "Give integers or floats; give several images as a list.",
         )
     if 0 in array.shape:
         raise DataError(f"The array of shape {array.shape} is empty.", "Give pixels or voxels.")
@@ -250,8 +250,8 @@ def _means_volume(
         if volume not in fits:
             expected = "[z, y, x] or [z, y, x, C]" if volume else "[H, W] or [H, W, C]"
             raise DataError(
-                f"The array has the shape {shape}, expected {expected}.",
-                "Give one image or volume; several as a list.",
+                f"The array has the shape {shape}; expected {expected}.",
+                "Give one image or volume, or several as a list.",
                 where,
             )
         return volume
@@ -283,7 +283,7 @@ def _pixels(array: NDArray, channels: int) -> NDArray:
         pixels = pixels[..., : _CHANNELS - 1]
     if pixels.dtype.kind == "f" and (bad := int((~np.isfinite(pixels)).sum())):
         raise DataError(
-            f"{bad} pixels are NaN or infinite.",
+            f"{amount(bad, 'pixel', 'is', 'are')} NaN or infinite.",
             "Replace them, for example by the smallest finite value.",
         )
     return pixels
@@ -300,7 +300,7 @@ def _spacing(spacing: Spacing | None, axes: int) -> tuple[float, ...] | None:
     if len(values) != axes or not all(np.isfinite(v) and v > 0 for v in values):
         order = "row, column" if axes == 2 else "z, y, x"
         raise ConfigError(
-            f"The spacing {spacing} does not fit.",
+            f"The spacing {spacing} does not fit the array.",
             f"Give {axes} positive numbers in mm, in the order {order}.",
             "spacing",
         )

@@ -200,8 +200,8 @@ def whole_images(
                 shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
     if shrunk:
         logger.info(
-            "%s more than %d times as high and as wide as the network and shrunk to it; if it "
-            "was trained on pieces of images, use `flexseg tiled-infer`.",
+            "%s more than %d times as high and as wide as the network's input and shrunk to it; "
+            "if the network was trained on tiles, use `flexseg tiled-infer`.",
             amount(shrunk, "image", "was", "were"),
             _MUCH_LARGER,
         )

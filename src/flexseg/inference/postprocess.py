@@ -84,7 +84,7 @@ class Postprocessing:
         def choose(name: str, key: str, value: bool | int) -> None:
             if name not in ids:
                 background = labels.classes[0].name
-                what = "is the background" if name == background else "is no class"
+                what = "is the background" if name == background else "is not a class"
                 raise ConfigError(
                     f"{name!r} {what}.",
                     f"The classes are: {', '.join(map(repr, ids))}.",

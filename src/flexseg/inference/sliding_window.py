@@ -82,7 +82,7 @@ class TiledPredictor:
         if not 0 <= overlap < min(self.window):
             raise ConfigError(
                 f"Neighbouring windows would share {overlap} pixels (twice `overlapping`), but a "
-                f"window is {self.window[1]} x {self.window[0]}.",
+                f"window is only {self.window[1]} x {self.window[0]}.",
                 f"Set overlapping below {(min(self.window) + 1) // 2}; an eighth of the window is "
                 "a good value.",
                 "[tiledinfer]",

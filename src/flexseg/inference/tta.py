@@ -114,8 +114,10 @@ def views(names: Sequence[str], height: int, width: int) -> tuple[View, ...]:
                 chosen[move] = Moved(move, turns, mirrored)
             elif move == name:
                 raise ConfigError(
-                    f"The view {name!r} needs a square network; this one is {width} x {height}.",
-                    "Leave it out; 'flips' and 'scale:0.8' fit any size, 'all' takes what fits.",
+                    f"The view {name!r} needs a network with square input; this one takes "
+                    f"{width} x {height}.",
+                    "Leave it out: 'flips' and 'scale:0.8' fit any size, and 'all' takes what "
+                    "fits.",
                     "[infer] tta",
                 )
     return tuple(chosen.values())

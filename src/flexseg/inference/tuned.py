@@ -114,8 +114,8 @@ def read_choice(model: Path, labels: LabelMap) -> TunedChoice | None:
         ) from None
     if known != digest_of(files_of(model)):
         logger.warning(
-            "%s was chosen for another model than %s and is not used; "
-            "`flexseg tune-postprocessing` chooses anew.",
+            "%s was chosen for another model than %s and is not used; run `flexseg "
+            "tune-postprocessing` to choose again.",
             path,
             model.name,
         )

@@ -36,7 +36,7 @@ def scale_doubt(
     if preprocessing.window is not None or stored.kind == "b" or stored == np.uint8:
         return None
     if low < -_FAINT or high > _HIGHEST + _FAINT:
-        what = f"values from {low:.4g} to {high:.4g}, where the network takes 0 to 255"
+        what = f"values from {low:.4g} to {high:.4g}, while the network takes 0 to 255"
         return InputDoubt("values", what)
     if low >= 0 and 0 < high <= _FAINT:
         what = f"values that reach {high:.3g} of the 255 that the network takes"

@@ -50,7 +50,7 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
         layers = _names(group.attrs, "layer_names")
         if not layers:
             raise DataError(
-                "This HDF5 file holds no Keras weights in the layout of Keras 2.",
+                "This HDF5 file holds no weights in the layout of Keras 2.",
                 "Give the best_model.h5 of an original system or of flexseg.",
                 str(path),
             )
@@ -64,7 +64,7 @@ def read_weights(path: Path) -> list[tuple[str, NDArray]]:
 def _array(node: Any, path: Path) -> NDArray:
     """An array of the file, if the file has all of it."""
     if not isinstance(node, h5py.Dataset):
-        raise ValueError("a weight is no array")
+        raise ValueError("a weight is not an array")
     check_stored(node, path)
     return np.asarray(node)
 
@@ -86,7 +86,7 @@ def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise DataError(
             "This is a folder." if path.is_dir() else "There is no such weight file.",
-            "Check the path. A config has weights after `flexseg train CONFIG`.",
+            "Check the path; `flexseg train CONFIG` makes the weights of a config.",
             str(path),
         )
     try:
@@ -94,7 +94,7 @@ def _open(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(
-            f"The file is no HDF5 file or is damaged ({error}).",
+            f"The file is not an HDF5 file, or is damaged ({error}).",
             "Copy it again, or train again.",
             str(path),
         ) from None
@@ -112,11 +112,11 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
             return None
         node = file[METADATA]
         if not isinstance(node, h5py.Dataset) or node.shape != ():
-            raise ValueError("what it says of its network is no text")
+            raise ValueError("its description of the network is not text")
         check_stored(node, path)
         content = parse_json(_text(node[()]))
         if not isinstance(content, dict):
-            raise ValueError("what it says of its network is no description")
+            raise ValueError("its description of the network cannot be understood")
     return content
 
 

@@ -207,7 +207,7 @@ class HomeImages:
         count = home.centre.size
         shapes = tuple(getattr(home, name).shape for name in _ARRAYS)
         if shapes != ((count,), (count,), (count, count), (2,)):
-            raise ValueError("the figures of the training's images do not fit together")
+            raise ValueError("the figures of the training images contradict each other")
         return home
 
 

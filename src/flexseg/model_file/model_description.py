@@ -101,7 +101,7 @@ class ModelDescription:
             )
         if experiment is None:
             raise DataError(
-                "The file holds weights, but not what network they are of.",
+                "The file holds weights, but does not say of which network.",
                 "Make a package of it with `flexseg import-weights FILE CONFIG`.",
                 str(path),
             )
@@ -143,8 +143,8 @@ def _described(
         acquisition = None if known is None else Acquisition.from_dict(known)
     except (ConfigError, KeyError, TypeError, ValueError):
         raise DataError(
-            f"The description beside the weights is of flexseg {metadata.get('flexseg')}; "
-            f"this is {__version__}, which does not understand it.",
+            "The description beside the weights was written by flexseg "
+            f"{metadata.get('flexseg')}; this is {__version__}, which does not understand it.",
             "Use that version, or train again.",
             str(path),
         ) from None
@@ -211,7 +211,7 @@ def _refuse_foreign_code(config: ModelConfig, trusted: Callable[[str], bool], pa
     """A weight file is data: it may not choose which module gets imported."""
     if ":" in config.model and not trusted(config.model):
         raise DataError(
-            f"The file asks for the code {config.model!r}, which nobody has named.",
+            f"The file needs the code {config.model!r}, which is not trusted yet.",
             f"If you trust that code, set [model] model = {config.model!r} in the config, or give "
             f"flexseg.Model.load(..., trust={config.model!r}).",
             str(path),
@@ -222,7 +222,7 @@ def cannot_be_built(path: Path, problem: object) -> DataError:
     """The error about a package whose network cannot be built."""
     return DataError(
         f"The file describes a network that cannot be built ({problem}).",
-        "It is damaged, or of another version: copy it again, or train again.",
+        "It is damaged, or was written by another version: copy it again, or train again.",
         str(path),
     )
 
@@ -235,7 +235,8 @@ def _refuse_contradictions(
     if network != prepared:
         raise DataError(
             "The description beside the weights contradicts itself: width, height, channels and "
-            f"classes of the network are {network}, those of its images and labels {prepared}.",
+            f"classes of the network are {network}, but those of its images and labels "
+            f"{prepared}.",
             "It is damaged: copy it again, or train again.",
             str(path),
         )

@@ -124,7 +124,7 @@ def _varint(file: BinaryIO, *, at_end: bool = False) -> int | None:
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
-    raise ValueError("no number")
+    raise ValueError("not a number")
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -407,7 +407,7 @@ def _published(file: str, folder: str) -> Path:
     except DownloadError as error:
         raise ResourceError(
             f"The pretrained weights {file} cannot be downloaded ({error}).",
-            f"Place the file of {url} in the folder {home / 'models'}, or name its place with "
+            f"Put the file of {url} into the folder {home / 'models'}, or give its path by "
             "weights = '/path/to/file.h5'; or begin with random weights: weights = 'none'.",
             "[model] weights",
         ) from None

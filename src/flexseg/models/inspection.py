@@ -174,7 +174,7 @@ def totals(facts: ModelFacts) -> list[str]:
     return [
         f"parameters: {facts.parameters:,} ({facts.trainable:,} trained)",
         f"compute: {facts.flop / 1e9:,.3f} GFLOP per image (convolutions, dense layers, attention)",
-        f"activations: {facts.activation_bytes / 2**20:,.1f} MiB per image while training "
+        f"activations: {facts.activation_bytes / 2**20:,.1f} MiB per image in training "
         f"({facts.precision})",
     ]
 
@@ -192,8 +192,8 @@ def draw_graph(model: keras.Model, path: Path) -> None:
             set_aside(path)
     except ImportError:
         raise ResourceError(
-            "The graph was not drawn: that takes the program graphviz and the package pydot.",
+            "The graph was not drawn: that needs the program graphviz and the package pydot.",
             "Install graphviz (https://graphviz.org/download) and pydot: "
-            f"{pip_install('inspect')}; the table says the same.",
+            f"{pip_install('inspect')}; the table shows the same.",
             str(path),
         ) from None

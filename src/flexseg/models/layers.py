@@ -81,7 +81,7 @@ def activation(name: str, where: str = "[model]") -> Any:
         return keras.activations.get(name.lower())
     except ValueError:
         raise ConfigError(
-            f"{name!r} is no activation.", "Use relu, mish, elu, gelu, leaky_relu, ...", where
+            f"{name!r} is not an activation.", "Use relu, mish, elu, gelu, leaky_relu, ...", where
         ) from None
 
 

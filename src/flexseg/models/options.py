@@ -23,7 +23,7 @@ HiddenActivation = Annotated[
     str, Field(description="Activation of the hidden layers: relu, mish, or any Keras name.")
 ]
 FreezeBackbone = Annotated[
-    bool, Field(description="Keep the pretrained weights of the encoder as they are.")
+    bool, Field(description="Keep the pretrained weights of the encoder fixed.")
 ]
 
 
@@ -31,7 +31,7 @@ class LevelOptions(NetworkConfig):
     """Options of networks whose levels each have twice the filters of the one above."""
 
     base_filters: int = Field(16, gt=0, description="Filters of the first level.")
-    num_layers: int = Field(6, ge=2, le=20, description="Levels, the bridge included.")
+    num_layers: int = Field(6, ge=2, le=20, description="Levels, including the bridge.")
 
 
 class EncoderOptions(NetworkConfig):
@@ -43,8 +43,8 @@ class EncoderOptions(NetworkConfig):
         BeforeValidator(as_none),
     ] = Field(
         "imagenet",
-        description="Weights that the encoder starts with: 'imagenet' (downloaded once; of "
-        "EfficientNetLite0 installed as flexseg[pretrained]), a file, or 'none' (random).",
+        description="Initial weights of the encoder: 'imagenet' (downloaded once; those of "
+        "EfficientNetLite0 are installed as flexseg[pretrained]), a file, or 'none' (random).",
     )
 
 

@@ -37,7 +37,7 @@ def own_config_class(name: str, search: Path | None) -> type[ModelConfig]:
         kind = config_class_of(builder)
     except (NameError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"What {name} takes is not known ({error}).",
+            f"The arguments of {name} are not known ({error}).",
             "Annotate its parameter with a class of the same module.",
             _WHERE,
         ) from None
@@ -63,8 +63,8 @@ def import_builder(name: str, search: Path | None) -> Callable[..., Any]:
     except Exception as error:  # the user's module may raise anything
         raise ConfigError(
             f"The module of {name!r} cannot be imported ({type(error).__name__}: {error}).",
-            "Install it, put it beside the config file or into a folder of sys.path (PYTHONPATH), "
-            "and correct its errors.",
+            "Install it, or put it beside the config file or into a folder on PYTHONPATH, and "
+            "correct its errors.",
             _WHERE,
         ) from error
     builder = getattr(module, attribute, None)

@@ -110,7 +110,7 @@ def _refuse_larger_than_weights(config: ModelConfig, path: Path) -> None:
         raise cannot_be_built(path, problem) from None
     if asked > held:
         raise DataError(
-            f"The file describes a network of {asked:.3g} parameters, and holds {held}.",
+            f"The file describes a network of {asked:.3g} parameters, but holds {held}.",
             "It is damaged: copy it again, or train again.",
             str(path),
         )

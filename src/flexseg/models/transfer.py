@@ -53,7 +53,7 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
     """
     if read_metadata(source) is not None:
         raise DataError(
-            "The file is a model package of flexseg already.",
+            "The file is already a model package of flexseg.",
             "Copy it to where the config expects it, or use it as it is.",
             str(source),
         )
@@ -68,9 +68,9 @@ def import_weights(source: Path, loaded: LoadedConfig, output: Path | None = Non
         logger.warning("%s", difference)
     if not loaded.legacy:
         logger.warning(
-            "The weights see what they were trained on only if input_normalize (now %r), "
-            "resize_interpolation (%r) and color_order (%r) are as in their training; the config "
-            "of the original project has them.",
+            "The weights work as trained only if input_normalize (now %r), resize_interpolation "
+            "(%r) and color_order (%r) are as in their training; the config of the original "
+            "project has these values.",
             experiment.model.input_normalize,
             experiment.dataset.resize_interpolation,
             experiment.image.color_order,
@@ -116,16 +116,16 @@ def differences_to_originals(config: ModelConfig) -> list[str]:
     size = (config.image_width, config.image_height)
     if size[0] != size[1] or size[0] % multiple:
         found.append(
-            f"The size is {size[0]} x {size[1]}; the original takes squares whose sides are "
-            f"multiples of {multiple}."
+            f"The size is {size[0]} x {size[1]}, but the original takes squares with sides that "
+            f"are multiples of {multiple}."
         )
     if config.num_classes in ONE_CHANNEL.get(name, ()):
         found.append(
-            f"The original {name} has one output channel, this one {config.num_classes}: its "
-            "weights do not fit."
+            f"The original {name} has one output channel, but this one has {config.num_classes}: "
+            "its weights do not fit."
         )
     if name == "U2Net" and config.num_classes > 1 and config.multiclass_activation != "sigmoid":
-        found.append("The original U2Net ends in a sigmoid, this one in a softmax.")
+        found.append("The original U2Net ends in a sigmoid, but this one in a softmax.")
     return found
 
 

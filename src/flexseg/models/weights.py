@@ -38,15 +38,15 @@ def load_weights(model: keras.Model, path: Path) -> None:
             raise DataError(
                 f"The weights are of another network: layer {layer.name!r} has "
                 f"{weight.name} {tuple(weight.shape)}, the file has {name} {array.shape}.",
-                "Give the config that these weights were trained with.",
+                "Give the config with which these weights were trained.",
                 str(path),
             )
     if len(own) != len(stored):
         longer = own[len(stored)][0].name if len(own) > len(stored) else stored[len(own)][0]
         raise DataError(
-            f"The file has {len(stored)} weights, the network {len(own)}; the first without a "
-            f"partner is {longer}.",
-            "Give the config that these weights were trained with.",
+            f"The file has {len(stored)} weights, but the network has {len(own)}; the first "
+            f"without a partner is {longer}.",
+            "Give the config with which these weights were trained.",
             str(path),
         )
     for (_, weight), (_, array) in zip(own, stored, strict=True):

@@ -19,13 +19,13 @@ def refuse_results(output: Path, dataset: Path) -> None:
     if not (output / CONFIG).exists():
         return
     if (output / REPORT).exists():
-        problem = "A finished `flexseg auto` is there."
+        problem = "The folder holds the results of a finished `flexseg auto`."
         use = f"Use it: {typed_command('infer', output, '-i', 'FOLDER', '-o', 'RESULT')}"
     elif (output / RUN / MANIFEST).exists():
-        problem = "An interrupted `flexseg auto` is there, or the training of a plan."
-        use = f"Go on: {typed_command('auto', dataset, '-o', output, '--resume')}"
+        problem = "The folder holds an interrupted `flexseg auto`, or the training of a plan."
+        use = f"Continue it: {typed_command('auto', dataset, '-o', output, '--resume')}"
     else:
-        problem = "A plan is there already."
+        problem = "The folder already holds a plan."
         use = f"Train it: {typed_command('train', output)}"
     raise ConfigError(problem, f"{use}; or give another --output folder.", str(output))
 
@@ -39,11 +39,15 @@ def require_unfinished(output: Path) -> None:
     """
     config, report = output / CONFIG, output / REPORT
     if not config.exists():
-        raise ConfigError("There is nothing to go on with.", "Leave --resume out.", str(config))
+        raise ConfigError(
+            "There is no interrupted run to continue in this folder.",
+            "Leave --resume out.",
+            str(config),
+        )
     if report.exists():
         use = typed_command("infer", output, "-i", "FOLDER", "-o", "RESULT")
         raise ConfigError(
             "This run is finished.",
-            f"Look at the report. Use it: {use}; or give another --output folder.",
+            f"Look at its report, use it ({use}), or give another --output folder.",
             str(report),
         )

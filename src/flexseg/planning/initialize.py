@@ -57,7 +57,7 @@ def initialize(
     target = output / CONFIG_NAME
     if target.exists():
         raise ConfigError(
-            "There is a config already.", "Remove it, or give another --output folder.", str(target)
+            "There is already a config.", "Remove it, or give another --output folder.", str(target)
         )
     claim_scripts(output)
     data = read_data(
@@ -82,17 +82,17 @@ def initialize(
 
 def _head(data: PlannedData) -> list[str]:
     lines = [
-        "Configuration of flexseg. `flexseg check` tells what it does with your data, `flexseg "
-        "schema` lists all keys. Paths of inputs are relative to this file, outputs to [train] "
-        "run_dir.",
+        "Configuration of flexseg. `flexseg check` tells what it does with your data; `flexseg "
+        "schema` lists all keys. Paths of inputs are relative to this file, those of outputs to "
+        "[train] run_dir.",
         *(f"{name}: {text}" for name, text in data.facts),
     ]
     if any(c["name"] in (f"class {c['id']}", "foreground") for c in data.classes):
         lines.append("Give the classes their real names.")
     if not any((c.section, c.key) == ("dataset", "group") for c in data.choices):
         lines.append(
-            "Several images of one patient or volume: say in [dataset] group how its name is "
-            "found, so that they stay in one split, e.g. group = '^(p[0-9]+)_' for p012_slice3.png."
+            "Several images per patient or volume? Say in [dataset] group how its name is found, "
+            "so that they stay in one split, e.g. group = '^(p[0-9]+)_' for p012_slice3.png."
         )
     return lines
 
@@ -112,13 +112,13 @@ def _network(data: PlannedData, size: int | None) -> list[Choice]:
         Choice("model", "dropout_rate", 0.02, ""),
         Choice("model", "learning_rate", 0.001, ""),
         Choice("model", "loss", "dice_ce_loss", "Dice + cross-entropy"),
-        Choice("model", "metrics", ["dice"], "of cases; the best weights are those of the highest"),
+        Choice("model", "metrics", ["dice"], "of cases; the best weights have the highest"),
     ]  # fmt: skip
 
 
 def _training(data: PlannedData) -> list[Choice]:
     return [
-        Choice("train", "run_dir", "run", "all results go here; earlier ones move aside"),
+        Choice("train", "run_dir", "run", "all results go here; earlier ones are moved aside"),
         Choice("train", "epochs", 60, ""),
         Choice("train", "batch_size", 4, ""),
         Choice("train", "patience", 15, "stop after so many epochs without a better val_loss"),

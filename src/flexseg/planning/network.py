@@ -174,7 +174,7 @@ def fit_to_time(
         why += f"; at the images' own size, {candidates[-1]}"
     if chosen.images >= PLENTY_OF_IMAGES:
         wider = replace(chosen.shape, filters=2 * chosen.shape.filters)
-        return wider, why, "the time suffices for a network twice as wide"
+        return wider, why, "there is time for a network twice as wide"
     return chosen.shape, why, NARROW
 
 

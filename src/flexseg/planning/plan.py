@@ -108,7 +108,7 @@ def make_plan(
     target = output / CONFIG_NAME
     if target.exists():
         raise ConfigError(
-            "There is a config already.", "Remove it, or give another --output folder.", str(target)
+            "There is already a config.", "Remove it, or give another --output folder.", str(target)
         )
     claim_scripts(output)
     start = None if start_from is None else _opened(start_from)
@@ -132,8 +132,9 @@ def make_plan(
     _warn_of_others(step)
     if start is not None and not data.seen:
         logger.warning(
-            "The network of %s has seen none of the training cases. One of other images may be "
-            "worse to start from than nothing: compare with a plan without it.",
+            "The network of %s has seen none of the training cases. Starting from a network of "
+            "other images may be worse than starting from scratch: compare with a plan without "
+            "it.",
             start.network.file,
         )
     choices = [
@@ -147,7 +148,7 @@ def make_plan(
         "this machine.",
         *(f"{name}: {text}" for name, text in facts),
         "",
-        "`flexseg train` trains it; any value may be changed.",
+        "`flexseg train` trains it; you may change any value.",
     ]
     claim_file(output / FINGERPRINT_FILE, "fingerprint of a plan", json_with("findings"))
     set_aside(output / FINGERPRINT_FILE)
@@ -225,8 +226,8 @@ def _warn_of_little_time(step: StepTime, seconds: float) -> None:
     needed = step.starting + _FEWEST_STEPS * step.seconds
     if seconds < needed:
         logger.warning(
-            "%s of training are very little: building the network takes about %.0f s of it, a step "
-            "%.2f s. Below %s it hardly learns anything.",
+            "%s of training is very little: building the network takes about %.0f s of it, and a "
+            "step takes %.2f s. Below %s, it hardly learns anything.",
             format_duration(seconds),
             step.starting,
             step.seconds,
@@ -237,8 +238,8 @@ def _warn_of_little_time(step: StepTime, seconds: float) -> None:
 def _warn_of_others(step: StepTime) -> None:
     if step.busy:
         logger.warning(
-            "A training step takes %.2f s here, but %s: the plan is for so busy a machine. Once "
-            "they have finished, a new plan may have larger images or a larger network.",
+            "A training step takes %.2f s here, but %s: the plan is for a machine this busy. "
+            "Once they have finished, a new plan may allow larger images or a larger network.",
             step.seconds,
             step.busy,
         )

@@ -148,7 +148,7 @@ def _with_masks(
     if export is None:
         return dataset, ()
     title = FORMATS.get(export.format_name).title
-    stage(f"Making masks of annotations ({title})")
+    stage(f"Turning annotations into masks ({title})")
     refuse_within(output, [export.images] if export.images != dataset else [])
     derived = derive_annotations(
         export.source,
@@ -195,7 +195,7 @@ def _of_images(
         "volume.axis": "direction in which volumes are cut for the network",
         "volume.axes": "all that it is trained on",
         "volume.neighbours": "slices on each side as further channels: image_channels = 2 n + 1",
-        "infer.images_dir": "what `flexseg infer` predicts unless it is told otherwise",
+        "infer.images_dir": "what `flexseg infer` predicts by default",
         "image.channel_files": "of <image>_0000, <image>_0001, ..., also of new images",
         "image.window": "the values that become black and white, of all training images",
         "mask.ignore": _IGNORED,
@@ -262,7 +262,7 @@ def _of_volumes(plan: VolumePlan, slices: CutSlices, output: Path) -> PlannedDat
                "with the background" if len(classes) > 1 else "one class"),
         Choice("dataset", "images_dir", slices.images_dir, "slices of the volumes"),
         Choice("dataset", "masks_dir", slices.masks_dir, ""),
-        Choice("dataset", "split_file", slices.split_file, "divided by volume, never by slice"),
+        Choice("dataset", "split_file", slices.split_file, "split by volume, never by slice"),
         Choice("dataset", "group", plan.group, plan.reasons["group"]),
         Choice("dataset", "cache_gb", 4.0, "all slices in memory, decoded once"),
     ]  # fmt: skip

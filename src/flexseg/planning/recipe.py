@@ -79,10 +79,10 @@ def recipe_choices(data: PlannedData, shape: Shape) -> list[Choice]:
 def _network(data: PlannedData) -> list[Choice]:
     choices = {key: Choice("model", key, value, reason) for key, value, reason in NETWORK}
     if data.separate_channels:
-        why = "each channel to mean 0 and variance 1: each is measured in another way"
+        why = "each channel to mean 0 and variance 1: each is measured in its own way"
         choices["input_normalize"] = Choice("model", "input_normalize", _EACH_CHANNEL, why)
     elif data.kind in ("stained", "colored"):
-        why = "each channel to mean 0 and variance 1: the tint of a stain or lamp is gone"
+        why = "each channel to mean 0 and variance 1: this removes the tint of a stain or lamp"
         choices["input_normalize"] = Choice("model", "input_normalize", _EACH_CHANNEL, why)
     return [*choices.values()]
 
@@ -90,26 +90,26 @@ def _network(data: PlannedData) -> list[Choice]:
 def _optimization(data: PlannedData) -> list[Choice]:
     choices = [
         Choice("model", "loss", LOSS, "the overlap, and steady steps"),
-        Choice("model", "metrics", ["dice"], "of cases; the best weights are those of the highest"),
-        Choice("model", "optimizer", OPTIMIZER, "in little time better than SGD"),
+        Choice("model", "metrics", ["dice"], "of cases; the best weights have the highest"),
+        Choice("model", "optimizer", OPTIMIZER, "better than SGD in little time"),
         Choice("model", "learning_rate", LEARNING_RATE, "the highest of the schedule"),
-        Choice("train", "run_dir", "run", "all results; earlier ones move aside"),
+        Choice("train", "run_dir", "run", "all results; earlier ones are moved aside"),
         Choice("train", "schedule", SCHEDULE,
                "the learning rate follows the clock and is 0 when the time is over"),
         Choice("train", "warmup", WARMUP, "share of the time in which it rises"),
         Choice("train", "ema", 0.0,
-               "weights are not averaged: beside a rate that falls to 0 it gained nothing"),
+               "weights are not averaged: with a rate that falls to 0, that gained nothing"),
         Choice("train", "patience", 0, "the clock ends the training, nothing else"),
         Choice("train", "epoch_change_infer", False, "no pictures while the clock runs"),
     ]  # fmt: skip
     if data.rarest < _RARE:
-        why = f"the rarest class is in {100 * data.rarest:.0f} % of the training images only"
+        why = f"the rarest class is in only {100 * data.rarest:.0f} % of the training images"
         choices.append(Choice("train", "oversample", _OVERSAMPLE, why))
     return choices
 
 
 def _augmentation(data: PlannedData) -> list[Choice]:
-    why = "in many minutes it pays, in few it costs nothing"
+    why = "it pays in long trainings, and costs nothing in short ones"
     choices = [Choice("augmentation", "enabled", True, why)]
     choices += flip_choices(data.orientation)
     choices += [Choice("augmentation", key, value, "") for key, value in AUGMENTATION.items()]

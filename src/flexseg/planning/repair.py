@@ -99,7 +99,7 @@ def recorded(loaded: LoadedConfig) -> Repaired:
     if manifest.repair is None:
         raise DataError(
             "This run was not trained with --repair.",
-            f"Run `{command}` again; the earlier results move aside.",
+            f"Run `{command}` again; the earlier results are moved aside.",
             str(path),
         )
     try:
@@ -109,8 +109,8 @@ def recorded(loaded: LoadedConfig) -> Repaired:
     except (ValueError, KeyError) as error:
         problem = type(error).__name__ if isinstance(error, ValidationError) else error
         raise DataError(
-            f"This is no manifest of a repaired run of this version ({problem}).",
-            f"Run `{command}` again; the earlier results move aside.",
+            f"This is not a manifest of a repaired run of this version ({problem}).",
+            f"Run `{command}` again; the earlier results are moved aside.",
             str(path),
         ) from None
 

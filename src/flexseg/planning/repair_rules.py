@@ -72,7 +72,7 @@ def repair_schedule(draft: Draft) -> None:
     """Learning rate and what moves the weights: one decision, of which no part goes alone."""
     train = draft.result.train
     if train.schedule == "constant" or from_shell(draft.sources, "train", "schedule"):
-        draft.set("model", "optimizer", recipe.OPTIMIZER, "Adam with weights that decay apart")
+        draft.set("model", "optimizer", recipe.OPTIMIZER, "Adam with decoupled weight decay")
         if not is_saturated(draft.result.model):
             rate, why = highest_rate(draft.result.model)
             draft.set("model", "learning_rate", rate, why)
@@ -163,7 +163,7 @@ def repair_augmentation(draft: Draft, cases: Sequence[Case], orientation: Orient
         return
     variants = experiment.model.generator and experiment.generator.augmentation
     before = "one of its variants at a time" if variants else "the same pixels in every epoch"
-    why = f"an image showed {before}; now it varies in all ways, anew in every epoch"
+    why = f"an image showed {before}; now it varies in all ways, differently in every epoch"
     if not draft.set("augmentation", "enabled", True, why):
         return
     for key, value in recipe.AUGMENTATION.items():
@@ -235,22 +235,23 @@ def notes(experiment: Experiment) -> Iterator[str]:
     key = _PLAIN.get(_network(model), "")
     if key and is_plain(model):
         yield (
-            f"[model] {key} = true (batch normalisation) would help this network, but is another "
-            "one, whose weights the old one does not load; the repair leaves it."
+            f"[model] {key} = true (batch normalisation) would help this network, but make it "
+            "another one, which cannot load the old weights; the repair leaves it."
         )
     if is_saturated(model):
         yield (
-            "The network takes pixels as 0..255 and has no normalisation, so that it bears a small "
-            "learning rate only: that of the old config stays."
+            "The network takes pixels as 0..255 and has no normalisation, so that it tolerates "
+            "only a small learning rate: that of the old config stays."
         )
     if dataset.group is None:
         yield (
             "Without [dataset] group, each image counts as a patient of its own. If several are "
-            "of one patient, name the group: splits and intervals then heed it."
+            "of one patient, name the group, so that splits and intervals respect it."
         )
     valid, test = experiment.valid.images_dir, experiment.test.images_dir
     if valid is not None and valid == test:
         yield (
-            "The validation images are the test images: the best epoch is chosen on the test, for "
-            "both configs. The repair leaves the splits; name other validation images."
+            "The validation images are the test images, so that the best epoch is chosen on the "
+            "test set, for both configs. The repair keeps the splits: name other validation "
+            "images."
         )

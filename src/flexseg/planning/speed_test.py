@@ -40,8 +40,8 @@ class Speed:
         times = 600 * self.trained / 200
         return {
             "training": f"{self.trained:.0f} images a second of {_SIDE} x {_SIDE} pixels "
-            f"({self.step.parameters:,} parameters); larger ones take as many times as long as "
-            "they have more pixels",
+            f"({self.step.parameters:,} parameters); the time of larger ones grows "
+            "with their number of pixels",
             "prediction": f"{self.predicted:.0f} such images a second with Keras; OpenVINO and "
             "ONNX Runtime are faster on a CPU",
             "starting": f"{self.step.starting:.0f} s until the first step of a training",
@@ -74,7 +74,7 @@ def _times(number: float) -> str:
 def _advice(times: float) -> str:
     """What a time of ten minutes is good for: 100 passes are a usual training of small data."""
     if times >= 100:
-        return "ten minutes are enough for small data."
+        return "ten minutes are enough for small datasets."
     if times >= 20:
-        return "plan half an hour or more for small data."
+        return "plan half an hour or more for small datasets."
     return "plan hours, smaller images, or a machine with a GPU."

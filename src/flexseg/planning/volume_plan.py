@@ -108,8 +108,10 @@ def plan_volumes(data: VolumeDataset, division: Division, neighbours: int = 1) -
         neighbours = 0
         findings.append(note(f"The network sees all {survey.channels} channels of a slice."))
     if channel is not None:
-        reasons["channel"] = f"of {survey.channels} channels the first"
-        findings.append(note(f"The volumes have {survey.channels} channels; the first is taken."))
+        reasons["channel"] = f"the first of {survey.channels} channels"
+        findings.append(
+            note(f"The volumes have {survey.channels} channels; only the first is used.")
+        )
     return VolumePlan(
         data,
         volumes,
@@ -142,7 +144,7 @@ def volume_choices(plan: VolumePlan) -> list[Choice]:
             "infer",
             "images_dir",
             folders.images,
-            "what `flexseg infer` predicts unless it is told otherwise",
+            "what `flexseg infer` predicts by default",
         ),
         Choice(
             "model",

@@ -123,7 +123,7 @@ def _thinned(train: Sequence[_Slice]) -> tuple[list[_Slice], list[str]]:
         return list(train), []
     kept = empty[:: -(-len(empty) // max(len(labelled), 1))]
     note = (
-        f"{len(empty) - len(kept)} of {len(train)} training slices are without label and left out: "
-        "they would be the most."
+        f"{len(empty) - len(kept)} of {len(train)} training slices have no labels and are left "
+        "out: they would outnumber the others."
     )
     return sorted([*labelled, *kept], key=lambda s: s.name), [note]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flexseg.config.findings import amount
+from flexseg.config.findings import amount, some_of
 from flexseg.config.schema import ModelConfig
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING, SMALL_SAMPLE, Statistic, classes_with_few
 from flexseg.evaluation.summary import PredictionSettings
@@ -61,7 +61,7 @@ def headline(report: Report, trained: Trained | None) -> str:
     if missed:
         text += f" A class was missed altogether {_times(missed)}."
     if invented:
-        text += f" A class was marked {_times(invented)} where there is none."
+        text += f" A class was marked {_times(invented)} where it is absent."
     if dice.mean < HARDLY_ANYTHING:
         text += f" {_why_so_low(e)}"
     elif not missed and not invented and all(v.grade == "good" for v in e.verdicts):
@@ -69,20 +69,19 @@ def headline(report: Report, trained: Trained | None) -> str:
         text += " No class was missed altogether"
         text += ", and none marked where it is absent." if absent else "."
     if report.quality is not None and report.quality.unlike:
-        text += (
-            f" {report.quality.foreign} of {report.quality.checked} inputs are of another kind "
-            "than the training's."
-        )
+        q = report.quality
+        differing = some_of(q.foreign, q.checked, "input", "differs", "differ")
+        text += f" {differing} from the training images."
     if e.out_of_fold:
-        text += " Each was scored by the network of a fold that has not seen it."
+        text += " Each was scored by a fold's network that had not seen it."
     elif trained is not None and report.training and trained.model.evaluation != "test":
-        text += f" These are {trained.model.evaluation} cases, not a test."
+        text += f" These are {trained.model.evaluation} cases, not test cases."
     return text
 
 
 def _why_so_low(e: Evaluation) -> str:
     if e.inference is None:
-        return "These masks hardly agree with their references: do they belong together?"
+        return "These masks hardly agree with their references: check that they belong together."
     return "This network has hardly learned anything: it needs more training, or other data."
 
 
@@ -101,7 +100,7 @@ def model_card(report: Report, trained: Trained | None) -> list[CardSection]:
 def _identity(report: Report, trained: Trained | None) -> list[str]:
     t, points = report.training, []
     if t is None:
-        points.append("Masks of unknown origin: this report scores them, it knows no network.")
+        points.append("Masks of unknown origin: this report scores them, but knows no network.")
     elif trained is not None:
         m = trained.model
         size = f"{m.image_width} \N{MULTIPLICATION SIGN} {m.image_height}"
@@ -120,7 +119,7 @@ def _identity(report: Report, trained: Trained | None) -> list[str]:
         if t.status != "finished":
             points.append(f"The training is {t.status}: the weights are those of the best epoch.")
         if t.start:
-            points.append(f"Began with {t.start}.")
+            points.append(f"It began with {t.start}.")
         if t.versions:
             points.append(", ".join(f"{name} {value}" for name, value in t.versions.items()) + ".")
     if e := report.evaluation:
@@ -139,7 +138,9 @@ def _training_data(report: Report) -> list[str]:
         groups = f" of {_count(facts.groups, 'group')}" if facts.groups else ""
         points.append(f"{_count(facts.cases, 'case')}{groups} for {purpose}.")
         if facts.split == ALL_FOLDS:
-            points.append("Each is held out in one fold, and trains or validates in the others.")
+            points.append(
+                "Each is held out in one fold, and used for training or validation in the others."
+            )
         if facts.sizes:
             points.append(f"Sizes for {purpose}: {facts.sizes}.")
     return points
@@ -151,16 +152,16 @@ def _test_data(report: Report, trained: Trained | None) -> list[str]:
         return ["Nothing yet."]
     split = f" ({trained.model.evaluation} split)" if trained and report.training else ""
     if e.out_of_fold:
-        split = ", each by the network of a fold that has not seen it"
+        split = ", each by a fold's network that had not seen it"
     points = [f"{_sample(e)}{split}, scored at the images' own size."]
     if e.out_of_fold:
         points.append(
-            "The scores are those of the folds' networks. How good their ensemble is, only cases "
-            "that took no part can tell."
+            "The scores are those of the folds' networks. Only cases that took no part can tell "
+            "how good their ensemble is."
         )
     points += [
-        f"{c.name}: in the reference of {c.cases_with_reference}, "
-        f"absent from {c.cases_with_empty_reference} cases."
+        f"{c.name}: in the reference of {_count(c.cases_with_reference, 'case')}, absent from "
+        f"{c.cases_with_empty_reference}."
         for c in e.classes
     ]
     return points + (_prediction(e.inference) if e.inference else [])
@@ -201,12 +202,15 @@ def _use(report: Report, trained: Trained | None) -> list[str]:
         points.append("Images of the same kind, device and preparation as those it was trained on.")
     if trained is not None and trained.window is not None:
         low, high = trained.window
-        points.append(f"Intensities are read in the window {low:g} to {high:g}.")
+        points.append(f"Intensities are read in the window from {low:g} to {high:g}.")
     return points
 
 
 def _limits(report: Report, trained: Trained | None) -> list[str]:
-    points = ["No medical device. It has not been validated for diagnosis, treatment or triage."]
+    points = [
+        "This is not a medical device. It has not been validated for diagnosis, treatment or "
+        "triage."
+    ]
     if report.training is not None:
         points.append(
             "Other scanners, stains, hospitals and patient groups were not tested unless the test "
@@ -214,7 +218,9 @@ def _limits(report: Report, trained: Trained | None) -> list[str]:
         )
     e = report.evaluation
     if e is None:
-        points.append("Nothing is known about its errors: evaluate it on cases it has not seen.")
+        points.append(
+            "Nothing is known about its errors: evaluate it on cases that it has not seen."
+        )
         return points
     few = {c.name: c.groups_with_reference for c in e.classes}
     if named := classes_with_few(few, SMALL_SAMPLE):
@@ -231,18 +237,19 @@ def _limits(report: Report, trained: Trained | None) -> list[str]:
         if c.missed:
             share = c.missed / max(c.cases_with_reference, 1)
             points.append(
-                f"{c.name} is missed altogether in {c.missed} of {c.cases_with_reference} cases "
-                f"({share:.0%}): an empty result is no proof of absence."
+                f"{c.name} is missed altogether in {c.missed} of "
+                f"{_count(c.cases_with_reference, 'case')} ({share:.0%}): an empty result does "
+                "not prove absence."
             )
         if c.false_positive:
             points.append(
-                f"{c.name} is marked in {c.false_positive} of {c.cases_with_empty_reference} cases "
-                "that have none."
+                f"{c.name} is marked in {c.false_positive} of "
+                f"{_count(c.cases_with_empty_reference, 'case')} without it."
             )
         elif not c.cases_with_empty_reference:
             points.append(
-                f"No test case is without {c.name}: how often it is marked where it is absent is "
-                "not known."
+                f"Every test case contains {c.name}: how often it is marked where it is absent "
+                "is not known."
             )
         points += _weak_sizes(c.name, e, c.id)
         ci = c.statistics.get("dice", Statistic()).ci95

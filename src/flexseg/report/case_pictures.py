@@ -262,8 +262,8 @@ def _require_same(
         tolerance = _LOSSY_SHARE * expected if lossy else 0
         if all(abs(n - expected) > tolerance for n in found):
             raise DataError(
-                f"The mask has {found[0]} pixels of {s.class_name}, it had {expected:.0f} when it "
-                "was scored.",
+                f"The mask has {found[0]} pixels of {s.class_name}, but had {expected:.0f} when "
+                "it was scored.",
                 "Give the masks that were evaluated (--masks) and their classes (--config).",
                 str(path),
             )

@@ -125,7 +125,7 @@ def _curves(source: ReportSource) -> dict[str, list[float | None]]:
         return {}
     found = {name: values for name, values in source.history(source.run_dir).items() if values}
     if found and max(map(len, found.values())) < _FEWEST_EPOCHS:
-        why = "the training has a single epoch, and a point is no curve"
+        why = "the training has only one epoch, which makes no curve"
         source.missing.append(Missing("curves of the training", why))
         return {}
     return found
@@ -163,7 +163,7 @@ def _epoch_changes(source: ReportSource) -> list[EpochStrip]:
             found.setdefault(match[2], {})[int(match[1])] = path.name
     if not found:
         why = f"there are no files Epoch_<n>_<image>.png in {folder}"
-        source.missing.append(Missing("predictions while training", why))
+        source.missing.append(Missing("predictions during training", why))
     strips = []
     for image, files in list(found.items())[:_STRIPS]:
         epochs = sorted(files)
@@ -187,7 +187,7 @@ def _data(
         if not row and not noted:
             continue
         if row and noted and row.get("cases") != noted.cases:
-            why = f"there were {noted.cases} cases, now there are {row.get('cases')}"
+            why = f"there were {noted.cases} cases, but now there are {row.get('cases')}"
             part = split if split == ALL_FOLDS else f"the {split} split"
             source.missing.append(Missing(f"sizes and class shares of {part}", why))
             row = {}

@@ -42,8 +42,8 @@ _FAILURES_SHOWN = 12
 _BETTER = {"higher": "Higher is better.", "lower": "Lower is better.", "near 0": "0 is best."}
 _TITLES = {
     "missed": "Missed altogether: in the reference, but nothing was predicted",
-    "false positive": "Marked where there is none",
-    "lesions missed": "Some objects of the class not found as objects of their own",
+    "false positive": "Marked where it is absent",
+    "lesions missed": "Some objects of the class were not found as separate objects",
     "weak overlap": "Weak overlap: Dice below 0.5",
 }
 
@@ -230,7 +230,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         invented = sum(c.false_positive for c in e.classes)
         absent = sum(c.cases_with_empty_reference for c in e.classes)
         verb = "is" if absent == 1 else "are"
-        told = f"where {absent} {verb} without" if absent else "no case is without"
+        told = f"in {absent} {verb} without it" if absent else "no case is without"
         tiles.append((str(invented), "marked where absent", told))
     return tiles
 

@@ -26,13 +26,18 @@ def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:
     grades = {one.grade for one in e.verdicts}
     steps = []
     if "failed" in grades:
-        look = "Look at the worst cases above: do image and mask belong together? Check all data."
-        longer = "Train for longer, if the curves of the training still fall at their end."
+        look = (
+            "Look at the worst cases above: check that image and mask belong together. Then "
+            "check all data."
+        )
+        longer = "Train for longer, if the training curves are still falling at the end."
         steps.append(NextStep(look, f"flexseg check {config}"))
         steps.append(NextStep(longer, f"flexseg train {config} --time 60m"))
     asked = (advice_folder(source) / ADVICE).is_file()
     if grades - {"good"} and not asked and not repaired:
-        advice = "Learn whether more cases or a longer training would help, and which cases fail."
+        advice = (
+            "Find out whether more cases or a longer training would help, and which cases fail."
+        )
         steps.append(NextStep(advice, f"flexseg advise {config} --time 10m"))
     few = any(c.groups_with_reference < GOOD_GROUPS for c in e.classes)
     if few and not e.out_of_fold and not volumes and not repaired:

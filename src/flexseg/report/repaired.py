@@ -169,8 +169,8 @@ def _verdict(comparison: Comparison) -> str:
     )
     if d.ci95 is None:
         return (
-            f"{figures[0].upper()}{figures[1:]}; too few groups for an interval, so that nothing "
-            "can be said of which is better."
+            f"{figures[0].upper()}{figures[1:]}; there are too few groups for an interval, so "
+            "which is better cannot be said."
         )
     low, high = d.ci95
     figures += f" (95 % interval {low:+.3f} to {high:+.3f})"

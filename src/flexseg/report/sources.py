@@ -164,7 +164,9 @@ class ReportSource:
                 gone.append(name)
                 result[name] = CaseFiles(image, masks[0] if masks else None, masks[1:])
         if gone:
-            why = f"they are no longer where they were ({examples(gone)}); give --images, --masks"
+            why = (
+                f"they are no longer where they were ({examples(gone)}); give --images and --masks"
+            )
             self.missing.append(Missing(f"images or masks of {len(gone)} cases", why))
         return result
 

@@ -59,7 +59,7 @@ def evaluation_folder(path: Path) -> Path:
     folder = given.evaluation or run_folder(path) / EVALUATION
     if not (folder / CASES).is_file():
         raise DataError(
-            f"There is no {EVALUATION}/{CASES} in it.",
+            f"The folder has no {EVALUATION}/{CASES}.",
             "Run `flexseg evaluate CONFIG` for it first.",
             str(folder.parent),
         )
@@ -95,7 +95,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _damaged(path, f"it cannot be read ({error})") from None
     if not isinstance(content, dict):
-        raise _damaged(path, "it is no object")
+        raise _damaged(path, "it is not an object")
     # Before there was such a number, one common pixel made an object found.
     return {"object_iou": 0.0, **content}
 
@@ -178,7 +178,7 @@ def _number(text: str, file: Path, case: str, column: str) -> float:
 
 def _damaged(file: Path, what: str) -> DataError:
     return DataError(
-        f"This is no whole result of an evaluation: {what}.",
-        "Evaluate again; the file moves aside, nothing is lost.",
+        f"This is not a complete result of an evaluation: {what}.",
+        "Evaluate again; the file is moved aside, so nothing is lost.",
         str(file),
     )

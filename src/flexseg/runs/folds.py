@@ -113,7 +113,7 @@ def recorded_division(data: DataSections, folder: Path) -> Folds:
     held = [case.id for fold in found for case in fold.held_out]
     if sorted(held) != sorted(known):
         raise DataError(
-            f"Its folds hold out {len(set(held))} cases, now there are {len(known)}.",
+            f"Its folds hold out {amount(len(set(held)), 'case')}, but now there are {len(known)}.",
             "Restore the data, or run the cross-validation again.",
             str(path),
         )
@@ -141,7 +141,7 @@ def write_folds(folder: Path, folds: Sequence[FoldIds]) -> None:
 def no_folds(folder: Path) -> DataError:
     """What to raise where there must be a cross-validation."""
     return DataError(
-        "There is no cross-validation to go on with.",
+        "There is no cross-validation to continue.",
         "Start without --resume.",
         str(folder / FILE_NAME),
     )
@@ -149,8 +149,8 @@ def no_folds(folder: Path) -> DataError:
 
 _FOLDS = TypeAdapter(list[FoldIds])
 _FIX = (
-    "Restore the file from a copy: without it nobody knows which network has seen which case; or "
-    "run the cross-validation again."
+    "Restore the file from a copy, as only it says which network has seen which case; or run the "
+    "cross-validation again."
 )
 
 
@@ -167,12 +167,17 @@ def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
     DataError : too few groups for so many folds.
     """
     if count < 2:
-        raise ConfigError(f"{count} folds are none.", "Give 2 or more.", "--folds")
+        raise ConfigError(
+            f"{amount(count, 'fold')} cannot be trained and validated.",
+            "Give 2 or more.",
+            "--folds",
+        )
     number = len({case.group for case in table.cases})
     if number < max(count, 3):
         raise DataError(
-            f"{len(table.cases)} cases of {amount(number, 'group')} cannot make {count} folds.",
-            "Take fewer folds, or another [dataset] group: one group is never divided.",
+            f"{amount(len(table.cases), 'case')} of {amount(number, 'group')} cannot make "
+            f"{count} folds.",
+            "Use fewer folds, or another [dataset] group: a group is never divided.",
             "--folds",
         )
     found = []
@@ -180,7 +185,7 @@ def make_folds(table: CaseTable, count: int, seed: int) -> tuple[Fold, ...]:
         if len({case.group for case in parts["train"]}) < 2:
             raise DataError(
                 f"Without fold {k} one group is left, which cannot train and validate.",
-                "Take more folds, or another [dataset] group: one group is never divided.",
+                "Use more folds, or another [dataset] group: a group is never divided.",
                 "--folds",
             )
         inner = divide_cases(
@@ -200,9 +205,10 @@ def _find_cases(data: DataSections) -> tuple[tuple[Case, ...], tuple[Finding, ..
     ids = [case.id for case in cases]
     if double := sorted({i for i in ids if ids.count(i) > 1}):
         raise DataError(
-            f"{len(double)} cases for training and validation have the same name: "
+            f"{amount(len(double), 'case')} for training and validation "
+            f"{'has' if len(double) == 1 else 'have'} the name of another one: "
             f"{examples(double)}.",
-            "Rename the files: the scores of all cases stand in one table.",
+            "Rename the files: the scores of all cases are in one table.",
             "[valid] images_dir",
         )
     # Which part of the training cases would validate in a single training does not matter here.

@@ -67,7 +67,7 @@ class Given:
         }
         found = next(kind for kind, place in kinds.items() if place is not None)
         return ConfigError(
-            f"This is {found}, and {what} is needed.", f"Give {what}.", _place(self.path, where)
+            f"This is {found}, but {what} is needed.", f"Give {what}.", _place(self.path, where)
         )
 
 
@@ -136,8 +136,7 @@ def _of_folder(folder: Path, where: str) -> Given:
             _place(folder, where),
         )
     raise ConfigError(
-        f"There is nothing of flexseg in this folder: no {MANIFEST}, no config, no model and no "
-        "scores.",
+        f"There is nothing made by flexseg in this folder: no {MANIFEST}, config, model or scores.",
         f"{EXPECTED}; `flexseg train` and `flexseg auto` make them.",
         _place(folder, where),
     )

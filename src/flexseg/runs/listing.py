@@ -98,7 +98,9 @@ def sort_runs(runs: Sequence[RunInfo], key: str) -> list[RunInfo]:
     """
     if key not in _KEYS:
         raise ConfigError(
-            f"Runs cannot be sorted by {key!r}.", f"Keys: {', '.join(SORT_KEYS)}.", "--sort"
+            f"Runs cannot be sorted by {key!r}.",
+            f"Sort by one of {', '.join(SORT_KEYS)}.",
+            "--sort",
         )
     value, descending = _KEYS[key]
     known = [run for run in runs if value(run) is not None]

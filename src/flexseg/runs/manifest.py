@@ -236,7 +236,7 @@ class Manifest(BaseModel):
         found = cls.find(folder)
         if found is None:
             raise DataError(
-                f"There is no {FILE_NAME} in this folder: no run of flexseg has left it.",
+                f"There is no {FILE_NAME} in this folder: it is not the folder of a run.",
                 "Give the folder of a run.",
                 str(folder),
             )
@@ -322,7 +322,7 @@ class Manifest(BaseModel):
 
     def _other_version(self, why: str) -> DataError:
         return DataError(
-            f"The config in it is of another version ({why}).",
+            f"The config in it was written by another version ({why}).",
             f"Use flexseg {self.versions.get('flexseg') or 'of that time'}, or train again.",
             str(self.path),
         )

@@ -86,7 +86,7 @@ def make_ensemble(models: Sequence[Path], folder: Path) -> MadeEnsemble:
     files = [(source.given, file) for source in sources for file in source.files]
     if len(files) < 2:
         raise ConfigError(
-            "One model is no ensemble.", "Give two trained models or more.", str(files[0][0])
+            "One model is not an ensemble.", "Give two or more trained models.", str(files[0][0])
         )
     _refuse_copies(files)
     _refuse_other_tasks(files)
@@ -129,7 +129,7 @@ def find_source(path: Path) -> GivenModel:
         return GivenModel(path, tuple(read_members(model)), seen, why)
     if read_metadata(model) is None:
         raise DataError(
-            "The file holds weights, but not what network they are of.",
+            "The file holds weights, but does not say of which network.",
             "Make a package of it with `flexseg import-weights FILE CONFIG`.",
             str(model),
         )
@@ -166,7 +166,7 @@ def _seen_in_run(manifest: Manifest) -> tuple[SeenImages, str]:
     try:
         found = find_splits(experiment.data, only=_LEARNT_FROM).cases
     except FlexsegError as error:
-        return SeenImages(), f"its data are not where they were: {error.problem}"
+        return SeenImages(), f"its data are no longer where they were: {error.problem}"
     # A fold of a cross-validation takes cases of both splits.
     every = {case.id: case for cases in found.values() for case in cases}
     images: dict[SplitName, list[Path]] = {}
@@ -177,7 +177,10 @@ def _seen_in_run(manifest: Manifest) -> tuple[SeenImages, str]:
         cases = [known[i] for i in named if i in known]
         images[split] = [case.image for case in cases]
         if missing := len(named) - len(cases):
-            unknown.append(f"{missing} of its {len(named)} {split} cases are not there any more")
+            unknown.append(
+                f"{missing} of its {len(named)} {split} cases {'is' if missing == 1 else 'are'} "
+                "missing now"
+            )
         elif data_fingerprint(cases) != record.fingerprint:
             unknown.append(f"files of its {split} cases have changed since")
     seen = SeenImages.of(images.get("train", ()), images.get("valid", ()))
@@ -191,7 +194,7 @@ def _refuse_copies(files: Sequence[tuple[Path, Path]]) -> None:
         digest = image_digest(file)
         if digest in known:
             raise ConfigError(
-                f"It holds the very same network as {known[digest]}.",
+                f"It holds the same network as {known[digest]}.",
                 "Give each model once.",
                 str(given if given == file else file),
             )
@@ -228,8 +231,8 @@ class _Task:
             return cls(replace(labels, classes=plain), preprocessing, float(metadata["threshold"]))
         except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(
-                f"The description beside the weights is of flexseg {metadata.get('flexseg')}, "
-                "which this version does not understand.",
+                "The description beside the weights was written by flexseg "
+                f"{metadata.get('flexseg')}, which this version does not understand.",
                 "Use that version, or train again.",
                 str(file),
             ) from None

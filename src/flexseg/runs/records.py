@@ -33,11 +33,11 @@ def read_record(path: Path, kind: TypeAdapter[T], what: str, fix: str) -> T:
     except FileNotFoundError:
         raise
     except UnicodeDecodeError:
-        problem = "it is no text"
+        problem = "it is not text"
     except OSError as error:
         problem = f"the system does not open it: {error.strerror or error}"
     except json.JSONDecodeError as error:
-        cut = f"it is no JSON, or cut off: {error.msg} in line {error.lineno}"
+        cut = f"it is not JSON, or is cut off: {error.msg} in line {error.lineno}"
         problem = cut if error.doc.strip() else "it is empty"
     except ValidationError as error:
         first = error.errors()[0]
@@ -45,5 +45,5 @@ def read_record(path: Path, kind: TypeAdapter[T], what: str, fix: str) -> T:
         place = f"{key}: " if key else ""
         problem = f"flexseg did not write it ({place}{first['msg'][0].lower()}{first['msg'][1:]})"
     except ValueError:
-        problem = "it is no JSON that flexseg writes"
+        problem = "it is not JSON as flexseg writes it"
     raise DataError(f"{what} cannot be read: {problem}.", fix, str(path))

@@ -50,8 +50,9 @@ def renamed_text(path: Path, names: Mapping[int, tuple[str, str]]) -> str:
     new = "".join(changed.get(number, line) for number, line in enumerate(lines))
     if _parsed(new) != _renamed_content(_parsed(text), names):
         raise ConfigError(
-            "The names of the classes stand in a form that is not changed by a program.",
-            "Write them there yourself; trained networks and their results take them from it.",
+            "The names of the classes are written in a form that flexseg cannot change.",
+            "Change them there yourself; trained networks and their results take them from the "
+            "config.",
             str(path),
         )
     return new

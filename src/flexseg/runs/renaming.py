@@ -146,7 +146,7 @@ def _labels_of(places: _Places) -> LabelMap:
         return config if found is None else found.named_as(config)
     if found is None:
         raise DataError(
-            "Nothing there knows any classes: the file holds weights alone.",
+            "There are no class names: the file holds only weights.",
             "Name the classes in the config.",
             str(places.models[0] if places.models else places.run),
         )
@@ -206,7 +206,7 @@ def _names_classes(loaded: LoadedConfig) -> bool:
         return True
     if any(c.name for c in loaded.experiment.mask.classes):
         raise ConfigError(
-            "The config names the classes in the old syntax, which is not rewritten.",
+            "The config names the classes in the old syntax, which flexseg does not rewrite.",
             'Write the names there: [mask] classes = ["background", ...]. No training is needed.',
             str(loaded.path),
         )

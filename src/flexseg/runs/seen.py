@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import examples, some_of
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
 from flexseg.errors import DataError
@@ -25,7 +25,7 @@ from flexseg.runs.manifest import Manifest
 logger = logging.getLogger(__name__)
 
 POOLED_SCORES = (
-    "of a cross-validation the pooled scores of the folds are in the run's evaluation folder."
+    "the pooled scores of a cross-validation's folds are in the run's evaluation folder."
 )
 
 
@@ -79,7 +79,7 @@ def warn_of_trained_cases(cases: Sequence[Case], model: Path) -> None:
     """Warn of validation cases that a single network was trained on."""
     if ids := _ids_in(cases, seen_by(model).trained):
         logger.warning(
-            "The model was trained on %d of the %d validation cases (%s): scores of these are too "
+            "The model was trained on %d of the %d validation cases (%s): their scores are too "
             "good.",
             len(ids),
             len(cases),
@@ -101,9 +101,9 @@ def refuse_changed_split(cases: Sequence[Case], split: SplitName, run_dir: Path)
         known = set(record.ids) if other != split else set()
         if ids := [case.id for case in cases if case.id in known]:
             raise DataError(
-                f"{len(ids)} of the {len(cases)} {split} cases were in the {other} set of this "
-                f"run, e.g. {ids[0]}: the split has changed since.",
-                "Give the same train.seed and files as for the training, or train again.",
+                f"{some_of(len(ids), len(cases), f'{split} case', 'was', 'were')} in the {other} "
+                f"set of this run, e.g. {ids[0]}: the split has changed since.",
+                "Use the same train.seed and files as in training, or train again.",
                 str(manifest.path),
             )
 
@@ -130,8 +130,8 @@ def _refuse_seen_tests(cases: Sequence[Case], model: Path, run_dir: Path) -> Non
         raise _seen_error(named, len(cases))
     if named:
         logger.warning(
-            "%d test cases have names of cases that members of the ensemble were trained on, but "
-            "are other files: %s. Make sure that they are not the same images.",
+            "Test cases have the names of cases that members of the ensemble were trained on, "
+            "but are other files (%d): %s. Make sure that they are not the same images.",
             len(named),
             examples(named),
         )
@@ -139,8 +139,8 @@ def _refuse_seen_tests(cases: Sequence[Case], model: Path, run_dir: Path) -> Non
 
 def _seen_error(ids: Sequence[str], count: int) -> DataError:
     return DataError(
-        f"{len(ids)} of the {count} test cases were seen in the training of the model, e.g. "
-        f"{ids[0]}.",
+        f"{some_of(len(ids), count, 'test case', 'was', 'were')} seen in the training of the "
+        f"model, e.g. {ids[0]}.",
         f"Give test cases that took no part in it; {POOLED_SCORES}",
         "[test] images_dir",
     )

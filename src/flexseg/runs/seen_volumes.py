@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples, some_of
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.volumetric.pairing import volume_of
@@ -54,17 +54,17 @@ def refuse_trained_names(cases: Sequence[Case], split: SplitName, model: Path, r
         names = _volumes_of(data[other].ids if other in data else (), cases)
         if names:
             raise DataError(
-                f"{len(names)} of the {split} volumes were in the {other} set of this run: "
-                f"{examples(names)}; the split has changed since.",
-                "Give the same train.seed and files as for the training, or train again.",
+                f"{amount(len(names), f'{split} volume', 'was', 'were')} in the {other} set of "
+                f"this run: {examples(names)}; the split has changed since.",
+                "Use the same train.seed and files as in training, or train again.",
                 str(run / MANIFEST),
             )
     if split == "test" and is_ensemble(model):
         held = (name for fold in read_folds(run) or () for name in fold.held_out)
         if names := _volumes_of(held, cases):
             raise DataError(
-                f"{len(names)} of the {len(cases)} test volumes were in the folds of the "
-                f"cross-validation: {examples(names)}.",
+                f"{some_of(len(names), len(cases), 'test volume', 'was', 'were')} in the folds "
+                f"of the cross-validation: {examples(names)}.",
                 "Give test volumes that took no part in it.",
                 str(run / FOLDS),
             )
@@ -98,7 +98,7 @@ def refuse_trained_content(
     """
     if seen and any(d in seen for d in _digests(volume, preprocessing, str(where))):
         raise DataError(
-            "The model was trained on slices of this very volume.",
+            "The model was trained on slices of this volume.",
             f"Give volumes that took no part in the training; {POOLED_SCORES}",
             str(where),
         )

@@ -202,7 +202,7 @@ class Tracker:
             self._client = None
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             logger.warning(
-                "[train] mlflow: nothing more is tracked, the training goes on (%s).", reason[0]
+                "[train] mlflow: tracking has stopped, but the training goes on (%s).", reason[0]
             )
 
 
@@ -229,7 +229,7 @@ def _connect(uri: str, base: Path) -> Any:
     file = uri.removeprefix("sqlite:///")
     if file != uri and not os.access(Path(file).parent, os.W_OK):
         # MLflow itself would try again and again for minutes.
-        raise OSError(f"{Path(file).parent} is no folder that can be written to")
+        raise OSError(f"{Path(file).parent} is not a folder that can be written to")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return client(tracking_uri=uri)
@@ -240,7 +240,7 @@ def _client_class() -> Callable[..., Any]:
         from mlflow import MlflowClient
     except ImportError as error:
         raise FlexsegError(
-            f"Nothing is tracked: {error}.",
+            f"MLflow cannot track the run: {error}.",
             f"Install it: {pip_install('mlflow')}, or set train.mlflow to ''.",
             "[train] mlflow",
         ) from None

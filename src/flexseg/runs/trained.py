@@ -51,7 +51,9 @@ def config_file(path: Path) -> Path:
     file = _file_of(Manifest.read(given.run))
     if not file.is_file():
         raise ConfigError(
-            f"The config of this run is gone: there is no {file}.", "Give a config.", str(path)
+            f"The config of this run is gone: there is no {file}.",
+            "Give a config file instead of the folder.",
+            str(path),
         )
     return file
 
@@ -156,7 +158,7 @@ def _refuse_unknown_code(loaded: LoadedConfig, run: Path) -> None:
     name = loaded.experiment.model.model
     if ":" in name and not trained_own_network(name, loaded.path, run):
         raise DataError(
-            f"The run asks for the code {name!r}, which no config at hand names.",
+            f"The run needs the code {name!r}, which no given config names.",
             "If you trust that code, give the config that names it instead of the folder.",
             str(run),
         )
@@ -256,7 +258,7 @@ def _existing(network: TrainedNetwork, path: Path, where: str) -> TrainedNetwork
 
 def _several(path: Path, where: str) -> DataError:
     return DataError(
-        f"{path} is several networks: a training begins with one.",
+        f"{path} is several networks, but a training begins with one.",
         "Give one of them, e.g. the folder of a fold, or a package of an ensemble's members.",
         where,
     )

@@ -179,8 +179,8 @@ class Advisor:
         units = len({unit_of(case, volumes=self.volumes) for case in table.cases})
         if len(shares_of(units)) < 2:
             raise ConfigError(
-                f"{amount(units, 'training case')} cannot be made fewer.",
-                "Give 3 cases at least to train on.",
+                f"{amount(units, 'training case')} cannot be reduced further.",
+                "Give at least 3 cases to train on.",
                 "[train] images_dir",
             )
         return SubsetJob(
@@ -210,11 +210,11 @@ class Advisor:
         if seconds < _SHORTEST:
             needed = _SHORTEST * cost_of_draw(units) / _TRAINING
             least = 2 * (self.seconds - left + needed)
-            better = "; 10m is a good beginning" if least < _GOOD_BEGINNING else ""
+            better = "; 10m is a good start" if least < _GOOD_BEGINNING else ""
             raise ConfigError(
-                f"{format_duration(self.seconds)} are too short: the trainings would have "
-                f"{max(0.0, seconds):.1f} s each.",
-                f"Give --time {format_duration(max(60.0, least))} at least{better}.",
+                f"{format_duration(self.seconds)} is too short: each training would have "
+                f"{max(0.0, seconds):.1f} s.",
+                f"Give at least --time {format_duration(max(60.0, least))}{better}.",
                 "--time",
             )
         return round(seconds, 1)
@@ -243,7 +243,7 @@ class Advisor:
         if changed:
             raise ConfigError(
                 f"The trainings here had other values of: {', '.join(changed)}.",
-                "Restore them, or start anew with --fresh: the old ones move aside.",
+                "Restore them, or start over with --fresh: the old trainings are moved aside.",
                 str(self.folder / COMMON_NAME),
             )
 
@@ -252,11 +252,14 @@ class Advisor:
         what = "volumes" if self.volumes else "cases"
         self.say(
             f"Trainings of {format_duration(job.seconds)} on {sizes} {what}, and shorter ones on "
-            f"all, as many as {format_duration(self.seconds)} allow, validation on "
+            f"all, as many as {format_duration(self.seconds)} allows; validation on "
             f"{len({unit_of(case, volumes=self.volumes) for case in job.valid})}."
         )
         if done := len(read_outcomes(self.folder / FILE_NAME)):
-            self.say(f"{amount(done, 'training')} of an earlier command count.")
+            self.say(
+                f"{amount(done, 'training')} of an earlier command "
+                f"{'counts' if done == 1 else 'count'}."
+            )
 
     def _watch(self, job: SubsetJob, on_time: Callable[[float, int], None] | None) -> None:
         """Run the process, and tell of each training that is done."""
@@ -274,14 +277,15 @@ class Advisor:
                     on_time(self.seconds - left, round(self.seconds))
                 known = self._tell_new(known)
             if self._tell_new(known) == before:
-                self.say("The time sufficed for no further training.")
+                self.say("There was no time for a further training.")
             if process.is_alive():
-                logger.warning("The time is over: the training that still runs is ended.")
+                logger.warning("The time is over: the training that is still running is ended.")
             elif process.exitcode:
                 raise _why(failures, process)
         except KeyboardInterrupt:
             raise Interrupted(
-                "The trainings were stopped; finished ones stay.", "The same command goes on."
+                "The trainings were stopped; finished ones are kept.",
+                "Run the same command again to continue.",
             ) from None
         finally:
             if process.is_alive():
@@ -299,8 +303,9 @@ class Advisor:
         done = read_outcomes(self.folder / FILE_NAME)
         if not any(one.task.share == one.task.steps == 1 for one in done):
             raise ConfigError(
-                "The time sufficed for no training on all cases.",
-                "Run the same command again, which goes on, or give more --time with --fresh.",
+                "There was no time for a training on all cases.",
+                "Run the same command again to continue, or start over with --fresh and a longer "
+                "--time.",
                 "--time",
             )
         subject = Subject(job.units, self.volumes, self.loaded.experiment.train.minutes, self.more)
@@ -350,10 +355,10 @@ def _why(failures: SimpleQueue[Failure], process: SpawnProcess) -> FlexsegError:
         kinds = {kind.exit_code: kind for kind in (ConfigError, DataError, ResourceError)}
         return kinds.get(code, TrainingError)(problem, fix, where)
     code = process.exitcode or 0
-    reason = f"killed by signal {-code}, often for want of memory" if code < 0 else f"code {code}"
+    reason = f"killed by signal {-code}, often for lack of memory" if code < 0 else f"code {code}"
     return TrainingError(
         f"The process of the trainings ended ({reason}).",
-        "The same command goes on; `flexseg train` with this config shows more.",
+        "Run the same command again to continue; `flexseg train` with this config shows more.",
     )
 
 

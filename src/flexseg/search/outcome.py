@@ -116,7 +116,7 @@ def _write_best(found: Found, best: TrialRecord, config: Path, overrides: Sequen
         logger.warning("%s needs --set %s.", found.config.name, " --set ".join(inexpressible))
     if other:
         logger.warning(
-            "%s does not say all that the config said: %s. Use the config with --set %s instead.",
+            "%s does not hold all that the config says: %s. Use the config with --set %s instead.",
             found.config.name,
             ", ".join(other),
             " --set ".join(values),
@@ -152,12 +152,12 @@ def raise_if_hopeless(trials: list[TrialRecord]) -> None:
     if start and start[-1].state is State.FAILED:
         raise _kind_of(start[-1])(
             f"The config as it is cannot be trained: {start[-1].reason}.".replace("..", "."),
-            "Correct it, then run the same command; `flexseg train` shows more.",
+            "Correct it, then run the same command again; `flexseg train` shows more.",
         )
     if len(ended) >= _FAILURES and all(t.state is State.FAILED for t in ended[-_FAILURES:]):
         raise _kind_of(ended[-1])(
             f"The last {_FAILURES} trials failed: {ended[-1].reason}.".replace("..", "."),
-            "Leave such values out of [tune] space; trials.csv has the reasons.",
+            "Leave such values out of [tune] space; trials.csv gives the reasons.",
         )
 
 

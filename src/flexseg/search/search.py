@@ -148,8 +148,8 @@ class Search:
                 write_results(found, self.loaded.path, self.overrides)
         if not found.trials:
             raise ConfigError(
-                "The time sufficed for no trial.",
-                "Give more --time, or shorter trials: [tune] trial_minutes.",
+                "There was no time for a trial.",
+                "Give a longer --time, or shorter trials ([tune] trial_minutes).",
                 "--time",
             )
         return found
@@ -166,10 +166,10 @@ class Search:
         minutes = float(given or known or round(share / 60, 3))
         if self.seconds < 60 * minutes:
             raise ConfigError(
-                f"A trial takes {format_duration(60 * minutes)}, the time is "
+                f"A trial takes {format_duration(60 * minutes)}, but the time is "
                 f"{format_duration(self.seconds)}.",
-                "Give more --time. Shorter trials ([tune] trial_minutes) are possible only in a "
-                "new search (--fresh).",
+                "Give a longer --time. Shorter trials ([tune] trial_minutes) are possible only "
+                "in a new search (--fresh).",
                 "--time",
             )
         return minutes
@@ -199,7 +199,7 @@ class Search:
         if changed:
             raise ConfigError(
                 f"The search here had other values of: {', '.join(changed)}.",
-                "Restore them, or start anew with --fresh: the old search moves aside.",
+                "Restore them, or start over with --fresh: the old search is moved aside.",
                 str(self.folder / FILE_NAME),
             )
 
@@ -219,7 +219,7 @@ class Search:
         if trials:
             best = best_of(trials, maximize=self.maximize)
             score = f", the best {self.metric} is {best.score:.4f}" if best else ""
-            self.say(f"The search goes on: {amount(len(trials), 'trial')} so far{score}.")
+            self.say(f"Continuing the search: {amount(len(trials), 'trial')} so far{score}.")
         started = any(t.is_start and t.state in (State.FINISHED, State.PRUNED) for t in trials)
         if not started and not _start_is_waiting(study):
             values = {p.name: p.stored(p.start) for p in self.parameters}
@@ -272,10 +272,11 @@ class Search:
                 self._tell(study)
             if workers:
                 patience = _SECONDS_TO_END
-                logger.warning("The time is over: the trials that still run are ended.")
+                logger.warning("The time is over: the trials that are still running are ended.")
         except KeyboardInterrupt:
             raise Interrupted(
-                "The search was stopped; its trials stay.", "The same command goes on."
+                "The search was stopped; its trials are kept.",
+                "Run the same command again to continue.",
             ) from None
         finally:
             self._stop(study, list(workers.values()), stop, patience)
@@ -300,14 +301,14 @@ class Search:
         """Note what the trial of a dead process died of."""
         reason = f"its process ended with code {exit_code}"
         if exit_code < 0:
-            reason = f"its process was killed by signal {-exit_code}: often for want of memory"
+            reason = f"its process was killed by signal {-exit_code}, often for lack of memory"
         died = [t for t in records(study) if t.state is State.RUNNING and t.worker == number]
         for trial in died:
             abandon(study, trial, State.FAILED, reason)
         self._deaths = 0 if died else self._deaths + 1
         if self._deaths > _DEATHS:
             raise TrainingError(
-                f"The processes of the search cannot begin: {reason}.",
+                f"The processes of the search cannot start: {reason}.",
                 "Run `flexseg train` with this config to see why.",
             )
 

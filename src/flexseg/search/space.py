@@ -34,7 +34,7 @@ WHERE = "[tune] space"
 # A value drawn from a range is a number that a person could have written.
 _DIGITS = 4
 
-_SIZES = "scores at different sizes do not compare"
+_SIZES = "scores at different sizes cannot be compared"
 _TASK = "it is a part of the task"
 # Keys of sections that can be tuned otherwise, and why these cannot.
 _FIXED = {
@@ -165,7 +165,7 @@ def parameters_of(
         for name in ("model.loss", "train.batch_size"):
             if name in space:
                 raise ConfigError(
-                    f"val_loss does not compare between trials of different {name}.",
+                    f"val_loss cannot be compared between trials of different {name}.",
                     "Set [tune] metric to one of [model] metrics, or leave the key out.",
                     WHERE,
                 )
@@ -371,7 +371,7 @@ def _parameter(name: str, spec: Values, start: object, reader: _Reader) -> Param
         return Parameter(name, start, tuple(values))
     if isinstance(start, bool) or not isinstance(start, int | float):
         raise ConfigError(
-            f"{name} is {as_text(start)} in the config, which is in no range of numbers.",
+            f"{name} is {as_text(start)} in the config, which is not a number and so in no range.",
             "List its values instead: [...].",
             WHERE,
         )
@@ -394,8 +394,8 @@ def _parameter(name: str, spec: Values, start: object, reader: _Reader) -> Param
     parameter = Parameter(name, start, (), low, high, spec.log, spec.step)
     if parameter.is_integer and any(float(v) != int(v) for v in (low, high, spec.step or 1)):
         raise ConfigError(
-            f"{name} takes whole numbers, but its range is {parameter}.",
-            "Write whole numbers for low, high and step.",
+            f"{name} takes integers, but its range is {parameter}.",
+            "Write integers for low, high and step.",
             WHERE,
         )
     for value in (low, high):

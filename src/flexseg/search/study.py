@@ -175,8 +175,8 @@ def open_study(folder: Path, *, maximize: bool, startup: int, prune: bool = True
                 str(folder / FILE_NAME),
             ) from error
         raise ConfigError(
-            f"This is no study that can be used ({type(error).__name__}).",
-            "Start anew with --fresh: the search moves aside.",
+            f"This is not a usable study ({type(error).__name__}).",
+            "Start over with --fresh: the search is moved aside.",
             str(folder / FILE_NAME),
         ) from error
 

@@ -94,7 +94,7 @@ def read_outcomes(path: Path) -> list[Outcome]:
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise DataError(
             f"The list of finished trainings cannot be read ({type(error).__name__}).",
-            "Restore it, or start anew with --fresh: it moves aside.",
+            "Restore it, or start over with --fresh: it is moved aside.",
             str(path),
         ) from None
 
@@ -188,7 +188,7 @@ def work(job: SubsetJob, failures: SimpleQueue[Failure]) -> None:
         _end(failures, error)
     except MemoryError:
         fix = "Use smaller batches or a smaller network."
-        _end(failures, ResourceError("The memory did not suffice.", fix, str(job.config)))
+        _end(failures, ResourceError("There was not enough memory.", fix, str(job.config)))
     except Exception as error:  # engines fail in many ways
         logger.debug("training", exc_info=True)
         first = (str(error).strip().splitlines() or [""])[0][:300]
@@ -238,7 +238,9 @@ def train_on(job: SubsetJob, task: Task, cases: tuple[Case, ...], seconds: float
         dice = scores_of(loaded, job.valid, volumes=job.volumes)
     if not dice:
         raise TrainingError(
-            "No validation case shows a class.", "Give others: [valid] images_dir.", str(job.config)
+            "No validation case shows a class.",
+            "Give other validation cases: [valid] images_dir.",
+            str(job.config),
         )
     with suppress(OSError):
         shutil.rmtree(folder)

@@ -74,7 +74,7 @@ class TrialReport:
         if "val_loss" not in values or score is None or not math.isfinite(score):
             raise TrainingError(
                 f"{self.metric} became {score} in epoch {self.epochs}.",
-                "A lower learning_rate or precision = 'float32' usually help.",
+                "A lower learning_rate or precision = 'float32' usually helps.",
             )
         if rank(values) > self._best:
             self._best, self.score = rank(values), score

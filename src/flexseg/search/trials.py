@@ -190,13 +190,13 @@ def _try(
         folder = make_folder(job.trial_folder(trial.number))
         train(job.load(values, folder, job.minutes), report)
         if report.interrupted:
-            raise Interrupted("The search was stopped.", "The same command goes on.")
+            raise Interrupted("The search was stopped.", "Run the same command again to continue.")
         if report.pruned:
             when = f"after {report.share:.0%} of the time"
             state, reason = State.PRUNED, f"below the median of the others {when}"
         elif report.score is None:
             raise TrainingError(
-                "The time sufficed for no epoch.", "Give trials more time: [tune] trial_minutes."
+                "There was no time for an epoch.", "Give trials more time ([tune] trial_minutes)."
             )
     except (Interrupted, KeyboardInterrupt):
         state, reason = State.INTERRUPTED, "the search was stopped"
@@ -204,7 +204,7 @@ def _try(
         state, reason = State.FAILED, f"{error.where}: {error.problem}".removeprefix("None: ")
         note(trial, exit_code=error.exit_code)
     except MemoryError:
-        state, reason = State.FAILED, "the memory did not suffice"
+        state, reason = State.FAILED, "there was not enough memory"
     except Exception as error:  # a combination of values may fail in the engine itself
         logger.debug("trial %d", trial.number, exc_info=True)
         first = (str(error).strip().splitlines() or [""])[0]

@@ -98,7 +98,7 @@ def _with_reason(size: int, most: int, why: str, how: str, free: int | None) -> 
     following = size * 3 // 2 if power_of_two(size) == size > 1 else max(2, size * 4 // 3)
     if following > most:
         return BatchSize(size, f"{why}; it fits by {how}{known}", automatic=True)
-    return BatchSize(size, f"{how}{known} let no more fit", automatic=True)
+    return BatchSize(size, f"{how}{known} lets no more fit", automatic=True)
 
 
 def power_of_two(n: int) -> int:

@@ -160,7 +160,7 @@ def _elsewhere(archive: Any, path: Path) -> dict[str, NDArray]:
     for name, (index, digest) in about["arrays"].items():
         if index >= len(held) or _digest(held[index]) != digest:
             raise DataError(
-                "The finished training cannot go on: its best weights are others now.",
+                "The finished training cannot be continued: its best weights have changed since.",
                 "Restore the file as the training left it, or train without --resume.",
                 str(best),
             )
@@ -194,7 +194,7 @@ def restore(path: Path, model: keras.Model, names: tuple[str, ...]) -> None:
             stored = sum(key.startswith(f"{name}/") for key in (*archive.files, *others))
             if stored != len(groups[name]):
                 raise DataError(
-                    f"The checkpoint has {stored} {name} variables, the network "
+                    f"The checkpoint has {stored} {name} variables, but the network has "
                     f"{len(groups[name])}.",
                     "Resume with the config that it was trained with.",
                     str(path),

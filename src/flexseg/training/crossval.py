@@ -20,7 +20,7 @@ from rich.console import Console
 
 from flexseg import backend
 from flexseg.batches.store import CaseReader
-from flexseg.config.findings import Finding
+from flexseg.config.findings import Finding, amount
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import GeneratorConfig
 from flexseg.config.train import TrainConfig
@@ -162,8 +162,10 @@ class CrossValidation:
         division = recorded_division(self.experiment.data, self.folder)
         if len(division.folds) != self.count:
             raise ConfigError(
-                f"The cross-validation has {len(division.folds)} folds, not {self.count}.",
-                "Give their number, or start without --resume (the old results move aside).",
+                f"The cross-validation has {amount(len(division.folds), 'fold')}, not "
+                f"{self.count}.",
+                "Give --folds {len(division.folds)}, or start without --resume (the old results "
+                "are moved aside).",
                 "--folds",
             )
         return division
@@ -220,7 +222,7 @@ class CrossValidation:
             summary.folds = by_fold
             summary.notes.append(
                 f"Cross-validation: each case was predicted by the one of {self.count} networks "
-                "that has not seen it, neither for its weights nor for the choice of its best "
+                "that had not seen it, neither for its weights nor for the choice of its best "
                 "epoch."
             )
             write_json(self.evaluation / SUMMARY, summary.as_dict())
@@ -297,8 +299,8 @@ class CrossValidation:
 
     def _train(self, k: int, fold: Fold) -> TrainingResult:
         self.console.print(
-            f"[bold]Fold {k}[/] ({k + 1} of {self.count}): trains on {len(fold.train)}, validates "
-            f"on {len(fold.valid)}, is scored on {len(fold.held_out)} cases.",
+            f"[bold]Fold {k}[/] ({k + 1} of {self.count}): training on {len(fold.train)}, "
+            f"validation on {len(fold.valid)}, scores on {amount(len(fold.held_out), 'case')}.",
             highlight=False,
         )
         splits = Splits({"train": fold.train, "valid": fold.valid})
@@ -382,7 +384,8 @@ def _refuse_other_seed(earlier: int | None, seed: int) -> None:
     if earlier not in (None, seed):
         raise ConfigError(
             f"The cross-validation was started with the seed {earlier}, not {seed}.",
-            "Set it, or start without --resume (the old results move aside).",
+            "Set train.seed to {earlier}, or start without --resume (the old results are moved "
+            "aside).",
             "[train] seed",
         )
 
@@ -400,7 +403,7 @@ def _refuse_shared_outputs(train: TrainConfig, generator: GeneratorConfig, folde
     for key, path in outputs.items():
         if path is not None and not path.is_relative_to(folder):
             raise ConfigError(
-                f"The folder {path} would be that of all folds.",
+                f"The folder {path} would be shared by all folds.",
                 "Give it relative to [train] run_dir, without '..'.",
                 key,
             )
@@ -410,7 +413,7 @@ def _refuse_snapshots(count: int) -> None:
     """An ensemble of ensembles would take very long to predict with."""
     if count > 1:
         raise ConfigError(
-            f"Each fold would be an ensemble of {count} snapshots itself.",
+            f"Each fold would itself be an ensemble of {count} snapshots.",
             "The folds are an ensemble already: --set train.snapshots=1.",
             "[train] snapshots",
         )

@@ -42,7 +42,7 @@ def explained(
     size = "single images" if automatic else f"batches of {batch_size}"
     smaller = "a smaller" if automatic else "a smaller train.batch_size (or 'auto'),"
     return ResourceError(
-        f"The memory does not suffice for {size}.", f"Use {smaller} model size or base_filters."
+        f"There is not enough memory for {size}.", f"Use {smaller} model size or base_filters."
     )
 
 

@@ -220,8 +220,8 @@ def _too_large(parameters: int | None, batch: int, needed: int, limit: int) -> R
     """The error about a network, or its images, that no memory here holds."""
     network = "" if parameters is None else f"a network of {count_text(parameters)} parameters "
     return ResourceError(
-        f"Training {network}by batches of {count_text(batch)} takes at least {size_text(needed)} "
-        f"of memory; there are {size_text(limit)}.",
+        f"Training {network}with batches of {count_text(batch)} takes at least "
+        f"{size_text(needed)} of memory; there is {size_text(limit)}.",
         "Choose smaller images (model.image_width, image_height), a smaller model.base_filters or "
         "num_layers, a smaller train.batch_size or fewer dataset.workers.",
     )
@@ -236,7 +236,7 @@ def _without_values(config: ModelConfig, train: TrainConfig) -> keras.Model:
     except Exception as error:  # sizes that no layer can have fail where they stumble
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"The network cannot be built in this size ({reason[:200]}).",
+            f"The network cannot be built at this size ({reason[:200]}).",
             "Choose smaller values in [model].",
             "[model]",
         ) from None

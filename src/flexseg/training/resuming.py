@@ -31,7 +31,7 @@ def as_begun(job: TrainingJob, file: Path) -> TrainingJob:
     begun = checkpoint.read_progress(file).signature.get("preprocessing.interpolation")
     if begun in (preprocessing.interpolation, None):
         return job
-    logger.info("The interrupted training resizes images by %s, and goes on so.", begun)
+    logger.info("The interrupted training resizes images by %s, and continues to do so.", begun)
     reader = replace(job.reader, preprocessing=replace(preprocessing, interpolation=begun))
     return replace(job, reader=reader)
 
@@ -63,7 +63,7 @@ def progress_of(
     if not file.exists():
         if not begun:
             checkpoint.read_progress(file)  # raises: nothing to resume
-        logger.warning("The run was interrupted before its first checkpoint; it starts anew.")
+        logger.warning("The run was interrupted before its first checkpoint; it starts over.")
         return checkpoint.Progress(signature=signature)
     progress = checkpoint.read_progress(file)
     if signature[BATCH_SIZE] == "auto":
@@ -71,7 +71,7 @@ def progress_of(
     if changed := changes(signature, progress.signature):
         raise ConfigError(
             f"The interrupted run had other values of: {', '.join(changed)}.",
-            "Restore them, or train without --resume (the old results move aside).",
+            "Restore them, or train without --resume (the old results are moved aside).",
             str(file),
         )
     return progress

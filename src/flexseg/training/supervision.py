@@ -101,7 +101,8 @@ def supervised(model: keras.Model, config: ModelConfig, wanted: Wanted) -> keras
             return model
         raise ConfigError(
             f"{config.model} has no layers called decoder_0 and decoder_1.",
-            "Name the stages of the decoder so, finest first, or leave deep_supervision out.",
+            "Give the stages of the decoder these names, finest first, or leave deep_supervision "
+            "out.",
             "[train] deep_supervision",
         )
     finest = stages.pop(0)

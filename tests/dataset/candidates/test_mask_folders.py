@@ -48,7 +48,7 @@ def test_two_folders_of_masks(tmp_path: Path, other: str) -> None:
     write(tmp_path / "images", "{}.png")
     write(tmp_path / "masks", "{}.png")
     write(tmp_path / other, "{}.png")
-    with pytest.raises(DataError, match="Several folders may have the masks of images/"):
+    with pytest.raises(DataError, match="Several folders may hold the masks of images/"):
         find_layout(tmp_path)
     chosen = find_layout(tmp_path, Answers(masks=other)).folders[""].masks
     assert chosen == tmp_path / other
@@ -69,16 +69,16 @@ def test_volumes(tmp_path: Path) -> None:
     for name in ("images", "labels", "segmentations"):
         (tmp_path / name).mkdir()
         write_volume(tmp_path / name / "v.nii.gz", Volume(np.ones((3, 4, 5), np.uint8)))
-    with pytest.raises(DataError, match="Several folders may have the masks"):
+    with pytest.raises(DataError, match="Several folders may hold the masks"):
         volume_folders(tmp_path)
     found = volume_folders(tmp_path, Answers(masks="segmentations"))
     assert found == (tmp_path / "images", tmp_path / "segmentations")
 
 
 def test_wrong_answers() -> None:
-    with pytest.raises(ConfigError, match="no rule for the names of masks"):
+    with pytest.raises(ConfigError, match="not a pattern for the names of masks"):
         Answers(mask_name="mask_*")
-    with pytest.raises(ConfigError, match="is not what values of masks can be"):
+    with pytest.raises(ConfigError, match="is not a possible meaning of mask values"):
         Answers(mask_values="things")  # type: ignore[arg-type]
 
 
@@ -95,7 +95,7 @@ def test_the_only_other_folder_has_the_images(
     layout = find_layout(tmp_path, Answers(masks=answer))
     (own,) = layout.folders.values()
     assert (own.images.name, own.masks.name) == (images, masks) and layout.mask_name == "{id}_gt"
-    assert f"those of {images}/" in layout.notes[0]
+    assert f"taken from {images}/" in layout.notes[0]
 
 
 def test_of_volumes_too(tmp_path: Path) -> None:
@@ -115,4 +115,4 @@ def test_several_other_folders_are_named_with_the_command(tmp_path: Path) -> Non
         assert command in e.value.fix and "Bilder/, Weitere/" in e.value.fix
     with pytest.raises(DataError) as e:
         find_layout(tmp_path, Answers(masks="Masken"))
-    assert e.value.fix.startswith("There is no folder Masken in it")
+    assert e.value.fix.startswith("The folder has no subfolder Masken")

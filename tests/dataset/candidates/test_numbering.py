@@ -41,6 +41,6 @@ def test_what_values_are(sets: Sequence[set[int]], kind: str, told: str) -> None
 
 
 def test_an_atlas_or_as_many_cells_in_every_image_is_a_question() -> None:
-    with pytest.raises(DataError, match="may be classes or number") as caught:
+    with pytest.raises(DataError, match="may be classes, or number") as caught:
         mask_values(set(range(1, 81)), up_to(80, 80, 79, 80))
     assert "--mask-values classes" in caught.value.fix

@@ -77,10 +77,10 @@ class TestImages:
         (images / "imagesTr" / "c3_0001.png").unlink()
         data = Dataset.open(images, arrays=tmp_path / "arrays")
         assert [case.id for case in data.cases] == ["c0", "c1", "c2", "c4"]
-        assert data.left_out == ("c3_0000.png: c3_0001.png is not there",)
+        assert data.left_out == ("c3_0000.png: c3_0001.png is missing",)
         assert any("c3_0001.png" in f"{f.what}{f.items}" for f in data.findings)
         describe(images, 3)
-        with pytest.raises(DataError, match="Every image lacks one of its 3 channels"):
+        with pytest.raises(DataError, match="Every image lacks at least one of its 3 channels"):
             Dataset.open(images, arrays=tmp_path / "arrays")
 
     def test_one_channel(self, images: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_nobody_knows_is_a_question(names: Sequence[str], counted: str, tog
     with pytest.raises(DataError) as caught:
         found(IMAGES, names)
     assert counted in caught.value.problem
-    assert f"together: --mask-name '{together}'" in caught.value.fix
+    assert f"to be merged: --mask-name '{together}'" in caught.value.fix
     assert "flexseg derive folders IMAGES MASKS -o NEW --class" in caught.value.fix
 
 
@@ -86,4 +86,4 @@ def test_masks_that_mark_together_are_told(tmp_path: Path) -> None:
         write_png(tmp_path / "masks" / f"c{i}_seg.png", marked)
         write_png(tmp_path / "masks" / f"c{i}_seg2.png", np.roll(marked, 12, axis=0))
     told = [finding.what for finding in choices_told(Dataset.open(tmp_path).findings)]
-    assert any("several masks, as {id}_seg2: they mark together" in what for what in told)
+    assert any("several masks, as in {id}_seg2: these are merged" in what for what in told)

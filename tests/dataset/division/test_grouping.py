@@ -33,13 +33,13 @@ def test_what_is_given_counts_first_then_the_description_then_the_names() -> Non
     pattern, notes = find_group(None, SLICES)
     assert pattern == guess_group(SLICES)[0] is not None
     assert notes == [
-        "Groups: the names tell of 4 patients or volumes with 3 images: p00 (3), p01 (3) and 2 more."
+        "Groups: the names show 4 patients or volumes with 3 images: p00 (3), p01 (3) and 2 more."
     ]
     assert find_group(None, ["ash", "birch", "cedar"]) == (None, [])
 
 
 def test_what_is_given_must_fit_every_name() -> None:
-    with pytest.raises(ConfigError, match="is no regular expression"):
+    with pytest.raises(ConfigError, match="is not a regular expression"):
         find_group("(", SLICES)
     with pytest.raises(ConfigError, match=r"finds nothing in 1 of 13 names: other\."):
         find_group("^(p[0-9]+)_", [*SLICES, "other"])
@@ -49,13 +49,13 @@ def test_cases_of_a_config_without_pattern_are_grouped_by_their_names() -> None:
     cases = [Case(name, Path("i"), Path("m"), name) for name in SLICES]
     found, (note,) = grouped_by_names(cases, None)
     assert [case.group for case in found] == [name[:3] for name in SLICES]
-    assert "4 patients" in note.what and "one part as a whole" in note.what
+    assert "4 patients" in note.what and "one split as a whole" in note.what
     assert grouped_by_names(cases, "^(.*)$") == (tuple(cases), ())
 
 
 def test_a_pattern_of_the_config_that_finds_nothing() -> None:
     (finding,) = unmatched_findings(r"^(p\\d+)", SLICES)
-    assert "is found in no name of a case: p00_slice0" in finding.what
+    assert "is found in no case's name: p00_slice0" in finding.what
     assert unmatched_findings("^(p0[01])", SLICES) == []
     assert unmatched_findings(None, SLICES) == unmatched_findings("x", []) == []
 
@@ -76,7 +76,7 @@ def _patients(folder: Path, ids: str, name: str = "IM{:04d}") -> Path:
 
 def test_patients_of_dicom_headers_stay_together_and_are_named_nowhere(tmp_path: Path) -> None:
     data = Dataset.open(_patients(tmp_path, "AABBCCDDEE"))
-    assert data.group is None and "the DICOM headers tell of 5 patients with 2" in repr(data)
+    assert data.group is None and "the DICOM headers name 5 patients with 2" in repr(data)
     assert "Doe" not in repr(data.cases)
     for parts in (data.divide().parts, find_splits(_config(tmp_path)).cases):
         groups = [{case.group for case in own} for own in parts.values()]

@@ -159,12 +159,12 @@ def test_names_in_a_split_file_may_be_files(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"train": ["p0_0"], "test": ["p0_0.png"]}', "'p0_0' stands in train and in test"),
-        ('{"train": ["p0_0"], "test": ["p0_0"]}', "'p0_0' stands in train and in test"),
-        ('{"train": ["p0_0"], "extra": []}', "'extra' is no split"),
-        ('["p0_0"]', "another form"),
-        ('{"train": "p0_0"}', "another form"),
-        ('{"train": ["p0_0"]', "no JSON"),
+        ('{"train": ["p0_0"], "test": ["p0_0.png"]}', "'p0_0' is in train and in test"),
+        ('{"train": ["p0_0"], "test": ["p0_0"]}', "'p0_0' is in train and in test"),
+        ('{"train": ["p0_0"], "extra": []}', "'extra' is not a split"),
+        ('["p0_0"]', "expected form"),
+        ('{"train": "p0_0"}', "expected form"),
+        ('{"train": ["p0_0"]', "not JSON"),
     ],
 )
 def test_wrong_split_file_is_a_data_error(
@@ -287,7 +287,7 @@ def test_images_without_a_folder_of_masks_are_a_config_error(
     make_dataset: Callable[..., Path],
 ) -> None:
     images = make_dataset({"train": 2}) / "train" / "images"
-    with pytest.raises(ConfigError, match="no masks_dir"):
+    with pytest.raises(ConfigError, match="masks_dir is not set"):
         splits_of({"train": {"images_dir": images}})
 
 
@@ -321,7 +321,7 @@ def test_split_file_may_name_groups(tmp_path: Path) -> None:
     }
     twice = found({"train": ["vol0", "vol0_1", "vol0"], "test": ["vol1_0", "vol1_0"]})
     assert twice == {"train": ["vol0_0", "vol0_1"], "test": ["vol1_0"]}
-    with pytest.raises(DataError, match="'vol0_1' stands in train and in test"):
+    with pytest.raises(DataError, match="'vol0_1' is in train and in test"):
         found({"train": ["vol0"], "test": ["vol0_1"]})
 
 

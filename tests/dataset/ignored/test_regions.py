@@ -108,7 +108,7 @@ def test_cases_have_their_files(tmp_path: Path) -> None:
 
 def test_names_of_regions(tmp_path: Path) -> None:
     config = project(tmp_path, 0, "roi_dir = 'roi'\nregion_name = '{id}_mask'")
-    with pytest.raises(DataError, match="8 of 8 images have no file here") as error:
+    with pytest.raises(DataError, match="8 of 8 images have no file in this folder") as error:
         find_splits(load(config).experiment.data)
     assert "region_name" in error.value.fix
     for path in (tmp_path / "roi").iterdir():
@@ -121,7 +121,7 @@ def test_a_region_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path, 0)
     write_png(tmp_path / "roi/case0.png", np.zeros((40, 32), np.uint8))
     case = Case("case0", *(tmp_path / k / "case0.png" for k in ("images", "masks")), "case0")
-    with pytest.raises(DataError, match="The mask is 32 x 40 pixels, its image 40 x 32"):
+    with pytest.raises(DataError, match="The mask is 32 x 40 pixels, but its image is 40 x 32"):
         case_mask(replace(case, roi=tmp_path / "roi/case0.png"))
 
 

@@ -34,7 +34,7 @@ def test_other_texts_are_refused(text: str) -> None:
 
 
 def test_an_id_comes_once() -> None:
-    with pytest.raises(ConfigError, match="class 1 gets two names"):
+    with pytest.raises(ConfigError, match="class 1 is given two names"):
         parse_class_names("1=a,1=b", "--classes")
 
 
@@ -47,7 +47,7 @@ def test_renamed() -> None:
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        ({128: "cytoplasm"}, "128 is no class"),
+        ({128: "cytoplasm"}, "128 is not a class"),
         ({0: "glass"}, "0 is the background"),
         ({1: "Class 2"}, "Two classes would be called"),
         ({1: "background"}, "Two classes would be called"),

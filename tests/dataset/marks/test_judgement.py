@@ -73,7 +73,7 @@ def test_what_no_mask_can_be(tmp_path: Path, kind: str, labels: LabelMap) -> Non
         np.save(path, _discs()[0] / np.float32(3))
     looks = [look_at(Case("c", image, path, "c"), labels)]
     (finding,) = mask_findings(looks, labels)
-    text = "look like photographs" if kind == "photograph" else "fractions that have areas"
+    text = "like photographs" if kind == "photograph" else "fractions that fill areas"
     assert finding.severity is Severity.ERROR and text in finding.what
     with pytest.raises(DataError, match=text):
         require_marks([look.case for look in looks], labels)

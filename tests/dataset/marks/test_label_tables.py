@@ -236,7 +236,7 @@ def test_a_background_of_compressed_masks_has_to_be_black(tmp_path: Path) -> Non
     for path in (folder / "masks").iterdir():
         Image.open(path).convert("RGB").save(path.with_suffix(".jpg"))
         path.unlink()
-    with pytest.raises(DataError, match="it has to be black"):
+    with pytest.raises(DataError, match="has to be black"):
         Dataset.open(folder)
 
 

@@ -240,7 +240,7 @@ def test_two_kinds_of_transparency_are_refused() -> None:
     alone = look_at_mask(MaskPixels(marked, None, False, False, "grey uint8 transparency"))
     layer = look_at_mask(MaskPixels(marked, None, False, False, "RGB with transparency"))
     assert [f.code for f in find_meaning([alone]).findings] == ["transparent-masks"]
-    with pytest.raises(DataError, match="1 masks are black with transparent parts, 1 have colours"):
+    with pytest.raises(DataError, match="1 mask is black with transparent parts, 1 has colours"):
         find_meaning([alone, layer])
 
 
@@ -274,7 +274,7 @@ def test_fractions_are_one_class_from_half_on(scores: NDArray[np.floating]) -> N
 def test_classes_that_were_divided_are_refused(divisor: int) -> None:
     two = SQUARE.copy()
     two[30:40, 40:50] = 2
-    with pytest.raises(DataError, match="fractions that have areas of their own: 0") as caught:
+    with pytest.raises(DataError, match="fractions that fill areas: 0") as caught:
         find_meaning([_floats(two / divisor)] * 3)
     assert "before they were divided" in caught.value.fix
 

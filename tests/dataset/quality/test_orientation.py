@@ -83,7 +83,7 @@ def test_an_organ_that_is_always_on_the_left_is_not(
     found = orientation_of(ONE, cases(tmp_path, on_the_left(rng, 30)))
     assert found.views == ["vflip"] and found.degrees == (-20, 20)
     assert found.flips["hflip"].reason == (
-        "liver is in the left half in 30 of 30 cases, the images have one way up"
+        "liver is in the left half in 30 of 30 cases, the images have a fixed orientation"
     )
     assert found.why_not.startswith("left-right: liver")
 
@@ -112,7 +112,9 @@ def test_where_images_have_one_way_up_a_flip_needs_proof(
     """Classes that may be sides: the second lies above or below, in few masks by chance."""
     left = [[(1, y, 12), (2, 64 - y, 32)] for y in (12, 52)]
     few = orientation_of(LABELS, cases(tmp_path, left * 4))
-    assert few.harmless == () and "have one way up, and 8 cases" in few.flips["vflip"].reason
+    assert (
+        few.harmless == () and "have a fixed orientation, and 8 cases" in few.flips["vflip"].reason
+    )
     many = orientation_of(LABELS, cases(tmp_path, left * 20))
     assert many.harmless == ("vflip",)
 
@@ -136,7 +138,7 @@ def test_a_side_by_its_name_alone(tmp_path: Path, rng: np.random.Generator) -> N
     classes[1]["name"] = "left kidney"
     labels = LabelMap.from_dict(LABELS.as_dict() | {"binary": True, "classes": classes})
     found = orientation_of(labels, cases(tmp_path, scattered(rng, 40, (1,))))
-    assert found.flips["hflip"].reason == "left kidney is a side by its name"
+    assert found.flips["hflip"].reason == "left kidney names a side"
     assert orientation_of(labels, ()).views == ["vflip"]
 
 

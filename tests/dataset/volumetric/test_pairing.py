@@ -68,7 +68,7 @@ def test_labels_beside_their_volumes(tmp_path: Path) -> None:
 
 
 def test_nothing_that_pairs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no names fit together"):
+    with pytest.raises(DataError, match="no names match"):
         find_pairs(_write(tmp_path / "i", "a.nii"), _write(tmp_path / "l", "b.nii"))
 
 
@@ -142,7 +142,7 @@ class TestSplitFile:
         path = tmp_path / "split.json"
         assert read_split_file(path) == {"train": ["a"], "valid": ["b"], "test": ["c"]}
         path.write_text('{"fold": ["a"]}')
-        with pytest.raises(DataError, match="'fold' is no split"):
+        with pytest.raises(DataError, match="'fold' is not a split"):
             read_split_file(path)
 
 

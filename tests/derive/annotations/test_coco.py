@@ -125,8 +125,8 @@ def test_annotations_become_masks(tmp_path: Path) -> None:
     ]
     assert (derived.cases, derived.empty) == (2, 1)
     assert derived.notes == [
-        "1 pixels are in several classes; the upper or smaller one counts.",
-        "1 annotations have no outline (boxes or key points only) and were left out.",
+        "1 pixel is in several classes; the upper or smaller one counts.",
+        "1 annotation without an outline (boxes or key points only) was left out.",
     ]
 
 
@@ -134,7 +134,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
     path = write_coco(tmp_path, [])
     (tmp_path / "images" / "a.png").unlink()
     derived = derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
-    assert derived.notes == ["1 images are listed but not there: a.png."]
+    assert derived.notes == ["Listed images are missing (1): a.png."]
     (tmp_path / "images" / "sub" / "b.png").unlink()
     path.write_text(path.read_text().replace("b.png", "b" * 5000))
     with pytest.raises(DataError, match=r"None of the 2 annotated images is there, e\.g\. a\.png"):
@@ -174,7 +174,7 @@ def test_files_that_are_no_coco(tmp_path: Path, content: str) -> None:
 def test_images_of_another_size(tmp_path: Path) -> None:
     path = write_coco(tmp_path, [])
     Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a.png")
-    with pytest.raises(DataError, match="The image is 4 x 4 pixels, the annotations say 8 x 6"):
+    with pytest.raises(DataError, match="The image is 4 x 4 pixels, but the annotations say 8 x 6"):
         derive_annotations(path, tmp_path / "images", tmp_path / "out", format_name="coco")
 
 

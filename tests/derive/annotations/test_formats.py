@@ -75,7 +75,7 @@ def test_another_size_is_refused(tmp_path: Path, name: str) -> None:
 @each
 def test_missing_images_are_named(tmp_path: Path, name: str) -> None:
     derived = derived_of(tmp_path, name, ["a.png"], ["a.png", "gone.png"])
-    assert any("listed but not there" in note and "gone" in note for note in derived.notes)
+    assert any("Listed images are missing" in note and "gone" in note for note in derived.notes)
     (tmp_path / "images/a.png").unlink()
     with pytest.raises(DataError, match="None of the 2 annotated images"):
         derive_annotations(
@@ -110,7 +110,7 @@ def test_what_is_damaged_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_unknown_formats_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(DataError, match="no known format"):
+    with pytest.raises(DataError, match="is not known"):
         format_of(tmp_path / "x.json")
     with pytest.raises(ConfigError, match="annotation format"):
         format_of(tmp_path / "x.json", "voc")
@@ -129,8 +129,8 @@ def test_boxes_of_yolo_are_filled_and_said(tmp_path: Path) -> None:
     expected[9:21, 10:30] = 1
     np.testing.assert_array_equal(read_mask(tmp_path / "o/masks/a.png").pixels, expected)
     assert derived.classes[1].name == "cell"
-    assert any("boxes are filled" in note for note in derived.notes)
-    assert any("1 images have no label file" in note for note in derived.notes)
+    assert any("no outline and" in note for note in derived.notes)
+    assert any("1 image without a label file" in note for note in derived.notes)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_coco_with_ids_as_text(
     (tmp_path / "c.json").write_text(json.dumps(content))
     derived = derive_annotations(tmp_path / "c.json", images(tmp_path, ["a.png"]), tmp_path / "o")
     assert read_mask(tmp_path / "o/masks/a.png").pixels.sum() == 200
-    assert any("1 annotations have no outline" in note for note in derived.notes)
+    assert any("1 annotation without an outline" in note for note in derived.notes)
 
 
 def test_the_super_category_of_roboflow_is_no_class(tmp_path: Path) -> None:

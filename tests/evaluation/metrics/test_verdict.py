@@ -53,26 +53,26 @@ def test_good() -> None:
         (
             {"false_objects": 90},
             "usable with checking",
-            "90 of 100 predicted objects fit none of the reference",
+            "90 of 100 predicted objects match none of the reference",
         ),
         (
             {"dice": 0.55, "false_objects": 90, "found_objects": 10},
             "failed",
-            "10 of 100 objects found; 90 of 100 predicted objects fit none of the reference; "
+            "10 of 100 objects found; 90 of 100 predicted objects match none of the reference; "
             "below 0.8",
         ),
         (
             {"dice": 0.7, "false_objects": 90, "found_objects": 10},
             "usable with checking",
-            "below 0.8; 90 of 100 predicted objects fit none of the reference",
+            "below 0.8; 90 of 100 predicted objects match none of the reference",
         ),
         (
             {"dice": 0.55, "false_objects": 90, "found_objects": 30},
             "usable with checking",
-            "below 0.8; 90 of 100 predicted objects fit none of the reference",
+            "below 0.8; 90 of 100 predicted objects match none of the reference",
         ),
-        ({"groups": 9}, "usable with checking", "only 9 independent cases tell"),
-        ({"groups": 1}, "usable with checking", "only 1 independent case tells"),
+        ({"groups": 9}, "usable with checking", "only 9 independent cases"),
+        ({"groups": 1}, "usable with checking", "only 1 independent case"),
     ],
 )
 def test_what_costs_a_grade(changes: dict[str, Any], grade: Grade, why: str) -> None:
@@ -94,4 +94,4 @@ def test_without_interval_the_mean_counts() -> None:
 def test_a_class_of_no_reference_is_not_tested() -> None:
     found = verdict(1, "cell", Evidence(Statistic(), "cases", 0, 0, 9, 2, 0))
     assert found.grade == "not tested"
-    assert found.why == "It is in no reference of these cases; marked in 2 of 9 without it."
+    assert found.why == "No reference of these cases contains it; marked in 2 of 9 without it."

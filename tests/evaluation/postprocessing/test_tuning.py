@@ -324,7 +324,7 @@ class TestLeakage:
         (tmp_path / "run.json").write_text(
             json.dumps({"status": "finished", "config": {}, "data": data}), encoding="utf-8"
         )
-        with pytest.raises(DataError, match=f"were in the {split} set of this run"):
+        with pytest.raises(DataError, match=f"w(as|ere) in the {split} set of this run"):
             tune(loaded, tmp_path / "out")
         (tmp_path / "run.json").write_text("{", encoding="utf-8")
         with pytest.raises(DataError, match="cannot be read"):
@@ -338,7 +338,7 @@ class TestLeakage:
         loaded = load(tmp_path / "a.toml", ["train.best_model_file=ensemble.json"])
         models = tmp_path / "models"
         (models / "ensemble.json").write_text('{"members": ["best_model.h5"]}', encoding="utf-8")
-        with pytest.raises(DataError, match="who has not seen which is not known"):
+        with pytest.raises(DataError, match="not known which member has not seen which case"):
             tune(loaded, tmp_path / "out")
         package = _package(loaded, 1, 0.5)
         blind = ModelPackage(
@@ -354,7 +354,7 @@ class TestLeakage:
         assert _kept(tuned) == [("2d", "red", "largest_component", True)]
         assert tuned.choice.evidence["split"] == "folds"
         assert tuned.file == models / "ensemble.postprocess.json"
-        with pytest.raises(DataError, match="2 members, the cross-validation 3 folds"):
+        with pytest.raises(DataError, match="2 members, but the cross-validation has 3 folds"):
             tune(loaded, tmp_path / "out", folds=[cases, [], []])
 
 

@@ -77,7 +77,7 @@ def test_from_unseen_volumes_to_the_table(
     plain = project.infer3d.model_copy(update={"average_axes": False})
     with caplog.at_level(logging.INFO, "flexseg"):
         infer_volumes(VolumePredictor(predictor.with_trust(trust), plain), cases)
-    assert "found out with other axes" in caplog.text
+    assert "learned with other axes" in caplog.text
     assert {row["dice"] for row in rows_of(tmp_path)} == {""}
     infer_volumes(VolumePredictor(predictor.with_trust(Trust({3: quality})), plain), cases)
     assert {row["flag"] for row in rows_of(tmp_path)} == {"green"}

@@ -52,7 +52,7 @@ def _outlined_too_widely() -> NDArray[np.uint8]:
         (
             _first_exchanged(),
             "object of another class",
-            'annotated as "cytoplasm", and the network is sure of "nucleus"',
+            'annotated as "cytoplasm", but the network is sure of "nucleus"',
         ),
         (
             _outlined_too_widely(),

@@ -81,4 +81,4 @@ def test_few_cases_are_told(
     found, reader, place = review
     found.found = found.found[:3]
     found.write(place / "review", place / "predictions", reader)
-    assert "3 cases do not tell what is usual" in caplog.text
+    assert "With 3 cases, it is not clear what is usual" in caplog.text

@@ -17,7 +17,7 @@ def test_images(tmp_path: Path) -> None:
         write_png(tmp_path / f"a_000{channel}.png", np.full((4, 5), channel, np.uint8))
     pixels = read_channels(tmp_path / "a_0000.png", 3)
     assert pixels.shape == (4, 5, 3) and pixels[0, 0].tolist() == [0, 1, 2]
-    with pytest.raises(DataError, match=r"not there: a_0003\.png"):
+    with pytest.raises(DataError, match=r"missing: a_0003\.png"):
         read_channels(tmp_path / "a_0000.png", 4)
     write_png(tmp_path / "a_0001.png", np.zeros((5, 5), np.uint8))
     with pytest.raises(DataError, match=r"this is 5 x 5, a_0000\.png 5 x 4"):
@@ -25,7 +25,7 @@ def test_images(tmp_path: Path) -> None:
     colored = np.zeros((4, 5, 3), np.uint8)
     colored[..., 1] = 9
     write_png(tmp_path / "a_0001.png", colored)
-    with pytest.raises(DataError, match="one channel of an image by its name"):
+    with pytest.raises(DataError, match="by its name it is one channel of an image"):
         read_channels(tmp_path / "a_0000.png", 3)
 
 
@@ -43,5 +43,5 @@ def test_volumes(tmp_path: Path) -> None:
         read_channel_volumes(first, 2, channel=2)
     moved = Volume(np.ones((3, 4, 5), np.int16), (1, 1, 2), (9, 0, 0))
     write_volume(tmp_path / "v_0001.nii.gz", moved)
-    with pytest.raises(DataError, match="at another place, or of other voxels, than v_0000"):
+    with pytest.raises(DataError, match="at another position or of another voxel size than v_0000"):
         read_channel_volumes(first, 2)

@@ -98,13 +98,13 @@ def test_missing_slices_are_told(tmp_path: Path, warnings: Any) -> None:
 
 def test_several_volumes_in_one_series(tmp_path: Path) -> None:
     write_series(tmp_path, ramp((4, 4, 4)), positions=[(0, 0, z) for z in (0, 1, 0, 1)])
-    with pytest.raises(DataError, match="2 slices of the DICOM series lie at the same place"):
+    with pytest.raises(DataError, match="2 slices of the DICOM series lie at the same position"):
         read_volume(tmp_path)
 
 
 def test_slices_around_an_axis_or_beside_each_other(tmp_path: Path) -> None:
     write_series(tmp_path, ramp((4, 4, 4)), positions=[(9 * (i % 2), 0, i) for i in range(4)])
-    with pytest.raises(DataError, match="do not lie one above the other"):
+    with pytest.raises(DataError, match="are not stacked along one axis"):
         read_volume(tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_of_several_series_the_largest_or_the_chosen_one(tmp_path: Path, warning
     warnings.clear()
     dicom_files(tmp_path)
     assert not warnings.text  # told when they were read
-    with pytest.raises(DataError, match="0 of the DICOM series match"):
+    with pytest.raises(DataError, match="None of the DICOM series matches"):
         read_volume(tmp_path, series="arterial")
     write_series(tmp_path, ramp((5, 4, 4)), "venous")
     with pytest.raises(DataError, match=r"3 DICOM series.*portal.*venous") as error:
@@ -276,7 +276,7 @@ def test_real_series(shared: Path) -> None:
         ("dcmqi_segmentations/liver.dcm", "segmentation object"),
         ("dcmqi_segmentations/sparse-labelmap-ppv5.dcm", "segmentation object"),
         ("highdicom_test_files/seg_image_sm_control_labelmap.dcm", "segmentation object"),
-        ("highdicom_test_files/sr_document.dcm", "holds no image"),
+        ("highdicom_test_files/sr_document.dcm", "contains no image"),
         ("highdicom_test_files/sm_image.dcm", "25 frames"),
     ],
 )

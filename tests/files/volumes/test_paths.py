@@ -61,7 +61,7 @@ def test_the_directory_of_an_exported_disc_is_no_series(tmp_path: Path) -> None:
 
 def test_no_volumes(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(DataError, match="holds no volume"):
+    with pytest.raises(DataError, match="contains no volume"):
         find_volumes(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         find_volumes(tmp_path / "none")

@@ -54,7 +54,7 @@ def test_places_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "compressed", "match"),
     [
-        (BYTES[:-1], False, "the file holds 3,999 bytes at most"),
+        (BYTES[:-1], False, "the file holds at most 3,999 bytes"),
         (BYTES + b"x", False, "more than the 4000 bytes"),
         (zlib.compress(BYTES[:-1]), True, "cut off after 3999 of 4000 bytes"),
         (zlib.compress(BYTES + b"x"), True, "more than the 4000 bytes"),

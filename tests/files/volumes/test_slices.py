@@ -170,7 +170,7 @@ def test_axes_as_text(text: str, expected: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["", "z", "axial,0", "0,1", "axial,axial", "all,axial", "axial,"])
 def test_axes_that_are_none(text: str) -> None:
-    with pytest.raises(ConfigError, match="names no axes"):
+    with pytest.raises(ConfigError, match="does not name axes"):
         parse_axes(text)
 
 

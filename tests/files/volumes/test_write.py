@@ -169,7 +169,7 @@ def test_failure_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.png", "a", ".nii"])
 def test_other_suffixes(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="Volumes are not written as"):
+    with pytest.raises(ConfigError, match="Volumes cannot be written as"):
         write_volume(tmp_path / name, make())
 
 

@@ -46,7 +46,7 @@ def test_a_training_leaves_it_and_commands_take_it(
     for model in ("a.toml", "models/best_model.h5", "."):
         capsys.readouterr()
         assert run_command("export", project / model, "--to", "network") == 0
-        assert "written: " in capsys.readouterr().out
+        assert "Written: " in capsys.readouterr().out
     together = project / "ensemble" / "ensemble.json"
     together.parent.mkdir()
     write_ensemble(together, {"one": file, "two": file})

@@ -271,7 +271,7 @@ class TestInt8:
             file.write_text("")
         for text in ('{"sha256": "of another"}', "[]", "{"):
             description.write_text(text)
-            with pytest.raises(ConfigError, match="of another model"):
+            with pytest.raises(ConfigError, match="from another model"):
                 open_engine(*saved, int8=True)
 
     def test_is_of_openvino(self, saved: tuple[ModelPackage, Path]) -> None:

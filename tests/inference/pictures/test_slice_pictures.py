@@ -87,7 +87,7 @@ class TestOldWay:
         video = {"video_dir": tmp_path / "videos"}
         predict(volumes / "a.nii.gz", tmp_path / "out", **OLD, mask_overlay=False, **video)
         assert not (tmp_path / "out" / "a.nii.gz" / "overlays").exists()
-        assert "writes no overlays" in caplog.text
+        assert "no overlays are written" in caplog.text
 
     def test_postprocessing_shows_in_masks(self, volumes: Path, tmp_path: Path) -> None:
         config = Infer3dConfig(output_dir=tmp_path / "out", previews=[], **OLD)

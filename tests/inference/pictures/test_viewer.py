@@ -145,7 +145,7 @@ class TestShrinking:
         monkeypatch.setattr(viewer, "LARGEST_BYTES", 3 * 6 * 8 * 10 // 4)
         image, labels = volume()
         page, shown, masks = write(tmp_path, image, labels)
-        assert "Shown coarser" in page
+        assert "Shown at reduced resolution" in page
         assert shown.array.size * 3 <= viewer.LARGEST_BYTES
         # The millilitres are those of all voxels.
         assert f"{labels.sum() * image.voxel_ml:.3g} ml" in page

@@ -266,7 +266,7 @@ def test_a_volume_without_findings_makes_no_file(
     labels = read_volume(folder).with_array(np.zeros((5, 6, 7), np.uint8))
     assert write(tmp_path / "a.dcm", labels, sorted(folder.iterdir())) == ()
     assert not (tmp_path / "a.dcm").exists()
-    assert "no voxel is of any class" in caplog.text
+    assert "no voxel belongs to a class" in caplog.text
 
 
 def test_a_tilted_gantry_and_a_missing_slice(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_file_of_several_frames(tmp_path: Path) -> None:
         (image,) = group.DerivationImageSequence[0].SourceImageSequence
         z = group.PlanePositionSequence[0].ImagePositionPatient[2]
         assert order[image.ReferencedFrameNumber - 1] * 3 == z
-    with pytest.raises(DataError, match="2 files of several frames"):
+    with pytest.raises(DataError, match="2 files with several frames"):
         write(tmp_path / "a.dcm", labels, [path, path])
 
 
@@ -375,12 +375,12 @@ def test_labels_of_another_grid_or_of_no_class(tmp_path: Path) -> None:
     labels = random_labels(read_volume(folder))
     sources = sorted(folder.iterdir())
     shifted = Volume(labels.array, labels.spacing, (0.0, 0.0, 0.0), labels.direction)
-    with pytest.raises(DataError, match="do not lie on the grid"):
+    with pytest.raises(DataError, match="are not on the grid"):
         write(tmp_path / "a.dcm", shifted, sources)
-    with pytest.raises(DataError, match="do not lie on the grid"):
+    with pytest.raises(DataError, match="are not on the grid"):
         write(tmp_path / "a.dcm", labels, sources[:-1])
     labels.array[0, 0, 0] = 9
-    with pytest.raises(DataError, match="labels 9 are of no class"):
+    with pytest.raises(DataError, match="labels 9 belong to no class"):
         write(tmp_path / "a.dcm", labels, sources)
 
 

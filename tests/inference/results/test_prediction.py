@@ -90,7 +90,7 @@ class TestOfAVolume:
         np.testing.assert_array_equal(np.load(found.save(tmp_path / "v.npy")), found.labels)
 
     def test_is_no_picture(self, found: Prediction, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"volumes are not written as \.png.*\.nii\.gz"):
+        with pytest.raises(ConfigError, match=r"volumes cannot be written as \.png.*\.nii\.gz"):
             found.save(tmp_path / "v.png")
         assert not list(tmp_path.iterdir())
 

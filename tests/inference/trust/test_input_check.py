@@ -78,8 +78,8 @@ def test_grey_deep_and_large_images_are_foreign_to_photographs(
     assert rows["sixteen.png"]["why"] == "looks"
     assert rows["faint.tif"]["why"] == "looks, values"
     assert "size" in rows["large.png"]["why"]
-    assert "60 x 60 pixels, not 24 x 24 as in the training: large.png" in caplog.text
-    assert "the modality CT, not XC as in the training: twelve.dcm" in caplog.text
+    assert "60 x 60 pixels instead of 24 x 24 as in training: large.png" in caplog.text
+    assert "the modality CT instead of XC as in training: twelve.dcm" in caplog.text
     assert "values that reach 14" in caplog.text or "values that reach 15" in caplog.text
     assert "next to nothing" not in caplog.text, "each image is standardised"
 

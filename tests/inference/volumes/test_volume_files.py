@@ -242,7 +242,7 @@ class TestWhatFails:
         write_volume(volumes / "a_seg.nii.gz", Volume(array))
         with caplog.at_level(logging.WARNING):
             predict(volumes, tmp_path / "out")
-        assert "1 of 4 volumes hold a few whole numbers only" in caplog.text
+        assert "1 of 4 volumes hold only a few integers" in caplog.text
         assert "a_seg.nii.gz" in caplog.text
 
     def test_nan_is_told_once(self, tmp_path: Path, caplog: Any) -> None:
@@ -261,7 +261,7 @@ class TestWhatFails:
         with caplog.at_level(logging.INFO, logger="flexseg"):
             cases = volume_cases(volumes, volumes / "out")
         assert len(cases) == 4
-        assert "no volumes, left out: 2 files (scan.hdr, scan.img)" in caplog.text
+        assert "left out, as these are not volumes: 2 files (scan.hdr, scan.img)" in caplog.text
 
     def test_raw_values_are_told(self, volumes: Path, tmp_path: Path, caplog: Any) -> None:
         predict(volumes, tmp_path / "out", intensity=None)

@@ -211,7 +211,9 @@ class TestIntensities:
 
     def test_channels_must_fit(self) -> None:
         volume = Volume(np.zeros((2, 3, 3, 2), np.uint8))
-        with pytest.raises(DataError, match=r"2 channels, the network takes 1.*--channel, 0 to 1"):
+        with pytest.raises(
+            DataError, match=r"2 channels, but the network takes 1.*--channel, 0 to 1"
+        ):
             VolumePredictor(copying((3, 3))).labels(volume, "two.nii")
         with pytest.raises(DataError, match="takes 4"):
             VolumePredictor(copying((3, 3), 4)).labels(Volume(volume.array[..., 0]))

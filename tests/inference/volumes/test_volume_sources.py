@@ -43,7 +43,7 @@ def test_what_is_predicted_as_volumes(volumes: Path, tmp_path: Path, caplog: Any
     assert not holds_volumes(tmp_path / "none")
     (images / "v.mha").touch()
     assert not holds_volumes(images)
-    assert "1 volumes beside the images are not predicted: v.mha" in caplog.text
+    assert "volumes beside the images are not predicted (1): v.mha" in caplog.text
 
 
 def test_series_folder(shared: Path) -> None:

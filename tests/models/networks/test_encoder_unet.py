@@ -74,5 +74,5 @@ def test_wrong_number_of_decoder_filters(count: int) -> None:
 
 
 def test_unknown_encoder() -> None:
-    with pytest.raises(ConfigError, match="'VGG16' is no known encoder"):
+    with pytest.raises(ConfigError, match="'VGG16' is not a known encoder"):
         build_model(config_of(backbone="VGG16"))

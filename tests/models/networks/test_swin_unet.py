@@ -225,7 +225,7 @@ class TestSizes:
             "window_size = [4, 2, 2, 2] has 4 numbers for depth = 5",
         ),
         ({"num_heads": [4, 8]}, "num_heads = [4, 8] has 2 numbers for depth = 4"),
-        ({"filter_num_begin": 18}, "filter_num_begin = 18 is no multiple of patch_size = 4"),
+        ({"filter_num_begin": 18}, "filter_num_begin = 18 is not a multiple of patch_size = 4"),
         ({"num_heads": 3}, "3 heads cannot share the 128 channels of level 0"),
         ({"num_heads": [4, 8, 8, 7]}, "7 heads cannot share the 1024 channels of level 3"),
     ],

@@ -183,7 +183,7 @@ class TestBackbone:
     ("keys", "message"),
     [
         ({"num_heads": [4, 8]}, "num_heads = [4, 8] has 2 numbers"),
-        ({"mlp_activation": "gelou"}, "'gelou' is no activation"),
+        ({"mlp_activation": "gelou"}, "'gelou' is not an activation"),
         ({"backbone": "ResNet50", "filter_num": [8, 16]}, "filter_num = [8, 16] has 2 levels"),
         ({"backbone": "ResNet49"}, "ResNet49"),
         ({"backbone": "ResNet50", "image_channels": 4}, "image_channels = 4"),

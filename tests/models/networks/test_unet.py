@@ -204,5 +204,5 @@ class TestRefusals:
 
     @pytest.mark.parametrize("key", ["activation", "final_activation"])
     def test_misspelt_activation(self, key: str) -> None:
-        with pytest.raises(ConfigError, match="'sigmiod' is no activation"):
+        with pytest.raises(ConfigError, match="'sigmiod' is not an activation"):
             build_model(_config(**{key: "sigmiod"}, num_classes=1))

@@ -63,7 +63,7 @@ def test_what_was_published_is_downloaded_once(
 def test_nothing_of_another_file_stays(
     serve: Callable[[bytes, int], str], tmp_path: Path, content: bytes, length: int
 ) -> None:
-    with pytest.raises(DownloadError, match=f"{len(content)} bytes came"):
+    with pytest.raises(DownloadError, match=f"{len(content)} bytes were received"):
         published_file(serve(content, length), tmp_path / NAME)
     assert list(tmp_path.iterdir()) == []
 

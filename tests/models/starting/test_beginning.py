@@ -152,7 +152,7 @@ def test_networks_that_do_not_fit_are_refused_and_unchanged() -> None:
     with pytest.raises(ConfigError, match=r"base_filters = 3.*base_filters = 2"):
         begin_with(new, old)
     np.testing.assert_array_equal(predicted(new), before)
-    with pytest.raises(ConfigError, match="a network UNet, the config a SwinUNet"):
+    with pytest.raises(ConfigError, match="a network UNet, but the config has a SwinUNet"):
         begin_with(package("a", **SWIN), old)
 
 

@@ -100,7 +100,7 @@ def test_a_plan_takes_the_network_and_extends_the_division(earlier: Path, tmp_pa
         assert {f"renamed_{name}" for name in before[split]} <= after[split]
         assert after[split] > {f"renamed_{name}" for name in before[split]}, "new ones, too"
     assert dict(plan.facts)["goes on with"].endswith(
-        "Cases by part: train 24 (12 earlier, 12 new), valid 4 (2 earlier, 2 new), "
+        "Cases by split: train 24 (12 earlier, 12 new), valid 4 (2 earlier, 2 new), "
         "test 4 (2 earlier, 2 new)."
     )
     text = plan.config.read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def test_intervals_flags_and_foreign_inputs(run: Path) -> None:
     assert "Of 1 green prediction, 1 has a Dice below 0.8." in section
     assert "more than chance explains" not in section
     assert "in 2 of 3 (66.7%)" in section
-    assert "1 of 2 inputs is of another kind" in section
+    assert "1 of 2 inputs differs" in section
     cells = re.findall(r'<td class="number">([^<]*)</td>', section)
     assert cells == [*("1", "0.000", "1", "1"), *("1", "1.000", "0", "0") * 2]
 
@@ -83,6 +83,6 @@ def test_green_that_does_not_hold_is_told(run: Path, right: int, *, misleading: 
 
 def test_an_input_check_alone(run: Path) -> None:
     section = _section(run, [("test_00", 1, "disc <round>", "", "", "", "", "no", "")])
-    assert "None of 1 inputs is of another kind" in section
+    assert "None of 1 input differs" in section
     assert "learned by <code>flexseg tune-postprocessing</code>" in section
     assert "<table" not in section

@@ -34,7 +34,7 @@ def test_ranked_with_kind_evidence_and_picture(run: Path) -> None:
     section = page[page.index('<section id="annotations"') :].split("</section>")[0]
     assert "The annotation fits &lt;train_01&gt; better. Score 9.5." in section
     assert section.count('class="panel"') == 4  # image, reference, prediction, difference
-    assert "predictions of networks that have not seen them. Look at each" in section
+    assert "predictions of networks that had not seen them. Look at each" in section
     assert "<summary>1 more</summary>" in section and "train_02" not in section
 
 

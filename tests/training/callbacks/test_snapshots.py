@@ -280,5 +280,5 @@ def fit(folder: Path, cycles: int) -> tuple[list[list[np.ndarray]], list[list[np
 def test_config_errors(config: Path) -> None:
     with pytest.raises(ConfigError, match="falls in cycles"):
         load(config, ["train.schedule=constant"])
-    with pytest.raises(ConfigError, match="would be an ensemble of 3 snapshots"):
+    with pytest.raises(ConfigError, match="would itself be an ensemble of 3 snapshots"):
         CrossValidation(load(config), (), 2, Console(quiet=True))

@@ -35,8 +35,8 @@ def advice(root: Path, images: Path | None) -> str:
         return ""
     if any(is_mixed(folder) for folder in folders):
         return (
-            "The images lie in several folders, beside their masks: "
-            f"{_derive(root, root)} makes one dataset of them."
+            f"The images are in several folders, beside their masks: {_derive(root, root)} makes "
+            "one dataset of them."
         )
     if folders and all(_is_case(folder) for folder in folders):
         first = {path.name for path in inner_folders(folders[0])}
@@ -44,8 +44,8 @@ def advice(root: Path, images: Path | None) -> str:
         mask = next(name for name in first if name != image)
         names = ("--image-name", f"{{id}}/{image}/*", "--mask-name", f"{{id}}/{mask}/*")
         return (
-            "Each image lies in a folder of its own, with its masks: "
-            f"{_derive(root, root, *names)} unites them."
+            "Each image is in a folder of its own, with its masks: "
+            f"{_derive(root, root, *names)} makes one dataset of them."
         )
     return ""
 
@@ -62,15 +62,14 @@ def images_unclear(
     inner = [path for folder in folders for path in (folder, *inner_folders(folder))]
     if wanted is not None and folders and not mask_folders(inner, wanted):
         named = ", ".join(f"{path.name}/" for path in folders)
-        return f"There is no folder {wanted} in it. Give another one with --masks: {named}."
+        return f"The folder has no subfolder {wanted}. Give another one with --masks: {named}."
     others = other_folders(folders, wanted, holds)
     if not others:
         return ""
     masks = mask_folders(folders, wanted)[0]
     named = ", ".join(f"{path.name}/" for path in others)
     return (
-        f"The images of {masks.name}/ may be in {named}. Name their folder first: "
-        f"{_derive(others[0], masks)}."
+        f"The images of {masks.name}/ may be in {named}. Say so with {_derive(others[0], masks)}."
     )
 
 
@@ -83,13 +82,13 @@ def _masks_in_folders(images: Path, masks: Path) -> str:
     if 2 * sum(folded(path.name) in stems for path in holding) > len(holding):
         return (
             "Each image has a folder of masks: "
-            f"{_derive(images, masks, '--mask-name', '{id}/*')} unites them."
+            f"{_derive(images, masks, '--mask-name', '{id}/*')} merges them."
         )
     names = [path.name for path in holding[:_MOST_CLASSES]]
     classes = [text for name in names for text in ("--class", f"{name}={name}/{{id}}")]
     return (
-        f"The masks lie in folders of {masks.name}/. If each is a class: "
-        f"{_derive(images, masks, *classes)}. If one of them has the masks: "
+        f"The masks are in subfolders of {masks.name}/. If each is a class: "
+        f"{_derive(images, masks, *classes)}. If one of them has all the masks: "
         f"{_derive(images, holding[0])}."
     )
 

@@ -35,13 +35,13 @@ class Answers:
     def __post_init__(self) -> None:
         if self.mask_values not in (None, *get_args(MaskValues)):
             raise ConfigError(
-                f"{self.mask_values!r} is not what values of masks can be.",
+                f"{self.mask_values!r} is not a possible meaning of mask values.",
                 f"Give one of {', '.join(get_args(MaskValues))}.",
                 "--mask-values",
             )
         if self.mask_name is not None and "{id" not in self.mask_name:
             raise ConfigError(
-                f"{self.mask_name!r} is no rule for the names of masks.",
+                f"{self.mask_name!r} is not a pattern for the names of masks.",
                 "Write {id} where the name of the image stands, e.g. '{id}_mask'.",
                 "--mask-name",
             )

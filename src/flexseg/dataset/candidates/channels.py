@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.files.channel_files.channel_names import channel_of
 from flexseg.files.json_file import read_json
 
@@ -92,8 +92,9 @@ def channels_finding(files: list[str], taken: str, fix: str) -> Finding:
         "data",
         "other-channels",
         "images",
-        f"The images have several files, one per channel, and one channel is used, as {taken}: "
-        f"{len(files)} files of others are left out: {examples(files)}.",
+        f"The images have several files, one per channel, of which one channel is used: {taken}. "
+        f"{amount(len(files), 'file')} of other channels {'is' if len(files) == 1 else 'are'} "
+        f"left out: {examples(files)}.",
         fix,
         tuple(files),
     )

@@ -107,10 +107,10 @@ def masks_beside(
     )
     likely = min(fitting, key=lambda path: (shares[path] or 0) > _NEARLY_ALL)
     raise DataError(
-        f"Several folders may have the masks of {images.name}/: {listed}.",
-        f"Name the one to take: --masks {typed(likely.name)}. Where all is marked, that is a field "
-        "of view rather than what is to be found: [dataset] roi_dir leaves out what lies beyond "
-        "it.",
+        f"Several folders may hold the masks of {images.name}/: {listed}.",
+        f"Name the one to use, e.g. --masks {typed(likely.name)}. A folder whose masks mark "
+        "everything shows the field of view rather than what is to be found: [dataset] roi_dir "
+        "leaves out what lies beyond it.",
         str(images.parent),
     )
 

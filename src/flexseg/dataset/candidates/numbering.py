@@ -51,8 +51,8 @@ def mask_values(
         if len(marked) < _KINDS or masks_per_value < len(marked) / 2:
             return "objects", _taken_for_objects(len(values))
         raise DataError(
-            f"The masks have {len(values)} values, most of them in most masks: they may be classes "
-            "or number the objects of one class.",
+            f"The masks have {len(values)} values, most of them in most masks: they may be "
+            "classes, or number the objects of one class.",
             "Say what they are: --mask-values classes, or --mask-values objects.",
         )
     if counted and len(sizes) > 1:
@@ -62,8 +62,8 @@ def mask_values(
 
 def _taken_for_objects(count: int) -> tuple[Finding, ...]:
     what = (
-        f"The masks hold {count} values or colours: they are taken to number the objects of one "
-        "class, so everything that is not black is foreground."
+        f"The masks hold {count} values or colours: these are taken to number the objects of one "
+        "class, so that everything but black is foreground."
     )
     return (_finding(what, "If they are classes: --mask-values classes, or name them in "
                            "[[mask.classes]]."),)  # fmt: skip
@@ -72,7 +72,7 @@ def _taken_for_objects(count: int) -> tuple[Finding, ...]:
 def _perhaps_objects(most: int) -> tuple[Finding, ...]:
     what = (
         f"Each mask has the values 1, 2, ... up to a number of its own, at most {most}: they are "
-        "taken as classes, but may number the objects of one class."
+        "taken for classes, but may number the objects of one class."
     )
     return (_finding(what, "If they do: --mask-values objects."),)
 

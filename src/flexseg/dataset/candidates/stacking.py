@@ -72,13 +72,13 @@ def stack_channels(
         whole[split] = []
         for case in pairing.cases:
             if missing := missing_channels(case.image, channels):
-                left_out.append(f"{case.image.name}: {examples(missing)} is not there")
+                left_out.append(f"{case.image.name}: {examples(missing)} is missing")
             else:
                 whole[split].append(case)
     if not any(whole.values()):
         raise DataError(
-            f"Every image lacks one of its {channels} channels: {examples(left_out)}.",
-            "Add these files; dataset.json says how many channels there are.",
+            f"Every image lacks at least one of its {channels} channels: {examples(left_out)}.",
+            "Add these files, or correct the number of channels in dataset.json.",
             str(layout.root),
         )
     claim_folder(output)
@@ -93,7 +93,10 @@ def stack_channels(
         for split, own in layout.folders.items()
         if whole[split]
     }
-    note = f"The {channels} files of each image are its channels: all are in {output.name}/."
+    note = (
+        f"The {channels} files of each image are taken for its channels: {output.name}/ has "
+        "images of all channels."
+    )
     made = replace(
         layout,
         folders=folders,

@@ -134,8 +134,8 @@ def with_further_masks(best: str, stems: Sequence[Stems], where: Path) -> tuple[
         if numbers:
             shown = next(tail for tail in tails if _NUMBER.fullmatch(tail))
             return wide, (
-                f"Some images have several masks, as {wide.replace('*', shown)}: they mark "
-                f"together (--mask-name {typed(best)} takes one of them)."
+                f"Some images have several masks, as in {wide.replace('*', shown)}: these are "
+                f"merged (--mask-name {typed(best)} takes one of them)."
             )
     return best, ""
 
@@ -176,10 +176,10 @@ def _unclear(
     counted = ", ".join(f"{name} ({pairs(name, stems)})" for name in named)
     classes = " ".join("--class " + typed(f"{_word(name)}={name}") for name in named)
     return DataError(
-        f"Images have several masks each, and it is not clear what they are: {counted}.",
-        f"Name the ones to take: --mask-name {typed(best)}; or all, to mark together: --mask-name "
-        f"{typed(wide)}. If each is a class: `flexseg derive folders IMAGES MASKS -o NEW {classes}"
-        "`.",
+        f"The images have several masks each, and their meaning is not clear: {counted}.",
+        f"Name the ones to use: --mask-name {typed(best)}; or all, to be merged: --mask-name "
+        f"{typed(wide)}. If each is a class: `flexseg derive folders IMAGES MASKS -o NEW "
+        f"{classes}`.",
         str(where),
     )
 

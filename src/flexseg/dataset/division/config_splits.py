@@ -42,7 +42,8 @@ def find_splits(data: DataSections, only: Iterable[SplitName] = SPLITS) -> Split
     if data.dataset.images_dir is not None:
         if own:
             raise ConfigError(
-                f"[dataset] images_dir holds all splits, but [{'], ['.join(own)}] has images too.",
+                "[dataset] images_dir holds all splits, but images_dir is set in "
+                f"[{'], ['.join(own)}] too.",
                 "Keep one of the two.",
                 "[dataset] images_dir",
             )
@@ -72,7 +73,7 @@ def _pair(
     images, masks, dataset = section.images_dir, section.masks_dir, data.dataset
     if images is None or masks is None:
         raise ConfigError(
-            f"There are images ({images}) but no masks_dir beside them.",
+            f"There are images ({images}), but masks_dir is not set.",
             "Set masks_dir in the same section.",
         )
     pairing = pair(
@@ -115,7 +116,7 @@ def pair_one_folder(data: DataSections, group: str | None = None) -> Pairing:
     if section.images_dir is None:
         named = f"[{'], ['.join(own)}] have folders of their own" if own else "it names no folder"
         raise ConfigError(
-            f"There is no one folder to divide: {named}.",
+            f"There is not one folder to split: {named}.",
             "Set [dataset] images_dir and masks_dir, or give the folder instead of the config.",
             "[dataset] images_dir",
         )
@@ -138,7 +139,8 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 f"None of {len(pairing.images_without_mask)} images has a mask of the same name "
                 f"(first image {examples([p.name for p in pairing.images_without_mask], 1)}, "
                 f"first mask {examples([p.name for p in pairing.masks_without_image], 1)}).",
-                "Masks pair by file name; [dataset] mask_name = '{id}_mask' says another rule.",
+                "Masks are paired with images by file name; [dataset] mask_name sets another "
+                "pattern, e.g. '{id}_mask'.",
             )
         ]
     if pairing.images_without_mask:
@@ -149,7 +151,8 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 "data",
                 "images-without-mask",
                 f"[{where}]",
-                f"{amount(len(names), 'image')} without a mask left out: {examples(list(names))}.",
+                f"{amount(len(names), 'image')} without a mask "
+                f"{'is' if len(names) == 1 else 'are'} left out: {examples(list(names))}.",
                 "Add the masks, or remove the images.",
                 names,
             )
@@ -162,7 +165,7 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 "data",
                 "equal-names",
                 f"[{where}]",
-                f"{len(names)} {EQUAL_NAMES}: {examples(list(names))}.",
+                f"{EQUAL_NAMES} ({len(names)}): {examples(list(names))}.",
                 "Remove them, or set [image] file_format or [mask] mask_file_format.",
                 names,
             )
@@ -175,7 +178,8 @@ def _pairing_findings(pairing: Pairing, where: str) -> list[Finding]:
                 "data",
                 "masks-without-image",
                 f"[{where}]",
-                f"{amount(len(names), 'mask')} without an image left out: {examples(list(names))}.",
+                f"{amount(len(names), 'mask')} without an image "
+                f"{'is' if len(names) == 1 else 'are'} left out: {examples(list(names))}.",
                 "Add the images, or remove the masks.",
                 names,
             )
@@ -243,9 +247,10 @@ def _hold_out_validation(seed: int, splits: Splits) -> None:
             "data",
             "validation-held-out",
             "[valid]",
-            f"No validation set is given: {len(splits.cases['valid'])} of {len(cases)} training "
-            "cases, chosen by group and seed, are held out for it.",
-            "Set [valid] images_dir and masks_dir for one of your own.",
+            f"No validation set is given: {len(splits.cases['valid'])} of "
+            f"{amount(len(cases), 'training case')}, chosen by group and seed, "
+            f"{'is' if len(splits.cases['valid']) == 1 else 'are'} held out for it.",
+            "Set [valid] images_dir and masks_dir to use your own.",
         )
     )
 

@@ -34,13 +34,15 @@ def copy_parts(
     claim_folder(folder, sources, "--copy")
     if any(contains(path, folder) for path in sources):
         raise ConfigError(
-            f"The output folder {folder} lies within the input.",
+            f"The output folder {folder} is inside the input folder.",
             "Choose a folder of its own.",
             "--copy",
         )
     if any(case.image.is_dir() for case in cases):
         raise ConfigError(
-            "DICOM series are not copied.", "Leave --copy out: the split file says it.", "--copy"
+            "DICOM series are not copied.",
+            "Leave --copy out: the split file alone says what is in which split.",
+            "--copy",
         )
     done = 0
     with whole_folder(folder) as part, explain_os_errors(folder):

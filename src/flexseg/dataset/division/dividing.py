@@ -105,10 +105,10 @@ class CaseTable:
         """One sentence on the groups for people."""
         sizes = Counter(case.group for case in self.cases)
         if len(sizes) == len(self.cases):
-            return f"{len(self.cases)} cases, each a group of its own"
+            return f"{amount(len(self.cases), 'case')}, each a group of its own"
         low, high = min(sizes.values()), max(sizes.values())
         size = str(low) if low == high else f"{low} to {high}"
-        return f"{len(self.cases)} cases in {len(sizes)} groups of {size}"
+        return f"{amount(len(self.cases), 'case')} in {amount(len(sizes), 'group')} of {size}"
 
     def summary(self, parts: Parts) -> list[PartSummary]:
         """Per part: cases, groups, and in how many cases each class is."""
@@ -240,7 +240,7 @@ def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
         raise DataError(
             f"{few} cannot be divided into {what}: a group (patient, volume, image with its "
             "copies) stays together.",
-            f"Give at least {parts} cases that are independent, or another --group.",
+            f"Add cases until {parts} or more are independent, or give another --group.",
         )
     return groups
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.dividing import SEED, CaseTable, Parts, divide_cases, groups_of_images
 from flexseg.dataset.division.splits import SPLITS, SplitName
@@ -91,8 +91,10 @@ def tested_finding(names: list[str], where: str) -> Finding:
         "data",
         "earlier-tests-trained",
         where,
-        f"{len(names)} training cases tested the earlier network: {examples(names)}. Its score and "
-        "that of this training are of different cases then, and theirs is known no more.",
-        "Keep them in the test split; `flexseg plan --from` extends the earlier division so.",
+        f"{amount(len(names), 'training case', 'was a test case', 'were test cases')} of the "
+        f"earlier network: {examples(names)}. The scores of the two networks are then of "
+        "different cases, and cannot be compared.",
+        "Keep them in the test split, as `flexseg plan --from` does when it extends the earlier "
+        "split.",
         tuple(names),
     )

@@ -41,7 +41,7 @@ def grouped(
     ids = [case.id for pairing in pairings.values() for case in pairing.cases]
     if group is not None:
         matched = len(names_found(group, ids))
-        some = f", found in {matched} of {len(ids)} names" if matched < len(ids) else ""
+        some = f", found in {matched} of {amount(len(ids), 'name')}" if matched < len(ids) else ""
         reason = f"as given{some}"
     elif described is not None and described.group is not None:
         group, reason = described.group, "as the dataset's own description says"
@@ -76,9 +76,9 @@ def grouped_by_names(
         "data",
         "groups-found",
         "[dataset] group",
-        f"The config names no group, but {reason}. Each of them stays in one part as a whole.",
+        f"The config names no group, but {reason}. Each of them stays in one split as a whole.",
         f"Set group = '{found}', so that other commands keep them together too; or '^(.*)$', if "
-        "each image stands for itself.",
+        "the images are independent.",
     )
     return tuple(replace(case, group=group_of(case.id, found)) for case in cases), (finding,)
 
@@ -95,7 +95,8 @@ def _guessed(cases: Sequence[Case]) -> tuple[str | None, str]:
         if len(together) == len(counts):
             return pattern, reason
     return None, (
-        f"the DICOM headers tell of {len(counts)} patients with {_sizes(counts.values())} images"
+        f"the DICOM headers name {amount(len(counts), 'patient')} with {_sizes(counts.values())} "
+        "images"
     )
 
 
@@ -114,9 +115,9 @@ def unmatched_findings(pattern: str | None, names: Sequence[str]) -> list[Findin
             "data",
             "group-finds-nothing",
             "[dataset] group",
-            f"The group '{pattern}' is found in no name of a case: {examples(list(names))}. Each "
-            "image stands for itself.",
-            "Correct it, e.g. '^(p[0-9]+)_'; in single quotes TOML takes backslashes as they are.",
+            f"The group '{pattern}' is found in no case's name: {examples(list(names))}. Each "
+            "image is taken as a group of its own.",
+            "Correct it, e.g. '^(p[0-9]+)_'; in single quotes, TOML takes backslashes as they are.",
         )
     ]
 
@@ -137,12 +138,15 @@ def names_found(group: str, names: Sequence[str], what: str = "case") -> list[st
         found = [name for name in names if re.search(group, name)]
     except re.error as error:
         raise ConfigError(
-            f"{group!r} is no regular expression: {error}.", "Correct it.", "--group"
+            f"{group!r} is not a regular expression: {error}.",
+            "Correct it, e.g. '^(p[0-9]+)_'.",
+            "--group",
         ) from None
     if not found:
         raise DataError(
-            f"The group {group!r} is found in no name of a {what}: {examples(list(names))}.",
-            "It must find patient or volume in the file names, e.g. '^(p[0-9]+)_'.",
+            f"The group {group!r} is found in no {what}'s name: {examples(list(names))}.",
+            "Give an expression that finds the patient or volume in the file names, e.g. "
+            "'^(p[0-9]+)_'.",
             "--group",
         )
     return found
@@ -161,15 +165,15 @@ def check_group(pattern: str | None, names: Sequence[str], option: str = "--pati
         missed = [name for name in names if not re.search(pattern, name)]
     except re.error as error:
         raise ConfigError(
-            f"{pattern!r} is no regular expression: {error}.",
-            "It must find the patient in a file name, e.g. '^(p\\d+)_'.",
+            f"{pattern!r} is not a regular expression: {error}.",
+            "Give an expression that finds the patient in a file name, e.g. '^(p\\d+)_'.",
             option,
         ) from None
     if missed:
         raise ConfigError(
-            f"{pattern!r} finds nothing in {len(missed)} of {len(names)} names: "
+            f"{pattern!r} finds nothing in {len(missed)} of {amount(len(names), 'name')}: "
             f"{examples(missed)}.",
-            "It must find the patient in the names of the files written.",
+            "Give an expression that finds the patient in the name of every written file.",
             option,
         )
 
@@ -218,18 +222,18 @@ def guess_group(ids: Sequence[str]) -> tuple[str | None, str]:
         elif best is None or len(groups) < best[0]:
             best = (len(groups), pattern, groups)
     if best is None:
-        reason = "no patient or volume shows in the names: each image stands for itself"
+        reason = "the names show no patients or volumes: each image is a group of its own"
         if few:
             reason = (
                 f"the names suggest {amount(few, 'patient', '(or volume)', '(or volumes)')}, too "
-                "few to divide: each image stands for itself, and the score may be too good"
+                "few to split: each image is a group of its own, and the score may be too good"
             )
         return None, reason
     _, pattern, groups = best
     shown = examples([f"{name} ({n})" for name, n in groups.most_common()], 2)
     return pattern, (
-        f"the names tell of {len(groups)} patients or volumes with "
-        f"{_sizes(groups.values())} images: {shown}"
+        f"the names show {len(groups)} patients or volumes with {_sizes(groups.values())} "
+        f"images: {shown}"
     )
 
 

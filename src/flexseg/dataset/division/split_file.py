@@ -37,7 +37,7 @@ def _split_name(key: str, path: Path) -> SplitName:
     for split in SPLITS:
         if _FILE_NAMES.get(key, key) == split:
             return split
-    raise DataError(f"{key!r} is no split.", f"Use the names {', '.join(SPLITS)}.", str(path))
+    raise DataError(f"{key!r} is not a split.", f"Use the names {', '.join(SPLITS)}.", str(path))
 
 
 def _read_split_file(path: Path) -> dict[str, list[Any]]:
@@ -46,10 +46,10 @@ def _read_split_file(path: Path) -> dict[str, list[Any]]:
     except FileNotFoundError:
         raise DataError("There is no such split file.", "Check the path.", str(path)) from None
     except ValueError as error:
-        raise DataError(f"This is no JSON: {error}.", "Correct the file.", str(path)) from None
+        raise DataError(f"This is not JSON: {error}.", "Correct the file.", str(path)) from None
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise DataError(
-            "The split file has another form than expected.",
+            "The split file does not have the expected form.",
             'Write {"train": ["id", ...], "valid": [...], "test": [...]}.',
             str(path),
         )
@@ -115,8 +115,8 @@ def _by_names(
             for entry in (name, *(case.id for case in found), *named):
                 if seen.setdefault(entry, key) != key:
                     raise DataError(
-                        f"The case {entry!r} stands in {seen[entry]} and in {key}.",
-                        "A case may be in one split only.",
+                        f"The case {entry!r} is in {seen[entry]} and in {key}.",
+                        "Keep it in one of them: a case may be in one split only.",
                         str(path),
                     )
             chosen += found
@@ -138,8 +138,8 @@ def _by_names(
                 "data",
                 "split-ids-missing",
                 str(path),
-                f"{amount(len(missing), 'name', 'is', 'are')} of no image with a mask and of no "
-                f"group: {examples(missing)}.",
+                f"{amount(len(missing), 'name', 'belongs', 'belong')} to no image with a mask "
+                f"and to no group: {examples(missing)}.",
                 "Correct the split file, or add the files.",
                 tuple(missing),
             )
@@ -153,10 +153,10 @@ def cases_in_no_split(names: Sequence[str], path: Path) -> Finding:
         "data",
         "cases-in-no-split",
         str(path),
-        f"{len(names)} case{'s are' if len(names) > 1 else ' is'} in no split and not used: "
+        f"{amount(len(names), 'case', 'is', 'are')} in no split and not used: "
         f"{examples(list(names))}.",
-        "Add them to the split file, if they are to be used; damaged ones are left out of it by "
-        "`init`, `plan` and `split`.",
+        "To use them, add them to the split file; `init`, `plan` and `split` leave out damaged "
+        "ones.",
         tuple(names),
     )
 

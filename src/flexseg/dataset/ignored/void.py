@@ -128,8 +128,8 @@ def void_finding(void: IgnoredPixels, share: float) -> Finding:
         "data",
         "void",
         "masks",
-        f"{share:.2%} of the mask pixels are {void}, which is taken for void, pixels that "
-        "nobody has judged: they count in no loss, metric or statistic.",
+        f"{share:.2%} of the mask pixels are {void}, which is taken for void (not annotated): "
+        "they count in no loss, metric or statistic.",
         "If it is a class, remove [mask] ignore and name it in [[mask.classes]]"
         + ("; if it is the background, with id = 0." if share > _MOST else "."),
     )

@@ -33,7 +33,9 @@ def parse_class_names(text: str, where: str) -> dict[int, str]:
         if not (sign and name.isprintable() and name and number.isascii() and number.isdigit()):
             raise ConfigError(f"{text!r} does not name classes.", _EXAMPLE, where)
         if int(number) in names:
-            raise ConfigError(f"The class {int(number)} gets two names.", "Give one.", where)
+            raise ConfigError(
+                f"The class {int(number)} is given two names.", "Give it one name.", where
+            )
         names[int(number)] = name
     return names
 
@@ -52,10 +54,10 @@ def renamed(labels: LabelMap, names: Mapping[int, str], where: str) -> LabelMap:
     """
     known = ", ".join(f"{c.id} ({c.name})" for c in labels.foreground)
     if unknown := [i for i in names if i not in range(1, len(labels.classes))]:
-        what = "is the background" if unknown[0] == 0 else "is no class"
+        what = "is the background" if unknown[0] == 0 else "is not a class"
         raise ConfigError(
             f"{unknown[0]} {what}.",
-            f"The ids of the classes are {known}; they are no values of masks.",
+            f"Give ids of classes, not values of masks; the classes are {known}.",
             where,
         )
     classes = tuple(replace(c, name=names.get(c.id, c.name)) for c in labels.classes)

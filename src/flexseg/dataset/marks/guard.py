@@ -23,9 +23,9 @@ _JUDGED = 8
 # What compression leaves of areas: so few values have such a share of the pixels.
 _COMMON, _SHARE_OF_COMMON = 10, 0.3
 _MASKS_WANTED = (
-    "Are the folders of images and masks exchanged? Give masks rather than the images, or images "
-    "with marks drawn on them: one value or colour for each class. Where transparency cuts out the "
-    "object, paint all of it white."
+    "Check that the folders of images and masks are not swapped. Masks have one value or colour "
+    "per class; they are not the images, nor images with marks drawn on them. Where transparency "
+    "cuts out the object, paint all of it white."
 )
 
 
@@ -46,8 +46,8 @@ def refuse_photographs(
     if 2 * count <= len(masks):
         return
     raise DataError(
-        f"{count} of {len(masks)} {what} look like photographs: a great many values, and hardly "
-        "any has an area of its own.",
+        f"{count} of {len(masks)} {what} {'looks' if count == 1 else 'look'} like photographs: "
+        "there are very many values, and hardly any fills an area.",
         fix,
     )
 
@@ -120,19 +120,18 @@ def filled_error(
     share = own[largest.id] / sum(own)
     how = f"the value {largest.values[0]}" if largest.values else f"the colour {largest.colors[0]}"
     likely = (
-        "Likely the background is stored as a value or colour of its own, or the object stands in "
+        "Probably the background is stored as a value or colour of its own, or the object is in "
         "a channel that is not read"
         if len(labels.foreground) == 1
-        else "Likely the background is one of the classes"
+        else "Probably the background is one of the classes"
     )
     number = f"All {len(shown)} masks are" if len(shown) > 1 else "The mask is"
     besides = f" besides what is ignored ({labels.ignored})" if labels.ignored else ""
     return DataError(
-        f"{number} foreground everywhere, none has any background{besides}: "
-        f"{share:.0%} of {file.name} is "
-        f"class {largest.id} ({how}).",
-        f"{likely}. Look at the file; say what is background with [[mask.classes]] id = 0, or "
-        "`flexseg derive folders --label VALUE=background` (--color in colour).",
+        f"{number} foreground everywhere, with no background at all{besides}: {share:.0%} of "
+        f"{file.name} is class {largest.id} ({how}).",
+        f"{likely}. Look at the file, and name the background by [[mask.classes]] id = 0, or by "
+        "`flexseg derive folders --label VALUE=background` (--color for colours).",
         str(file.parent),
     )
 
@@ -168,7 +167,7 @@ def require_counted(cases: Sequence[Case], labels: LabelMap) -> None:
         if labels.count(labels.encode(case_mask(case), str(case.mask)).labels).any():
             return
     raise DataError(
-        f"All pixels of all {len(cases)} masks of the validation are ignored: there is nothing to "
+        f"All pixels of the validation masks ({len(cases)}) are ignored: there is nothing to "
         "score.",
         "Validate on other cases, or correct [mask] ignore.",
         str(cases[0].mask.parent),
@@ -188,10 +187,10 @@ def _require_both(cases: Sequence[Case], labels: LabelMap) -> None:
             return
     if counts and not marked:
         raise DataError(
-            f"All {len(counts)} masks of the training are empty (background only): there is "
-            "nothing to learn.",
-            "The colours or values of the masks do not fit the classes; `flexseg check` tells "
-            "what they hold.",
+            f"All training masks ({len(counts)}) are empty (background only): there is nothing "
+            "to learn.",
+            "The colours or values of the masks do not match the classes; `flexseg check` shows "
+            "what the masks hold.",
             str(files[0].parent),
         )
     error = filled_error(files, counts, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples, some_of
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, MaskLook
 from flexseg.dataset.marks.guard import filled_error, refuse_no_masks
@@ -73,15 +73,15 @@ def _exchanged(read: Sequence[Look]) -> list[Finding]:
     if len(around) < 2:
         return []
     what = (
-        f"In {len(around)} of {len(marked)} masks foreground is around the edge of the picture and "
-        f"background within: {examples(around, 3)}."
+        f"In {len(around)} of {amount(len(marked), 'mask')}, foreground surrounds background "
+        f"along the edge of the picture: {examples(around, 3)}."
     )
     if len(around) >= _MOST * len(marked):
-        what += " The two may be exchanged."
-        fix = "If so, say what is background with [[mask.classes]] id = 0."
+        what += " The two may be swapped."
+        fix = "If so, name the background by [[mask.classes]] id = 0."
     elif len(around) + within == len(marked) and len(around) >= _SOME * len(marked):
         what += " In the others it is the other way round."
-        fix = "If foreground and background are exchanged in some of them, invert these."
+        fix = "If foreground and background are swapped in some of them, invert these."
     else:
         return []
     return [_warning("exchanged-background", what, fix, around)]
@@ -95,9 +95,9 @@ def _full(read: Sequence[Look]) -> list[Finding]:
     return [
         _warning(
             "full-masks",
-            f"{len(full)} of {len(read)} masks are foreground everywhere, the others are not: "
-            f"{examples(full, 3)}.",
-            "Look at them; leave them out if they are wrong.",
+            f"{some_of(len(full), len(read), 'mask', 'is', 'are')} foreground everywhere, unlike "
+            f"the others: {examples(full, 3)}.",
+            "Look at them, and leave them out if they are wrong.",
             full,
         )
     ]
@@ -116,10 +116,10 @@ def _shades(masks: Sequence[MaskLook], labels: LabelMap) -> list[Finding]:
     return [
         _warning(
             "shades-as-classes",
-            f"The values {examples([str(v) for v in shades])} are classes of the config, but in "
-            "the masks they only lie between a darker and a brighter one, as blended edges do.",
-            f"Keep the classes of the values {', '.join(map(str, sorted(solid)))}, and set [mask] "
-            "unknown_colors = 'nearest'.",
+            f"The values {examples([str(v) for v in shades])} are classes of the config, but "
+            "occur in the masks only between a darker and a brighter one, as blended edges do.",
+            f"Keep only the classes of the values {', '.join(map(str, sorted(solid)))}, and set "
+            "[mask] unknown_colors = 'nearest'.",
         )
     ]
 
@@ -142,8 +142,8 @@ def _order_of_indices(masks: Sequence[MaskLook], labels: LabelMap) -> list[Findi
     return [
         _warning(
             "order-of-indices",
-            f"The masks are indexed, and the config numbers their classes otherwise: "
-            f"{examples(other)}. Masks of the same indices in grey are scored by other classes.",
+            "The masks are indexed, but the config numbers their classes differently: "
+            f"{examples(other)}. Grey masks with the same indices would be read as other classes.",
             "Number the classes by the indices, with values = [index].",
         )
     ]

@@ -133,9 +133,10 @@ def other_background_error(table: LabelTable) -> DataError:
     else:
         what, usual, option, text = "colour", "black", "--color", ",".join(map(str, mark or ()))
     return DataError(
-        f"{table.source} calls the {what} {text} background; here it has to be {usual}.",
-        f"Derive a dataset that has it so: flexseg derive folders {option} '{text}=background' and "
-        f"one {option} for each class.",
+        f"{table.source} says that the {what} {text} is background; here background has to be "
+        f"{usual}.",
+        f"Convert the dataset by `flexseg derive folders {option} '{text}=background'`, with one "
+        f"more {option} for each class.",
         table.source,
     )
 

@@ -221,9 +221,9 @@ def are_shares(masks: Sequence[MaskLook]) -> bool:
     if core > _THIN * pixels and not _are_shades(unsure):
         shown = ", ".join(f"{k:.4g}" for k in sorted(unsure)[:4])
         raise DataError(
-            f"The masks hold fractions that have areas of their own: {shown}.",
-            "Class numbers are whole: save them as they were before they were divided; or "
-            "`flexseg derive folders --threshold 0.5` where all from there on is one class.",
+            f"The masks hold fractions that fill areas: {shown}.",
+            "Class ids are integers: save the masks as they were before they were divided, or "
+            "use `flexseg derive folders --threshold 0.5` if everything from 0.5 on is one class.",
         )
     return bool(fractions)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, amount, examples
+from flexseg.config.findings import Finding, Severity, amount, examples, some_of
 from flexseg.dataset.cases import EQUAL_NAMES, Pairing
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.layout import Layout
@@ -39,7 +39,7 @@ def dataset_findings(
             Severity.NOTE,
             "unlabeled-images",
             str(folder),
-            "These images have no masks: they can be predicted, not learned from or scored.",
+            "These images have no masks: they can be predicted, but not trained on or scored.",
         )
         for folder in layout.unlabeled.values()
     ]
@@ -83,8 +83,8 @@ def _unpaired(pairings: Mapping[str, Pairing]) -> list[Finding]:
                     Severity.WARNING,
                     f"{what}s-without-{other}",
                     f"{what}s",
-                    f"{len(names)} {what}{'s' if len(names) > 1 else ''} {verb} no {other} and "
-                    f"cannot be used: {examples(names)}.",
+                    f"{amount(len(names), what)} {verb} no {other} and cannot be used: "
+                    f"{examples(names)}.",
                     f"Add the {other}s, or remove the {what}s.",
                     names,
                 )
@@ -95,7 +95,7 @@ def _unpaired(pairings: Mapping[str, Pairing]) -> list[Finding]:
                 Severity.WARNING,
                 "equal-names",
                 "images",
-                f"{len(equal)} {EQUAL_NAMES}: {examples(equal)}.",
+                f"{EQUAL_NAMES} ({len(equal)}): {examples(equal)}.",
                 "Remove them, so that it is clear which ones count.",
                 equal,
             )
@@ -129,8 +129,9 @@ def _rare_classes(looks: Sequence[Look], labels: LabelMap) -> list[Finding]:
                     Severity.WARNING,
                     "rare-class",
                     "masks",
-                    f"The class {c.id} ({c.name}) is in {len(shown)} of {len(looks)} cases only: "
-                    "what is learned of it, and its score, are chance for a good part.",
+                    f"The class {c.id} ({c.name}) is in only {len(shown)} of "
+                    f"{amount(len(looks), 'case')}: what is learned of it, and its score, depend "
+                    "much on chance.",
                     "Add cases that show it.",
                     shown,
                 )
@@ -147,9 +148,10 @@ def _augmented(looks: Sequence[Look]) -> list[Finding]:
             Severity.NOTE,
             "augmented-training-cases",
             "[train]",
-            f"{len(names)} of {len(looks)} training images are augmented copies, as "
-            f"their names tell: {examples(names, 2)}.",
-            "Augmentation while training makes new ones each time; copies are not needed.",
+            "By their names, "
+            f"{some_of(len(names), len(looks), 'training image', 'is', 'are')} augmented: "
+            f"{examples(names, 2)}.",
+            "Augmentation during training makes new ones each time; copies are not needed.",
             names,
         )
     ]
@@ -164,9 +166,9 @@ def copies_left_out(names: Sequence[str]) -> list[Finding]:
             Severity.NOTE,
             "copies-left-out",
             "splits",
-            f"{len(names)} augmented copies of validation and test images, as their names tell, "
-            f"are not used: {examples(names, 2)}.",
-            "Their originals are scored; copies would only count them several times.",
+            "Not used, as by their names they are augmented copies of validation and test "
+            f"images ({len(names)}): {examples(names, 2)}.",
+            "Their originals are scored; copies would only count them again.",
             names,
         )
     ]
@@ -207,8 +209,8 @@ def split_findings(
                 Severity.WARNING,
                 "all-masks-empty",
                 where,
-                f"All {len(read)} masks are empty (background only): they show what is marked "
-                "falsely, but not whether anything is found.",
+                f"All masks ({len(read)}) are empty (background only): they reveal false "
+                "positives, but not whether anything is found.",
                 "Add cases that show the classes.",
                 empty,
             )
@@ -219,8 +221,8 @@ def split_findings(
                 Severity.ERROR,
                 "all-masks-empty",
                 where,
-                f"All {len(read)} masks are empty (background only).",
-                "The colours or values of the masks do not fit the classes; see below.",
+                f"All masks ({len(read)}) are empty (background only).",
+                "The colours or values of the masks do not match the classes; see below.",
                 empty,
             )
         )
@@ -230,7 +232,7 @@ def split_findings(
                 Severity.NOTE,
                 "empty-masks",
                 where,
-                f"{len(empty)} of {len(read)} masks are empty: {examples(empty)}.",
+                f"{some_of(len(empty), len(read), 'mask', 'is', 'are')} empty: {examples(empty)}.",
                 items=empty,
             )
         )
@@ -244,7 +246,7 @@ def split_findings(
                     "class-absent",
                     where,
                     f"The class {c.id} ({c.name}) occurs in no mask of this split.",
-                    "Check its colour in the map, or split the cases otherwise.",
+                    "Check its colour or value in [mask], or split the cases differently.",
                 )
             )
     return findings
@@ -257,7 +259,10 @@ def _ignored_findings(where: str, facts: Sequence[Look]) -> list[Finding]:
     nothing = [f.case.id for f in read if not sum(f.class_pixels)]
     pixels = sum(f.ignored_pixels for f in read)
     share = pixels / max(1, pixels + sum(sum(f.class_pixels) for f in read))
-    what = f"{share:.2%} of the mask pixels, in {len(having)} of {len(read)} masks, are ignored."
+    what = (
+        f"{share:.2%} of the mask pixels, in {len(having)} of {amount(len(read), 'mask')}, "
+        "are ignored."
+    )
     findings = [_finding(Severity.NOTE, "ignored-pixels", where, what, items=having)]
     if nothing:
         findings.append(
@@ -265,7 +270,7 @@ def _ignored_findings(where: str, facts: Sequence[Look]) -> list[Finding]:
                 Severity.ERROR if len(nothing) == len(read) else Severity.WARNING,
                 "nothing-counts",
                 where,
-                f"All pixels of {len(nothing)} masks are ignored: {examples(nothing)}.",
+                f"All pixels of {amount(len(nothing), 'mask')} are ignored: {examples(nothing)}.",
                 "Nothing can be learned or tested on them: leave them out, or correct [mask].",
                 nothing,
             )
@@ -283,8 +288,8 @@ def file_findings(facts: Sequence[Look]) -> list[Finding]:
                 Severity.WARNING,
                 "lossy-masks",
                 "masks",
-                f"{len(lossy)} masks are JPEG or lossy WebP, which blurs the values at every edge: "
-                f"{examples(lossy)}.",
+                f"{amount(len(lossy), 'mask', 'is', 'are')} JPEG or lossy WebP, which blurs the "
+                f"values at every edge: {examples(lossy)}.",
                 "They are read by threshold or nearest colour; PNG masks would be exact.",
                 lossy,
             )
@@ -296,8 +301,8 @@ def file_findings(facts: Sequence[Look]) -> list[Finding]:
                 Severity.WARNING,
                 "mask-resolution",
                 "masks",
-                f"{len(scaled)} masks have another resolution than their image: "
-                f"{examples(scaled)}.",
+                f"{amount(len(scaled), 'mask', 'has', 'have')} another resolution than "
+                f"{'its' if len(scaled) == 1 else 'their'} image: {examples(scaled)}.",
                 "They are scaled by nearest neighbour; export them at the image's size.",
                 scaled,
             )
@@ -309,8 +314,9 @@ def file_findings(facts: Sequence[Look]) -> list[Finding]:
                 Severity.WARNING,
                 "constant-images",
                 "images",
-                f"{len(constant)} images are of one value only: {examples(constant)}.",
-                "Look at them; such an image can teach nothing.",
+                f"{amount(len(constant), 'image', 'has', 'have')} one value only: "
+                f"{examples(constant)}.",
+                "Look at them: nothing can be learned from such images.",
                 constant,
             )
         )
@@ -321,7 +327,7 @@ def file_findings(facts: Sequence[Look]) -> list[Finding]:
                 Severity.WARNING,
                 "mixed-depth",
                 "images",
-                "8-bit images and images of more bits are mixed.",
+                "8-bit images are mixed with images of more bits.",
                 "Set [image] window if their intensities mean different things.",
             )
         )

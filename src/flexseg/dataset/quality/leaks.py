@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from flexseg.config.findings import Finding, Severity, amount, examples
+from flexseg.config.findings import Finding, Severity, amount, examples, some_of
 from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.division.grouping import guess_group
 from flexseg.dataset.looks import Look
@@ -16,7 +16,7 @@ from flexseg.dataset.quality.duplicates import ImageHash, NearDuplicate, find_ne
 Parts = Mapping[str, Sequence[Look]]
 
 _GROUP = {
-    "split": "`flexseg split` divides by group and keeps copies together.",
+    "split": "`flexseg split` splits by group and keeps copies together.",
     "fold": "Name the group in [dataset] group: folds never divide one.",
 }
 _BY_HEADERS = {
@@ -107,9 +107,10 @@ def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
                 Severity.WARNING,
                 "duplicates-across-splits",
                 unit,
-                f"{len(across)} images are in more than one {unit}, pixel for pixel: "
-                f"{examples(across)}.",
-                f"Keep each of them in one {unit} only; a score on seen images is no score.",
+                f"{amount(len(across), 'image', 'is', 'are')} in more than one {unit}, pixel for "
+                f"pixel: {examples(across)}.",
+                f"Keep each of them in one {unit} only: a score on images that were trained on "
+                "means nothing.",
                 across,
             )
         )
@@ -119,7 +120,8 @@ def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
                 Severity.NOTE,
                 "duplicates",
                 unit,
-                f"{len(within)} images occur twice within a {unit}: {examples(within)}.",
+                f"{amount(len(within), 'image', 'occurs', 'occur')} twice within a {unit}: "
+                f"{examples(within)}.",
                 "",
                 within,
             )
@@ -206,9 +208,10 @@ def _named_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
             Severity.WARNING,
             "groups-across-splits",
             unit,
-            f"{len(shared)} groups (patients, volumes) have cases in more than one {unit}: "
+            f"{amount(len(shared), 'group')} (patients, volumes) "
+            f"{'has' if len(shared) == 1 else 'have'} cases in more than one {unit}: "
             f"{examples(shared)}.",
-            f"Divide by group: cases of one patient resemble each other. {_GROUP[unit]}",
+            f"Split by group: cases of one patient resemble each other. {_GROUP[unit]}",
             shared,
         )
     ]
@@ -226,8 +229,9 @@ def _patients(parts: Parts, same: set[str], unit: str) -> list[Finding]:
             Severity.WARNING,
             "patients-across-splits",
             unit,
-            f"{len(shared)} of {len(known)} patients that the DICOM headers tell of have images in "
-            f"more than one {unit}: {examples(items)}.",
+            f"{len(shared)} of {amount(len(known), 'patient')} in the DICOM headers "
+            f"{'has' if len(shared) == 1 else 'have'} images in more than one {unit}: "
+            f"{examples(items)}.",
             "Images of one patient resemble each other, so the score is too good. Take [dataset] "
             f"group out, if there is one: {_BY_HEADERS[unit]}",
             sorted(items),
@@ -246,8 +250,9 @@ def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
                 Severity.WARNING,
                 "unnamed-groups-across-splits",
                 unit,
-                f"The names tell of {len(parted)} patients or volumes that have cases in more "
-                f"than one {unit}: {examples(parted)}.",
+                f"By the names, {len(parted)} "
+                f"{'patient or volume has' if len(parted) == 1 else 'patients or volumes have'} "
+                f"cases in more than one {unit}: {examples(parted)}.",
                 "If cases of one name belong together, the score is too good: set [dataset] group "
                 f"= '{pattern}'. {_GROUP[unit]}",
                 parted,
@@ -269,9 +274,9 @@ def _unnamed_groups(parts: Parts, same: set[str], unit: str) -> list[Finding]:
             Severity.WARNING,
             "siblings-across-splits",
             unit,
-            f"{len(items)} images have augmented copies in another {unit}, as their names tell: "
-            f"{examples(items, 2)}.",
-            f"Divide first, then augment the training cases. {_GROUP[unit]}",
+            f"By their names, {amount(len(items), 'image', 'has', 'have')} augmented copies in "
+            f"another {unit}: {examples(items, 2)}.",
+            f"Split first, then augment the training cases. {_GROUP[unit]}",
             items,
         ),
     ]
@@ -288,10 +293,11 @@ def _augmented(parts: Parts) -> list[Finding]:
                     "data",
                     "augmented-cases",
                     f"[{part}]",
-                    f"{len(names)} of {len(cases)} images are augmented copies, as their "
-                    f"names tell: {examples(names)}.",
-                    "A score on distorted images says little about real ones: keep the originals "
-                    "only, and augment training images alone.",
+                    "By their names, "
+                    f"{some_of(len(names), len(cases), 'image', 'is', 'are')} augmented: "
+                    f"{examples(names)}.",
+                    "A score on distorted images says little about real ones: keep only the "
+                    "originals, and augment only training images.",
                     tuple(names),
                 )
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.quality.mirrors import Flip, mirrored_classes, small_masks
@@ -125,32 +126,37 @@ def _first_look(
         a, b = mirrored[flip]
         return Judgement(False, f"mirrored, {a} would look like {b}")
     if flip == "hflip" and (side := one_side(c.name for c in labels.foreground)):
-        return Judgement(False, f"{side} is a side by its name")
+        return Judgement(False, f"{side} names a side")
     anywhere = any(_is_even(seen) for seen in halves.values())
     for c in labels.foreground if halves else ():
         seen = halves[c.id]
         if not seen and not anywhere:
-            return Judgement(False, f"no mask that was looked at shows {c.name}")
+            return Judgement(False, f"none of the masks looked at shows {c.name}")
         in_second = sum(half == 1 for half in seen)
         most = max(in_second, sum(half == 0 for half in seen))
         low, high = _wilson(most, len(seen))
         if high >= _ONE_SIDED and (low > 0.5 or not anywhere):
             half = _HALVES[flip][in_second == most]
-            told = "the images have one way up" if low > 0.5 else "too few to tell where it may be"
+            told = (
+                "the images have a fixed orientation"
+                if low > 0.5
+                else "too few cases to tell where it may be"
+            )
             where = f"{c.name} is in the {half} half in {most} of {len(seen)} cases"
             return Judgement(False, f"{where}, {told}")
-    return Judgement(True, f"mirrored {FLIP_WORDS[flip]} the images look as likely")
+    return Judgement(True, f"mirrored {FLIP_WORDS[flip]}, the images look just as plausible")
 
 
 def _second_look(labels: LabelMap, flip: Flip, halves: dict[int, list[float]]) -> Judgement:
     for c in labels.foreground:
         if not _is_even(halves[c.id]):
             why = (
-                f"the images have one way up, and {len(halves[c.id])} cases do not show whether "
-                f"{c.name} is as often in the {' as in the '.join(_HALVES[flip])} half"
+                "the images have a fixed orientation, and "
+                f"{amount(len(halves[c.id]), 'case', 'does', 'do')} not show whether {c.name} is "
+                f"as often in the {' as in the '.join(_HALVES[flip])} half"
             )
             return Judgement(False, why)
-    return Judgement(True, f"mirrored {FLIP_WORDS[flip]} the classes are in the same places")
+    return Judgement(True, f"mirrored {FLIP_WORDS[flip]}, the classes are in the same places")
 
 
 def _is_even(halves: Sequence[float]) -> bool:

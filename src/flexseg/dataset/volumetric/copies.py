@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, amount, examples
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.volumetric.pairing import VolumePair
 from flexseg.dataset.volumetric.scans import Survey
@@ -86,8 +86,10 @@ def copies_across(
             "data",
             "duplicates-across-splits",
             "splits",
-            f"{len(across)} volumes are in more than one split: {examples(across)}.",
-            "Keep each of them in one split only; a score on seen volumes is no score.",
+            f"{amount(len(across), 'volume', 'is', 'are')} in more than one split: "
+            f"{examples(across)}.",
+            "Keep each of them in one split only: a score on volumes that were trained on means "
+            "nothing.",
             tuple(across),
         )
     ]
@@ -115,8 +117,8 @@ def groups_across(
             "data",
             "groups-across-splits",
             "splits",
-            f"{len(parted)} groups (patients) have volumes in more than one split: "
-            f"{examples(parted)}.",
+            f"{amount(len(parted), 'group')} (patients) {'has' if len(parted) == 1 else 'have'} "
+            f"volumes in more than one split: {examples(parted)}.",
             "Keep each patient in one split only: volumes of one patient resemble each other.",
             tuple(parted),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.division.grouping import names_found
 from flexseg.dataset.names import base_name
@@ -12,7 +12,10 @@ from flexseg.dataset.volumetric.pairing import GROUP, GROUP_OF_AXES, slice_name
 from flexseg.errors import DataError
 from flexseg.files.volumes.slices import SliceAxis
 
-_FIX = "Find the patient at the beginning of every volume's name, e.g. '^(p[0-9]+)_'."
+_FIX = (
+    "Give an expression that finds the patient at the beginning of every volume's name, e.g. "
+    "'^(p[0-9]+)_'."
+)
 
 
 def volume_groups(stems: Sequence[str], pattern: str | None) -> dict[str, str]:
@@ -33,8 +36,8 @@ def volume_groups(stems: Sequence[str], pattern: str | None) -> dict[str, str]:
     found = names_found(pattern, stems, "volume")
     if missed := [stem for stem in stems if stem not in found]:
         raise DataError(
-            f"The group {pattern!r} finds nothing in {len(missed)} of {len(stems)} names of "
-            f"volumes: {examples(missed)}.",
+            f"The group {pattern!r} finds nothing in {len(missed)} of "
+            f"{amount(len(stems), 'volume name')}: {examples(missed)}.",
             _FIX,
             "--group",
         )
@@ -70,8 +73,8 @@ def slice_pattern(groups: Mapping[str, str], pattern: str | None, axes: Sequence
             return candidate
     stem, name = next((s, n) for s, n in pairs if group_of(n, pattern) != groups[s])
     raise DataError(
-        f"The group {pattern!r} finds other patients in the names of slices: {groups[stem]!r} in "
-        f"{stem!r}, {group_of(name, pattern)!r} in {name!r}.",
+        f"The group {pattern!r} finds different patients in a volume's name and in those of its "
+        f"slices: {groups[stem]!r} in {stem!r}, but {group_of(name, pattern)!r} in {name!r}.",
         _FIX,
         "--group",
     )

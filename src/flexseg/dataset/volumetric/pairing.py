@@ -178,8 +178,8 @@ def _with_channels(found: VolumePairs) -> VolumePairs:
     missing = tuple(name for names in lacking.values() for name in names)
     if not whole:
         raise DataError(
-            f"Every image lacks one of its {count} channels: {examples(missing)}.",
-            "Add these files; dataset.json says how many channels there are.",
+            f"Every image lacks at least one of its {count} channels: {examples(missing)}.",
+            "Add these files, or correct the number of channels in dataset.json.",
             str(found.images),
         )
     files = {file.name for pair in whole for file in channel_files(pair.image, count)}
@@ -204,7 +204,7 @@ def pair_volumes(
     if _is_one(images):
         if not _is_one(labels):
             raise DataError(
-                "The image is one volume, the labels are a folder.",
+                "The image is one volume, but the labels are a folder.",
                 "Give the label volume itself.",
                 str(labels),
             )
@@ -213,7 +213,7 @@ def pair_volumes(
         return VolumePairs(images, labels, image_name, label_name, (one,))
     if labels.is_file():
         raise DataError(
-            "The labels are one volume, the images are a folder.",
+            "The labels are one volume, but the images are a folder.",
             "Give the image volume itself.",
             str(images),
         )
@@ -231,8 +231,8 @@ def pair_volumes(
         of_case = [n for n in partners[case_id] if found_labels[n] != path]
         if len(of_case) > 1:
             raise DataError(
-                f"{len(of_case)} label volumes fit {path.name}: {', '.join(of_case)}.",
-                "Make --label-name tell them apart.",
+                f"{len(of_case)} label volumes match {path.name}: {', '.join(of_case)}.",
+                "Change --label-name so that it tells them apart.",
                 str(labels),
             )
         if of_case:
@@ -241,8 +241,8 @@ def pair_volumes(
             unpaired.append(path.name)
     if not pairs:
         raise DataError(
-            f"No volume has labels: {len(found)} volumes were found for the images, "
-            f"{len(found_labels)} for the labels, and no names fit together.",
+            f"No volume has labels: {len(found)} volumes were found for the images and "
+            f"{len(found_labels)} for the labels, but no names match.",
             f"Volumes ({', '.join(VOLUME_SUFFIXES)}, or folders of DICOM files) are paired by "
             "--image-name and --label-name, e.g. --label-name '{id}_seg'.",
             str(images),

@@ -263,7 +263,7 @@ def volume_classes(values: Sequence[int], names: Mapping[int, str]) -> tuple[Lab
         raise DataError("No label volume has any label.", "Check that these are the labels.")
     if len(values) > MAX_FOUND:
         raise DataError(
-            f"The labels have {len(values)} different values: are they images?",
+            f"The labels have {len(values)} different values, as images do.",
             "Check which folder is which. If these are labels, name the classes: `flexseg derive "
             "volumes --label VALUE=NAME`.",
         )
@@ -293,11 +293,10 @@ def refuse_filled_volumes(
     largest = max(voxels, key=lambda value: voxels[value])
     share = voxels[largest] / sum(voxels.values())
     raise DataError(
-        "The label volumes are foreground everywhere, none has any background: "
-        f"{share:.0%} of the voxels are {largest} (values: "
-        f"{examples([str(v) for v in sorted(voxels)])}).",
-        f"Is {largest} the background? `flexseg derive volumes IMAGES LABELS -o NEW --label "
-        f"{largest}=background --label VALUE=NAME` says so, and names the others.",
+        f"The label volumes are foreground everywhere, with no background at all: {share:.0%} of "
+        f"the voxels are {largest} (values: {examples([str(v) for v in sorted(voxels)])}).",
+        f"If {largest} is the background, say so, and name the others: `flexseg derive volumes "
+        f"IMAGES LABELS -o NEW --label {largest}=background --label VALUE=NAME`.",
         str(labels),
     )
 

@@ -50,8 +50,8 @@ def given_division(path: Path, cases: Sequence[Case], patients: Mapping[str, str
         for stem in chosen:
             if seen.setdefault(stem, name) != name:
                 raise DataError(
-                    f"The volume {stem!r} stands in {seen[stem]} and in {name}.",
-                    "A volume may be in one split only.",
+                    f"The volume {stem!r} is in {seen[stem]} and in {name}.",
+                    "Keep it in one of them: a volume may be in one split only.",
                     str(path),
                 )
         # A volume may be named twice, or by its own name and by that of its group.
@@ -81,8 +81,8 @@ def completed(
     reason = given.reason if given else ""
     if given is None:
         parts = _divided(table, SHARES, earlier)
-        reason = "volumes are divided by group, classes evenly"
-        notes.append("No split is given: volumes are divided by group, classes evenly.")
+        reason = "volumes are split by group, with classes spread evenly"
+        notes.append("No split is given: volumes are split by group, with classes spread evenly.")
         if earlier:
             known = counted(parts, earlier)
             reason = f"volumes of the earlier network stay where they were: {known}"
@@ -98,7 +98,7 @@ def completed(
             f"{amount(len(cases), 'volume')} of "
             f"{amount(len({case.group for case in cases}), 'group')} cannot fill "
             f"the {' and '.join(empty)} split.",
-            "Give more volumes, at least two of different patients; equal ones count as one.",
+            "Add volumes, at least two of different patients; identical ones count as one.",
             where,
         )
     if not table.only(parts["train"]).presence.any():
@@ -108,10 +108,12 @@ def completed(
             where,
         )
     if not parts.get("test"):
-        notes.append("There are no test volumes: scores can only be of the validation set.")
+        notes.append("There are no test volumes: only the validation set can be scored.")
     used = {case for own in parts.values() for case in own}
     if unused := [case.id for case in cases if case not in used]:
-        notes.append(f"{len(unused)} volumes are in no split: {examples(unused)}.")
+        notes.append(
+            f"{amount(len(unused), 'volume', 'is', 'are')} in no split: {examples(unused)}."
+        )
     exact = given is not None and parts == given.parts
     return Division(
         {name: parts.get(name, ()) for name in SPLITS},
@@ -157,8 +159,8 @@ def absent_classes(
                     f"{examples(absent)}.",
                     "What is in no training volume cannot be learned."
                     if name == "train"
-                    else "Add volumes that do, or divide otherwise: nothing tells here whether it "
-                    "is found.",
+                    else "Add volumes that do, or split differently: here nothing shows whether "
+                    "it is found.",
                     tuple(absent),
                 )
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import group_of
 from flexseg.dataset.division.grouping import find_group
 from flexseg.dataset.labels import make_classes
@@ -99,7 +100,7 @@ def derive_annotations(
         raise DataError(
             f"None of the {len(export.images)} annotated images is there, e.g. "
             f"{next(iter(missing), 'none is listed')}.",
-            "Give the folder that their names are relative to.",
+            "Give the folder to which their names are relative.",
             str(images),
         )
     if export.notes and not any(case.annotated.marks for case in cases):
@@ -119,15 +120,22 @@ def derive_annotations(
         written = run_parallel(write, cases, options.workers, on_done)
         removed = writer.thin_out([one.row for one in written if one.empty], options.empty_every)
         rows = [one.row for one in written if one.row[0] not in removed]
-        notes = left_out("images are listed but not there", missing)
+        notes = left_out("Listed images are missing", missing)
         if removed:
-            notes.append(f"{len(removed)} images without label left out (--empty-every).")
+            notes.append(
+                f"{amount(len(removed), 'image')} without labels "
+                f"{'was' if len(removed) == 1 else 'were'} left out (--empty-every)."
+            )
         if overlap := sum(one.overlap for one in written):
             notes.append(
-                f"{overlap} pixels are in several classes; the upper or smaller one counts."
+                f"{amount(overlap, 'pixel', 'is', 'are')} in several classes; the upper or "
+                "smaller one counts."
             )
         if outside := sum(one.outside for one in written):
-            notes.append(f"{outside} marks hold the centre of no pixel and were left out.")
+            notes.append(
+                f"{amount(outside, 'mark')} without the centre of any pixel "
+                f"{'was' if outside == 1 else 'were'} left out."
+            )
         kept = {row[0] for row in rows}
         parts = _parts([c for c, w in zip(cases, written, strict=True) if w.row[0] in kept], images)
         if parts:
@@ -164,7 +172,7 @@ def _found(listed: Sequence[AnnotatedImage], images: Path) -> tuple[list[_Case],
             continue
         if file in cases:
             raise DataError(
-                f"Its annotations stand in {cases[file].annotated.source.name} and once more in "
+                f"Its annotations are in {cases[file].annotated.source.name} and again in "
                 f"{one.source.name}.",
                 "Keep one of them.",
                 str(file),
@@ -204,7 +212,7 @@ def mark_labels(
         except (ValueError, OverflowError, KeyError, TypeError) as error:
             raise DataError(
                 f"The outline of {mark.name} ({mark.class_name}) cannot be read: {error}.",
-                "Correct it, or export the annotations of these very images again.",
+                "Correct it, or export the annotations of these images again.",
                 str(where),
             ) from None
         painted.append((mark.level, -int(mask.sum()), class_ids[mark.class_name], mask))
@@ -229,8 +237,8 @@ def _write_case(
     size = case.annotated.size
     if size is not None and size != shape:
         raise DataError(
-            f"The image is {shape[1]} x {shape[0]} pixels, the annotations say "
-            f"{size[1]} x {size[0]} (width x height).",
+            f"The image is {shape[1]} x {shape[0]} pixels, but the annotations say {size[1]} x "
+            f"{size[0]} (width x height).",
             "Give the images that were annotated.",
             str(case.image),
         )

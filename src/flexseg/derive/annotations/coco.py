@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.derive.annotations.export import (
     FORMATS,
     AnnotatedImage,
@@ -71,7 +72,7 @@ class _RunLengths:
     def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """See `Outline`."""
         if self.size != shape:
-            raise ValueError(f"its size is {self.size}, the image's {shape} (height, width)")
+            raise ValueError(f"its size is {self.size}, that of the image {shape} (height, width)")
         return decode_run_lengths(self.counts, shape)
 
 
@@ -139,14 +140,16 @@ def read_coco(path: Path, images: Path) -> Annotations:
     notes = []
     if without_outline:
         notes.append(
-            f"{without_outline} annotations have no outline (boxes or key points only) and were "
-            "left out."
+            f"{amount(without_outline, 'annotation')} without an outline (boxes or key points "
+            f"only) {'was' if without_outline == 1 else 'were'} left out."
         )
     # Roboflow's exports begin with the name of the project, of which all others are a part.
     parents = [k for k, name in categories.items() if k not in used and name in super_names]
     if parents and len(parents) < len(categories):
         told = ", ".join(categories.pop(key) for key in parents)
-        notes.append(f"Left out as a class: {told}, which no annotation has and others belong to.")
+        notes.append(
+            f"Left out as a class: {told}, which has no annotations and only groups other classes."
+        )
     numbered = all(map(_is_number, categories))
     ordered = sorted(categories, key=_number) if numbered else categories
     return Annotations.of(
@@ -160,9 +163,9 @@ def read_coco(path: Path, images: Path) -> Annotations:
 def _key(value: object) -> str:
     """An identifier, which exporters write as a number or as text. Raises TypeError for others."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"{value!r} is no identifier")
+        raise TypeError(f"{value!r} is not an identifier")
     if isinstance(value, float) and not value.is_integer():
-        raise TypeError(f"{value!r} is no identifier")
+        raise TypeError(f"{value!r} is not an identifier")
     text = value.strip() if isinstance(value, str) else str(int(value))
     return str(int(text)) if _is_number(text) else text
 
@@ -193,5 +196,5 @@ def _detects(path: Path) -> bool:
 
 
 FORMATS.register("coco")(
-    AnnotationFormat("COCO polygons and run lengths, a JSON file", _detects, read_coco)
+    AnnotationFormat("COCO polygons and run-length encodings, a JSON file", _detects, read_coco)
 )

@@ -57,7 +57,7 @@ def read_cvat(path: Path, images: Path) -> Annotations:
     try:
         text = file.read_bytes()
         if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise ValueError("it defines entities, as no export does")
+            raise ValueError("it defines entities, which exports never do")
         root = ElementTree.fromstring(text)  # noqa: S314 - entities are refused above
         if root.tag != "annotations" or root.find("track") is not None:
             raise ValueError("it is of another kind, e.g. of videos")
@@ -83,7 +83,7 @@ def read_cvat(path: Path, images: Path) -> Annotations:
         raise DataError("The file has no images.", "Export the annotations again.", str(file))
     labels = [name.text or "" for name in root.findall("./meta//labels/label/name")]
     kinds = [f"{count} of type {kind}" for kind, count in left_out.items()]
-    notes = [f"Shapes without area left out: {examples(kinds)}."] if kinds else []
+    notes = [f"Shapes without an area were left out: {examples(kinds)}."] if kinds else []
     return Annotations.of(found, labels, notes)
 
 

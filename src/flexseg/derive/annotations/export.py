@@ -116,7 +116,7 @@ def format_of(path: Path, name: str | None = None) -> AnnotationFormat:
     raise DataError(
         f"These annotations may be of several formats: {', '.join(found)}."
         if found
-        else "These are annotations of no known format.",
+        else "The format of these annotations is not known.",
         f"Give --format NAME ({known}).",
         str(path),
     )
@@ -187,7 +187,7 @@ def size_of(height: object, width: object) -> tuple[int, int] | None:
 def no_such_format(title: str, error: Exception, expected: str, path: Path) -> DataError:
     """The error of a file that is not what it should be."""
     return DataError(
-        f"This is no {title} ({type(error).__name__}: {error}).",
-        f"It must be {expected}.",
+        f"This is not a valid {title} ({type(error).__name__}: {error}).",
+        f"Expected is {expected}.",
         str(path),
     )

@@ -97,7 +97,7 @@ def _of(found: list[tuple[Path, str]], root: Path) -> Export | None:
     names = [one.source.relative_to(root).as_posix() for one in exports]
     raise DataError(
         f"The folder holds {len(exports)} exports of annotations: {examples(names)}.",
-        f"Make a dataset of the one that is meant, or of each: {commands}.",
+        f"Make a dataset of the one you mean, or of each: {commands}.",
         str(root),
     )
 

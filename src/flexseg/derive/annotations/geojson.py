@@ -57,7 +57,7 @@ def read_geojson(path: Path, images: Path) -> Annotations:
             continue
         try:
             if isinstance(content, dict) and "crs" in content:
-                raise ValueError("its coordinates are of the earth, see crs")
+                raise ValueError("its coordinates are geographic, see crs")
             marks = []
             for number, feature in enumerate(features):
                 for kind, coordinates in _geometries(feature["geometry"]):
@@ -77,7 +77,8 @@ def read_geojson(path: Path, images: Path) -> Annotations:
         found.append(AnnotatedImage(below.with_suffix("").as_posix(), tuple(marks), file))
     kinds = [f"{count} of type {kind}" for kind, count in left_out.items()]
     return Annotations.of(
-        found, notes=[f"Geometries without area left out: {examples(kinds)}."] if kinds else []
+        found,
+        notes=[f"Geometries without an area were left out: {examples(kinds)}."] if kinds else [],
     )
 
 

@@ -38,7 +38,7 @@ def need_json(path: Path) -> Any:
     try:
         return read_json(path, "utf-8-sig")
     except (OSError, ValueError) as error:
-        raise DataError(f"This is no JSON: {error}.", "Export it again.", str(path)) from None
+        raise DataError(f"This is not JSON: {error}.", "Export it again.", str(path)) from None
 
 
 def json_files(path: Path) -> list[Path]:

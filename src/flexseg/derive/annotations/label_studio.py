@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.derive.annotations.export import (
     FORMATS,
     AnnotatedImage,
@@ -41,7 +41,7 @@ class _Brush:
     def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """See `Outline`."""
         if self.size != shape:
-            raise ValueError(f"its size is {self.size}, the image's {shape} (height, width)")
+            raise ValueError(f"its size is {self.size}, that of the image {shape} (height, width)")
         return unpack_brush(self.packed, shape[0] * shape[1] * 4).reshape(*shape, 4)[..., 3] > 0
 
 
@@ -157,9 +157,12 @@ def read_label_studio(path: Path, images: Path) -> Annotations:
         expected = "JSON or JSON-MIN as Label Studio exports it"
         raise no_such_format("export of Label Studio", error, expected, path) from None
     kinds = [f"{count} of type {kind}" for kind, count in left_out.items() if count]
-    notes = [f"Regions without area left out: {examples(kinds)}."] if kinds else []
+    notes = [f"Regions without an area were left out: {examples(kinds)}."] if kinds else []
     if several:
-        notes.append(f"{several} images have several annotations; the first of each is taken.")
+        notes.append(
+            f"{amount(several, 'image', 'has', 'have')} several annotations; only the first is "
+            "used."
+        )
     return Annotations.of(found, notes=notes)
 
 

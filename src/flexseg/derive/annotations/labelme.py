@@ -67,7 +67,7 @@ def read_labelme(path: Path, images: Path) -> Annotations:
         found.append(AnnotatedImage(name, tuple(marks), file, size))
     kinds = [f"{count} of type {kind}" for kind, count in left_out.items()]
     return Annotations.of(
-        found, notes=[f"Shapes without area left out: {examples(kinds)}."] if kinds else []
+        found, notes=[f"Shapes without an area were left out: {examples(kinds)}."] if kinds else []
     )
 
 

@@ -84,7 +84,7 @@ def read_supervisely(path: Path, images: Path) -> Annotations:
         found.append(AnnotatedImage(name, tuple(marks), file, size))
     kinds = [f"{count} of type {kind}" for kind, count in left_out.items()]
     used = {mark.class_name for image in found for mark in image.marks}
-    notes = [f"Objects without area left out: {examples(kinds)}."] if kinds else []
+    notes = [f"Objects without an area were left out: {examples(kinds)}."] if kinds else []
     return Annotations.of(found, [c for c in classes if c in used], notes)
 
 

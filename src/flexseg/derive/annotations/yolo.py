@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.config.findings import examples
+from flexseg.config.findings import amount, examples
 from flexseg.derive.annotations.export import (
     FORMATS,
     AnnotatedImage,
@@ -96,9 +96,16 @@ def read_yolo(path: Path, images: Path) -> Annotations:
     unlabelled = len(index.files) - len({index.find(image.name) for image in found} - {None})
     notes = []
     if boxes:
-        notes.append(f"{boxes} boxes are filled as rectangles: they have no outline.")
+        notes.append(
+            f"{boxes:,} {'box has' if boxes == 1 else 'boxes have'} no outline and "
+            f"{'is' if boxes == 1 else 'are'} filled as "
+            f"{'a rectangle' if boxes == 1 else 'rectangles'}."
+        )
     if unlabelled:
-        notes.append(f"{unlabelled} images have no label file and are left out.")
+        notes.append(
+            f"{amount(unlabelled, 'image')} without a label file "
+            f"{'is' if unlabelled == 1 else 'are'} left out."
+        )
     if names and used - names.keys():
         notes.append(
             f"The names lack the classes {examples([str(i) for i in sorted(used - names.keys())])}."
@@ -112,7 +119,7 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"This is no text: {error}.", "Export it again.", str(file)) from None
+        raise DataError(f"This is not text: {error}.", "Export it again.", str(file)) from None
 
 
 def _label(line: str, where: str) -> tuple[int, tuple[float, ...]]:
@@ -121,8 +128,9 @@ def _label(line: str, where: str) -> tuple[int, tuple[float, ...]]:
         class_id, values = int(first), tuple(float(text) for text in rest)
     except ValueError:
         raise DataError(
-            f"{line.strip()!r} is no label of YOLO.",
-            "A line is a class and a box (x y width height) or a polygon (x y x y x y ...).",
+            f"{line.strip()!r} is not a YOLO label.",
+            "Expected is a class and a box (x y width height) or a polygon (x y x y x y ...) in "
+            "each line.",
             where,
         ) from None
     if len(values) == _BOX + 1:
@@ -130,13 +138,14 @@ def _label(line: str, where: str) -> tuple[int, tuple[float, ...]]:
     if class_id < 0 or len(values) < _BOX or len(values) % 2:
         raise DataError(
             f"A class and {len(values)} numbers are neither a box nor a polygon.",
-            "A line is a class and a box (x y width height) or a polygon (x y x y x y ...).",
+            "Expected is a class and a box (x y width height) or a polygon (x y x y x y ...) in "
+            "each line.",
             where,
         )
     if not all(1 - _LARGEST <= value <= _LARGEST for value in values):
         raise DataError(
-            f"{max(values):g} is no share of the image's size.",
-            "Labels of YOLO are shares from 0 to 1, not pixels.",
+            f"{max(values):g} is not a share of the image's size.",
+            "Give coordinates as shares from 0 to 1, not in pixels.",
             where,
         )
     return class_id, values
@@ -168,7 +177,11 @@ def _class_names(path: Path) -> dict[int, str]:
     if file.suffix not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     if re.search(r"^kpt_shape\s*:", text, re.MULTILINE):
-        raise DataError("The labels are key points.", "They mark no areas.", str(file))
+        raise DataError(
+            "The labels are key points.",
+            "Key points mark no areas: export boxes or polygons.",
+            str(file),
+        )
     return _yaml_names(text)
 
 

@@ -239,7 +239,7 @@ register(
         family="objects",
         unit="share",
         better="higher",
-        meaning="Share of the predicted connected objects that fit one of the reference.",
+        meaning="Share of the predicted connected objects that match one of the reference.",
         from_masks=lesion_precision,
         missed=UNDEFINED,
         false_positive=0.0,
@@ -255,7 +255,7 @@ register(
         unit="share",
         better="higher",
         meaning="Share of the connected objects (lesions) of the reference that a predicted one "
-        "fits.",
+        "matches.",
         from_masks=lesion_recall,
         missed=0.0,
         settings=("object_iou",),

@@ -18,7 +18,8 @@ register(
         family="size",
         unit="signed share",
         better="near 0",
-        meaning="Predicted by reference {area}, less one: below 0 too small, above 0 too large.",
+        meaning="Predicted divided by reference {area}, minus one: below 0 too small, above 0 "
+        "too large.",
         from_counts=area_error,
         missed=-1.0,
     )

@@ -227,7 +227,7 @@ register(
         family="surface",
         unit="distance",
         better="lower",
-        meaning="Distance between the {outlines} that 95 % of their points stay below.",
+        meaning="Distance between the {outlines} below which 95 % of their points stay.",
         from_masks=hd95,
         missed="diagonal",
         settings=("units", "spacing"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from flexseg.config.findings import amount
 from flexseg.evaluation.aggregate import Statistic
 
 Grade = Literal["good", "usable with checking", "failed", "not tested"]
@@ -91,7 +92,7 @@ def verdict(class_id: int, name: str, found: Evidence) -> Verdict:
     if mean is None:
         alone = f"; marked in {found.marked} of {found.absent} without it" if found.marked else ""
         return Verdict(
-            class_id, name, "not tested", "", (f"it is in no reference of these cases{alone}",)
+            class_id, name, "not tested", "", (f"no reference of these cases contains it{alone}",)
         )
     limits = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     dice = f"Dice {mean:.3f}{limits}"
@@ -108,16 +109,15 @@ def verdict(class_id: int, name: str, found: Evidence) -> Verdict:
             reasons.append(f"{text} {count} of {total} {cases}")
     if found.false_objects > GOOD_FALSE_OBJECTS * found.predicted_objects:
         text = (
-            f"{found.false_objects} of {found.predicted_objects} predicted objects fit none of the "
-            "reference"
+            f"{found.false_objects} of {found.predicted_objects} predicted objects match none of "
+            "the reference"
         )
         if _hardly_an_object(found, mean):
             failed.append(f"{found.found_objects} of {found.objects} objects found; {text}")
         else:
             doubts.append(text)
     if found.groups < GOOD_GROUPS:
-        who = "case tells" if found.groups == 1 else "cases tell"
-        doubts.append(f"only {found.groups} independent {who}")
+        doubts.append(f"only {amount(found.groups, 'independent case')}")
     grade: Grade = "failed" if failed else "usable with checking" if doubts else "good"
     return Verdict(class_id, name, grade, dice, (*failed, *doubts))
 

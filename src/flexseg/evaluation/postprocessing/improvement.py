@@ -220,8 +220,10 @@ def clear_by_parts(
     known = references()
     groups = len({group for group, _ in known})
     if groups < FEWEST or np.mean([dice for _, dice in known]) < 1 - MARGIN:
-        return replace(trial, reason="the same step would change references, or these are too few")
-    reason = f"{false} of {false + right} dropped parts are false, and references stay as they are"
+        return replace(
+            trial, reason="the same step would change references, or there are too few of them"
+        )
+    reason = f"{false} of {false + right} dropped parts are false, and references stay unchanged"
     return replace(trial, kept=True, reason=reason)
 
 

@@ -163,8 +163,8 @@ def _tune(
     choice = replace(choice, evidence={"split": split, "cases": len(cases), "groups": groups})
     if groups < FEWEST:
         logger.warning(
-            "The validation set has only %s (patients or volumes). With fewer than %d a better "
-            "score may be chance: postprocessing is only chosen if it removes many false parts.",
+            "The validation set has only %s (patients or volumes). With fewer than %d, a better "
+            "score may be chance: postprocessing is chosen only if it removes many false parts.",
             "1 group" if groups == 1 else f"{groups} groups",
             FEWEST,
         )
@@ -177,7 +177,7 @@ def _harmless_views(labels: LabelMap, cases: Sequence[Case]) -> list[tuple[str, 
     """The one choice of views that is tried, of the flips that are harmless; empty if none is."""
     orientation = orientation_of(labels, cases)
     if orientation.why_not:
-        logger.warning("Flips that are not tried: %s.", orientation.why_not)
+        logger.warning("Flips that were not tried: %s.", orientation.why_not)
     return [tuple(orientation.views)] if orientation.views else []
 
 
@@ -201,7 +201,7 @@ def _training_cases(data: DataSections) -> Sequence[Case]:
     try:
         return find_splits(data, only=("train",)).cases.get("train", ())
     except FlexsegError as error:
-        logger.info("The masks of the training tell nothing: %s", error)
+        logger.info("The training masks are of no help here: %s", error)
         return ()
 
 
@@ -242,7 +242,7 @@ class _Search:
         first = self.caches[0]
         volumes = first.volumes()
         if not volumes and len({case.group for case in first.cases}) < len(first.cases):
-            logger.info("The cases are no whole volumes: nothing is chosen for volumes.")
+            logger.info("The cases are not whole volumes: nothing is chosen for volumes.")
         # Views and threshold hold for volumes and images alike; where there are volumes, they
         # decide, because slices with a few pixels of a class weigh too much.
         kinds: dict[Kind, Sequence[Unit]] = {"3d": volumes} if volumes else {}

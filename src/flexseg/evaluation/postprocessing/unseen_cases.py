@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flexseg.batches.store import CaseReader
+from flexseg.config.findings import amount
 from flexseg.config.infer import TiledInferConfig
 from flexseg.dataset.cases import Case
 from flexseg.errors import DataError
@@ -28,8 +29,8 @@ def of_folds(predictor: Predictor, folds: Sequence[Sequence[Case]] | None) -> li
     """
     if folds is None:
         raise DataError(
-            "The members of the ensemble were trained on the validation cases, and who has not "
-            "seen which is not known.",
+            "The members of the ensemble were trained on the validation cases, and it is not "
+            "known which member has not seen which case.",
             "Give the run_dir of the cross-validation, which has a folds.json.",
             "[train] run_dir",
         )
@@ -40,7 +41,8 @@ def of_folds(predictor: Predictor, folds: Sequence[Sequence[Case]] | None) -> li
     )
     if len(members) != len(folds):
         raise DataError(
-            f"The ensemble has {len(members)} members, the cross-validation {len(folds)} folds.",
+            f"The ensemble has {amount(len(members), 'member')}, but the cross-validation has "
+            f"{amount(len(folds), 'fold')}.",
             "Give the run_dir and the ensemble of the same cross-validation.",
             "[train] run_dir",
         )

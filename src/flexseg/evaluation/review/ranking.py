@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.class_names import quoted
@@ -187,7 +188,7 @@ class _Usual:
         if kind == "classes exchanged" and one.exchange is not None:
             names = f"{self.names[one.exchange.first]} and {self.names[one.exchange.second]}"
             return (
-                f"With {names} exchanged it would agree with the prediction at "
+                f"With {names} swapped, it would agree with the prediction at "
                 f"{one.exchange.agreement:.2f} instead of {one.agreement:.2f} (1 is perfect)."
             )
         if kind == "disagrees altogether":
@@ -211,9 +212,10 @@ class _Usual:
                 counts[pair] = counts.get(pair, 0) + 1
         told = []
         for (annotated, predicted), count in sorted(counts.items()):
-            places = f"{count} place" + "s" * (count != 1)
             a, b = self.names[annotated], self.names[predicted]
-            told.append(f"{places}: annotated as {a}, and the network is sure of {b}")
+            told.append(
+                f"{amount(count, 'place')}: annotated as {a}, but the network is sure of {b}"
+            )
         return "; ".join(told)[:1].upper() + "; ".join(told)[1:] + "."
 
 

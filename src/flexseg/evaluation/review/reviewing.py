@@ -82,7 +82,7 @@ class AnnotationReview:
         ranked = rank(found, self.labels)
         if len(found) < FEWEST_CASES:
             logger.warning(
-                "%d cases do not tell what is usual: the ranking needs %d or more.",
+                "With %d cases, it is not clear what is usual: the ranking needs %d or more.",
                 len(found),
                 FEWEST_CASES,
             )

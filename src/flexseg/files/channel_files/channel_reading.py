@@ -29,7 +29,8 @@ def read_channels(path: Path, count: int) -> NDArray:
     for file, pixels in zip(files, read, strict=True):
         if pixels.shape[2] > 1 and (pixels != pixels[..., :1]).any():
             raise DataError(
-                f"It has {pixels.shape[2]} channels, but is one channel of an image by its name.",
+                f"The file has {pixels.shape[2]} channels, but by its name it is one channel of "
+                "an image.",
                 "Save each channel as a grey image.",
                 str(file),
             )
@@ -72,7 +73,8 @@ def read_channel_volumes(
 def _complete(path: Path, count: int) -> tuple[Path, ...]:
     if missing := missing_channels(path, count):
         raise DataError(
-            f"The image has {count} channels, one in each file; not there: {examples(missing)}.",
+            f"The image has {count} channels, each in a file of its own; these are missing: "
+            f"{examples(missing)}.",
             "Add the missing files, or remove this image.",
             str(path),
         )
@@ -87,7 +89,7 @@ def _same(
     sizes = [" x ".join(map(str, size)) for size in (found, expected)]
     what = f"{sizes[0]}, {first.name} {sizes[1]}"
     if sizes[0] == sizes[1]:
-        what = f"at another place, or of other voxels, than {first.name}"
+        what = f"at another position or of another voxel size than {first.name}"
     raise DataError(
         f"The channels of one image differ: this is {what}.",
         "Resample all channels to one grid.",

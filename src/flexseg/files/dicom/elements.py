@@ -52,11 +52,13 @@ def _walk(content: mmap.mmap) -> None:
         if length == _UNDEFINED and (not descends or (group, element) == _PIXELS):
             return
         if length != _UNDEFINED and start + length > len(content):
-            raise ValueError(f"an element of its header has {length} bytes, the file has fewer")
+            raise ValueError(
+                f"an element of its header claims {length} bytes, more than the file has"
+            )
         if (group, element) == _PIXELS:
             return
         if (group, element) == _LOOKUP and length:
-            raise ValueError("its values stand in a table of its header (Modality LUT)")
+            raise ValueError("its values are given by a table in its header (Modality LUT)")
         if (group, element) == (0x0002, 0x0010):
             syntax = bytes(content[start : start + length]).rstrip(b"\0 ")
         at = start if descends else start + length

@@ -77,13 +77,13 @@ def frame_places(
     except (AttributeError, LookupError, TypeError, ValueError):
         raise DataError(
             f"The DICOM file has {tags.get('NumberOfFrames')} frames, but does not say where in "
-            "the patient they lie: it may be a video, or the tiles of a slide.",
+            "the patient they lie: it may be a video, or the tiles of a whole-slide image.",
             "Give a volume: a series of slices, or an enhanced CT or MR file.",
             str(path),
         ) from None
     if np.ptp(axes, axis=0).max() > 0.01:
         raise DataError(
-            "The frames of the DICOM file lie in several directions.",
+            "The frames of the DICOM file have several orientations.",
             "Export every stack as a separate series.",
             str(path),
         )
@@ -108,7 +108,7 @@ def decode(path: Path) -> NDArray:
     except ResourceError:
         raise DataError(
             "Its pixels cannot be decoded.",
-            "It is damaged (copy or export it again), or of rare compression: "
+            "It is damaged (copy or export it again), or its compression is rare: "
             f"{pip_install('dicom')} adds decoders.",
             str(path),
         ) from None
@@ -130,7 +130,7 @@ def gather(slices: Iterable[NDArray], count: int) -> NDArray:
             result = result.astype(_common(result.dtype, narrow.dtype))
         result[i] = narrow
     if result is None:
-        raise ValueError("a volume needs a slice")
+        raise ValueError("a volume needs at least one slice")
     result.flags.writeable = False
     return result
 
@@ -157,7 +157,7 @@ def _tags(path: Path) -> Dataset:
         import pydicom
     except ImportError:
         raise ResourceError(
-            "DICOM files of several frames are read with pydicom, which is not installed.",
+            "Reading multi-frame DICOM files needs pydicom, which is not installed.",
             f"Install it: {pip_install('dicom')}.",
             str(path),
         ) from None
@@ -180,8 +180,8 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DataError(
         f"It cannot be read as a volume ({reason.rstrip('.:')}).",
-        "It is damaged, or compressed in a way that no decoder here knows: copy it again, or "
-        "export it uncompressed.",
+        "It is damaged, or no installed decoder knows its compression: copy it again, or export "
+        "it uncompressed.",
         str(path),
     )
 

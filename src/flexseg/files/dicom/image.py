@@ -42,7 +42,7 @@ def read_dicom_image(path: Path) -> NDArray:
     if header.frames > 1:
         raise DataError(
             f"The DICOM file has {header.frames} frames, expected one image.",
-            "Volumes are predicted by `flexseg infer3d`; of videos export single frames.",
+            "For a volume, use `flexseg infer3d`; for a video, export single frames.",
             str(path),
         )
     check_volume_size((1, *header.size, header.components), np.int16, path)

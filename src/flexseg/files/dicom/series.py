@@ -168,7 +168,7 @@ def _unreadable(path: Path, reason: str) -> DataError:
         reason = "the file is empty"
     return DataError(
         f"It cannot be read as a volume ({reason}).",
-        "It is damaged, or of another format than its name says: copy or export it again.",
+        "It is damaged, or not in the format that its name says: copy or export it again.",
         str(path),
     )
 
@@ -224,7 +224,7 @@ def find_series(folder: Path, *, quiet: bool = False) -> list[Series]:
         else:
             headers.append(header)
     if others and not quiet:
-        logger.info("%s: no images, left out: %s", folder, examples(others))
+        logger.info("%s: left out, as these are not images: %s", folder, examples(others))
     return series_of(headers, quiet=quiet)
 
 
@@ -260,7 +260,7 @@ def _in_order(headers: list[Header], quiet: bool) -> Series:
     for header in headers:
         if header.instance and header.instance in seen:
             warn(
-                "%s is the same image as %s and left out.", header.path,
+                "%s is the same image as %s and is left out.", header.path,
                 seen[header.instance].path.name,
             )  # fmt: skip
         else:
@@ -286,7 +286,7 @@ def _without_copies(slices: list[Header], warn: Callable[..., None]) -> list[Hea
         if other is not header and header.frames == 1:
             if not np.array_equal(slice_pixels(header.path), slice_pixels(other.path)):
                 return [*kept, *slices[i:]]
-            warn("%s is a copy of %s and left out.", header.path, other.path.name)
+            warn("%s is a copy of %s and is left out.", header.path, other.path.name)
         else:
             kept.append(header)
     return kept
@@ -307,7 +307,7 @@ def choose_series(folder: Path, wanted: str | None, *, quiet: bool = False) -> S
     found = find_series(folder, quiet=quiet)
     if not found:
         raise DataError(
-            "The folder holds no DICOM series.",
+            "The folder contains no DICOM series.",
             "Give a folder of DICOM files, or a volume file.",
             str(folder),
         )
@@ -317,22 +317,24 @@ def choose_series(folder: Path, wanted: str | None, *, quiet: bool = False) -> S
         if len(hits) == 1:
             return hits[0]
         raise DataError(
-            f"{len(hits)} of the DICOM series match {wanted!r}. Found: {listed}.",
-            "Give --series a part of the description or of the UID that only one series has.",
+            f"{len(hits) or 'None'} of the DICOM series "
+            f"{'matches' if len(hits) < 2 else 'match'} {wanted!r}; expected exactly one. Found: "
+            f"{listed}.",
+            "Give --series a part of the description or UID that only one series has.",
             str(folder),
         )
     if len(found) == 1:
         return found[0]
     if len(found[0].headers) == len(found[1].headers):
         raise DataError(
-            f"The folder holds {len(found)} DICOM series: {listed}.",
-            "Choose one with --series and a part of its description or UID.",
+            f"The folder contains {len(found)} DICOM series: {listed}.",
+            "Choose one with --series and part of its description or UID.",
             str(folder),
         )
     warn = logger.debug if quiet else logger.warning
     warn(
-        "%s: %d DICOM series; the one of most files is taken: %s. Others: %s. "
-        "Choose another with --series.",
+        "%s: %d DICOM series; the one with the most files is used: %s. Others: %s. Choose "
+        "another with --series.",
         folder, len(found), found[0].name, "; ".join(series.name for series in found[1:]),
     )  # fmt: skip
     return found[0]
@@ -374,14 +376,16 @@ def read_series(path: Path, wanted: str | None) -> Volume:
     if first.frames > 1:
         if len(headers) > 1:
             raise DataError(
-                f"The series has {len(headers)} files of several frames each.",
-                "Give one of the files.",
+                f"The series has {len(headers)} files, each with several frames.",
+                "Give one of these files.",
                 str(path),
             )
         return replace(read_frames(first.path), modality=first.modality)
     voxels = gather((slice_pixels(h.path) for h in headers), len(headers))
     if not all(h.position and h.axes for h in headers):
-        logger.warning("%s: no positions in the DICOM tags; 1 mm between slices is taken.", path)
+        logger.warning(
+            "%s: no positions in the DICOM tags; a slice spacing of 1 mm is assumed.", path
+        )
         rows, columns = first.pixel or (1.0, 1.0)
         return Volume(voxels, (columns, rows, 1.0), modality=first.modality)
     positions = np.array([h.position for h in headers])
@@ -418,4 +422,6 @@ def _no_image(path: Path) -> DataError:
             "Convert it to NIfTI or NRRD first, for example with segimage2itkimage of dcmqi.",
             str(path),
         )
-    return DataError("This DICOM file holds no image.", "Give an image.", str(path))
+    return DataError(
+        "This DICOM file contains no image.", "Give a file that has pixel data.", str(path)
+    )

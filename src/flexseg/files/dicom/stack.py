@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.errors import DataError
 from flexseg.files.volumes.volume import Volume
 
@@ -51,7 +52,7 @@ def stack(
     """
     warn = logger.debug if quiet else logger.warning
     if len(pixel) != 2 or min(pixel) <= 0:
-        warn("%s: no pixel spacing in the DICOM tags; 1 mm is taken.", where)
+        warn("%s: no pixel spacing in the DICOM tags; 1 mm is assumed.", where)
         pixel = (1.0, 1.0)
     row, column = np.array(axes[:3]), np.array(axes[3:])
     normal = np.cross(row, column)
@@ -82,17 +83,18 @@ def _step(
     same = int((gaps < 0.01 * max(typical, 1e-3)).sum())
     if same:
         raise DataError(
-            f"{same} slices of the DICOM series lie at the same place as another one: it holds "
-            "several volumes (time points, echoes, reconstructions), or copies.",
-            "Keep the files of one volume in the folder.",
+            f"{amount(same, 'slice')} of the DICOM series {'lies' if same == 1 else 'lie'} at "
+            "the same position as another one: it contains several volumes (time points, "
+            "echoes, reconstructions), or copies.",
+            "Keep only the files of one volume in the folder.",
             str(where),
         )
     low, high = float(gaps.min()), float(gaps.max())
     if high - low > _UNEVEN * high:
         warn(
-            "%s: the slices of the DICOM series are %.3g to %.3g mm apart: is one missing, or "
-            "are there two series under one UID? They are taken as %.3g mm apart, so positions "
-            "and volumes beyond the gap are not exact.", where, low, high, typical,
+            "%s: the slices of the DICOM series are %.3g to %.3g mm apart: is one missing, or do "
+            "two series share one UID? A spacing of %.3g mm is assumed, so positions and volumes "
+            "beyond the gap are not exact.", where, low, high, typical,
         )  # fmt: skip
     shift = positions - positions[0]
     shift = shift - np.outer(shift @ normal, normal)
@@ -100,8 +102,8 @@ def _step(
     slope = (rise @ shift) / (rise @ rise)
     if np.linalg.norm(shift - np.outer(rise, slope), axis=1).max() > pixel:
         raise DataError(
-            "The slices of the DICOM series do not lie one above the other.",
-            "Slices that turn around an axis, or of several stacks, make no volume: keep the "
+            "The slices of the DICOM series are not stacked along one axis.",
+            "Radial slices, or slices of several stacks, do not form a volume: keep only the "
             "files of one stack in the folder.",
             str(where),
         )
@@ -110,7 +112,7 @@ def _step(
     step = normal + slope
     length = float(np.linalg.norm(step))
     warn(
-        "%s: tilted gantry: each slice is shifted by %.3g mm against the one before (%.1f "
+        "%s: tilted gantry: each slice is shifted by %.3g mm relative to the previous one (%.1f "
         "degrees). The voxels stay as they are; the geometry carries the tilt.",
         where, typical * np.linalg.norm(slope), np.degrees(np.arctan(np.linalg.norm(slope))),
     )  # fmt: skip

@@ -55,7 +55,7 @@ def match_label(
     matched = _resample(label, image)
     if label.array.any() and not matched.array.any():
         raise DataError(
-            "No labelled voxel lies within the image: they are at different places.",
+            "No labelled voxel lies within the image: the two are at different positions.",
             "Check that they belong together.",
             str(path),
         )
@@ -96,7 +96,7 @@ def _grids_differ(label: Volume, image: Volume, path: Path) -> DataError:
     if label.shape == image.shape:
         fix += ", --geometry voxels ignores the position if the voxels correspond one by one"
     return DataError(
-        f"The labels lie on another grid than the image: {', '.join(differences)}.",
+        f"The labels are on another grid than the image: {', '.join(differences)}.",
         f"{fix}.",
         str(path),
     )

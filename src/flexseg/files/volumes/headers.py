@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.errors import DataError
 from flexseg.files.volumes.volume import Volume
 
@@ -36,7 +37,7 @@ def in_mm(unit: str) -> float:
     """
     name = unit.strip().lower()
     if name not in _UNITS:
-        raise ValueError(f"its header has {unit[:20]!r} in place of a unit of length")
+        raise ValueError(f"its header has {unit[:20]!r} instead of a unit of length")
     return _UNITS[name]
 
 
@@ -50,7 +51,7 @@ def whole_number(text: str) -> int:
     text = text.strip()
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError(f"its header has {text[:40]!r} in place of a whole number")
+        raise ValueError(f"its header has {text[:40]!r} instead of an integer")
     return int(text)
 
 
@@ -67,7 +68,9 @@ def numbers(text: str, count: int) -> NDArray[np.float64]:
     except ValueError:
         values = np.empty(0)
     if len(values) != count or not np.isfinite(values).all() or "_" in text:
-        raise ValueError(f"its header has {text.strip()[:60]!r} in place of {count} numbers")
+        raise ValueError(
+            f"its header has {text.strip()[:60]!r} instead of {amount(count, 'number')}"
+        )
     return values
 
 
@@ -139,7 +142,7 @@ def placed(
     affine[:n, 3] = origin[:n]
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
-        raise ValueError("the spacing or the directions in its header span no volume")
+        raise ValueError("the spacing or the directions in its header do not span a volume")
     if dimensions == 2:
         array = array[None]
     elif dimensions == 4:

@@ -68,9 +68,9 @@ def find_volumes(
         found = [v for p in below if p.is_dir() and is_series_folder(p) for v in _volumes_in(p)]
     if not found:
         raise DataError(
-            "The folder holds no volume.",
-            f"Volumes are files ({', '.join(VOLUME_SUFFIXES)}) and folders of DICOM files "
-            f"({', '.join(DICOM_SUFFIXES)}, or without suffix).",
+            "The folder contains no volume.",
+            f"Give a folder with volumes: files ({', '.join(VOLUME_SUFFIXES)}) or folders of "
+            f"DICOM files ({', '.join(DICOM_SUFFIXES)}, or without suffix).",
             str(folder),
         )
     return found

@@ -34,8 +34,9 @@ def explain_damage(path: Path) -> Iterator[None]:
         raise
     except MemoryError:
         raise DataError(
-            "The memory does not suffice for this volume.",
-            "Close other programs; if the volume should be small, its header is damaged.",
+            "There is not enough memory for this volume.",
+            "Close other programs. If the volume should be small, its header is damaged: export "
+            "it again.",
             str(path),
         ) from None
     except Exception as error:  # damaged bytes fail in ways that nobody lists
@@ -43,7 +44,7 @@ def explain_damage(path: Path) -> Iterator[None]:
         empty = path.is_file() and path.stat().st_size == 0
         raise DataError(
             f"It cannot be read as a volume ({'the file is empty' if empty else reason}).",
-            "It is damaged, or of another format than its name says: copy or export it again.",
+            "It is damaged, or not in the format that its name says: copy or export it again.",
             str(path),
         ) from None
 
@@ -104,7 +105,9 @@ def fill(target: NDArray, content: Iterator[bytes], *, exact: bool = False) -> N
         place[position : position + len(part)] = part
         position += len(data)
         if exact and position > len(place):
-            raise EOFError(f"it has more than the {len(place)} bytes of voxels of its header")
+            raise EOFError(
+                f"it has more than the {len(place)} bytes of voxels that its header says"
+            )
     if position < len(place):
         raise EOFError(f"it is cut off after {position} of {len(place)} bytes of voxels")
 
@@ -165,7 +168,7 @@ def read_text(
     check_volume_size(shape, dtype, header, most=max(0, size) * dtype.itemsize)
     tokens = b"".join(stored(data, start)).decode("ascii").replace(",", " ").split()
     if len(tokens) != prod(shape):
-        raise ValueError(f"it has {len(tokens)} numbers, its header says {prod(shape)}")
+        raise ValueError(f"it has {len(tokens)} numbers, but its header says {prod(shape)}")
     kind = float if dtype.kind == "f" else int
     return np.array([kind(token) for token in tokens], dtype.newbyteorder("=")).reshape(shape)
 

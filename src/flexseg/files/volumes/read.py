@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.dicom.series import dicom_files
@@ -73,8 +74,8 @@ def read_volume(
         suffix = ".dcm"
     elif not suffix:
         raise DataError(
-            "By its name this is no volume.",
-            f"Volumes are {', '.join(VOLUME_SUFFIXES)}, and folders of DICOM files.",
+            "By its name this is not a volume.",
+            f"Give a volume ({', '.join(VOLUME_SUFFIXES)}) or a folder of DICOM files.",
             str(path),
         )
     return chosen_channel(FORMATS.get(suffix).read(path, Part(key, series)), channel, path)
@@ -91,7 +92,8 @@ def chosen_channel(volume: Volume, channel: int | None, path: Path) -> Volume:
         return volume
     if not 0 <= channel < volume.channels:
         raise DataError(
-            f"Channel {channel} does not exist: the volume has {volume.channels}, counted from 0.",
+            f"Channel {channel} does not exist: the volume has "
+            f"{amount(volume.channels, 'channel')}, counted from 0.",
             "Choose another --channel.",
             str(path),
         )
@@ -149,10 +151,13 @@ def label_array(array: NDArray, path: Path, step: float = 0.0) -> NDArray[np.int
         array = _whole(array, path, step)
     if array.min() < 0 or array.max() > MAX_LABEL:
         low, high = array.min(), array.max()
-        fix = f"Labels are class numbers from 0 (background) to {MAX_LABEL}. Is this the image?"
+        fix = (
+            f"Give labels that are class ids from 0 (background) to {MAX_LABEL}; this may be "
+            "the image."
+        )
         if low == -1 and high <= _FEW_CLASSES:
             fix = (
-                "If -1 marks what is to be ignored, save it as 255 and call that value so: "
+                "If -1 marks what is to be ignored, save it as 255 and declare that value: "
                 '"ignore": 255 among the labels of dataset.json, or [mask] ignore = [255].'
             )
         raise DataError(f"The labels have values from {low} to {high}.", fix, str(path))
@@ -179,9 +184,10 @@ def _whole(array: NDArray, path: Path, step: float) -> NDArray[np.int32]:
     if wrong:
         scaled = f" (its header scales what is stored by {step:g})" if step else ""
         raise DataError(
-            f"{wrong} voxels of the labels are no whole numbers, e.g. {example:g}{scaled}.",
-            "Labels are class numbers. If they were resampled, do it again with nearest "
-            "neighbour; if this is an image or a probability, give the label volume.",
+            f"{amount(wrong, 'label voxel', 'is not an integer', 'are not integers')}, e.g. "
+            f"{example:g}{scaled}.",
+            "Labels are class ids. If they were resampled, do that again with nearest neighbour; "
+            "if this is an image or a probability map, give the label volume.",
             str(path),
         )
     return result

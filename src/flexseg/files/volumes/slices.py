@@ -91,8 +91,9 @@ def parse_axes(text: str) -> tuple[str, ...]:
     anatomical = set(names) <= set(ANATOMICAL_AXES) and len(set(names)) == len(names)
     if not anatomical and not (len(names) == 1 and names[0] in AXES):
         raise ConfigError(
-            f"{text!r} names no axes.",
-            "Give axial, coronal or sagittal, several of them with commas, all; or one of 0, 1, 2.",
+            f"{text!r} does not name axes.",
+            "Give axial, coronal or sagittal, several of them with commas, or all; or one of 0, "
+            "1, 2.",
             "--axis",
         )
     return names

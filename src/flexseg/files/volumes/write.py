@@ -37,7 +37,7 @@ def write_volume(path: Path, volume: Volume, *, key: str = "image") -> None:
     known = FORMATS.get(suffix) if suffix else None
     if known is None or known.write is None:
         raise ConfigError(
-            f"Volumes are not written as {path.suffix or 'a file without suffix'}.",
+            f"Volumes cannot be written as {path.suffix or 'a file without suffix'}.",
             f"Choose {', '.join(WRITABLE_SUFFIXES)}.",
             str(path),
         )

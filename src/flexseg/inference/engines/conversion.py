@@ -59,7 +59,7 @@ def convert(package: ModelPackage, engine: str, folder: Path) -> None:
     if on_cpu or find_spec("tensorflow") is None:
         _convert_here(package, engine, folder)
     elif ":" in package.config.model:
-        raise ConversionError("networks of one's own are converted only by TensorFlow on a CPU")
+        raise ConversionError("networks of your own are converted only by TensorFlow on a CPU")
     else:
         _convert_in_tensorflow(package, engine, folder)
 
@@ -170,7 +170,7 @@ def _convert_in_tensorflow(package: ModelPackage, engine: str, folder: Path) -> 
             ).returncode
         told = log.read_text(encoding="utf-8", errors="replace")
     if code:
-        lines = told.strip().splitlines() or ["it failed without a word"]
+        lines = told.strip().splitlines() or ["it failed without a message"]
         raise ConversionError(lines[-1][:300])
 
 

@@ -152,7 +152,9 @@ def _largest() -> float:
         size = -1.0
     if not size >= 0:
         raise ConfigError(
-            f"The environment variable is {text!r}.", "Set it to GiB, for example 8.", SIZE_SETTING
+            f"The environment variable is {text!r}.",
+            "Set it to a number of GiB, for example 8.",
+            SIZE_SETTING,
         )
     return size * 2**30
 

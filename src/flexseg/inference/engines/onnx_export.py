@@ -51,7 +51,7 @@ def export_onnx(
     digest = network_digest(file)
     if digest is None:
         raise DataError(
-            "The file holds weights, but not what network they are of.",
+            "The file holds weights, but does not say of which network.",
             "Make a package of it with `flexseg import-weights FILE CONFIG`.",
             str(file),
         )
@@ -79,7 +79,7 @@ def _not_converted(file: Path, error: ConversionError) -> ResourceError:
         f"The network cannot be converted ({error}).",
         f"Install what converts it: {pip_install('tensorflow,onnx')}."
         if not can_export()
-        else "Predict it where Keras is installed, or choose another network.",
+        else "Predict with it where Keras is installed, or choose another network.",
         str(file),
     )
 
@@ -107,6 +107,9 @@ def leave_onnx(files: Iterable[Path], search: Path | None = None) -> None:
     for file in files:
         try:
             package = ModelDescription.read(file, None, search, lambda code: True)
-            logger.info("Without Keras, %s predicts.", export_onnx(package, file, None, search))
+            logger.info(
+                "Without Keras, predictions are made from %s.",
+                export_onnx(package, file, None, search),
+            )
         except FlexsegError as error:
             logger.warning("%s is not written: %s", onnx_file(file).name, error.problem)

@@ -181,7 +181,7 @@ def _of_onnx_file(file: Path, name: EngineName, precision: str) -> Engine | None
     if not onnx.is_file():
         return None
     if not is_of(onnx, file):
-        logger.warning("%s is not the network of %s, and is not used.", onnx, file.name)
+        logger.warning("%s is not the network of %s and is not used.", onnx, file.name)
         return None
     try:
         if name == "onnx":
@@ -207,7 +207,7 @@ def _needs_keras(file: Path, name: EngineName) -> ConfigError:
     onnx = onnx_file(file)
     if is_of(onnx, file):
         return ConfigError(
-            f"No engine is installed that computes {onnx.name}.",
+            f"No installed engine can compute {onnx.name}.",
             f"Install one: {pip_install('onnx')}.",
             str(onnx),
         )
@@ -232,7 +232,7 @@ def _converted(package: ModelPackage, file: Path, name: EngineName, precision: s
             except Exception as error:  # see `open_engine`
                 logger.debug("%s is damaged: %s", found, error)
         cache.drop(found)
-    logger.info("Converting the network for %s; the next start finds it in the cache.", name)
+    logger.info("Converting the network for %s; the next start takes it from the cache.", name)
     return _opened(cache.keep(lambda folder: convert(package, name, folder)), name, precision)
 
 

@@ -47,7 +47,7 @@ def quantize(package: ModelPackage, images: Iterable[NDArray[np.float32]], targe
         except ConversionError as error:
             raise ResourceError(
                 f"OpenVINO cannot compute this network ({error}).",
-                "Predict it with Keras, or choose another network.",
+                "Predict with Keras, or choose another network.",
             ) from error
         calibrated = _calibrate(scratch / engine_openvino.MODEL, list(images))
         engine_openvino.save(calibrated, target)
@@ -74,7 +74,7 @@ def _calibrate(model: Path, images: list[NDArray[np.float32]]) -> Any:
     except Exception as error:  # NNCF raises whatever it stumbles on
         raise ResourceError(
             f"NNCF cannot quantise this network ({type(error).__name__}: {error}).",
-            "Predict it without int8: bfloat16 is nearly as fast on recent processors.",
+            "Predict without int8: bfloat16 is nearly as fast on recent processors.",
         ) from error
 
 

@@ -44,8 +44,8 @@ def quantized_file(file: Path, digest: str) -> Path:
         )
     if _made_of(description) != digest:
         raise ConfigError(
-            f"{model.name} was made of another model than {file.name} is now.",
-            "Make it anew: `flexseg quantize CONFIG --keep`.",
+            f"{model.name} was made from another model than the present {file.name}.",
+            "Make it again: `flexseg quantize CONFIG --keep`.",
             "[infer] int8",
         )
     return model

@@ -86,7 +86,9 @@ class SlicePictures:
         kind = self.config.video_type
         pictures = list_files(self.folder / kind, [".png"]) if self._has(kind) else []
         if not pictures:
-            logger.warning("%s: no video, as mask_overlay = False writes no overlays.", path.name)
+            logger.warning(
+                "%s: no video, as no overlays are written with mask_overlay = False.", path.name
+            )
             return
         from flexseg.inference.pictures.video import write_video
 

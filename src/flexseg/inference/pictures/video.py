@@ -45,16 +45,14 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
     writers = {".mp4": _write_mp4, ".gif": _write_gif}
     writer = writers.get(path.suffix.lower())
     if writer is None:
-        raise ConfigError(
-            f"{path.suffix!r} is no format for videos.", "Take .mp4 or .gif.", str(path)
-        )
+        raise ConfigError(f"{path.suffix!r} is not a video format.", "Use .mp4 or .gif.", str(path))
     try:
         with whole(path) as part:
             writer(part, _alike(frames, path), fps)
     except _EncoderError as error:
         raise ResourceError(
             f"The video cannot be encoded ({error}).",
-            "Check free space and permissions, or take .gif instead of .mp4.",
+            "Check free space and permissions, or use .gif instead of .mp4.",
             str(path),
         ) from None
 
@@ -93,8 +91,8 @@ class FolderFrames:
 
 def _other_size(file: Path, found: tuple[int, ...], expected: tuple[int, ...]) -> DataError:
     return DataError(
-        f"The picture has {found[1]} x {found[0]} pixels, those before it "
-        f"{expected[1]} x {expected[0]} (width x height).",
+        f"The picture has {found[1]} x {found[0]} pixels, but those before it have {expected[1]} "
+        f"x {expected[0]} (width x height).",
         "Give pictures of one size.",
         str(file),
     )
@@ -129,7 +127,7 @@ def _alike(frames: Iterable[NDArray[np.uint8]], path: Path) -> Iterator[NDArray[
             raise ValueError(f"a frame of {frame.shape} after frames of {size}")
         yield frame
     if size is None:
-        raise DataError("There is no picture to make a video of.", "Check the volume.", str(path))
+        raise DataError("There is no picture to make a video from.", "Check the volume.", str(path))
 
 
 def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> None:
@@ -155,7 +153,7 @@ def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> N
             writer.release()
     written = _frames_in(path)  # a full disk is not reported otherwise
     if written != count or not _boxes_fit(path):
-        raise _EncoderError(f"{written} of {count} frames were written, or not to their end")
+        raise _EncoderError(f"only {written} of {count} frames were written completely")
 
 
 def _frames_in(path: Path) -> int:

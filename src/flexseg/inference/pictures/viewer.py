@@ -93,8 +93,8 @@ def niivue_problem() -> ResourceError | None:
     if _NIIVUE.is_file():
         return None
     return ResourceError(
-        "There are no viewer pages: this installation of flexseg lacks NiiVue, which draws them.",
-        "Run `python tools/niivue.py` (it takes npm) in flexseg's source folder and install it "
+        "No viewer pages are written: this installation of flexseg lacks NiiVue, which draws them.",
+        "Run `python tools/niivue.py` (needs npm) in flexseg's source folder and install it "
         "again, or install a release.",
     )
 

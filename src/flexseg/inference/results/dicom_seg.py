@@ -47,7 +47,7 @@ _MAY_BE_EMPTY = (
 )  # fmt: skip
 _NO_SUCH_HEADERS = (
     "Export the series again from the system that it comes from, or set infer3d.dicom_seg to "
-    "false: label volumes in other formats can do without."
+    "false: label volumes in other formats do not need them."
 )
 
 
@@ -104,10 +104,12 @@ def write_segmentation(
     classes = _present(labels, label_map, path)
     empty = [c.name for c in label_map.foreground if c not in classes]
     if not classes:
-        logger.warning("%s is not written: no voxel is of any class.", path)
+        logger.warning("%s is not written: no voxel belongs to a class.", path)
         return ()
     if empty:
-        logger.info("%s: without voxels, and so without a segment: %s", path, examples(empty))
+        logger.info(
+            "%s: classes without voxels, and so without a segment: %s", path, examples(empty)
+        )
     with warnings.catch_warnings():
         # pydicom warns of every value in the sources that is not as the standard wants it.
         warnings.simplefilter("ignore")
@@ -131,7 +133,7 @@ def _present(labels: Volume, label_map: LabelMap, path: Path) -> list[LabelClass
     unknown = sorted(found - {c.id for c in label_map.classes})
     if unknown:
         raise DataError(
-            f"The labels {examples([str(v) for v in unknown])} are of no class.",
+            f"The labels {examples([str(v) for v in unknown])} belong to no class.",
             "Describe all classes in [mask] classes.",
             str(path),
         )
@@ -160,7 +162,7 @@ def _matched(labels: Volume, sources: Sequence[Path], path: Path) -> tuple[list[
     if several:
         if len(headers) > 1:
             raise DataError(
-                f"The labels are of {len(headers)} files of several frames each.",
+                f"The labels are for {len(headers)} files with several frames each.",
                 "Give the one file that they belong to.",
                 str(sources[0]),
             )
@@ -177,8 +179,8 @@ def _matched(labels: Volume, sources: Sequence[Path], path: Path) -> tuple[list[
     labels = labels.oriented(grid.orientation)
     if not same_grid(labels, grid):
         raise DataError(
-            f"The labels (size {text(labels.shape[::-1])}, origin {text(labels.origin)}) do not "
-            f"lie on the grid of the DICOM series (size {text(grid.shape[::-1])}, origin "
+            f"The labels (size {text(labels.shape[::-1])}, origin {text(labels.origin)}) are not "
+            f"on the grid of the DICOM series (size {text(grid.shape[::-1])}, origin "
             f"{text(grid.origin)}).",
             "Predict the series itself.",
             str(path),
@@ -230,7 +232,9 @@ def _header(path: Path) -> Any:
 
 
 def _drop(header: Any, name: str, path: Path) -> None:
-    logger.info("%s: %s = %r is no valid value; left empty.", path, name, header[name].value)
+    logger.info(
+        "%s: %s = %r is not a valid value; it is left empty.", path, name, header[name].value
+    )
     setattr(header, name, None)
 
 
@@ -275,7 +279,7 @@ def _segmentation(
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"The headers of the series do not suffice for a DICOM segmentation ({error}).",
+            f"The headers of the series are not sufficient for a DICOM segmentation ({error}).",
             _NO_SUCH_HEADERS,
             str(first.filename),
         ) from None

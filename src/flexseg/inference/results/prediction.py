@@ -141,7 +141,7 @@ class Prediction(NDArrayOperatorsMixin):
         if suffix not in allowed:
             kind = "images" if self.geometry is None else "volumes"
             raise ConfigError(
-                f"Labels of {kind} are not written as {suffix or 'a file without suffix'}.",
+                f"Labels of {kind} cannot be written as {suffix or 'a file without suffix'}.",
                 f"Choose {', '.join(allowed)}.",
                 str(path),
             )

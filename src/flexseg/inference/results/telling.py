@@ -41,7 +41,7 @@ def tell(
            if c.id in known and known[c.id].radius is None}  # fmt: skip
     if few:
         logger.info(
-            "Expected Dice without interval for %s: an interval needs %d validation cases in which "
+            "The expected Dice has no interval for %s: that needs %d validation cases in which "
             "the class is predicted.",
             ", ".join(f"{name} ({amount(count, 'case')})" for name, count in few.items()),
             FEWEST,
@@ -52,7 +52,7 @@ def tell(
     logger.info("Expected quality of %s: %s.", amount(len(judged), what), counts)
     if red:
         logger.warning(
-            "Of %d of %s a Dice below 0.5, or a missed class, is expected: %s.",
+            "A Dice below 0.5 or a missed class is expected for %d of %s: %s.",
             len(red),
             amount(len(judged), what),
             examples(red),

@@ -235,7 +235,7 @@ class Trust:
         """
         temperature = float(data["temperature"])
         if not 0 < temperature < math.inf:
-            raise ValueError(f"{temperature} is no temperature")
+            raise ValueError(f"{temperature} is not a temperature")
         quality = data["quality"] if data.get("signal") == _SIGNAL else {}
         return cls(
             {

@@ -19,10 +19,10 @@ from flexseg.model_file.model_description import ModelDescription
 logger = logging.getLogger(__name__)
 
 _ADVICE = {
-    "values": "Bring them to the scale of the training: floats from 0 to 1 times 255, 12 bits in "
-    "files of 16 times 16, 12 bits as they are divided by 16.",
-    "size": "Objects may appear at another scale than that which was trained.",
-    "spacing": "Objects may appear at another scale than that which was trained.",
+    "values": "Bring them to the scale of the training: multiply floats from 0 to 1 by 255, and "
+    "12 bits in 16-bit files by 16; or divide 12 bits by 16.",
+    "size": "Objects may appear at another scale than in training.",
+    "spacing": "Objects may appear at another scale than in training.",
     "modality": "The network has never seen such images.",
 }
 
@@ -31,8 +31,8 @@ _ADVICE = {
 def tell_unknown(model: str) -> None:
     """Say that a package cannot tell."""
     logger.info(
-        "%s does not say what its training's images look like, so that images of another kind are "
-        "not noticed; models that are trained anew do.",
+        "%s does not say what its training images looked like, so that unusual images are not "
+        "noticed; newly trained models do.",
         model,
     )
 
@@ -96,8 +96,8 @@ def warn_of_foreign(checks: Mapping[str, InputCheck], what: str) -> None:
     """
     if unlike := [name for name, check in checks.items() if check.unlike]:
         logger.warning(
-            "%d of %s %s unlike those of the training (colours, brightness, contrast, "
-            "sharpness or noise), and what is predicted of them may be wrong: %s.",
+            "%d of %s %s unlike those of the training (colours, brightness, contrast, sharpness "
+            "or noise), so that their predictions may be wrong: %s.",
             len(unlike),
             amount(len(checks), what),
             "looks" if len(unlike) == 1 else "look",

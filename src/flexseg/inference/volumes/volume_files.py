@@ -46,7 +46,7 @@ _FEW_VALUES = 16
 _SAMPLE = 1_000_000
 _READ_BY_ORIGINALS = (".nii", ".nii.gz", ".mha", ".npy", ".h5")
 _ALIKE = (
-    "%d of %d volumes hold a few whole numbers only, as label volumes do, and were predicted like "
+    "%d of %d volumes hold only a few integers, as label volumes do, and were predicted like "
     "images all the same: %s."
 )
 _ORDER = (
@@ -113,14 +113,14 @@ class VolumeJob:
         refuse_overlap(self.targets.by_key(), inputs)
         if untrained := self.predictor.untrained_axes():
             logger.warning(
-                "average_axes takes %s slices too, which the network was not trained on.",
+                "average_axes uses %s slices too, on which the network was not trained.",
                 " and ".join(untrained),
             )
         trust = self.predictor.predictor.trust
         if trust.quality.get(3) and not self.predictor.as_calibrated(self.predictor.cuts()):
             logger.info(
-                "The expected quality was found out with other axes or slices, and is not given; "
-                "`flexseg tune-postprocessing` finds it out for the [infer3d] of the config."
+                "The expected quality was learned with other axes or slices and is left out; "
+                "`flexseg tune-postprocessing` learns it for the config's [infer3d]."
             )
         if self.config.dicom_seg and any(case.dicom for case in self.cases):
             require_highdicom()
@@ -221,7 +221,9 @@ class VolumeJob:
         if not (self.config.dicom_seg and case.dicom):
             return
         if case.path.is_file() and is_picture(case.path):
-            logger.info("%s has no place in the patient: no DICOM segmentation of it.", case.path)
+            logger.info(
+                "%s has no position in the patient, so no DICOM segmentation is written.", case.path
+            )
             return
         write_segmentation(
             self.targets.segmentation(case.name),
@@ -272,7 +274,7 @@ def explained_memory(path: Path) -> Iterator[None]:
         yield
     except MemoryError:
         raise DataError(
-            "The memory does not suffice for this volume.",
+            "There is not enough memory for this volume.",
             "Close other programs, or set [infer3d] memory_gb lower.",
             str(path),
         ) from None

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.config.infer import Infer3dConfig
 from flexseg.errors import DataError
 from flexseg.files.intensity import GreyValues
@@ -322,10 +323,11 @@ class VolumePredictor:
         fits = volume.channels == takes or (volume.channels == 1 and takes == 3)
         if not fits:
             raise DataError(
-                f"The volume has {volume.channels} channels, the network takes {takes}.",
+                f"The volume has {amount(volume.channels, 'channel')}, but the network takes "
+                f"{takes}.",
                 f"Choose one with --channel, 0 to {volume.channels - 1}."
                 if volume.channels > 1
-                else "Give a volume of all channels.",
+                else "Give a volume with all channels.",
                 where,
             )
 

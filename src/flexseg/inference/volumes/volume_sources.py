@@ -69,7 +69,8 @@ def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
     images = list_files(source, PICTURE_SUFFIXES, recursive=recursive) or pictures
     if images and volumes:
         logger.warning(
-            "%s: %d volumes beside the images are not predicted: %s. `flexseg infer3d` does that.",
+            "%s: volumes beside the images are not predicted (%d): %s. Use `flexseg infer3d` for "
+            "them.",
             source, len(volumes), examples([p.name for p in volumes]),
         )  # fmt: skip
     return bool(volumes) and not images
@@ -98,8 +99,8 @@ def volume_cases(
         if rest := no_volumes(source, paths, [output]):
             told = described(source, rest)
             deeper = any(p.is_dir() for p in rest) and not recursive
-            advice = "--recursive looks into all folders." if deeper else ""
-            logger.warning("%s: no volumes, left out: %s. %s", source, told, advice)
+            advice = "Use --recursive to look into all subfolders." if deeper else ""
+            logger.warning("%s: left out, as these are not volumes: %s. %s", source, told, advice)
     paths = first_files(paths, files)
 
     def stem(path: Path) -> str:

@@ -9,6 +9,7 @@ from keras import layers
 from pydantic import Field
 
 from flexseg.config.base import Counts
+from flexseg.config.findings import amount
 from flexseg.errors import ConfigError
 from flexseg.models.architecture import register_model
 from flexseg.models.encoders import (
@@ -49,8 +50,9 @@ def check_encoder_unet(config: EncoderUNetConfig) -> None:
     """
     if len(config.decoder_filters) != HALVINGS:
         raise ConfigError(
-            f"decoder_filters = {config.decoder_filters} has {len(config.decoder_filters)} "
-            f"numbers; the decoder doubles the size {HALVINGS} times.",
+            f"decoder_filters = {config.decoder_filters} has "
+            f"{amount(len(config.decoder_filters), 'number')}; the decoder doubles the size "
+            f"{HALVINGS} times.",
             f"Give {HALVINGS} numbers, deepest level first.",
             "[model] decoder_filters",
         )

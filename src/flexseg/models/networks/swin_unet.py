@@ -274,7 +274,7 @@ def unused_by_swin(config: SwinUNetConfig) -> dict[str, str]:
     lists = {"window_size": _windows(config), "num_heads": _heads(config)}
     return {
         key: f"depth = {config.depth} needs {config.depth} numbers. As in the original, the way "
-        "down takes the first of them, the way up the last."
+        "down takes the first of them, and the way up the last."
         for key, values in lists.items()
         if len(values) > config.depth
     }
@@ -372,7 +372,7 @@ def check_swin(config: SwinUNetConfig) -> None:
             )
     if first % patch:
         raise ConfigError(
-            f"filter_num_begin = {first} is no multiple of patch_size = {patch}.",
+            f"filter_num_begin = {first} is not a multiple of patch_size = {patch}.",
             f"Use for example {-(-first // patch) * patch}.",
             "[model] filter_num_begin",
         )

@@ -67,7 +67,7 @@ class TransUNetConfig(EncoderOptions):
     )
     freeze_backbone: FreezeBackbone = True
     freeze_batch_norm: bool = Field(
-        True, description="Keep the statistics of a trained encoder too."
+        True, description="Also keep the normalisation statistics of a trained encoder fixed."
     )
 
 

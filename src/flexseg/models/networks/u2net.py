@@ -68,8 +68,8 @@ def check_u2net(config: LevelOptions) -> None:
     """
     if config.base_filters < 4:
         raise ConfigError(
-            f"base_filters = {config.base_filters}, of which the inside of U2Net's first block "
-            "gets a quarter: none.",
+            f"base_filters = {config.base_filters} leaves the inside of U2Net's first block "
+            "without filters: it gets a quarter of them.",
             "Use 4 or more.",
             "[model] base_filters",
         )

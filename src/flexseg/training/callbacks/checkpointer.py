@@ -121,8 +121,8 @@ class Checkpointer(keras.callbacks.Callback):
     def _interrupt(self) -> None:
         raise Interrupted(
             f"Training was stopped in epoch {self.progress.epoch + 1} after "
-            f"{self.progress.batch} batches; its state is saved in {self.path}.",
-            "The same command with --resume goes on from there.",
+            f"batch {self.progress.batch}; its state is saved in {self.path}.",
+            "Run the same command with --resume to continue from there.",
         )
 
 

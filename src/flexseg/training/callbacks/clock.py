@@ -73,9 +73,8 @@ class TimeLimit(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.clock.left() <= self.reserve:
             logger.warning(
-                "The %.0f s for the training were over, or nearly, before its first step: reading "
-                "the data and building the network took them. There is a single step; give the "
-                "training more time.",
+                "Reading the data and building the network took nearly all of the %.0f s for the "
+                "training. Only one step is made; give the training more time.",
                 self.clock.seconds,
             )
 

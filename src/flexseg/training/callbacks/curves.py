@@ -29,7 +29,7 @@ def curves_of_csv(table: Path, output: Path) -> None:
         columns = {name: [float(row[i]) for row in rows[1:]] for i, name in enumerate(header) if i}
     except (OSError, ValueError, IndexError) as error:
         raise DataError(
-            f"This is no table of a training ({error}).",
+            f"This is not a table of a training ({error}).",
             "Give train_losses.csv or train_metrics.csv.",
             str(table),
         ) from None

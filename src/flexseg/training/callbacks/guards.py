@@ -57,8 +57,8 @@ class NanGuard(keras.callbacks.Callback):
         raise TrainingError(
             f"The loss became {number(loss)} in epoch {self.dataset.epoch + 1}, batch "
             f"{self.dataset.start + batch + 1}; the images of this batch: {files}.",
-            "Look at these files; a lower learning_rate, a smaller clipvalue, "
-            "input_normalize or precision = 'float32' usually help.",
+            "Look at these files; a lower learning_rate, a smaller clipvalue, input_normalize or "
+            "precision = 'float32' usually helps.",
         )
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -68,7 +68,7 @@ class NanGuard(keras.callbacks.Callback):
             raise TrainingError(
                 f"The validation loss became {loss} in epoch {epoch + 1}.",
                 "Look at the validation images; a lower learning_rate, a smaller clipvalue or "
-                "precision = 'float32' usually help.",
+                "precision = 'float32' usually helps.",
             )
 
 
@@ -99,7 +99,7 @@ def warn_of_standstill(history: Mapping[str, Sequence[float]]) -> None:
         logger.warning(
             "val_loss was %.4f after each of %d epochs: the network marks the same (nothing, or "
             "everything) in all images. More steps, another learning_rate, or [model] "
-            'input_normalize = "standardize" usually help.',
+            'input_normalize = "standardize" usually helps.',
             losses[0],
             len(losses),
         )

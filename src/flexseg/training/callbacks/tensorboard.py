@@ -16,8 +16,9 @@ def require_tensorboard() -> None:
     missing = [n for n in ("tensorboard", "tensorflow") if importlib.util.find_spec(n) is None]
     if missing:
         raise ConfigError(
-            f"TensorBoard logs were asked for, but {' and '.join(missing)} is not installed.",
-            f"{pip_install('tensorboard')}, or set train.tensorboard to false.",
+            f"TensorBoard logs were asked for, but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not installed.",
+            f"Install it: {pip_install('tensorboard')}, or set train.tensorboard to false.",
             "[train] tensorboard",
         )
 

@@ -76,7 +76,7 @@ def test_shapes_that_make_no_volume(tmp_path: Path, shape: tuple[int, ...]) -> N
 )
 def test_values_that_are_no_numbers(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not numbers"):
         read_volume(tmp_path / "a.npy")
 
 
@@ -95,7 +95,7 @@ def test_keys_of_hdf5(tmp_path: Path) -> None:
     assert "label [3, 4, 5]" in error.value.problem
     with pytest.raises(DataError, match="'image' is a group"):
         read_volume(path)
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not numbers"):
         read_volume(path, key="text")
 
 
@@ -176,7 +176,7 @@ def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
         file["round"] = h5py.SoftLink("/about")
         file["about"] = h5py.SoftLink("/round")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.h5").array, ramp())
-    with pytest.raises(DataError, match="around in circles"):
+    with pytest.raises(DataError, match="back to themselves"):
         read_volume(tmp_path / "a.h5", key="round")
 
 
@@ -184,5 +184,5 @@ def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
 def test_hdf5_without_its_voxels_is_refused(tmp_path: Path, chunks: bool | None) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("image", (300, 400, 500), "f4", chunks=chunks)
-    with pytest.raises(DataError, match="the file holds 0 bytes at most"):
+    with pytest.raises(DataError, match="the file holds at most 0 bytes"):
         read_volume(tmp_path / "a.h5")

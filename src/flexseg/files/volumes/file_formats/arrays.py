@@ -84,7 +84,7 @@ def _check_links(file: h5py.Group, key: str, path: Path) -> None:
         if isinstance(link, h5py.SoftLink):
             followed += 1
             if followed > _MOST_LINKS:
-                raise ValueError("its links lead around in circles")
+                raise ValueError("its links lead back to themselves")
             group = file if link.path.startswith("/") else group
             parts = link.path.split("/") + parts
         else:
@@ -100,7 +100,7 @@ def _no_dataset(file: h5py.Group, key: str, path: Path, is_group: bool) -> DataE
             found.append(f"{name} {list(node.shape)}") if isinstance(node, h5py.Dataset) else None
         )
     )
-    kind = "is a group, no dataset" if is_group else "does not exist"
+    kind = "is a group, not a dataset" if is_group else "does not exist"
     return DataError(
         f"The dataset {key!r} {kind}. Found: {', '.join(found) or 'none'}.",
         "Name one of them: [infer3d] hdf5_key, or --key and --label-key of `flexseg derive "
@@ -131,7 +131,7 @@ def _volume(array: NDArray, path: Path, geometry: Mapping[str, object]) -> Volum
     array.flags.writeable = False
     affine = _affine(geometry)
     if affine is None:
-        logger.warning("%s: its geometry is not known; voxels of 1 mm are taken.", path)
+        logger.warning("%s: its geometry is not known; voxels of 1 mm are assumed.", path)
         return Volume(array)
     return Volume(array).with_affine(affine)
 

@@ -120,7 +120,7 @@ def _sizes(fields: dict[str, str]) -> tuple[int, ...]:
 def _type(fields: dict[str, str]) -> np.dtype:
     name = fields.get("ElementType", "")
     if name not in _TYPES:
-        raise ValueError(f"its values are of type {name[:40]!r}, no plain numbers")
+        raise ValueError(f"its values are of type {name[:40]!r}, not plain numbers")
     order = ">" if _is_true(_first(fields, _BIG_ENDIAN) or "False") else "<"
     return np.dtype(order + _TYPES[name])
 

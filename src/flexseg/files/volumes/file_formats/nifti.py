@@ -213,8 +213,8 @@ def _empty(header: _Header, path: Path) -> NDArray:
     kind = "u1" if colors else _TYPES.get(header.datatype)
     if kind is None:
         raise DataError(
-            f"Its values are of NIfTI type {header.datatype}, no plain numbers.",
-            "Save it as whole numbers or floats.",
+            f"Its values are of NIfTI type {header.datatype}, not plain numbers.",
+            "Save it as integers or floats.",
             str(path),
         )
     inner = (colors,) if colors else ()
@@ -253,31 +253,34 @@ def _placed(array: NDArray, header: _Header, path: Path) -> Volume:
     volume = Volume(array, header.spacing, step=step)
     if header.unusable and header.qform is None and header.sform is None:
         raise DataError(
-            f"Its {' and '.join(header.unusable)} cannot be used (zeros, or no numbers): where the "
-            "volume lies in the patient, and which side is left, is not known.",
-            "Make the file again from its source. If the orientation does not matter, set the "
-            "code of the form to 0: then its axes are taken as they are stored.",
+            f"Its {' and '.join(header.unusable)} cannot be used (zeros, or not numbers): the "
+            "position of the volume in the patient, and which side is left, is not known.",
+            "Export the file again from its source. If the orientation does not matter, set the "
+            "code of the form to 0: then the axes are taken as stored.",
             str(path),
         )
     if header.unusable:
         counts = "qform" if header.sform is None else "sform"
         logger.warning(
-            "%s: its %s cannot be used; the %s counts.", path, " and ".join(header.unusable), counts
+            "%s: its %s cannot be used; the %s is used instead.",
+            path,
+            " and ".join(header.unusable),
+            counts,
         )
     of_qform = volume if header.qform is None else volume.with_affine(header.qform)
     if header.sform is None:
         if header.qform is None:
             logger.warning(
-                "%s: neither sform nor qform tells its orientation: %s is taken.",
+                "%s: neither sform nor qform gives its orientation; %s is assumed.",
                 path,
                 volume.orientation,
             )
         return of_qform
     placed = volume.with_affine(header.sform)
     if placed.sheared:
-        logger.warning("%s: its axes are not at right angles; they stay so.", path)
+        logger.warning("%s: its axes are not at right angles; they are kept.", path)
     elif header.qform is not None and not same_grid(placed, of_qform):
-        logger.warning("%s: its qform and sform disagree; the sform counts.", path)
+        logger.warning("%s: its qform and sform disagree; the sform is used.", path)
     return placed
 
 

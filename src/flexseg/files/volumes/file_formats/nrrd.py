@@ -134,7 +134,7 @@ def _axes(fields: dict[str, str]) -> _Axes:
         if kinds[i] not in _SPATIAL_KINDS or (len(directions) == n and directions[i] is None)
     ]
     if len(values) > 1:
-        raise ValueError(f"it has {len(values)} axes that are no places")
+        raise ValueError(f"it has {len(values)} axes that are not spatial")
     return _Axes(tuple(whole_number(part) for part in parts), values[0] if values else None)
 
 
@@ -249,12 +249,12 @@ def _after_lines(path: Path, start: int, count: int) -> int:
 def _type(fields: dict[str, str]) -> np.dtype:
     name = fields.get("type", "").lower()
     if name not in _TYPES:
-        raise ValueError(f"its values are of type {name[:40]!r}, no plain numbers")
+        raise ValueError(f"its values are of type {name[:40]!r}, not plain numbers")
     dtype = np.dtype(_TYPES[name])
     endian = fields.get("endian", "").lower()
     if endian not in ("little", "big"):
         if dtype.itemsize > 1 and fields.get("encoding", "").lower() not in _TEXT:
-            raise ValueError("its header does not tell the order of bytes (endian)")
+            raise ValueError("its header does not give the byte order (endian)")
         return dtype
     return dtype.newbyteorder("<" if endian == "little" else ">")
 

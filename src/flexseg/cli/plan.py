@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu"]
 DeviceOption = Annotated[
-    Device, typer.Option(help="'cpu': leave a GPU alone, and plan for the time without it.")
+    Device, typer.Option(help="'cpu': use no GPU, and plan the time accordingly.")
 ]
 
 FromOption = Annotated[
@@ -43,8 +43,8 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="NETWORK",
-        help="Go on with an earlier network: its package, run folder or config. The division of "
-        "its data is extended.",
+        help="Continue from an earlier network: its package, run folder or config. Its split is "
+        "extended.",
     ),
 ]
 
@@ -53,11 +53,12 @@ FromOption = Annotated[
 def plan(
     dataset: DatasetArgument,
     duration: Annotated[
-        str, typer.Option("--time", metavar="TIME", help="For the training: 90s, 10m, 1h30m.")
+        str,
+        typer.Option("--time", metavar="TIME", help="Time for the training, e.g. 90s, 10m, 1h30m."),
     ] = "10m",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the config (default: <dataset>_flexseg)."),
+        typer.Option("--output", "-o", help="Folder for the config (default: <dataset>_flexseg)."),
     ] = None,
     split: SplitFileOption = None,
     group: GroupOption = None,
@@ -69,7 +70,7 @@ def plan(
     device: DeviceOption = "auto",
     backend: BackendOption = None,
 ) -> None:
-    """Look at a dataset and write a config for the time at hand, each value with its reason."""
+    """Look at a dataset and write a config for the given time, with a reason for each value."""
     seconds = _seconds(duration)
     folder, answers = _folder(dataset, output), answers_of(masks, mask_name, mask_values, classes)
     _look_before(dataset, folder, split, start_from)
@@ -99,12 +100,13 @@ def auto(
         typer.Option(
             "--time",
             metavar="TIME",
-            help="For everything together: 90s, 10m, 1h30m; with --resume the time as planned.",
+            help="Time for everything together, e.g. 90s, 10m, 1h30m; --resume keeps the time as "
+            "planned.",
         ),
     ] = "10m",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of all results (default: <dataset>_flexseg)."),
+        typer.Option("--output", "-o", help="Folder for all results (default: <dataset>_flexseg)."),
     ] = None,
     split: SplitFileOption = None,
     group: GroupOption = None,
@@ -113,13 +115,13 @@ def auto(
     mask_values: MaskValuesOption = None,
     classes: ClassesOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted run has stopped.")
+        bool, typer.Option("--resume", help="Continue an interrupted run where it stopped.")
     ] = False,
     start_from: FromOption = None,
     device: DeviceOption = "auto",
     backend: BackendOption = None,
 ) -> None:
-    """Check, plan, train, tune the postprocessing, evaluate and report, in the given time."""
+    """Check, plan, train, tune the postprocessing, evaluate and report within the given time."""
     started = state.began
     seconds = _seconds(duration)
     folder, answers = _folder(dataset, output), answers_of(masks, mask_name, mask_values, classes)
@@ -134,6 +136,7 @@ def auto(
     _select(device, backend)
     from flexseg.cli.printing import print_scores
     from flexseg.config.durations import format_duration
+    from flexseg.config.findings import amount
     from flexseg.planning.auto import Auto
 
     pipeline = Auto(folder, seconds, started, console)
@@ -150,14 +153,17 @@ def auto(
         report=result.report,
         model=result.model,
         config=pipeline.config,
+        steps=result.steps,
+        epochs=result.epochs,
         summary=result.summary.as_dict(),
     )
     took = format_duration(time.monotonic() - started)
     given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"
+    trained = f"{amount(result.steps, 'step')} in {amount(result.epochs, 'epoch')}"
     predict = typed_command(*result.predict, "-i", "FOLDER", "-o", "RESULT")
     say(
         f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
-        f"Took {took} {given}.\nNext: {predict}"
+        f"Training: {trained}\nTook {took} {given}.\nNext: {predict}"
     )
 
 

@@ -69,12 +69,15 @@ class AutoResult:
     Attributes
     ----------
     summary : of the evaluation.
+    steps, epochs : of the training.
     predict : the command for new images or volumes, without these, and its first argument.
     """
 
     summary: EvaluationSummary
     report: Path
     model: Path
+    steps: int
+    epochs: int
     predict: tuple[str, Path]
 
 
@@ -188,7 +191,9 @@ class Auto:
             find_source(e.train.run_dir), self.report, self._findings(checked)
         )
         command = "infer" if e.volume.images_dir is None else "infer3d"
-        return AutoResult(summary, report, run.weights, (command, self.output))
+        epochs = len(run.history["loss"])
+        predict = (command, self.output)
+        return AutoResult(summary, report, run.weights, run.steps, epochs, predict)
 
     def _findings(self, checked: CheckReport) -> dict[str, Any] | None:
         """What the report says of the data: the audit's words, and what only the plan has seen.
@@ -217,8 +222,8 @@ class Auto:
         least = _LEAST_TRAINING * self.seconds
         if self._training_seconds(self._after) <= least:
             logger.warning(
-                "There is not time for everything: the training gets %s, the whole will take about "
-                "%s.",
+                "There is not enough time for everything: the training gets %s, and the whole "
+                "will take about %s.",
                 format_duration(least),
                 format_duration(time.monotonic() - self.started + least + self._after),
             )

@@ -77,6 +77,7 @@ class TrainingResult:
     folder : where all its files are.
     best_epoch : the epoch whose weights were kept, from 0, see `rank`.
     best_loss : its val_loss (loss where nothing validates).
+    steps : of the optimizer, in all epochs.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class TrainingResult:
     history: dict[str, list[float]]
     best_epoch: int
     best_loss: float
+    steps: int
 
 
 class Training:
@@ -199,8 +201,9 @@ class Training:
                 )
                 self.output.say(
                     f"Training {job.model.model} ({package.model.count_params():,} parameters, "
-                    f"{precision}, {keras.backend.backend()}) on {len(splits.cases['train'])} "
-                    f"cases, validation on {len(splits.cases.get('valid', ()))}."
+                    f"{precision}, {keras.backend.backend()}) on "
+                    f"{amount(len(splits.cases['train']), 'case')}, validation on "
+                    f"{len(splits.cases.get('valid', ()))}."
                 )
                 drawn = job.model.generator
                 inputs = InputPipeline(
@@ -326,8 +329,8 @@ class Training:
             before, progress = images.size, checkpoint.read_progress(self.checkpoint_file)
             images.halve(progress.epoch, progress.batch)
             logger.warning(
-                "The memory did not suffice for batches of %d: training goes on with batches of "
-                "%d from its last saved state, epoch %d after %d batches. The learning rate "
+                "There was not enough memory for batches of %d: training continues with batches "
+                "of %d from its last saved state, epoch %d after batch %d. The learning rate "
                 "stays as it is.",
                 before,
                 images.size,
@@ -342,8 +345,9 @@ class Training:
 
     def _finished(self, progress: checkpoint.Progress) -> TrainingResult:
         self.output.say(
-            f"This training is finished ({amount(progress.epoch, 'epoch')}); raise train.epochs "
-            "(or train.minutes or train.patience, if one of these has ended it) to go on."
+            f"This training is finished ({amount(progress.epoch, 'epoch')}). To continue it, "
+            "raise train.epochs (or train.minutes or train.patience, if one of these has ended "
+            "it)."
         )
         best = progress.callbacks["best"]
         epoch, loss = best["best_epoch"], best["best"]
@@ -351,7 +355,8 @@ class Training:
         self.manifest.amend(**self._outcome(progress, epoch, loss))
         if not (self.job.train.model_dir / ENSEMBLE).exists():
             self._average_snapshots()
-        return self._result(progress, epoch, loss)
+        steps = int(sum(times["batches"] for times in progress.times))
+        return self._result(progress, epoch, loss, steps)
 
     def _average_snapshots(self) -> None:
         """Write the ensemble of a training with `[train] snapshots`."""
@@ -371,8 +376,11 @@ class Training:
             "weights": str(self.job.weights_file),
         }
 
-    def _result(self, progress: checkpoint.Progress, epoch: int, loss: float) -> TrainingResult:
-        return TrainingResult(self.folder, self.job.weights_file, progress.history, epoch, loss)
+    def _result(
+        self, progress: checkpoint.Progress, epoch: int, loss: float, steps: int
+    ) -> TrainingResult:
+        history = progress.history
+        return TrainingResult(self.folder, self.job.weights_file, history, epoch, loss, steps)
 
     def _prepare_folders(self, augment: Augment | None, *, fresh: bool) -> None:
         train = self.job.train
@@ -474,6 +482,5 @@ class Training:
             snapshots.finish()
         warn_of_standstill(progress.history)
         self.manifest.write(**self._outcome(progress, best.best_epoch, best.best))
-        return TrainingResult(
-            self.folder, self.job.weights_file, progress.history, best.best_epoch, best.best
-        )
+        steps = int(model.optimizer.iterations)
+        return self._result(progress, best.best_epoch, best.best, steps)

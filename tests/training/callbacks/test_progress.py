@@ -61,3 +61,32 @@ def test_a_long_epoch_is_not_silent_where_there_is_no_bar(monkeypatch: pytest.Mo
     assert len(reminders) == 6
     assert reminders[0] == "epoch 1/1: step 61 of 400, loss 0.5000, about 2:50 left"
     assert rows[-1].endswith("best") and "\x1b" not in "".join(rows)
+
+
+def test_no_time_left_is_told_before_it_can_be_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first step that compiles for a minute tells nothing about the steps of half a second."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    dataset = SimpleNamespace(delivered={}, num_batches=STEPS)
+    line = ProgressLine(Output(), dataset, Extent(), checkpoint.Progress())  # type: ignore[arg-type]
+    line.on_epoch_begin(0)
+    told = []
+    for batch in range(30):
+        now += 60.0 if batch == 0 else 0.5
+        line.on_train_batch_end(batch, {"loss": 0.5})
+        told.append(line._left(line.extent.done(batch + 1)))
+    assert told[:10] == [None] * 10
+    assert told[10:] == [0.5 * (STEPS - batch - 1) for batch in range(10, 30)]
+
+
+def test_a_terminal_breaks_lines_between_words_and_leaves_long_paths_whole() -> None:
+    def told(text: str, *, terminal: bool) -> list[str]:
+        file = io.StringIO()
+        Output(Console(file=file, force_terminal=terminal, width=20, color_system=None)).say(text)
+        return [row.rstrip() for row in file.getvalue().splitlines()]
+
+    text, path = "training on 16 cases, validation on 5.", f"see /{'a' * 30} there"
+    assert told(text, terminal=True) == ["training on 16", "cases, validation on", "5."]
+    assert told(path, terminal=True) == [path]
+    assert told(text, terminal=False) == [text]

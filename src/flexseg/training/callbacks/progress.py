@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Without a bar, a long epoch tells so often how far it is.
 _REMINDER = 30.0
+# Seconds after the first step, which compiles, until the time left can be told from the others.
+_SETTLED = 5.0
 
 
 class Output:
@@ -43,11 +45,13 @@ class Output:
         self.console = console
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Tell a line."""
+        """Tell a line, which a terminal breaks between words; paths too long for it stay whole."""
         if self.console is None:
             logger.info("%s", text)
-        else:
-            self.console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+            return
+        longest = max(map(len, text.split()), default=0)
+        whole = not self.console.is_terminal or longest > self.console.width
+        self.console.print(text, style=style, highlight=False, soft_wrap=whole, markup=False)
 
     @property
     def terminal(self) -> Console | None:
@@ -93,7 +97,8 @@ class ProgressLine(keras.callbacks.Callback):
         self._bar = None if terminal is None else _bar(terminal)
         self._events = ProgressEvents("Training")
         self._started = time.monotonic()
-        self._first: float | None = None
+        # Share and moment after the first step.
+        self._first: tuple[float, float] | None = None
 
     def __enter__(self) -> ProgressLine:
         if self._bar is not None:
@@ -117,8 +122,6 @@ class ProgressLine(keras.callbacks.Callback):
         self._drawn = -math.inf
         self._reminded = self._begin
         self._number = self.extent.number(epoch + 1)
-        if self._first is None:
-            self._first = self.extent.done(0)
         self._show(epoch=self._number, stage="")
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -127,6 +130,8 @@ class ProgressLine(keras.callbacks.Callback):
         self._waited += min(took, max(0.0, delivered - self._last))
         self._last = time.perf_counter()
         self._batches += 1
+        if self._first is None:
+            self._first = self.extent.done(batch + 1), time.monotonic()
         if self._last - self._drawn > SECONDS:
             self._drawn = self._last
             self._tell_step(batch + 1, number((logs or {}).get("loss", 0.0)))
@@ -195,11 +200,13 @@ class ProgressLine(keras.callbacks.Callback):
             )
 
     def _left(self, done: float) -> float | None:
-        """Seconds until the training ends, if it goes on as since its start."""
-        since = done - (self._first or 0.0)
-        if since <= 0:
+        """Seconds until the training ends, if it goes on as since its first step."""
+        if self._first is None:
             return None
-        return round((time.monotonic() - self._started) * max(0.0, 1 - done) / since, 1)
+        since, passed = done - self._first[0], time.monotonic() - self._first[1]
+        if since <= 0 or passed < _SETTLED:
+            return None
+        return round(passed * max(0.0, 1 - done) / since, 1)
 
     def _rate(self) -> float:
         return math.nan if self.model is None else number(self.model.optimizer.learning_rate)

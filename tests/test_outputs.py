@@ -203,7 +203,7 @@ def test_a_path_that_is_too_long_for_windows_is_told(
 ) -> None:
     monkeypatch.setattr("flexseg.outputs.sys.platform", "win32")
     with (
-        pytest.raises(ResourceError, match=r"has \d+ letters, and Windows takes 259"),
+        pytest.raises(ResourceError, match=r"has \d+ characters, but Windows takes at most 259"),
         whole(tmp_path / "a.txt") as part,
     ):
         raise OSError(2, "No such file or directory", str(part.with_name(300 * "x")))

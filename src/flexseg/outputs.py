@@ -113,7 +113,9 @@ def explain_os_errors(path: Path, size: int = 0) -> Iterator[None]:
         takes = f"; it takes {size_text(size)}" if size else ""
         length = len(str(failed))
         long = sys.platform == "win32" and length > _LONGEST_PATH
-        told = f" Its path has {length} letters, and Windows takes {_LONGEST_PATH}." * long
+        told = (
+            f" Its path has {length} characters, but Windows takes at most {_LONGEST_PATH}." * long
+        )
         raise ResourceError(
             f"It cannot be written ({error.strerror or error}){takes}.{told}",
             "Close programs that have it open, check permissions and free space, or choose "

@@ -112,7 +112,7 @@ def test_colors_to_classes(tmp_path: Path) -> None:
         derive(tmp_path, colors=colors[:2])
     rest = derive(tmp_path, colors=colors[:2], unknown=Unknown.BACKGROUND)
     np.testing.assert_array_equal(labels_of(tmp_path), LABELS == 2)
-    assert any("became background: #ff0000 (108 pixels)" in note for note in rest.notes)
+    assert any("became background (1): #ff0000 (108 pixels)" in note for note in rest.notes)
 
 
 def test_values_that_a_description_does_not_name_are_refused(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_several_folders_are_a_question(tmp_path: Path) -> None:
     for name in ("fold_1", "fold_2"):
         write(tmp_path / name, 1)
     (tmp_path / "logs").mkdir()
-    with pytest.raises(DataError, match="in 2 folders: fold_1/, fold_2/") as told:
+    with pytest.raises(DataError, match="in 2 subfolders: fold_1/, fold_2/") as told:
         folder_of_predictions(tmp_path)
     assert str(tmp_path / "fold_1") in told.value.fix
 

@@ -145,7 +145,7 @@ def test_commands_take_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     network = tmp_path / "networks" / "0.onnx"
     capsys.readouterr()
     assert flexseg("infer", network, "-i", tmp_path / "scans", "-o", tmp_path / "three") == 3
-    assert "is no export of flexseg" in " ".join(capsys.readouterr().err.split())
+    assert "is not an export of flexseg" in " ".join(capsys.readouterr().err.split())
 
 
 def test_it_says_what_it_is(tmp_path: Path) -> None:

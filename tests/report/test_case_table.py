@@ -54,7 +54,7 @@ def test_what_was_expected_stands_beside_the_dice(tmp_path: Path) -> None:
         "0.000", "0.025", "0.000 to 0.125", "red", "as trained",
     ]  # fmt: skip
     assert [cell.number for cell in missed[1:4]] == [0.025, 0.0, 2.0]
-    assert last[4].text == "another kind: looks, size"
+    assert last[4].text == "unlike training: looks, size"
     saved = base64.b64decode(table.download.partition(",")[2]).decode()
     rows = [*csv.DictReader(io.StringIO(saved))]
     assert len(rows) == len(table.rows)

@@ -40,9 +40,9 @@ def export(
         Format,
         typer.Option(
             "--to",
-            help="onnx, openvino: a folder that predicts raw images anywhere, proven equal; "
-            "network: only the network in ONNX, beside the model, from which flexseg predicts "
-            "without Keras.",
+            help="onnx, openvino: a folder that predicts raw images anywhere, checked to predict as "
+            "flexseg does; network: only the network as ONNX beside the model, from which "
+            "flexseg predicts without Keras.",
         ),
     ],
     output: Annotated[

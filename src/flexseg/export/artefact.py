@@ -92,9 +92,9 @@ def write_export(
         problems = parity.problems()
         if problems and not force:
             raise DataError(
-                f"The export predicts otherwise than flexseg: {'; '.join(problems)}.",
-                "--force writes it nevertheless, with a warning in its card; --to network writes "
-                "the network alone.",
+                f"The export does not predict as flexseg does: {'; '.join(problems)}.",
+                "Use --force to write it all the same, with a warning in its README; or --to "
+                "network, to write only the network.",
                 str(folder),
             )
         _write_test(part, predictor, pixels, run)

@@ -123,8 +123,8 @@ def compare(
         image, truth = case.read()
         if image.dtype != pixels:
             raise DataError(
-                f"The pixels are {image.dtype}, those of the export {pixels}.",
-                "Give --pixels of the type that the images have, or --cases of one type.",
+                f"The pixels are {image.dtype}, but the export takes {pixels}.",
+                "Set --pixels to the type of the images, or give --cases of one type.",
                 case.name,
             )
         if not number:  # engines prepare themselves with the first image

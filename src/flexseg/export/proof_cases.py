@@ -79,7 +79,7 @@ def cases_of_config(loaded: LoadedConfig, package: ModelDescription) -> ProofCas
     e = loaded.experiment
     if e.volume.images_dir is not None:
         raise ConfigError(
-            "The cases of the config are volumes, and a graph takes images.",
+            "The cases of the config are volumes, but the export takes images.",
             "Give --cases FOLDER of slices, as `flexseg derive volumes` makes them.",
             "[volume] images_dir",
         )
@@ -107,7 +107,9 @@ def cases_of_folder(folder: Path, package: ModelDescription) -> ProofCases:
         return _annotated("given cases", cases, reader)
     files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
-        raise DataError("The folder has no images.", "Give images, or a dataset.", str(folder))
+        raise DataError(
+            "The folder has no images.", "Give a folder of images, or a dataset.", str(folder)
+        )
 
     def read(file: Path) -> tuple[NDArray, None]:
         return read_pixels(file, package.preprocessing), None

@@ -74,9 +74,9 @@ def _sections(about: About, description: ExportDescription) -> list[str]:
     if not about.sections:
         return [
             f"## Meant for\n\n- {description.intended_use}",
-            "## Limits\n\n- Nothing is known about its scores: the model was exported without its "
-            "run.\n- No medical device. It has not been validated for diagnosis, treatment or "
-            "triage.",
+            "## Limits\n\n- Nothing is known about its scores: the model was exported without "
+            "its run.\n- This is not a medical device. It has not been validated for diagnosis, "
+            "treatment or triage.",
         ]
     return [
         f"## {section.title}\n\n" + "\n".join(f"- {point}" for point in section.points)
@@ -170,6 +170,6 @@ def _warning(parity: Parity) -> str:
     if not problems:
         return ""
     return (
-        "> **This export does not predict as flexseg does**, and was made nevertheless: "
+        "> **This export does not predict as flexseg does**, and was made all the same: "
         f"{'; '.join(problems)}."
     )

@@ -42,14 +42,14 @@ def refuse_unfit(preprocessing: Preprocessing) -> None:
     alone = "`flexseg export --to network` writes the network alone."
     if preprocessing.patch is not None:
         raise ConfigError(
-            "The network sees patches of images; windows over an image are no part of a graph.",
+            "The network sees patches of images; windows over an image cannot be part of a graph.",
             alone,
             "[image] patch_scale",
         )
     if preprocessing.color_converter is not None and preprocessing.channels == 3:
         raise ConfigError(
             f"The images are converted by OpenCV's {preprocessing.color_converter}, for which "
-            "there are no operators.",
+            "ONNX has no operators.",
             alone,
             "[image] color_converter",
         )

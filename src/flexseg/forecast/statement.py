@@ -257,7 +257,9 @@ def _sentences(advice: Advice, scored: Scored, longer: float) -> list[str]:
         f"{subject.amount(advice.validation, 'validation')}."
     ]
     if not advice.is_curve:
-        told.append("A forecast for more cases or more time needs several trainings: give a longer --time.")
+        told.append(
+            "A forecast for more cases or more time needs several trainings: give a longer --time."
+        )
         return told + _of_groups(advice, scored)
     if advice.validation < _FEW:
         told.append("These are few: the intervals themselves are uncertain.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.config.findings import amount
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.large_images import Regions
 from flexseg.files.preprocess import Preprocessing
@@ -47,7 +48,7 @@ class AsStored(Preprocessing):
         grey_or_colour = self.channels in (1, 3) and not self.neighbours
         if found not in ((1, 3) if grey_or_colour else (self.channels,)):
             raise DataError(
-                f"The image has {found} channels, the export takes "
+                f"The image has {amount(found, 'channel')}, but the export takes "
                 f"{'1 or 3' if grey_or_colour else self.channels}.",
                 "Give images like those of its training.",
                 where,
@@ -90,7 +91,7 @@ class ExportEngine:
         top = np.iinfo(self._pixels).max
         if np.abs(values - whole).max() > _OFF or whole.min() < 0 or whole.max() > top:
             raise DataError(
-                f"The export takes {self._pixels}, and the image has other values.",
+                f"The export takes {self._pixels}, but the image has other values.",
                 "Export the model again with --pixels float32 (or uint16), or convert the images.",
             )
         return self._graph.predict(whole.astype(self._pixels))
@@ -113,7 +114,7 @@ class ExportedPredictor(Predictor):
         description = ExportDescription.read(file)
         if not installed("onnx"):
             raise ConfigError(
-                "ONNX Runtime, which computes exports, is not installed.",
+                "Exports need ONNX Runtime, which is not installed.",
                 f"Install it: {pip_install('onnx')}.",
                 str(file),
             )

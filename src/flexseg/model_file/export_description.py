@@ -134,11 +134,11 @@ def is_export(file: Path) -> bool:
 def _no_export(file: Path) -> DataError:
     package = file.with_suffix(".h5")
     return DataError(
-        "The file is no export of flexseg, which says how images are prepared for it."
+        "The file is not an export of flexseg, which would say how to prepare images for it."
         if file.is_file()
         else "There is no such file.",
         f"It may be the network of a package: give {package.name}."
         if package.is_file()
-        else "Give the model.onnx that `flexseg export MODEL --to onnx` has written.",
+        else "Give the model.onnx written by `flexseg export MODEL --to onnx`.",
         str(file),
     )

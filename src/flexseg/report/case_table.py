@@ -103,7 +103,7 @@ def _expected_cells(q: ExpectedQuality | None) -> list[Cell]:
         Cell(formatted(q.expected, "share"), q.expected),
         Cell(interval, q.low),
         Cell(q.flag or none, _ORDER.get(q.flag), "flag"),
-        Cell(f"another kind: {q.why}" if q.foreign else known, kind="text"),
+        Cell(f"unlike training: {q.why}" if q.foreign else known, kind="text"),
     ]
 
 

@@ -40,8 +40,8 @@ def export(
         Format,
         typer.Option(
             "--to",
-            help="onnx, openvino: a folder that predicts raw images anywhere, checked to predict as "
-            "flexseg does; network: only the network as ONNX beside the model, from which "
+            help="onnx, openvino: a folder that predicts raw images anywhere, checked to predict "
+            "as flexseg does; network: only the network as ONNX beside the model, from which "
             "flexseg predicts without Keras.",
         ),
     ],

@@ -38,9 +38,7 @@ def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
         pixels = np.asarray(image, np.uint16 if image.mode.startswith("I") else None)
     if dtype == "uint8" and pixels.dtype != np.uint8:
-        sys.exit(
-            f"{path}: its pixels are {pixels.dtype}, but this model takes 8 bits (see README.md)."
-        )
+        sys.exit(f"{path}: its pixels are {pixels.dtype}, this model takes 8 bits (see README.md).")
     if scaled and (dtype, pixels.dtype) in (("uint16", np.uint8), ("float32", np.uint16)):
         pixels = pixels * (257.0 if dtype == "uint16" else 1 / 257)
     return (pixels[..., None] if pixels.ndim == 2 else pixels).astype(dtype)
@@ -53,10 +51,7 @@ def cleaned(labels: np.ndarray, names: list, steps: dict) -> np.ndarray:
     try:
         from scipy import ndimage
     except ImportError:
-        sys.exit(
-            f"Without SciPy, the labels would lack these steps: {steps}. Install it: pip install "
-            "scipy"
-        )
+        sys.exit(f"Without SciPy labels would lack these steps: {steps}. pip install scipy")
     for name, step in steps.items():
         parts, count = ndimage.label(labels == names.index(name), np.ones((3, 3)))
         sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]

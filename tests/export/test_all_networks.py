@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,17 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from flexseg.export.artefact import write_export
+from flexseg.export.artefact_formats import FORMATS
 from flexseg.export.proof_cases import generated_cases
 from flexseg.export.readme import About
 from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.predictor import Predictor
 
 pytestmark = [pytest.mark.usefixtures("engines_on", "eager"), pytest.mark.long]
-# What tf2onnx, and so Keras, cannot write.
-NOT_CONVERTED: dict[str, str] = {}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
-    if name in NOT_CONVERTED:
-        pytest.skip(NOT_CONVERTED[name])
     size = {"image_height": 64, "image_width": 64, "image_channels": 3, "num_classes": 3}
     config = ModelConfig.model_validate({"model": name, **size, **SMALL[name]})
     made = ModelPackage.create(Experiment(model=config))
@@ -46,17 +44,12 @@ def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
     made.save(tmp_path / "a.h5", {})
     proof = generated_cases(made, "float32")
     proof = replace(proof, cases=proof.cases[:3])
-    write_export(
-        Predictor(made),
-        [export_onnx(made, tmp_path / "a.h5")],
-        tmp_path / "out",
-        proof,
-        About(name),
-        "float32",
-        force=True,
-    )
-    found = json.loads((tmp_path / "out" / "parity.json").read_text(encoding="utf-8"))
-    assert found["largest_difference"] < 1e-3
-    assert found["equal_labels"] > 0.999
-    p = np.load(tmp_path / "out" / "test_probabilities.npy")
-    assert p.std() > 0.01
+    network = export_onnx(made, tmp_path / "a.h5")
+    for kind in filter(lambda kind: find_spec(FORMATS[kind].library), FORMATS):
+        folder = tmp_path / kind
+        given = (Predictor(made), [network], folder, proof, About(name), "float32")
+        write_export(*given, kind=kind, force=True)
+        found = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+        assert found["largest_difference"] < 1e-3
+        assert found["equal_labels"] > 0.999
+        assert np.load(folder / "test_probabilities.npy").std() > 0.01

@@ -234,3 +234,19 @@ def test_memory_of_a_program() -> None:
     if most is not None:
         assert 300_000_000 < most < 400_000_000
     assert peak_memory([sys.executable, "-c", "raise SystemExit(1)"]) is None
+
+
+def test_volumes(tmp_path: Path) -> None:
+    """Slices are predicted one by one, as the network that was exported predicts them."""
+    from flexseg.api.trained_model import Model
+    from flexseg.config.infer import Infer3dConfig
+    from flexseg.files.volumes.volume import Volume
+    from flexseg.inference.volumes.volume_predictor import VolumePredictor
+
+    made, networks = predictor(tmp_path, channels=3, neighbours=1)
+    folder = write(tmp_path / "out", made, networks)
+    voxels = np.stack([blobs((40, 50), 1, z)[..., 0] for z in range(6)])
+    found = Model.load(folder / "model.onnx").predict(voxels, volume=True)
+    expected = VolumePredictor(made, Infer3dConfig()).labels(Volume(voxels))
+    assert len(np.unique(expected)) > 1
+    assert (found.labels == expected).mean() > 0.998

@@ -15,7 +15,16 @@ ROOT = Path(__file__).parents[1] / "src"
 
 # A package or module imports what stands in its own line or before, never what comes later.
 ORDER = (
-    ("__init__", "errors", "events", "registry", "machine", "processes", "spreadsheet"),
+    (
+        "__init__",
+        "errors",
+        "events",
+        "registry",
+        "machine",
+        "open_files",
+        "processes",
+        "spreadsheet",
+    ),
     ("lock",),
     ("outputs",),
     ("one_writer", "own_results"),
@@ -28,8 +37,9 @@ ORDER = (
     ("losses", "models", "augment"),
     ("catalogue", "inspecting"),
     ("inference",),
+    ("forecast",),
     ("runs",),
-    ("evaluation", "forecast"),
+    ("evaluation",),
     ("training",),
     ("checking",),
     ("report",),
@@ -45,6 +55,7 @@ LAZY = "flexseg"
 
 LARGEST_FOLDER = 16
 LARGER = {
+    ".": "modules that all packages share and none owns",
     "cli": "one module per command",
     "models/networks": "one module per network",
 }

@@ -51,7 +51,8 @@ def advise(
     loaded = open_config(config, overrides, strict, backend)
     import keras
 
-    from flexseg.forecast.statement import FILE_NAME, PICTURE_NAME
+    from flexseg.forecast.statement import PICTURE_NAME
+    from flexseg.runs.given import ADVICE_FILE
     from flexseg.search.advisor import Advisor
 
     advisor = Advisor(
@@ -65,11 +66,11 @@ def advise(
     )
     with progress("Training") as on_time:
         found = advisor.run(fresh=fresh, on_time=on_time)
-    emit("result", **json.loads((found.folder / FILE_NAME).read_text(encoding="utf-8")))
+    emit("result", **json.loads((found.folder / ADVICE_FILE).read_text(encoding="utf-8")))
     say("")
     for sentence in found.advice.sentences:
         say(textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", initial_indent="- "))
     say("")
     if found.advice.is_curve:
         say(f"Curve:   {found.folder / PICTURE_NAME}")
-    say(f"Numbers: {found.folder / FILE_NAME}")
+    say(f"Numbers: {found.folder / ADVICE_FILE}")

@@ -21,9 +21,8 @@ from flexseg.forecast.failing_groups import (
 )
 from flexseg.forecast.learning_curve import LearningCurve, Point, Range, several
 from flexseg.outputs import write_json
+from flexseg.runs.given import ADVICE_FILE
 
-FOLDER_NAME = "advice"
-FILE_NAME = "advice.json"
 PICTURE_NAME = "learning_curve.png"
 _TIMES = 4
 # A longer time than so many times that of the trainings is not forecast.
@@ -140,7 +139,7 @@ class Advice:
         content = asdict(self) | {"made_by": f"flexseg {__version__} advise"}
         for entry, one in zip(content["trainings"], self.trainings, strict=True):
             entry["dice"] = float(np.mean(list(one.dice.values())))
-        write_json(folder / FILE_NAME, content)
+        write_json(folder / ADVICE_FILE, content)
 
 
 def make_advice(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flexseg import __version__
 from flexseg.evaluation.json_values import Json, count, mapping, sequence
-from flexseg.forecast.statement import FILE_NAME as ADVICE
 from flexseg.machine import typed
 from flexseg.report.card import Trained, headline, model_card
 from flexseg.report.doubts.quality_table import read_quality
@@ -27,6 +26,7 @@ from flexseg.report.structure import (
     TrainingFacts,
 )
 from flexseg.runs.folds import ALL_FOLDS
+from flexseg.runs.given import ADVICE_FILE as ADVICE
 from flexseg.runs.manifest import BestEpoch, Manifest, SplitRecord
 
 _EPOCH_FILE = re.compile(r"Epoch_(\d+)_(.+)\.(?:png|jpe?g|bmp)$", re.IGNORECASE)

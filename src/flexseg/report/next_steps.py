@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flexseg.evaluation.metrics.verdict import GOOD_GROUPS
-from flexseg.forecast.statement import FILE_NAME as ADVICE
 from flexseg.report.sources import ReportSource, advice_folder
 from flexseg.report.structure import Evaluation, NextStep
+from flexseg.runs.given import ADVICE_FILE as ADVICE
 
 
 def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:

@@ -20,9 +20,8 @@ from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
-from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.machine import real_path
-from flexseg.runs.given import EVALUATION, HISTORY, MANIFEST, SUMMARY, find_given
+from flexseg.runs.given import ADVICE, EVALUATION, HISTORY, MANIFEST, SUMMARY, find_given
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.trained import run_folder

@@ -24,6 +24,8 @@ HISTORY = "history.json"
 EVALUATION = "evaluation"
 SUMMARY, CASES = "summary.json", "cases.csv"
 ORIGINAL_SCORES = "evaluation.csv"
+# Folder of what `flexseg advise` says of a run, and its file.
+ADVICE, ADVICE_FILE = "advice", "advice.json"
 _SCORES = (SUMMARY, CASES)
 _CONFIGS = (".toml", ".config")
 EXPECTED = (

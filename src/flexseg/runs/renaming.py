@@ -17,15 +17,13 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.class_names import renamed, requoted
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.json_file import read_json
-from flexseg.forecast.statement import FILE_NAME as ADVICE_FILE
-from flexseg.forecast.statement import FOLDER_NAME as ADVICE
 from flexseg.inference.engines.quantized import DESCRIPTION_SUFFIX
 from flexseg.inference.model_files import ENSEMBLE, is_ensemble, is_package, read_members
 from flexseg.inference.tuned import digest_of, files_of, place_of
 from flexseg.model_file.hdf5_weights import read_metadata, write_metadata
 from flexseg.one_writer import exclusive, exclusive_file
 from flexseg.outputs import whole, write_csv, write_json
-from flexseg.runs.given import REPORT, find_given
+from flexseg.runs.given import ADVICE, ADVICE_FILE, REPORT, find_given
 from flexseg.runs.manifest import FILE_NAME, Manifest
 from flexseg.runs.renamed_config import renamed_steps, renamed_text
 from flexseg.spreadsheet import of_cell

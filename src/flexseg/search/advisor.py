@@ -40,7 +40,6 @@ from flexseg.forecast.curve_picture import draw_learning_curve
 from flexseg.forecast.failing_groups import ScoredCase
 from flexseg.forecast.scored_cases import look_at_cases, unit_of
 from flexseg.forecast.statement import (
-    FOLDER_NAME,
     PICTURE_NAME,
     Advice,
     Scored,
@@ -51,7 +50,7 @@ from flexseg.one_writer import exclusive
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.own_results import mark
 from flexseg.runs.folds import FILE_NAME as FOLDS_FILE
-from flexseg.runs.given import CASES, EVALUATION
+from flexseg.runs.given import ADVICE, CASES, EVALUATION
 from flexseg.search.fixed_values import fixed_values
 from flexseg.search.short_training import splits_to_learn
 from flexseg.search.subset_trainings import (
@@ -127,7 +126,7 @@ class Advisor:
         self.target = target
         e = loaded.experiment
         self.run_dir = e.train.run_dir
-        self.folder = self.run_dir / FOLDER_NAME
+        self.folder = self.run_dir / ADVICE
         self.volumes = e.volume.images_dir is not None
         self.labels = LabelMap.from_config(e.class_sections)
 

@@ -479,7 +479,7 @@ class TestNames:
     def test_misspelt_name_gets_the_nearest(self) -> None:
         with pytest.raises(ConfigError, match=r"'bce_dice_los' is not a known loss.*bce_dice_loss"):
             get_loss("bce_dice_los", 1)
-        with pytest.raises(ConfigError, match="no known metric"):
+        with pytest.raises(ConfigError, match="not a known metric"):
             get_metric("qwertz", 1)
 
     def test_a_loss_can_be_a_metric(self) -> None:

@@ -153,7 +153,7 @@ def test_a_trial_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_two_files_in_one_place_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"file of \[train\] model_dir too"):
+    with pytest.raises(ConfigError, match=r"would also be the file of \[train\] model_dir"):
         try_outputs(
             [
                 ("[train] model_dir", tmp_path / "checkpoint.npz"),

@@ -145,7 +145,7 @@ def test_a_folder_in_use_is_told_before_what_it_holds(tmp_path: Path) -> None:
 def test_files_among_others_take_no_place(tmp_path: Path) -> None:
     folder = make(tmp_path, {"notes.txt": "", "model.png": "mine"})
     claim_files(folder, ["summary.txt"])
-    with pytest.raises(ConfigError, match=r"has a model\.png already"):
+    with pytest.raises(ConfigError, match=r"already has a model\.png"):
         claim_files(folder, ["summary.txt", "model.png"])
 
 

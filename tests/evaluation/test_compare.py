@@ -255,7 +255,7 @@ class TestRefusals:
         a, b = results("a", scores), results("b", scores[:59])
         with pytest.raises(DataError, match=r"1 are missing \(c059\)"):
             compare([a, b])
-        with pytest.raises(DataError, match=r"1 that b has not \(c059\)"):
+        with pytest.raises(DataError, match=r"1 that b lacks \(c059\)"):
             compare([b, a])
 
     def test_other_classes_are_named(self, scores: np.ndarray) -> None:
@@ -280,7 +280,7 @@ class TestRefusals:
     def test_other_unit(self, scores: np.ndarray) -> None:
         a = results("a", scores, "hd95", summary={"units": "mm"})
         b = results("b", scores, "hd95", summary={"units": "px"})
-        with pytest.raises(DataError, match="units = px, in a with mm"):
+        with pytest.raises(DataError, match="units = px, but in a with mm"):
             compare([a, b], "hd95")
 
     @pytest.mark.parametrize(

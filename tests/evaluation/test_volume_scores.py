@@ -178,7 +178,7 @@ class TestRefusals:
             _score(np.zeros((12, 30, 41), np.uint8), _box(2, 2, 2))
 
     def test_class_that_is_not_there(self) -> None:
-        with pytest.raises(DataError, match="class 7, the classes end at 2"):
+        with pytest.raises(DataError, match="class 7, but the classes end at 2"):
             _score(_box(2, 2, 2, label=7), _box(2, 2, 2))
 
     @pytest.mark.parametrize("spacing", [(1.0, 0.0, 1.0), (1.0, math.nan, 1.0), (1.0, 1.0)])

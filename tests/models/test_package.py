@@ -183,7 +183,7 @@ def test_a_description_that_is_none_is_refused(
     ("part", "value", "match"),
     [
         ("model", "text", "does not understand it"),
-        ("model", {"model": "\0"}, "cannot be built .*no known model"),
+        ("model", {"model": "\0"}, "cannot be built .*not a known model"),
         ("model", {"image_channels": 0}, "does not understand it"),
         ("labels", 3, "does not understand it"),
         ("labels", {"classes": [None] * 3}, "does not understand it"),

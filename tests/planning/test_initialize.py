@@ -221,7 +221,7 @@ def test_size_of_the_network_fits_its_levels_and_the_images(
 
 def test_config_that_is_there_stays(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "flexseg.toml").write_text("# mine\n")
-    with pytest.raises(ConfigError, match="config already"):
+    with pytest.raises(ConfigError, match="already a config"):
         initialize(make_dataset(), tmp_path)
     assert (tmp_path / "flexseg.toml").read_text() == "# mine\n"
     assert list(tmp_path.glob("*.bat")) == []

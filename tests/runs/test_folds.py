@@ -78,7 +78,7 @@ class TestFolds:
             assert sum(int(case.id[1:]) % 10 == 0 for case in fold.held_out) == 2
 
     def test_too_few(self) -> None:
-        with pytest.raises(ConfigError, match="1 folds"):
+        with pytest.raises(ConfigError, match="1 fold "):
             make_folds(table(cases_of([0, 1, 2])), 1, 0)
         with pytest.raises(DataError, match=r"4 cases of 2 groups"):
             make_folds(table(cases_of([0, 0, 1, 1])), 2, 0)

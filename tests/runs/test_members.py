@@ -110,7 +110,7 @@ def test_seen_cases_are_refused_under_any_name(make_run: MakeRun, tmp_path: Path
             tmp_path / f"dataset/test/{kind}/new.png",
         )
     use = [f"train.model_dir={made.file.parent}", "train.best_model_file=ensemble.json"]
-    for split, problem in (("test", r"1 of the 3 .* new"), ("train", "of the train split")):
+    for split, problem in (("test", r"1 of 3 .* new"), ("train", "of the train split")):
         loaded = load(tmp_path / "a.toml", [*use, f"model.evaluation={split}"])
         with pytest.raises(DataError, match=problem):
             evaluate(loaded, tmp_path / "scores", tmp_path / "old.csv")

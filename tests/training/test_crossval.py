@@ -304,7 +304,7 @@ class TestSeenCases:
         for kind in ("images", "masks"):
             shutil.copytree(finished / f"dataset/test/{kind}", tmp_path / kind)
             shutil.copy(finished / f"dataset/train/{kind}/train_04.png", tmp_path / kind / "x.png")
-        with pytest.raises(DataError, match=r"1 of the 4 test cases .* e\.g\. x"):
+        with pytest.raises(DataError, match=r"1 of 4 test cases .* e\.g\. x"):
             self.score(finished, tmp_path, str(tmp_path / "images"), str(tmp_path / "masks"))
 
     def test_equal_names_of_other_images(
@@ -323,7 +323,7 @@ class TestSeenCases:
         self.score(finished, tmp_path, *folders)
         assert "Test cases have the names of cases" in caplog.text
         monkeypatch.setattr("flexseg.runs.seen.seen_by", lambda _: SeenImages())
-        with pytest.raises(DataError, match=r"1 of the 3 test cases .* e\.g\. train_00"):
+        with pytest.raises(DataError, match=r"1 of 3 test cases .* e\.g\. train_00"):
             self.score(finished, tmp_path, *folders)
 
 

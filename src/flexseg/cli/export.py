@@ -21,7 +21,6 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.config.findings import amount
 from flexseg.errors import ConfigError
 from flexseg.events import emit
 
@@ -139,6 +138,8 @@ def _tell(made: Export) -> None:
     parity = made.parity
     for problem in made.problems:
         errors.print(f"[yellow]Not proven:[/] {problem}.", soft_wrap=True)
+    from flexseg.config.findings import amount
+
     what = amount(parity.cases, "image")
     text = (
         f"{parity.equal_labels:.3%} of the labels are equal on {what} ({parity.what}); "

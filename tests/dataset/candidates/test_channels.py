@@ -55,7 +55,7 @@ def test_images(tmp_path: Path) -> None:
     data = Dataset.open(tmp_path)
     assert [case.id for case in data.cases] == [f"c{i}_0000" for i in range(5)]
     (found,) = [f for f in data.findings if f.severity == "warning"]
-    assert found.code == "other-channels" and "as c0_0000.png: 10 files" in found.what
+    assert found.code == "other-channels" and "c0_0000.png. 10 files" in found.what
     other = Dataset.open(tmp_path, answers=Answers(mask_name="{id:_0001=}"))
     assert [case.id for case in other.cases] == [f"c{i}_0001" for i in range(5)]
 

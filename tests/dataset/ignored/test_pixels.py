@@ -92,9 +92,9 @@ def test_only_what_is_drawn_counts() -> None:
 @pytest.mark.parametrize(
     ("mask", "match"),
     [
-        ({"ignore": 2}, "ignored, and the class 2"),
-        ({"ignore": "#00ff00"}, "ignored, and the class 1"),
-        ({"ignore": 7, "classes": [{"id": 1, "color": [7, 7, 7]}]}, "ignored, and the class 1"),
+        ({"ignore": 2}, "both ignored and the class 2"),
+        ({"ignore": "#00ff00"}, "both ignored and the class 1"),
+        ({"ignore": 7, "classes": [{"id": 1, "color": [7, 7, 7]}]}, "both ignored and the class 1"),
         ({"annotated_only": True, "classes": CLASSES[:1]}, "two drawn classes"),
         ({"ignore": True}, "valid integer"),
         ({"ignore": "void"}, "ignore"),

@@ -146,7 +146,7 @@ def test_images_that_are_missing_are_listed(tmp_path: Path) -> None:
     [
         (annotation(9, 3, [[0, 0, 1, 0, 1, 1]]), "refers to image 9"),
         (annotation(1, 5, [[0, 0, 1, 0, 1, 1]]), "refers to category 5"),
-        (annotation(1, 3, []) | {"image_id": [1]}, "no COCO instance file"),
+        (annotation(1, 3, []) | {"image_id": [1]}, "not a valid COCO instance file"),
         (annotation(1, 3, [[0, 0, 1]]), "a polygon of 3 numbers"),
         (annotation(1, 3, [[0, 0, float("nan"), 0, 1, 1]]), "NaN"),
         (annotation(1, 3, {"size": [6, 8], "counts": [3]}), "add up to 3, expected 48"),
@@ -167,7 +167,7 @@ def test_files_that_are_no_coco(tmp_path: Path, content: str) -> None:
     with pytest.raises(DataError, match="no such file"):
         derive_annotations(path, tmp_path, tmp_path / "out", format_name="coco")
     path.write_text(content)
-    with pytest.raises(DataError, match="no COCO instance file"):
+    with pytest.raises(DataError, match="not a valid COCO instance file"):
         derive_annotations(path, tmp_path, tmp_path / "out", format_name="coco")
 
 

@@ -135,11 +135,11 @@ def export(
 
 
 def _tell(made: Export) -> None:
+    from flexseg.config.findings import amount
+
     parity = made.parity
     for problem in made.problems:
         errors.print(f"[yellow]Not proven:[/] {problem}.", soft_wrap=True)
-    from flexseg.config.findings import amount
-
     what = amount(parity.cases, "image")
     text = (
         f"{parity.equal_labels:.3%} of the labels are equal on {what} ({parity.what}); "

@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
                 content = bundle(fetch(Path(scratch)))
             TARGET.write_bytes(content)
         TARGET.touch()
+        print(f"{PACKAGE} is in {TARGET.parent}; the installation takes it from there.")
     except UnavailableError as error:
         print(f"flexseg will lack its viewer of volumes: {error}", file=sys.stderr)
         return 0 if optional else 1

@@ -82,7 +82,8 @@ def write_demo(folder: Path) -> Path:
     ResourceError : the place cannot be written to.
     """
     counts = derive_dataset(make_folder(folder) / "dataset")
-    logger.info("Slices of the MNI152 brain: %s", counts)
+    shares = ", ".join(f"{count} {split}" for split, count in counts.items())
+    logger.info("Slices of the MNI152 brain: %s.", shares)
     config = folder / "demo.toml"
     write_text(config, _CONFIG)
     return config

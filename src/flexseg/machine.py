@@ -53,6 +53,12 @@ def typed(text: str | Path) -> str:
     return shlex.quote(str(text))
 
 
+def near(path: Path) -> Path:
+    """A path as seen from the working folder, if it is in there: as it was most likely typed."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def typed_command(*arguments: str | Path) -> str:
     """A command of this program as it is typed into a terminal here.
 
@@ -65,7 +71,7 @@ def typed_command(*arguments: str | Path) -> str:
     if found is not None and real_path(Path(found)) == real_path(own):
         program = "flexseg"
     elif own.is_file():
-        program = typed(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
+        program = typed(near(own))
     else:
         program = f"{typed(sys.executable)} -m flexseg"
     return " ".join([program, *map(typed, arguments)])

@@ -108,6 +108,15 @@ def test_the_config_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert caplog.messages[-1].endswith("; the config sets infer.threshold, postprocess itself.")
 
 
+def test_the_same_views_are_no_contradiction(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = _loaded(tmp_path, 'infer.tta=["flips"]')
+    write_choice(_model(loaded), CHOICE, _labels(loaded))
+    assert _chosen(loaded).tta == ("flips",)
+    assert "itself" not in caplog.messages[-1]
+
+
 def test_off_is_a_setting_too(tmp_path: Path) -> None:
     loaded = _loaded(tmp_path, "postprocess.min_size=0", "infer.tta=[]")
     write_choice(_model(loaded), CHOICE, _labels(loaded))

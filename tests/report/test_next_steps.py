@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_they_fit_the_verdicts(tmp_path: Path, columns: int, commands: list[str]
     assert [step.command for step in report.next_steps] == [f"flexseg {c}" for c in commands]
     found = "No class was missed altogether" in report.headline
     assert found is (columns == 0)
+
+
+def test_more_time_than_was_planned_for(tmp_path: Path) -> None:
+    run = write_shifted_run(tmp_path, 6)
+    manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    manifest["config"]["train"]["minutes"] = 4.0
+    (run / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    commands = [step.command for step in gather(find_source(run)).next_steps]
+    assert commands[1] == "flexseg train config.toml --time 20m"
+    (tmp_path / "fingerprint.json").write_text("{}", encoding="utf-8")
+    commands = [step.command for step in gather(find_source(run)).next_steps]
+    assert commands[1] == "flexseg auto DATASET --time 20m --output OTHER"
 
 
 def test_advice_is_asked_for_once(tmp_path: Path) -> None:

@@ -52,13 +52,17 @@ def test_an_altered_bundle_is_refused(
 
 
 def test_an_altered_file_is_fetched_again(
-    niivue: ModuleType, altered: Path, monkeypatch: pytest.MonkeyPatch
+    niivue: ModuleType,
+    altered: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     altered.write_bytes(b"old")
     assert not niivue.is_current(altered)
     monkeypatch.setattr(niivue, "bundle", lambda package: b"new")
     assert niivue.main([]) == 0
     assert altered.read_bytes() == b"new"
+    assert str(altered.parent) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("options", "code"), [([], 1), (["--optional"], 0)])

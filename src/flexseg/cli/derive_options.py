@@ -12,7 +12,7 @@ import typer
 from flexseg.cli.app import progress, say
 from flexseg.errors import ConfigError, Interrupted
 from flexseg.events import emit
-from flexseg.machine import typed_command
+from flexseg.machine import near, typed_command
 
 if TYPE_CHECKING:
     from flexseg.derive.dataset_writer import Derived
@@ -118,25 +118,24 @@ def tell(derived: Derived, what: str) -> None:
         classes=[c.name for c in derived.classes],
         notes=derived.notes,
     )
+    output = near(derived.output)
     say(
-        f"{amount(derived.cases, what)} in {derived.output}, "
+        f"{amount(derived.cases, what)} in {output}, "
         f"{derived.cases - derived.empty} with labels and {derived.empty} without."
     )
     if derived.classes:
         say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
     for note in derived.notes:
         say(f"- {note}")
-    say(f"\nNext: {typed_command('init', derived.output, '-o', 'PROJECT')}")
+    say(f"\nNext: {typed_command('init', output, '-o', 'PROJECT')}")
     if derived.group:
         say(
-            "The config PROJECT/flexseg.toml then keeps what belongs to one volume, patient or "
-            "image in\n"
-            "one split:\n"
+            "The config then keeps what belongs to one volume, patient or image in one split:\n"
             f"  group = '{derived.group}'"
         )
     else:
         say(
-            "Several images per patient? Set group under [dataset] in PROJECT/flexseg.toml: a "
-            "regular\nexpression that finds the patient in a file name keeps each patient in one "
+            "Several images per patient? Set group under [dataset] in PROJECT/flexseg.toml:\na "
+            "regular expression that finds the patient in a file name keeps each patient\nin one "
             "split."
         )

@@ -21,6 +21,7 @@ from flexseg.cli.app import (
 )
 from flexseg.cli.command import Task, long_command
 from flexseg.events import emit
+from flexseg.machine import near
 
 if TYPE_CHECKING:
     from flexseg.inference.program import Outcome
@@ -76,7 +77,7 @@ def report(outcome: Outcome[Any], what: str) -> None:
     emit("result", files=outcome.files, folders=outcome.folders, failed=outcome.failed)
     say(f"{amount(len(outcome.files), what)} predicted.")
     for folder in outcome.folders:
-        say(f"  {folder}")
+        say(f"  {near(folder)}")
     for file, reason in outcome.failed.items():
         problem = "not complete" if file in outcome.files else "not predicted"
         errors.print(f"[red]{problem}:[/] {escape(reason)}", soft_wrap=True)

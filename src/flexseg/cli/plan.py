@@ -28,7 +28,7 @@ from flexseg.cli.app import (
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, fixed, texts
 from flexseg.events import emit
-from flexseg.machine import real_path, typed_command
+from flexseg.machine import near, real_path, typed_command
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -162,9 +162,12 @@ def auto(
     trained = f"{amount(result.steps, 'step')} in {amount(result.epochs, 'epoch')}"
     predict = typed_command(*result.predict, "-i", "FOLDER", "-o", "RESULT")
     say(
-        f"Report: {result.report}\nModel: {result.model}\nConfig: {pipeline.config}\n"
-        f"Training: {trained}\nTook {took} {given}.\nNext: {predict}"
+        f"Report: {near(result.report)}\nModel: {near(result.model)}\n"
+        f"Config: {near(pipeline.config)}\nTraining: {trained}\nTook {took} {given}."
     )
+    if any(verdict.grade == "failed" for verdict in result.summary.verdicts):
+        say("A class has failed: the report shows the worst cases, and what may help (What next).")
+    say(f"Next: {predict}")
 
 
 def _seconds(duration: str) -> float:

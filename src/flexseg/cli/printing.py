@@ -143,9 +143,9 @@ def _mean(statistic: Statistic) -> Text:
 def print_check(console: Console, report: CheckReport) -> None:
     """Findings, effective values and data of a check."""
     console.print("[bold]Effective values[/] (all others are defaults)")
-    values = Table([*fixed("key"), *texts("value", "from")], header=False)
+    values = Table([*fixed("key"), *texts("value")], header=False)
     for key, value, source in report.values:
-        values.add(key, value, Text(f"({one_line(source)})", style="dim"))
+        values.add(key, Text.assemble(one_line(value), (f" ({one_line(source)})", "dim")))
     values.print(console)
     if report.splits:
         console.print("\n[bold]Data[/]")
@@ -156,7 +156,8 @@ def print_check(console: Console, report: CheckReport) -> None:
             data.add(split["split"], split["cases"], *(split[key] for key in keys))
         data.print(console)
     if report.costs is not None:
-        console.print(f"\n[bold]Needs[/]  {report.costs}", soft_wrap=True, highlight=False)
+        whole = not console.is_terminal
+        console.print(f"\n[bold]Needs[/]  {report.costs}", soft_wrap=whole, highlight=False)
     for finding in report.findings:
         color = _COLORS[finding.severity]
         console.print(

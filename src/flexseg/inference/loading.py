@@ -273,7 +273,12 @@ def chosen_for(file: Path, labels: LabelMap, settings: Settings) -> TunedChoice:
     choice = replace(choice, trust=_trust_in(choice, found))
     if not (chosen or found.tta or found.threshold is not None):
         return choice
-    overruled = sorted(settings.explicit)
+    offered = {
+        "infer.threshold": found.threshold is not None,
+        "infer.tta": found.tta != settings.tta,
+        "postprocess": chosen,
+    }
+    overruled = sorted(key for key in settings.explicit if offered[key])
     split = "folds" if found.evidence.get("split") == "folds" else "validation set"
     logger.info(
         "%s: %s%s.",

@@ -31,13 +31,13 @@ from flexseg.outputs import make_folder
 from flexseg.planning.earlier_results import refuse_results, require_unfinished
 from flexseg.planning.initialize import CONFIG_NAME
 from flexseg.planning.network import Shape
-from flexseg.planning.plan import FINGERPRINT_FILE, Plan, make_plan
+from flexseg.planning.plan import Plan, make_plan
 from flexseg.planning.planned_data import PlannedData
 from flexseg.planning.sizes.patch_sizes import windows_of
 from flexseg.planning.timing import StepTime
 from flexseg.report.html import write_report
 from flexseg.report.sources import find_source
-from flexseg.runs.given import EVALUATION, ORIGINAL_SCORES, REPORT
+from flexseg.runs.given import EVALUATION, FINGERPRINT, ORIGINAL_SCORES, REPORT
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.seen import refuse_seen_tests
 from flexseg.runs.tracking import Tracker
@@ -203,7 +203,7 @@ class Auto:
         content = checked.as_dict()
         known = {finding["code"] for finding in content["findings"]}
         try:
-            text = (self.output / FINGERPRINT_FILE).read_text(encoding="utf-8")
+            text = (self.output / FINGERPRINT).read_text(encoding="utf-8")
             planned = [f for f in json.loads(text)["findings"] if f["code"] not in known]
         except (OSError, ValueError, KeyError, TypeError):
             planned = []

@@ -26,10 +26,10 @@ from flexseg.planning.planned_data import PlannedData, read_data, sections_of
 from flexseg.planning.recipe import recipe_choices
 from flexseg.planning.sizes.patch_sizes import patches_instead, validated
 from flexseg.planning.timing import StepTime, time_step
+from flexseg.runs.given import FINGERPRINT
 
 logger = logging.getLogger(__name__)
 
-FINGERPRINT_FILE = "fingerprint.json"
 # How often the network is validated, and after how many seconds at the latest, if that takes no
 # more than this share of the time; less often than the fewest where these would take too much.
 _VALIDATIONS = 25
@@ -150,10 +150,10 @@ def make_plan(
         "",
         "`flexseg train` trains it; you may change any value.",
     ]
-    claim_file(output / FINGERPRINT_FILE, "fingerprint of a plan", json_with("findings"))
-    set_aside(output / FINGERPRINT_FILE)
+    claim_file(output / FINGERPRINT, "fingerprint of a plan", json_with("findings"))
+    set_aside(output / FINGERPRINT)
     findings = [finding.as_dict() for finding in data.findings]
-    write_json(output / FINGERPRINT_FILE, data.fingerprint | {"findings": findings})
+    write_json(output / FINGERPRINT, data.fingerprint | {"findings": findings})
     write_scripts(output, volumes=data.volumes > 0)
     write_text(target, config_text(head, choices, data.classes, target.parent))
     loaded = load(target)

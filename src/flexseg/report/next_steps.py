@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+from flexseg.config.durations import format_duration
+from flexseg.config.load import LoadedConfig
 from flexseg.evaluation.metrics.verdict import GOOD_GROUPS
 from flexseg.report.sources import ReportSource, advice_folder
 from flexseg.report.structure import Evaluation, NextStep
 from flexseg.runs.given import ADVICE_FILE as ADVICE
+from flexseg.runs.given import FINGERPRINT
 
 
 def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:
@@ -30,9 +34,8 @@ def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:
             "Look at the worst cases above: check that image and mask belong together. Then "
             "check all data."
         )
-        longer = "Train for longer, if the training curves are still falling at the end."
         steps.append(NextStep(look, f"flexseg check {config}"))
-        steps.append(NextStep(longer, f"flexseg train {config} --time 60m"))
+        steps.append(_longer(source.loaded, config))
     asked = (advice_folder(source) / ADVICE).is_file()
     if grades - {"good"} and not asked and not repaired:
         advice = (
@@ -52,6 +55,17 @@ def next_steps(source: ReportSource, e: Evaluation | None) -> list[NextStep]:
     other = "Compare with another training on the same test cases."
     steps.append(NextStep(other, f"flexseg compare {run} OTHER_RUN"))
     return steps
+
+
+def _longer(loaded: LoadedConfig, config: str) -> NextStep:
+    """A longer training; for a config that was planned, a plan for more time."""
+    minutes = loaded.experiment.train.minutes
+    longer = format_duration(60 * max(10, math.ceil(5 * minutes))) if minutes else "60m"
+    if (loaded.path.parent / FINGERPRINT).is_file():
+        planned = "Plan for more time, which also allows larger images and a larger network."
+        return NextStep(planned, f"flexseg auto DATASET --time {longer} --output OTHER")
+    falling = "Train for longer, if the training curves are still falling at the end."
+    return NextStep(falling, f"flexseg train {config} --time {longer}")
 
 
 def _run(folder: Path, config: Path) -> str:

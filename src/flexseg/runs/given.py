@@ -17,6 +17,8 @@ MANIFEST = "run.json"
 # What `flexseg init`, `plan` and `auto` call the config that they write, and the folder of its run.
 CONFIG = "flexseg.toml"
 RUN = "run"
+# What `flexseg plan` and `auto` keep of the data beside that config.
+FINGERPRINT = "fingerprint.json"
 # The page that `flexseg auto` writes last.
 REPORT = "report.html"
 HISTORY = "history.json"

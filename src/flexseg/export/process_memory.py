@@ -22,7 +22,7 @@ def peak_memory(command: Sequence[str | Path]) -> int | None:
     if find_spec("resource") is None:  # Windows
         return None
     line = [sys.executable, "-c", _STARTER, *map(str, command)]
-    run = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603
+    run = subprocess.run(line, capture_output=True, encoding="utf-8", check=False)  # noqa: S603
     if run.returncode:
         return None
     return int(run.stdout) * (1 if sys.platform == "darwin" else 1024)

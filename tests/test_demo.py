@@ -9,6 +9,7 @@ import pytest
 
 from flexseg.config import Severity, load
 from flexseg.dataset.division.config_splits import find_splits
+from flexseg.dataset.reading import Dataset
 from flexseg.demo import write_demo
 from flexseg.files.images import read_mask
 
@@ -17,6 +18,8 @@ def test_the_demo_is_a_dataset_that_its_config_reads(tmp_path: Path) -> None:
     pytest.importorskip("nilearn", reason="the extra demo is not installed")
     loaded = load(write_demo(tmp_path / "demo"))
     assert [f for f in loaded.findings if f.severity is not Severity.NOTE] == []
+    labels = Dataset.open(tmp_path / "demo/dataset").labels
+    assert [c.name for c in labels.foreground] == ["grey matter", "white matter"]
     splits = find_splits(loaded.experiment.data)
     splits.raise_errors()
     blocks = {}

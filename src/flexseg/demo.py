@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg import __version__
+from flexseg.dataset.names import DATASET_FILE
 from flexseg.errors import ConfigError
 from flexseg.files.images import write_png
 from flexseg.machine import pip_install
-from flexseg.outputs import make_folder, write_text
+from flexseg.outputs import make_folder, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,12 @@ def derive_dataset(folder: Path) -> dict[str, int]:
             name = f"b{i // _BLOCK:02d}_z{z:03d}.png"
             write_png(target / name, pixels, palette if kind == "masks" else None)
         counts[split] += 1
+    classes = [
+        {"id": i, "name": name, "color": palette[3 * i : 3 * i + 3]}
+        for i, name in enumerate(("grey matter", "white matter"), start=1)
+    ]
+    made = {"made_by": f"flexseg {__version__} demo", "parameters": {}, "classes": classes}
+    write_json(folder / DATASET_FILE, made)
     return counts
 
 

@@ -121,6 +121,7 @@ def make_plan(
         stage=stage,
         answers=answers,
         earlier=None if start is None else start.parts_of,
+        names={} if start is None else start.names,
     )
     backend.select(None)
     stage("Measuring a training step")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from flexseg.batches.neighbours import neighbour_files, warn_of_lone
@@ -32,6 +34,8 @@ from flexseg.planning.fingerprint import Fingerprint, describe, take_fingerprint
 from flexseg.planning.sizes.resolution import Resolution
 from flexseg.planning.volume_plan import VolumePlan, describe_volumes, plan_volumes, volume_choices
 from flexseg.planning.volume_slices import CutSlices, cut
+
+logger = logging.getLogger(__name__)
 
 # Slices are seen at a size that is a multiple of this, so that a network can halve them.
 _SLICE_MULTIPLE = 16
@@ -98,6 +102,7 @@ def read_data(
     neighbours: int | None = None,
     answers: Answers = NO_ANSWERS,
     earlier: EarlierParts | None = None,
+    names: Mapping[int, str] = MappingProxyType({}),
 ) -> PlannedData:
     """Read a dataset of images, or of volumes, whose slices are then cut into `output`.
 
@@ -111,6 +116,8 @@ def read_data(
     neighbours : slices on each side that the network sees as further channels; without it one for
         volumes, none for images.
     earlier : the parts that cases had in the division of an earlier network, which is extended.
+    names : class id -> name of the earlier network. If it has seen these data, its classes are
+        theirs: they keep its names if neither files nor answers name them.
 
     Raises
     ------
@@ -123,6 +130,10 @@ def read_data(
         data = replace(data, labels=renamed(data.labels, answers.classes, "--classes"))
     _refuse_among(data, output)
     division, seen = divided(data, split_file, earlier)
+    if seen and not answers.classes and _nameless(data.labels, names):
+        data = replace(data, labels=renamed(data.labels, names, "--from"))
+        listed = ", ".join(f"{i} {name}" for i, name in names.items())
+        logger.info("The classes are called as in the earlier network: %s.", listed)
     if isinstance(data, VolumeDataset):
         plan = plan_volumes(data, division, 1 if neighbours is None else neighbours)
         stage("Cutting the volumes into slices")
@@ -131,6 +142,12 @@ def read_data(
         _need_neighbours(data, neighbours)
     found = _of_images(data, division, output, neighbours or 0)
     return replace(found, findings=(*notes, *found.findings), seen=seen)
+
+
+def _nameless(labels: LabelMap, names: Mapping[int, str]) -> bool:
+    """Whether no class has a name of its own, and `names` has one for each."""
+    made_up = all(c.name in (f"class {c.id}", "foreground") for c in labels.foreground)
+    return made_up and {c.id for c in labels.foreground} == set(names)
 
 
 def _with_masks(

@@ -16,6 +16,7 @@ from flexseg.checking.audit import audit
 from flexseg.config import load
 from flexseg.config.schema import Experiment
 from flexseg.config.text import Choice
+from flexseg.dataset.candidates.answers import Answers
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
@@ -110,6 +111,23 @@ def test_a_plan_takes_the_network_and_extends_the_division(earlier: Path, tmp_pa
     assert not {"start-has-seen-tests", "earlier-tests-trained"} & {f.code for f in report.findings}
 
 
+def test_classes_keep_the_names_of_the_earlier_network(earlier: Path, tmp_path: Path) -> None:
+    assert flexseg("rename", earlier, "1=nodule") == 0
+    data = grown(tmp_path)
+    plan = make_plan(data, tmp_path / "out", 60.0, start_from=earlier)
+    assert [c.name for c in plan.loaded.experiment.mask.classes] == ["nodule"]
+    answers = Answers(classes={1: "cell"})
+    own = make_plan(data, tmp_path / "own", 60.0, start_from=earlier, answers=answers)
+    assert [c.name for c in own.loaded.experiment.mask.classes] == ["cell"]
+
+
+def test_other_data_do_not_take_the_names(earlier: Path, tmp_path: Path) -> None:
+    assert flexseg("rename", earlier, "1=nodule") == 0
+    other = as_one_folder(write_dataset(tmp_path / "other_parts", seed=7), tmp_path / "other")
+    plan = make_plan(other, tmp_path / "out", 60.0, start_from=earlier)
+    assert "nodule" not in {c.name for c in plan.loaded.experiment.mask.classes}
+
+
 def test_where_the_files_are_gone_names_and_hashes_remain(earlier: Path, tmp_path: Path) -> None:
     data = grown(tmp_path, prefix="old_")
     shutil.rmtree(tmp_path / "data")
@@ -199,7 +217,7 @@ def test_a_size_that_the_network_cannot_have_is_that_of_the_package(tmp_path: Pa
 
     swin = {"model": "SwinUNet", "filter_num_begin": 4, "depth": 2, "patch_size": 2}
     config = read_section({**swin, "image_width": 32, "image_height": 32, "num_heads": [2, 2]})
-    start = PlanStart(TrainedNetwork(tmp_path / "x.h5"), config, preprocessing_of(Experiment()))
+    start = PlanStart(TrainedNetwork(tmp_path / "x.h5"), config, preprocessing_of(Experiment()), {})
     assert start.fitted(Shape(64, 64, 3, 16, 8)).width == 64
     assert start.fitted(Shape(37, 64, 3, 16, 8)).width == 32
 

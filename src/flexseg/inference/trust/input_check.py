@@ -32,7 +32,7 @@ def tell_unknown(model: str) -> None:
     """Say that a package cannot tell."""
     logger.info(
         "%s does not say what its training images looked like, so that unusual images are not "
-        "noticed; newly trained models do.",
+        "noticed; packages (best_model.h5) of newly trained models do.",
         model,
     )
 

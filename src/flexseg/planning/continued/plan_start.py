@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,11 +41,13 @@ class PlanStart:
     ----------
     config : its `[model]`, with all options.
     preprocessing : how it sees images.
+    names : class id -> name.
     """
 
     network: TrainedNetwork
     config: ModelConfig
     preprocessing: Preprocessing
+    names: Mapping[int, str]
 
     @classmethod
     def open(cls, path: Path) -> PlanStart:
@@ -56,7 +59,8 @@ class PlanStart:
         """
         network = find_network(path.absolute(), KEY)
         package = ModelPackage.load(network.file)
-        return cls(network, with_options(package.config), package.preprocessing)
+        names = {c.id: c.name for c in package.labels.foreground}
+        return cls(network, with_options(package.config), package.preprocessing, names)
 
     @cached_property
     def cases(self) -> EarlierCases:

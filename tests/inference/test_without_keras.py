@@ -103,7 +103,7 @@ def test_commands_write_what_they_write_with_keras(
     inputs = project / source
     run = run_without(ENGINES, command, project / "a.toml", "-i", inputs, "-o", tmp_path / "out")
     assert run.returncode == 0, run.stderr
-    assert "best_model" not in run.stderr
+    assert "best_model.onnx" not in run.stderr
     here(load(project / "a.toml"), inputs, tmp_path / "here")  # type: ignore[operator]
     found = read(tmp_path / "out")
     assert found and found == read(tmp_path / "here")

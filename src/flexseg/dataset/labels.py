@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from flexseg.config.findings import amount
 from flexseg.config.schema import ClassSections, SegmentationConfig
 from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels, Rgb
+from flexseg.dataset.marks.made_up_names import FOREGROUND, made_up_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.display import distinct_color
 from flexseg.files.images import MaskPixels
@@ -93,7 +94,7 @@ class LabelMap:
             if i in given:
                 c = given[i]
                 colors = (c.color, *c.more_colors)
-                name = c.name or ("background" if i == 0 else f"class {i}")
+                name = c.name or made_up_name(i)
                 values = tuple(c.values)
                 classes.append(LabelClass(i, name, colors, values, c.code, c.category, c.in_masks))
             else:
@@ -170,7 +171,7 @@ class LabelMap:
         pairs = list(zip(self.classes, other.classes, strict=True))
         if any(a.colors != b.colors or a.values != b.values for a, b in pairs):
             return self
-        made_up = {0: "background"} | {c.id: f"class {c.id}" for c in other.foreground}
+        made_up = {c.id: made_up_name(c.id) for c in other.classes}
         if other.binary and not other.explicit:
             made_up[1] = other.classes[1].name
         classes = (a if b.name == made_up[b.id] else replace(a, name=b.name) for a, b in pairs)
@@ -440,13 +441,12 @@ def _binary_class(segmentation: SegmentationConfig, i: int) -> LabelClass:
             "[segmentation]",
         ) from None
     default = (255, 255, 255) if i else (0, 0, 0)
-    return LabelClass(i, "foreground" if i else "background", (color or default,))
+    return LabelClass(i, FOREGROUND if i else made_up_name(0), (color or default,))
 
 
 def _made_up_class(i: int, count: int) -> LabelClass:
-    if i == 0:
-        return LabelClass(0, "background", ((0, 0, 0),))
-    return LabelClass(i, f"class {i}", (distinct_color(i - 1, count - 1),))
+    color = distinct_color(i - 1, count - 1) if i else (0, 0, 0)
+    return LabelClass(i, made_up_name(i), (color,))
 
 
 def _pack(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:

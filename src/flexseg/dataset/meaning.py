@@ -14,8 +14,10 @@ from flexseg.dataset.ignored.pixels import IgnoredPixels
 from flexseg.dataset.ignored.void import find_void, share_of, void_finding, without_void
 from flexseg.dataset.labels import MAX_CLASSES, LabelClass, LabelMap, Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.marks.class_names import renumbered
 from flexseg.dataset.marks.guard import refuse_photographs
 from flexseg.dataset.marks.label_tables import LabelTable
+from flexseg.dataset.marks.made_up_names import FOREGROUND, made_up_name
 from flexseg.dataset.marks.other_background import (
     background_class,
     black_index,
@@ -150,11 +152,7 @@ def _in_colors_of(
         known.append((own[0], replace(c, name=name, colors=c.colors if c.values else (color,))))
     if not any(c.values for c in classes):
         known.sort(key=lambda item: item[0])
-    made_up = {f"class {c.id}" for c in classes}
-    return tuple(
-        replace(c, id=i, name=f"class {i}" if c.name in made_up else c.name)
-        for i, (_, c) in enumerate(known, start=1)
-    )
+    return renumbered(c for _, c in known)
 
 
 def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None) -> MaskMeaning:
@@ -281,12 +279,12 @@ def _numbered(
 ) -> MaskMeaning:
     if by_color:
         # A colour says nothing here, so the brightest channel decides.
-        one = LabelClass(1, "foreground", ((255, 255, 255),))
+        one = LabelClass(1, FOREGROUND, ((255, 255, 255),))
         return MaskMeaning((one,), nearest, 1.0, tuple(findings))
     mark = classes_of_values([1])[0]
     # Every other number is nearer to one of these than to 0.
     numbers = tuple(sorted(solid)) if len(solid) <= _MAX_LISTED else (min(solid),)
-    one = LabelClass(1, "foreground", mark.colors, numbers)
+    one = LabelClass(1, FOREGROUND, mark.colors, numbers)
     return MaskMeaning((one,), "nearest", None, tuple(findings))
 
 
@@ -295,7 +293,7 @@ def _named(
 ) -> MaskMeaning:
     if len(classes) == 1:
         only = classes[0]
-        classes = [LabelClass(1, "foreground", only.colors, only.values)]
+        classes = [LabelClass(1, FOREGROUND, only.colors, only.values)]
     return MaskMeaning(tuple(classes), unknown, None, tuple(findings))
 
 
@@ -332,12 +330,12 @@ def _note(code: str, what: str) -> Finding:
 def classes_of_colors(colors: Sequence[tuple[int, int, int]]) -> list[LabelClass]:
     """One class per colour but black, by ascending colour."""
     named = sorted(color for color in colors if color != (0, 0, 0))
-    return [LabelClass(i, f"class {i}", (color,)) for i, color in enumerate(named, start=1)]
+    return [LabelClass(i, made_up_name(i), (color,)) for i, color in enumerate(named, start=1)]
 
 
 def classes_of_values(values: Sequence[int]) -> list[LabelClass]:
     """One class per grey value, in the order given, with colours that are easy to tell apart."""
     return [
-        LabelClass(i, f"class {i}", (class_color(i - 1, len(values)),), (v,))
+        LabelClass(i, made_up_name(i), (class_color(i - 1, len(values)),), (v,))
         for i, v in enumerate(values, start=1)
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.io.matlab import MatReadError
 
 from flexseg.dataset.labels import MAX_CLASSES, make_classes
+from flexseg.dataset.marks.made_up_names import made_up_name
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.derive.dataset_writer import DatasetWriter, Derived
 from flexseg.derive.folders import HEADER
@@ -90,7 +91,7 @@ def derive_arrays(
 
         highest = max(run_parallel(highest_id, files, 1, None))
     count = max(highest, len(class_names), 1)
-    names = [*class_names, *(f"class {i}" for i in range(len(class_names) + 1, count + 1))]
+    names = [*class_names, *(made_up_name(i) for i in range(len(class_names) + 1, count + 1))]
     classes = make_classes([(name, (i,)) for i, name in enumerate(names, start=1)])
     rows, empty = [], 0
     with DatasetWriter(output, classes=classes) as writer:

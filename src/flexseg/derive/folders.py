@@ -19,6 +19,7 @@ from flexseg.dataset.division.grouping import find_group
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, make_classes
 from flexseg.dataset.layout import folders_layout
+from flexseg.dataset.marks.made_up_names import FOREGROUND
 from flexseg.dataset.names import NamePattern
 from flexseg.dataset.parallel import Progress, part_of, run_parallel
 from flexseg.dataset.volumetric.pairing import file_name
@@ -235,7 +236,7 @@ def mask_code(
     if options.labels:
         return MaskCode("values", options.labels, unknown=options.unknown, ignored=options.ignored)
     if options.threshold is not None or "*" in (options.mask_name or ""):
-        return code_of_marks(["foreground"], options.threshold)
+        return code_of_marks([FOREGROUND], options.threshold)
     paths = [path for case in found.cases for _, path in case.masks]
     progress = part_of(on_done, 0, len(paths) + len(found.cases))
     return find_code(paths, source, options.workers, progress, options.mask_values)

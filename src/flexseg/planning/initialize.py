@@ -11,6 +11,7 @@ from pathlib import Path
 from flexseg.config.findings import Severity, choices_told
 from flexseg.config.text import Choice, config_text
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
+from flexseg.dataset.marks.made_up_names import is_made_up
 from flexseg.errors import ConfigError
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, write_text
@@ -87,7 +88,7 @@ def _head(data: PlannedData) -> list[str]:
         "[train] run_dir.",
         *(f"{name}: {text}" for name, text in data.facts),
     ]
-    if any(c["name"] in (f"class {c['id']}", "foreground") for c in data.classes):
+    if any(is_made_up(c["name"], c["id"]) for c in data.classes):
         lines.append("Give the classes their real names.")
     if not any((c.section, c.key) == ("dataset", "group") for c in data.choices):
         lines.append(

@@ -22,6 +22,7 @@ from flexseg.dataset.division.split_file import SPLIT_FILE, write_split_file
 from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.marks.class_names import renamed
+from flexseg.dataset.marks.made_up_names import is_made_up
 from flexseg.dataset.quality.orientation import Orientation, orientation_of
 from flexseg.dataset.reading import Dataset, ImageDataset, VolumeDataset
 from flexseg.dataset.volumetric.volume_splits import note
@@ -146,7 +147,7 @@ def read_data(
 
 def _nameless(labels: LabelMap, names: Mapping[int, str]) -> bool:
     """Whether no class has a name of its own, and `names` has one for each."""
-    made_up = all(c.name in (f"class {c.id}", "foreground") for c in labels.foreground)
+    made_up = all(is_made_up(c.name, c.id) for c in labels.foreground)
     return made_up and {c.id for c in labels.foreground} == set(names)
 
 

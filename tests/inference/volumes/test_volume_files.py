@@ -399,4 +399,4 @@ class TestCommands:
         folder = shared / "data" / "dicom" / "hippo_study1"
         arguments = ("infer3d", config, "-i", folder, "-o", tmp_path / "out", "--series", "no such")
         assert self.run(*arguments) == 3
-        assert "match 'no such'" in capsys.readouterr().err
+        assert "matches 'no such'" in capsys.readouterr().err

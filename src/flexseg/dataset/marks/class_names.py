@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.marks.made_up_names import made_up_name
 from flexseg.errors import ConfigError
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -85,3 +86,11 @@ def requoted(text: str, names: Mapping[str, str]) -> str:
     """
     words = {quoted(before): quoted(after) for before, after in names.items()}
     return _QUOTED.sub(lambda match: words.get(match[0], match[0]), text)
+
+
+def renumbered(classes: Iterable[LabelClass]) -> tuple[LabelClass, ...]:
+    """Classes with the ids 1, 2, ... in their order, which made-up names follow."""
+    return tuple(
+        replace(c, id=i, name=made_up_name(i) if c.name == made_up_name(c.id) else c.name)
+        for i, c in enumerate(classes, start=1)
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.labels import LabelClass, Rgb
 from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.marks.class_names import renumbered
 from flexseg.dataset.marks.label_tables import LabelTable, other_background_error
 from flexseg.dataset.marks.values import MaskValues, agreed_palette
 
@@ -130,11 +131,7 @@ def in_own_marks(classes: Sequence[LabelClass], mark: Rgb | int) -> tuple[LabelC
     own = [_in_own_marks(c, mark) for c in classes]
     if all(c.values for c in own):
         own.sort(key=lambda c: c.values)
-    made_up = {f"class {c.id}" for c in classes}
-    return tuple(
-        replace(c, id=i, name=f"class {i}" if c.name in made_up else c.name)
-        for i, c in enumerate(own, start=1)
-    )
+    return renumbered(own)
 
 
 def _in_own_marks(c: LabelClass, mark: Rgb | int) -> LabelClass:

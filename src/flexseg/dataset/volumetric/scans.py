@@ -16,6 +16,7 @@ from flexseg.config.findings import Finding, examples
 from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.candidates.numbering import mask_values
 from flexseg.dataset.labels import MAX_FOUND, LabelClass, make_classes
+from flexseg.dataset.marks.made_up_names import FOREGROUND
 from flexseg.dataset.parallel import Progress, run_parallel
 from flexseg.dataset.volumetric.pairing import VolumePair
 from flexseg.errors import DataError
@@ -320,7 +321,7 @@ def volume_meaning(
     sets = [{*scan.counts} - {0} for scan in survey.scans.values()]
     kind, findings = mask_values(survey.values, sets, answer)
     if kind == "objects":
-        return make_classes([("foreground", tuple(survey.values))])[1:], findings
+        return make_classes([(FOREGROUND, tuple(survey.values))])[1:], findings
     return volume_classes(survey.values, names), findings
 
 

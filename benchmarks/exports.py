@@ -81,10 +81,10 @@ def predictors(
     """Labels [H, W] of an image [H, W, C], by each engine of flexseg and each export."""
     from functools import partial
 
+    from flexseg.export.about import About
     from flexseg.export.artefact import write_export
-    from flexseg.export.artefact_formats import FORMATS
+    from flexseg.export.artefacts.artefact_formats import FORMATS
     from flexseg.export.proof_cases import cases_of_folder
-    from flexseg.export.readme import About
     from flexseg.inference.engines.onnx_export import export_onnx
     from flexseg.inference.engines.opening import EngineName, installed
     from flexseg.inference.loading import Settings, open_predictor

@@ -22,10 +22,10 @@ from small import SMALL
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from flexseg.export.about import About
 from flexseg.export.artefact import write_export
-from flexseg.export.artefact_formats import FORMATS
+from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.proof_cases import generated_cases
-from flexseg.export.readme import About
 from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.predictor import Predictor
 

@@ -23,8 +23,9 @@ from small_predictors import blobs, predictor
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from flexseg.export.about import About  # noqa: E402
 from flexseg.export.artefact import write_export  # noqa: E402
-from flexseg.export.artefact_formats import FORMATS  # noqa: E402
+from flexseg.export.artefacts.artefact_formats import FORMATS  # noqa: E402
 from flexseg.export.process_memory import peak_memory  # noqa: E402
 from flexseg.export.proof_cases import (  # noqa: E402
     ProofCase,
@@ -32,7 +33,6 @@ from flexseg.export.proof_cases import (  # noqa: E402
     cases_of_folder,
     generated_cases,
 )
-from flexseg.export.readme import About  # noqa: E402
 from flexseg.inference.predictor import Predictor  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("engines_on")

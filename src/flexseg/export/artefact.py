@@ -12,11 +12,13 @@ import numpy as np
 import onnx
 
 from flexseg.errors import DataError
-from flexseg.export.artefact_formats import FORMATS, Artefact
+from flexseg.export.about import About
+from flexseg.export.artefacts.artefact_format import Artefact
+from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.parity import Parity, compare
 from flexseg.export.process_memory import peak_memory
 from flexseg.export.proof_cases import ProofCases, generated
-from flexseg.export.readme import About, write_card
+from flexseg.export.readme import write_card
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
 from flexseg.inference.predictor import Predictor
 from flexseg.model_file.export_description import ExportDescription, PixelType
@@ -82,11 +84,10 @@ def write_export(
     with whole_folder(folder) as part:
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:
-            facts = description.properties()
             loaded = [onnx.load(file) for file in networks]
             graph = whole_graph(predictor, loaded, pixels, doubles=form.doubles)
-            onnx.save(graph.model("flexseg", facts), scratch / "graph.onnx")
-            form.write(scratch / "graph.onnx", part, facts)
+            onnx.save(graph.model("flexseg", description.properties()), scratch / "graph.onnx")
+            form.write(scratch / "graph.onnx", part, description)
         run = form.open(part)
         parity = compare(predictor, run, proof, np.dtype(pixels), on_case)
         problems = parity.problems()
@@ -103,6 +104,8 @@ def write_export(
             parity = replace(parity, memory=_memory(part, model))
         write_text(part / CARD, write_card(about, description, parity, form))
         write_json(part / PARITY, parity.as_dict())
+        if form.complete is not None:
+            form.complete(part, about, description)
     return Export(folder, parity, tuple(problems))
 
 

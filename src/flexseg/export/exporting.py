@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import ConfigError, DataError, FlexsegError
+from flexseg.export.about import About
 from flexseg.export.artefact import Export, write_export
 from flexseg.export.proof_cases import (
     ProofCases,
@@ -15,7 +16,6 @@ from flexseg.export.proof_cases import (
     cases_of_folder,
     generated_cases,
 )
-from flexseg.export.readme import About
 from flexseg.export.whole_graph import refuse_unfit
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import is_model, model_file

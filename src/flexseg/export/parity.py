@@ -15,7 +15,7 @@ from flexseg.errors import DataError
 from flexseg.evaluation.aggregate import bootstrap_means, interval, mean_or_none
 from flexseg.evaluation.metrics.counts import confusion, counts_by_class
 from flexseg.evaluation.metrics.overlap import dice
-from flexseg.export.artefact_formats import Artefact
+from flexseg.export.artefacts.artefact_format import Artefact
 from flexseg.export.proof_cases import ProofCases
 from flexseg.inference.predictor import Predictor
 

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flexseg import __version__
-from flexseg.export.artefact_formats import ArtefactFormat
+from flexseg.export.about import About
+from flexseg.export.artefacts.artefact_format import ArtefactFormat
 from flexseg.export.parity import Parity
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import size_text
-from flexseg.model_file.export_description import RESEARCH, ExportDescription
-from flexseg.report.structure import CardSection
-
-
-@dataclass(frozen=True)
-class About:
-    """What people have to know of a model beside its files.
-
-    Attributes
-    ----------
-    title : name of the project.
-    headline : its result in a sentence.
-    sections : of the model card of its report.
-    licence : as its owner names it; None: nobody has said.
-    intended_use : in a sentence or two.
-    fingerprint : of the images and masks that it was trained on; empty: not known.
-    """
-
-    title: str
-    headline: str = ""
-    sections: Sequence[CardSection] = ()
-    licence: str | None = None
-    intended_use: str = RESEARCH
-    fingerprint: str = ""
+from flexseg.model_file.export_description import ExportDescription
 
 
 def write_card(

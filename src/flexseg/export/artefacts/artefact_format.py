@@ -1,0 +1,70 @@
+"""What a format of exports is: how it is made of the graph in ONNX, opened here, and alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.errors import ConfigError
+from flexseg.export.about import About
+from flexseg.machine import pip_install
+from flexseg.model_file.export_description import ExportDescription
+
+RUNNERS = Path(__file__).parents[1] / "runners"
+# Images [N, H, W, C] to labels [N, H, W] and probabilities [N, H, W, classes].
+Artefact = Callable[[NDArray], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class ArtefactFormat:
+    """A format.
+
+    Attributes
+    ----------
+    library : that runs it, as Python imports it and as pip installs it.
+    extra : of flexseg, that has it.
+    model : file of the model.
+    write : makes it in a folder of the graph, a file in ONNX, and of what it says of itself.
+    open : opens it in a folder, in float32 on the CPU.
+    runner : the source whose `load` opens it in `run.py`.
+    doubles : see `Graph`.
+    complete : adds what tells of the model, once the folder has card, proof and test tensors.
+    """
+
+    library: str
+    extra: str
+    model: str
+    write: Callable[[Path, Path, ExportDescription], None]
+    open: Callable[[Path], Artefact]
+    runner: str = "run.py"
+    doubles: bool = True
+    complete: Callable[[Path, About, ExportDescription], None] | None = None
+
+    def require(self) -> None:
+        """Refuse a format whose library is not installed.
+
+        Raises
+        ------
+        ConfigError : it is not.
+        """
+        if find_spec(self.library) is None:
+            raise ConfigError(
+                f"{self.library} is not installed, which runs this format.",
+                f"Install it: {pip_install(self.extra)}.",
+                "--to",
+            )
+
+    def program(self) -> str:
+        """The text of `run.py`."""
+        text, own = (
+            (RUNNERS / name).read_text(encoding="utf-8") for name in ("run.py", self.runner)
+        )
+        begin, end = text.index("def load("), text.index("def read(")
+        load = own[own.index("def load(") :]
+        load = load[: load.find("\n\n\n") + 1] if "\n\n\n" in load else load
+        return text[:begin] + load.rstrip() + "\n\n\n" + text[end:]

@@ -1,0 +1,8 @@
+"""All formats of exports by their names."""
+
+from __future__ import annotations
+
+from flexseg.export.artefacts.onnx_graph import ONNX
+from flexseg.export.artefacts.openvino_ir import OPENVINO
+
+FORMATS = {"onnx": ONNX, "openvino": OPENVINO}

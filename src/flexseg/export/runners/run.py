@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
+KINDS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".npy"}
 
 
 def load() -> tuple:
@@ -29,7 +30,7 @@ def load() -> tuple:
 
 def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
     """Pixels [H, W, C] of a type; `scaled`: from the whole range of their own to that of 8 bits."""
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         pixels = np.load(path)
     else:
         with Image.open(path) as opened:
@@ -38,7 +39,7 @@ def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
         pixels = np.asarray(image, np.uint16 if image.mode.startswith("I") else None)
     if dtype == "uint8" and pixels.dtype != np.uint8:
-        sys.exit(f"{path}: its pixels are {pixels.dtype}, this model takes 8 bits (see README.md).")
+        raise ValueError(f"its pixels are {pixels.dtype}, this model takes 8 bits (see README.md)")
     if scaled and (dtype, pixels.dtype) in (("uint16", np.uint8), ("float32", np.uint16)):
         pixels = pixels * (257.0 if dtype == "uint16" else 1 / 257)
     return (pixels[..., None] if pixels.ndim == 2 else pixels).astype(dtype)
@@ -46,12 +47,8 @@ def read(path: Path, dtype: str, scaled: bool) -> np.ndarray:
 
 def cleaned(labels: np.ndarray, names: list, steps: dict) -> np.ndarray:
     """Labels [H, W] after the steps of each class."""
-    if not steps:
-        return labels
-    try:
-        from scipy import ndimage
-    except ImportError:
-        sys.exit(f"Without SciPy labels would lack these steps: {steps}. pip install scipy")
+    from scipy import ndimage
+
     for name, step in steps.items():
         parts, count = ndimage.label(labels == names.index(name), np.ones((3, 3)))
         sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
@@ -84,14 +81,24 @@ def main() -> None:
         print(f"{equal:.3%} of the labels of the test image are equal.")
         sys.exit(int(equal < 0.999))
     names, colors, steps = (json.loads(facts[k]) for k in ("classes", "colors", "postprocessing"))
+    inside = [sorted(place.iterdir()) if place.is_dir() else [place] for place in options.images]
+    files = [file for found in inside for file in found if file.suffix.lower() in KINDS]
+    targets = [options.output / f"{file.stem}.png" for file in files]
+    if taken := [str(t) for t in targets if t.exists() or targets.count(t) > 1]:
+        sys.exit(f"{taken[0]} exists, or is the mask of two images. Give another folder with -o.")
     options.output.mkdir(parents=True, exist_ok=True)
-    for place in options.images:
-        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
-            pixels = read(file, dtype, facts["scaled"] == "true")
-            mask = Image.fromarray(cleaned(predict(pixels[None])[0], names, steps))
-            mask.putpalette(np.ravel(colors).tolist())
-            mask.save(target := options.output / f"{file.stem}.png")
-            print(target)
+    problems = [] if files else ["There are no images."]
+    for file, target in zip(files, targets, strict=True):
+        try:
+            labels = predict(read(file, dtype, facts["scaled"] == "true")[None])[0]
+            mask = Image.fromarray(cleaned(labels, names, steps) if steps else labels)
+        except (ImportError, OSError, ValueError, RuntimeError) as error:
+            problems.append(f"No mask of {file}: {error}")
+            continue
+        mask.putpalette(np.ravel(colors).tolist())
+        mask.save(target)
+        print(target)
+    sys.exit("\n".join(problems) or None)
 
 
 if __name__ == "__main__":

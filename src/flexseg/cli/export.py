@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "openvino", "network"]
+Format = Literal["onnx", "openvino", "triton", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
 
 
@@ -39,9 +39,9 @@ def export(
         Format,
         typer.Option(
             "--to",
-            help="onnx, openvino: a folder that predicts raw images anywhere, checked to predict "
-            "as flexseg does; network: only the network as ONNX beside the model, from which "
-            "flexseg predicts without Keras.",
+            help="network: only the network as ONNX beside the model, from which flexseg predicts "
+            "without Keras; others: a folder that predicts raw images anywhere, checked to predict "
+            "as flexseg does.",
         ),
     ],
     output: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PurePosixPath
 
 from flexseg import __version__
 from flexseg.export.about import About
@@ -34,12 +35,13 @@ def write_card(
         "## Licence\n\n"
         + (about.licence or "Not stated: ask whoever made it before you use or share it."),
         _inputs(description, form),
+        form.usage,
         _proof(parity),
         f"Made by flexseg {__version__}"
         + (
-            "; `flexseg infer model.onnx -i scans -o masks` and "
-            '`flexseg.Model.load("model.onnx")` predict with it as well.'
-            if form.model == EXPORT
+            f"; `flexseg infer {form.model} -i scans -o masks` and "
+            f'`flexseg.Model.load("{form.model}")` predict with it as well.'
+            if PurePosixPath(form.model).name == EXPORT
             else "."
         ),
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flexseg.errors import ConfigError
 from flexseg.export.about import About
+from flexseg.inference.model_files import EXPORT
 from flexseg.machine import pip_install
 from flexseg.model_file.export_description import ExportDescription
 
@@ -32,6 +33,8 @@ class ArtefactFormat:
     write : makes it in a folder of the graph, a file in ONNX, and of what it says of itself.
     open : opens it in a folder, in float32 on the CPU.
     runner : the source whose `load` opens it in `run.py`.
+    maker : library that `write` takes, where that is another one.
+    usage : section of the card on what only this format has; empty: none.
     doubles : see `Graph`.
     complete : adds what tells of the model, once the folder has card, proof and test tensors.
     """
@@ -42,22 +45,25 @@ class ArtefactFormat:
     write: Callable[[Path, Path, ExportDescription], None]
     open: Callable[[Path], Artefact]
     runner: str = "run.py"
+    maker: str | None = None
+    usage: str = ""
     doubles: bool = True
     complete: Callable[[Path, About, ExportDescription], None] | None = None
 
     def require(self) -> None:
-        """Refuse a format whose library is not installed.
+        """Refuse a format whose libraries are not installed.
 
         Raises
         ------
-        ConfigError : it is not.
+        ConfigError : one is not.
         """
-        if find_spec(self.library) is None:
-            raise ConfigError(
-                f"{self.library} is not installed, which runs this format.",
-                f"Install it: {pip_install(self.extra)}.",
-                "--to",
-            )
+        for library, does in ((self.library, "runs"), (self.maker, "writes")):
+            if library is not None and find_spec(library) is None:
+                raise ConfigError(
+                    f"{library} is not installed, which {does} this format.",
+                    f"Install it: {pip_install(self.extra)}.",
+                    "--to",
+                )
 
     def program(self) -> str:
         """The text of `run.py`."""
@@ -67,4 +73,5 @@ class ArtefactFormat:
         begin, end = text.index("def load("), text.index("def read(")
         load = own[own.index("def load(") :]
         load = load[: load.find("\n\n\n") + 1] if "\n\n\n" in load else load
+        load = load.replace(f'"{EXPORT}"', f'"{self.model}"')
         return text[:begin] + load.rstrip() + "\n\n\n" + text[end:]

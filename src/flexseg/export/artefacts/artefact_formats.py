@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from flexseg.export.artefacts.onnx_graph import ONNX
 from flexseg.export.artefacts.openvino_ir import OPENVINO
+from flexseg.export.artefacts.triton_repository import TRITON
 
-FORMATS = {"onnx": ONNX, "openvino": OPENVINO}
+FORMATS = {"onnx": ONNX, "openvino": OPENVINO, "triton": TRITON}

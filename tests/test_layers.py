@@ -43,7 +43,7 @@ ORDER = (
     ("checking",),
     ("report",),
     ("planning",),
-    ("search",),
+    ("search", "learning"),
     ("api",),
     ("export",),
     ("cli", "__main__"),

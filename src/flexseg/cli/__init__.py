@@ -55,6 +55,9 @@ from flexseg.cli import crossval  # noqa: F401
 from flexseg.cli import tune  # noqa: F401
 
 # isort: split
+from flexseg.cli import learn  # noqa: F401
+
+# isort: split
 from flexseg.cli import infer  # noqa: F401
 
 # isort: split

@@ -1,0 +1,1 @@
+"""Models that learn from corrections: what people correct, rounds of training, versions."""

@@ -1,0 +1,262 @@
+"""Corrections: masks that people have accepted or drawn, beside their images.
+
+A dataset in a folder: `images/`, `masks/` (PNG, value = class id, 255 = nobody has looked there),
+`dataset.json` with the classes, and `corrections.csv`, one row for each time that somebody has
+judged a case; the last one counts. Masks of earlier times are kept in `earlier/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.dataset.description import description
+from flexseg.dataset.ignored.pixels import IGNORED
+from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.names import DATASET_FILE
+from flexseg.derive.dataset_writer import ignored_in
+from flexseg.errors import ConfigError, DataError
+from flexseg.files.images import IMAGE_SUFFIXES, encode_png
+from flexseg.one_writer import exclusive
+from flexseg.outputs import explain_os_errors, make_folder, whole, write_csv, write_json
+from flexseg.spreadsheet import of_cell
+
+TABLE = "corrections.csv"
+IMAGES, MASKS, EARLIER = "images", "masks", "earlier"
+_NAME = re.compile(r"[\w.-]{1,120}")
+
+Verdict = Literal["accepted", "corrected"]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person says of a case.
+
+    Attributes
+    ----------
+    case : its name, that of its files.
+    suffix : of the image file, e.g. ".png".
+    verdict : "accepted": the model's mask is right; "corrected": it was changed or drawn.
+    by : who.
+    model : version of the model whose mask it was; empty where there was none.
+    when : in UTC, ISO 8601.
+    seconds : that it took; None: not known.
+    group : cases of one (patient) are not independent; without one the case itself.
+    looked_at : share of the pixels that somebody has looked at.
+    """
+
+    case: str
+    suffix: str
+    verdict: Verdict
+    by: str
+    model: str = ""
+    when: str = ""
+    seconds: float | None = None
+    group: str = ""
+    looked_at: float = 1.0
+
+
+class Corrections:
+    """The corrections in a folder, in the order in which their cases were first judged.
+
+    Parameters
+    ----------
+    labels : the classes of the model; without them those that the folder says.
+
+    Raises
+    ------
+    ConfigError : the folder has masks of other classes, or of none that are known.
+    DataError : the table or the description is damaged.
+    """
+
+    def __init__(self, folder: Path, labels: LabelMap | None = None) -> None:
+        self.folder = folder
+        self.labels = _classes(folder, labels)
+        self._rows = _read(folder / TABLE)
+
+    def __len__(self) -> int:
+        return len({row.case for row in self._rows})
+
+    def __iter__(self) -> Iterator[Correction]:
+        return iter({row.case: row for row in self._rows}.values())
+
+    @property
+    def judgements(self) -> tuple[Correction, ...]:
+        """All of them, also those that a later one has replaced."""
+        return tuple(self._rows)
+
+    def image(self, correction: Correction) -> Path:
+        """File of its image."""
+        return self.folder / IMAGES / f"{correction.case}{correction.suffix}"
+
+    def mask(self, correction: Correction) -> Path:
+        """File of its mask."""
+        return self.folder / MASKS / f"{correction.case}.png"
+
+    def add(
+        self,
+        case: str,
+        image: Path,
+        labels: NDArray[np.uint8],
+        verdict: Verdict,
+        by: str,
+        *,
+        model: str = "",
+        seconds: float | None = None,
+        group: str = "",
+    ) -> Correction:
+        """Add a judgement; an earlier mask of the case is kept.
+
+        Parameters
+        ----------
+        case : name of letters, digits, `_`, `-` and `.`.
+        image : its file, which is copied.
+        labels : class ids [H, W], 255 where nobody has looked.
+
+        Raises
+        ------
+        DataError : the name cannot be that of a file, the image is of no known format, or ids are
+            of no class.
+        ResourceError : the folder cannot be written.
+        """
+        suffix = image.suffix.lower()
+        if not _NAME.fullmatch(case) or case.startswith("."):
+            raise DataError(
+                "This cannot be the name of a case.",
+                "Use at most 120 letters, digits, '_', '-' and '.', the first of which is no '.'.",
+                repr(case),
+            )
+        if suffix not in IMAGE_SUFFIXES:
+            raise DataError(
+                f"{suffix or 'A file without suffix'} is no format of images.",
+                f"Give one of {', '.join(sorted(IMAGE_SUFFIXES))}.",
+                image.name,
+            )
+        ids = np.unique(labels[labels != IGNORED])
+        if ids.size and ids[-1] >= len(self.labels.classes):
+            raise DataError(
+                f"The mask has the value {ids[-1]}, but the classes are 0 to "
+                f"{len(self.labels.classes) - 1}.",
+                "Draw with the model's classes; 255 marks what nobody has looked at.",
+                case,
+            )
+        looked_at = float((labels != IGNORED).mean())
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        one = Correction(case, suffix, verdict, by, model, when, seconds, group, looked_at)
+        with exclusive(self.folder), explain_os_errors(self.folder):
+            self._rows = _read(self.folder / TABLE)
+            self._keep_earlier(case)
+            if not self._rows:
+                describe_masks(self.folder, self.labels)
+            for target, content in (
+                (self.image(one), image.read_bytes()),
+                (self.mask(one), encode_png(labels, palette_of(self.labels))),
+            ):
+                make_folder(target.parent)
+                with whole(target, len(content)) as part:
+                    part.write_bytes(content)
+            self._rows.append(one)
+            names = [field.name for field in fields(Correction)]
+            rows = [[asdict(row)[name] for name in names] for row in self._rows]
+            write_csv(self.folder / TABLE, names, rows)
+        return one
+
+    def _keep_earlier(self, case: str) -> None:
+        times = sum(row.case == case for row in self._rows)
+        mask = self.folder / MASKS / f"{case}.png"
+        if times and mask.is_file():
+            make_folder(self.folder / EARLIER)
+            mask.rename(self.folder / EARLIER / f"{case}_{times}.png")
+
+
+def describe_masks(folder: Path, labels: LabelMap) -> None:
+    """Write the `dataset.json` of masks whose values are class ids, and 255 for what is ignored.
+
+    Raises
+    ------
+    ResourceError : it cannot be written.
+    """
+    write_json(
+        folder / DATASET_FILE,
+        {
+            "made_by": "flexseg learn",
+            "group": None,
+            "classes": [
+                {"id": c.id, "name": c.name, "color": c.colors[0], "source_values": [c.id]}
+                for c in labels.classes
+            ],
+            "ignored": asdict(ignored_in(mask_colors=False)),
+        },
+    )
+
+
+def palette_of(label_map: LabelMap) -> list[int]:
+    """The palette of masks whose values are class ids: 768 numbers, red, green and blue of each.
+
+    What nobody has looked at (255) is grey.
+    """
+    colors = np.full((256, 3), 128, np.uint8)
+    colors[: len(label_map.classes)] = [c.colors[0] for c in label_map.classes]
+    return [int(value) for value in colors.reshape(-1)]
+
+
+def _classes(folder: Path, given: LabelMap | None) -> LabelMap:
+    described = description(folder)
+    if described is None:
+        if given is None:
+            raise ConfigError(
+                "There are no corrections yet, and nothing says what the classes are.",
+                "Give the model whose masks are corrected, or the names of the classes.",
+                str(folder),
+            )
+        return given
+    found = LabelMap.of_foreground(described.classes)
+    ours, theirs = ([c.name for c in labels.foreground] for labels in (given or found, found))
+    if ours != theirs:
+        raise ConfigError(
+            f"The corrections are of the classes {', '.join(theirs)}, but the model has "
+            f"{', '.join(ours)}.",
+            "Give a folder of its own to the corrections of this model, or rename the classes "
+            "(`flexseg rename`).",
+            str(folder),
+        )
+    return given or found
+
+
+def _read(table: Path) -> list[Correction]:
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            return [_of_row(row) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"The table of corrections cannot be read ({error}).",
+            "Restore it from a backup; images and masks beside it are as they were.",
+            str(table),
+        ) from None
+
+
+def _of_row(row: dict[str, str]) -> Correction:
+    if row["verdict"] not in get_args(Verdict):
+        raise ValueError(f"{row['verdict']!r} is no verdict")
+    verdict: Verdict = "accepted" if row["verdict"] == "accepted" else "corrected"
+    return Correction(
+        of_cell(row["case"]) or "",
+        row["suffix"],
+        verdict,
+        of_cell(row["by"]) or "",
+        of_cell(row["model"]) or "",
+        row["when"],
+        float(row["seconds"]) if row["seconds"] else None,
+        of_cell(row["group"]) or "",
+        float(row["looked_at"]),
+    )

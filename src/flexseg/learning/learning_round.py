@@ -1,0 +1,294 @@
+"""A round of learning: train on what was corrected, and keep the model that is not worse."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from flexseg.batches.store import CaseReader
+from flexseg.config.findings import amount, examples
+from flexseg.config.load import LoadedConfig, load
+from flexseg.dataset.division.splits import SPLITS
+from flexseg.dataset.labels import LabelMap, make_classes
+from flexseg.dataset.marks.class_names import parse_class_names
+from flexseg.errors import ConfigError, DataError
+from flexseg.evaluation.aggregate import mean_or_none
+from flexseg.evaluation.image_scores import evaluate_model
+from flexseg.evaluation.postprocessing.tuning import tune
+from flexseg.forecast.scored_cases import dice_of
+from flexseg.inference.loading import make_predictor
+from flexseg.inference.sliding_window import as_trained
+from flexseg.learning.acceptance import FEWEST_CASES, Acceptance, accept
+from flexseg.learning.case_pool import CasePool, PooledCase
+from flexseg.learning.corrections import Corrections
+from flexseg.learning.versions import Version, Versions
+from flexseg.model_file.model_description import ModelDescription
+from flexseg.one_writer import exclusive
+from flexseg.outputs import write_json
+from flexseg.planning.plan import make_plan
+from flexseg.runs.trained import config_of_run, find_network, trained_config
+from flexseg.training.trainer import Training
+
+logger = logging.getLogger(__name__)
+
+CORRECTIONS, POOL, VERSIONS = "corrections", "cases", "versions"
+# Times that corrections are held out in turn, where few cases validate.
+_FOLDS = 3
+# Without so many cases nothing is learned, and nothing can be held out.
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of a round.
+
+    Attributes
+    ----------
+    version : the new one, taken or not.
+    left_out : corrections of test cases, which are not learned from.
+    seconds : it took.
+    """
+
+    version: Version
+    acceptance: Acceptance | None
+    left_out: Sequence[str]
+    seconds: float
+
+
+def begin(folder: Path, model: Path) -> Versions:
+    """Make a trained model the first version of a folder that has none.
+
+    Raises
+    ------
+    ConfigError : it has versions already, or there is no model.
+    DataError : the model is damaged, or several networks.
+    """
+    versions = Versions.open(folder)
+    if versions.versions:
+        raise ConfigError(
+            "The folder has a model that learns already.",
+            "Leave the model out to go on with it, or give another folder.",
+            str(folder),
+        )
+    file = find_network(model, "MODEL").file.absolute()
+    with exclusive(folder):
+        return versions.added(Version(1, str(file), None, True, ""))
+
+
+def labels_of(folder: Path, classes: str | None) -> LabelMap | None:
+    """The classes of the current version; before the first those that are named.
+
+    Parameters
+    ----------
+    classes : "ID=NAME,ID=NAME"; None: nobody names them, so that the corrections have to.
+
+    Raises
+    ------
+    ConfigError : both are given, or the text is written otherwise.
+    """
+    versions = Versions.open(folder)
+    if not versions.current:
+        if classes is None:
+            return None
+        names = parse_class_names(classes, "--classes")
+        ids = range(1, len(names) + 1)
+        if sorted(names) != list(ids):
+            raise ConfigError(
+                f"The classes are numbered {', '.join(map(str, sorted(names)))}.",
+                "Number them 1, 2, 3, ... without a gap.",
+                "--classes",
+            )
+        return LabelMap.of_foreground(make_classes([(names[i], (i,)) for i in ids])[1:])
+    if classes is not None:
+        raise ConfigError("The model has its classes already.", "Leave --classes out.", "--classes")
+    return ModelDescription.read(versions.model()).labels
+
+
+class LearningRound:
+    """One round in a folder with `corrections/`, `cases/`, `versions/` and `versions.json`.
+
+    Parameters
+    ----------
+    seconds : for the training; plan and comparison come to it.
+    stage : told what is going on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        console: Console | None = None,
+        stage: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.seconds = seconds
+        self._console = console
+        self._stage = stage
+
+    def run(self) -> Round:
+        """Train, compare, and take the new model unless it is worse.
+
+        Raises
+        ------
+        ConfigError, DataError : there is nothing to learn from, or files are damaged.
+        TrainingError, Interrupted, ResourceError : see `Training`.
+        """
+        began = time.monotonic()
+        with exclusive(self.folder):
+            versions = Versions.open(self.folder)
+            start = versions.model() if versions.current else None
+            pool = self._pool(start)
+            number = versions.next_number
+            place = self.folder / VERSIONS / str(number)
+            self._stage("Planning")
+            plan = make_plan(
+                pool.folder,
+                place,
+                self.seconds,
+                split_file=pool.split_file,
+                start_from=start,
+            )
+            acceptance = None
+            if start is not None and self._validating(pool) < FEWEST_CASES:
+                acceptance = self._held_out(pool, plan.config, start)
+            self._stage("Training")
+            model = self._trained(load(plan.config, self._time()))
+            if start is not None and acceptance is None:
+                self._stage("Comparing both models")
+                acceptance = self._compared(pool, start, model)
+            test = self._test_dice(pool, model)
+            version = Version(
+                number,
+                model.relative_to(self.folder).as_posix(),
+                versions.current or None,
+                acceptance is None or acceptance.taken,
+                "",
+                sum(case.corrected for case in pool.cases.values()),
+                {} if acceptance is None else acceptance.as_dict(),
+                test,
+            )
+            versions = versions.added(version, test_looks=int(test is not None))
+            made = versions.get(number)
+        return Round(made, acceptance, pool.left_out, time.monotonic() - began)
+
+    def _time(self) -> list[str]:
+        return [f"train.minutes={self.seconds / 60:.4f}"]
+
+    def _pool(self, start: Path | None) -> CasePool:
+        self._stage("Gathering the cases")
+        package = None if start is None else ModelDescription.read(start)
+        corrections = Corrections(
+            self.folder / CORRECTIONS, None if package is None else package.labels
+        )
+        pool = CasePool.open(self.folder / POOL, corrections.labels)
+        if not pool.cases and start is not None and package is not None:
+            self._add_training(pool, start, package)
+        pool.add_corrections(corrections)
+        if pool.left_out:
+            logger.warning(
+                "%s of test cases, and not learned from: %s",
+                amount(len(pool.left_out), "correction is", "corrections are"),
+                examples(pool.left_out),
+            )
+        corrected = sum(case.corrected for case in pool.cases.values())
+        if not corrected or len(pool.cases) < _FEWEST:
+            raise DataError(
+                f"There is too little to learn from: {amount(corrected, 'correction')}, "
+                f"{amount(len(pool.cases), 'case')} in all.",
+                f"Correct or accept at least {_FEWEST} cases.",
+                str(corrections.folder),
+            )
+        pool.write()
+        return pool
+
+    def _add_training(self, pool: CasePool, start: Path, package: ModelDescription) -> None:
+        run = find_network(start, "MODEL").run
+        if run is None:
+            logger.warning(
+                "%s lies without its run, so its training cases are not known: the new model "
+                "learns from the corrections alone, and may forget.",
+                start.name,
+            )
+            return
+        try:
+            pool.add_training(config_of_run(run), package)
+        except DataError as error:
+            pool.cases.clear()
+            logger.warning(
+                "The cases of the model's training cannot be read: the new model learns from the "
+                "corrections alone, and may forget. %s",
+                error,
+            )
+
+    @staticmethod
+    def _validating(pool: CasePool) -> int:
+        return len(pool.of_part("valid"))
+
+    def _trained(self, loaded: LoadedConfig) -> Path:
+        """Train a config, and choose its postprocessing; the file of the model."""
+        run = Training(loaded, self._console, started=time.monotonic()).run()
+        tune(loaded, loaded.experiment.train.run_dir / "postprocessing")
+        return run.weights
+
+    def _compared(self, pool: CasePool, old: Path, new: Path) -> Acceptance:
+        cases = pool.of_part("valid")
+        groups = {case.name: case.group for case in cases}
+        return accept(self._dice(pool, cases, old), self._dice(pool, cases, new), groups)
+
+    def _held_out(self, pool: CasePool, config: Path, old: Path) -> Acceptance:
+        """Both models on corrections that the new one has not been trained on, in turn."""
+        mine = [case for case in pool.cases.values() if case.corrected]
+        owners = sorted({case.group for case in mine})
+        fold_of = {group: number % _FOLDS for number, group in enumerate(owners)}
+        scores: dict[str, float] = {}
+        for fold in range(min(_FOLDS, len(owners))):
+            held = [case for case in mine if fold_of[case.group] == fold]
+            self._stage(f"Training without {amount(len(held), 'correction')}, to compare")
+            place = config.parent / f"held_out_{fold}"
+            split = place.with_suffix(".json")
+            names = {case.name for case in held}
+            # The others validate among themselves: those held out choose nothing.
+            parts = {
+                part: [case.name for case in pool.of_part(part) if case.name not in names]
+                for part in SPLITS
+            }
+            if not parts["valid"]:
+                parts["valid"] = parts["train"][-1:]
+                parts["train"] = parts["train"][:-1]
+            write_json(split, parts)
+            changed = [f"dataset.split_file={split}", f"train.run_dir={place}"]
+            model = self._trained(load(config, [*self._time(), *changed]))
+            scores |= self._dice(pool, held, model)
+        groups = {case.name: case.group for case in mine}
+        return accept(self._dice(pool, mine, old), scores, groups, held_out=True)
+
+    def _test_dice(self, pool: CasePool, model: Path) -> float | None:
+        """For the record only: it decides nothing."""
+        cases = pool.of_part("test")
+        if not cases:
+            return None
+        self._stage("Scoring the test cases")
+        return mean_or_none(np.array(list(self._dice(pool, cases, model).values())))
+
+    def _dice(self, pool: CasePool, cases: Sequence[PooledCase], model: Path) -> dict[str, float]:
+        """Case -> mean Dice of its classes."""
+        loaded = trained_config(model, alone=True)
+        predictor = make_predictor(loaded)
+        package = predictor.package
+        reader = CaseReader(package.preprocessing, pool.labels)
+        scored = evaluate_model(
+            as_trained(predictor, loaded.experiment.tiledinfer),
+            [pool.case(case) for case in cases],
+            reader,
+            {},
+        )
+        return {
+            case.id: dice_of(matrix)
+            for case, matrix in zip(scored.cases, scored.matrices, strict=True)
+        }

@@ -43,6 +43,7 @@ LONG = (
     "test_fuzz.py",
     "test_kills.py",
     "test_gpu_step.py",
+    "test_learning_round.py",
     "test_shared_generators.py",
 )
 # They begin first, so that no worker is left alone with one at the end.

@@ -146,10 +146,15 @@ def _tell(made: Export) -> None:
         f"probabilities differ by at most {parity.largest_difference:.1g}."
     )
     if (d := parity.dice) is not None:
-        known = d.low is not None and d.high is not None
-        ends = f" ({d.low:+.5f} to {d.high:+.5f})" if known else ""
-        text += f" The mean Dice differs by {d.difference:+.5f}{ends}."
+        text += f" The mean Dice differs by {d.difference:+.5f}{d.ends}."
     seconds = parity.seconds
     say(text)
+    if (v := parity.volumes) is not None:
+        text = (
+            f"{v.equal_labels:.3%} of the labels of {amount(v.volumes, 'whole volume')} are equal."
+        )
+        if (d := v.dice) is not None:
+            text += f" Their mean Dice differs by {d.difference:+.5f}{d.ends}."
+        say(text)
     say(f"An image takes {seconds['export']:.3f} s, with flexseg {seconds['flexseg']:.3f} s.")
     say(f"Export: {made.folder}")

@@ -19,7 +19,9 @@ from flexseg.export.parity import Parity, compare
 from flexseg.export.process_memory import peak_memory
 from flexseg.export.proof_cases import ProofCases, generated
 from flexseg.export.readme import write_card
+from flexseg.export.volume_parity import compare_volumes
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
+from flexseg.inference.exported import ExportedPredictor, ExportEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.model_file.export_description import ExportDescription, PixelType
 from flexseg.model_file.onnx_file import DIGEST, read_properties
@@ -89,7 +91,7 @@ def write_export(
             onnx.save(graph.model("flexseg", description.properties()), scratch / "graph.onnx")
             form.write(scratch / "graph.onnx", part, description)
         run = form.open(part)
-        parity = compare(predictor, run, proof, np.dtype(pixels), on_case)
+        parity = _proven(predictor, run, proof, description, on_case)
         problems = parity.problems()
         if problems and not force:
             raise DataError(
@@ -107,6 +109,31 @@ def write_export(
         if form.complete is not None:
             form.complete(part, about, description)
     return Export(folder, parity, tuple(problems))
+
+
+def _proven(
+    predictor: Predictor,
+    run: Artefact,
+    proof: ProofCases,
+    description: ExportDescription,
+    on_case: Callable[[int, int], None] | None,
+) -> Parity:
+    """Of images, and of whole volumes where they are slices of these."""
+    volumes = proof.volumes
+    images, whole = len(proof.cases), len(volumes.cases) if volumes else 0
+
+    def told(done: int) -> None:
+        if on_case is not None:
+            on_case(done, images + whole)
+
+    pixels = np.dtype(description.pixels)
+    parity = compare(predictor, run, proof, pixels, lambda done, _: told(done))
+    if volumes is None:
+        return parity
+    engine = ExportEngine(lambda batch: run(batch)[1], description)
+    exported = ExportedPredictor(predictor.package, description, engine)
+    found = compare_volumes(volumes, exported, lambda done: told(images + done))
+    return replace(parity, volumes=found)
 
 
 def _described(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from flexseg.export.proof_cases import (
     cases_of_folder,
     generated_cases,
 )
+from flexseg.export.proof_volumes import slices_of, volumes_of_config
 from flexseg.export.whole_graph import refuse_unfit
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import is_model, model_file
@@ -27,6 +29,10 @@ from flexseg.report.sources import find_source
 from flexseg.runs.given import run_of_model
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.trained import config_of_run
+
+logger = logging.getLogger(__name__)
+
+_NO_CASES = "those that its config evaluates could not be read where it was exported"
 
 
 def export_model(
@@ -89,11 +95,21 @@ def _cases(
     if folder is not None:
         return cases_of_folder(folder, package)
     try:
-        return cases_of_config(_with_data(loaded), package)
-    except (ConfigError, DataError):  # a model by itself, or its data are elsewhere
+        config = _with_data(loaded)
+        if config.experiment.volume.images_dir is not None:
+            return slices_of(volumes_of_config(config, predictor))
+        return cases_of_config(config, package)
+    except (ConfigError, DataError) as error:  # a model by itself, or its data are elsewhere
         size = package.preprocessing
         wide: PixelType = "float32" if size.window else "uint16" if size.bits > 8 else "uint8"
-        return generated_cases(package, pixels or wide)
+        where = f"{error.where}: " if error.where else ""
+        logger.warning(
+            "The export is not compared on real cases, but on generated images: %s%s "
+            "Give --cases FOLDER of images, best with masks.",
+            where,
+            error.problem,
+        )
+        return generated_cases(package, pixels or wide, _NO_CASES)
 
 
 def _with_data(loaded: LoadedConfig) -> LoadedConfig:

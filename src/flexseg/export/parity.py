@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.errors import DataError
-from flexseg.evaluation.aggregate import bootstrap_means, interval, mean_or_none
-from flexseg.evaluation.metrics.counts import confusion, counts_by_class
-from flexseg.evaluation.metrics.overlap import dice
+from flexseg.export.agreement import DiceDifference, dice_difference, dice_of, differences
 from flexseg.export.artefacts.artefact_format import Artefact
 from flexseg.export.proof_cases import ProofCases
+from flexseg.export.volume_parity import VolumeParity
 from flexseg.inference.predictor import Predictor
-
-# Of the labels at least so many must be equal, and the mean Dice by no more off than this.
-EQUAL_LABELS = 0.999
-DICE_DIFFERENCE = 0.001
-
-
-@dataclass(frozen=True)
-class DiceDifference:
-    """Mean Dice over classes and cases, of the export and of flexseg.
-
-    Attributes
-    ----------
-    difference : mean of the paired differences, export - flexseg.
-    low, high : bounds of its 95 % interval over groups; None where one group alone says nothing.
-    """
-
-    export: float
-    flexseg: float
-    difference: float
-    low: float | None
-    high: float | None
-
-    @property
-    def equal(self) -> bool:
-        """Whether the interval lies within what is taken for equal."""
-        ends = [end for end in (self.low, self.high, self.difference) if end is not None]
-        return all(abs(end) <= DICE_DIFFERENCE for end in ends)
 
 
 @dataclass(frozen=True)
@@ -62,6 +33,8 @@ class Parity:
     memory : bytes that each took at most, by the same names, of whole processes; absent where
         nobody tells.
     engine : of flexseg.
+    doubt : why real cases were not compared; empty: they were.
+    volumes : the same of whole volumes; None where the model is not of slices of these.
     """
 
     what: str
@@ -74,21 +47,14 @@ class Parity:
     seconds: dict[str, float]
     engine: str
     memory: dict[str, int] = field(default_factory=dict)
+    doubt: str = ""
+    volumes: VolumeParity | None = None
 
     def problems(self) -> list[str]:
         """Why this is no proof; empty if it is one."""
-        found = []
-        if not self.equal_labels >= EQUAL_LABELS:
-            found.append(
-                f"{self.equal_labels:.3%} of the labels are equal, less than {EQUAL_LABELS:.1%}"
-            )
-        if self.dice is not None and not self.dice.equal:
-            low, high = self.dice.low, self.dice.high
-            ends = "" if low is None or high is None else f" ({low:+.4f} to {high:+.4f})"
-            found.append(
-                f"the mean Dice differs by {self.dice.difference:+.4f}{ends}, more than "
-                f"{DICE_DIFFERENCE:g}"
-            )
+        found = differences(self.equal_labels, self.dice)
+        if self.volumes is not None:
+            found += differences(self.volumes.equal_labels, self.volumes.dice, " of whole volumes")
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,7 +111,7 @@ def compare(
         count += labels.size
         if truth is not None:
             for name, own in final.items():
-                scores[name].append(_dice(truth, own, classes))
+                scores[name].append(dice_of(truth, own, classes))
         if on_case is not None:
             on_case(number + 1, len(proof.cases))
     sizes = len(proof.cases)
@@ -156,9 +122,10 @@ def compare(
         float(np.mean(equal)),
         min(equal),
         largest,
-        _difference(scores, [case.group for case in proof.cases]),
+        dice_difference(scores, [case.group for case in proof.cases]),
         {name: total / sizes for name, total in seconds.items()},
         f"{predictor.engine.name} {predictor.engine.precision}",
+        doubt=proof.doubt,
     )
 
 
@@ -167,28 +134,3 @@ def _expected(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     ((_, _, p),) = predictor.probabilities([(name, image)])
     return predictor.labels(p), p
-
-
-def _dice(truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> list[float]:
-    """Of each class but the background; NaN where it is in neither."""
-    counts = truth != IGNORED
-    matrix = confusion(truth[counts], labels[counts], classes)
-    return [dice(one) for one in counts_by_class(matrix)[1:]]
-
-
-def _difference(
-    scores: dict[str, list[list[float]]], groups: Sequence[str]
-) -> DiceDifference | None:
-    if not scores["flexseg"]:
-        return None
-    export, flexseg = (np.array(scores[name]) for name in ("export", "flexseg"))
-    # A class that only one of the two marks is a difference as well.
-    apart = np.nan_to_num(export) - np.nan_to_num(flexseg)
-    apart[np.isnan(export) & np.isnan(flexseg)] = np.nan
-    draws = bootstrap_means(apart, groups)
-    some = ~np.isnan(apart).all(axis=0)
-    varied = draws[:, some & ~np.isnan(draws).all(axis=0)]
-    ends = interval(np.nanmean(varied, axis=1)) if varied.size else None
-    low, high = ends or (None, None)
-    own, theirs, both = (mean_or_none(np.ravel(one)) or 0.0 for one in (export, flexseg, apart))
-    return DiceDifference(own, theirs, both, low, high)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.reading import Dataset, ImageDataset
-from flexseg.errors import ConfigError, DataError
+from flexseg.errors import DataError
 from flexseg.export.whole_graph import stored_channels
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES
@@ -24,6 +25,10 @@ from flexseg.inference.pipeline import read_pixels
 from flexseg.model_file.export_description import PixelType
 from flexseg.model_file.model_description import ModelDescription
 
+if TYPE_CHECKING:
+    from flexseg.export.proof_volumes import ProofVolumes
+
+T = TypeVar("T")
 # Of more cases so many are taken, evenly.
 _MOST = 200
 _GENERATED = 8
@@ -51,10 +56,14 @@ class ProofCases:
     Attributes
     ----------
     what : they are, for people.
+    doubt : why they are no real cases; empty: they are.
+    volumes : that they are slices of; None: of none.
     """
 
     what: str
     cases: Sequence[ProofCase]
+    doubt: str = ""
+    volumes: ProofVolumes | None = None
 
     def pixel_type(self) -> PixelType:
         """The type of pixels that fits them: that of the first image.
@@ -77,12 +86,6 @@ def cases_of_config(loaded: LoadedConfig, package: ModelDescription) -> ProofCas
     ConfigError, DataError : there is none, or its files are missing.
     """
     e = loaded.experiment
-    if e.volume.images_dir is not None:
-        raise ConfigError(
-            "The cases of the config are volumes, but the export takes images.",
-            "Give --cases FOLDER of slices, as `flexseg derive volumes` makes them.",
-            "[volume] images_dir",
-        )
     split = e.model.evaluation
     splits = find_splits(e.data, only=(split,))
     splits.raise_errors()
@@ -120,8 +123,13 @@ def cases_of_folder(folder: Path, package: ModelDescription) -> ProofCases:
     )
 
 
-def generated_cases(package: ModelDescription, pixels: PixelType) -> ProofCases:
-    """Images that nobody has taken, smaller and larger than the network's."""
+def generated_cases(package: ModelDescription, pixels: PixelType, doubt: str = "") -> ProofCases:
+    """Images that nobody has taken, smaller and larger than the network's.
+
+    Parameters
+    ----------
+    doubt : why there are no real ones.
+    """
 
     def read(number: int) -> tuple[NDArray, None]:
         return generated(package.preprocessing, pixels, number), None
@@ -132,6 +140,7 @@ def generated_cases(package: ModelDescription, pixels: PixelType) -> ProofCases:
             ProofCase(f"generated_{number}", str(number), partial(read, number))
             for number in range(_GENERATED)
         ],
+        doubt,
     )
 
 
@@ -155,9 +164,14 @@ def generated(preprocessing: Preprocessing, pixels: PixelType, number: int) -> N
 
 
 def _annotated(what: str, cases: Sequence[Case], reader: CaseReader) -> ProofCases:
-    chosen = cases
-    if len(cases) > _MOST:
-        chosen = [cases[i * len(cases) // _MOST] for i in range(_MOST)]
+    chosen = evenly(cases, _MOST)
     return ProofCases(
         what, [ProofCase(case.id, case.group, partial(reader.native, case)) for case in chosen]
     )
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Of more than `most` items so many, from all over them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * most)] for i in range(most)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flexseg import __version__
 from flexseg.export.about import About
+from flexseg.export.agreement import DiceDifference
 from flexseg.export.artefacts.artefact_format import ArtefactFormat
 from flexseg.export.parity import Parity
+from flexseg.export.volume_parity import VolumeParity
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import size_text
 from flexseg.model_file.export_description import ExportDescription
@@ -121,26 +124,66 @@ def _proof(parity: Parity) -> str:
         ("equal labels", f"{parity.equal_labels:.4%}"),
         ("equal labels, worst image", f"{parity.least_equal_labels:.4%}"),
         ("largest difference of probabilities", f"{parity.largest_difference:.2g}"),
+        *_dice(parity.dice),
     ]
-    if (d := parity.dice) is not None:
-        ends = (
-            ""
-            if d.low is None or d.high is None
-            else f" (95 % interval {d.low:+.5f} to {d.high:+.5f})"
-        )
-        rows.append(("mean Dice, export - flexseg", f"{d.difference:+.5f}{ends}"))
-        rows.append(("mean Dice, export and flexseg", f"{d.export:.4f}, {d.flexseg:.4f}"))
     seconds, memory = parity.seconds, parity.memory
     rows.append(("seconds per image", f"{seconds['export']:.3f}, flexseg {seconds['flexseg']:.3f}"))
     if memory:
         texts = {key: size_text(value) for key, value in memory.items()}
         rows.append(("memory of a process", f"{texts['export']}, flexseg {texts['flexseg']}"))
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     return (
         "## Does it predict as flexseg does\n\n"
         f"Compared with `flexseg infer` ({parity.engine}) where it was made; `parity.json` has the "
-        f"same.\n\n| | |\n|---|---|\n{table}"
+        f"same.\n\n{_table(rows)}{_doubt(parity)}{_volumes(parity.volumes)}"
     )
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "| | |\n|---|---|\n" + "\n".join(f"| {what} | {value} |" for what, value in rows)
+
+
+def _dice(dice: DiceDifference | None) -> list[tuple[str, str]]:
+    if dice is None:
+        return []
+    return [
+        ("mean Dice, export - flexseg", f"{dice.difference:+.5f}{dice.ends}"),
+        ("mean Dice, export and flexseg", f"{dice.export:.4f}, {dice.flexseg:.4f}"),
+    ]
+
+
+def _doubt(parity: Parity) -> str:
+    if not parity.doubt:
+        return ""
+    return (
+        f"\n\n**It was not compared on real cases**: {parity.doubt}. Generated images show that "
+        "the steps are the same, but hardly how often labels of real images differ."
+    )
+
+
+def _volumes(volumes: VolumeParity | None) -> str:
+    """Of whole volumes, and the Dice of each."""
+    if volumes is None:
+        return ""
+    seconds = volumes.seconds
+    rows = [
+        ("volumes", f"{volumes.volumes} ({volumes.what})"),
+        ("equal labels", f"{volumes.equal_labels:.4%}"),
+        ("equal labels, worst volume", f"{volumes.least_equal_labels:.4%}"),
+        *_dice(volumes.dice),
+        ("seconds per volume", f"{seconds['export']:.2f}, flexseg {seconds['flexseg']:.2f}"),
+    ]
+    each = "\n".join(
+        f"| {one.volume} | {_number(one.export)} | {_number(one.flexseg)} |" for one in volumes.each
+    )
+    return (
+        "\n\nWhole volumes, predicted slice by slice by `flexseg infer3d` with the network and "
+        f"with this export:\n\n{_table(rows)}\n\n"
+        f"| volume | Dice of the export | Dice of flexseg |\n|---|---|---|\n{each}"
+    )
+
+
+def _number(dice: float | None) -> str:
+    return "-" if dice is None else f"{dice:.4f}"
 
 
 def _warning(parity: Parity) -> str:

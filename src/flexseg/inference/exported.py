@@ -6,6 +6,7 @@ images leaves them as they are, and nothing is left to be resized.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.large_images import Regions
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.onnx_runtime import OnnxEngine
-from flexseg.inference.engines.opening import installed
+from flexseg.inference.engines.opening import Engine, installed
 from flexseg.inference.postprocess import Postprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import Trust
@@ -66,13 +67,20 @@ class AsStored(Preprocessing):
 
 
 class ExportEngine:
-    """Computes an export: images [B, H, W, C] as `AsStored` gives them."""
+    """Computes an export: images [B, H, W, C] as `AsStored` gives them.
+
+    Parameters
+    ----------
+    graph : images [B, H, W, C] of the export's type to probabilities [B, H, W, classes].
+    """
 
     name = "onnx"
     precision = "f32"
 
-    def __init__(self, file: Path, description: ExportDescription) -> None:
-        self._graph = OnnxEngine(file, "probabilities")
+    def __init__(
+        self, graph: Callable[[NDArray], NDArray[np.float32]], description: ExportDescription
+    ) -> None:
+        self._graph = graph
         self._pixels: PixelType = description.pixels
         self._scaled = description.scaled
 
@@ -84,7 +92,7 @@ class ExportEngine:
         DataError : the export takes 8 bits, and the images have more.
         """
         if self._pixels == "float32":
-            return self._graph.predict(batch)
+            return self._graph(batch)
         factor = np.float32(257 if self._pixels == "uint16" and self._scaled else 1)
         values = batch.astype(np.float32) * factor
         whole = np.rint(values)
@@ -94,7 +102,7 @@ class ExportEngine:
                 f"The export takes {self._pixels}, but the image has other values.",
                 "Export the model again with --pixels float32 (or uint16), or convert the images.",
             )
-        return self._graph.predict(whole.astype(self._pixels))
+        return self._graph(whole.astype(self._pixels))
 
 
 class ExportedPredictor(Predictor):
@@ -103,27 +111,12 @@ class ExportedPredictor(Predictor):
     Parameters
     ----------
     package : what the export says of its model.
-
-    Raises
-    ------
-    ConfigError : ONNX Runtime is not installed.
-    DataError : the export is damaged.
+    description : all that it says.
     """
 
-    def __init__(self, file: Path, package: ModelDescription) -> None:
-        description = ExportDescription.read(file)
-        if not installed("onnx"):
-            raise ConfigError(
-                "Exports need ONNX Runtime, which is not installed.",
-                f"Install it: {pip_install('onnx')}.",
-                str(file),
-            )
-        try:
-            engine = ExportEngine(file, description)
-        except Exception as error:  # ONNX Runtime raises whatever it stumbles on
-            raise DataError(
-                f"The export cannot be read ({error}).", "Copy it again.", str(file)
-            ) from None
+    def __init__(
+        self, package: ModelDescription, description: ExportDescription, engine: Engine
+    ) -> None:
         stored = replace(package, preprocessing=AsStored.of(package.preprocessing))
         super().__init__(stored, 1, None, engine)
         ids = {c.name: c.id for c in package.labels.classes}
@@ -137,3 +130,31 @@ class ExportedPredictor(Predictor):
     def describe(self) -> dict[str, object]:
         """See `Predictor.describe`; the views are the export's own."""
         return super().describe() | {"tta": list(self._averaged)}
+
+
+def open_export(file: Path, package: ModelDescription) -> ExportedPredictor:
+    """An export in ONNX.
+
+    Parameters
+    ----------
+    package : what it says of its model.
+
+    Raises
+    ------
+    ConfigError : ONNX Runtime is not installed.
+    DataError : the export is damaged.
+    """
+    description = ExportDescription.read(file)
+    if not installed("onnx"):
+        raise ConfigError(
+            "Exports need ONNX Runtime, which is not installed.",
+            f"Install it: {pip_install('onnx')}.",
+            str(file),
+        )
+    try:
+        graph = OnnxEngine(file, "probabilities")
+    except Exception as error:  # ONNX Runtime raises whatever it stumbles on
+        raise DataError(
+            f"The export cannot be read ({error}).", "Copy it again.", str(file)
+        ) from None
+    return ExportedPredictor(package, description, ExportEngine(graph.predict, description))

@@ -17,7 +17,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.opening import load_network, open_engine
 from flexseg.inference.ensemble import EnsemblePredictor
-from flexseg.inference.exported import ExportedPredictor
+from flexseg.inference.exported import open_export
 from flexseg.inference.model_files import (
     is_ensemble,
     is_model,
@@ -213,7 +213,7 @@ def open_predictor(
     DataError : there are no weights, or files are damaged.
     """
     if is_onnx(file):
-        return ExportedPredictor(file, describe(file))
+        return open_export(file, describe(file))
     ensemble = is_ensemble(file)
     files = read_members(file) if ensemble else [file]
     packages = [describe(f) for f in files]

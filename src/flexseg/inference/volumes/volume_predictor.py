@@ -257,6 +257,26 @@ class VolumePredictor:
     ) -> Iterator[Piece]:
         preprocessing = self.predictor.package.preprocessing
         n = preprocessing.neighbours
+        slices = self._slices(volume, cut, grey)
+        if self.tiles is None:
+            one, size = preprocessing.single, cut.slice_view(volume.array, volume.orientation).shape
+            prepared = _Slices(len(slices), lambda i: one.image(slices[i], where), 2 * n + 1)
+            return self._whole(prepared, n, size[1:3], looks, on_mask)
+        return self._tiled(self.tiles, slices, n, where, looks)
+
+    def shown(self, volume: Volume, cut: Cut, grey: Grey) -> Callable[[int], NDArray]:
+        """Gives a slice as the network's preprocessing takes it: pixels [H, W, C], its neighbours
+        being channels.
+
+        Parameters
+        ----------
+        grey : the volume's.
+        """
+        slices = self._slices(volume, cut, grey)
+        return lambda i: slices.stack(i, self.predictor.package.preprocessing.neighbours)
+
+    def _slices(self, volume: Volume, cut: Cut, grey: Grey) -> _Slices:
+        """Pixels [H, W, C] of the slices, without neighbours."""
         view = cut.slice_view(volume.array, volume.orientation)
 
         def pixels(i: int) -> NDArray:
@@ -265,11 +285,7 @@ class VolumePredictor:
             size = self.config.slice_resize
             return found if size is None else resize(found, size[::-1], "bilinear")
 
-        if self.tiles is None:
-            one = preprocessing.single
-            prepared = _Slices(len(view), lambda i: one.image(pixels(i), where), 2 * n + 1)
-            return self._whole(prepared, n, view.shape[1:3], looks, on_mask)
-        return self._tiled(self.tiles, _Slices(len(view), pixels, 2 * n + 1), n, where, looks)
+        return _Slices(len(view), pixels, 2 * self.predictor.package.preprocessing.neighbours + 1)
 
     def _whole(
         self,

@@ -18,6 +18,7 @@ from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.parity import Parity, compare
 from flexseg.export.process_memory import peak_memory
 from flexseg.export.proof_cases import ProofCases, generated
+from flexseg.export.proof_volumes import ProofSlices
 from flexseg.export.readme import write_card
 from flexseg.export.volume_parity import compare_volumes
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
@@ -119,7 +120,7 @@ def _proven(
     on_case: Callable[[int, int], None] | None,
 ) -> Parity:
     """Of images, and of whole volumes where they are slices of these."""
-    volumes = proof.volumes
+    volumes = proof.volumes if isinstance(proof, ProofSlices) else None
     images, whole = len(proof.cases), len(volumes.cases) if volumes else 0
 
     def told(done: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.pipeline import read_pixels
 from flexseg.model_file.export_description import PixelType
 from flexseg.model_file.model_description import ModelDescription
-
-if TYPE_CHECKING:
-    from flexseg.export.proof_volumes import ProofVolumes
 
 T = TypeVar("T")
 # Of more cases so many are taken, evenly.
@@ -57,13 +54,11 @@ class ProofCases:
     ----------
     what : they are, for people.
     doubt : why they are no real cases; empty: they are.
-    volumes : that they are slices of; None: of none.
     """
 
     what: str
     cases: Sequence[ProofCase]
     doubt: str = ""
-    volumes: ProofVolumes | None = None
 
     def pixel_type(self) -> PixelType:
         """The type of pixels that fits them: that of the first image.

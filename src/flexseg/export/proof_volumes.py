@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import numpy as np
@@ -49,6 +49,13 @@ class ProofVolumes:
         return self.predictor.cuts(reads_xyz(case.image))
 
 
+@dataclass(frozen=True)
+class ProofSlices(ProofCases):
+    """Slices of volumes, which are to be compared as well."""
+
+    volumes: ProofVolumes = field(kw_only=True)
+
+
 def volumes_of_config(loaded: LoadedConfig, predictor: Predictor) -> ProofVolumes:
     """The volumes of the split that a config evaluates.
 
@@ -68,7 +75,7 @@ def volumes_of_config(loaded: LoadedConfig, predictor: Predictor) -> ProofVolume
     )
 
 
-def slices_of(volumes: ProofVolumes) -> ProofCases:
+def slices_of(volumes: ProofVolumes) -> ProofSlices:
     """Slices of these as the network of slices takes them: cut, amid neighbours, in its grey
     values. Each volume is read for it.
 
@@ -97,4 +104,4 @@ def slices_of(volumes: ProofVolumes) -> ProofCases:
                 ProofCase(f"{case.id}, slice {index}", case.group, partial(one, case, cut, index))
                 for index in evenly(range(count), _MOST_SLICES)
             ]
-    return ProofCases(f"slices of the {volumes.what}", found, volumes=volumes)
+    return ProofSlices(f"slices of the {volumes.what}", found, volumes=volumes)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from flexseg.errors import ConfigError
 
 onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
+from flexseg.export.interpolation import METHODS  # noqa: E402
 from flexseg.export.whole_graph import PixelType, whole_graph  # noqa: E402
 from flexseg.inference.predictor import Predictor  # noqa: E402
 from small_predictors import blobs, predictor  # noqa: E402
@@ -103,6 +104,16 @@ def test_what_is_done_with_probabilities(options: dict[str, Any], tmp_path: Path
     classes = 1 if "threshold" in options else 3
     made = predictor(tmp_path, channels=1, classes=classes, **options)
     check(made, np.stack([blobs((40, 50), 1)]))
+
+
+@pytest.mark.parametrize("interpolation", METHODS)
+def test_without_float64_it_holds_none(interpolation: str, tmp_path: Path) -> None:
+    made, networks = predictor(tmp_path, channels=1, interpolation=interpolation)
+    graph = whole_graph(made, networks, "uint16", doubles=False)
+    model = onnx.shape_inference.infer_shapes(graph.model("test", {}))
+    types = {value.type.tensor_type.elem_type for value in model.graph.value_info}
+    types |= {tensor.data_type for tensor in model.graph.initializer}
+    assert onnx.TensorProto.FLOAT in types and onnx.TensorProto.DOUBLE not in types
 
 
 def test_the_first_of_equal_classes_wins(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Write the export even if it predicts differently.")
     ] = False,
+    float64: Annotated[
+        bool,
+        typer.Option(
+            "--float64/--no-float64",
+            help="Whether the graph may compute in float64, which TensorRT and DirectML lack: "
+            "OpenCV's rounding of a few positions takes it.",
+        ),
+    ] = True,
     backend: BackendOption = None,
 ) -> None:
     """Write a trained model as a folder that predicts without flexseg, with a proof of equality.
@@ -128,6 +136,7 @@ def export(
                     pixels=pixels,
                     licence=licence,
                     force=force,
+                    float64=float64,
                     on_case=on_case,
                 )
             emit("result", folder=made.folder, **made.parity.as_dict())

@@ -58,6 +58,7 @@ def write_export(
     kind: str = "onnx",
     model: Path | None = None,
     force: bool = False,
+    float64: bool = True,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
     """Write an export; an earlier one moves aside.
@@ -72,6 +73,7 @@ def write_export(
     model : file of the predictor, by which processes of flexseg and of the export are compared in
         their memory; None: they are not.
     force : write it although it predicts otherwise.
+    float64 : the graph may compute with it; it is not in formats without.
     on_case : called with (done, total).
 
     Raises
@@ -88,7 +90,7 @@ def write_export(
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:
             loaded = [onnx.load(file) for file in networks]
-            graph = whole_graph(predictor, loaded, pixels, doubles=form.doubles)
+            graph = whole_graph(predictor, loaded, pixels, doubles=form.doubles and float64)
             onnx.save(graph.model("flexseg", description.properties()), scratch / "graph.onnx")
             form.write(scratch / "graph.onnx", part, description)
         run = form.open(part)

@@ -45,6 +45,7 @@ def export_model(
     pixels: PixelType | None = None,
     licence: str | None = None,
     force: bool = False,
+    float64: bool = True,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
     """Export the trained model of a config, see `write_export`.
@@ -74,6 +75,7 @@ def export_model(
         kind=kind,
         model=model_file(loaded),
         force=force,
+        float64=float64,
         on_case=on_case,
     )
 

@@ -179,7 +179,7 @@ class Graph:
 
     Attributes
     ----------
-    doubles : what runs it computes in float64 where the graph does, not in float32.
+    doubles : it may compute in float64, which not all that runs graphs has.
     """
 
     def __init__(self, *, doubles: bool = True) -> None:

@@ -2,9 +2,9 @@
 
 Rows and columns are interpolated by a matrix each, which the graph computes from the sizes: so one
 mechanism shrinks by area, for which ONNX has no operator, and interpolates as OpenCV does, whose
-places of pixels and borders `Resize` of ONNX does not all have. Places are computed in float64,
-as OpenCV computes them: it matters where they are whole numbers. Where there is no float64 they are
-computed by whole numbers, which is what OpenCV means, though not always what it rounds to.
+places of pixels and borders `Resize` of ONNX does not all have. Places are computed by whole
+numbers, which is exact. Only the pixels in which targets begin are rounded by OpenCV as float64 is,
+some to the pixel before; where there is no float64 they are exact as well.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Taps:
     Attributes
     ----------
     first : [n] of the first neighbour, int64; below 0 and beyond the last is the border.
-    shares : [n] of each neighbour, float64.
+    shares : [n] of each neighbour, float32.
     """
 
     first: Tensor
@@ -49,7 +49,11 @@ class _Taps:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Rows or columns, and how many of them there are to be."""
+    """Rows or columns, and how many of them there are to be.
+
+    Places of targets are fractions of whole numbers, which are exact: their numerators are at most
+    twice the product of two sides.
+    """
 
     graph: Graph
     length: Tensor
@@ -61,20 +65,9 @@ class _Axis:
         return cls(graph, *sizes)
 
     @property
-    def ratio(self) -> Tensor:
-        """Targets by pixels."""
-        return self.target.cast(np.float64) / self.length.cast(np.float64)
-
-    @property
-    def scale(self) -> Tensor:
-        """Pixels by targets, which OpenCV computes from the ratio."""
-        # ONNX Runtime makes y / x of (1 / x) y, which is rounded otherwise.
-        return self.graph.node("Reciprocal", self.ratio)
-
-    @property
     def targets(self) -> Tensor:
         """0, 1, ... [target]."""
-        return self.graph.count(self.target).cast(np.float64)
+        return self.graph.count(self.target)
 
     @property
     def pixels(self) -> Tensor:
@@ -83,15 +76,21 @@ class _Axis:
 
     def centres(self) -> tuple[Tensor, Tensor]:
         """Where the centre of each target lies: the pixel before it, and how far behind it."""
-        place = (self.targets + 0.5) * self.scale - 0.5
-        before = place.floor()
-        return before.cast(np.int64), place - before
+        whole = 2 * self.target
+        # A pixel further, as whole numbers are divided towards zero.
+        place = (2 * self.targets + 1) * self.length + self.target
+        next_ = place / whole
+        return next_ - 1, _share(place - next_ * whole, whole)
 
     def begins(self) -> Tensor:
         """The pixel in which each target begins, int64."""
-        if self.graph.doubles:
-            return (self.targets * self.scale).floor().cast(np.int64)
-        return self.graph.count(self.target) * self.length / self.target
+        if not self.graph.doubles:
+            return self.targets * self.length / self.target
+        # OpenCV rounds so, and some whole numbers down to the one before.
+        ratio = self.target.cast(np.float64) / self.length.cast(np.float64)
+        # ONNX Runtime makes y / x of (1 / x) y, which is rounded otherwise.
+        scale = self.graph.node("Reciprocal", ratio)
+        return (self.targets.cast(np.float64) * scale).floor().cast(np.int64)
 
     def linear(self, area: Tensor) -> _Taps:
         """Two neighbours.
@@ -103,10 +102,11 @@ class _Axis:
         """
         before, share = self.centres()
         begin = self.begins()
-        covered = (self.targets + 1.0) - (begin.cast(np.float64) + 1.0) * self.ratio
-        covered = covered.cast(np.float32).at_least(0.0).cast(np.float64)
+        covered = (self.targets + 1) * self.length - (begin + 1) * self.target
+        covered = covered.at_least(0)
+        covered = _share(covered - covered / self.length * self.length, self.length)
         first = self.graph.where(area, begin, before)
-        share = self.graph.where(area, covered - covered.floor(), share)
+        share = self.graph.where(area, covered, share)
         return _Taps(first, (1.0 - share, share))
 
     def cubic(self) -> _Taps:
@@ -132,10 +132,10 @@ class _Axis:
 
     def nearest(self) -> _Taps:
         """One neighbour."""
-        return _Taps(self.begins(), (self.graph.tensor([1.0], np.float64),))
+        return _Taps(self.begins(), (self.graph.tensor([1.0], np.float32),))
 
     def matrix(self, taps: _Taps, *, border: bool = True) -> Tensor:
-        """Shares of pixels in targets [target, length] float64.
+        """Shares of pixels in targets [target, length] float32.
 
         Parameters
         ----------
@@ -146,34 +146,36 @@ class _Axis:
             pixel = taps.first + k
             if border:
                 pixel = pixel.at_least(0).at_most(self.length - 1)
-            hit = pixel.column().equals(self.pixels).cast(np.float64)
+            hit = pixel.column().equals(self.pixels).cast(np.float32)
             parts.append(hit * share.column())
         return summed(parts)
 
     def area(self) -> Tensor:
-        """Shares [target, length] float64 of what each target covers."""
-        begin = self.targets * self.scale
-        end = (begin + self.scale).at_most(self.length.cast(np.float64))
-        pixel = self.pixels.cast(np.float64)
-        common = end.column().at_most(pixel + 1.0) - begin.column().at_least(pixel)
-        return common.at_least(0.0) / (end - begin).column()
+        """Shares [target, length] float32 of what each target covers."""
+        begin, pixel = self.targets * self.length, self.pixels * self.target
+        end = (begin + self.length).column()
+        common = end.at_most(pixel + self.target) - begin.column().at_least(pixel)
+        return _share(common.at_least(0), self.length)
 
     def smooth(self) -> Tensor:
         """The Gaussian before shrinking of scikit-image [length, length], black around it."""
-        sigma = ((self.scale - 1.0) / 2.0).at_least(0.0)
-        pixel = self.pixels.cast(np.float64)
-        distance = pixel.column() - pixel
+        shrunk = self.length.cast(np.float32) / self.target.cast(np.float32)
         # Without shrinking there is no Gaussian: the pixel itself has all of it.
-        width = sigma.at_least(1e-3)
-        radius = (4.0 * sigma + 0.5).floor()
+        width = ((shrunk - 1.0) / 2.0).at_least(1e-3)
+        radius = ((4 * self.length - 3 * self.target) / (2 * self.target)).at_least(0)
 
         def bell(x: Tensor) -> Tensor:
-            inside = (x * x <= radius * radius).cast(np.float64)
-            return self.graph.node("Exp", (x * x) / (-2.0 * width * width)) * inside
+            inside = (x * x <= radius * radius).cast(np.float32)
+            far = x.cast(np.float32) / width
+            return self.graph.node("Exp", far * far / -2.0) * inside
 
-        reach = radius.cast(np.int64)
-        offsets = self.graph.count(2 * reach + 1) - reach
-        return bell(distance) / bell(offsets.cast(np.float64)).total(0)
+        distance = self.pixels.column() - self.pixels
+        return bell(distance) / bell(self.graph.count(2 * radius + 1) - radius).total(0)
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """A fraction of whole numbers, float32."""
+    return part.cast(np.float32) / whole.cast(np.float32)
 
 
 def resized(
@@ -219,7 +221,7 @@ def resized(
 
 
 def _product(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    return rows.cast(np.float32) @ (images @ columns.transposed(1, 0).cast(np.float32))
+    return rows @ (images @ columns.transposed(1, 0))
 
 
 def _by_whole_numbers(
@@ -230,7 +232,7 @@ def _by_whole_numbers(
     def neighbours(values: Tensor, axis: _Axis, taps: _Taps, number: int) -> list[Tensor]:
         last = axis.length - 1
         places = [(taps.first + k).at_least(0).at_most(last) for k in range(2)]
-        shares = [(share * float(_PARTS)).rounded().cast(np.float32) for share in taps.shares]
+        shares = [(share * float(_PARTS)).rounded() for share in taps.shares]
         if number == 2:
             shares = [share.column() for share in shares]
         pairs = zip(places, shares, strict=True)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,onnx,tune
+EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,onnx,serve,tune
 BIN := $(VENV)/bin
 
 NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js

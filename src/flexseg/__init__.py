@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from flexseg.inference.results.prediction import Prediction
+    from flexseg.serve.client import Client
 
 try:
     __version__ = version("flexseg")
 except PackageNotFoundError:  # the source tree itself is on the path
     __version__ = "0+unknown"
 __all__ = [
+    "Client",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Client": "flexseg.serve.client",
     "Dataset": "flexseg.dataset.reading",
     "Model": "flexseg.api",
     "Prediction": "flexseg.inference.results.prediction",

@@ -17,6 +17,7 @@ from flexseg.inference.results.prediction import Prediction
 if TYPE_CHECKING:
     from flexseg.inference.model_inputs import ImageInput, Source, Spacing, VolumeInput
     from flexseg.inference.source_predictor import SourcePredictor
+    from flexseg.inference.volumes.volume_predictor import OnSlice
 
 Engine = Literal["auto", "keras", "openvino", "onnx"]
 
@@ -126,6 +127,16 @@ class Model:
         """Channels of the network's images: 1 grey, 3 colour, others as it was trained."""
         return self._predictor.package.preprocessing.channels
 
+    @property
+    def neighbours(self) -> int:
+        """Slices on each side that the network sees with each slice of a volume."""
+        return self._predictor.package.preprocessing.neighbours
+
+    def describe(self) -> dict[str, object]:
+        """What predictions depend on beside the weights (engine, threshold, test-time augmentation,
+        postprocessing), plain JSON types."""
+        return self._predictor.describe()
+
     # Texts and arrays are iterables as well; the first signature counts.
     @overload
     def predict(
@@ -138,6 +149,7 @@ class Model:
         tiled: bool = False,
         channel: int | None = None,
         series: str | None = None,
+        on_progress: OnSlice | None = None,
     ) -> Prediction: ...
 
     @overload
@@ -151,6 +163,7 @@ class Model:
         tiled: bool = False,
         channel: int | None = None,
         series: str | None = None,
+        on_progress: OnSlice | None = None,
     ) -> Iterator[Prediction]: ...
 
     def predict(
@@ -163,6 +176,7 @@ class Model:
         tiled: bool = False,
         channel: int | None = None,
         series: str | None = None,
+        on_progress: OnSlice | None = None,
     ) -> Prediction | Iterator[Prediction]:
         """Predict an image or a volume, or several one after the other.
 
@@ -193,6 +207,8 @@ class Model:
             patches always do.
         channel : which volume of 4-D files, or channel of several, from 0.
         series : part of the UID or description of the DICOM series to take.
+        on_progress : called with (done, total) after each slice of a volume; what it raises ends
+            the prediction.
 
         Raises
         ------
@@ -209,6 +225,7 @@ class Model:
             tiled=tiled,
             channel=channel,
             series=series,
+            on_progress=on_progress,
         )
         return predictions if many else next(predictions)
 

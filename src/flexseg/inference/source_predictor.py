@@ -28,7 +28,7 @@ from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_o
 from flexseg.inference.trust.input_check import tell_unknown, warn_of_foreign
 from flexseg.inference.trust.temperature import scaled, scaled_planes
 from flexseg.inference.volumes.volume_files import explained_memory
-from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz
+from flexseg.inference.volumes.volume_predictor import OnSlice, VolumePredictor, reads_xyz
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class SourcePredictor:
         tiled: bool = False,
         channel: int | None = None,
         series: str | None = None,
+        on_progress: OnSlice | None = None,
     ) -> Iterator[Prediction]:
         """Predict in order; what is asked for next is read meanwhile.
 
@@ -66,6 +67,7 @@ class SourcePredictor:
         probabilities : keep them.
         tiled : see images, and slices of volumes, at their own scale by windows.
         channel, series : of volumes, see `read_volume`.
+        on_progress : called with (done, total) after each slice of a volume.
         """
         for kind, group in groupby(inputs, key=type):
             if kind is ImageInput:
@@ -76,7 +78,7 @@ class SourcePredictor:
                 if isinstance(item, FlexsegError):
                     raise item
                 if isinstance(item, VolumeInput):
-                    yield self._volume(item, probabilities, tiled, channel, series)
+                    yield self._volume(item, probabilities, tiled, channel, series, on_progress)
 
     def _images(
         self, images: Iterable[ImageInput], probabilities: bool, tiled: bool
@@ -113,6 +115,7 @@ class SourcePredictor:
         tiled: bool,
         channel: int | None,
         series: str | None,
+        on_progress: OnSlice | None,
     ) -> Prediction:
         c, predictor, path = self.volumes, self.predictor, item.content
         tiles = tiles_of(predictor, self.windows, tiled=tiled or c.tiled)
@@ -128,6 +131,7 @@ class SourcePredictor:
                 str(item),
                 xyz=isinstance(path, Path) and reads_xyz(path),
                 keep=probabilities,
+                on_slice=on_progress,
             )
             p = found.probabilities
             _tell(predictor, str(item), found.judgement)

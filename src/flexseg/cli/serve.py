@@ -1,0 +1,78 @@
+"""The command that serves models and cases over HTTP."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flexseg.cli.app import say
+from flexseg.cli.command import Task, command
+from flexseg.errors import ConfigError
+from flexseg.machine import pip_install
+
+# Of the log of answers, before it is begun anew; some earlier ones stay.
+_LOG_BYTES, _LOGS = 20 << 20, 5
+# Of the extra `serve`, as they are imported.
+_PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "python_multipart", "prometheus_client")
+
+
+@command(Task.SHARE)
+def serve(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Models: packages, exports, ensembles, or folders of runs or of `auto`; the first "
+            "one is the default. Without any, cases are only collected and marked.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder for cases, corrections and the database.")
+    ] = Path("serve"),
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8000,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database, e.g. postgresql+pg8000://user@host/name (default: SQLite in --data).",
+        ),
+    ] = None,
+) -> None:
+    """Serve models to a browser and to programs: upload, predict, look, correct."""
+    _require_packages()
+    import uvicorn
+
+    from flexseg.serve.app import create_app
+    from flexseg.serve.settings import ServeSettings
+
+    settings = ServeSettings(
+        data.absolute(), tuple(models or ()), host=host, port=port, database=database
+    )
+    app = create_app(settings)
+    _log_answers(settings.log)
+    say(f"Serving at http://{host}:{port}/ from {data}. Ctrl+C ends it.")
+    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+
+
+def _require_packages() -> None:
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"A server needs {', '.join(missing)}, which is not installed.",
+            f"Install it: {pip_install('serve')}.",
+        )
+
+
+def _log_answers(file: Path) -> None:
+    """Write each answer as a line of JSON."""
+    handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=_LOGS, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    answers = logging.getLogger("flexseg.requests")
+    answers.addHandler(handler)
+    answers.propagate = False

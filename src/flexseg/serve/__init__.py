@@ -1,0 +1,1 @@
+"""`flexseg serve`: cases are uploaded, predicted, looked at and corrected over HTTP."""

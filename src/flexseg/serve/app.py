@@ -1,0 +1,62 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from flexseg import __version__
+from flexseg.serve.api_errors import add_error_answers
+from flexseg.serve.request_log import RequestLog
+from flexseg.serve.routes import (
+    case_routes,
+    health_routes,
+    job_routes,
+    model_routes,
+    picture_routes,
+    session_routes,
+)
+from flexseg.serve.server import Server
+from flexseg.serve.settings import ServeSettings
+
+ROUTERS = (
+    health_routes.router,
+    session_routes.router,
+    model_routes.router,
+    case_routes.router,
+    picture_routes.router,
+    job_routes.router,
+)
+
+
+def create_app(settings: ServeSettings) -> FastAPI:
+    """A server over a folder of cases.
+
+    Raises
+    ------
+    FlexsegError : nothing of flexseg is at the path of a model, or the database cannot be used.
+    """
+    server = Server(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with server.running():
+            yield
+
+    app = FastAPI(
+        title="flexseg",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.server = server
+    add_error_answers(app)
+    app.add_middleware(RequestLog, metrics=server.metrics)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,74 @@
+"""The models, and the classes of a server without any."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from flexseg.files.display import class_color
+from flexseg.serve.api_errors import ApiError
+from flexseg.serve.current_user import Looking, Training
+from flexseg.serve.database import ServerFact
+from flexseg.serve.server import Server, Serving
+
+router = APIRouter(prefix="/api", tags=["models"])
+_CLASSES = "classes"
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class NewClass(BaseModel):
+    """A class that cases are to be marked with."""
+
+    name: str = Field(min_length=1, max_length=80)
+    color: tuple[Channel, Channel, Channel] | None = None
+
+
+class NewClasses(BaseModel):
+    """All classes but the background, whose ids are 1, 2, ..."""
+
+    classes: list[NewClass] = Field(min_length=1, max_length=254)
+
+
+@router.get("/models")
+def models(server: Serving, user: Looking) -> list[dict[str, Any]]:
+    """All models; those that are being loaded have no classes yet."""
+    default = server.engines.default
+    return [
+        {**engine.describe(), "default": engine is default}
+        for engine in server.engines.models.values()
+    ]
+
+
+@router.get("/classes")
+def classes(server: Serving, user: Looking) -> dict[str, Any]:
+    """The classes of the default model, else those that a user has named, with the background."""
+    return {"classes": server_classes(server)}
+
+
+@router.put("/classes")
+def name_classes(new: NewClasses, server: Serving, user: Training) -> dict[str, Any]:
+    """Name the classes of a server without a model."""
+    if server.engines.default is not None:
+        raise ApiError(409, "The classes are those of the model.", "Start a server without one.")
+    names = [c.name.strip() for c in new.classes]
+    if len({*names}) < len(names) or not all(names):
+        raise ApiError(400, "Two classes have one name.", "Give each its own.", "classes")
+    found = [{"id": 0, "name": "background", "color": [0, 0, 0]}]
+    for i, c in enumerate(new.classes):
+        color = list(c.color or class_color(i, len(names)))
+        found.append({"id": i + 1, "name": names[i], "color": color})
+    with server.database.writing() as session:
+        session.merge(ServerFact(name=_CLASSES, value={"classes": found}))
+    return {"classes": found}
+
+
+def server_classes(server: Server) -> list[dict[str, Any]]:
+    """See `classes`."""
+    default = server.engines.default
+    if default is not None:
+        return default.describe()["classes"]
+    with server.database.reading() as session:
+        found = session.get(ServerFact, _CLASSES)
+        return found.value["classes"] if found else []

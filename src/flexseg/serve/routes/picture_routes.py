@@ -1,0 +1,102 @@
+"""Pixels and labels of cases, for pages and for downloads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from numpy.typing import NDArray
+
+from flexseg.serve import slice_images
+from flexseg.serve.api_errors import ApiError
+from flexseg.serve.case_records import Source, colors_of
+from flexseg.serve.current_user import Looking
+from flexseg.serve.database import CaseRow
+from flexseg.serve.routes.model_routes import server_classes
+from flexseg.serve.server import Server, Serving
+from flexseg.serve.uploads.upload_reading import CaseFacts
+
+router = APIRouter(prefix="/api/cases/{case}", tags=["pictures"])
+Axis = Annotated[int, Query(ge=0, le=2)]
+Slice = Annotated[int | None, Query(ge=0, alias="slice")]
+_PNG = "image/png"
+
+
+@router.get("/thumbnail.png")
+def thumbnail(case: str, request: Request, server: Serving, user: Looking) -> Response:
+    """The case in small, with the outlines of its mask."""
+    with server.cases.one(case) as (_, row):
+        tag = f'"{row.changed}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        facts, folder = CaseFacts.from_dict(row.facts), server.files.of(case)
+        file = server.cases.labels(row, "current")
+        labels = None if file is None else folder.labels(file)
+        content = slice_images.thumbnail_png(folder.pixels(), labels, facts, _colors(server, row))
+    return Response(content, media_type=_PNG, headers={"ETag": tag, "Cache-Control": "no-cache"})
+
+
+@router.get("/image.png")
+def image(
+    case: str,
+    server: Serving,
+    user: Looking,
+    index: Slice = None,
+    axis: Axis = 0,
+    low: float | None = None,
+    high: float | None = None,
+) -> Response:
+    """An image, or a slice of a volume across an axis (0 z, 1 y, 2 x), in 8 bits."""
+    with server.cases.one(case) as (_, row):
+        facts = CaseFacts.from_dict(row.facts)
+    window = (facts.window[0] if low is None else low, facts.window[1] if high is None else high)
+    pixels = _plane(server.files.of(case).pixels(), facts, axis, index)
+    return Response(slice_images.image_png(pixels, window), media_type=_PNG)
+
+
+@router.get("/mask.png")
+def mask(
+    case: str,
+    server: Serving,
+    user: Looking,
+    index: Slice = None,
+    axis: Axis = 0,
+    source: Source = "current",
+    model: str | None = None,
+) -> Response:
+    """Class ids of an image, or of a slice of a volume; the palette has the classes' colours."""
+    labels, row = _labels(server, case, source, model)
+    found = _plane(labels, CaseFacts.from_dict(row.facts), axis, index)
+    return Response(slice_images.mask_png(found, _colors(server, row)), media_type=_PNG)
+
+
+def _plane(array: NDArray, facts: CaseFacts, axis: int, index: int | None) -> NDArray:
+    try:
+        return slice_images.plane(array, facts.kind, axis, index)
+    except IndexError:
+        raise ApiError(
+            404,
+            "There is no such slice.",
+            f"Slices across axis {axis} are 0 to {array.shape[axis] - 1}.",
+            "slice",
+        ) from None
+
+
+def _labels(
+    server: Server, case: str, source: Source, model: str | None
+) -> tuple[NDArray[np.uint8], CaseRow]:
+    with server.cases.one(case) as (_, row):
+        file = server.cases.labels(row, source, model)
+    if file is None:
+        raise ApiError(
+            404,
+            f"The case has no mask ({model or source}).",
+            "Wait until it is predicted, or choose another source.",
+            "source",
+        )
+    return server.files.of(case).labels(file), row
+
+
+def _colors(server: Server, row: CaseRow) -> dict[int, list[int]]:
+    return colors_of(row.shown.classes if row.shown else server_classes(server))

@@ -1,0 +1,55 @@
+"""What the operator of a server decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flexseg.serve.uploads.upload_reading import ReadLimits
+
+DATABASE = "serve.sqlite"
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Of one server.
+
+    Attributes
+    ----------
+    data : folder of the cases, and of the database unless `database` names one.
+    models : packages, exports, ensembles, or folders of runs; the first one is the default.
+    host, port : where it listens.
+    database : URL of SQLAlchemy, e.g. `postgresql+pg8000://user@host/name`; None: SQLite in `data`.
+    queue_length : jobs that may wait; more are refused with 429.
+    batch : images that are predicted together at most.
+    reading : limits of one upload.
+    """
+
+    data: Path
+    models: tuple[Path, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    database: str | None = None
+    queue_length: int = 500
+    batch: int = 16
+    reading: ReadLimits = field(default_factory=ReadLimits)
+
+    @property
+    def cases(self) -> Path:
+        """Folder with one folder for each case."""
+        return self.data / "cases"
+
+    @property
+    def incoming(self) -> Path:
+        """Folder of uploads that are no cases yet; it is emptied at every start."""
+        return self.data / "incoming"
+
+    @property
+    def log(self) -> Path:
+        """Each answer as a line of JSON."""
+        return self.data / "answers.jsonl"
+
+    @property
+    def database_url(self) -> str:
+        """Where the tables are."""
+        return self.database or f"sqlite:///{self.data / DATABASE}"

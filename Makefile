@@ -5,24 +5,24 @@ MINUTES ?= 10
 EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,onnx,serve,tune
 BIN := $(VENV)/bin
 
-NIIVUE := src/flexseg/inference/pictures/assets/niivue.umd.js
+LIBRARIES := src/flexseg/inference/pictures/assets/niivue.umd.js src/flexseg/export/page/onnxruntime-web.wasm.gz
 
 .PHONY: setup demo dist docs docs-pictures test test-all test-services test-long test-browser test-benchmarks test-install fuzz kills lint bench benchmark-guard clean
 
-setup: $(VENV)/.installed $(NIIVUE)
+setup: $(VENV)/.installed $(LIBRARIES)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
 
-# The viewer of volumes needs it; everything else works where there is no npm.
-$(NIIVUE): tools/niivue.py
-	$(PYTHON) tools/niivue.py --optional
+# Pages for browsers need them; everything else works where there is no npm.
+$(LIBRARIES): tools/browser_libraries.py
+	$(PYTHON) tools/browser_libraries.py --optional
 
 # The source archive and the wheel of a release, which need no npm any more.
 dist: $(VENV)/.installed
-	$(PYTHON) tools/niivue.py
+	$(PYTHON) tools/browser_libraries.py
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 

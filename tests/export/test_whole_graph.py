@@ -17,6 +17,8 @@ onnx = pytest.importorskip("onnx")
 from flexseg.export.interpolation import METHODS  # noqa: E402
 from flexseg.export.whole_graph import PixelType, whole_graph  # noqa: E402
 from flexseg.inference.predictor import Predictor  # noqa: E402
+from flexseg.inference.trust.conformal import Trust  # noqa: E402
+from flexseg.inference.trust.signal import Signal  # noqa: E402
 from small_predictors import blobs, predictor  # noqa: E402
 
 
@@ -132,3 +134,31 @@ def test_what_is_no_part_of_it_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=name):
             whole_graph(*predictor(tmp_path, **options), "uint8")
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("views", "options"),
+    [
+        ((), {}),
+        (("flips",), {}),
+        (("all",), {"members": 2, "size": (24, 24)}),
+        ((), {"classes": 1, "members": 3, "threshold": 0.4}),
+    ],
+)
+def test_signals_of_quality(
+    views: tuple[str, ...], options: dict[str, Any], together: bool, tmp_path: Path
+) -> None:
+    """The graph's are those by which flexseg states an expected Dice."""
+    made, networks = predictor(tmp_path, **options)
+    made = made.with_postprocessing(views).with_trust(Trust(members=together))
+    size = made.package.preprocessing
+    images = np.stack([blobs((size.height, size.width), 3, seed) for seed in range(2)])
+    expected: list[Signal] = []
+    list(made.probabilities([(str(i), x) for i, x in enumerate(images)], expected.append))
+    graph = whole_graph(made, networks, "uint8", signal=True)
+    session = onnxruntime.InferenceSession(graph.model("test", {}).SerializeToString())
+    (found,) = session.run(["signal"], {"images": images})
+    wanted = np.stack([signal.values(members=together) for signal in expected])
+    assert found.shape == wanted.shape and found.dtype == np.float32 and np.ptp(wanted) > 0
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

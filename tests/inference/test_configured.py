@@ -241,7 +241,7 @@ class TestInfer3d:
             "a.png", "b.png", "c.png",
         ]  # fmt: skip
         assert [r for r in caplog.messages if "NiiVue" in r] == [str(viewer.niivue_problem())]
-        assert "tools/niivue.py" in caplog.text
+        assert "tools/browser_libraries.py" in caplog.text
 
     def test_nothing_to_predict(
         self, write: Callable[[str], Path], tmp_path: Path, monkeypatch: Any

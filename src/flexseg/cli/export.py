@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "openvino", "triton", "network"]
+Format = Literal["onnx", "openvino", "triton", "html", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
 
 
@@ -41,7 +41,7 @@ def export(
             "--to",
             help="network: only the network as ONNX beside the model, from which flexseg predicts "
             "without Keras; others: a folder that predicts raw images anywhere, checked to predict "
-            "as flexseg does.",
+            "as flexseg does (html: with a page that does so in a browser).",
         ),
     ],
     output: Annotated[

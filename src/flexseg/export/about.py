@@ -29,3 +29,18 @@ class About:
     licence: str | None = None
     intended_use: str = RESEARCH
     fingerprint: str = ""
+
+    @property
+    def card(self) -> Sequence[CardSection]:
+        """Its sections, or what holds for every model without a run."""
+        return self.sections or (
+            CardSection("Meant for", [self.intended_use]),
+            CardSection(
+                "Limits",
+                [
+                    "Nothing is known about its scores: the model was exported without its run.",
+                    "This is not a medical device. It has not been validated for diagnosis, "
+                    "treatment or triage.",
+                ],
+            ),
+        )

@@ -90,7 +90,8 @@ def write_export(
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:
             loaded = [onnx.load(file) for file in networks]
-            graph = whole_graph(predictor, loaded, pixels, doubles=form.doubles and float64)
+            doubles = form.doubles and float64
+            graph = whole_graph(predictor, loaded, pixels, doubles=doubles, signal=form.signal)
             onnx.save(graph.model("flexseg", description.properties()), scratch / "graph.onnx")
             form.write(scratch / "graph.onnx", part, description)
         run = form.open(part)
@@ -157,6 +158,7 @@ def _described(
         tuple(read_properties(file).get(DIGEST, "") for file in networks),
         about.intended_use,
         about.fingerprint,
+        {c: known.as_dict() for c, known in predictor.trust.quality.get(2, {}).items()},
     )
 
 

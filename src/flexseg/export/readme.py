@@ -34,7 +34,7 @@ def write_card(
         f"# {about.title}",
         about.headline,
         _warning(parity),
-        *_sections(about, description),
+        *_sections(about),
         "## Licence\n\n"
         + (about.licence or "Not stated: ask whoever made it before you use or share it."),
         _inputs(description, form),
@@ -51,17 +51,10 @@ def write_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _sections(about: About, description: ExportDescription) -> list[str]:
-    if not about.sections:
-        return [
-            f"## Meant for\n\n- {description.intended_use}",
-            "## Limits\n\n- Nothing is known about its scores: the model was exported without "
-            "its run.\n- This is not a medical device. It has not been validated for diagnosis, "
-            "treatment or triage.",
-        ]
+def _sections(about: About) -> list[str]:
     return [
         f"## {section.title}\n\n" + "\n".join(f"- {point}" for point in section.points)
-        for section in about.sections
+        for section in about.card
     ]
 
 

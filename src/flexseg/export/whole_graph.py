@@ -23,13 +23,13 @@ from flexseg.inference.tta import Moved, Scaled, ramp
 from flexseg.model_file.export_description import PixelType
 
 # Names of what the graph takes and gives.
-IMAGES, LABELS, PROBABILITIES = "images", "labels", "probabilities"
+IMAGES, LABELS, PROBABILITIES, SIGNAL = "images", "labels", "probabilities", "signal"
 # Parts of 2^15 of red, green and blue, by which OpenCV computes brightness in 8 bits.
 _BRIGHTNESS_PARTS = (9798, 19235, 3735)
 _BRIGHTNESS = (0.299, 0.587, 0.114)
 
-# Images [N, h, w, C] to probabilities [N, h, w, classes], of one network or of several.
-Network = Callable[[Tensor], Tensor]
+# Images [N, h, w, C] to probabilities [N, h, w, classes], of each network.
+Networks = Callable[[Tensor], list[Tensor]]
 
 
 def refuse_unfit(preprocessing: Preprocessing) -> None:
@@ -61,6 +61,7 @@ def whole_graph(
     pixels: PixelType,
     *,
     doubles: bool = True,
+    signal: bool = False,
 ) -> Graph:
     """The graph of a predictor.
 
@@ -73,6 +74,8 @@ def whole_graph(
     networks : of the predictor, in ONNX; changed by it.
     pixels : type of the images.
     doubles : see `Graph`.
+    signal : it gives as well what tells of the quality of a prediction, `signal` [N, foreground
+        classes] float32 from 0 to 1, see `trust.signal`.
 
     Raises
     ------
@@ -86,11 +89,14 @@ def whole_graph(
     height, width = stored.size(1), stored.size(2)
     prepared = _prepared(graph, stored, size)
 
-    def network(images: Tensor) -> Tensor:
-        answers = [graph.network(model, images) for model in networks]
-        return _mean(answers)
+    def answers(images: Tensor) -> list[Tensor]:
+        return [graph.network(model, images) for model in networks]
 
-    p = _averaged(graph, predictor, network, prepared)
+    p, members = _averaged(graph, predictor, answers, prepared)
+    if signal:
+        together = predictor.trust.counts_members(2)
+        told = _signal(members, package.threshold, classes, together=together)
+        graph.output(SIGNAL, told, ["N", max(1, classes - 1)])
     p = _at_size(graph, p.transposed(0, 3, 1, 2), height, width, predictor.blur, size)
     if classes == 1:
         labels = (p > package.threshold).cast(np.uint8).reshaped(0, height, width)
@@ -170,9 +176,25 @@ class _Seen:
     back: Callable[[list[Tensor]], Tensor]
 
 
-def _averaged(graph: Graph, predictor: Predictor, network: Network, images: Tensor) -> Tensor:
-    """Mean probabilities [N, h, w, classes] of images and their views, which the network sees as
-    one batch."""
+@dataclass(frozen=True)
+class _Members:
+    """The answers [N, h, w, classes] that are averaged.
+
+    Attributes
+    ----------
+    own : those of the networks to the images as they are.
+    views : the mean ones to each further view.
+    """
+
+    own: list[Tensor]
+    views: list[Tensor]
+
+
+def _averaged(
+    graph: Graph, predictor: Predictor, networks: Networks, images: Tensor
+) -> tuple[Tensor, _Members]:
+    """Mean probabilities [N, h, w, classes] of images and their views, which the networks see as
+    one batch; and what they are the mean of."""
     size = predictor.package.preprocessing
     seen = [_Seen([images], lambda answers: answers[0])]
     for view in predictor.views:
@@ -180,13 +202,46 @@ def _averaged(graph: Graph, predictor: Predictor, network: Network, images: Tens
             _moved(images, view) if isinstance(view, Moved) else _scaled(graph, images, view, size)
         )
     shown = [image for one in seen for image in one.images]
+    answers = networks(graph.joined(shown, 0))
     if len(shown) == 1:
-        return network(images)
-    p = network(graph.joined(shown, 0))
+        return _mean(answers), _Members(answers, [])
     classes = predictor.package.config.num_classes
-    p = p.reshaped(len(shown), -1, size.height, size.width, classes)
-    answers = iter([p.take(number) for number in range(len(shown))])
-    return _mean([one.back([next(answers) for _ in one.images]) for one in seen])
+    shape = (len(shown), -1, size.height, size.width, classes)
+    p = _mean(answers).reshaped(*shape)
+    parts = iter([p.take(number) for number in range(len(shown))])
+    first, *views = [one.back([next(parts) for _ in one.images]) for one in seen]
+    own = [first] if len(answers) == 1 else [answer.reshaped(*shape).take(0) for answer in answers]
+    return _mean([first, *views]), _Members(own, views)
+
+
+def _signal(members: _Members, threshold: float, classes: int, *, together: bool) -> Tensor:
+    """What `trust.signal` makes of the members, [N, foreground classes] float32.
+
+    Parameters
+    ----------
+    together : their agreement counts as well, see `Signal.values`.
+    """
+    own = [_foreground(p, threshold, classes) for p in members.own]
+    mass = summed([(values * masks).total(1, 2) for values, masks in own])
+    size = summed([masks.total(1, 2) for _, masks in own])
+    told = mass / size.at_least(1e-9)
+    count = len(members.own) + len(members.views)
+    if together and count > 1:
+        views = [_foreground(p, threshold, classes) for p in members.views]
+        votes = summed([masks for _, masks in [*own, *views]])
+        pairs = (votes * (votes - 1.0)).total(1, 2)
+        agreement = pairs / (votes.total(1, 2) * float(count - 1)).at_least(1e-9)
+        told = (told + agreement) / 2.0
+    return told.transposed(0, 3, 1, 2).reshaped(0, -1)
+
+
+def _foreground(p: Tensor, threshold: float, classes: int) -> tuple[Tensor, Tensor]:
+    """Of probabilities [N, h, w, classes] those of the foreground, and 1 where each class is
+    predicted, both [N, h, w, foreground classes] float32."""
+    if classes == 1:
+        return p, (p > threshold).cast(np.float32)
+    labels = p.graph.node("ArgMax", p, dtype=np.int64, axis=3, keepdims=1)
+    return p.part(3, 1, classes), labels.equals(np.arange(1, classes)).cast(np.float32)
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

@@ -41,6 +41,8 @@ class ExportDescription:
     digests : of the networks, see `network_digest`.
     intended_use : for people.
     fingerprint : of the images and masks of the training; empty: not known.
+    quality : class id -> how the signal of an image becomes an expected Dice, see
+        `ClassCalibration.as_dict`; it is in no file of a graph.
     """
 
     network: str
@@ -54,6 +56,7 @@ class ExportDescription:
     digests: tuple[str, ...] = ()
     intended_use: str = RESEARCH
     fingerprint: str = ""
+    quality: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def scaled(self) -> bool:

@@ -36,6 +36,7 @@ class ArtefactFormat:
     maker : library that `write` takes, where that is another one.
     usage : section of the card on what only this format has; empty: none.
     doubles : see `Graph`.
+    signal : the graph gives what tells of the quality of a prediction, see `whole_graph`.
     complete : adds what tells of the model, once the folder has card, proof and test tensors.
     """
 
@@ -48,6 +49,7 @@ class ArtefactFormat:
     maker: str | None = None
     usage: str = ""
     doubles: bool = True
+    signal: bool = False
     complete: Callable[[Path, About, ExportDescription], None] | None = None
 
     def require(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from flexseg.export.artefacts.html_page import HTML
 from flexseg.export.artefacts.onnx_graph import ONNX
 from flexseg.export.artefacts.openvino_ir import OPENVINO
 from flexseg.export.artefacts.triton_repository import TRITON
 
-FORMATS = {"onnx": ONNX, "openvino": OPENVINO, "triton": TRITON}
+FORMATS = {"onnx": ONNX, "openvino": OPENVINO, "triton": TRITON, "html": HTML}

@@ -1,8 +1,8 @@
 """A page to look through a volume and its labels in a browser, without network.
 
 NiiVue (https://github.com/niivue/niivue, BSD-2-Clause) draws; the page holds it, the image and
-the labels, and its content security policy forbids every connection. `tools/niivue.py` puts it
-into the package when a release or the environment of development is made.
+the labels, and its content security policy forbids every connection. `tools/browser_libraries.py`
+puts it into the package when a release or the environment of development is made.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def niivue_problem() -> ResourceError | None:
         return None
     return ResourceError(
         "No viewer pages are written: this installation of flexseg lacks NiiVue, which draws them.",
-        "Run `python tools/niivue.py` (needs npm) in flexseg's source folder and install it "
-        "again, or install a release.",
+        "Run `python tools/browser_libraries.py` (needs npm) in flexseg's source folder and "
+        "install it again, or install a release.",
     )
 
 

@@ -26,10 +26,10 @@ ALPHA = 0.1
 # ceil((n + 1) (1 - ALPHA)) <= n needs so many cases.
 FEWEST = math.ceil(1 / ALPHA) - 1
 # A line needs as many.
-_FEWEST_OF_A_LINE = 3
+FEWEST_OF_A_LINE = 3
 _PARTS = 10
 # Errors of perfect predictions are not 0.
-_LEAST_ERROR = 0.02
+LEAST_ERROR = 0.02
 # Of what a calibration was made; one of another signal says nothing of ours.
 _SIGNAL = "mean probability"
 # Green: the interval begins here. Red: the Dice is expected below.
@@ -103,7 +103,7 @@ class ClassCalibration:
             known = self.absent >= FEWEST and self.missed <= ALPHA * self.absent
             rare = self.absent > 0 and self.missed < self.absent / 2
             return ClassQuality(None, None, None, "green" if known else FLAGS[1 if rare else 2])
-        if self.cases < _FEWEST_OF_A_LINE:
+        if self.cases < FEWEST_OF_A_LINE:
             return ClassQuality(None, None, None, "yellow")
         dice = float(_expected(signal, self.slope, self.offset))
         if self.radius is None:
@@ -136,7 +136,7 @@ class ClassCalibration:
 
 def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
     """Slope and offset of a straight line that does not fall."""
-    if len(x) < _FEWEST_OF_A_LINE:
+    if len(x) < FEWEST_OF_A_LINE:
         return 1.0, 0.0
     spread = float(np.var(x))
     slope = max(0.0, float(np.mean((x - x.mean()) * (y - y.mean())) / spread)) if spread else 0.0
@@ -148,7 +148,7 @@ def _expected(signal: Any, slope: float, offset: float) -> Any:
 
 
 def _error(dice: Any) -> Any:
-    return np.maximum(1 - dice, _LEAST_ERROR)
+    return np.maximum(1 - dice, LEAST_ERROR)
 
 
 def _radius(x: NDArray[np.float64], y: NDArray[np.float64], groups: Sequence[str]) -> float | None:

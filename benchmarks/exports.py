@@ -80,6 +80,7 @@ def predictors(
 ) -> dict[str, Callable[[NDArray], NDArray[np.uint8]]]:
     """Labels [H, W] of an image [H, W, C], by each engine of flexseg and each export."""
     from functools import partial
+    from importlib.util import find_spec
 
     from flexseg.export.about import About
     from flexseg.export.artefact import write_export
@@ -105,7 +106,7 @@ def predictors(
         found[f"flexseg {engine}"] = partial(of_flexseg, predictor)
     proof = cases_of_folder(images, predictor.package)
     for kind, form in FORMATS.items():
-        if not installed("openvino" if kind == "openvino" else "onnx"):
+        if find_spec(form.library) is None:
             continue
         target = folder / kind
         about = About("benchmark")

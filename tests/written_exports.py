@@ -49,10 +49,12 @@ def write(
     return folder
 
 
-def run_alone(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_alone(
+    folder: Path, *arguments: str | Path, needs: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run `run.py` where nothing can be imported that exports must not need."""
     blocked = folder.parent / "blocked"
-    for name in BLOCKED:
+    for name in {*BLOCKED} - {needs}:
         (blocked / name).mkdir(parents=True, exist_ok=True)
         (blocked / name / "__init__.py").write_text("raise ImportError(__name__)", "utf-8")
     line = [sys.executable, str(folder / "run.py"), *map(str, arguments)]

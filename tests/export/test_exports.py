@@ -177,14 +177,16 @@ def test_the_runner_is_short(kind: str) -> None:
     compile(program, "run.py", "exec")
 
 
-def test_openvino(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+@pytest.mark.parametrize("kind", ["openvino", "saved-model"])
+def test_other_formats(kind: str, tmp_path: Path) -> None:
+    library = FORMATS[kind].library
+    pytest.importorskip(library)
     made, networks = predictor(tmp_path, channels=1)
-    folder = write(tmp_path / "out", made, networks, kind="openvino")
+    folder = write(tmp_path / "out", made, networks, kind=kind)
     images = save_images(tmp_path / "scans")
-    run = run_alone(folder, tmp_path / "scans", "-o", tmp_path / "masks")
+    run = run_alone(folder, tmp_path / "scans", "-o", tmp_path / "masks", needs=library)
     assert run.returncode == 0, run.stderr
-    assert run_alone(folder, "--check").returncode == 0
+    assert run_alone(folder, "--check", needs=library).returncode == 0
     for name, _, p in made.probabilities(images.items()):
         labels = np.asarray(Image.open(tmp_path / "masks" / f"{name}.png"))
         assert (labels == made.labels(p)).mean() > 0.99

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "openvino", "triton", "html", "network"]
+Format = Literal["onnx", "openvino", "saved-model", "triton", "html", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
 
 

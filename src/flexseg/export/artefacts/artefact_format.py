@@ -15,6 +15,7 @@ from flexseg.export.about import About
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import pip_install
 from flexseg.model_file.export_description import ExportDescription
+from flexseg.outputs import write_json
 
 RUNNERS = Path(__file__).parents[1] / "runners"
 # Images [N, H, W, C] to labels [N, H, W] and probabilities [N, H, W, classes].
@@ -77,3 +78,8 @@ class ArtefactFormat:
         load = load[: load.find("\n\n\n") + 1] if "\n\n\n" in load else load
         load = load.replace(f'"{EXPORT}"', f'"{self.model}"')
         return text[:begin] + load.rstrip() + "\n\n\n" + text[end:]
+
+
+def write_facts(folder: Path, description: ExportDescription) -> None:
+    """What a model says of itself, beside one whose file has no place for it."""
+    write_json(folder / "facts.json", description.properties())

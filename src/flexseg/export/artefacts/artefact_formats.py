@@ -5,6 +5,13 @@ from __future__ import annotations
 from flexseg.export.artefacts.html_page import HTML
 from flexseg.export.artefacts.onnx_graph import ONNX
 from flexseg.export.artefacts.openvino_ir import OPENVINO
+from flexseg.export.artefacts.saved_model import SAVED_MODEL
 from flexseg.export.artefacts.triton_repository import TRITON
 
-FORMATS = {"onnx": ONNX, "openvino": OPENVINO, "triton": TRITON, "html": HTML}
+FORMATS = {
+    "onnx": ONNX,
+    "openvino": OPENVINO,
+    "saved-model": SAVED_MODEL,
+    "triton": TRITON,
+    "html": HTML,
+}

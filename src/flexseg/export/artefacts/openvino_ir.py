@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat
+from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat, write_facts
 from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES
 from flexseg.inference.engines import openvino_cpu
 from flexseg.model_file.export_description import ExportDescription
-from flexseg.outputs import write_json
 
 MODEL = "model.xml"
 
@@ -21,7 +20,7 @@ def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
     import openvino
 
     openvino_cpu.save(openvino.convert_model(graph), folder / MODEL)
-    write_json(folder / "facts.json", description.properties())
+    write_facts(folder, description)
 
 
 def _open(folder: Path) -> Artefact:

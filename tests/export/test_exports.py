@@ -19,6 +19,7 @@ from written_exports import run_alone, save_images, write
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from flexseg.export.artefacts import artefact_format  # noqa: E402
 from flexseg.export.artefacts.artefact_formats import FORMATS  # noqa: E402
 from flexseg.export.process_memory import peak_memory  # noqa: E402
 from flexseg.export.proof_cases import (  # noqa: E402
@@ -175,6 +176,15 @@ def test_the_runner_is_short(kind: str) -> None:
     assert sum(bool(line.strip()) for line in program.splitlines()) < 100
     assert program.count("def load(") == 1 and FORMATS[kind].library in program
     compile(program, "run.py", "exec")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_missing_library_is_told_before_the_work(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artefact_format, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=rf'pip install "flexseg\[{FORMATS[kind].extra}\]"'):
+        write(tmp_path / "out", *predictor(tmp_path), kind=kind)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "saved-model"])

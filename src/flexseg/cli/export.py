@@ -6,6 +6,7 @@ import os
 import tempfile
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "openvino", "saved-model", "triton", "html", "network"]
+Format = Literal["onnx", "openvino", "saved-model", "bioimageio", "triton", "html", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
 
 
@@ -106,6 +107,10 @@ def export(
     folder = output
     if to != "network":
         folder = output or model.with_name(f"{model.stem}-{to}")
+        if find_spec("onnx") is not None:  # else the conversion says what it takes
+            from flexseg.export.artefacts.artefact_formats import FORMATS
+
+            FORMATS[to].require(licence)
     if folder is not None:
         claim_folder(folder, [trained, *([cases] if cases else [])])
     describe = partial(describe_trained, loaded)

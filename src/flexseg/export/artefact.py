@@ -85,7 +85,7 @@ def write_export(
     refuse_unfit(predictor.package.preprocessing)
     description = _described(predictor, networks, about, pixels)
     form = FORMATS[kind]
-    form.require()
+    form.require(about.licence)
     with whole_folder(folder) as part:
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:

@@ -125,7 +125,7 @@ def _proof(parity: Parity) -> str:
         texts = {key: size_text(value) for key, value in memory.items()}
         rows.append(("memory of a process", f"{texts['export']}, flexseg {texts['flexseg']}"))
     return (
-        "## Does it predict as flexseg does\n\n"
+        "## Validation: does it predict as flexseg does\n\n"
         f"Compared with `flexseg infer` ({parity.engine}) where it was made; `parity.json` has the "
         f"same.\n\n{_table(rows)}{_doubt(parity)}{_volumes(parity.volumes)}"
     )

@@ -34,7 +34,7 @@ class ArtefactFormat:
     write : makes it in a folder of the graph, a file in ONNX, and of what it says of itself.
     open : opens it in a folder, in float32 on the CPU.
     runner : the source whose `load` opens it in `run.py`.
-    maker : library that `write` takes, where that is another one.
+    maker : library that makes it, where that is another one.
     usage : section of the card on what only this format has; empty: none.
     doubles : see `Graph`.
     signal : the graph gives what tells of the quality of a prediction, see `whole_graph`.
@@ -53,15 +53,15 @@ class ArtefactFormat:
     signal: bool = False
     complete: Callable[[Path, About, ExportDescription], None] | None = None
 
-    def require(self) -> None:
-        """Refuse a format whose libraries are not installed.
+    def require(self, licence: str | None) -> None:
+        """Refuse a format whose libraries are not installed, or that cannot name a licence.
 
         Raises
         ------
-        ConfigError : one is not.
+        ConfigError : one is not, or it cannot.
         """
         for library, does in ((self.library, "runs"), (self.maker, "writes")):
-            if library is not None and find_spec(library) is None:
+            if library is not None and not _is_installed(library):
                 raise ConfigError(
                     f"{library} is not installed, which {does} this format.",
                     f"Install it: {pip_install(self.extra)}.",
@@ -78,6 +78,13 @@ class ArtefactFormat:
         load = load[: load.find("\n\n\n") + 1] if "\n\n\n" in load else load
         load = load.replace(f'"{EXPORT}"', f'"{self.model}"')
         return text[:begin] + load.rstrip() + "\n\n\n" + text[end:]
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def write_facts(folder: Path, description: ExportDescription) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flexseg.export.artefacts.bioimage_io import BIOIMAGE_IO
 from flexseg.export.artefacts.html_page import HTML
 from flexseg.export.artefacts.onnx_graph import ONNX
 from flexseg.export.artefacts.openvino_ir import OPENVINO
@@ -12,6 +13,7 @@ FORMATS = {
     "onnx": ONNX,
     "openvino": OPENVINO,
     "saved-model": SAVED_MODEL,
+    "bioimageio": BIOIMAGE_IO,
     "triton": TRITON,
     "html": HTML,
 }

@@ -47,9 +47,9 @@ compares the browser with it."""
 
 
 class _HtmlFormat(ArtefactFormat):
-    def require(self) -> None:
+    def require(self, licence: str | None) -> None:
         """See `ArtefactFormat.require`; the page takes ONNX Runtime Web as well."""
-        super().require()
+        super().require(licence)
         for name in (_RUNTIME, _RUNTIME_WASM):
             if not _ASSETS.joinpath(name).is_file():
                 raise ConfigError(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Format = Literal["onnx", "openvino", "saved-model", "bioimageio", "triton", "html", "network"]
 Pixels = Literal["uint8", "uint16", "float32"]
+Precision = Literal["float32", "float16", "int8"]
 
 
 @long_command(Task.SHARE)
@@ -73,6 +74,13 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Write the export even if it predicts differently.")
     ] = False,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Arithmetic of the network: float32, float16 for GPUs, or int8, whose ranges are "
+            "set by images of the training.",
+        ),
+    ] = "float32",
     float64: Annotated[
         bool,
         typer.Option(
@@ -142,6 +150,7 @@ def export(
                     licence=licence,
                     force=force,
                     float64=float64,
+                    precision=precision,
                     on_case=on_case,
                 )
             emit("result", folder=made.folder, **made.parity.as_dict())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexseg.batches.batch_plan import Samples
 from flexseg.batches.patches import training_samples
@@ -22,6 +21,7 @@ from flexseg.evaluation.compare import Comparison, compare
 from flexseg.evaluation.compare_files import write_comparison
 from flexseg.evaluation.image_scores import evaluate_model
 from flexseg.inference.engines import quantization
+from flexseg.inference.engines.calibration_images import calibration_images, prepared
 from flexseg.inference.engines.conversion import reason
 from flexseg.inference.engines.converted_cache import file_hash
 from flexseg.inference.engines.opening import (
@@ -109,7 +109,7 @@ def _quantize(
     with scratch_folder(folder / "int8") as scratch:
         model = scratch / "int8.xml"
         shown = training_samples(open_store(splits.need("train"), reader, cache="none"), 0)
-        quantization.quantize(package, _calibration(shown), model)
+        quantization.quantize(package, calibration_images(shown), model)
         precision = openvino_precision(e.train.precision)
         engines: dict[str, Engine] = {
             PLAIN: open_engine(package, file, setting="openvino", precision=e.train.precision),
@@ -164,19 +164,6 @@ def _opened(model: Path, precision: str) -> Engine:
         ) from error
 
 
-def _calibration(shown: Samples) -> Iterator[NDArray[np.float32]]:
-    """Prepared images [1, h, w, C] from all over the training set."""
-    count = len(shown.cases)
-    step = max(1, count // quantization.IMAGES)
-    for index in range(0, count, step)[: quantization.IMAGES]:
-        yield _prepared(shown, index)
-
-
-def _prepared(shown: Samples, index: int) -> NDArray[np.float32]:
-    ((image, _),) = shown.samples([index], 0, index)
-    return image.astype(np.float32)[None]
-
-
 def _side_by_side(
     engines: dict[str, Engine], shown: Samples, judge: Predictor
 ) -> tuple[dict[str, float], float]:
@@ -184,7 +171,7 @@ def _side_by_side(
     times: dict[str, list[float]] = {name: [] for name in engines}
     equal = []
     for index in range(min(20, len(shown.cases))):
-        x = _prepared(shown, index)
+        x = prepared(shown, index)
         labels = []
         for name, engine in engines.items():
             begin = time.perf_counter()

@@ -24,7 +24,7 @@ from flexseg.export.volume_parity import compare_volumes
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
 from flexseg.inference.exported import ExportedPredictor, ExportEngine
 from flexseg.inference.predictor import Predictor
-from flexseg.model_file.export_description import ExportDescription, PixelType
+from flexseg.model_file.export_description import ExportDescription, PixelType, Precision
 from flexseg.model_file.onnx_file import DIGEST, read_properties
 from flexseg.outputs import explain_os_errors, scratch_folder, whole_folder, write_json, write_text
 from flexseg.own_results import mark
@@ -59,6 +59,7 @@ def write_export(
     model: Path | None = None,
     force: bool = False,
     float64: bool = True,
+    precision: Precision = "float32",
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
     """Write an export; an earlier one moves aside.
@@ -74,6 +75,7 @@ def write_export(
         their memory; None: they are not.
     force : write it although it predicts otherwise.
     float64 : the graph may compute with it; it is not in formats without.
+    precision : of the networks.
     on_case : called with (done, total).
 
     Raises
@@ -83,9 +85,10 @@ def write_export(
     ResourceError : the folder cannot be written.
     """
     refuse_unfit(predictor.package.preprocessing)
-    description = _described(predictor, networks, about, pixels)
+    description = _described(predictor, networks, about, pixels, precision)
     form = FORMATS[kind]
     form.require(about.licence)
+    form.require_precision(precision)
     with whole_folder(folder) as part:
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:
@@ -141,7 +144,11 @@ def _proven(
 
 
 def _described(
-    predictor: Predictor, networks: Sequence[Path], about: About, pixels: PixelType
+    predictor: Predictor,
+    networks: Sequence[Path],
+    about: About,
+    pixels: PixelType,
+    precision: Precision,
 ) -> ExportDescription:
     package = predictor.package
     kind = package.config.model
@@ -159,6 +166,7 @@ def _described(
         about.intended_use,
         about.fingerprint,
         {c: known.as_dict() for c, known in predictor.trust.quality.get(2, {}).items()},
+        precision,
     )
 
 

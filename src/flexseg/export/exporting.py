@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flexseg.batches.patches import training_samples
+from flexseg.batches.store import CaseReader, open_store
 from flexseg.config.load import LoadedConfig
+from flexseg.dataset.division.config_splits import find_splits
 from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.export.about import About
 from flexseg.export.artefact import Export, write_export
+from flexseg.export.artefacts.artefact_formats import FORMATS
+from flexseg.export.precision import in_precision
 from flexseg.export.proof_cases import (
     ProofCases,
     cases_of_config,
@@ -19,10 +28,11 @@ from flexseg.export.proof_cases import (
 )
 from flexseg.export.proof_volumes import slices_of, volumes_of_config
 from flexseg.export.whole_graph import refuse_unfit
+from flexseg.inference.engines.calibration_images import calibration_images
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import is_model, model_file
 from flexseg.inference.predictor import Predictor
-from flexseg.model_file.export_description import RESEARCH, PixelType
+from flexseg.model_file.export_description import RESEARCH, PixelType, Precision
 from flexseg.report.content import gather
 from flexseg.report.private_paths import known_folders, without_machine
 from flexseg.report.sources import find_source
@@ -46,6 +56,7 @@ def export_model(
     licence: str | None = None,
     force: bool = False,
     float64: bool = True,
+    precision: Precision = "float32",
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
     """Export the trained model of a config, see `write_export`.
@@ -57,6 +68,7 @@ def export_model(
     cases : images, or a dataset, that it is proven by; without it the split that its config
         evaluates, and generated images where there is none.
     pixels : type of the images; without it that of the first case.
+    precision : of the networks; "int8" takes the images of the training.
 
     Raises
     ------
@@ -65,19 +77,42 @@ def export_model(
     predictor = reference(loaded)
     refuse_unfit(predictor.package.preprocessing)
     proof = _cases(loaded, predictor, cases, pixels)
-    return write_export(
-        predictor,
-        networks,
-        folder,
-        proof,
-        about(loaded, licence),
-        pixels or proof.pixel_type(),
-        kind=kind,
-        model=model_file(loaded),
-        force=force,
-        float64=float64,
-        on_case=on_case,
-    )
+    FORMATS[kind].require_precision(precision)
+    images = _calibration(loaded, predictor) if precision == "int8" else []
+    with tempfile.TemporaryDirectory() as scratch:
+        return write_export(
+            predictor,
+            in_precision(networks, precision, images, Path(scratch)),
+            folder,
+            proof,
+            about(loaded, licence),
+            pixels or proof.pixel_type(),
+            kind=kind,
+            model=model_file(loaded),
+            force=force,
+            float64=float64,
+            precision=precision,
+            on_case=on_case,
+        )
+
+
+def _calibration(loaded: LoadedConfig, predictor: Predictor) -> list[NDArray[np.float32]]:
+    """Prepared images of the training."""
+    e = _with_data(loaded).experiment
+    try:
+        splits = find_splits(e.data, only=("train",))
+        splits.raise_errors()
+        cases = splits.need("train")
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"int8 takes images of the training, which cannot be read: {error.problem}",
+            "Export the run or its config, with its images in their place, or use --precision "
+            "float16.",
+            "--precision",
+        ) from error
+    package = predictor.package
+    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+    return list(calibration_images(training_samples(open_store(cases, reader, cache="none"), 0)))
 
 
 def reference(loaded: LoadedConfig) -> Predictor:

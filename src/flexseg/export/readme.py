@@ -85,6 +85,7 @@ def _inputs(description: ExportDescription, form: ArtefactFormat) -> str:
     )
     names = ", ".join(description.views)
     views = f" It averages over these views: {names}." if names else ""
+    views += _precision(description)
     read = (
         f"\nProbabilities are those of the network; to read them as confidence, raise them to the "
         f"power of 1 / {description.temperature:g} and let them add up to 1.\n"
@@ -109,6 +110,18 @@ Other types of pixels take another export: `flexseg export MODEL --pixels uint16
 | label | class | colour |
 |---|---|---|
 {rows}"""
+
+
+def _precision(description: ExportDescription) -> str:
+    if description.precision == "float32":
+        return ""
+    text = f" The network computes in {description.precision}, all else in float32."
+    if description.precision == "float16":
+        text += (
+            " CPUs mostly compute it in float32 with weights of float16, so that the proof shows "
+            "little of what a GPU rounds between."
+        )
+    return text
 
 
 def _proof(parity: Parity) -> str:

@@ -27,6 +27,8 @@ from flexseg.model_file.export_description import ExportDescription, PixelType
 from flexseg.model_file.model_description import ModelDescription
 
 _DIMENSIONS = {"2d": 2, "3d": 3}
+# As engines name them.
+_PRECISIONS = {"float32": "f32", "float16": "f16", "int8": "int8"}
 # By how much whole numbers may be off that were floats in between.
 _OFF = 1e-2
 
@@ -75,12 +77,12 @@ class ExportEngine:
     """
 
     name = "onnx"
-    precision = "f32"
 
     def __init__(
         self, graph: Callable[[NDArray], NDArray[np.float32]], description: ExportDescription
     ) -> None:
         self._graph = graph
+        self.precision = _PRECISIONS[description.precision]
         self._pixels: PixelType = description.pixels
         self._scaled = description.scaled
 

@@ -19,6 +19,8 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.model_file.onnx_file import SUFFIX, read_properties
 
 PixelType = Literal["uint8", "uint16", "float32"]
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _KEY = "flexseg_export"
 _FORMAT = 1
 RESEARCH = "Research, and drafts of masks that a qualified person checks one by one."
@@ -43,6 +45,7 @@ class ExportDescription:
     fingerprint : of the images and masks of the training; empty: not known.
     quality : class id -> how the signal of an image becomes an expected Dice, see
         `ClassCalibration.as_dict`; it is in no file of a graph.
+    precision : of the networks' arithmetic.
     """
 
     network: str
@@ -57,6 +60,7 @@ class ExportDescription:
     intended_use: str = RESEARCH
     fingerprint: str = ""
     quality: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    precision: Precision = "float32"
 
     @property
     def scaled(self) -> bool:
@@ -78,6 +82,7 @@ class ExportDescription:
             "postprocess": self.postprocess,
             "temperature": self.temperature,
             "digests": list(self.digests),
+            "precision": self.precision,
         }
         plain = {
             "classes": [c.name for c in classes],
@@ -120,6 +125,7 @@ class ExportDescription:
                 tuple(map(str, content["digests"])),
                 properties.get("intended_use", RESEARCH),
                 properties.get("fingerprint", ""),
+                precision=cast(Precision, content.get("precision", "float32")),
             )
         except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(

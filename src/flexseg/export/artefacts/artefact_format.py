@@ -14,7 +14,7 @@ from flexseg.errors import ConfigError
 from flexseg.export.about import About
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import pip_install
-from flexseg.model_file.export_description import ExportDescription
+from flexseg.model_file.export_description import ExportDescription, Precision
 from flexseg.outputs import write_json
 
 RUNNERS = Path(__file__).parents[1] / "runners"
@@ -38,6 +38,7 @@ class ArtefactFormat:
     usage : section of the card on what only this format has; empty: none.
     doubles : see `Graph`.
     signal : the graph gives what tells of the quality of a prediction, see `whole_graph`.
+    precisions : that networks may have in it.
     complete : adds what tells of the model, once the folder has card, proof and test tensors.
     """
 
@@ -51,7 +52,22 @@ class ArtefactFormat:
     usage: str = ""
     doubles: bool = True
     signal: bool = False
+    precisions: tuple[Precision, ...] = ("float32",)
     complete: Callable[[Path, About, ExportDescription], None] | None = None
+
+    def require_precision(self, precision: Precision) -> None:
+        """Refuse a precision that the format has not.
+
+        Raises
+        ------
+        ConfigError : it is one.
+        """
+        if precision not in self.precisions:
+            raise ConfigError(
+                f"This format is not written in {precision}.",
+                f"Use --precision {' or '.join(self.precisions)}, or --to onnx.",
+                "--precision",
+            )
 
     def require(self, licence: str | None) -> None:
         """Refuse a format whose libraries are not installed, or that cannot name a licence.

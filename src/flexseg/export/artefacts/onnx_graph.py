@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat
 from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES
-from flexseg.model_file.export_description import ExportDescription
+from flexseg.model_file.export_description import PRECISIONS, ExportDescription
 
 MODEL = "model.onnx"
 
@@ -38,4 +38,4 @@ def _open(folder: Path) -> Artefact:
     return open_onnx(folder / MODEL)
 
 
-ONNX = ArtefactFormat("onnxruntime", "onnx", MODEL, _write, _open)
+ONNX = ArtefactFormat("onnxruntime", "onnx", MODEL, _write, _open, precisions=PRECISIONS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat, write_facts
 from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES
 from flexseg.inference.engines import openvino_cpu
-from flexseg.model_file.export_description import ExportDescription
+from flexseg.model_file.export_description import PRECISIONS, ExportDescription
 
 MODEL = "model.xml"
 
@@ -38,5 +38,12 @@ def _open(folder: Path) -> Artefact:
 
 
 OPENVINO = ArtefactFormat(
-    "openvino", "openvino", MODEL, _write, _open, "with_openvino.py", doubles=False
+    "openvino",
+    "openvino",
+    MODEL,
+    _write,
+    _open,
+    "with_openvino.py",
+    doubles=False,
+    precisions=PRECISIONS,
 )

@@ -8,7 +8,7 @@ import onnx
 
 from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat
 from flexseg.export.artefacts.onnx_graph import open_onnx
-from flexseg.model_file.export_description import ExportDescription
+from flexseg.model_file.export_description import PRECISIONS, ExportDescription
 from flexseg.outputs import write_text
 
 # Triton takes the folder's name for the model's.
@@ -88,4 +88,6 @@ def _open(folder: Path) -> Artefact:
     return open_onnx(folder / MODEL)
 
 
-TRITON = ArtefactFormat("onnxruntime", "onnx", MODEL, _write, _open, usage=_USAGE)
+TRITON = ArtefactFormat(
+    "onnxruntime", "onnx", MODEL, _write, _open, usage=_USAGE, precisions=PRECISIONS
+)

@@ -25,8 +25,6 @@ from flexseg.inference.engines.quantized import files_of
 from flexseg.models.package import ModelPackage
 from flexseg.outputs import explain_os_errors, scratch_folder, set_aside, whole, write_json
 
-IMAGES = 100
-
 
 def quantize(package: ModelPackage, images: Iterable[NDArray[np.float32]], target: Path) -> None:
     """Write the int8 network of a package.

@@ -108,6 +108,26 @@ COMMANDS: dict[str, list[list[str]]] = {
     "shifted_sets": [
         ["{dataset}", "{study}", "--steps", "10", "--cases", "2", "-o", "{work}/shifted"]
     ],
+    "simulated_annotator": [
+        [
+            "--data",
+            "{data}",
+            "--set",
+            "nuclei",
+            "--first",
+            "4",
+            "--steps",
+            "2",
+            "--orders",
+            "queue",
+            "--seeds",
+            "1",
+            "--seconds",
+            "3",
+            "-o",
+            "{work}/annotator",
+        ]
+    ],
     "startup": [["--rounds", "1", "--cases", "6", "--size", "64"]],
     "structure": [["src/flexseg"]],
     "train_step": [[*SMALL, "--batch", "1", "--steps", "1"]],

@@ -90,7 +90,7 @@ def learn(
             store, corrections, by or getpass.getuser(), str(current) if current else ""
         )
         say(f"{amount(count, 'correction')} added.")
-    done = LearningRound(folder, seconds, console, say).run()
+    done = LearningRound(folder, seconds, console, _stage).run()
     versions = Versions.open(folder)
     emit(
         "result",
@@ -108,6 +108,11 @@ def learn(
     _print(versions)
     say(f"Took {format_duration(done.seconds)}.")
     say(f"Next: {typed_command('infer', versions.model(), '-i', 'FOLDER', '-o', 'RESULT')}")
+
+
+def _stage(text: str) -> None:
+    emit("stage", text=text)
+    console.print(f"[bold]{text}[/]", highlight=False)
 
 
 def _print(versions: Versions) -> None:

@@ -14,6 +14,7 @@ from flexseg.serve.routes import (
     case_routes,
     health_routes,
     job_routes,
+    learn_routes,
     model_routes,
     picture_routes,
     session_routes,
@@ -28,6 +29,7 @@ ROUTERS = (
     case_routes.router,
     picture_routes.router,
     job_routes.router,
+    learn_routes.router,
 )
 
 

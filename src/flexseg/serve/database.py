@@ -138,6 +138,7 @@ class JobRow(Base):
     size : pixels or voxels.
     alone : it is not predicted together with others.
     attempts : how often it was begun.
+    options : of a training.
     """
 
     __tablename__ = "jobs"
@@ -157,6 +158,7 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     user: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created: Mapped[float] = mapped_column(default=time.time)
     started: Mapped[float | None]
     finished: Mapped[float | None]

@@ -27,6 +27,7 @@ _RECENT = 50
 # A case that ends the server so often is given up.
 ATTEMPTS = 3
 OPEN = ("queued", "running")
+PREDICT, LEARN = "predict", "learn"
 _GIVEN_UP = {
     "error": f"The server ended {ATTEMPTS} times while it predicted this.",
     "fix": "It may be too large for the memory of the server: upload a smaller part.",
@@ -106,7 +107,7 @@ class JobQueue:
         size = math.prod(shape[:2] if case.kind == "image" else shape)
         job = JobRow(
             id=uuid.uuid4().hex,
-            kind="predict",
+            kind=PREDICT,
             case_id=case.id,
             model=model,
             priority=priority,
@@ -116,6 +117,51 @@ class JobQueue:
         )
         session.add(job)
         case.state, case.progress, case.error, case.model = "queued", 0.0, None, model
+        return job
+
+    def add_learning(self, model: str, options: dict[str, Any], user: str) -> JobRow:
+        """Queue a training of a model on what was corrected.
+
+        Parameters
+        ----------
+        options : `seconds` for the training, `classes` of a server without a model.
+
+        Raises
+        ------
+        ApiError : one waits or runs.
+        """
+        with self._database.writing() as session:
+            same = select(JobRow).where(
+                JobRow.kind == LEARN, JobRow.model == model, JobRow.state.in_(OPEN)
+            )
+            if session.scalar(same.limit(1)) is not None:
+                raise ApiError(
+                    409, "The model is learning already.", "Wait until it is done, or cancel it."
+                )
+            job = JobRow(
+                id=uuid.uuid4().hex,
+                kind=LEARN,
+                model=model,
+                size=0,
+                alone=True,
+                user=user,
+                options=options,
+            )
+            session.add(job)
+        self.wake()
+        self._changes.tell(job=job.id)
+        return job
+
+    def claim_learning(self) -> JobRow | None:
+        """Begin the next training; None if none waits."""
+        ready = select(JobRow).where(JobRow.kind == LEARN, JobRow.state == "queued")
+        with self._database.writing() as session:
+            job = session.scalar(ready.order_by(JobRow.number).limit(1))
+            if job is not None:
+                job.state, job.started = "running", time.time()
+                job.attempts += 1
+        if job is not None:
+            self._changes.tell(job=job.id)
         return job
 
     def wake(self) -> None:
@@ -137,7 +183,7 @@ class JobQueue:
         """
         ready = (
             select(JobRow)
-            .where(JobRow.state == "queued", JobRow.model == model)
+            .where(JobRow.kind == PREDICT, JobRow.state == "queued", JobRow.model == model)
             .order_by(JobRow.priority.desc(), JobRow.number)
             .limit(most)
         )

@@ -69,6 +69,7 @@ class ModelEngine:
     version : digest of its weights and of how they are applied; empty until it is loaded.
     about : see `describe`; without classes until it is loaded.
     error : why it could not be loaded.
+    pending : another version of it, which takes its place before the next prediction.
     """
 
     id: str
@@ -77,6 +78,7 @@ class ModelEngine:
     about: dict[str, Any] = field(default_factory=dict)
     error: FlexsegError | None = None
     model: Model | None = None
+    pending: Path | None = None
 
     @property
     def ready(self) -> bool:
@@ -157,6 +159,7 @@ class Engines:
         self._database, self._queue, self._files = database, queue, files
         self._store, self._batch, self._on_prediction = store, batch, on_prediction
         self._stopping = threading.Event()
+        self._loading = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     @property
@@ -171,13 +174,30 @@ class Engines:
 
     def start(self) -> None:
         """Begin to work; models are loaded one after the other."""
-        loading = threading.Lock()
         for engine in self.models.values():
-            thread = threading.Thread(
-                target=self._work, args=(engine, loading), name=f"engine {engine.id}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+            self._begin(engine)
+
+    def _begin(self, engine: ModelEngine) -> None:
+        thread = threading.Thread(
+            target=self._work, args=(engine,), name=f"engine {engine.id}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def use(self, name: str, path: Path) -> None:
+        """Let a model predict with another version, or add one that was not there.
+
+        Parameters
+        ----------
+        path : of the version's package.
+        """
+        engine = self.models.get(name)
+        if engine is not None:
+            engine.pending = path
+            self._queue.wake()
+            return
+        self.models[name] = ModelEngine(name, path)
+        self._begin(self.models[name])
 
     def stop(self, seconds: float = 10.0) -> None:
         """End after the jobs that run, or leave them to the next start."""
@@ -186,9 +206,9 @@ class Engines:
         for thread in self._threads:
             thread.join(seconds)
 
-    def _work(self, engine: ModelEngine, loading: threading.Lock) -> None:
+    def _load(self, engine: ModelEngine) -> None:
         try:
-            with loading:
+            with self._loading:
                 engine.load()
         except FlexsegError as error:
             engine.error = error
@@ -199,7 +219,13 @@ class Engines:
                 f"It cannot be loaded ({type(error).__name__}: {error}).",
                 "Look into the log of the server.",
             )
+
+    def _work(self, engine: ModelEngine) -> None:
+        self._load(engine)
         while not self._stopping.is_set():
+            if engine.pending is not None:
+                engine.path, engine.pending = engine.pending, None
+                self._load(engine)
             jobs = self._queue.claim(engine.id, self._batch)
             if not jobs:
                 self._queue.wait(_LOOK)

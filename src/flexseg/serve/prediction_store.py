@@ -126,7 +126,8 @@ def _key(case: CaseRow, version: str) -> str:
 
 
 def _set_doubt(session: Session, case_id: str, values: dict[str, Any]) -> None:
-    dice = [c["quality"]["dice"] for c in values["classes"] if c["quality"] is not None]
+    known = [c["quality"]["dice"] for c in values["classes"] if c["quality"] is not None]
+    dice = [value for value in known if value is not None]
     case = session.scalar(select(CaseRow).where(CaseRow.id == case_id))
     if case is not None:
         case.doubt = 1 - min(dice) if dice else _UNKNOWN_DOUBT

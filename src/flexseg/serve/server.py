@@ -18,6 +18,7 @@ from flexseg.serve.case_records import CaseRecords, remove_contents
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database
 from flexseg.serve.job_queue import JobQueue
+from flexseg.serve.lessons import Lessons
 from flexseg.serve.model_engines import Engines
 from flexseg.serve.prediction_store import PredictionStore
 from flexseg.serve.prometheus import Metrics
@@ -51,6 +52,9 @@ class Server:
             settings.batch,
             self.metrics.predicted,
         )
+        self.lessons = Lessons(
+            settings.learned, self.database, self.queue, self.files, self.engines, self.changes
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -69,6 +73,8 @@ class Server:
             self.engines.start()
             stack.callback(self.database.close)
             stack.callback(self.engines.stop)
+            self.lessons.start()
+            stack.callback(self.lessons.stop)
             yield
 
     @contextmanager

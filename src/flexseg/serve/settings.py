@@ -45,6 +45,11 @@ class ServeSettings:
         return self.data / "incoming"
 
     @property
+    def learned(self) -> Path:
+        """Folder with one folder for each model that has learned, see `flexseg learn`."""
+        return self.data / "learned"
+
+    @property
     def log(self) -> Path:
         """Each answer as a line of JSON."""
         return self.data / "answers.jsonl"

@@ -1,0 +1,288 @@
+"""Learning from what people have corrected: one training at a time, in a process of its own.
+
+Each model that learns has a folder as `flexseg learn` keeps it, in `learned/` of the server's data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.errors import ConfigError, FlexsegError
+from flexseg.files.images import IMAGE_SUFFIXES, write_png
+from flexseg.files.json_file import read_json
+from flexseg.files.npy import write_npy
+from flexseg.inference.model_files import is_onnx
+from flexseg.learning.corrections import TABLE, Corrections, Verdict
+from flexseg.learning.learning_round import CORRECTIONS, begin
+from flexseg.learning.versions import Versions
+from flexseg.outputs import make_folder, scratch_folder, write_json
+from flexseg.serve.api_errors import told
+from flexseg.serve.case_files import CaseFiles
+from flexseg.serve.change_events import ChangeEvents
+from flexseg.serve.database import CaseRow, Database, JobRow
+from flexseg.serve.job_queue import JobQueue
+from flexseg.serve.model_engines import Engines, ModelEngine
+from flexseg.serve.prediction_store import file_of
+
+logger = logging.getLogger(__name__)
+
+# Seconds of a training, where nobody says otherwise.
+SECONDS = 60.0
+# What was taken over from the server's cases, in a learning folder: case -> file of its labels.
+_TAKEN = "taken.json"
+_JUDGED = ("accepted", "corrected")
+_LOOK = 5.0
+_CHANNELS_OF_PNG = (1, 3)
+
+
+class Lessons:
+    """The trainings of a server.
+
+    Parameters
+    ----------
+    folder : of the learning folders, one for each model, by its id.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        queue: JobQueue,
+        files: CaseFiles,
+        engines: Engines,
+        changes: ChangeEvents,
+    ) -> None:
+        self._folder = folder
+        self._database, self._queue, self._files = database, queue, files
+        self._engines, self._changes = engines, changes
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._stage = ""
+        self._thread = threading.Thread(target=self._work, name="lessons", daemon=True)
+
+    @property
+    def stage(self) -> str:
+        """What the training that runs is doing; empty where none runs."""
+        return self._stage
+
+    def start(self) -> None:
+        """Begin to work; models predict with the version that they have learned."""
+        for name in sorted(path.name for path in self._folder.glob("*/")):
+            versions = self.versions(name)
+            if versions.current > 1 or (versions.current and name not in self._engines.models):
+                self._engines.use(name, versions.model())
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """End; a training that runs begins anew with the next start."""
+        self._stopping.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._queue.wake()
+        self._thread.join(seconds)
+
+    def place(self, model: str) -> Path:
+        """The learning folder of a model."""
+        return self._folder / model
+
+    def versions(self, model: str) -> Versions:
+        """The versions of a model, none before it has learned.
+
+        Raises
+        ------
+        DataError : their file is damaged.
+        """
+        return Versions.open(self.place(model))
+
+    def waiting(self, model: str) -> int:
+        """Judged images that the model has not learned from, or whose mask has changed since."""
+        taken = self._taken(model)
+        return sum(taken.get(case.id) != file for case, file, _ in self._judged(model))
+
+    def back_to(self, engine: ModelEngine, number: int) -> Versions:
+        """Predict with an earlier version again.
+
+        Raises
+        ------
+        ConfigError : there is no such version.
+        """
+        versions = self.versions(engine.id).back_to(number)
+        engine.pending = versions.model()
+        self._queue.wake()
+        return versions
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            job = self._queue.claim_learning()
+            if job is None:
+                self._queue.wait(_LOOK)
+                continue
+            try:
+                self._learn(job)
+            except FlexsegError as error:
+                self._end(job, "failed", told(error, None, (self._folder, self._files.folder)))
+            except Exception:
+                logger.exception("A training has failed.")
+                mistake = ConfigError(
+                    "The server has made a mistake.", "Look into its log, and report it."
+                )
+                self._end(job, "failed", told(mistake, None))
+            self._stage = ""
+
+    def _learn(self, job: JobRow) -> None:
+        engine = self._engines.models.get(job.model)
+        seconds = float(job.options.get("seconds", SECONDS))
+        place = make_folder(self.place(job.model))
+        versions = Versions.open(place)
+        if not versions.versions and engine is not None:
+            if is_onnx(engine.path):
+                raise ConfigError(
+                    "The model is an export, which cannot be trained on.",
+                    "Serve the package or the run that it was made from.",
+                )
+            begin(place, engine.path)
+        self._stage = "Gathering corrections"
+        self._gather(job.model, place, job.options.get("classes", ()))
+        if self._train(job, place, seconds):
+            now = Versions.open(place)
+            if now.current != versions.current and now.current:
+                self._engines.use(job.model, now.model())
+            self._end(job, "done", None)
+
+    def _gather(self, model: str, place: Path, classes: Iterable[dict[str, Any]]) -> None:
+        """Copy what was judged since into the learning folder."""
+        taken = self._taken(model)
+        store = Corrections(place / CORRECTIONS, self._labels(model, classes))
+        for case, file, verdict in self._judged(model):
+            if taken.get(case.id) == file:
+                continue
+            folder = self._files.of(case.id)
+            correction = case.corrections[-1] if case.corrections else None
+            version = (correction.version if correction else None) or ""
+            with scratch_folder(place) as scratch:
+                image = folder.original
+                if image is None or image.suffix.lower() not in IMAGE_SUFFIXES:
+                    image = _write_image(scratch, np.array(folder.pixels()))
+                store.add(
+                    case.id,
+                    image,
+                    np.array(folder.labels(file)),
+                    verdict,
+                    case.reviewer or "",
+                    model=version,
+                    seconds=correction.seconds if correction else None,
+                )
+            taken[case.id] = file
+            write_json(place / _TAKEN, taken)
+
+    def _train(self, job: JobRow, place: Path, seconds: float) -> bool:
+        """Run `flexseg learn`; False if the job was canceled, or the server ends."""
+        command = [sys.executable, "-m", "flexseg", "learn", str(place)]
+        command += ["--time", f"{seconds:g}s", "--json"]
+        self._process = subprocess.Popen(  # noqa: S603 - this very program
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        failure: dict[str, Any] | None = None
+        with self._process as process:
+            for line in process.stdout or ():
+                if self._queue.is_canceled(job):
+                    process.terminate()
+                failure = self._heard(job, line) or failure
+        code, self._process = process.returncode, None
+        if self._stopping.is_set():
+            return False
+        if self._queue.is_canceled(job):
+            self._end(job, "canceled", None)
+            return False
+        if code:
+            told_of = failure or {"problem": f"The training ended with exit code {code}."}
+            raise ConfigError(
+                str(told_of["problem"]),
+                str(told_of.get("fix") or "Look into the log of the server."),
+            )
+        return True
+
+    def _heard(self, job: JobRow, line: str) -> dict[str, Any] | None:
+        """Take in a line of the training; what it says if it is an error."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return None
+        kind = event.get("event")
+        if kind == "stage":
+            self._stage = str(event.get("text", ""))
+        elif kind == "progress" and event.get("total"):
+            self._queue.tell_progress(job, min(1.0, event["done"] / event["total"]))
+        elif kind == "error":
+            return dict(event)
+        self._changes.tell(job=job.id)
+        return None
+
+    def _judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
+        """Images that were accepted or corrected, the file of their labels, and the verdict."""
+        wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind == "image")
+        found: list[tuple[CaseRow, str, Verdict]] = []
+        with self._database.reading() as session:
+            for case in session.scalars(wanted.order_by(CaseRow.number)):
+                if case.model not in (model, None):
+                    continue
+                if case.corrections:
+                    found.append((case, case.corrections[-1].file, "corrected"))
+                elif case.shown is not None:
+                    found.append((case, file_of(case.shown.key), "accepted"))
+        return found
+
+    def _taken(self, model: str) -> dict[str, str]:
+        try:
+            return dict(read_json(self.place(model) / _TAKEN))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def _labels(self, model: str, classes: Iterable[dict[str, Any]]) -> LabelMap | None:
+        """The model's classes, of a server without one those that were named."""
+        if (self.place(model) / CORRECTIONS / TABLE).exists():
+            return None
+        engine = self._engines.models.get(model)
+        if engine is not None and engine.model is not None:
+            return LabelMap.of_foreground(engine.model.classes[1:])
+        return LabelMap.of_foreground(
+            [
+                LabelClass(c["id"], c["name"], ((c["color"][0], c["color"][1], c["color"][2]),))
+                for c in classes
+                if c["id"]
+            ]
+        )
+
+    def _end(self, job: JobRow, state: str, error: dict[str, Any] | None) -> None:
+        with self._database.writing() as session:
+            self._queue.end(session, job, state, error)
+        self._changes.tell(job=job.id)
+
+
+def _write_image(folder: Path, pixels: NDArray) -> Path:
+    """Pixels [H, W, C] as a file that a training reads alike."""
+    if pixels.dtype in (np.uint8, np.uint16) and pixels.shape[2] in _CHANNELS_OF_PNG:
+        file = folder / "image.png"
+        write_png(file, pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    else:
+        file = folder / "image.npy"
+        write_npy(file, pixels)
+    return file

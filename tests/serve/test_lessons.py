@@ -1,0 +1,107 @@
+"""A server learns from what was judged, and can go back."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from served import picture
+
+fastapi = pytest.importorskip("fastapi")
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(client: Any, seed: int) -> str:
+    answer = client.post(
+        "/api/cases", files={"file": (f"p{seed}.png", png(picture(seed)), "image/png")}
+    )
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["cases"][0]["id"])
+
+
+def correct(client: Any, case: str, seed: int) -> None:
+    labels = (picture(seed) > 170).astype(np.uint8)
+    answer = client.put(
+        f"/api/cases/{case}/correction", files={"mask": ("m.png", png(labels), "image/png")}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def ended(client: Any, seconds: float = 600) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        job: dict[str, Any] = client.get("/api/learn").json()["job"]
+        if job["state"] not in ("queued", "running"):
+            return job
+        time.sleep(0.3)
+    raise AssertionError(job)
+
+
+def test_an_export_cannot_learn(client: Any) -> None:
+    case = upload(client, 0)
+    assert client.get("/api/learn").json()["waiting"] == 0
+    correct(client, case, 0)
+    found = client.get("/api/learn").json()
+    assert (found["waiting"], found["current"], found["versions"]) == (1, 0, [])
+    assert client.post("/api/learn", json={"seconds": 2}).status_code == 202
+    job = ended(client)
+    assert job["state"] == "failed" and "is an export" in job["error"]["error"]
+
+
+def test_what_is_refused(serve: Any) -> None:
+    client = serve(models=())
+    answer = client.post("/api/learn", json={})
+    assert answer.status_code == 409 and "classes" in answer.json()["error"]
+    assert client.post("/api/learn", json={"seconds": 0}).status_code == 400
+    assert client.post("/api/learn", json={"model": "other"}).status_code == 404
+    assert client.put("/api/models/other/current", json={"version": 1}).status_code == 404
+
+
+def test_too_little_to_learn_from(serve: Any) -> None:
+    client = serve(models=())
+    client.put("/api/classes", json={"classes": [{"name": "bright"}]})
+    case = upload(client, 0)
+    correct(client, case, 0)
+    assert client.post("/api/learn", json={"seconds": 2}).status_code == 202
+    second = client.post("/api/learn", json={"seconds": 2})
+    assert second.status_code == 409 and "learning already" in second.json()["error"]
+    job = ended(client)
+    assert job["state"] == "failed" and "too little to learn from" in job["error"]["error"]
+
+
+@pytest.mark.long
+def test_from_nothing_to_a_model(serve: Any) -> None:
+    """The first drawn masks make a model, which predicts what comes later, also after a restart."""
+    client = serve(models=())
+    client.put("/api/classes", json={"classes": [{"name": "bright"}]})
+    for seed in range(6):
+        correct(client, upload(client, seed), seed)
+    assert client.get("/api/learn").json()["waiting"] == 6
+    assert client.post("/api/learn", json={"seconds": 3}).status_code == 202
+    assert ended(client)["state"] == "done", ended(client)
+    found = client.get("/api/learn").json()
+    assert (found["waiting"], found["current"], len(found["versions"])) == (0, 1, 1)
+    until = time.monotonic() + 60
+    while not client.get("/api/models").json()[0]["ready"] and time.monotonic() < until:
+        time.sleep(0.3)
+    (model,) = client.get("/api/models").json()
+    assert [c["name"] for c in model["classes"]] == ["background", "bright"]
+    case = upload(client, 9)
+    until = time.monotonic() + 60
+    while client.get(f"/api/cases/{case}").json()["state"] != "done" and time.monotonic() < until:
+        time.sleep(0.3)
+    assert client.get(f"/api/cases/{case}/mask.png").status_code == 200
+    correct(client, case, 9)
+    assert client.get("/api/learn").json()["waiting"] == 1
+    back = client.put(f"/api/models/{model['id']}/current", json={"version": 1})
+    assert back.status_code == 200 and back.json()["current"] == 1

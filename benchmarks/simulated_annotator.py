@@ -5,9 +5,9 @@
 DATA has the set with images/, masks/ and perhaps a split.json. For each seed a network is planned
 and trained for `--seconds` on `--first` images, a fifth of which validate it. Then somebody
 corrects further training images, whose masks are those of the set, up to each of `--steps`, and
-`flexseg learn` goes on after each. Which images come next is said by `flexseg.learning.correction_order`
-(expected Dice times distance to what is corrected), or drawn at random. The test cases of the set
-take no part but for the score.
+`flexseg learn` goes on after each. Which images come next is said by
+`flexseg.learning.correction_order` (expected Dice times distance to what is corrected), or drawn at
+random. The test cases of the set take no part but for the score.
 
 Prints for each seed, order and number of corrections the mean Dice of the current version on the
 test cases, the seconds from the first correction of a round to its end, and the paired difference

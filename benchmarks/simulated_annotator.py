@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +154,7 @@ def proposed(
 
     files = {path.stem: path for path in (source / "images").iterdir()}
     candidates = []
-    sources: Iterable[Path] = [files[name] for name in left]
+    sources = (files[name] for name in left)
     for name, found in zip(left, Model.load(model).predict(sources), strict=True):
         expected = [quality.dice for quality in found.quality.values()]
         look = look_of(read_image(files[name]))

@@ -154,8 +154,8 @@ def proposed(
 
     files = {path.stem: path for path in (source / "images").iterdir()}
     candidates = []
-    sources = (files[name] for name in left)
-    for name, found in zip(left, Model.load(model).predict(sources), strict=True):
+    loaded: Any = Model.load(model)  # whose answer depends on whether it is given one or several
+    for name, found in zip(left, loaded.predict([files[name] for name in left]), strict=True):
         expected = [quality.dice for quality in found.quality.values()]
         look = look_of(read_image(files[name]))
         candidates.append(Candidate(name, min(expected) if expected else None, look))

@@ -18,11 +18,11 @@ from flexseg.serve.case_records import CaseRecords, remove_contents
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database
 from flexseg.serve.job_queue import JobQueue
-from flexseg.serve.lessons import Lessons
 from flexseg.serve.model_engines import Engines
 from flexseg.serve.prediction_store import PredictionStore
 from flexseg.serve.prometheus import Metrics
 from flexseg.serve.settings import DATABASE, ServeSettings
+from flexseg.serve.teaching.lessons import Lessons
 
 
 class Server:

@@ -14,9 +14,9 @@ from flexseg.serve.api_errors import ApiError
 from flexseg.serve.current_user import Looking, Training
 from flexseg.serve.database import JobRow
 from flexseg.serve.job_queue import LEARN
-from flexseg.serve.lessons import SECONDS
 from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
+from flexseg.serve.teaching.lessons import SECONDS
 
 router = APIRouter(prefix="/api", tags=["learning"])
 # Of what a server without a model learns.

@@ -10,41 +10,28 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import select
-
-from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, FlexsegError
-from flexseg.files.images import IMAGE_SUFFIXES, write_png
-from flexseg.files.json_file import read_json
-from flexseg.files.npy import write_npy
 from flexseg.inference.model_files import is_onnx
-from flexseg.learning.corrections import TABLE, Corrections, Verdict
-from flexseg.learning.learning_round import CORRECTIONS, begin
+from flexseg.learning.learning_round import begin
 from flexseg.learning.versions import Versions
-from flexseg.outputs import make_folder, scratch_folder, write_json
+from flexseg.outputs import make_folder
 from flexseg.serve.api_errors import told
 from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.change_events import ChangeEvents
-from flexseg.serve.database import CaseRow, Database, JobRow
+from flexseg.serve.database import Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines, ModelEngine
-from flexseg.serve.prediction_store import file_of
+from flexseg.serve.teaching.judged_cases import JudgedCases, classes_as_labels
 
 logger = logging.getLogger(__name__)
 
 # Seconds of a training, where nobody says otherwise.
 SECONDS = 60.0
-# What was taken over from the server's cases, in a learning folder: case -> file of its labels.
-_TAKEN = "taken.json"
-_JUDGED = ("accepted", "corrected")
 _LOOK = 5.0
-_CHANNELS_OF_PNG = (1, 3)
 
 
 class Lessons:
@@ -66,6 +53,7 @@ class Lessons:
     ) -> None:
         self._folder = folder
         self._database, self._queue, self._files = database, queue, files
+        self._judged = JudgedCases(database, files)
         self._engines, self._changes = engines, changes
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -107,9 +95,8 @@ class Lessons:
         return Versions.open(self.place(model))
 
     def waiting(self, model: str) -> int:
-        """Judged images that the model has not learned from, or whose mask has changed since."""
-        taken = self._taken(model)
-        return sum(taken.get(case.id) != file for case, file, _ in self._judged(model))
+        """See `JudgedCases.waiting`."""
+        return self._judged.waiting(model, self.place(model))
 
     def back_to(self, engine: ModelEngine, number: int) -> Versions:
         """Predict with an earlier version again.
@@ -154,38 +141,18 @@ class Lessons:
                 )
             begin(place, engine.path)
         self._stage = "Gathering corrections"
-        self._gather(job.model, place, job.options.get("classes", ()))
+        model = None if engine is None else engine.model
+        labels = (
+            classes_as_labels(job.options.get("classes", ()))
+            if model is None
+            else LabelMap.of_foreground(model.classes[1:])
+        )
+        self._judged.gather(job.model, place, labels)
         if self._train(job, place, seconds):
             now = Versions.open(place)
             if now.current != versions.current and now.current:
                 self._engines.use(job.model, now.model())
             self._end(job, "done", None)
-
-    def _gather(self, model: str, place: Path, classes: Iterable[dict[str, Any]]) -> None:
-        """Copy what was judged since into the learning folder."""
-        taken = self._taken(model)
-        store = Corrections(place / CORRECTIONS, self._labels(model, classes))
-        for case, file, verdict in self._judged(model):
-            if taken.get(case.id) == file:
-                continue
-            folder = self._files.of(case.id)
-            correction = case.corrections[-1] if case.corrections else None
-            version = (correction.version if correction else None) or ""
-            with scratch_folder(place) as scratch:
-                image = folder.original
-                if image is None or image.suffix.lower() not in IMAGE_SUFFIXES:
-                    image = _write_image(scratch, np.array(folder.pixels()))
-                store.add(
-                    case.id,
-                    image,
-                    np.array(folder.labels(file)),
-                    verdict,
-                    case.reviewer or "",
-                    model=version,
-                    seconds=correction.seconds if correction else None,
-                )
-            taken[case.id] = file
-            write_json(place / _TAKEN, taken)
 
     def _train(self, job: JobRow, place: Path, seconds: float) -> bool:
         """Run `flexseg learn`; False if the job was canceled, or the server ends."""
@@ -236,53 +203,7 @@ class Lessons:
         self._changes.tell(job=job.id)
         return None
 
-    def _judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
-        """Images that were accepted or corrected, the file of their labels, and the verdict."""
-        wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind == "image")
-        found: list[tuple[CaseRow, str, Verdict]] = []
-        with self._database.reading() as session:
-            for case in session.scalars(wanted.order_by(CaseRow.number)):
-                if case.model not in (model, None):
-                    continue
-                if case.corrections:
-                    found.append((case, case.corrections[-1].file, "corrected"))
-                elif case.shown is not None:
-                    found.append((case, file_of(case.shown.key), "accepted"))
-        return found
-
-    def _taken(self, model: str) -> dict[str, str]:
-        try:
-            return dict(read_json(self.place(model) / _TAKEN))
-        except (OSError, ValueError, TypeError):
-            return {}
-
-    def _labels(self, model: str, classes: Iterable[dict[str, Any]]) -> LabelMap | None:
-        """The model's classes, of a server without one those that were named."""
-        if (self.place(model) / CORRECTIONS / TABLE).exists():
-            return None
-        engine = self._engines.models.get(model)
-        if engine is not None and engine.model is not None:
-            return LabelMap.of_foreground(engine.model.classes[1:])
-        return LabelMap.of_foreground(
-            [
-                LabelClass(c["id"], c["name"], ((c["color"][0], c["color"][1], c["color"][2]),))
-                for c in classes
-                if c["id"]
-            ]
-        )
-
     def _end(self, job: JobRow, state: str, error: dict[str, Any] | None) -> None:
         with self._database.writing() as session:
             self._queue.end(session, job, state, error)
         self._changes.tell(job=job.id)
-
-
-def _write_image(folder: Path, pixels: NDArray) -> Path:
-    """Pixels [H, W, C] as a file that a training reads alike."""
-    if pixels.dtype in (np.uint8, np.uint16) and pixels.shape[2] in _CHANNELS_OF_PNG:
-        file = folder / "image.png"
-        write_png(file, pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    else:
-        file = folder / "image.npy"
-        write_npy(file, pixels)
-    return file

@@ -1,0 +1,128 @@
+"""What people have judged on a server, as corrections that a model learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from flexseg.dataset.labels import LabelClass, LabelMap
+from flexseg.files.images import IMAGE_SUFFIXES, write_png
+from flexseg.files.json_file import read_json
+from flexseg.files.npy import write_npy
+from flexseg.learning.corrections import TABLE, Corrections, Verdict
+from flexseg.learning.learning_round import CORRECTIONS
+from flexseg.outputs import scratch_folder, write_json
+from flexseg.serve.case_files import CaseFiles
+from flexseg.serve.database import CaseRow, Database
+from flexseg.serve.prediction_store import file_of
+
+# What was taken over from the server's cases, in a learning folder: case -> file of its labels.
+_TAKEN = "taken.json"
+_JUDGED = ("accepted", "corrected")
+_CHANNELS_OF_PNG = (1, 3)
+
+
+class JudgedCases:
+    """The images that were accepted or corrected.
+
+    Volumes are not among them: nothing is learned from single slices.
+    """
+
+    def __init__(self, database: Database, files: CaseFiles) -> None:
+        self._database, self._files = database, files
+
+    def waiting(self, model: str, place: Path) -> int:
+        """Judged images that a model has not learned from, or whose mask has changed since.
+
+        Parameters
+        ----------
+        model : its id.
+        place : its learning folder.
+        """
+        taken = _taken(place)
+        return sum(taken.get(case.id) != file for case, file, _ in self._judged(model))
+
+    def gather(self, model: str, place: Path, labels: LabelMap) -> None:
+        """Copy what was judged since into a learning folder.
+
+        Parameters
+        ----------
+        labels : the classes of the masks.
+
+        Raises
+        ------
+        ConfigError : the folder has corrections of other classes.
+        DataError : its table is damaged.
+        """
+        taken = _taken(place)
+        known = (place / CORRECTIONS / TABLE).exists()
+        store = Corrections(place / CORRECTIONS, None if known else labels)
+        for case, file, verdict in self._judged(model):
+            if taken.get(case.id) == file:
+                continue
+            folder = self._files.of(case.id)
+            correction = case.corrections[-1] if case.corrections else None
+            version = (correction.version if correction else None) or ""
+            with scratch_folder(place) as scratch:
+                image = folder.original
+                if image is None or image.suffix.lower() not in IMAGE_SUFFIXES:
+                    image = _write_image(scratch, np.array(folder.pixels()))
+                store.add(
+                    case.id,
+                    image,
+                    np.array(folder.labels(file)),
+                    verdict,
+                    case.reviewer or "",
+                    model=version,
+                    seconds=correction.seconds if correction else None,
+                )
+            taken[case.id] = file
+            write_json(place / _TAKEN, taken)
+
+    def _judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
+        """Images that were accepted or corrected, the file of their labels, and the verdict."""
+        wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind == "image")
+        found: list[tuple[CaseRow, str, Verdict]] = []
+        with self._database.reading() as session:
+            for case in session.scalars(wanted.order_by(CaseRow.number)):
+                if case.model not in (model, None):
+                    continue
+                if case.corrections:
+                    found.append((case, case.corrections[-1].file, "corrected"))
+                elif case.shown is not None:
+                    found.append((case, file_of(case.shown.key), "accepted"))
+        return found
+
+
+def classes_as_labels(classes: Iterable[dict[str, Any]]) -> LabelMap:
+    """Classes as the API names them: dictionaries of `id`, `name` and `color`."""
+    return LabelMap.of_foreground(
+        [
+            LabelClass(c["id"], c["name"], ((c["color"][0], c["color"][1], c["color"][2]),))
+            for c in classes
+            if c["id"]
+        ]
+    )
+
+
+def _taken(place: Path) -> dict[str, str]:
+    try:
+        return dict(read_json(place / _TAKEN))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _write_image(folder: Path, pixels: NDArray) -> Path:
+    """Pixels [H, W, C] as a file that a training reads alike."""
+    if pixels.dtype in (np.uint8, np.uint16) and pixels.shape[2] in _CHANNELS_OF_PNG:
+        file = folder / "image.png"
+        write_png(file, pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    else:
+        file = folder / "image.npy"
+        write_npy(file, pixels)
+    return file

@@ -22,12 +22,15 @@ from small import SMALL
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import onnx
+
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.proof_cases import generated_cases
 from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.predictor import Predictor
+from platform_operators import DIRECTML, TENSORRT, foreign
 
 pytestmark = [pytest.mark.usefixtures("engines_on", "eager"), pytest.mark.long]
 
@@ -45,6 +48,9 @@ def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
     proof = generated_cases(made, "float32")
     proof = replace(proof, cases=proof.cases[:3])
     network = export_onnx(made, tmp_path / "a.h5")
+    assert foreign(onnx.load(network), TENSORRT) == set()
+    # ONNX Runtime computes these on the CPU.
+    assert foreign(onnx.load(network), DIRECTML) <= {"Resize float32", "Mod int64"}
     for kind in filter(lambda kind: find_spec(FORMATS[kind].library), FORMATS):
         folder = tmp_path / kind
         given = (Predictor(made), [network], folder, proof, About(name), "float32")

@@ -197,10 +197,23 @@ class Graph:
         self.inputs.append(_value(found, shape))
         return found
 
-    def output(self, name: str, tensor: Tensor, shape: Sequence[str | int]) -> None:
-        """What the graph gives."""
-        self.nodes.append(helper.make_node("Identity", [tensor.name], [name]))
-        self.outputs.append(_value(Tensor(self, name, tensor.dtype), shape))
+    def output(
+        self, name: str, tensor: Tensor, shape: Sequence[str | int], dtype: Any = None
+    ) -> None:
+        """What the graph gives.
+
+        Parameters
+        ----------
+        dtype : of its elements, if another one: some runtimes have 8 bits only there.
+        """
+        wanted = tensor.dtype if dtype is None else np.dtype(dtype)
+        if wanted == tensor.dtype:
+            node = helper.make_node("Identity", [tensor.name], [name])
+        else:
+            to = helper.np_dtype_to_tensor_dtype(wanted)
+            node = helper.make_node("Cast", [tensor.name], [name], to=to)
+        self.nodes.append(node)
+        self.outputs.append(_value(Tensor(self, name, wanted), shape))
 
     def node(self, op: str, *inputs: Tensor, dtype: Any = None, **attributes: Any) -> Tensor:
         """The first output of an operator; its elements have the type of the first input's."""

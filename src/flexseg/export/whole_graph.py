@@ -86,8 +86,9 @@ def whole_graph(
     refuse_unfit(size)
     graph = Graph(doubles=doubles)
     stored = graph.input(IMAGES, np.dtype(pixels), ["N", "H", "W", stored_channels(size) or "C"])
-    height, width = stored.size(1), stored.size(2)
-    prepared = _prepared(graph, stored, size)
+    values = stored.cast(np.float32)
+    height, width = values.size(1), values.size(2)
+    prepared = _prepared(graph, values, size, pixels)
 
     def answers(images: Tensor) -> list[Tensor]:
         return [graph.network(model, images) for model in networks]
@@ -99,10 +100,10 @@ def whole_graph(
         graph.output(SIGNAL, told, ["N", max(1, classes - 1)])
     p = _at_size(graph, p.transposed(0, 3, 1, 2), height, width, predictor.blur, size)
     if classes == 1:
-        labels = (p > package.threshold).cast(np.uint8).reshaped(0, height, width)
+        labels = (p > package.threshold).reshaped(0, height, width)
     else:
-        labels = graph.node("ArgMax", p, dtype=np.int64, axis=1, keepdims=0).cast(np.uint8)
-    graph.output(LABELS, labels, ["N", "H", "W"])
+        labels = graph.node("ArgMax", p, dtype=np.int64, axis=1, keepdims=0)
+    graph.output(LABELS, labels, ["N", "H", "W"], np.uint8)
     graph.output(PROBABILITIES, p.transposed(0, 2, 3, 1), ["N", "H", "W", classes])
     return graph
 
@@ -113,10 +114,10 @@ def stored_channels(preprocessing: Preprocessing) -> int | None:
     return preprocessing.channels if fixed else None
 
 
-def _prepared(graph: Graph, stored: Tensor, size: Preprocessing) -> Tensor:
+def _prepared(graph: Graph, values: Tensor, size: Preprocessing, pixels: PixelType) -> Tensor:
     """Images [N, H, W, C] as they are stored, to those of the network [N, h, w, channels]."""
-    whole_numbers = stored.dtype == np.uint8 and size.window is None
-    images = _on_scale(stored, size).transposed(0, 3, 1, 2)
+    whole_numbers = pixels == "uint8" and size.window is None
+    images = _on_scale(values, size, pixels).transposed(0, 3, 1, 2)
     images = _in_channels(graph, images, size, whole_numbers=whole_numbers)
     method = cast(Method, size.interpolation)
     images = resized(
@@ -126,12 +127,11 @@ def _prepared(graph: Graph, stored: Tensor, size: Preprocessing) -> Tensor:
     return images.transposed(0, 2, 3, 1)
 
 
-def _on_scale(stored: Tensor, size: Preprocessing) -> Tensor:
-    values = stored.cast(np.float32)
+def _on_scale(values: Tensor, size: Preprocessing, pixels: PixelType) -> Tensor:
     if size.window is not None:
         low, high = size.window
         return ((values - low) * (255.0 / (high - low))).clipped(0.0, 255.0)
-    return values * (255.0 / 65535) if stored.dtype == np.uint16 else values
+    return values * (255.0 / 65535) if pixels == "uint16" else values
 
 
 def _in_channels(

@@ -19,6 +19,7 @@ from flexseg.errors import DataError
 from flexseg.files.decode import decode, is_exact, png_header
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.files.entries import require_file
+from flexseg.files.limits import TooLargeError
 from flexseg.files.mask_pixels import as_rgb, of_channels, seen
 from flexseg.files.npy import check_header, check_numbers, map_npy
 from flexseg.files.picture import Picture
@@ -150,7 +151,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, DataError):
         return error
     if isinstance(error, MemoryError):
-        return DataError(
+        return TooLargeError(
             "There is not enough memory for this image.",
             "Close other programs. If the image should be small, its header is damaged: export "
             "it again.",

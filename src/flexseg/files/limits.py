@@ -21,6 +21,10 @@ _GIB = 2**30
 _TILES = "save it as a tiled TIFF, which infer, tiled-infer and derive tiles read in parts"
 
 
+class TooLargeError(DataError):
+    """An image or volume takes more than is allowed, or than the memory holds. Exit code 3."""
+
+
 def largest_image() -> int:
     """Bytes that the pixels of one image or volume may take: the setting, or a quarter of memory.
 
@@ -63,7 +67,7 @@ def check_size(
     Raises
     ------
     ValueError : sizes below 1, or more pixels than the file holds.
-    DataError : more pixels than `largest_image`.
+    TooLargeError : more pixels than `largest_image`.
     """
     sizes = [int(n) for n in shape]
     if min(sizes, default=0) < 1:
@@ -75,7 +79,7 @@ def check_size(
             f"{count_text(needed)} bytes, but the file holds at most {count_text(most)} bytes"
         )
     if needed > (largest := largest_image()):
-        raise DataError(
+        raise TooLargeError(
             f"The image has the size {_text(sizes)} and takes {size_text(needed)}; at most "
             f"{size_text(largest)} are read at once.",
             f"If the size is right, {instead}, or raise the environment variable {SETTING} (in "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.files.limits import DEFLATE_RATIO, check_size
+from flexseg.files.limits import DEFLATE_RATIO, TooLargeError, check_size
 
 GZIP = b"\x1f\x8b"
 # How many bits of window `zlib` may use, and that a header of zlib or of gzip comes first.
@@ -33,7 +33,7 @@ def explain_damage(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except MemoryError:
-        raise DataError(
+        raise TooLargeError(
             "There is not enough memory for this volume.",
             "Close other programs. If the volume should be small, its header is damaged: export "
             "it again.",

@@ -1,1 +1,1 @@
-"""What comes from outside, read and checked before anything else sees it."""
+"""Foreign files, read by processes that have limits, and neither Keras nor an engine."""

@@ -1,352 +1,303 @@
-"""An uploaded file as cases: pixels in a file of their own, and what is known of them.
-
-Nothing here needs a network, an engine or the database.
-"""
+"""Uploads as images, volumes and labels, each written as an array: the work of a reader process."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
-from flexseg.errors import DataError
+from flexseg.errors import DataError, FlexsegError, ResourceError
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom
+from flexseg.files.dicom.series import image_header
+from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, is_image, read_image, read_mask
-from flexseg.files.npy import write_npy
-from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
+from flexseg.files.limits import TooLargeError
+from flexseg.files.npy import map_npy, read_npy, write_npy
+from flexseg.files.volumes.paths import find_volumes, volume_suffix
+from flexseg.files.volumes.payload import explain_damage
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
+from flexseg.machine import size_text
+from flexseg.serve.uploads.archive import unpack
+from flexseg.serve.uploads.case_facts import PIXELS, CaseFacts, ReadCase
+from flexseg.serve.uploads.upload_limits import ReadLimits
+from flexseg.serve.uploads.upload_names import (
+    ARCHIVE_SUFFIX,
+    UnknownTypeError,
+    known_types,
+    shown_name,
+)
 
-# Name of the pixels in the folder of a case.
-PIXELS = "image.npy"
-_SAMPLE = 1_000_000
-_FEW_CHANNELS = 4
-_CHUNK = 1 << 24
-# Names that programs add to archives.
-_NO_CONTENT = ("__MACOSX", ".", "Thumbs.db", "DICOMDIR")
-
-
-@dataclass(frozen=True)
-class ReadLimits:
-    """Of one upload.
-
-    Attributes
-    ----------
-    bytes : of the file, and of what an archive holds.
-    files : that an archive may hold.
-    pixels : of one image or volume.
-    """
-
-    bytes: int = 4 << 30
-    files: int = 5000
-    pixels: int = 1 << 30
+# Of labels, in the folder that they are read into.
+LABELS = "labels.npy"
+_UNPACKED = "unpacked"
+# Arrays of three axes are images if the last one is no longer than this: channels.
+_CHANNELS = 4
+# Reasons that are told one by one; an archive may hold thousands of other files.
+_MOST_TOLD = 100
 
 
 @dataclass(frozen=True)
-class CaseFacts:
-    """What is known of the pixels of a case.
-
-    Attributes
-    ----------
-    name : as people know it: of the uploaded file, or of one in an archive.
-    kind : what the array is: an image [H, W, C], or a volume [z, y, x] or [z, y, x, C].
-    shape, dtype : of the array.
-    spacing : of pixels or voxels in mm along the axes of the array; None: not known.
-    origin, direction : of volumes, see `Volume`.
-    modality : of DICOM, e.g. "CT".
-    window : the values that are shown as black and as white: of images of 8 bits 0 and 255, else
-        the 0.5th and the 99.5th percentile.
-    range : smallest and largest value.
-    digest : SHA-256 of all that a prediction depends on.
-    """
+class LeftOut:
+    """A file of an archive that is no case, and why."""
 
     name: str
-    kind: Literal["image", "volume"]
-    shape: tuple[int, ...]
-    dtype: str
-    spacing: tuple[float, ...] | None
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-    modality: str
-    window: tuple[float, float]
-    range: tuple[float, float]
-    digest: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return _FACTS.dump_python(self, mode="json")
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> CaseFacts:
-        """What `as_dict` gave."""
-        return _FACTS.validate_python(data)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in ml."""
-        return self.volume(np.empty((1, 1, 1), np.uint8)).voxel_ml
-
-    def volume(self, array: NDArray) -> Volume:
-        """An array of the case's size at its place in the patient."""
-        z, y, x = self.spacing or (1.0, 1.0, 1.0)
-        i, j, k = self.origin
-        return Volume(array, (x, y, z), (i, j, k), self.direction, modality=self.modality)
-
-
-_FACTS = TypeAdapter(CaseFacts)
+    why: str
 
 
 @dataclass(frozen=True)
-class ReadCase:
-    """A case of an upload.
+class Upload:
+    """What an upload holds: at least one case."""
 
-    Attributes
-    ----------
-    folder : holds its pixels as PIXELS, and nothing else.
-    """
-
-    folder: Path
-    facts: CaseFacts
+    cases: list[ReadCase]
+    left_out: list[LeftOut]
 
 
-class UnknownTypeError(DataError):
-    """A file is of no type that can be read."""
-
-
-def read_upload(file: Path, name: str, target: Path, limits: ReadLimits) -> list[ReadCase]:
+def read_upload(file: Path, name: str, target: Path, limits: ReadLimits) -> Upload:
     """Read an uploaded file, and write the pixels of each of its cases.
 
     Parameters
     ----------
-    file : its suffix is that of `name`.
+    file : stored under the suffix of `kept_suffix`.
     name : as the user knows it.
     target : an empty folder, which gets a folder for each case.
 
     Raises
     ------
     UnknownTypeError : it is neither an image, nor a volume, nor an archive of these.
-    DataError : it is damaged or too large.
+    TooLargeError : it takes more than the limits.
+    DataError : it is damaged.
+    ResourceError : the folder cannot be written to.
     """
-    if file.suffix.lower() != ".zip":
-        return [_read_one(file, name, target / "0", limits)]
-    unpacked = target / "unpacked"
-    names = _unpack(file, unpacked, limits)
-    try:
-        found = list(_of_archive(unpacked, names, PurePosixPath(name).stem, target, limits))
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    if not found:
-        raise UnknownTypeError("The archive holds no image and no volume.", _formats(), name)
-    return found
+    with _explained(name, limits):
+        if file.suffix.lower() == ARCHIVE_SUFFIX:
+            return _of_archive(file, shown_name(name), target, limits)
+        if not _is_case(file):
+            raise _unknown(name)
+        cases = _Cases(target, limits, lambda path: shown_name(name) if path == file else "")
+        cases.read(file)
+        return Upload(cases.found, [])
 
 
-def read_label_upload(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An uploaded mask, class ids of `shape`: [H, W] of an image, [z, y, x] of a volume.
+def read_label_upload(
+    file: Path, name: str, shape: tuple[int, ...], target: Path, limits: ReadLimits
+) -> None:
+    """Read an uploaded mask, and write its class ids as LABELS, uint8 of `shape`.
 
     Parameters
     ----------
     file : an indexed or grey image whose values are class ids, or a label volume; an array `.npy`.
+    shape : [H, W] of an image, [z, y, x] of a volume.
+    target : an empty folder.
 
     Raises
     ------
+    TooLargeError : it takes more than the limits.
     DataError : it is damaged, of another size, or holds colours.
     """
+    with _explained(name, limits):
+        labels = _labels(file, len(shape))
+        if labels.shape != shape:
+            wanted, found = (" x ".join(map(str, size)) for size in (shape, labels.shape))
+            raise DataError(
+                f"The mask has the size {found}, the case {wanted}.",
+                "Give class ids of every pixel of the case, as an indexed image or a label volume.",
+                shown_name(name),
+            )
+        if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 255:
+            raise DataError(
+                "The values of the mask are no class ids.",
+                "Give whole numbers from 0 to 255.",
+                shown_name(name),
+            )
+        write_npy(target / LABELS, labels.astype(np.uint8))
+
+
+def _labels(file: Path, axes: int) -> NDArray:
     if file.suffix.lower() == ".npy":
-        labels = _read_array(file)
-    elif len(shape) == 3:
-        labels = read_labels(file).array
-    else:
-        labels = read_mask(file).pixels
-    if labels.shape != shape:
-        wanted, found = (" x ".join(map(str, size)) for size in (shape, labels.shape))
-        raise DataError(
-            f"The mask has the size {found}, the case {wanted}.",
-            "Give class ids of every pixel of the case, as an indexed image or a label volume.",
-            name,
-        )
-    if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 255:
-        raise DataError(
-            "The values of the mask are no class ids.", "Give whole numbers from 0 to 255.", name
-        )
-    return labels.astype(np.uint8)
+        with explain_damage(file):
+            return read_npy(file)
+    return read_labels(file).array if axes == 3 else read_mask(file).pixels
 
 
-def _read_array(path: Path) -> NDArray:
+@contextmanager
+def _explained(name: str, limits: ReadLimits) -> Iterator[None]:
+    """Errors that name the upload, and not its place."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"The file cannot be read as an array ({error}).", "Save it with numpy.save."
+        yield
+    except TooLargeError as error:
+        if error.where is not None and error.where == shown_name(name):
+            raise
+        _refuse_size(name, limits)
+    except MemoryError:
+        _refuse_size(name, limits)
+    except FlexsegError as error:
+        raise type(error)(error.problem, error.fix, shown_name(error.where or name)) from None
+    except OSError as error:
+        raise ResourceError(
+            f"The server cannot store the upload ({error.strerror or type(error).__name__}).",
+            "Try again later, or tell whoever runs the server.",
+            shown_name(name),
         ) from None
 
 
-def _formats() -> str:
-    return (
-        f"Upload images ({', '.join(IMAGE_SUFFIXES)}), volumes ({', '.join(VOLUME_SUFFIXES)}), or "
-        "a zip of images or of a DICOM series."
+def _refuse_size(name: str, limits: ReadLimits) -> NoReturn:
+    one, together = map(size_text, (limits.image_bytes, limits.unpacked_bytes))
+    raise TooLargeError(
+        f"It takes more memory than is allowed here: {one} for the pixels of one image or volume, "
+        f"and {together} for those of one upload together.",
+        "Cut or scale it down, or send the files of an archive in several parts. If it should be "
+        "small, its header is damaged: export it again.",
+        shown_name(name),
+    ) from None
+
+
+def _unknown(name: str) -> UnknownTypeError:
+    return UnknownTypeError(
+        "It holds neither an image nor a volume.", known_types(), shown_name(name)
     )
 
 
-def _unpack(file: Path, target: Path, limits: ReadLimits) -> dict[Path, str]:
-    """The files of an archive, under names of our own; file -> the name that it has there."""
-    target.mkdir(parents=True)
-    names: dict[Path, str] = {}
-    left = limits.bytes
+class _Cases:
+    """The cases of one upload, as they are read into a folder.
+
+    Parameters
+    ----------
+    shown : the name of a file for people; empty of what lies elsewhere.
+    """
+
+    def __init__(self, target: Path, limits: ReadLimits, shown: Callable[[Path], str]) -> None:
+        self.found: list[ReadCase] = []
+        self._target = target
+        self._limits = limits
+        self._shown = shown
+        self._room = limits.unpacked_bytes
+
+    def read(self, path: Path) -> None:
+        """Read a file, or the folder of a series.
+
+        Raises
+        ------
+        DataError : it cannot be read; `where` is its name.
+        """
+        name = shown_name(self._shown(path))
+        try:
+            if path.is_dir() or _is_volume(path):
+                volume = read_volume(path)
+                self._write(volume.array, name, "volume", volume.voxel_size, volume)
+                return
+            pixels = read_image(path)
+            header = image_header(path) if is_dicom(path) else None
+            place = Volume(pixels[None], modality=header.modality if header else "")
+            spacing = (header.pixel if header else ()) or None
+            self._write(pixels, name, "image", spacing, place)
+        except TooLargeError:
+            _refuse_size(name, self._limits)
+        except FlexsegError as error:
+            problem, fix = (self._plain(text, path) for text in (error.problem, error.fix))
+            raise type(error)(problem, fix, name) from None
+
+    def _write(
+        self,
+        array: NDArray,
+        name: str,
+        kind: Literal["image", "volume"],
+        spacing: tuple[float, ...] | None,
+        place: Volume,
+    ) -> None:
+        self._room -= array.nbytes
+        # The size of each file was judged before it was read.
+        if array.nbytes > self._limits.image_bytes or self._room < 0:
+            raise TooLargeError("", "")
+        array = np.ascontiguousarray(array)
+        folder = self._target / str(len(self.found))
+        folder.mkdir()
+        write_npy(folder / PIXELS, array)
+        self.found.append(ReadCase(folder, CaseFacts.of(array, name, kind, spacing, place)))
+
+    def _plain(self, text: str, path: Path) -> str:
+        """A sentence without the folders that only the server knows."""
+        for place in (path, *path.parents[:-1]):
+            text = text.replace(f"{place}/", "").replace(str(place), self._shown(place))
+        return text
+
+
+def _of_archive(file: Path, name: str, target: Path, limits: ReadLimits) -> Upload:
+    root = target / _UNPACKED
+    root.mkdir()
+    unpacked = unpack(file, name, root, limits)
+
+    def shown(path: Path) -> str:
+        if path == root:
+            return Path(name).stem
+        inside = path.is_relative_to(root)
+        return unpacked.names.get(path, path.name if inside else "")
+
+    cases = _Cases(target, limits, shown)
+    failed: list[tuple[str, FlexsegError]] = []
+    sources = _sources(root)
+    for source in sources:
+        try:
+            cases.read(source)
+        except (TooLargeError, ResourceError):
+            raise
+        except FlexsegError as error:
+            failed.append((shown(source), error))
+    others = [p for p in unpacked.names if not any(_holds(source, p) for source in sources)]
+    shutil.rmtree(root)
+    if not cases.found:
+        raise failed[0][1] if failed else _unknown(name)
+    told = [
+        *(LeftOut(place, f"{error.problem} {error.fix}") for place, error in failed),
+        *(LeftOut(place, "An archive within an archive.") for place in unpacked.left_out),
+        *(LeftOut(unpacked.names[p], "Neither an image nor a volume.") for p in others),
+    ]
+    if len(told) > _MOST_TOLD:
+        more = f"{len(told) - _MOST_TOLD} more files"
+        told = [*told[:_MOST_TOLD], LeftOut(more, "These are not told one by one.")]
+    return Upload(cases.found, told)
+
+
+def _sources(root: Path) -> list[Path]:
+    """The files, and folders of series, below a folder that are each one case."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = [e for e in archive.infolist() if not e.is_dir() and not _is_apart(e)]
-            if len(entries) > limits.files:
-                raise DataError(
-                    f"The archive holds {len(entries)} files; at most {limits.files} are read.",
-                    "Upload it in parts.",
-                )
-            for number, entry in enumerate(entries):
-                own = target / f"{number:06d}{_suffix(entry.filename)}"
-                with archive.open(entry) as source, own.open("wb") as copy:
-                    while chunk := source.read(min(_CHUNK, left + 1)):
-                        left -= len(chunk)
-                        if left < 0:
-                            raise DataError(
-                                f"The archive holds more than {limits.bytes >> 20} MB.",
-                                "Upload it in parts.",
-                            )
-                        copy.write(chunk)
-                names[own] = entry.filename
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
-        raise DataError(
-            f"The archive cannot be read ({error}).", "Make it again, without a password."
-        ) from None
-    return names
+        volumes = [p for p in find_volumes(root, recursive=True) if p.is_dir() or _is_volume(p)]
+    except DataError:  # there is none
+        volumes = []
+    images = [
+        path
+        for path in list_files(root, IMAGE_SUFFIXES, recursive=True)
+        if not _is_volume(path) and not any(_holds(volume, path) for volume in volumes)
+    ]
+    return sorted({*volumes, *images})
 
 
-def _is_apart(entry: zipfile.ZipInfo) -> bool:
-    return any(part.startswith(_NO_CONTENT) for part in PurePosixPath(entry.filename).parts)
+def _holds(source: Path, path: Path) -> bool:
+    """Whether a file is a case, or a slice of one (DICOM files lie in the very folder)."""
+    if source == path:
+        return True
+    return path.parent == source and is_dicom(path)
 
 
-def _suffix(name: str) -> str:
-    path = Path(PurePosixPath(name).name)
-    suffix = volume_suffix(path) or path.suffix.lower()
-    return suffix if suffix.replace(".", "").isalnum() else ""
-
-
-def _of_archive(
-    folder: Path, names: dict[Path, str], archive: str, target: Path, limits: ReadLimits
-) -> Iterator[ReadCase]:
-    """Series of DICOM as one case each, all other files as they are; those of no type are left."""
-    slices = [path for path in names if is_dicom(path) and not is_picture(path)]
-    number = 0
-    if slices:
-        from flexseg.files.dicom.series import find_series, read_series  # takes a while to import
-
-        known = (s for s in find_series(folder, quiet=True) if s.paths[0] in slices)
-        for uid in dict.fromkeys(series.headers[0].series for series in known):
-            volume = read_series(folder, uid)
-            yield _write_volume(volume, archive, target / str(number), limits)
-            number += 1
-    for path, name in names.items():
-        if path in slices or not _is_known(path):
-            continue
-        yield _read_one(path, name, target / str(number), limits)
-        number += 1
-
-
-def _is_known(path: Path) -> bool:
+def _is_case(path: Path) -> bool:
     return is_image(path) or bool(volume_suffix(path))
 
 
-def _read_one(path: Path, name: str, target: Path, limits: ReadLimits) -> ReadCase:
-    if not _is_known(path):
-        raise UnknownTypeError(
-            f"{path.suffix or 'A file without suffix'} is no type that can be read.",
-            _formats(),
-            name,
-        )
-    if _is_volume(path):
-        return _write_volume(read_volume(path), name, target, limits)
-    pixels, spacing = read_image(path), _spacing_of_image(path)
-    return _write(pixels, name, target, limits, "image", spacing)
-
-
 def _is_volume(path: Path) -> bool:
-    if path.suffix.lower() == ".npy":
-        shape = _read_array(path).shape
-        return len(shape) == 4 or (len(shape) == 3 and shape[2] > _FEW_CHANNELS)
-    return not is_picture(path) if is_dicom(path) else bool(volume_suffix(path))
-
-
-def _spacing_of_image(path: Path) -> tuple[float, ...] | None:
-    if not is_dicom(path):
-        return None
-    from flexseg.files.dicom.series import read_header
-
-    header = read_header(path)
-    return tuple(header.pixel) or None if header is not None else None
-
-
-def _write_volume(volume: Volume, name: str, target: Path, limits: ReadLimits) -> ReadCase:
-    known = volume.voxel_size
-    return _write(volume.array, name, target, limits, "volume", known, volume)
-
-
-def _write(
-    array: NDArray,
-    name: str,
-    target: Path,
-    limits: ReadLimits,
-    kind: Literal["image", "volume"],
-    spacing: tuple[float, ...] | None,
-    place: Volume | None = None,
-) -> ReadCase:
-    if array.size > limits.pixels:
-        raise DataError(
-            f"It has {array.size} values; at most {limits.pixels} are read.",
-            "Upload a part of it.",
-            name,
-        )
-    array = np.ascontiguousarray(array)
-    place = place or Volume(array[None])
-    facts = CaseFacts(
-        name,
-        kind,
-        array.shape,
-        array.dtype.str,
-        spacing,
-        place.origin,
-        place.direction,
-        place.modality,
-        *_window(array),
-        _digest(array, kind, spacing, place),
-    )
-    target.mkdir(parents=True)
-    write_npy(target / PIXELS, array)
-    return ReadCase(target, facts)
-
-
-def _window(array: NDArray) -> tuple[tuple[float, float], tuple[float, float]]:
-    sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
-    sample = sample[np.isfinite(sample)].astype(np.float64)
-    if not sample.size:
-        return (0.0, 1.0), (0.0, 1.0)
-    limits = float(sample.min()), float(sample.max())
-    if array.dtype == np.uint8:
-        return (0.0, 255.0), limits
-    low, high = (float(v) for v in np.percentile(sample, (0.5, 99.5)))
-    return (low, high if high > low else low + 1.0), limits
-
-
-def _digest(array: NDArray, kind: str, spacing: tuple[float, ...] | None, place: Volume) -> str:
-    about = [kind, array.shape, array.dtype.str, spacing, place.direction, place.modality]
-    digest = hashlib.sha256(json.dumps(about).encode())
-    for plane in array:
-        digest.update(np.ascontiguousarray(plane).data)
-    return digest.hexdigest()
+    """Whether a file is a volume; arrays tell it by their axes, all others by name or header."""
+    if is_dicom(path):
+        return not is_picture(path)
+    if path.suffix.lower() != ".npy":
+        return bool(volume_suffix(path))
+    try:
+        shape = map_npy(path).shape
+    except (DataError, OSError, ValueError):
+        return False  # reading it tells why
+    return len(shape) == 4 or (len(shape) == 3 and shape[2] > _CHANNELS)

@@ -34,7 +34,7 @@ def serve(tmp_path: Path, brightness: Path, engines_on: None) -> Iterator[Serve]
     with ExitStack() as stack:
 
         def start(models: tuple[Path, ...] = (brightness,), **options: Any) -> TestClient:
-            settings = ServeSettings(tmp_path / "data", models, **options)
+            settings = ServeSettings(tmp_path / "data", models, **{"readers": 1, **options})
             client = TestClient(create_app(settings), base_url="http://127.0.0.1")
             return stack.enter_context(client)
 

@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("uvicorn")
 import uvicorn
 
-from flexseg.serve.guard import connections
-from flexseg.serve.guard.guard_limits import GuardLimits
+from flexseg.serve.boundary import connections
+from flexseg.serve.boundary.guard_limits import GuardLimits
 
 LIMITS = GuardLimits(header_seconds=0.5, header_bytes=4096, connections=20)
 

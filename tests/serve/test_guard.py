@@ -19,18 +19,20 @@ from fastapi import FastAPI, Request, UploadFile
 from fastapi.testclient import TestClient
 
 from flexseg.errors import ConfigError
+from flexseg.serve.access.access_tokens import AccessTokens
+from flexseg.serve.access.exposure import TlsFiles, check_exposure
+from flexseg.serve.access.login_routes import router
+from flexseg.serve.access.origins import is_local_name, is_loopback
 from flexseg.serve.api_errors import add_error_answers
+from flexseg.serve.boundary.guard_limits import GuardLimits
+from flexseg.serve.boundary.guarded import add_guards
+from flexseg.serve.boundary.request_limits import RequestLimits
+from flexseg.serve.boundary.user_quotas import UserQuotas
 from flexseg.serve.current_user import Correcting, Looking, Role, Training
-from flexseg.serve.guard.access_tokens import AccessTokens
-from flexseg.serve.guard.audit_log import AuditLog
-from flexseg.serve.guard.audited_requests import tell_cases
-from flexseg.serve.guard.exposure import TlsFiles, check_exposure
-from flexseg.serve.guard.guard_limits import GuardLimits
-from flexseg.serve.guard.guarded import add_guards
-from flexseg.serve.guard.login_routes import router
-from flexseg.serve.guard.origins import is_local_name, is_loopback
-from flexseg.serve.guard.request_limits import RequestLimits
-from flexseg.serve.guard.user_quotas import UserQuotas
+from flexseg.serve.oversight.audit_log import AuditLog
+from flexseg.serve.oversight.audited_requests import tell_cases
+from flexseg.serve.settings import ServeSettings
+from flexseg.serve.uploads.upload_limits import ReadLimits
 
 OWN = "http://127.0.0.1:8000"
 OF_A_PATIENT = "Ada Lovelace, /srv/secret"
@@ -71,7 +73,10 @@ def app_in(data: Path, host: str = "127.0.0.1", **limits: Any) -> FastAPI:
         raise RuntimeError(OF_A_PATIENT)
 
     app.include_router(router)
-    add_guards(app, data, host, 10_000, GuardLimits(**limits))
+    settings = ServeSettings(
+        data, host=host, reading=ReadLimits(bytes=10_000), guard=GuardLimits(**limits)
+    )
+    add_guards(app, settings)
     return app
 
 
@@ -523,7 +528,7 @@ def test_a_program_that_is_ended_between_two_writes_leaves_no_fault(tmp_path: Pa
 def test_several_programs_add_to_one_log(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from flexseg.serve.guard.audit_log import AuditLog\n"
+        "from flexseg.serve.oversight.audit_log import AuditLog\n"
         "log = AuditLog(Path(sys.argv[1]))\n"
         "[log.add('look', 'a') for _ in range(50)]"
     )

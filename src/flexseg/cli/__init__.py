@@ -112,6 +112,9 @@ from flexseg.cli import export_weights  # noqa: F401
 from flexseg.cli import serve  # noqa: F401
 
 # isort: split
+from flexseg.cli import serve_admin  # noqa: F401
+
+# isort: split
 from flexseg.cli import demo  # noqa: F401
 
 # isort: split

@@ -21,6 +21,18 @@ _LOG_BYTES, _LOGS = 20 << 20, 5
 _PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "python_multipart", "prometheus_client")
 
 
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Folder for cases, corrections and the database.")
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database, e.g. postgresql+pg8000://user@host/name (default: SQLite in --data).",
+    ),
+]
+
+
 @command(Task.SHARE)
 def serve(
     models: Annotated[
@@ -31,36 +43,63 @@ def serve(
             "one is the default. Without any, cases are only collected and marked.",
         ),
     ] = None,
-    data: Annotated[
-        Path, typer.Option("--data", help="Folder for cases, corrections and the database.")
-    ] = Path("serve"),
+    data: DataOption = Path("serve"),
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8000,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Database, e.g. postgresql+pg8000://user@host/name (default: SQLite in --data).",
-        ),
+    database: DatabaseOption = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM), to serve by https."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of the certificate (PEM).")
+    ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Delete cases so long after their upload."),
     ] = None,
 ) -> None:
-    """Serve models to a browser and to programs: upload, predict, look, correct."""
-    _require_packages()
+    """Serve models to a browser and to programs: upload, predict, look, correct.
+
+    It listens to this machine alone. For other addresses give everybody a token first, see
+    `flexseg serve-admin add`.
+    """
+    require_packages()
     import uvicorn
 
+    from flexseg.serve.access.access_tokens import AccessTokens
+    from flexseg.serve.access.exposure import TlsFiles, check_exposure
     from flexseg.serve.app import create_app
+    from flexseg.serve.boundary.connections import uvicorn_options
     from flexseg.serve.settings import ServeSettings
 
+    tls = TlsFiles.of(certificate, key)
+    check_exposure(host, AccessTokens(data), data, tls)
     settings = ServeSettings(
-        data.absolute(), tuple(models or ()), host=host, port=port, database=database
+        data.absolute(),
+        tuple(models or ()),
+        host=host,
+        port=port,
+        database=database,
+        keep_days=keep_days,
     )
     app = create_app(settings)
     _log_answers(settings.log)
-    say(f"Serving at http://{host}:{port}/ from {data}. Ctrl+C ends it.")
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+    scheme = "http" if tls is None else "https"
+    say(f"Serving at {scheme}://{host}:{port}/ from {data}. Ctrl+C ends it.")
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
+        **uvicorn_options(settings.guard),
+    )
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
+    """Refuse to go on without the packages of the extra. Raises ConfigError."""
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(

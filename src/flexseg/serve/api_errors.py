@@ -83,9 +83,3 @@ def add_error_answers(app: FastAPI) -> None:
     async def of_address(_: Request, error: HTTPException) -> JSONResponse:
         fix = _FIXES.get(error.status_code, "See /api/docs.")
         return ApiError(error.status_code, f"{error.detail}.", fix).response()
-
-    @app.exception_handler(Exception)
-    async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        return ApiError(
-            500, "The server has made a mistake.", "Look into its log, and report it."
-        ).response()

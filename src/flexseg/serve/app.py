@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from flexseg import __version__
+from flexseg.serve.access import login_routes
 from flexseg.serve.api_errors import add_error_answers
+from flexseg.serve.boundary.guarded import add_guards
+from flexseg.serve.oversight.retention import forgetting
 from flexseg.serve.request_log import RequestLog
 from flexseg.serve.routes import (
     case_routes,
@@ -17,14 +20,13 @@ from flexseg.serve.routes import (
     learn_routes,
     model_routes,
     picture_routes,
-    session_routes,
 )
 from flexseg.serve.server import Server
 from flexseg.serve.settings import ServeSettings
 
 ROUTERS = (
     health_routes.router,
-    session_routes.router,
+    login_routes.router,
     model_routes.router,
     case_routes.router,
     picture_routes.router,
@@ -44,7 +46,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with server.running():
+        with server.running(), forgetting(server, settings.keep_days):
             yield
 
     app = FastAPI(
@@ -58,6 +60,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     )
     app.state.server = server
     add_error_answers(app)
+    add_guards(app, settings)
     app.add_middleware(RequestLog, metrics=server.metrics)
     for router in ROUTERS:
         app.include_router(router)

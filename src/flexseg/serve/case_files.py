@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flexseg.files.npy import write_npy
 from flexseg.outputs import whole
-from flexseg.serve.uploads.upload_reading import PIXELS, ReadCase
+from flexseg.serve.uploads.case_facts import PIXELS, ReadCase
 
 _ID = re.compile("[0-9a-f]{32}")
 REFERENCE = "reference.npy"

@@ -24,7 +24,7 @@ from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import CaseRow, CorrectionRow, Database, JobRow, PredictionRow
 from flexseg.serve.job_queue import OPEN, JobQueue
 from flexseg.serve.prediction_store import file_of, measured
-from flexseg.serve.uploads.upload_reading import CaseFacts, ReadCase
+from flexseg.serve.uploads.case_facts import CaseFacts, ReadCase
 
 Verdict = Literal["accepted", "rejected"]
 Source = Literal["prediction", "correction", "reference", "current"]

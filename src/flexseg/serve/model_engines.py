@@ -26,7 +26,7 @@ from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.database import CaseRow, Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.prediction_store import PredictionStore
-from flexseg.serve.uploads.upload_reading import CaseFacts
+from flexseg.serve.uploads.case_facts import CaseFacts
 
 if TYPE_CHECKING:
     from flexseg.api import Model

@@ -15,7 +15,7 @@ from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import CaseRow, Database, JobRow, PredictionRow
 from flexseg.serve.job_queue import JobQueue
-from flexseg.serve.uploads.upload_reading import CaseFacts
+from flexseg.serve.uploads.case_facts import CaseFacts
 
 if TYPE_CHECKING:
     from flexseg.inference.results.prediction import Prediction

@@ -23,15 +23,22 @@ from flexseg.serve.prediction_store import PredictionStore
 from flexseg.serve.prometheus import Metrics
 from flexseg.serve.settings import DATABASE, ServeSettings
 from flexseg.serve.teaching.lessons import Lessons
+from flexseg.serve.uploads.reader_pool import ReaderPool
 
 
 class Server:
     """The parts of a server; `running` starts and ends its work.
 
+    Attributes
+    ----------
+    readers : read uploads, while it runs.
+
     Raises
     ------
     FlexsegError : nothing of flexseg is at the path of a model, or the database cannot be used.
     """
+
+    readers: ReaderPool
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
@@ -70,6 +77,8 @@ class Server:
             remove_contents(self.settings.incoming)
             self.cases.tidy()
             self.queue.take_up()
+            self.readers = ReaderPool(self.settings.reading, self.settings.readers)
+            stack.callback(self.readers.close)
             self.engines.start()
             stack.callback(self.database.close)
             stack.callback(self.engines.stop)

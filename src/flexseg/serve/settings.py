@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flexseg.serve.uploads.upload_reading import ReadLimits
+from flexseg.serve.boundary.guard_limits import GuardLimits
+from flexseg.serve.uploads.upload_limits import ReadLimits
 
 DATABASE = "serve.sqlite"
 
@@ -23,6 +24,9 @@ class ServeSettings:
     queue_length : jobs that may wait; more are refused with 429.
     batch : images that are predicted together at most.
     reading : limits of one upload.
+    readers : processes that read uploads.
+    guard : limits of requests.
+    keep_days : after which a case is deleted; None: never.
     """
 
     data: Path
@@ -33,6 +37,9 @@ class ServeSettings:
     queue_length: int = 500
     batch: int = 16
     reading: ReadLimits = field(default_factory=ReadLimits)
+    readers: int = 2
+    guard: GuardLimits = field(default_factory=GuardLimits)
+    keep_days: float | None = None
 
     @property
     def cases(self) -> Path:

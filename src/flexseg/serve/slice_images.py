@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.files.images import encode_png
-from flexseg.serve.uploads.upload_reading import CaseFacts
+from flexseg.serve.uploads.case_facts import CaseFacts
 
 THUMBNAIL = 192
 # Of pixels that nobody has looked at.

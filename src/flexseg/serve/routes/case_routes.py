@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from asyncio import wrap_future
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.errors import DataError, FlexsegError
-from flexseg.files.volumes.paths import volume_suffix
-from flexseg.serve.api_errors import ApiError, told
+from flexseg.files.limits import TooLargeError
+from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_records import described_prediction
 from flexseg.serve.current_user import Correcting, Looking
+from flexseg.serve.oversight.audited_requests import tell_cases
 from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
-from flexseg.serve.uploads.upload_reading import (
-    CaseFacts,
-    UnknownTypeError,
-    read_label_upload,
-    read_upload,
-)
+from flexseg.serve.uploads.case_facts import CaseFacts
+from flexseg.serve.uploads.upload_names import UnknownTypeError, kept_suffix, shown_name
+from flexseg.serve.uploads.upload_reading import Upload
 
 router = APIRouter(prefix="/api", tags=["cases"])
-Result = TypeVar("Result")
-_LONGEST_NAME = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FILE = {"type": "string", "format": "binary"}
 Priority = Annotated[int, Field(ge=-100, le=100)]
 
@@ -74,10 +73,22 @@ async def upload(request: Request, server: Serving, user: Correcting) -> dict[st
             file, reference = _file(form, "file"), form.get("reference")
             model, priority = _model(server, _text(form, "model")), _priority(form)
             truth = reference if isinstance(reference, UploadFile) else None
-            ids = await run_in_threadpool(
-                _add, server, file, truth, model=model, priority=priority, user=user.name
-            )
-    return {"cases": [await run_in_threadpool(server.cases.describe, case) for case in ids]}
+            with server.scratch() as scratch:
+                path = await _saved(file, scratch, "upload")
+                found = await _read(server, file, path)
+                labels = None if truth is None else await _reference(server, truth, found, scratch)
+                ids = await run_in_threadpool(
+                    server.cases.add,
+                    found.cases,
+                    path,
+                    model=model,
+                    priority=priority,
+                    user=user.name,
+                    reference=labels,
+                )
+    tell_cases(request, ids)
+    cases = [await run_in_threadpool(server.cases.describe, case) for case in ids]
+    return {"cases": cases, "left_out": [asdict(one) for one in found.left_out]}
 
 
 @router.get("/cases")
@@ -148,52 +159,50 @@ async def correct(case: str, request: Request, server: Serving, user: Correcting
     """Replace the mask of a case by one that a person has drawn."""
     async with request.form(max_files=1, max_fields=10) as form:
         mask, seconds = _file(form, "mask"), _seconds(form)
-        return await run_in_threadpool(_correct, server, case, mask, user.name, seconds)
+        shape, ids = await run_in_threadpool(_shape_and_classes, server, case)
+        with server.scratch() as scratch:
+            labels = await _read_labels(server, mask, shape, scratch)
+            _require_classes(labels, ids, shown_name(mask.filename or ""))
+            return await run_in_threadpool(server.cases.correct, case, labels, user.name, seconds)
 
 
-def _add(
-    server: Server,
-    file: UploadFile,
-    reference: UploadFile | None,
-    *,
-    model: str | None,
-    priority: int,
-    user: str,
-) -> list[str]:
-    name = _name(file)
-    with server.scratch() as scratch:
-        path = _saved(file, scratch, "upload")
-        target = scratch / "read"
-        target.mkdir()
-        limits = server.settings.reading
-        found = _explained(name, scratch, lambda: read_upload(path, name, target, limits))
-        truth = None
-        if reference is not None:
-            mask = _saved(reference, scratch, "reference")
-            shape, of_mask = _label_shape(found[0].facts), _name(reference)
-            truth = _explained(of_mask, scratch, lambda: read_label_upload(mask, of_mask, shape))
-            if len(found) > 1:
-                raise ApiError(
-                    400, "The upload holds several cases.", "Upload each with its own mask.",
-                    "reference",
-                )  # fmt: skip
-        return server.cases.add(
-            found, path, model=model, priority=priority, user=user, reference=truth
+async def _read(server: Server, file: UploadFile, path: Path) -> Upload:
+    """The cases of an upload, in a folder beside its file."""
+    target = path.with_name("read")
+    target.mkdir()
+    with _explained():
+        return await wrap_future(server.readers.read(path, file.filename or "", target))
+
+
+async def _read_labels(
+    server: Server, file: UploadFile, shape: tuple[int, ...], scratch: Path
+) -> NDArray[np.uint8]:
+    path = await _saved(file, scratch, "mask")
+    target = scratch / "labels"
+    target.mkdir()
+    with _explained():
+        return await wrap_future(
+            server.readers.read_labels(path, file.filename or "", shape, target)
         )
 
 
-def _correct(
-    server: Server, case: str, mask: UploadFile, user: str, seconds: float | None
-) -> dict[str, Any]:
+async def _reference(
+    server: Server, file: UploadFile, found: Upload, scratch: Path
+) -> NDArray[np.uint8]:
+    if len(found.cases) > 1:
+        raise ApiError(
+            400, "The upload holds several cases.", "Upload each with its own mask.", "reference"
+        )
+    return await _read_labels(server, file, _label_shape(found.cases[0].facts), scratch)
+
+
+def _shape_and_classes(server: Server, case: str) -> tuple[tuple[int, ...], set[int]]:
     with server.cases.one(case) as (_, row):
-        facts = CaseFacts.from_dict(row.facts)
         classes = row.shown.classes if row.shown else server_classes(server)
-        ids = {c["id"] for c in classes}
-    name = _name(mask)
-    with server.scratch() as scratch:
-        path = _saved(mask, scratch, "mask")
-        shape = _label_shape(facts)
-        labels = _explained(name, scratch, lambda: read_label_upload(path, name, shape))
+        return _label_shape(CaseFacts.from_dict(row.facts)), {c["id"] for c in classes}
+
+
+def _require_classes(labels: NDArray[np.uint8], ids: set[int], name: str) -> None:
     used = {int(value) for value in np.unique(labels)}
     if unknown := sorted(used - ids - {0, IGNORED}):
         raise ApiError(
@@ -202,39 +211,34 @@ def _correct(
             f"Use 0, {', '.join(map(str, sorted(ids - {0})))}, and 255 where nobody has looked.",
             name,
         )
-    return server.cases.correct(case, labels, user, seconds)
 
 
 def _label_shape(facts: CaseFacts) -> tuple[int, ...]:
     return facts.shape[:2] if facts.kind == "image" else facts.shape[:3]
 
 
-def _explained(name: str, scratch: Path, read: Callable[[], Result]) -> Result:
-    """What `read` gives, its errors as answers."""
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of readers as answers; they name files as users do."""
     try:
-        return read()
-    except UnknownTypeError as error:
-        raise ApiError(415, error.problem, error.fix, name) from None
+        yield
     except FlexsegError as error:
-        content = told(error, name, (scratch,))
-        status = 422 if isinstance(error, DataError) else 500
-        raise ApiError(status, content["error"], content["fix"], name) from None
+        kinds = (UnknownTypeError, 415), (TooLargeError, 413), (DataError, 422)
+        status = next((code for kind, code in kinds if isinstance(error, kind)), 503)
+        raise ApiError(status, error.problem, error.fix, error.where) from None
 
 
-def _saved(file: UploadFile, folder: Path, stem: str) -> Path:
+async def _saved(file: UploadFile, folder: Path, stem: str) -> Path:
     """An uploaded file in a folder, under a name of our own with its suffix."""
-    given = Path(_name(file))
-    suffix = volume_suffix(given) or given.suffix.lower()
-    path = folder / f"{stem}{suffix if suffix.replace('.', '').isalnum() else ''}"
-    with path.open("wb") as copy:
-        shutil.copyfileobj(file.file, copy, 1 << 20)
+    with _explained():
+        path = folder / f"{stem}{kept_suffix(file.filename or '')}"
+
+    def save() -> None:
+        with path.open("wb") as copy:
+            shutil.copyfileobj(file.file, copy, 1 << 20)
+
+    await run_in_threadpool(save)
     return path
-
-
-def _name(file: UploadFile) -> str:
-    """The name of an uploaded file for people, without folders."""
-    plain = PurePosixPath((file.filename or "").replace("\\", "/")).name
-    return _CONTROL.sub("", plain)[-_LONGEST_NAME:] or "upload"
 
 
 def _file(form: FormData, field: str) -> UploadFile:

@@ -15,7 +15,7 @@ from flexseg.serve.current_user import Looking
 from flexseg.serve.database import CaseRow
 from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
-from flexseg.serve.uploads.upload_reading import CaseFacts
+from flexseg.serve.uploads.case_facts import CaseFacts
 
 router = APIRouter(prefix="/api/cases/{case}", tags=["pictures"])
 Axis = Annotated[int, Query(ge=0, le=2)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from flexseg.files.volumes.volume import Volume
 
@@ -78,21 +79,26 @@ class CaseFacts:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return json.loads(json.dumps(asdict(self)))
+        return _FACTS.dump_python(self, mode="json")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CaseFacts:
         """What `as_dict` gave."""
-        lists: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in data.items()
-        }
-        return cls(**lists)
+        return _FACTS.validate_python(data)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in ml."""
+        return self.volume(np.empty((1, 1, 1), np.uint8)).voxel_ml
 
     def volume(self, array: NDArray) -> Volume:
         """An array of the case's size at its place in the patient."""
         z, y, x = self.spacing or (1.0, 1.0, 1.0)
         i, j, k = self.origin
         return Volume(array, (x, y, z), (i, j, k), self.direction, modality=self.modality)
+
+
+_FACTS = TypeAdapter(CaseFacts)
 
 
 @dataclass(frozen=True)

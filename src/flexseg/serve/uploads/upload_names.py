@@ -11,7 +11,8 @@ from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES
 
 ARCHIVE_SUFFIX = ".zip"
-LONGEST_NAME = 120
+# Letters take up to 4 bytes, and systems up to 255 for a name.
+LONGEST_NAME = 60
 # Headers whose voxels are a second file.
 _IN_TWO_FILES = (".mhd", ".nhdr")
 _ALONE = tuple(s for s in (*VOLUME_SUFFIXES, *IMAGE_SUFFIXES) if s not in _IN_TWO_FILES)
@@ -26,24 +27,22 @@ class UnknownTypeError(DataError):
 
 def shown_name(name: str) -> str:
     """The last part of a name, of letters that are printed; "upload" if none is left."""
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    printed = "".join(c for c in last if c.isprintable()).strip()
-    return _shortened(printed) if printed.strip(".") else "upload"
+    last = _shortened(re.split(r"[/\\]", name)[-1])
+    printed = "".join(c for c in unicodedata.normalize("NFC", last) if c.isprintable()).strip()
+    return printed if printed.strip(".") else "upload"
 
 
 def safe_part(part: str) -> str:
     """A part of a path as it may be the name of a file or folder on every system."""
-    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", part)).strip(" ").rstrip(". ")
-    safe = f"_{safe}" if not safe or _RESERVED.match(safe) else safe
-    return _shortened(safe)
+    short = unicodedata.normalize("NFC", _shortened(part))
+    safe = _UNSAFE.sub("_", short).strip(" ").rstrip(". ")
+    return f"_{safe}" if not safe or _RESERVED.match(safe) else safe
 
 
 def _shortened(name: str) -> str:
-    """A name whose middle is left out where it is long, in at most 240 bytes of UTF-8."""
-    while len(name) > LONGEST_NAME or len(name.encode("utf-8", "replace")) > 2 * LONGEST_NAME:
-        middle = len(name) // 2
-        name = name[: middle - 1] + name[middle + 1 :]
-    return name
+    """A name whose middle is left out where it is long."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else name[:half] + name[-half:]
 
 
 def kept_suffix(name: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flexseg.errors import DataError, FlexsegError, ResourceError
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.dicom.series import image_header
+from flexseg.files.dicom.series import find_series, image_header
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, is_image, read_image, read_mask
 from flexseg.files.limits import TooLargeError
@@ -189,9 +189,11 @@ class _Cases:
         """
         name = shown_name(self._shown(path))
         try:
-            if path.is_dir() or _is_volume(path):
-                volume = read_volume(path)
-                self._write(volume.array, name, "volume", volume.voxel_size, volume)
+            if path.is_dir():
+                self._read_series(path, name)
+                return
+            if _is_volume(path):
+                self._write_volume(read_volume(path), name)
                 return
             pixels = read_image(path)
             header = image_header(path) if is_dicom(path) else None
@@ -203,6 +205,19 @@ class _Cases:
         except FlexsegError as error:
             problem, fix = (self._plain(text, path) for text in (error.problem, error.fix))
             raise type(error)(problem, fix, name) from None
+
+    def _read_series(self, folder: Path, name: str) -> None:
+        """All series of a folder; of files that make several volumes, see `read_volume`."""
+        known = find_series(folder, quiet=True)
+        series = [*dict.fromkeys(one.headers[0].series for one in known)]
+        if len(series) < 2:
+            self._write_volume(read_volume(folder), name)
+            return
+        for number, uid in enumerate(series, start=1):
+            self._write_volume(read_volume(folder, series=uid), f"{name} {number}")
+
+    def _write_volume(self, volume: Volume, name: str) -> None:
+        self._write(volume.array, name, "volume", volume.voxel_size, volume)
 
     def _write(
         self,

@@ -12,8 +12,8 @@ from typing import Any
 from flexseg.errors import ConfigError
 from flexseg.one_writer import exclusive_file
 from flexseg.outputs import make_folder
+from flexseg.serve.access.private_json import PrivateJson
 from flexseg.serve.current_user import Role, User
-from flexseg.serve.guard.private_json import PrivateJson
 
 # In the folder of a server's data.
 ACCESS = "access"

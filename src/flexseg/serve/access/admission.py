@@ -14,11 +14,11 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from flexseg.errors import FlexsegError
+from flexseg.serve.access import origins
+from flexseg.serve.access.access_tokens import Access, AccessTokens
+from flexseg.serve.access.web_sessions import WebSessions, is_csrf_of
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.current_user import Role, User
-from flexseg.serve.guard import origins
-from flexseg.serve.guard.access_tokens import Access, AccessTokens
-from flexseg.serve.guard.web_sessions import WebSessions, is_csrf_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -7,8 +7,8 @@ import secrets
 import time
 from pathlib import Path
 
-from flexseg.serve.guard.access_tokens import ACCESS, Access, AccessTokens, digest_of
-from flexseg.serve.guard.private_json import PrivateJson
+from flexseg.serve.access.access_tokens import ACCESS, Access, AccessTokens, digest_of
+from flexseg.serve.access.private_json import PrivateJson
 
 _FILE = "sessions.json"
 _BYTES = 32

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from flexseg.machine import size_text
 from flexseg.serve.api_errors import ApiError
-from flexseg.serve.guard.guard_limits import GuardLimits
+from flexseg.serve.boundary.guard_limits import GuardLimits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from flexseg import __version__
-from flexseg.serve.current_user import Looking
-from flexseg.serve.guard.admission import (
+from flexseg.serve.access.admission import (
     LOGIN,
     LOGOUT,
     Door,
@@ -17,7 +16,8 @@ from flexseg.serve.guard.admission import (
     cookie_name,
     session_secret,
 )
-from flexseg.serve.guard.web_sessions import csrf_of
+from flexseg.serve.access.web_sessions import csrf_of
+from flexseg.serve.current_user import Looking
 
 router = APIRouter(tags=["session"])
 

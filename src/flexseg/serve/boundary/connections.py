@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from flexseg.serve.guard.guard_limits import GuardLimits
+from flexseg.serve.boundary.guard_limits import GuardLimits
 
 _LIMITS = GuardLimits()
 _UNREADABLE = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from flexseg.serve.access.origins import SAFE_METHODS
 from flexseg.serve.api_errors import ApiError
-from flexseg.serve.guard.origins import SAFE_METHODS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

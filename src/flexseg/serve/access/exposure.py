@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flexseg.errors import ConfigError
 from flexseg.machine import typed_command
-from flexseg.serve.guard.access_tokens import AccessTokens
-from flexseg.serve.guard.origins import is_loopback
+from flexseg.serve.access.access_tokens import AccessTokens
+from flexseg.serve.access.origins import is_loopback
 
 logger = logging.getLogger(__name__)
 

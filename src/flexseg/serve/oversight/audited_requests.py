@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from flexseg.serve.guard.admission import address_of
-from flexseg.serve.guard.audit_log import AuditLog
-from flexseg.serve.guard.origins import SAFE_METHODS
+from flexseg.serve.access.admission import address_of
+from flexseg.serve.access.origins import SAFE_METHODS
+from flexseg.serve.oversight.audit_log import AuditLog
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -1,0 +1,1 @@
+"""Who may use a server: tokens and roles, browsers that have signed in, requests that are ours."""

@@ -1,0 +1,1 @@
+"""What is written down about the use of a server, and what is deleted when."""

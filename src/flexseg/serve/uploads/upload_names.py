@@ -11,8 +11,8 @@ from flexseg.files.images import IMAGE_SUFFIXES
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES
 
 ARCHIVE_SUFFIX = ".zip"
-# Letters take up to 4 bytes, and systems up to 255 for a name.
-LONGEST_NAME = 60
+# Of letters that take up to 4 bytes half of that: systems take 255 bytes.
+_LONGEST = 120
 # Headers whose voxels are a second file.
 _IN_TWO_FILES = (".mhd", ".nhdr")
 _ALONE = tuple(s for s in (*VOLUME_SUFFIXES, *IMAGE_SUFFIXES) if s not in _IN_TWO_FILES)
@@ -41,8 +41,8 @@ def safe_part(part: str) -> str:
 
 def _shortened(name: str) -> str:
     """A name whose middle is left out where it is long."""
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else name[:half] + name[-half:]
+    most = _LONGEST if name.isascii() else _LONGEST // 2
+    return name if len(name) <= most else name[: most // 2] + name[-most // 2 :]
 
 
 def kept_suffix(name: str) -> str:

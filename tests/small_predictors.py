@@ -45,6 +45,7 @@ def predictor(
     members: int = 1,
     threshold: float = 0.5,
     blur: tuple[int, int] | None = None,
+    labels: LabelMap | None = None,
     **options: Any,
 ) -> tuple[Predictor, list[onnx.ModelProto]]:
     """A predictor and its networks.
@@ -58,7 +59,7 @@ def predictor(
     config = ModelConfig(
         image_width=width, image_height=height, image_channels=channels, num_classes=classes
     )
-    labels = LabelMap.from_config(Experiment(model=config).class_sections)
+    labels = labels or LabelMap.from_config(Experiment(model=config).class_sections)
     package = ModelDescription(config, labels, preprocessing, threshold)
     networks, engines = [], []
     for number in range(members):

@@ -52,6 +52,8 @@ def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
     # ONNX Runtime computes these on the CPU.
     assert foreign(onnx.load(network), DIRECTML) <= {"Resize float32", "Mod int64"}
     for kind in filter(lambda kind: find_spec(FORMATS[kind].library), FORMATS):
+        if kind == "html":
+            continue  # the graph is that of "onnx"
         folder = tmp_path / kind
         given = (Predictor(made), [network], folder, proof, About(name), "float32")
         write_export(*given, kind=kind, force=True)

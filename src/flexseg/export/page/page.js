@@ -5,9 +5,9 @@
   const classes = settings.classes;
   const FLAGS = ["green", "yellow", "red"];
   const FLAG_TEXTS = {
-    green: "probably good; look at it all the same.",
-    yellow: "doubtful: look at it closely.",
-    red: "probably wrong: do not use it unchecked.",
+    green: "probably good. Look at it all the same.",
+    yellow: "doubtful. Look at it closely.",
+    red: "a class is probably wrong. Do not use it unchecked.",
   };
   const STEP = 4 * 65536;
   const images = []; // {file, result, problem}
@@ -76,6 +76,14 @@
     $("status").classList.toggle("busy", busy);
   }
 
+  // What is said of the image that is shown, once nothing is computed.
+  function tellCurrent() {
+    if (running) return;
+    const { file, problem, result } = images[current] ?? {};
+    if (problem) tell(`${file.name}: ${problem}`);
+    else tell(result ? `${result.width} x ${result.height} pixels, ${result.seconds.toFixed(1)} s` : "");
+  }
+
   // Images, one after the other.
   let running = false;
   async function work() {
@@ -89,7 +97,6 @@
         image.bitmap = await createImageBitmap(new ImageData(picture, result.width, result.height));
         image.mask = new Blob([mask], { type: "image/png" });
         image.result = { ...result, quality: quality(result) };
-        tell("");
       } catch (error) {
         image.problem = told(error);
         if (!error.refusal) await restart();
@@ -98,6 +105,7 @@
       if (image === images[current]) show(current);
     }
     running = false;
+    tellCurrent();
     $("save-all").disabled = !images.some((one) => one.result);
   }
 
@@ -179,11 +187,10 @@
     if (i < 0 || i >= images.length) return;
     current = i;
     list();
-    const { result, problem } = images[i];
+    const { result } = images[i];
     const canvas = $("canvas");
     canvas.hidden = !result;
-    if (problem) tell(`${images[i].file.name}: ${problem}`);
-    else if (result) tell(`${result.width} x ${result.height} pixels, ${result.seconds.toFixed(1)} s`);
+    tellCurrent();
     $("save-mask").disabled = $("save-areas").disabled = !result;
     table();
     if (result) paint();
@@ -225,9 +232,8 @@
     const found = result.quality[id];
     if (!found) return result.counts[id] ? [`${(100 * result.signal[id - 1]).toFixed(1)} %`] : ["-"];
     const strong = document.createElement("strong");
-    strong.textContent = found.dice === undefined ? found.flag : found.dice.toFixed(2);
-    const ends = found.low === undefined ? (found.dice === undefined ? "" : found.flag) : `${found.low.toFixed(2)} to ${found.high.toFixed(2)}, ${found.flag}`;
-    return ends ? [strong, detail(ends)] : [strong];
+    strong.textContent = found.dice === undefined ? found.flag : `${found.dice.toFixed(2)} ${found.flag}`;
+    return found.low === undefined ? [strong] : [strong, detail(`${found.low.toFixed(2)} to ${found.high.toFixed(2)}`)];
   }
 
   // The image with its classes.

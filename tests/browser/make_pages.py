@@ -2,7 +2,7 @@
 
 Each has a folder of images, and what run.py makes of them: class ids, `expected/<image>.bin`, whose
 sizes are in `expected.json`. The networks are small, but for that of a plan, which has random
-weights.
+weights. `steps.json` has labels and what flexseg's own postprocessing makes of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.infer import PostprocessConfig
@@ -30,7 +33,7 @@ from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.proof_cases import generated_cases
 from flexseg.inference.engines.onnx_export import export_onnx
-from flexseg.inference.postprocess import Postprocessing
+from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.trust.conformal import ClassCalibration, Trust
 from flexseg.model_file.export_description import PixelType
@@ -52,8 +55,13 @@ CELLS = LabelMap(
 def cells(folder: Path, images: Path) -> Path:
     """Colours, every step after the network, views and an expected Dice; files of many kinds."""
     made, networks = predictor(folder, labels=CELLS)
-    steps = PostprocessConfig(largest_component=[CELLS.classes[1].name], min_size=60, fill_holes=True)
-    surely, hardly = ClassCalibration(0.2, 0.8, 0.1, 30, 0, 0), ClassCalibration(0.5, 0, 0.4, 30, 0, 0)
+    steps = PostprocessConfig(
+        largest_component=[CELLS.classes[1].name], min_size=60, fill_holes=True
+    )
+    surely, hardly = (
+        ClassCalibration(0.2, 0.8, 0.1, 30, 0, 0),
+        ClassCalibration(0.5, 0, 0.4, 30, 0, 0),
+    )
     trust = Trust({2: {1: surely, 2: hardly}}, members=True)
     made = made.with_postprocessing(
         ["flips"], {2: Postprocessing.from_config(steps, CELLS)}
@@ -65,7 +73,26 @@ def cells(folder: Path, images: Path) -> Path:
     colour.quantize(50).save(images / "palette.png")
     alpha = np.random.default_rng(0).integers(0, 255, (150, 201, 1), np.uint8)
     Image.fromarray(np.dstack([blobs((150, 201), 3, 2), alpha])).save(images / "transparent.png")
+    write_interlaced(images / "interlaced.png", np.asarray(colour))
     return exported(folder, made, networks, "uint8")
+
+
+def write_interlaced(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """An image [H, W, 3] as a PNG of the seven passes of Adam7, which Pillow only reads."""
+    rows = b""
+    for x, y, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
+                         (1, 0, 2, 2), (0, 1, 1, 2)):  # fmt: skip
+        rows += b"".join(b"\0" + row.tobytes() for row in pixels[y::dy, x::dx])
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 1)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def deep(folder: Path, images: Path) -> Path:
@@ -102,6 +129,30 @@ def plan(folder: Path, images: Path) -> Path:
     return exported(folder, Predictor(package), [onnx.load(network)], "uint8")
 
 
+def cleaned(count: int) -> list[dict[str, object]]:
+    """Labels of chance after postprocessing of chance."""
+    rng = np.random.default_rng(0)
+    found: list[dict[str, object]] = []
+    for number in range(count):
+        size = tuple(rng.integers(1, 30, 2))
+        # Some are noise, others have larger parts with holes.
+        labels = np.kron(rng.integers(0, 3, size), np.ones((1 + number % 3,) * 2)).astype(np.uint8)
+        labels[rng.random(labels.shape) < 0.1] = 0
+        steps = {
+            c: Steps(bool(rng.integers(2)), int(rng.integers(8)), bool(rng.integers(2)))
+            for c in rng.permutation([1, 2]).tolist()
+        }
+        found.append(
+            {
+                "shape": labels.shape,
+                "labels": labels.ravel().tolist(),
+                "steps": {str(c): s.as_dict() for c, s in steps.items()},
+                "expected": Postprocessing(steps)(labels).ravel().tolist(),
+            }
+        )
+    return found
+
+
 def exported(
     folder: Path, made: Predictor, networks: list[onnx.ModelProto], pixels: PixelType
 ) -> Path:
@@ -117,6 +168,8 @@ def exported(
 def main(folder: Path) -> None:
     """Write all pages."""
     shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    (folder / "steps.json").write_text(json.dumps(cleaned(200)), encoding="utf-8")
     for make in (cells, deep, plan):
         place = folder / make.__name__
         make_folder(place / "images")

@@ -1,7 +1,7 @@
 // Exports to HTML in headless Chromium, opened as files: masks are those of run.py, no request leaves
 // the page, axe-core finds nothing, all works by keyboard; and how long a large image takes.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -14,7 +14,7 @@ import { chromium } from "./chromium.mjs";
 const here = path.dirname(fileURLToPath(import.meta.url));
 const build = process.env.PAGES || path.join(here, "pages");
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
-const names = readdirSync(build).filter((name) => !name.endsWith(".png"));
+const names = readdirSync(build).filter((name) => existsSync(path.join(build, name, "index.html")));
 const PATIENCE = { timeout: 240_000 };
 const downloads = mkdtempSync(path.join(tmpdir(), "flexseg-pages-"));
 
@@ -109,6 +109,18 @@ function equalShare(name, image, mask) {
   assert.ok(new Set(expected).size > 1, "nothing is found");
   return mask.ids.filter((id, i) => id === expected[i]).length / expected.length;
 }
+
+test("postprocessing is flexseg's", async () => {
+  const source = readFileSync(path.join(here, "../../src/flexseg/export/page/labels.js"), "utf-8");
+  const { cleaned } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+  const cases = JSON.parse(readFileSync(path.join(build, "steps.json"), "utf-8"));
+  let changed = 0;
+  for (const { shape: [height, width], labels, steps, expected } of cases) {
+    assert.deepEqual([...cleaned(Uint8Array.from(labels), width, height, steps)], expected);
+    changed += labels.some((label, i) => label !== expected[i]);
+  }
+  assert.ok(changed > cases.length / 2);
+});
 
 test("there are pages to look at", () => assert.ok(names.length >= 1, `none in ${build}`));
 

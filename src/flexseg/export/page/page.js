@@ -265,7 +265,8 @@
     }
     const layer = new OffscreenCanvas(width, height);
     layer.getContext("2d").putImageData(drawn, 0, 0);
-    context.globalAlpha = Number($("opacity").value) / 100;
+    const opacity = Number($("opacity").value) / 100;
+    context.globalAlpha = outline && opacity ? 1 : opacity;
     context.drawImage(layer, 0, 0);
     context.globalAlpha = 1;
     $("opacity-value").value = `${$("opacity").value} %`;

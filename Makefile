@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,onnx,bioimageio,serve,tune
+EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune
 BIN := $(VENV)/bin
 
 LIBRARIES := src/flexseg/inference/pictures/assets/niivue.umd.js src/flexseg/export/page/onnxruntime-web.wasm.gz

@@ -187,7 +187,7 @@ def test_a_missing_library_is_told_before_the_work(
         write(tmp_path / "out", *predictor(tmp_path), kind=kind)
 
 
-@pytest.mark.parametrize("kind", ["openvino", "saved-model"])
+@pytest.mark.parametrize("kind", ["openvino", "saved-model", "litert"])
 def test_other_formats(kind: str, tmp_path: Path) -> None:
     library = FORMATS[kind].library
     pytest.importorskip(library)

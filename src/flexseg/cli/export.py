@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from flexseg.export.artefact import Export
 
 
-Format = Literal["onnx", "openvino", "saved-model", "bioimageio", "triton", "html", "network"]
+Format = Literal[
+    "onnx", "openvino", "saved-model", "litert", "bioimageio", "triton", "html", "network"
+]
 Pixels = Literal["uint8", "uint16", "float32"]
 Precision = Literal["float32", "float16", "int8"]
 

@@ -247,8 +247,11 @@ def _of_many(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> _Operator
 
 
 def _divided(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    # Whole numbers of exports and networks are sizes, which are not negative.
-    return x // y if x.dtype.is_integer else x / y
+    if not x.dtype.is_integer:
+        return x / y
+    # Whole numbers are sizes and their products, which are not negative and fit in 32 bits; LiteRT
+    # divides no longer ones.
+    return tf.cast(tf.cast(x, tf.int32) // tf.cast(y, tf.int32), x.dtype)
 
 
 def _error_function(x: tf.Tensor) -> tf.Tensor:
@@ -414,7 +417,16 @@ def _counted(taken: list[Any], attributes: _Attributes) -> _Tensor:
 
 
 def _product(taken: list[Any], attributes: _Attributes) -> _Tensor:
+    for matrix, other in (taken, taken[::-1]):
+        if isinstance(matrix, np.ndarray) and _is_identity(matrix):
+            return _seen(other)
     return _Tensor.of(tf.matmul(*(_seen(value).plain() for value in taken)))
+
+
+def _is_identity(matrix: NDArray) -> bool:
+    """As of resizing to the size that an image has."""
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    return square and np.array_equal(matrix, np.eye(len(matrix), dtype=matrix.dtype))
 
 
 def _reversed(taken: list[Any], attributes: _Attributes) -> _Tensor:

@@ -95,7 +95,7 @@ def _inputs(description: ExportDescription, form: ArtefactFormat) -> str:
     return f"""## Use
 
 ```
-pip install numpy pillow {form.library}
+pip install numpy pillow {form.package}
 python run.py --check
 python run.py scans -o masks
 ```

@@ -28,7 +28,7 @@ class ArtefactFormat:
 
     Attributes
     ----------
-    library : that runs it, as Python imports it and as pip installs it.
+    library : that runs it, as Python imports it.
     extra : of flexseg, that has it.
     model : file of the model.
     write : makes it in a folder of the graph, a file in ONNX, and of what it says of itself.
@@ -54,6 +54,11 @@ class ArtefactFormat:
     signal: bool = False
     precisions: tuple[Precision, ...] = ("float32",)
     complete: Callable[[Path, About, ExportDescription], None] | None = None
+
+    @property
+    def package(self) -> str:
+        """The library, as pip installs it."""
+        return self.library.replace("_", "-")
 
     def require_precision(self, precision: Precision) -> None:
         """Refuse a precision that the format has not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MODEL = "saved_model"
+# Where programs look for what a model does.
+SIGNATURE = "serving_default"
 
 
 def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
@@ -24,22 +27,33 @@ def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
 
     module = tf.Module()
     module.predict = in_tensorflow(onnx.load(graph))
-    tf.saved_model.save(module, str(folder / MODEL), signatures=module.predict)
+    tf.saved_model.save(module, str(folder / MODEL), signatures={SIGNATURE: module.predict})
     write_facts(folder, description)
 
 
-def in_tensorflow(model: onnx.ModelProto) -> tf.types.experimental.PolymorphicFunction:
-    """A graph in ONNX as a function of TensorFlow, which gives a dictionary."""
+def in_tensorflow(
+    model: onnx.ModelProto, shape: Sequence[int] | None = None
+) -> tf.types.experimental.PolymorphicFunction:
+    """A graph in ONNX as a function of TensorFlow, which gives a dictionary.
+
+    Parameters
+    ----------
+    shape : of the images; None: any that the graph takes.
+
+    Raises
+    ------
+    ConfigError : when it is called, see `onnx_in_tensorflow.outputs`.
+    """
     import tensorflow as tf
 
     from flexseg.export.onnx_in_tensorflow import outputs
 
     (given,) = model.graph.input
     kind = given.type.tensor_type
-    shape = [size.dim_value or None for size in kind.shape.dim]
+    sizes: Sequence[int | None] = shape or [size.dim_value or None for size in kind.shape.dim]
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, dtype, name=IMAGES)], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec(sizes, dtype, name=IMAGES)], autograph=False)
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return outputs(model, {IMAGES: images})
 
@@ -50,7 +64,7 @@ def _open(folder: Path) -> Artefact:
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder / MODEL))
-    predict = model.signatures["serving_default"]
+    predict = model.signatures[SIGNATURE]
 
     def run(images: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         found = predict(images=tf.constant(images))

@@ -81,7 +81,7 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
     x = _probe(model.input_shape[1:])
     expected = keras.ops.convert_to_numpy(model(x, training=False))
     try:
-        with _silence():
+        with silenced():
             write(model, folder)
         found = answer(folder, x)
     except (FlexsegError, OSError):
@@ -102,7 +102,7 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Converters print, and warn, of what nobody can act on."""
     nowhere = io.StringIO()
     with redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():

@@ -53,13 +53,25 @@ def run_alone(
     folder: Path, *arguments: str | Path, needs: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run `run.py` where nothing can be imported that exports must not need."""
-    blocked = folder.parent / "blocked"
+    return python_alone(folder.parent, folder / "run.py", *arguments, needs=needs)
+
+
+def python_alone(
+    folder: Path, *arguments: str | Path, needs: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run Python where nothing can be imported that exports must not need.
+
+    Parameters
+    ----------
+    folder : for what stands in the way of imports.
+    needs : what can be imported all the same.
+    """
+    blocked = folder / "blocked"
     for name in {*BLOCKED} - {needs}:
         (blocked / name).mkdir(parents=True, exist_ok=True)
         (blocked / name / "__init__.py").write_text("raise ImportError(__name__)", "utf-8")
-    line = [sys.executable, str(folder / "run.py"), *map(str, arguments)]
     return subprocess.run(
-        line,
+        [sys.executable, *map(str, arguments)],
         check=False,
         env=os.environ | {"PYTHONPATH": str(blocked)},
         capture_output=True,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal[
-    "onnx", "openvino", "saved-model", "litert", "bioimageio", "triton", "html", "network"
+    "onnx", "openvino", "saved-model", "litert", "bioimageio", "triton", "mlflow", "html", "network"
 ]
 Pixels = Literal["uint8", "uint16", "float32"]
 Precision = Literal["float32", "float16", "int8"]

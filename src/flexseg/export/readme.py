@@ -25,7 +25,7 @@ def write_card(
         "license": about.licence,
         "library_name": form.library,
         "pipeline_tag": "image-segmentation",
-        "tags": ["image-segmentation", "medical", form.extra, "flexseg"],
+        "tags": ["image-segmentation", "medical", *form.extra.split(","), "flexseg"],
     }
     # JSON is YAML.
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value is not None]

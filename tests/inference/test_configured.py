@@ -233,7 +233,7 @@ class TestInfer3d:
         """It costs the viewer alone, and is told once."""
         predictor = copying(SLICE, intensity=WINDOW)
         monkeypatch.setattr("flexseg.inference.configured.make_predictor", lambda loaded: predictor)
-        monkeypatch.setattr(viewer, "_NIIVUE", volumes / "absent.js")
+        monkeypatch.setattr(viewer, "NIIVUE", volumes / "absent.js")
         volume_outputs.has_viewer.cache_clear()
         result = infer3d(load(write('[infer3d]\nimages_dir = "volumes"\n')))
         volume_outputs.has_viewer.cache_clear()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from flexseg import __version__
+from flexseg.serve import page_files
 from flexseg.serve.access import login_routes
 from flexseg.serve.api_errors import add_error_answers
 from flexseg.serve.boundary.guarded import add_guards
@@ -32,6 +33,8 @@ ROUTERS = (
     picture_routes.router,
     job_routes.router,
     learn_routes.router,
+    # Its addresses are what the others leave.
+    page_files.router,
 )
 
 

@@ -128,7 +128,7 @@ class TestPage:
         assert found in folder.joinpath("niivue.LICENSES.txt").read_text("utf-8")
 
     def test_installation_without_bundle(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(viewer, "_NIIVUE", tmp_path / "absent.js")
+        monkeypatch.setattr(viewer, "NIIVUE", tmp_path / "absent.js")
         with pytest.raises(ResourceError, match=r"tools/browser_libraries\.py"):
             write_viewer(tmp_path / "case.html", *volume(), LABELS)
         assert list(tmp_path.iterdir()) == []

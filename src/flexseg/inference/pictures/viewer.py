@@ -35,7 +35,7 @@ from flexseg.inference.pictures.volume_preview import (
 from flexseg.outputs import scratch_folder, whole
 
 _ASSETS = resources.files("flexseg.inference.pictures").joinpath("assets")
-_NIIVUE = _ASSETS.joinpath("niivue.umd.js")
+NIIVUE = _ASSETS.joinpath("niivue.umd.js")
 # Of voxels before compression.
 LARGEST_BYTES = 64 << 20
 # The least that WebGL 2 implementations of the last ten years take along an axis of a texture.
@@ -90,7 +90,7 @@ def write_viewer(
 
 def niivue_problem() -> ResourceError | None:
     """What to tell where this installation lacks NiiVue; None where it is there."""
-    if _NIIVUE.is_file():
+    if NIIVUE.is_file():
         return None
     return ResourceError(
         "No viewer pages are written: this installation of flexseg lacks NiiVue, which draws them.",
@@ -242,7 +242,7 @@ def _write(path: Path, page: str, volumes: dict[str, Volume]) -> None:
             before, rest = rest.split(_MARK.format(name))
             file.write(before)
             if name == "niivue":
-                code = gzip.compress(_NIIVUE.read_bytes(), mtime=0)
+                code = gzip.compress(NIIVUE.read_bytes(), mtime=0)
                 file.write(base64.b64encode(code).decode("ascii"))
             else:
                 _write_base64(file, volumes[name], path.parent)

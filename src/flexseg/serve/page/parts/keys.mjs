@@ -1,0 +1,35 @@
+import { h } from "./elements.mjs";
+import { ask } from "./dialogs.mjs";
+
+// Keys of the current screen: { "a": ["Accept", run], ... }; "Ctrl+" stands before a key of commands.
+let current = {};
+
+export const setKeys = (keys) => { current = keys; };
+
+const NAMES = { " ": "Space", ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
+
+export function showKeys() {
+  const rows = Object.entries(current).filter(([, [told]]) => told).map(([key, [told]]) =>
+    [h("dt", {}, h("kbd", {}, NAMES[key] || (key.length === 1 ? key.toUpperCase() : key))), h("dd", {}, told)]);
+  rows.push([h("dt", {}, h("kbd", {}, "?")), h("dd", {}, "These keys")]);
+  return ask("Keys", h("dl", { class: "keys" }, rows), [{ label: "Close", value: "" }]);
+}
+
+const typing = ({ target }) =>
+  target.tagName === "SELECT" || target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && !["checkbox", "radio", "range"].includes(target.type));
+// What a focused control does with these keys itself.
+const ownKeys = ({ target, key }) =>
+  (target.type === "range" && key.startsWith("Arrow")) ||
+  ([" ", "Enter"].includes(key) && target.matches("button, a, input, summary"));
+
+export function listen() {
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || document.querySelector("dialog[open]") || typing(event) || ownKeys(event)) return;
+    const command = event.ctrlKey || event.metaKey;
+    const key = (command ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+    const action = event.key === "?" ? [null, showKeys] : current[key];
+    if (!action) return;
+    event.preventDefault();
+    action[1](event);
+  });
+}

@@ -1,0 +1,46 @@
+// Tells of cases that have changed: by the server's events, and by asking now and then where those
+// do not arrive.
+const SECONDS = 3;
+
+// Calls `changed(id)` with the case, or with null if any may have. Returns what ends it. A page that
+// is hidden does not listen: browsers keep few connections to one server, for all their pages.
+export function watch(changed) {
+  let source = null;
+  let timer;
+  const ask = () => changed(null);
+  function begin() {
+    source = new EventSource("api/events");
+    source.addEventListener("message", ({ data }) => {
+      const told = JSON.parse(data);
+      if (told.case) changed(told.case);
+    });
+    source.addEventListener("open", () => { clearInterval(timer); timer = undefined; });
+    source.addEventListener("error", () => { timer ??= setInterval(ask, SECONDS * 1000); });
+  }
+  function end() {
+    source?.close();
+    source = null;
+    clearInterval(timer);
+    timer = undefined;
+  }
+  function turn() {
+    end();
+    if (document.hidden) return;
+    begin();
+    ask();
+  }
+  document.addEventListener("visibilitychange", turn);
+  if (!document.hidden) begin();
+  return () => { document.removeEventListener("visibilitychange", turn); end(); };
+}
+
+// Runs `action` at most every `seconds`, and once more after the last call.
+export function atMostEvery(seconds, action) {
+  let waiting;
+  let last = -Infinity;
+  return () => {
+    if (waiting) return;
+    const pause = Math.max(0, last + seconds * 1000 - performance.now());
+    waiting = setTimeout(() => { waiting = undefined; last = performance.now(); action(); }, pause);
+  };
+}

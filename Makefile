@@ -58,6 +58,7 @@ test-browser: setup
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_pages.py tests/browser/pages
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_serve.py tests/browser/serving
 	cd tests/browser && node --test
 
 # A release is built, installed into a new environment and used; and every extra can be installed on

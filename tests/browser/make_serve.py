@@ -1,4 +1,4 @@
-"""A model and files to upload for the browser tests of the server: `python make_serve.py FOLDER`.
+"""Two models and files to upload for the browser tests of the server: `python make_serve.py FOLDER`.
 
 `picture_<n>.png` are grey images with a bright and a dark ellipse, `volume.nii.gz` has such
 objects in three dimensions, and `reference.png` is the mask of `picture_0.png`.
@@ -32,9 +32,9 @@ def volume(shape: tuple[int, int, int] = (12, 96, 96)) -> np.ndarray:
 def main(folder: Path) -> None:
     """Write everything to an empty folder."""
     make_folder(folder)
-    for name in ("brightness", "contrast"):
+    for name, steepness in (("brightness", 0.2), ("softness", 0.05)):
         if not (folder / name / "model.onnx").exists():
-            write_model(folder / name)
+            write_model(folder / name, steepness)
     for seed in range(3):
         Image.fromarray(picture(seed)).save(folder / f"picture_{seed}.png")
     pixels = picture(0)

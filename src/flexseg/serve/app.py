@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from flexseg import __version__
-from flexseg.serve import page_files
 from flexseg.serve.access import login_routes
 from flexseg.serve.api_errors import add_error_answers
 from flexseg.serve.boundary.guarded import add_guards
@@ -20,6 +19,7 @@ from flexseg.serve.routes import (
     job_routes,
     learn_routes,
     model_routes,
+    page_routes,
     picture_routes,
 )
 from flexseg.serve.server import Server
@@ -34,7 +34,7 @@ ROUTERS = (
     job_routes.router,
     learn_routes.router,
     # Its addresses are what the others leave.
-    page_files.router,
+    page_routes.router,
 )
 
 

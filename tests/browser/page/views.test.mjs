@@ -1,7 +1,7 @@
 // Where pixels are on the screen: zoom, pan, and slices of volumes that lie in any direction.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fullest, putSlice, takeSlice, views } from "../../../src/flexseg/serve/page/stage/slices.mjs";
+import { fromRas, fullest, putSlice, takeSlice, views } from "../../../src/flexseg/serve/page/stage/slices.mjs";
 import { apply, fitting, invert, matrix, moved, whole, zoomed } from "../../../src/flexseg/serve/page/stage/viewport.mjs";
 
 const close = (a, b, far = 1e-9) => a.forEach((v, i) => assert.ok(Math.abs(v - b[i]) < far, `${a} for ${b}`));
@@ -94,4 +94,17 @@ test("slices go back where they came from", () => {
   const view = views(v)[0];
   putSlice(v, view, 3, { ...takeSlice(v, view, 3), data: new Uint8Array(20).fill(7) });
   assert.equal(v.data.filter((c, i) => c !== before[i]).length, 20);
+});
+
+test("voxels in the order right, anterior, superior come back into their own order", () => {
+  // A volume of 2 x 3 x 4 voxels whose axes are posterior, superior, right; each voxel has its place.
+  const shape = [2, 3, 4];
+  const [nR, nA] = [shape[2], shape[0]];
+  const ras = Uint8Array.from({ length: 24 }, (_, i) => i);
+  const own = fromRas(ras, shape, [3, -1, 2]);
+  for (let z = 0; z < 4; z++) for (let y = 0; y < 3; y++) for (let x = 0; x < 2; x++) {
+    const [r, a, s] = [z, nA - 1 - x, y];
+    assert.equal(own[x + 2 * (y + 3 * z)], r + nR * (a + nA * s));
+  }
+  assert.deepEqual(fromRas(ras, shape, [1, 2, 3]), ras);
 });

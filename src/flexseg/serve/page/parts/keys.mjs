@@ -6,11 +6,12 @@ let current = {};
 
 export const setKeys = (keys) => { current = keys; };
 
-const NAMES = { " ": "Space", ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
+// The other arrows and keys of a pair are not listed.
+const NAMES = { " ": "Space", ArrowLeft: "← ↑ → ↓", PageUp: "Page ↑", PageDown: "Page ↓" };
 
 export function showKeys() {
   const rows = Object.entries(current).filter(([, [told]]) => told).map(([key, [told]]) =>
-    [h("dt", {}, h("kbd", {}, NAMES[key] || (key.length === 1 ? key.toUpperCase() : key))), h("dd", {}, told)]);
+    [h("dt", {}, h("kbd", {}, NAMES[key] || (key.length === 1 ? key.toUpperCase() : key.replace(/\+(.)$/, (_, c) => ` + ${c.toUpperCase()}`)))), h("dd", {}, told)]);
   rows.push([h("dt", {}, h("kbd", {}, "?")), h("dd", {}, "These keys")]);
   return ask("Keys", h("dl", { class: "keys" }, rows), [{ label: "Close", value: "" }]);
 }

@@ -19,3 +19,10 @@ export const amount = ({ pixels, area, unit }) => {
   if (!pixels) return "none";
   return area === null || area === undefined ? `${number(pixels)} px` : `${number(area)} ${unit}`;
 };
+
+// Names of models by id, with the id where two have the same name.
+export function modelNames(models) {
+  const names = models.map(({ name }) => name);
+  return new Map(models.map(({ id, name }) =>
+    [id, names.indexOf(name) === names.lastIndexOf(name) ? name : `${name} (${id})`]));
+}

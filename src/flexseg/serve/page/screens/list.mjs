@@ -8,7 +8,7 @@ import { icon } from "../parts/icons.mjs";
 import * as classes from "./classes.mjs";
 import { setKeys } from "../parts/keys.mjs";
 import { tellProblem } from "../parts/notices.mjs";
-import { amount, flagChip, isBusy, reviewChip, stateText } from "../parts/wording.mjs";
+import { amount, flagChip, isBusy, modelNames, reviewChip, stateText } from "../parts/wording.mjs";
 
 const PAGE = 48;
 const FILTERS = [
@@ -51,7 +51,7 @@ export async function open(main, { session }) {
     input.addEventListener("change", () => { add(chosen(input.files)); input.value = ""; });
   }
   const drop = h("section", { class: "drop", "aria-label": "Add cases" },
-    h("p", {}, h("strong", {}, "Drop images or scans here"), h("span", { class: "note" }, "Pictures, NIfTI, DICOM as a folder or zip")),
+    h("p", { class: "wide-only" }, h("strong", {}, "Drop images or scans here"), h("span", { class: "note" }, "Pictures, NIfTI, DICOM as a folder or zip")),
     h("div", { class: "choices" },
       h("button", { type: "button", id: "add", onclick: () => pick.click() }, icon("plus"), "Add files"),
       button("Add a folder", () => pickFolder.click(), { class: "wide-only" })),
@@ -61,8 +61,8 @@ export async function open(main, { session }) {
     h("h1", { tabIndex: -1 }, "Cases"), next, mayAdd ? drop : null, sending, filters, cards, more));
 
   function modelChoice() {
-    const select = h("select", { id: "model" }, models.map(({ id, name, version }) =>
-      h("option", { value: id, selected: id === model }, version ? `${name} (${version})` : name)));
+    const select = h("select", { id: "model" }, [...modelNames(models)].map(([id, name]) =>
+      h("option", { value: id, selected: id === model }, name)));
     select.addEventListener("change", () => { model = select.value; });
     return h("div", { class: "choice" }, h("label", { for: "model" }, "Model"), select);
   }

@@ -4,7 +4,7 @@ import { button, checkbox, h, slider, swatch } from "../parts/elements.mjs";
 import { confirmed } from "../parts/dialogs.mjs";
 import { icon } from "../parts/icons.mjs";
 import { tell, tellProblem } from "../parts/notices.mjs";
-import { amount, isBusy, number, reviewChip, stateText } from "../parts/wording.mjs";
+import { amount, isBusy, modelNames, number, reviewChip, stateText } from "../parts/wording.mjs";
 
 const IMAGE_FORMATS = ["png", "npy"];
 const VOLUME_FORMATS = ["nii.gz", "mha", "nrrd", "npy"];
@@ -129,8 +129,8 @@ function besideChoice(screen) {
   api.predictions(found.id).then((predictions) => {
     const others = new Set(predictions.map((p) => p.model));
     others.delete(found.model);
-    const name = (id) => models.find((m) => m.id === id)?.name ?? id;
-    others.forEach((id) => offer(`model ${id}`, `Model ${name(id)}`, () => data.labels("prediction", id)));
+    const names = modelNames(models);
+    others.forEach((id) => offer(`model ${id}`, `Model ${names.get(id) ?? id}`, () => data.labels("prediction", id)));
   }, () => {});
   return h("div", { class: "choice" }, h("label", { for: "beside" }, "Beside it"), select);
 }
@@ -145,7 +145,7 @@ function more(screen) {
   }
   if (mayCorrect && models.length) {
     const again = (id) => api.predict(found.id, id).then(() => screen.refresh(), tellProblem);
-    parts.push(h("div", { class: "choices" }, models.map(({ id, name }) =>
+    parts.push(h("div", { class: "choices" }, [...modelNames(models)].map(([id, name]) =>
       button(id === found.model ? `Predict again${models.length > 1 ? ` with ${name}` : ""}` : `Predict with ${name}`, () => again(id)))));
   }
   if (mayCorrect) {

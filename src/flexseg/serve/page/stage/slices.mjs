@@ -77,3 +77,25 @@ export function fullest(volume, view) {
   const most = Math.max(...counts);
   return most ? counts.indexOf(most) : view.count >> 1;
 }
+
+// Voxels in the order right, anterior, superior (the first fastest) as the labels' own order of
+// `shape`. `turned` tells for each of those three which of ours it is, from 1 on, negative if reversed.
+export function fromRas(data, shape, turned) {
+  const found = new Uint8Array(data.length);
+  const steps = [0, 0, 0];
+  const starts = [0, 0, 0];
+  let step = 1;
+  for (const axis of turned) {
+    const own = Math.abs(axis) - 1;
+    starts[own] = axis < 0 ? step * (shape[own] - 1) : 0;
+    steps[own] = axis < 0 ? -step : step;
+    step *= shape[own];
+  }
+  let at = 0;
+  for (let z = 0, k = starts[2]; z < shape[2]; z++, k += steps[2]) {
+    for (let y = 0, j = starts[1]; y < shape[1]; y++, j += steps[1]) {
+      for (let x = 0, i = starts[0]; x < shape[0]; x++, i += steps[0]) found[at++] = data[i + j + k];
+    }
+  }
+  return found;
+}

@@ -1,7 +1,8 @@
 // A volume in NiiVue: all three directions and a rendering at once, and its pen.
 import * as api from "../server/api.mjs";
 import { NOT_LOOKED_AT } from "../drawing/plane.mjs";
-import { labelVolume, readLabelVolume } from "../files/nifti.mjs";
+import { labelVolume } from "../files/nifti.mjs";
+import { fromRas } from "./slices.mjs";
 
 let loading;
 
@@ -41,6 +42,7 @@ export class Volume3d {
     const bytes = await api.bytes(`cases/${data.id}/volume.nii.gz`);
     nv.addVolume(await library.NVImage.new(copy(bytes), "image.nii.gz", "gray", 1, null, ...window));
     nv.setSliceType(library.SLICE_TYPE.MULTIPLANAR);
+    nv.setCrosshairWidth(Math.max(...labels.shape) / 300); // voxels
     nv.opts.isNearestInterpolation = true;
     await self.reload();
     self.style(opacity);
@@ -52,6 +54,16 @@ export class Volume3d {
   async reload() {
     const volume = await this.library.NVImage.new(copy(labelVolume(this.labels)), "labels.nii");
     this.nv.loadDrawing(volume);
+    const { data } = this.labels;
+    if (this.#drawn().some((c, i) => c !== data[i])) {
+      throw new Error("This volume lies in a way that can only be shown slice by slice.");
+    }
+  }
+
+  // NiiVue's drawing in the order of the labels' voxels. (What NiiVue 0.54 itself saves is turned
+  // where voxels do not lie in the order right, anterior, superior.)
+  #drawn() {
+    return fromRas(this.nv.drawBitmap, this.labels.shape, this.nv.volumes[0].permRAS);
   }
 
   style(opacity) {
@@ -79,12 +91,12 @@ export class Volume3d {
   }
 
   // Takes what the pen has drawn over into the labels.
-  async #compare() {
+  #compare() {
     if (!this.drawing) return;
-    const saved = await readLabelVolume(await this.nv.saveImage({ filename: "", isSaveDrawing: true, volumeByIndex: 0 }));
+    const drawn = this.#drawn();
     const before = this.labels.data.slice();
-    if (saved.data.every((c, i) => c === before[i])) return;
-    this.labels.data.set(saved.data);
+    if (drawn.every((c, i) => c === before[i])) return;
+    this.labels.data.set(drawn);
     this.changed(before);
   }
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from flexseg.serve import page_routes
+from flexseg.serve.routes import page_routes
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -19,7 +19,11 @@ _IMPORT = re.compile(r"from \"(\.[^\"]+)\"")
 
 
 def test_the_page_and_its_parts_have_their_types(client: TestClient) -> None:
-    for path, kind in {"": "text/html", "style.css": "text/css", "app.mjs": "text/javascript"}.items():
+    for path, kind in {
+        "": "text/html",
+        "style.css": "text/css",
+        "app.mjs": "text/javascript",
+    }.items():
         answer = client.get(f"/{path}")
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(kind)

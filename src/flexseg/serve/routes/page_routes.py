@@ -47,8 +47,8 @@ def page_file(path: str, request: Request) -> Response:
         raise ApiError(
             404,
             "This installation of flexseg lacks NiiVue, which draws volumes in three dimensions.",
-            "Run `python tools/browser_libraries.py` (needs npm) in flexseg's source folder, and install it "
-            "again.",
+            "Run `python tools/browser_libraries.py` (needs npm) in flexseg's source folder, and "
+            "install it again.",
         )
     content = file.read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'

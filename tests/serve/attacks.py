@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import random
 import socket
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
 
 TIMEOUT = 30
 BOUNDARY = "xyz"
@@ -96,6 +100,14 @@ def send(port: int, request: Raw, *, stream: bool = False) -> Answer:
             return Answer(0)
 
 
+def picture(side: int = 16) -> bytes:
+    """A small PNG in grey."""
+    content = io.BytesIO()
+    pixels = np.arange(side * side, dtype=np.uint8).reshape(side, side)
+    Image.fromarray(pixels).save(content, format="PNG")
+    return content.getvalue()
+
+
 def form(parts: dict[str, tuple[str | None, bytes]]) -> bytes:
     """A form of files and fields: name -> (file name or None, content)."""
     content = b""
@@ -164,13 +176,14 @@ def _with_body(request: Raw, rng: random.Random) -> Raw:
         content = {rng.choice(names): rng.choice(values) for _ in range(3)}
         body = json.dumps(content).encode()
         return replace(request, body=body).with_header("Content-Type", "application/json")
-    content = rng.choice((*BODIES, rng.randbytes(200)))
+    content = rng.choice((*BODIES, rng.randbytes(200), picture(), picture()))
     fields = {
         n: (None, rng.choice(TEXTS).encode("utf-8", "replace")) for n in ("model", "priority")
     }
     name = rng.choice((*TEXTS, "a.png", "a.nii.gz", "a.zip", "a.npy", "a.dcm", "a.h5"))
     name = name.replace('"', "").replace("\r", "").replace("\n", "")
-    file = rng.choice(("file", "mask", "reference"))
+    right = "mask" if "/correction" in request.path else "file"
+    file = rng.choice((right, right, right, "mask", "file", "reference"))
     body = bytearray(form({file: (name, content), **(fields if rng.random() < 0.5 else {})}))
     for _ in range(rng.choice((0, 0, 1, 5))):
         body[rng.randrange(len(body))] = rng.randrange(256)

@@ -153,6 +153,19 @@ def test_what_is_wrong_is_told_without_the_place_on_the_server(
     assert str(tmp_path) not in str(raised.value)
 
 
+@pytest.mark.parametrize("suffix", ["", ".png", ".npy", ".nii.gz"])
+def test_what_is_wrong_with_a_mask_is_told_without_its_place(
+    pool: ReaderPool, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"upload{suffix}"
+    file.write_bytes(b"nothing")
+    for n, shape in enumerate([(2, 2), (2, 2, 2)]):
+        with pytest.raises(DataError) as raised:
+            pool.read_labels(file, f"m{suffix}", shape, in_folder(tmp_path, str(n))).result()
+        assert raised.value.where == f"m{suffix}"
+        assert str(tmp_path) not in str(raised.value)
+
+
 def test_a_size_is_judged_before_pixels(pool: ReaderPool, tmp_path: Path) -> None:
     """A PNG of 100 MiB of zeros is a file of some 100 KiB."""
     file = tmp_path / "upload.png"

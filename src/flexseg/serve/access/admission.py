@@ -79,7 +79,7 @@ class Door:
         guarded = path.startswith(_GUARDED)
         given = _bearer(headers)
         if guarded and given is None:
-            _require_own_site(headers, scope["scheme"], method)
+            _require_own_site(headers, scope["scheme"])
         if local:
             return LOCAL
         if not guarded or path in _OPEN:
@@ -187,8 +187,8 @@ def _require_local(headers: Headers) -> None:
         )
 
 
-def _require_own_site(headers: Headers, scheme: str, method: str) -> None:
-    if origins.is_foreign(headers, scheme, method):
+def _require_own_site(headers: Headers, scheme: str) -> None:
+    if origins.is_foreign(headers, scheme):
         raise ApiError(
             403,
             "The request comes from the page of another site.",

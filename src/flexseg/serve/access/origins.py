@@ -40,7 +40,7 @@ def comes_through_proxy(headers: Headers) -> bool:
     return any(name in headers for name in _OF_PROXIES)
 
 
-def is_foreign(headers: Headers, scheme: str, method: str) -> bool:
+def is_foreign(headers: Headers, scheme: str) -> bool:
     """Whether the page of another site has sent a request.
 
     Programs that are no browsers tell nothing, and are not meant.
@@ -51,8 +51,7 @@ def is_foreign(headers: Headers, scheme: str, method: str) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return False
-    own = f"{scheme}://{headers.get('host', '')}".lower()
-    return origin.lower() != own and not (method in SAFE_METHODS and origin == "null")
+    return origin.lower() != f"{scheme}://{headers.get('host', '')}".lower()
 
 
 def _name_of(host: str) -> str:

@@ -76,7 +76,7 @@ def read_upload(file: Path, name: str, target: Path, limits: ReadLimits) -> Uplo
     DataError : it is damaged.
     ResourceError : the folder cannot be written to.
     """
-    with _explained(name, limits):
+    with _explained(file, name, limits):
         if file.suffix.lower() == ARCHIVE_SUFFIX:
             return _of_archive(file, shown_name(name), target, limits)
         if not _is_case(file):
@@ -102,7 +102,7 @@ def read_label_upload(
     TooLargeError : it takes more than the limits.
     DataError : it is damaged, of another size, or holds colours.
     """
-    with _explained(name, limits):
+    with _explained(file, name, limits):
         labels = _labels(file, len(shape))
         if labels.shape != shape:
             wanted, found = (" x ".join(map(str, size)) for size in (shape, labels.shape))
@@ -128,8 +128,12 @@ def _labels(file: Path, axes: int) -> NDArray:
 
 
 @contextmanager
-def _explained(name: str, limits: ReadLimits) -> Iterator[None]:
+def _explained(file: Path, name: str, limits: ReadLimits) -> Iterator[None]:
     """Errors that name the upload, and not its place."""
+
+    def shown(place: Path) -> str:
+        return shown_name(name) if place == file else ""
+
     try:
         yield
     except TooLargeError as error:
@@ -139,7 +143,9 @@ def _explained(name: str, limits: ReadLimits) -> Iterator[None]:
     except MemoryError:
         _refuse_size(name, limits)
     except FlexsegError as error:
-        raise type(error)(error.problem, error.fix, shown_name(error.where or name)) from None
+        problem, fix = (_plain(text, file, shown) for text in (error.problem, error.fix))
+        where = error.where if error.where not in (None, str(file)) else name
+        raise type(error)(problem, fix, shown_name(where or name)) from None
     except OSError as error:
         raise ResourceError(
             f"The server cannot store the upload ({error.strerror or type(error).__name__}).",
@@ -203,7 +209,7 @@ class _Cases:
         except TooLargeError:
             _refuse_size(name, self._limits)
         except FlexsegError as error:
-            problem, fix = (self._plain(text, path) for text in (error.problem, error.fix))
+            problem, fix = (_plain(text, path, self._shown) for text in (error.problem, error.fix))
             raise type(error)(problem, fix, name) from None
 
     def _read_series(self, folder: Path, name: str) -> None:
@@ -237,11 +243,12 @@ class _Cases:
         write_npy(folder / PIXELS, array)
         self.found.append(ReadCase(folder, CaseFacts.of(array, name, kind, spacing, place)))
 
-    def _plain(self, text: str, path: Path) -> str:
-        """A sentence without the folders that only the server knows."""
-        for place in (path, *path.parents[:-1]):
-            text = text.replace(f"{place}/", "").replace(str(place), self._shown(place))
-        return text
+
+def _plain(text: str, path: Path, shown: Callable[[Path], str]) -> str:
+    """A sentence without the folders that only the server knows."""
+    for place in (path, *path.parents[:-1]):
+        text = text.replace(f"{place}/", "").replace(str(place), shown(place))
+    return text
 
 
 def _of_archive(file: Path, name: str, target: Path, limits: ReadLimits) -> Upload:

@@ -165,11 +165,6 @@ def test_the_runner_overwrites_nothing_and_passes_what_is_no_image(tmp_path: Pat
     assert not (tmp_path / "more").exists()
 
 
-def test_patches_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--to network"):
-        write(tmp_path / "out", *predictor(tmp_path, patch_scale=0.5))
-
-
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_runner_is_short(kind: str) -> None:
     program = FORMATS[kind].program()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ onnx = pytest.importorskip("onnx")
 from flexseg.export.interpolation import METHODS  # noqa: E402
 from flexseg.export.whole_graph import PixelType, whole_graph  # noqa: E402
 from flexseg.inference.predictor import Predictor  # noqa: E402
-from flexseg.inference.trust.conformal import Trust  # noqa: E402
-from flexseg.inference.trust.signal import Signal  # noqa: E402
 from small_predictors import blobs, predictor  # noqa: E402
 
 
@@ -127,38 +126,20 @@ def test_the_first_of_equal_classes_wins(tmp_path: Path) -> None:
     assert not labels.any()
 
 
-def test_what_is_no_part_of_it_is_refused(tmp_path: Path) -> None:
-    for options, name in (
-        ({"patch_scale": 0.5}, "patch_scale"),
-        ({"color_converter": "cv2.COLOR_BGR2HSV_FULL"}, "color_converter"),
-    ):
-        with pytest.raises(ConfigError, match=name):
-            whole_graph(*predictor(tmp_path, **options), "uint8")
-
-
-@pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize(
-    ("views", "options"),
-    [
-        ((), {}),
-        (("flips",), {}),
-        (("all",), {"members": 2, "size": (24, 24)}),
-        ((), {"classes": 1, "members": 3, "threshold": 0.4}),
-    ],
-)
-def test_signals_of_quality(
-    views: tuple[str, ...], options: dict[str, Any], together: bool, tmp_path: Path
+@pytest.mark.parametrize("least", [(60.0,), (60.0, 5.0, 70.0)])
+def test_windows_are_not_stretched_beyond_the_training(
+    least: tuple[float, ...], tmp_path: Path
 ) -> None:
-    """The graph's are those by which flexseg states an expected Dice."""
-    made, networks = predictor(tmp_path, **options)
-    made = made.with_postprocessing(views).with_trust(Trust(members=together))
-    size = made.package.preprocessing
-    images = np.stack([blobs((size.height, size.width), 3, seed) for seed in range(2)])
-    expected: list[Signal] = []
-    list(made.probabilities([(str(i), x) for i, x in enumerate(images)], expected.append))
-    graph = whole_graph(made, networks, "uint8", signal=True)
-    session = onnxruntime.InferenceSession(graph.model("test", {}).SerializeToString())
-    (found,) = session.run(["signal"], {"images": images})
-    wanted = np.stack([signal.values(members=together) for signal in expected])
-    assert found.shape == wanted.shape and found.dtype == np.float32 and np.ptp(wanted) > 0
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    made, networks = predictor(tmp_path, patch_scale=0.5)
+    made.package = replace(made.package, least_contrast=least)
+    faint = np.stack([blobs((48, 64), 3, seed) // 4 + 90 for seed in range(2)])
+    _, p = run((made, networks), faint)
+    told = made.with_least_contrast((np.array(least, np.float32),))
+    expected = [q for _, _, q in told.probabilities((str(i), x) for i, x in enumerate(faint))]
+    as_it_is = [q for _, _, q in made.probabilities((str(i), x) for i, x in enumerate(faint))]
+    assert np.abs(p - expected).max() < 2e-3 < np.abs(np.subtract(as_it_is, expected)).max()
+
+
+def test_what_is_no_part_of_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="color_converter"):
+        whole_graph(*predictor(tmp_path, color_converter="cv2.COLOR_BGR2HSV_FULL"), "uint8")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from flexseg.errors import DataError
 from flexseg.export.about import About
-from flexseg.export.artefacts.artefact_format import Artefact
+from flexseg.export.artefacts.artefact_format import RUNNERS, Artefact
 from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.parity import Parity, compare
 from flexseg.export.process_memory import peak_memory
@@ -24,12 +25,13 @@ from flexseg.export.volume_parity import compare_volumes
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
 from flexseg.inference.exported import ExportedPredictor, ExportEngine
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.model_file.export_description import ExportDescription, PixelType, Precision
 from flexseg.model_file.onnx_file import DIGEST, read_properties
 from flexseg.outputs import explain_os_errors, scratch_folder, whole_folder, write_json, write_text
 from flexseg.own_results import mark
 
-RUNNER, CARD, PARITY = "run.py", "README.md", "parity.json"
+RUNNER, WINDOWS, CARD, PARITY = "run.py", "windows.py", "README.md", "parity.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def write_export(
     force: bool = False,
     float64: bool = True,
     precision: Precision = "float32",
+    windows: TiledPredictor | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Export:
     """Write an export; an earlier one moves aside.
@@ -76,6 +79,7 @@ def write_export(
     force : write it although it predicts otherwise.
     float64 : the graph may compute with it; it is not in formats without.
     precision : of the networks.
+    windows : by which the predictor sees images; None: it sees them whole.
     on_case : called with (done, total).
 
     Raises
@@ -85,10 +89,13 @@ def write_export(
     ResourceError : the folder cannot be written.
     """
     refuse_unfit(predictor.package.preprocessing)
-    description = _described(predictor, networks, about, pixels, precision)
+    overlap = None if windows is None else windows.overlap
+    description = _described(predictor, networks, about, pixels, precision, overlap)
     form = FORMATS[kind]
     form.require(about.licence)
     form.require_precision(precision)
+    if windows is not None:
+        form.require_windows()
     with whole_folder(folder) as part:
         mark(part, "export")
         with explain_os_errors(folder), scratch_folder(part) as scratch:
@@ -98,7 +105,9 @@ def write_export(
             onnx.save(graph.model("flexseg", description.properties()), scratch / "graph.onnx")
             form.write(scratch / "graph.onnx", part, description)
         run = form.open(part)
-        parity = _proven(predictor, run, proof, description, on_case)
+        if windows is not None:
+            run = _by_windows(run, windows, description)
+        parity = _proven(windows or predictor, run, proof, description, on_case)
         problems = parity.problems()
         if problems and not force:
             raise DataError(
@@ -108,7 +117,9 @@ def write_export(
                 str(folder),
             )
         _write_test(part, predictor, pixels, run)
-        write_text(part / RUNNER, form.program())
+        write_text(part / RUNNER, form.program(windows=windows is not None))
+        if windows is not None:
+            write_text(part / WINDOWS, (RUNNERS / WINDOWS).read_text(encoding="utf-8"))
         if model is not None:
             parity = replace(parity, memory=_memory(part, model))
         write_text(part / CARD, write_card(about, description, parity, form))
@@ -118,8 +129,21 @@ def write_export(
     return Export(folder, parity, tuple(problems))
 
 
+def _by_windows(run: Artefact, windows: TiledPredictor, description: ExportDescription) -> Artefact:
+    """An artefact of windows that takes whole images."""
+    engine = ExportEngine(lambda batch: run(batch)[1], description)
+    exported = ExportedPredictor(windows.package, description, engine)
+    tiles = TiledPredictor(exported, windows.window, windows.overlap)
+
+    def predict(images: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        found = [p for _, _, p in tiles.probabilities(("image", image) for image in images)]
+        return np.stack([tiles.labels(p) for p in found]), np.stack(found)
+
+    return predict
+
+
 def _proven(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     run: Artefact,
     proof: ProofCases,
     description: ExportDescription,
@@ -149,6 +173,7 @@ def _described(
     about: About,
     pixels: PixelType,
     precision: Precision,
+    overlap: int | None,
 ) -> ExportDescription:
     package = predictor.package
     kind = package.config.model
@@ -167,6 +192,7 @@ def _described(
         about.fingerprint,
         {c: known.as_dict() for c, known in predictor.trust.quality.get(2, {}).items()},
         precision,
+        overlap,
     )
 
 

@@ -32,6 +32,7 @@ from flexseg.inference.engines.calibration_images import calibration_images
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import is_model, model_file
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import tiles_of
 from flexseg.model_file.export_description import RESEARCH, PixelType, Precision
 from flexseg.report.content import gather
 from flexseg.report.private_paths import known_folders, without_machine
@@ -92,6 +93,7 @@ def export_model(
             force=force,
             float64=float64,
             precision=precision,
+            windows=tiles_of(predictor, loaded.experiment.tiledinfer),
             on_case=on_case,
         )
 

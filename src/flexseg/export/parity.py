@@ -16,6 +16,7 @@ from flexseg.export.artefacts.artefact_format import Artefact
 from flexseg.export.proof_cases import ProofCases
 from flexseg.export.volume_parity import VolumeParity
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import TiledPredictor
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Parity:
 
 
 def compare(
-    predictor: Predictor,
+    predictor: Predictor | TiledPredictor,
     artefact: Artefact,
     proof: ProofCases,
     pixels: np.dtype,
@@ -124,13 +125,13 @@ def compare(
         largest,
         dice_difference(scores, [case.group for case in proof.cases]),
         {name: total / sizes for name, total in seconds.items()},
-        f"{predictor.engine.name} {predictor.engine.precision}",
+        str(predictor.describe()["engine"]),
         doubt=proof.doubt,
     )
 
 
 def _expected(
-    predictor: Predictor, name: str, image: NDArray
+    predictor: Predictor | TiledPredictor, name: str, image: NDArray
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     ((_, _, p),) = predictor.probabilities([(name, image)])
     return predictor.labels(p), p

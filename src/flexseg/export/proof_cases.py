@@ -145,7 +145,7 @@ def generated(preprocessing: Preprocessing, pixels: PixelType, number: int) -> N
     Its values are those that the network sees: of 8 or 16 bits, or within its window.
     """
     rng = np.random.default_rng(number)
-    own = (preprocessing.height, preprocessing.width)
+    own = preprocessing.patch or (preprocessing.height, preprocessing.width)
     height, width = (max(8, round(side * rng.uniform(0.6, 1.8))) for side in own)
     channels = stored_channels(preprocessing) or (1 if number % 4 == 3 else preprocessing.channels)
     rows, columns = (np.arange(side) * 8 // side for side in (height, width))

@@ -16,6 +16,7 @@ from flexseg.evaluation.trained_volumes import read_pair, volumes_of_split
 from flexseg.export.proof_cases import ProofCase, ProofCases, evenly
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import tiles_of
 from flexseg.inference.volumes.volume_predictor import Cut, VolumePredictor, reads_xyz
 
 # Of more volumes so many are taken, and of more slices of a volume, evenly.
@@ -71,7 +72,7 @@ def volumes_of_config(loaded: LoadedConfig, predictor: Predictor) -> ProofVolume
     return ProofVolumes(
         f"{split} volumes of the training's config",
         evenly(cases, _MOST_VOLUMES),
-        VolumePredictor(predictor, e.infer3d),
+        VolumePredictor(predictor, e.infer3d, tiles_of(predictor, e.tiledinfer)),
     )
 
 

@@ -86,6 +86,13 @@ def _inputs(description: ExportDescription, form: ArtefactFormat) -> str:
     names = ", ".join(description.views)
     views = f" It averages over these views: {names}." if names else ""
     views += _precision(description)
+    if description.windows is not None:
+        height, width = description.windows
+        views += (
+            f" The network sees windows of {width} x {height} pixels, which share "
+            f"{description.overlap} pixels: `run.py` cuts them and averages their probabilities, "
+            "and the images above are such windows."
+        )
     read = (
         f"\nProbabilities are those of the network; to read them as confidence, raise them to the "
         f"power of 1 / {description.temperature:g} and let them add up to 1.\n"

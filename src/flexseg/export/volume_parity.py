@@ -11,6 +11,7 @@ import numpy as np
 from flexseg.export.agreement import DiceDifference, dice_difference, dice_of
 from flexseg.export.proof_volumes import ProofVolumes
 from flexseg.inference.predictor import Predictor
+from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz
 
 
@@ -59,8 +60,10 @@ def compare_volumes(
     ------
     DataError : a volume cannot be read.
     """
+    tiles = volumes.predictor.tiles
+    own = None if tiles is None else TiledPredictor(exported, tiles.window, tiles.overlap)
     by = {
-        "export": VolumePredictor(exported, volumes.predictor.config),
+        "export": VolumePredictor(exported, volumes.predictor.config, own),
         "flexseg": volumes.predictor,
     }
     classes = len(exported.package.labels.classes)

@@ -20,6 +20,7 @@ from flexseg.export.interpolation import Method, resized
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.tta import Moved, Scaled, ramp
+from flexseg.model_file.contrast import EPSILON
 from flexseg.model_file.export_description import PixelType
 
 # Names of what the graph takes and gives.
@@ -40,12 +41,6 @@ def refuse_unfit(preprocessing: Preprocessing) -> None:
     ConfigError : it is asked for.
     """
     alone = "`flexseg export --to network` writes the network alone."
-    if preprocessing.patch is not None:
-        raise ConfigError(
-            "The network sees patches of images; windows over an image cannot be part of a graph.",
-            alone,
-            "[image] patch_scale",
-        )
     if preprocessing.color_converter is not None and preprocessing.channels == 3:
         raise ConfigError(
             f"The images are converted by OpenCV's {preprocessing.color_converter}, for which "
@@ -67,7 +62,8 @@ def whole_graph(
 
     It takes `images` [N, H, W, C] of equal sizes, in any number, and gives `labels` [N, H, W] uint8
     and `probabilities` [N, H, W, classes] float32. C is 1 or 3 for networks of grey and colour
-    images; for others it is theirs.
+    images; for others it is theirs. Of networks that see patches, images are windows; none is
+    stretched beyond the contrast of the training, see `model_file.contrast`.
 
     Parameters
     ----------
@@ -90,8 +86,13 @@ def whole_graph(
     height, width = values.size(1), values.size(2)
     prepared = _prepared(graph, values, size, pixels)
 
+    least = [package.least_contrast if size.patch else () for package in predictor.packages]
+
     def answers(images: Tensor) -> list[Tensor]:
-        return [graph.network(model, images) for model in networks]
+        return [
+            graph.network(model, _with_contrast(graph, images, own))
+            for model, own in zip(networks, least, strict=True)
+        ]
 
     p, members = _averaged(graph, predictor, answers, prepared)
     if signal:
@@ -166,6 +167,23 @@ def _filtered(graph: Graph, images: Tensor, size: Preprocessing, *, whole_number
         images = graph.node("Conv", padded, weights, group=size.channels)
         images = images.rounded().clipped(0.0, 255.0) if whole_numbers else images
     return images
+
+
+def _with_contrast(graph: Graph, images: Tensor, least: Sequence[float]) -> Tensor:
+    """Windows [N, h, w, C] that a network does not stretch beyond its training, see
+    `model_file.contrast`."""
+    if not least:
+        return images
+    axes = graph.tensor([1, 2, 3] if len(least) == 1 else [1, 2], np.int64)
+
+    def mean(values: Tensor) -> Tensor:
+        return graph.node("ReduceMean", values, axes, keepdims=1)
+
+    centred = images - mean(images)
+    missing = np.square(np.array(least, np.float32)) - mean(centred * centred)
+    below = missing > 0.0
+    scale = graph.node("Sqrt", EPSILON / missing.at_least(EPSILON))
+    return graph.where(below, centred * scale, images)
 
 
 @dataclass(frozen=True)

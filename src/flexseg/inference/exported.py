@@ -119,7 +119,9 @@ class ExportedPredictor(Predictor):
     def __init__(
         self, package: ModelDescription, description: ExportDescription, engine: Engine
     ) -> None:
-        stored = replace(package, preprocessing=AsStored.of(package.preprocessing))
+        # What is too faint the graph itself does not stretch.
+        as_stored = AsStored.of(package.preprocessing)
+        stored = replace(package, preprocessing=as_stored, least_contrast=())
         super().__init__(stored, 1, None, engine)
         ids = {c.name: c.id for c in package.labels.classes}
         self.postprocessing = {

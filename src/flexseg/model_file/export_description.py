@@ -46,6 +46,7 @@ class ExportDescription:
     quality : class id -> how the signal of an image becomes an expected Dice, see
         `ClassCalibration.as_dict`; it is in no file of a graph.
     precision : of the networks' arithmetic.
+    overlap : of the windows by which images are seen, in pixels; None: they are seen whole.
     """
 
     network: str
@@ -61,11 +62,17 @@ class ExportDescription:
     fingerprint: str = ""
     quality: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     precision: Precision = "float32"
+    overlap: int | None = None
 
     @property
     def scaled(self) -> bool:
         """Whole numbers count over the range of their type."""
         return self.preprocessing.window is None
+
+    @property
+    def windows(self) -> tuple[int, int] | None:
+        """Height and width in pixels of the windows that the graph takes; None: any image."""
+        return None if self.overlap is None else self.preprocessing.patch
 
     def properties(self) -> dict[str, str]:
         """The pairs of texts."""
@@ -83,6 +90,7 @@ class ExportDescription:
             "temperature": self.temperature,
             "digests": list(self.digests),
             "precision": self.precision,
+            "overlap": self.overlap,
         }
         plain = {
             "classes": [c.name for c in classes],
@@ -91,6 +99,14 @@ class ExportDescription:
             "scaled": self.scaled,
             "digest": list(self.digests),
         }
+        if self.windows is not None:
+            height, width = self.windows
+            plain["windows"] = {
+                "height": height,
+                "width": width,
+                "overlap": self.overlap,
+                "threshold": self.threshold,
+            }
         texts = {key: json.dumps(value) for key, value in plain.items()}
         return texts | {
             "intended_use": self.intended_use,
@@ -126,6 +142,7 @@ class ExportDescription:
                 properties.get("intended_use", RESEARCH),
                 properties.get("fingerprint", ""),
                 precision=cast(Precision, content.get("precision", "float32")),
+                overlap=content.get("overlap"),
             )
         except (ConfigError, KeyError, TypeError, ValueError):
             raise DataError(

@@ -39,6 +39,7 @@ class ArtefactFormat:
     doubles : see `Graph`.
     signal : the graph gives what tells of the quality of a prediction, see `whole_graph`.
     precisions : that networks may have in it.
+    windows : `run.py` predicts by windows with it.
     complete : adds what tells of the model, once the folder has card, proof and test tensors.
     """
 
@@ -53,6 +54,7 @@ class ArtefactFormat:
     doubles: bool = True
     signal: bool = False
     precisions: tuple[Precision, ...] = ("float32",)
+    windows: bool = False
     complete: Callable[[Path, About, ExportDescription], None] | None = None
 
     @property
@@ -89,11 +91,30 @@ class ArtefactFormat:
                     "--to",
                 )
 
-    def program(self) -> str:
-        """The text of `run.py`."""
-        text, own = (
-            (RUNNERS / name).read_text(encoding="utf-8") for name in ("run.py", self.runner)
-        )
+    def require_windows(self) -> None:
+        """Refuse a network that sees images by windows.
+
+        Raises
+        ------
+        ConfigError : the format has no program for it.
+        """
+        if not self.windows:
+            raise ConfigError(
+                "The network sees patches of images, and this format has no program that predicts "
+                "by windows.",
+                "Use --to onnx.",
+                "[image] patch_scale",
+            )
+
+    def program(self, *, windows: bool = False) -> str:
+        """The text of `run.py`.
+
+        Parameters
+        ----------
+        windows : by which it predicts, with `windows.py` beside it.
+        """
+        runner = "with_windows.py" if windows else self.runner
+        text, own = ((RUNNERS / name).read_text(encoding="utf-8") for name in ("run.py", runner))
         begin, end = text.index("def load("), text.index("def read(")
         load = own[own.index("def load(") :]
         load = load[: load.find("\n\n\n") + 1] if "\n\n\n" in load else load

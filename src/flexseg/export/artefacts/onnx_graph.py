@@ -38,4 +38,6 @@ def _open(folder: Path) -> Artefact:
     return open_onnx(folder / MODEL)
 
 
-ONNX = ArtefactFormat("onnxruntime", "onnx", MODEL, _write, _open, precisions=PRECISIONS)
+ONNX = ArtefactFormat(
+    "onnxruntime", "onnx", MODEL, _write, _open, precisions=PRECISIONS, windows=True
+)

@@ -88,6 +88,8 @@ def test_only_its_own_program_may_run(tmp_path: Path) -> None:
 def test_what_browsers_cannot_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"3 channels at once.*--to onnx"):
         write(tmp_path, channels=3, neighbours=1)
+    with pytest.raises(ConfigError, match=r"from -160 on.*--to onnx"):
+        write(tmp_path, channels=1, window=(-160.0, 240.0))
 
 
 def test_without_the_runtime_it_says_what_to_do(

@@ -62,10 +62,18 @@ class _HtmlFormat(ArtefactFormat):
 
 
 def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
-    if stored_channels(description.preprocessing) is not None:
+    seen = description.preprocessing
+    if stored_channels(seen) is not None:
         raise ConfigError(
-            f"The network sees {description.preprocessing.channels} channels at once; files that "
-            "browsers read are grey or colour images.",
+            f"The network sees {seen.channels} channels at once; files that browsers read are grey "
+            "or colour images.",
+            "Use --to onnx.",
+            "--to",
+        )
+    if seen.window is not None and seen.window[0] < 0:
+        raise ConfigError(
+            f"The network sees values from {seen.window[0]:g} on; files that browsers read have "
+            "none below 0.",
             "Use --to onnx.",
             "--to",
         )
@@ -178,5 +186,6 @@ HTML = _HtmlFormat(
     ONNX.open,
     usage=_USAGE,
     signal=True,
+    precisions=ONNX.precisions,
     complete=_complete,
 )

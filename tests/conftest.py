@@ -45,6 +45,7 @@ LONG = (
     "test_gpu_step.py",
     "test_learning_round.py",
     "test_shared_generators.py",
+    "test_serve_client.py",
 )
 # They begin first, so that no worker is left alone with one at the end.
 FIRST = (

@@ -57,7 +57,9 @@ def write_model(folder: Path, steepness: float = 0.2) -> Path:
     labels = LabelMap.from_config(
         Experiment.model_validate({"model": config, "mask": {"classes": CLASSES}}).class_sections
     )
-    package = ModelDescription(config, labels, Preprocessing(SIZE, SIZE, 1), 0.5)
+    package = ModelDescription(
+        config, labels, Preprocessing(SIZE, SIZE, 1, intensity="percentile"), 0.5
+    )
     predictor = Predictor(package, 4, None, OnnxEngine(file))
     proof = generated_cases(package, "uint8")
     write_export(predictor, [file], folder, proof, About("brightness"), "uint8")

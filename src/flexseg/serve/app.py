@@ -15,6 +15,7 @@ from flexseg.serve.oversight.retention import forgetting
 from flexseg.serve.request_log import RequestLog
 from flexseg.serve.routes import (
     case_routes,
+    document_routes,
     health_routes,
     job_routes,
     learn_routes,
@@ -33,6 +34,7 @@ ROUTERS = (
     picture_routes.router,
     job_routes.router,
     learn_routes.router,
+    document_routes.router,
     # Its addresses are what the others leave.
     page_routes.router,
 )

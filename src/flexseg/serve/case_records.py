@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.inference.results.prediction_table import counted
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_files import REFERENCE, CaseFiles
@@ -53,8 +54,8 @@ class CaseRecords:
         priority: int,
         user: str,
         reference: NDArray[np.uint8] | None = None,
-    ) -> list[str]:
-        """Make what was read of an upload cases, all of them or none; their ids.
+    ) -> list[dict[str, Any]]:
+        """Make what was read of an upload cases, all of them or none; see `describe`.
 
         Parameters
         ----------
@@ -62,6 +63,7 @@ class CaseRecords:
         reference : true class ids of the only case.
         """
         ids = [uuid.uuid4().hex for _ in found]
+        added: list[dict[str, Any]] = []
         try:
             for case_id, one in zip(ids, found, strict=True):
                 folder = self._files.keep(case_id, one, original)
@@ -74,6 +76,8 @@ class CaseRecords:
                     session.flush()
                     if model is not None:
                         self._queue.add(session, row, model, priority, user)
+                    session.flush()
+                    added.append(described(row))
         except BaseException:
             for case_id in ids:
                 self._files.remove(case_id)
@@ -81,7 +85,7 @@ class CaseRecords:
         self._queue.wake()
         for case_id in ids:
             self._changes.tell(case=case_id)
-        return ids
+        return added
 
     @contextmanager
     def one(self, case_id: str, *, change: bool = False) -> Iterator[tuple[Session, CaseRow]]:
@@ -303,6 +307,14 @@ def colors_of(classes: Sequence[dict[str, Any]]) -> dict[int, list[int]]:
     return {c["id"]: c["color"] for c in classes}
 
 
+def label_map_of(classes: Sequence[dict[str, Any]]) -> LabelMap:
+    """Classes as users get them, with the background or without it, as a label map."""
+    foreground = [
+        LabelClass(c["id"], c["name"], (tuple(c["color"]),)) for c in classes if c["id"] > 0
+    ]
+    return LabelMap.of_foreground(foreground)
+
+
 def _row(case_id: str, facts: CaseFacts, user: str, *, has_reference: bool) -> CaseRow:
     return CaseRow(
         id=case_id,
@@ -314,6 +326,8 @@ def _row(case_id: str, facts: CaseFacts, user: str, *, has_reference: bool) -> C
         progress=1.0,
         has_reference=has_reference,
         user=user,
+        predictions=[],
+        corrections=[],
     )
 
 

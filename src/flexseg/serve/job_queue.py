@@ -7,8 +7,6 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -69,9 +67,8 @@ class JobQueue:
         with self._database.reading() as session:
             return _count_queued(session)
 
-    @contextmanager
-    def room(self, jobs: int = 1) -> Iterator[None]:
-        """Room for further jobs, which are added within the block.
+    def reserve(self, jobs: int = 1) -> None:
+        """Keep room for further jobs, until `release`.
 
         Raises
         ------
@@ -87,11 +84,11 @@ class JobQueue:
                     retry_after=self.retry_after(waiting),
                 )
             self._reserved += jobs
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._reserved -= jobs
+
+    def release(self, jobs: int = 1) -> None:
+        """Give back what `reserve` has kept, once the jobs are added, or will not be."""
+        with self._turn:
+            self._reserved -= jobs
 
     def retry_after(self, waiting: int) -> int:
         """Seconds until about a tenth of what waits will be done."""

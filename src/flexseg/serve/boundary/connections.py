@@ -12,6 +12,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from flexseg.serve.boundary.guard_limits import GuardLimits
 
 _LIMITS = GuardLimits()
+# Seconds that answers may still take when the server is to end.
+_FAREWELL = 5
 _UNREADABLE = {
     "error": "The request is no HTTP, or its headers are too long.",
     "fix": f"Send at most {_LIMITS.header_bytes} bytes of headers.",
@@ -80,4 +82,6 @@ def uvicorn_options(limits: GuardLimits = _LIMITS) -> dict[str, Any]:
         "h11_max_incomplete_event_size": limits.header_bytes,
         "limit_concurrency": limits.connections,
         "server_header": False,
+        # Listeners of events never go by themselves.
+        "timeout_graceful_shutdown": _FAREWELL,
     }

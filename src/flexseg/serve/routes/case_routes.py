@@ -68,7 +68,8 @@ class Review(BaseModel):
 @router.post("/cases", status_code=202, openapi_extra=_form(_UPLOAD, "file"))
 async def upload(request: Request, server: Serving, user: Correcting) -> dict[str, Any]:
     """Upload an image, a volume, or a zip of images or of a DICOM series."""
-    with server.queue.room():
+    await run_in_threadpool(server.queue.reserve)
+    try:
         async with request.form(max_files=2, max_fields=10) as form:
             file, reference = _file(form, "file"), form.get("reference")
             model, priority = _model(server, _text(form, "model")), _priority(form)
@@ -77,7 +78,7 @@ async def upload(request: Request, server: Serving, user: Correcting) -> dict[st
                 path = await _saved(file, scratch, "upload")
                 found = await _read(server, file, path)
                 labels = None if truth is None else await _reference(server, truth, found, scratch)
-                ids = await run_in_threadpool(
+                cases = await run_in_threadpool(
                     server.cases.add,
                     found.cases,
                     path,
@@ -86,8 +87,9 @@ async def upload(request: Request, server: Serving, user: Correcting) -> dict[st
                     user=user.name,
                     reference=labels,
                 )
-    tell_cases(request, ids)
-    cases = [await run_in_threadpool(server.cases.describe, case) for case in ids]
+    finally:
+        server.queue.release()
+    tell_cases(request, [case["id"] for case in cases])
     return {"cases": cases, "left_out": [asdict(one) for one in found.left_out]}
 
 
@@ -137,8 +139,11 @@ def predict(case: str, wanted: Prediction, server: Serving, user: Correcting) ->
     model = _model(server, wanted.model)
     if model is None:
         raise ApiError(409, "There is no model.", "Start the server with one.")
-    with server.queue.room():
+    server.queue.reserve()
+    try:
         return server.cases.predict(case, model, wanted.priority, user.name)
+    finally:
+        server.queue.release()
 
 
 @router.get("/cases/{case}/predictions")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
 from numpy.typing import NDArray
 
+from flexseg.files.volumes.paths import volume_stem
 from flexseg.serve import slice_images
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_records import Source, colors_of
 from flexseg.serve.current_user import Looking
 from flexseg.serve.database import CaseRow
+from flexseg.serve.label_files import formats_of, nifti_of, write_labels
 from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.uploads.case_facts import CaseFacts
@@ -20,7 +25,8 @@ from flexseg.serve.uploads.case_facts import CaseFacts
 router = APIRouter(prefix="/api/cases/{case}", tags=["pictures"])
 Axis = Annotated[int, Query(ge=0, le=2)]
 Slice = Annotated[int | None, Query(ge=0, alias="slice")]
-_PNG = "image/png"
+_PNG, _GZIP, _BYTES = "image/png", "application/gzip", "application/octet-stream"
+_TYPES = {"png": _PNG, "overlay.png": _PNG, "nii.gz": _GZIP}
 
 
 @router.get("/thumbnail.png")
@@ -71,6 +77,78 @@ def mask(
     return Response(slice_images.mask_png(found, _colors(server, row)), media_type=_PNG)
 
 
+@router.get("/volume.nii.gz")
+def volume(case: str, server: Serving, user: Looking) -> FileResponse:
+    """The voxels of a volume."""
+    with server.cases.one(case) as (_, row):
+        facts = _facts_of_volume(row)
+    return FileResponse(nifti_of(server.files.of(case), facts), media_type=_GZIP)
+
+
+@router.get("/labels.nii.gz")
+def labels(
+    case: str,
+    server: Serving,
+    user: Looking,
+    source: Source = "current",
+    model: str | None = None,
+) -> Response:
+    """Class ids of a volume, at its place."""
+    found, row = _labels(server, case, source, model)
+    facts = _facts_of_volume(row)
+    return _written(server, case, "nii.gz", found, facts, _classes(server, row))
+
+
+@router.get("/export")
+def export(
+    case: str,
+    server: Serving,
+    user: Looking,
+    known: Annotated[str, Query(alias="format")],
+    source: Source = "current",
+    model: str | None = None,
+) -> Response:
+    """The mask as a file: of images `png`, `npy` or `overlay.png`; of volumes `nii.gz`, `nii`,
+    `mha`, `nrrd`, `h5` or `npy`."""
+    found, row = _labels(server, case, source, model)
+    if known not in formats_of(row.kind):
+        raise ApiError(
+            400,
+            f"Masks of {row.kind}s are not written as {known}.",
+            f"Choose one of {', '.join(formats_of(row.kind))}.",
+            "format",
+        )
+    facts, classes = CaseFacts.from_dict(row.facts), _classes(server, row)
+    answer = _written(server, case, known, found, facts, classes)
+    file = f"{volume_stem(Path(PurePath(row.name).name))}_mask.{known}"
+    answer.headers["Content-Disposition"] = f"attachment; filename*=utf-8''{quote(file)}"
+    return answer
+
+
+def _written(
+    server: Server,
+    case: str,
+    known: str,
+    labels: NDArray[np.uint8],
+    facts: CaseFacts,
+    classes: list[dict[str, Any]],
+) -> Response:
+    with server.scratch() as scratch:
+        path = scratch / f"mask.{known}"
+        write_labels(path, known, labels, server.files.of(case), facts, classes)
+        return Response(path.read_bytes(), media_type=_TYPES.get(known, _BYTES))
+
+
+def _facts_of_volume(row: CaseRow) -> CaseFacts:
+    if row.kind != "volume":
+        raise ApiError(404, "The case is an image.", "Ask for image.png and mask.png.")
+    return CaseFacts.from_dict(row.facts)
+
+
+def _classes(server: Server, row: CaseRow) -> list[dict[str, Any]]:
+    return row.shown.classes if row.shown else server_classes(server)
+
+
 def _plane(array: NDArray, facts: CaseFacts, axis: int, index: int | None) -> NDArray:
     try:
         return slice_images.plane(array, facts.kind, axis, index)
@@ -99,4 +177,4 @@ def _labels(
 
 
 def _colors(server: Server, row: CaseRow) -> dict[int, list[int]]:
-    return colors_of(row.shown.classes if row.shown else server_classes(server))
+    return colors_of(_classes(server, row))

@@ -1,0 +1,133 @@
+"""Volumes are uploaded, predicted slice by slice, shown and downloaded at their place."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi")
+
+from fastapi.testclient import TestClient
+
+from flexseg.api import Model
+from flexseg.files.images import encode_png
+from flexseg.files.volumes.read import read_volume
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
+from served import ended, picture
+from synthetic_volumes import OBLIQUE, write_series
+
+SIZE, ORIGIN = (0.5, 0.75, 2.0), (12.0, -34.0, 56.0)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    array = np.stack([picture(seed, (20, 30)) for seed in range(8)]).astype(np.int16) * 4 - 300
+    file = tmp_path / "scan.nii.gz"
+    write_volume(file, Volume(array, SIZE, ORIGIN, tuple(OBLIQUE)))
+    return file
+
+
+def upload(client: TestClient, file: Path) -> dict[str, Any]:
+    answer = client.post("/api/cases", files={"file": (file.name, file.read_bytes())})
+    assert answer.status_code == 202, answer.text
+    (case,) = answer.json()["cases"]
+    return ended(client, case["id"])
+
+
+def downloaded(client: TestClient, address: str, folder: Path) -> Volume:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    file = folder / "downloaded.nii.gz"
+    file.write_bytes(answer.content)
+    return read_volume(file)
+
+
+def test_a_volume_is_predicted_as_by_the_model_itself(
+    client: TestClient, brightness: Path, volume: Path, tmp_path: Path
+) -> None:
+    case = upload(client, volume)
+    assert case["error"] is None
+    assert (case["state"], case["kind"], case["shape"]) == ("done", "volume", [8, 20, 30])
+    np.testing.assert_allclose(case["spacing"], SIZE[::-1], rtol=1e-6)
+    expected = Model.load(brightness).predict(volume)
+    address = f"/api/cases/{case['id']}"
+    labels = downloaded(client, f"{address}/labels.nii.gz", tmp_path)
+    np.testing.assert_array_equal(labels.array, expected.labels)
+    given = read_volume(volume)
+    np.testing.assert_allclose(labels.affine, given.affine, atol=1e-4)
+    shown = downloaded(client, f"{address}/volume.nii.gz", tmp_path)
+    np.testing.assert_array_equal(shown.array, given.array)
+    for c, (name, count) in zip(
+        case["classes"], [*expected.pixels_per_class.items()][1:], strict=True
+    ):
+        assert (c["name"], c["pixels"], c["unit"]) == (name, count, "ml")
+        assert c["area"] == pytest.approx(count * np.prod(SIZE) / 1000, abs=1e-4)
+    for axis, size in enumerate([(30, 20), (30, 8), (20, 8)]):
+        query = {"axis": axis, "slice": 3, "low": -300, "high": 720}
+        image = Image.open(io.BytesIO(client.get(f"{address}/image.png", params=query).content))
+        assert image.size == size
+        pixels = (np.take(given.array, 3, axis) + 300) / 1020 * 255
+        np.testing.assert_allclose(np.asarray(image), pixels, atol=1)
+        mask = Image.open(io.BytesIO(client.get(f"{address}/mask.png", params=query).content))
+        np.testing.assert_array_equal(np.asarray(mask), np.take(expected.labels, 3, axis))
+    assert client.get(f"{address}/image.png", params={"slice": 8}).status_code == 404
+    assert client.get(f"{address}/thumbnail.png").status_code == 200
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "nii", "mha", "nrrd", "h5", "npy"])
+def test_masks_of_volumes_are_downloaded_in_every_format(
+    client: TestClient, volume: Path, tmp_path: Path, suffix: str
+) -> None:
+    case = upload(client, volume)
+    answer = client.get(f"/api/cases/{case['id']}/export", params={"format": suffix})
+    assert answer.headers["Content-Disposition"].endswith(f"scan_mask.{suffix}")
+    file = tmp_path / f"mask.{suffix}"
+    file.write_bytes(answer.content)
+    found = read_volume(file)
+    assert found.shape == (8, 20, 30) and found.array.any()
+    if suffix != "npy":
+        np.testing.assert_allclose(found.affine, read_volume(volume).affine, atol=1e-4)
+    wrong = client.get(f"/api/cases/{case['id']}/export", params={"format": "exe"})
+    assert wrong.status_code == 400
+
+
+def test_a_corrected_volume_has_its_place(client: TestClient, volume: Path, tmp_path: Path) -> None:
+    case, given = upload(client, volume)["id"], read_volume(volume)
+    drawn = np.zeros(given.shape, np.uint8)
+    drawn[2:4, 5:9, 5:9], drawn[6:] = 2, 255
+    file = tmp_path / "drawn.nii.gz"
+    write_volume(file, given.with_array(drawn))
+    files = {"mask": (file.name, file.read_bytes())}
+    answer = client.put(f"/api/cases/{case}/correction", files=files)
+    assert answer.status_code == 200, answer.text
+    assert [c["pixels"] for c in answer.json()["classes"]] == [0, 32]
+    kept = downloaded(client, f"/api/cases/{case}/labels.nii.gz", tmp_path)
+    np.testing.assert_array_equal(kept.array, drawn)
+
+
+def test_a_zip_of_a_series_is_one_volume_and_one_of_images_several_cases(
+    client: TestClient, tmp_path: Path
+) -> None:
+    folder = tmp_path / "series"
+    array = np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16)
+    write_series(folder, array)
+    archive = tmp_path / "patient.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in folder.iterdir():
+            file.write(path, f"../deep/{path.name}")
+        file.writestr("__MACOSX/._a.dcm", b"x")
+    case = upload(client, archive)
+    assert (case["kind"], case["shape"], case["name"]) == ("volume", [4, 12, 16], "patient")
+    with zipfile.ZipFile(archive, "w") as file:
+        for seed in range(3):
+            file.writestr(f"deep/{seed}.png", encode_png(picture(seed)))
+        file.writestr("notes.txt", b"text")
+    answer = client.post("/api/cases", files={"file": ("some.zip", archive.read_bytes())})
+    assert [case["name"] for case in answer.json()["cases"]] == [f"deep/{i}.png" for i in range(3)]

@@ -105,6 +105,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ]
     ],
     "recipe_study": [["{config}", "{study}", "--seconds", "4", "-o", "{work}/study.csv"]],
+    "serve_load": [
+        ["--images", "4", "--size", "32", "--rate", "10", "--seconds", "2", "-o", "{work}/load"]
+    ],
     "shifted_sets": [
         ["{dataset}", "{study}", "--steps", "10", "--cases", "2", "-o", "{work}/shifted"]
     ],

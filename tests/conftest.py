@@ -46,6 +46,7 @@ LONG = (
     "test_learning_round.py",
     "test_shared_generators.py",
     "test_serve_client.py",
+    "test_postgresql.py",
 )
 # They begin first, so that no worker is left alone with one at the end.
 FIRST = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.config.model import ModelConfig
@@ -18,6 +19,7 @@ from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.graph import Graph
 from flexseg.export.proof_cases import generated_cases
+from flexseg.files.images import encode_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.onnx_runtime import OnnxEngine
 from flexseg.inference.predictor import Predictor
@@ -66,7 +68,7 @@ def write_model(folder: Path, steepness: float = 0.2) -> Path:
     return folder / "model.onnx"
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (96, 128)) -> np.ndarray:
+def picture(seed: int = 0, size: tuple[int, int] = (96, 128)) -> NDArray[np.uint8]:
     """A grey image [H, W] with a bright and a dark ellipse."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]]
@@ -76,6 +78,14 @@ def picture(seed: int = 0, size: tuple[int, int] = (96, 128)) -> np.ndarray:
         a, b = rng.uniform(0.1, 0.25, 2) * min(size)
         pixels[((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 < 1] = value
     return np.clip(pixels + rng.normal(0, 6, size), 0, 255).astype(np.uint8)
+
+
+def uploaded(client: Any, pixels: NDArray[np.uint8], **fields: Any) -> str:
+    """Upload an image; the id of its case."""
+    files = {"file": ("picture.png", encode_png(pixels))}
+    answer = client.post("/api/cases", files=files, data=fields)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["cases"][0]["id"]
 
 
 def ended(client: Any, case: str) -> dict[str, Any]:

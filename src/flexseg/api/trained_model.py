@@ -75,10 +75,12 @@ class Model:
         if engine is not None and engine not in get_args(Engine):
             known = ", ".join(get_args(Engine))
             raise ConfigError(f"{engine!r} is not an engine.", f"Choose one of {known}.", "engine")
+        from flexseg.inference.model_files import is_onnx
         from flexseg.runs.given import find_given
 
         given = find_given(path)
-        if backend.installed():
+        export = given.model is not None and is_onnx(given.model)
+        if backend.installed() and not export:
             backend.select()
         with backend.same_dtype_policy():
             if given.model is not None:

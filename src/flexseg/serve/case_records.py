@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.inference.results.prediction_table import counted
 from flexseg.serve.api_errors import ApiError
-from flexseg.serve.case_files import REFERENCE, CaseFiles
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import CaseRow, CorrectionRow, Database, JobRow, PredictionRow
 from flexseg.serve.job_queue import OPEN, JobQueue
-from flexseg.serve.prediction_store import file_of, measured
+from flexseg.serve.stored.case_files import REFERENCE, CaseFiles
+from flexseg.serve.stored.prediction_store import file_of, measured
 from flexseg.serve.uploads.case_facts import CaseFacts, ReadCase
 
 Verdict = Literal["accepted", "rejected"]

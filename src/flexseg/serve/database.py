@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from flexseg.errors import ConfigError, DataError
@@ -194,7 +194,7 @@ class Database:
         try:
             Base.metadata.create_all(self.engine)
             self._check_schema()
-        except OperationalError as error:
+        except DBAPIError as error:
             where = parsed.render_as_string(hide_password=True)
             raise ConfigError(
                 f"The database does not answer ({error.orig}).",

@@ -22,10 +22,10 @@ from flexseg.files.display import shown_color
 from flexseg.inference.model_files import BEST, ENSEMBLE, EXPORT, packages_of
 from flexseg.runs.given import RUN, find_given
 from flexseg.serve.api_errors import told
-from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.database import CaseRow, Database, JobRow
 from flexseg.serve.job_queue import JobQueue
-from flexseg.serve.prediction_store import PredictionStore
+from flexseg.serve.stored.case_files import CaseFiles
+from flexseg.serve.stored.prediction_store import PredictionStore
 from flexseg.serve.uploads.case_facts import CaseFacts
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from fastapi import Depends, Request
 from flexseg import lock
 from flexseg.machine import real_path
 from flexseg.outputs import make_folder
-from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.case_records import CaseRecords, remove_contents
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines
-from flexseg.serve.prediction_store import PredictionStore
 from flexseg.serve.prometheus import Metrics
 from flexseg.serve.settings import DATABASE, ServeSettings
+from flexseg.serve.stored.case_files import CaseFiles
+from flexseg.serve.stored.prediction_store import PredictionStore
 from flexseg.serve.teaching.lessons import Lessons
 from flexseg.serve.uploads.reader_pool import ReaderPool
 

@@ -12,14 +12,14 @@ from fastapi.responses import FileResponse
 from numpy.typing import NDArray
 
 from flexseg.files.volumes.paths import volume_stem
-from flexseg.serve import slice_images
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_records import Source, colors_of
 from flexseg.serve.current_user import Looking
 from flexseg.serve.database import CaseRow
-from flexseg.serve.label_files import formats_of, nifti_of, write_labels
 from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
+from flexseg.serve.stored import slice_images
+from flexseg.serve.stored.label_files import formats_of, nifti_of, write_labels
 from flexseg.serve.uploads.case_facts import CaseFacts
 
 router = APIRouter(prefix="/api/cases/{case}", tags=["pictures"])

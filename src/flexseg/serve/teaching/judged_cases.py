@@ -17,9 +17,9 @@ from flexseg.files.npy import write_npy
 from flexseg.learning.corrections import TABLE, Corrections, Verdict
 from flexseg.learning.learning_round import CORRECTIONS
 from flexseg.outputs import scratch_folder, write_json
-from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.database import CaseRow, Database
-from flexseg.serve.prediction_store import file_of
+from flexseg.serve.stored.case_files import CaseFiles
+from flexseg.serve.stored.prediction_store import file_of
 
 # What was taken over from the server's cases, in a learning folder: case -> file of its labels.
 _TAKEN = "taken.json"

@@ -20,11 +20,11 @@ from flexseg.learning.learning_round import begin
 from flexseg.learning.versions import Versions
 from flexseg.outputs import make_folder
 from flexseg.serve.api_errors import told
-from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines, ModelEngine
+from flexseg.serve.stored.case_files import CaseFiles
 from flexseg.serve.teaching.judged_cases import JudgedCases, classes_as_labels
 
 logger = logging.getLogger(__name__)

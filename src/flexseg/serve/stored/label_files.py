@@ -13,9 +13,9 @@ from flexseg.files.images import encode_png
 from flexseg.files.npy import write_npy
 from flexseg.files.volumes.write import write_volume
 from flexseg.inference.pictures.overlay import overlay
-from flexseg.serve.case_files import CaseFolder
 from flexseg.serve.case_records import colors_of, label_map_of
-from flexseg.serve.slice_images import as_shown, mask_png, plane
+from flexseg.serve.stored.case_files import CaseFolder
+from flexseg.serve.stored.slice_images import as_shown, mask_png, plane
 from flexseg.serve.uploads.upload_reading import CaseFacts
 
 IMAGE_FORMATS = ("png", "npy", "overlay.png")

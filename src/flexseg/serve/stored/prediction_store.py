@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from flexseg.files.display import shown_color
 from flexseg.inference.results.prediction_table import counted
-from flexseg.serve.case_files import CaseFiles
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import CaseRow, Database, JobRow, PredictionRow
 from flexseg.serve.job_queue import JobQueue
+from flexseg.serve.stored.case_files import CaseFiles
 from flexseg.serve.uploads.case_facts import CaseFacts
 
 if TYPE_CHECKING:

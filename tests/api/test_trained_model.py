@@ -566,3 +566,33 @@ def test_the_guide_works(
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
         flexseg.Modell  # noqa: B018
+
+
+def test_an_export_is_loaded_without_keras(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from served import write_model
+
+    code = (
+        "import sys, flexseg; flexseg.Model.load(sys.argv[1]); "
+        "print(sorted({'keras', 'tensorflow'} & {*sys.modules}))"
+    )
+    command = [sys.executable, "-c", code, str(write_model(tmp_path / "export"))]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_progress_of_a_volume_is_told_and_may_end_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from served import picture, write_model
+
+    model = flexseg.Model.load(write_model(tmp_path / "export"))
+    volume = np.stack([picture(seed, (20, 30)) for seed in range(6)])
+    told: list[tuple[int, int]] = []
+    model.predict(volume, on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.predict(volume, on_progress=stop)

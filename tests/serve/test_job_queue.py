@@ -25,6 +25,8 @@ from flexseg.serve.settings import ServeSettings
 from serve.conftest import Serve
 from served import ended, picture, write_model
 
+LOCAL = "http://127.0.0.1"
+
 
 class Gate:
     """A model that waits until it is opened, and notes how many images it gets at once."""
@@ -185,7 +187,7 @@ def test_the_next_server_goes_on_and_gives_up_what_ends_it(
     with monkeypatch.context() as idle:
         idle.setattr(Engines, "start", lambda engines: None)
         app = create_app(settings)
-        with TestClient(app) as client:
+        with TestClient(app, base_url=LOCAL) as client:
             cases = [upload(client, seed) for seed in range(4)]
     # A server has ended three times within the first case, and once within the second.
     with app.state.server.database.writing() as session:
@@ -193,7 +195,7 @@ def test_the_next_server_goes_on_and_gives_up_what_ends_it(
             found = session.query(JobRow).where(JobRow.case_id == case).one()
             found.state, found.attempts = "running", attempts
     (tmp_path / "data" / "cases" / f"{0:032x}").mkdir()
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=LOCAL) as client:
         states = [ended(client, case)["state"] for case in cases]
         assert states == ["failed", "done", "done", "done"]
         assert "3 times" in client.get(f"/api/cases/{cases[0]}").json()["error"]["error"]

@@ -137,6 +137,20 @@ COMMANDS: dict[str, list[list[str]]] = {
     "train_throughput": [
         ["--pairs", "1", "--images", "4", "--size", "64", "--layers", "3", "--kernel", "3"]
     ],
+    "trained_exports": [
+        [
+            "--data",
+            "{data}",
+            "--networks",
+            "plan",
+            "--to",
+            "onnx",
+            "--seconds",
+            "3",
+            "-o",
+            "{work}/trained_exports",
+        ]
+    ],
     "trust_cost": [["--rounds", "1", "--size", "64", "--count", "8"]],
     "unprepared": [["--data", "{data}", "--work", "{work}/unprepared", "--make"]],
     "warm_start": [["--data", "{data}", "-o", "{work}/warm", "--cases", "a", "--scale", "0.04"]],

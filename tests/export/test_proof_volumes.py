@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from flexseg.files.volumes.slices import SliceAxis, stack_neighbours  # noqa: E4
 from flexseg.files.volumes.volume import Volume  # noqa: E402
 from flexseg.inference.postprocess import Postprocessing  # noqa: E402
 from small_predictors import blobs, predictor  # noqa: E402
+from written_exports import write  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("engines_on")
 # Black to white; 16 bits keep more of it than 8.
@@ -133,6 +136,22 @@ def test_another_network_differs_in_whole_volumes(tmp_path: Path) -> None:
     given = (made, [tmp_path / "a.onnx"], tmp_path / "out", proof, About("cells"), "uint8")
     with pytest.raises(DataError, match="of the labels of whole volumes are equal"):
         write_export(*given)  # type: ignore[arg-type]
+
+
+def test_the_program_of_the_card_predicts_slices(tmp_path: Path) -> None:
+    made, networks = predictor(tmp_path, **OPTIONS)
+    folder = write(tmp_path / "out", made, networks)
+    card = (folder / "README.md").read_text("utf-8")
+    assert "trained on slices, coronal. Grey values: window 0 to 200, as 8 bits." in card
+    stack = np.stack([blobs((30, 40), 1, z)[..., 0] for z in range(4)])
+    np.save(folder / "slices.npy", stack)
+    program = card.split("```python\n")[1].split("```")[0]
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    labels = np.load(folder / "labels.npy")
+    assert labels.shape == stack.shape
+    for i in range(4):
+        ((_, _, p),) = made.probabilities([("slice", stack_neighbours(stack, i, 1))])
+        assert (labels[i] == made.labels(p)).mean() > 0.99
 
 
 def test_missing_cases_are_told(

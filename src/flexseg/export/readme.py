@@ -12,6 +12,7 @@ from flexseg.export.agreement import DiceDifference
 from flexseg.export.artefacts.artefact_format import ArtefactFormat
 from flexseg.export.parity import Parity
 from flexseg.export.volume_parity import VolumeParity
+from flexseg.files.intensity import Intensity
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import size_text
 from flexseg.model_file.export_description import ExportDescription
@@ -39,6 +40,7 @@ def write_card(
         + (about.licence or "Not stated: ask whoever made it before you use or share it."),
         _inputs(description, form),
         form.usage,
+        _slices(description),
         _proof(parity),
         f"Made by flexseg {__version__}"
         + (
@@ -117,6 +119,40 @@ Other types of pixels take another export: `flexseg export MODEL --pixels uint16
 | label | class | colour |
 |---|---|---|
 {rows}"""
+
+
+def _slices(description: ExportDescription) -> str:
+    """How volumes become what the graph takes; empty where the network is of other images."""
+    size = description.preprocessing
+    if not size.neighbours and size.intensity is None:
+        return ""
+    turn = f", turned clockwise by {size.rotate} degrees" if size.rotate else ""
+    names = ("axial", "coronal", "sagittal")
+    axis = size.axis if size.axis in names else f"along axis {size.axis} of the file"
+    values = (
+        f" Grey values: {Intensity.parse(size.intensity)}, as {size.bits} bits."
+        if size.intensity is not None
+        else ""
+    )
+    steps = description.postprocess.get("3d") or {}
+    after = f" flexseg takes these steps after them: {json.dumps(steps)}." if steps else ""
+    return f"""## Slices of volumes
+
+The network was trained on slices, {axis}{turn}.{values} `flexseg infer model.onnx -i volume.nii.gz`
+cuts volumes so, and puts the labels back into their geometry.{after} Slices that are cut already,
+an array [slices, H, W] of the type above, take this program beside `run.py`:
+
+```python
+import numpy as np
+from run import load
+
+predict = load()[0]
+stack = np.load("slices.npy")
+places = np.arange(len(stack))[:, None] + np.arange({-size.neighbours}, {size.neighbours + 1})
+stacks = stack[places.clip(0, len(stack) - 1)]
+labels = [predict(np.moveaxis(one, 0, -1)[None])[0] for one in stacks]
+np.save("labels.npy", np.stack(labels))
+```"""
 
 
 def _precision(description: ExportDescription) -> str:

@@ -137,7 +137,10 @@ def require_silent(target: Target, answer: Answer) -> None:
         assert "x-injected" not in answer.headers
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "count",
+    [12, pytest.param(60, marks=pytest.mark.long), pytest.param(500, marks=pytest.mark.slow)],
+)
 def test_mutated_requests(target: Target, count: int) -> None:
     asked = 0
     statuses: Counter[int] = Counter()

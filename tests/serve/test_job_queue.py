@@ -17,9 +17,11 @@ from fastapi.testclient import TestClient
 from flexseg.api import Model
 from flexseg.errors import DataError, InUseError
 from flexseg.files.images import encode_png
+from flexseg.serve.api_errors import ApiError
 from flexseg.serve.app import create_app
-from flexseg.serve.database import JobRow
-from flexseg.serve.job_queue import ATTEMPTS
+from flexseg.serve.change_events import ChangeEvents
+from flexseg.serve.database import Database, JobRow
+from flexseg.serve.job_queue import ATTEMPTS, JobQueue
 from flexseg.serve.model_engines import Engines
 from flexseg.serve.settings import ServeSettings
 from serve.conftest import Serve
@@ -111,6 +113,21 @@ def test_a_full_queue_says_when_to_come_again(serve: Serve, gate: Gate) -> None:
     for case in (first, *waiting):
         assert ended(client, case)["state"] == "done"
     upload(client, 4)
+
+
+def test_a_user_may_have_so_many_jobs_waiting(tmp_path: Path) -> None:
+    database = Database(ServeSettings(tmp_path).database_url)
+    queue = JobQueue(database, ChangeEvents(), length=5, of_user=2)
+    with database.writing() as session:
+        for n in range(2):
+            session.add(
+                JobRow(id=str(n), kind="predict", model="m", size=1, alone=False, user="Ada")
+            )
+    with pytest.raises(ApiError, match="2 jobs of yours") as raised:
+        queue.reserve("Ada")
+    assert (raised.value.status, "Retry-After" in raised.value.headers) == (429, True)
+    queue.reserve("Bob")
+    database.close()
 
 
 def test_equal_pixels_are_predicted_once(client: TestClient, gate: Gate) -> None:

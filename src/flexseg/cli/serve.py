@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from importlib.util import find_spec
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -14,6 +15,7 @@ from flexseg.cli.app import say
 from flexseg.cli.command import Task, command
 from flexseg.errors import ConfigError
 from flexseg.machine import pip_install
+from flexseg.outputs import make_folder
 
 # Of the log of answers, before it is begun anew; some earlier ones stay.
 _LOG_BYTES, _LOGS = 20 << 20, 5
@@ -84,6 +86,8 @@ def serve(
         keep_days=keep_days,
     )
     app = create_app(settings)
+    # Uploads pass through files without a name, which are to lie where the data is.
+    tempfile.tempdir = str(make_folder(settings.incoming))
     _log_answers(settings.log)
     scheme = "http" if tls is None else "https"
     say(f"Serving at {scheme}://{host}:{port}/ from {data}. Ctrl+C ends it.")

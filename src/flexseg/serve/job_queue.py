@@ -39,12 +39,16 @@ class JobQueue:
     Parameters
     ----------
     length : jobs that may wait.
+    of_user : of one user.
     """
 
-    def __init__(self, database: Database, changes: ChangeEvents, length: int) -> None:
+    def __init__(
+        self, database: Database, changes: ChangeEvents, length: int, of_user: int
+    ) -> None:
         self._database = database
         self._changes = changes
         self._length = length
+        self._of_user = of_user
         self._turn = threading.Lock()
         self._news = threading.Condition()
         self._reserved = 0
@@ -62,24 +66,26 @@ class JobQueue:
                     _set_case(session, job, state="queued", progress=0.0)
         return self.waiting()
 
-    def waiting(self) -> int:
-        """Jobs that nobody has begun."""
+    def waiting(self, user: str | None = None) -> int:
+        """Jobs that nobody has begun: all, or those of a user."""
         with self._database.reading() as session:
-            return _count_queued(session)
+            return _count_queued(session, user)
 
-    def reserve(self, jobs: int = 1) -> None:
-        """Keep room for further jobs, until `release`.
+    def reserve(self, user: str, jobs: int = 1) -> None:
+        """Keep room for further jobs of a user, until `release`.
 
         Raises
         ------
         ApiError : too many wait; it says when to come again.
         """
         with self._turn:
-            waiting = self.waiting() + self._reserved
-            if waiting + jobs > self._length:
+            waiting, own = self.waiting() + self._reserved, self.waiting(user)
+            if waiting + jobs > self._length or own + jobs > self._of_user:
+                full = waiting + jobs > self._length
                 raise ApiError(
                     429,
-                    f"{waiting} jobs are waiting already.",
+                    f"{waiting if full else own} jobs {'' if full else 'of yours '}are waiting "
+                    "already.",
                     "Try again later.",
                     retry_after=self.retry_after(waiting),
                 )
@@ -264,8 +270,10 @@ class JobQueue:
         return session.scalar(select(func.count()).select_from(JobRow).where(same, before)) or 0
 
 
-def _count_queued(session: Session) -> int:
+def _count_queued(session: Session, user: str | None = None) -> int:
     queued = select(func.count()).select_from(JobRow).where(JobRow.state == "queued")
+    if user is not None:
+        queued = queued.where(JobRow.user == user)
     return session.scalar(queued) or 0
 
 

@@ -45,7 +45,9 @@ class Server:
         make_folder(settings.data)
         self.database = Database(settings.database_url)
         self.changes = ChangeEvents()
-        self.queue = JobQueue(self.database, self.changes, settings.queue_length)
+        self.queue = JobQueue(
+            self.database, self.changes, settings.queue_length, settings.queue_of_user
+        )
         self.files = CaseFiles(settings.cases)
         self.cases = CaseRecords(self.database, self.queue, self.files, self.changes)
         self.metrics = Metrics(self.queue.waiting)

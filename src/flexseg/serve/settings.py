@@ -21,7 +21,8 @@ class ServeSettings:
     models : packages, exports, ensembles, or folders of runs; the first one is the default.
     host, port : where it listens.
     database : URL of SQLAlchemy, e.g. `postgresql+pg8000://user@host/name`; None: SQLite in `data`.
-    queue_length : jobs that may wait; more are refused with 429.
+    queue_length, queue_of_user : jobs that may wait, of all users and of one; more are refused
+        with 429.
     batch : images that are predicted together at most.
     reading : limits of one upload.
     readers : processes that read uploads.
@@ -35,6 +36,7 @@ class ServeSettings:
     port: int = 8000
     database: str | None = None
     queue_length: int = 500
+    queue_of_user: int = 400
     batch: int = 16
     reading: ReadLimits = field(default_factory=ReadLimits)
     readers: int = 2

@@ -68,7 +68,7 @@ class Review(BaseModel):
 @router.post("/cases", status_code=202, openapi_extra=_form(_UPLOAD, "file"))
 async def upload(request: Request, server: Serving, user: Correcting) -> dict[str, Any]:
     """Upload an image, a volume, or a zip of images or of a DICOM series."""
-    await run_in_threadpool(server.queue.reserve)
+    await run_in_threadpool(server.queue.reserve, user.name)
     try:
         async with request.form(max_files=2, max_fields=10) as form:
             file, reference = _file(form, "file"), form.get("reference")
@@ -139,7 +139,7 @@ def predict(case: str, wanted: Prediction, server: Serving, user: Correcting) ->
     model = _model(server, wanted.model)
     if model is None:
         raise ApiError(409, "There is no model.", "Start the server with one.")
-    server.queue.reserve()
+    server.queue.reserve(user.name)
     try:
         return server.cases.predict(case, model, wanted.priority, user.name)
     finally:

@@ -30,8 +30,19 @@ if TYPE_CHECKING:
 
 
 Format = Literal[
-    "onnx", "openvino", "saved-model", "litert", "bioimageio", "triton", "mlflow", "html", "network"
+    "onnx",
+    "openvino",
+    "saved-model",
+    "litert",
+    "bioimageio",
+    "triton",
+    "mlflow",
+    "html",
+    "network",
+    "keras",
 ]
+# Only the network, beside the model.
+_ALONE = ("network", "keras")
 Pixels = Literal["uint8", "uint16", "float32"]
 Precision = Literal["float32", "float16", "int8"]
 
@@ -44,8 +55,9 @@ def export(
         typer.Option(
             "--to",
             help="network: only the network as ONNX beside the model, from which flexseg predicts "
-            "without Keras; others: a folder that predicts raw images anywhere, checked to predict "
-            "as flexseg does (html: with a page that does so in a browser).",
+            "without Keras; keras: only the network as a file that Keras opens; others: a folder "
+            "that predicts raw images anywhere, checked to predict as flexseg does (html: with a "
+            "page that does so in a browser).",
         ),
     ],
     output: Annotated[
@@ -100,6 +112,7 @@ def export(
     """
     require_paths((cases,))
     loaded = open_trained(trained, backend=backend, alone=True)
+    from flexseg.export.network_in_keras import SUFFIX, export_keras
     from flexseg.inference.engines.onnx_export import export_onnx
     from flexseg.inference.loading import describe_trained
     from flexseg.inference.model_files import is_onnx, model_file, packages_of
@@ -114,8 +127,8 @@ def export(
             "Give the package or the run from which it was made.",
             str(model),
         )
-    folder = output
-    if to != "network":
+    folder, alone = output, to in _ALONE
+    if not alone:
         folder = output or model.with_name(f"{model.stem}-{to}")
         if find_spec("onnx") is not None:  # else the conversion says what it takes
             from flexseg.export.artefacts.artefact_formats import FORMATS
@@ -128,17 +141,19 @@ def export(
     with ExitStack() as stack:
         for package in packages_of(model):
             place = package.parent
-            if to == "network" and output is not None:
+            if alone and output is not None:
                 place = output
-            elif to != "network" and not os.access(place, os.W_OK):
+            elif not alone and not os.access(place, os.W_OK):
                 place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            target = place / onnx_file(package).name
+            name = package.with_suffix(SUFFIX).name if to == "keras" else onnx_file(package).name
+            target = place / name
+            write = export_keras if to == "keras" else export_onnx
             with exclusive(target.parent):
-                file = export_onnx(describe(package), package, target, loaded.path.parent)
-            if to == "network" or place == package.parent:
+                file = write(describe(package), package, target, loaded.path.parent)
+            if alone or place == package.parent:
                 say(f"Written: {file}")
             networks.append(file)
-        if to != "network" and folder is not None:
+        if not alone and folder is not None:
             from flexseg.export.exporting import export_model
 
             with progress("Comparing") as on_case:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flexseg.models.package import ModelPackage
 
 # Probabilities that differ by more than this in float32 are those of another network.
-_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
 
 
 class ConversionError(Exception):
@@ -78,7 +78,7 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
 
     write, answer = _engine(engine)
     model = float32_copy(package)
-    x = _probe(model.input_shape[1:])
+    x = probe(model.input_shape[1:])
     expected = keras.ops.convert_to_numpy(model(x, training=False))
     try:
         with silenced():
@@ -89,7 +89,7 @@ def _convert_here(package: ModelPackage, engine: str, folder: Path) -> None:
     except Exception as error:  # converters raise whatever they stumble on
         raise ConversionError(reason(error)) from error
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.nan
-    if not difference <= _TOLERANCE:
+    if not difference <= TOLERANCE:
         raise ConversionError(f"its probabilities would differ by {difference:.2g}")
 
 
@@ -121,7 +121,7 @@ def _engine(name: str) -> tuple[Callable[[keras.Model, Path], None], Answer]:
     return onnx.write, lambda folder, x: onnx.OnnxEngine(folder / onnx.MODEL).predict(x)
 
 
-def _probe(shape: tuple[int, ...]) -> NDArray[np.float32]:
+def probe(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An image [1, h, w, C] of all values 0..255, whose areas are larger than a pixel."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (8, 8, shape[-1]))

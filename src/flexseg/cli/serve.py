@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from importlib.util import find_spec
 from logging.handlers import RotatingFileHandler
@@ -67,6 +68,8 @@ def serve(
     `flexseg serve-admin add`.
     """
     require_packages()
+    # Images of patients are not for other users of the machine.
+    os.umask(0o077)
     import uvicorn
 
     from flexseg.serve.access.access_tokens import AccessTokens

@@ -85,7 +85,7 @@ def predictors(
     from flexseg.export.about import About
     from flexseg.export.artefact import write_export
     from flexseg.export.artefacts.artefact_formats import FORMATS
-    from flexseg.export.proof_cases import cases_of_folder
+    from flexseg.export.proof.proof_cases import cases_of_folder
     from flexseg.inference.engines.onnx_export import export_onnx
     from flexseg.inference.engines.opening import EngineName, installed
     from flexseg.inference.loading import Settings, open_predictor

@@ -43,7 +43,7 @@ from flexseg.errors import FlexsegError
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.graph import Graph
-from flexseg.export.proof_cases import generated_cases
+from flexseg.export.proof.proof_cases import generated_cases
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.onnx_runtime import OnnxEngine
 from flexseg.inference.image_files import infer_images

@@ -18,7 +18,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.graph import Graph
-from flexseg.export.proof_cases import generated_cases
+from flexseg.export.proof.proof_cases import generated_cases
 from flexseg.files.images import encode_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.onnx_runtime import OnnxEngine

@@ -16,7 +16,7 @@ from PIL import Image
 
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
-from flexseg.export.proof_cases import ProofCases, generated_cases
+from flexseg.export.proof.proof_cases import ProofCases, generated_cases
 from flexseg.inference.predictor import Predictor
 from small_predictors import blobs
 

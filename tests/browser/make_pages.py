@@ -31,7 +31,7 @@ from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
-from flexseg.export.proof_cases import generated_cases
+from flexseg.export.proof.proof_cases import generated_cases
 from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor

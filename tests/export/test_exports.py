@@ -21,8 +21,8 @@ pytest.importorskip("onnxruntime")
 
 from flexseg.export.artefacts import artefact_format  # noqa: E402
 from flexseg.export.artefacts.artefact_formats import FORMATS  # noqa: E402
-from flexseg.export.process_memory import peak_memory  # noqa: E402
-from flexseg.export.proof_cases import (  # noqa: E402
+from flexseg.export.proof.process_memory import peak_memory  # noqa: E402
+from flexseg.export.proof.proof_cases import (  # noqa: E402
     ProofCase,
     ProofCases,
     cases_of_folder,

@@ -27,7 +27,7 @@ pytest.importorskip("onnxruntime")
 from flexseg.export.about import About  # noqa: E402
 from flexseg.export.artefact import write_export  # noqa: E402
 from flexseg.export.artefacts import html_page  # noqa: E402
-from flexseg.export.proof_cases import generated_cases  # noqa: E402
+from flexseg.export.proof.proof_cases import generated_cases  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("engines_on")
 needs_runtime = pytest.mark.skipif(

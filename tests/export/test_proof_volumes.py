@@ -21,7 +21,7 @@ from flexseg.export import exporting  # noqa: E402
 from flexseg.export.about import About  # noqa: E402
 from flexseg.export.artefact import write_export  # noqa: E402
 from flexseg.export.exporting import export_model  # noqa: E402
-from flexseg.export.proof_volumes import slices_of, volumes_of_config  # noqa: E402
+from flexseg.export.proof.proof_volumes import slices_of, volumes_of_config  # noqa: E402
 from flexseg.files.intensity import Intensity  # noqa: E402
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume  # noqa: E402
 from flexseg.files.volumes.slices import SliceAxis, stack_neighbours  # noqa: E402

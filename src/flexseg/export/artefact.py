@@ -16,12 +16,12 @@ from flexseg.errors import DataError
 from flexseg.export.about import About
 from flexseg.export.artefacts.artefact_format import RUNNERS, Artefact
 from flexseg.export.artefacts.artefact_formats import FORMATS
-from flexseg.export.parity import Parity, compare
-from flexseg.export.process_memory import peak_memory
-from flexseg.export.proof_cases import ProofCases, generated
-from flexseg.export.proof_volumes import ProofSlices
+from flexseg.export.proof.parity import Parity, compare
+from flexseg.export.proof.process_memory import peak_memory
+from flexseg.export.proof.proof_cases import ProofCases, generated
+from flexseg.export.proof.proof_volumes import ProofSlices
+from flexseg.export.proof.volume_parity import compare_volumes
 from flexseg.export.readme import write_card
-from flexseg.export.volume_parity import compare_volumes
 from flexseg.export.whole_graph import refuse_unfit, whole_graph
 from flexseg.inference.exported import ExportedPredictor, ExportEngine
 from flexseg.inference.predictor import Predictor

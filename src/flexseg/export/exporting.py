@@ -20,13 +20,13 @@ from flexseg.export.about import About
 from flexseg.export.artefact import Export, write_export
 from flexseg.export.artefacts.artefact_formats import FORMATS
 from flexseg.export.precision import in_precision
-from flexseg.export.proof_cases import (
+from flexseg.export.proof.proof_cases import (
     ProofCases,
     cases_of_config,
     cases_of_folder,
     generated_cases,
 )
-from flexseg.export.proof_volumes import slices_of, volumes_of_config
+from flexseg.export.proof.proof_volumes import slices_of, volumes_of_config
 from flexseg.export.whole_graph import refuse_unfit
 from flexseg.inference.engines.calibration_images import calibration_images
 from flexseg.inference.loading import make_predictor

@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 from flexseg import __version__
 from flexseg.export.about import About
-from flexseg.export.agreement import DiceDifference
 from flexseg.export.artefacts.artefact_format import ArtefactFormat
-from flexseg.export.parity import Parity
-from flexseg.export.volume_parity import VolumeParity
+from flexseg.export.proof.agreement import DiceDifference
+from flexseg.export.proof.parity import Parity
+from flexseg.export.proof.volume_parity import VolumeParity
 from flexseg.files.intensity import Intensity
 from flexseg.inference.model_files import EXPORT
 from flexseg.machine import size_text

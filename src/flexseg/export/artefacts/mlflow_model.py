@@ -78,7 +78,7 @@ def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
 def _code() -> str:
     """The text of the model's code, with the steps of `run.py`."""
     run, own = (
-        (RUNNERS / name).read_text(encoding="utf-8") for name in ("run.py", "mlflow_model.py")
+        (RUNNERS / name).read_text(encoding="utf-8") for name in ("run.py", "with_mlflow.py")
     )
     steps = run[run.index("def cleaned(") : run.index("def main(")].rstrip()
     taken = "from flexseg.export.runners.run import cleaned\n"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexseg.export.agreement import DiceDifference, dice_difference, dice_of
-from flexseg.export.proof_volumes import ProofVolumes
+from flexseg.export.proof.agreement import DiceDifference, dice_difference, dice_of
+from flexseg.export.proof.proof_volumes import ProofVolumes
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, reads_xyz

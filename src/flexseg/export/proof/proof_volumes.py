@@ -13,7 +13,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.evaluation.trained_volumes import read_pair, volumes_of_split
-from flexseg.export.proof_cases import ProofCase, ProofCases, evenly
+from flexseg.export.proof.proof_cases import ProofCase, ProofCases, evenly
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import tiles_of

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.errors import DataError
-from flexseg.export.agreement import DiceDifference, dice_difference, dice_of, differences
 from flexseg.export.artefacts.artefact_format import Artefact
-from flexseg.export.proof_cases import ProofCases
-from flexseg.export.volume_parity import VolumeParity
+from flexseg.export.proof.agreement import DiceDifference, dice_difference, dice_of, differences
+from flexseg.export.proof.proof_cases import ProofCases
+from flexseg.export.proof.volume_parity import VolumeParity
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 

@@ -1,0 +1,1 @@
+"""The proof that an export predicts as flexseg does."""

@@ -87,7 +87,7 @@ def test_the_client_does_what_the_page_does(brightness: Path, tmp_path: Path) ->
         client.delete(known)
         with pytest.raises(DataError, match="no such case"):
             client.case(known)
-        with pytest.raises(DataError, match="no type"):
+        with pytest.raises(DataError, match="neither images nor volumes"):
             client.upload(Path(__file__))
         with pytest.raises(ConfigError, match="no such model"):
             client.upload(file, model="other")

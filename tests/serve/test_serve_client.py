@@ -140,3 +140,17 @@ def test_every_accepted_upload_is_predicted_once_though_the_server_is_killed(
         assert sorted(job["case"] for job in jobs) == sorted(cases)
         assert {job["state"] for job in jobs} == {"done"}
     assert {p.name for p in (tmp_path / "data" / "cases").iterdir()} == set(cases)
+
+
+def test_a_server_of_an_export_needs_no_keras(brightness: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from fastapi.testclient import TestClient; "
+        "from flexseg.serve.app import create_app; from flexseg.serve.settings import ServeSettings\n"
+        "settings = ServeSettings(Path(sys.argv[1]), (Path(sys.argv[2]),))\n"
+        "with TestClient(create_app(settings), base_url='http://127.0.0.1') as client:\n"
+        "    while client.get('/api/ready').status_code != 200: time.sleep(0.1)\n"
+        "    print(sorted({'keras', 'tensorflow'} & {*sys.modules}))\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "data"), str(brightness)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert result.stdout.strip() == "[]"

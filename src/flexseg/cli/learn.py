@@ -76,9 +76,9 @@ def learn(
         return
     seconds = parse_duration(duration)
     select_backend(backend)
-    from flexseg.learning.corrections import Corrections
+    from flexseg.learning.corrections import CORRECTIONS, Corrections
     from flexseg.learning.given_corrections import add_dataset
-    from flexseg.learning.learning_round import CORRECTIONS, LearningRound, begin, labels_of
+    from flexseg.learning.learning_round import LearningRound, begin, labels_of
 
     if model is not None:
         begin(folder, model)

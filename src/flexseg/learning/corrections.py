@@ -29,6 +29,8 @@ from flexseg.one_writer import exclusive
 from flexseg.outputs import explain_os_errors, make_folder, whole, write_csv, write_json
 from flexseg.spreadsheet import of_cell
 
+# Of a folder that learns.
+CORRECTIONS = "corrections"
 TABLE = "corrections.csv"
 IMAGES, MASKS, EARLIER = "images", "masks", "earlier"
 _NAME = re.compile(r"[\w.-]{1,120}")

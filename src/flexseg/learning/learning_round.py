@@ -26,7 +26,7 @@ from flexseg.inference.loading import make_predictor
 from flexseg.inference.sliding_window import as_trained
 from flexseg.learning.acceptance import FEWEST_CASES, Acceptance, accept
 from flexseg.learning.case_pool import CasePool, PooledCase
-from flexseg.learning.corrections import Corrections
+from flexseg.learning.corrections import CORRECTIONS, Corrections
 from flexseg.learning.versions import Version, Versions
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.one_writer import exclusive
@@ -37,7 +37,7 @@ from flexseg.training.trainer import Training
 
 logger = logging.getLogger(__name__)
 
-CORRECTIONS, POOL, VERSIONS = "corrections", "cases", "versions"
+POOL, VERSIONS = "cases", "versions"
 # Times that corrections are held out in turn, where few cases validate.
 _FOLDS = 3
 # Without so many cases nothing is learned, and nothing can be held out.

@@ -14,8 +14,7 @@ from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.files.images import IMAGE_SUFFIXES, write_png
 from flexseg.files.json_file import read_json
 from flexseg.files.npy import write_npy
-from flexseg.learning.corrections import TABLE, Corrections, Verdict
-from flexseg.learning.learning_round import CORRECTIONS
+from flexseg.learning.corrections import CORRECTIONS, TABLE, Corrections, Verdict
 from flexseg.outputs import scratch_folder, write_json
 from flexseg.serve.database import CaseRow, Database
 from flexseg.serve.stored.case_files import CaseFiles

@@ -16,7 +16,6 @@ from typing import Any
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.inference.model_files import is_onnx
-from flexseg.learning.learning_round import begin
 from flexseg.learning.versions import Versions
 from flexseg.outputs import make_folder
 from flexseg.serve.api_errors import told
@@ -139,6 +138,8 @@ class Lessons:
                     "The model is an export, which cannot be trained on.",
                     "Serve the package or the run that it was made from.",
                 )
+            from flexseg.learning.learning_round import begin  # needs Keras, which serving does not
+
             begin(place, engine.path)
         self._stage = "Gathering corrections"
         model = None if engine is None else engine.model

@@ -42,15 +42,15 @@ after(async () => {
   await server?.stop();
 });
 
-async function open(hash, { width = 1280, scheme = "light", touch = false } = {}) {
+async function open(hash, { width = 1280, scheme = "light", touch = false, base = server.base } = {}) {
   const page = await browser.newPage();
   const problems = [];
-  page.on("request", (request) => request.url().startsWith(server.base) || /^(data|blob):/.test(request.url()) || problems.push(`asks ${request.url()}`));
+  page.on("request", (request) => request.url().startsWith(base) || /^(data|blob):/.test(request.url()) || problems.push(`asks ${request.url()}`));
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => ["error", "warning", "warn"].includes(message.type()) && !HARMLESS.test(message.text()) && problems.push(message.text()));
   await page.setViewport({ width, height: width > 600 ? 800 : 844, deviceScaleFactor: 1, hasTouch: touch });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-  await page.goto(`${server.base}/#${hash}`);
+  await page.goto(`${base}/#${hash}`);
   return { page, problems };
 }
 
@@ -404,7 +404,8 @@ describe("volumes", () => {
     await page.waitForSelector('html[data-volume="yes"]', PATIENCE);
     await page.screenshot({ path: path.join(shots, "volume-3d-1280-light.png") });
     const box = await page.$eval("#volume", (c) => { const b = c.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; });
-    await drag(page, [box[0] + box[2] * 0.12, box[1] + box[3] * 0.2], [box[0] + box[2] * 0.2, box[1] + box[3] * 0.2]);
+    await page.$eval("#size", (s) => { s.value = s.min; s.dispatchEvent(new Event("input")); });
+    await drag(page, [box[0] + box[2] * 0.12, box[1] + box[3] * 0.1], [box[0] + box[2] * 0.2, box[1] + box[3] * 0.1]);
     await page.waitForFunction(() => !document.getElementById("undo").disabled, PATIENCE);
     await save(page);
     // In the coronal tile, so in one slice; and nowhere else, whatever order NiiVue has voxels in.
@@ -443,3 +444,56 @@ for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"], 
     }
   });
 }
+
+describe("a server with tokens", () => {
+  let guarded;
+  before(async () => { guarded = await startServer([path.join(files, "brightness", "model.onnx")], "look"); });
+  after(async () => guarded?.stop());
+
+  test("asks who one is, and offers what the role may do", async () => {
+    for (const [width, scheme] of [[1280, "light"], [390, "dark"]]) {
+      const { page, problems } = await open("/", { width, scheme, base: guarded.base });
+      await page.waitForSelector("#token", PATIENCE);
+      // The browser itself writes that the first answer was 401.
+      await checked(page, problems.splice(0).filter((text) => !text.includes("401")), `sign-in-${width}-${scheme}`, width);
+      if (width < 600) continue;
+      await page.type("#token", "wrong");
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector("[role=alert]").textContent, PATIENCE);
+      await page.type("#token", guarded.token);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".filters", PATIENCE);
+      assert.equal(await page.$("#files"), null);
+      await page.close();
+      await browser.deleteCookie(...(await browser.cookies()));
+    }
+  });
+});
+
+test("without a model the page asks for the classes, and one draws from nothing", async () => {
+  const bare = await startServer([]);
+  try {
+    const { page, problems } = await open("/", { base: bare.base });
+    await page.waitForSelector("#class-1", PATIENCE);
+    await checked(page, problems, "classes-1280-light", 1280);
+    await page.type("#class-1", "cell");
+    await page.keyboard.press("Enter");
+    const input = await page.waitForSelector("#files", PATIENCE);
+    await input.uploadFile(path.join(files, "picture_0.png"));
+    await page.waitForSelector(".card", PATIENCE);
+    await page.click(".card");
+    await state(page, "look");
+    await page.click("#correct");
+    await state(page, "correct");
+    const at = await places(page, { width: 128, height: 96 });
+    await drag(page, at(20, 20), at(40, 20));
+    await save(page);
+    const [one] = (await bare.json("cases")).cases;
+    assert.deepEqual(one.classes.map((c) => c.name), ["cell"]);
+    const { data } = await readLabels(await bare.bytes(`cases/${one.id}/mask.png`));
+    assert.equal(data[20 * 128 + 30], 1);
+    assert.deepEqual(problems, []);
+  } finally {
+    await bare.stop();
+  }
+});

@@ -1,5 +1,5 @@
 // A server of flexseg for tests, in a process of its own.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -17,13 +17,16 @@ const freePort = () => new Promise((resolve) => {
   });
 });
 
-// Starts `flexseg serve` with models; { base, json(path, options), bytes(path), stop() }.
-export async function startServer(models) {
+const cli = (...words) => ["-m", "flexseg.cli", ...words];
+
+// Starts `flexseg serve` with models, for everybody at this machine or for one with a role, who gets a
+// token; { base, token, json(path, options), bytes(path), stop() }.
+export async function startServer(models, role = null) {
   const data = mkdtempSync(path.join(tmpdir(), "serve-"));
+  const token = role && execFileSync(PYTHON, cli("serve-admin", "add", "Ada", "--role", role, "--data", data), { encoding: "utf-8" }).split("\n")[0].trim();
   const port = await freePort();
   const base = `http://127.0.0.1:${port}`;
-  const command = ["-m", "flexseg.cli", "serve", ...models, "--data", data, "--port", String(port)];
-  const server = spawn(PYTHON, command, { stdio: ["ignore", "pipe", "pipe"] });
+  const server = spawn(PYTHON, cli("serve", ...models, "--data", data, "--port", String(port)), { stdio: ["ignore", "pipe", "pipe"] });
   let told = "";
   for (const stream of [server.stdout, server.stderr]) stream.on("data", (text) => { told += text; });
   const call = async (where, options) => {
@@ -42,6 +45,7 @@ export async function startServer(models) {
   }
   return {
     base,
+    token,
     json: async (where, options) => (await call(where, options)).json(),
     bytes: async (where) => new Uint8Array(await (await call(where)).arrayBuffer()),
     stop: () => new Promise((resolve) => {

@@ -52,6 +52,10 @@ async function start() {
       button("Try again", () => location.reload(), { class: "primary" })));
     return;
   }
+  // Only who has signed in can sign out.
+  if (session.csrf) {
+    $("help").before(button("Sign out", () => api.logout().then(restart, tellProblem), { class: "quiet", title: `You are ${session.user}` }));
+  }
   addEventListener("hashchange", () => show().catch(tellProblem));
   await show().catch(tellProblem);
 }

@@ -21,7 +21,7 @@ function show(children, kind) {
   $("notice").replaceChildren(...children.filter(Boolean));
 }
 
-export function hide() {
+function hide() {
   clearTimeout(timer);
   $("notice").replaceChildren();
 }

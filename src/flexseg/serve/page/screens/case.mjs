@@ -56,7 +56,7 @@ class CaseScreen {
       changed: () => this.sliceBar?.tell(),
     });
     if (this.data.isVolume) this.sliceBar = sliceBar(this);
-    this.unwatch = watch((id) => (id === null || id === found.id) && this.refreshSoon());
+    this.unwatch = watch((told) => (told.case ?? (told.job ? null : found.id)) === found.id && this.refreshSoon());
     this.refreshSoon = atMostEvery(0.5, () => this.refresh().catch(tellProblem));
     await this.load();
     if (mode === "correct" && this.canCorrect) this.startCorrecting();
@@ -70,13 +70,8 @@ class CaseScreen {
   // Fetches the labels that are shown; a case that no model has seen has empty ones.
   async load() {
     if (["queued", "reading"].includes(this.found.state) && !this.found.classes.length) return;
-    let labels;
-    try {
-      labels = await this.data.labels("current");
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      labels = await this.data.emptyLabels();
-    }
+    const drawn = this.found.version !== null || this.found.has_correction;
+    const labels = await (drawn ? this.data.labels("current") : this.data.emptyLabels());
     await this.viewer.open(labels);
     this.sliceBar?.build();
   }

@@ -5,6 +5,7 @@ import { send } from "../server/uploads.mjs";
 import { chosen, dropped, uploads } from "../files/collecting.mjs";
 import { $, button, css, h } from "../parts/elements.mjs";
 import { icon } from "../parts/icons.mjs";
+import { learnStrip } from "./learn_strip.mjs";
 import * as classes from "./classes.mjs";
 import { setKeys } from "../parts/keys.mjs";
 import { tellProblem } from "../parts/notices.mjs";
@@ -40,6 +41,7 @@ export async function open(main, { session }) {
   let pages = 1;
   const shown = new Map(); // id -> { element, changed }
 
+  const learn = session.role === "train" ? learnStrip() : null;
   const cards = h("ul", { class: "cards", "aria-label": "Cases" });
   const more = button("Show more", () => { pages++; load(); }, { hidden: true, class: "more" });
   const next = h("div", { class: "next" });
@@ -58,7 +60,7 @@ export async function open(main, { session }) {
     models.length > 1 ? modelChoice() : null, pick, pickFolder);
 
   main.append(h("div", { class: "list" },
-    h("h1", { tabIndex: -1 }, "Cases"), next, mayAdd ? drop : null, sending, filters, cards, more));
+    h("h1", { tabIndex: -1 }, "Cases"), next, mayAdd ? drop : null, learn?.element, sending, filters, cards, more));
 
   function modelChoice() {
     const select = h("select", { id: "model" }, [...modelNames(models)].map(([id, name]) =>
@@ -140,7 +142,11 @@ export async function open(main, { session }) {
   }
 
   const reload = atMostEvery(1, () => load().catch(tellProblem));
-  const unwatch = watch(reload);
+  const learnt = atMostEvery(1, () => learn?.load().catch(tellProblem));
+  const unwatch = watch((told) => {
+    if (told.case || !told.job) reload();
+    learnt();
+  });
   const over = (event) => {
     if (!mayAdd || !event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -163,6 +169,7 @@ export async function open(main, { session }) {
   });
   tellFilter();
   await load();
+  await learn?.load().catch(tellProblem);
 
   return {
     leave() {

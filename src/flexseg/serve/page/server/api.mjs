@@ -76,6 +76,11 @@ export function correct(id, mask, name, seconds) {
   return json("PUT", `cases/${id}/correction`, form);
 }
 
+export const learning = () => json("GET", "learn");
+export const learn = () => json("POST", "learn", {});
+export const useVersion = (model, version) => json("PUT", `models/${encodeURIComponent(model)}/current`, { version });
+export const cancelJob = (id) => json("POST", `jobs/${id}/cancel`);
+
 export const thumbnail = ({ id, changed }) => address(`api/cases/${id}/thumbnail.png`, { changed });
 export const exported = (id, format, source) => address(`api/cases/${id}/export`, { format, source });
 export async function bytes(path) {

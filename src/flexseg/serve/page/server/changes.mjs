@@ -1,19 +1,17 @@
-// Tells of cases that have changed: by the server's events, and by asking now and then where those
+// Tells of cases and jobs that have changed: by the server's events, and by asking now and then where those
 // do not arrive.
 const SECONDS = 3;
 
-// Calls `changed(id)` with the case, or with null if any may have. Returns what ends it. A page that
-// is hidden does not listen: browsers keep few connections to one server, for all their pages.
+// Calls `changed({ case, job })` with the ids of what has changed; without any if all may have. Returns
+// what ends it. A page that is hidden does not listen: browsers keep few connections to one server,
+// for all their pages.
 export function watch(changed) {
   let source = null;
   let timer;
-  const ask = () => changed(null);
+  const ask = () => changed({});
   function begin() {
     source = new EventSource("api/events");
-    source.addEventListener("message", ({ data }) => {
-      const told = JSON.parse(data);
-      if (told.case) changed(told.case);
-    });
+    source.addEventListener("message", ({ data }) => changed(JSON.parse(data)));
     source.addEventListener("open", () => { clearInterval(timer); timer = undefined; });
     source.addEventListener("error", () => { timer ??= setInterval(ask, SECONDS * 1000); });
   }

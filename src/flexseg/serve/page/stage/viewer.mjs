@@ -126,6 +126,8 @@ export class Viewer {
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     context.drawImage(this.bitmap, 0, 0);
     const { data } = context.getImageData(0, 0, width, height);
-    return Uint8Array.from({ length: width * height }, (_, i) => (data[4 * i] * 77 + data[4 * i + 1] * 151 + data[4 * i + 2] * 28) >> 8);
+    const values = new Uint8Array(width * height);
+    for (let i = 0, at = 0; i < values.length; i++, at += 4) values[i] = (data[at] * 77 + data[at + 1] * 151 + data[at + 2] * 28) >> 8;
+    return values;
   }
 }

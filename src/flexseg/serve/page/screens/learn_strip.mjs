@@ -29,7 +29,7 @@ export function learnStrip() {
       if (job?.state === "failed" && job.error) parts.push(h("p", { class: "problem" }, `${job.error.error} ${job.error.fix || ""}`));
       if (waiting) {
         parts.push(h("p", {}, h("strong", {}, `${waiting} judged ${waiting === 1 ? "case is" : "cases are"} new to the model.`)),
-          button("Learn from them", act(() => api.learn()), { id: "learn" }));
+          button(waiting === 1 ? "Learn from it" : "Learn from them", act(() => api.learn()), { id: "learn" }));
       }
       if (versions.length > 1 && newest.decision.reason) {
         parts.push(h("p", { class: "note" }, `Version ${newest.number} ${newest.taken ? "was taken" : "was not taken"}. ${newest.decision.reason}`));

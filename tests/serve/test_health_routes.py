@@ -88,7 +88,7 @@ def test_answers_and_predictions_are_counted(serve: Serve) -> None:
     route = 'flexseg_requests_total{method="%s",route="%s",status="%d"}'
     assert value(route % ("POST", "/api/cases", 202)) == 1
     assert value(route % ("GET", "/api/cases/{case}", 404)) == 1
-    assert value(route % ("GET", "none", 404)) == 1
+    assert value(route % ("GET", "/{path:path}", 404)) == 1
 
 
 def test_the_page_of_the_api_needs_nothing_from_elsewhere(serve: Serve) -> None:

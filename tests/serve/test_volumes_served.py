@@ -121,7 +121,7 @@ def test_a_zip_of_a_series_is_one_volume_and_one_of_images_several_cases(
     archive = tmp_path / "patient.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in folder.iterdir():
-            file.write(path, f"../deep/{path.name}")
+            file.write(path, f"deep/{path.name}")
         file.writestr("__MACOSX/._a.dcm", b"x")
     case = upload(client, archive)
     assert (case["kind"], case["shape"], case["name"]) == ("volume", [4, 12, 16], "patient")

@@ -49,6 +49,7 @@ test-all: setup lint
 test-services: test-long test-browser test-benchmarks test-install
 
 test-long: setup
+	tools/services.sh
 	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # axe-core and the driver come from npm.

@@ -44,6 +44,7 @@ LONG = (
     "test_kills.py",
     "test_gpu_step.py",
     "test_learning_round.py",
+    "test_postgresql.py",
     "test_shared_generators.py",
     "test_serve_client.py",
     "test_postgresql.py",

@@ -34,6 +34,10 @@ _READ = (*_GRAY, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE, PHOTOMETRIC.SEPARATED, PH
 _PLAIN = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
 _JPEG = (6, 7, 34892)
 _CMYK = 1
+# Tags without which the pixels are others: sizes, bits, compression, strips and tiles, predictor,
+# palette, kinds of samples.
+_NEEDED = {256, 257, 258, 259, _PHOTOMETRIC, 273, 277, 278, 279, 284, 317, 320, *range(322, 326),
+           338, 339}  # fmt: skip
 # Bits of NewSubfileType: a smaller copy, a transparency mask.
 _NO_IMAGE = 1 | 4
 # Names that tifffile gives to axes.
@@ -105,9 +109,11 @@ def _image_of(tiff: tifffile.TiffFile, path: Path) -> tuple[tifffile.TiffPage, b
     Raises
     ------
     DataError : there are several images.
+    ValueError : the file is cut off within its tags.
     """
     len(tiff.pages)  # finds pages that lead around in circles, on which `series` does not end
     page, series = tiff.pages[0], tiff.series[0]
+    _refuse_lost_tags(tiff, page)
     first = page.imagewidth * page.imagelength
     others = [p for own in tiff.series[1:] for p in own.pages if p is not None]
     # Thumbnails and levels of a pyramid are smaller; transparency masks are no images.
@@ -122,6 +128,23 @@ def _image_of(tiff: tifffile.TiffFile, path: Path) -> tuple[tifffile.TiffPage, b
     if page.imagedepth > 1:
         raise _several(f"a volume of {page.imagedepth} slices", path)
     return page, "C" in axes
+
+
+def _refuse_lost_tags(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """tifffile passes over tags whose values lie beyond the end of the file, and takes defaults.
+
+    Raises
+    ------
+    ValueError : one of them changes the pixels.
+    """
+    form, file = tiff.tiff, tiff.filehandle
+    file.seek(page.offset)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    table = file.read(count * form.tagsize)
+    starts = range(0, len(table) - 1, form.tagsize)
+    codes = {struct.unpack_from(f"{form.byteorder}H", table, start)[0] for start in starts}
+    if lost := sorted(code for code in codes & _NEEDED if code not in page.tags):
+        raise ValueError(f"the values of tag {lost[0]} lie beyond the end of the file")
 
 
 def _several(what: str, path: Path) -> DataError:

@@ -12,6 +12,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("tensorflow")
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 
+from flexseg.errors import ResourceError  # noqa: E402
+from flexseg.export.artefacts import litert_file  # noqa: E402
 from flexseg.export.artefacts.litert_file import FIXED, MODEL  # noqa: E402
 from flexseg.export.artefacts.saved_model import SIGNATURE  # noqa: E402
 from small_predictors import HEIGHT, WIDTH, blobs, predictor  # noqa: E402
@@ -40,3 +42,13 @@ def test_both_signatures(tmp_path: Path) -> None:
         assert (found["labels"] == labels).mean() > 0.998
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "pip install numpy pillow ai-edge-litert" in card and FIXED in card
+
+
+def test_a_network_for_which_the_memory_is_too_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(litert_file, "available_memory", lambda: 50_000)
+    made, networks = predictor(tmp_path)
+    with pytest.raises(ResourceError, match=r"takes about .* of memory.*are free"):
+        write(tmp_path / "out", made, networks, kind="litert")
+    assert not (tmp_path / "out").exists()

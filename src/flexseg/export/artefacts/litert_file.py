@@ -14,14 +14,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from flexseg.errors import ResourceError
 from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat, write_facts
 from flexseg.export.artefacts.saved_model import SIGNATURE, in_tensorflow
 from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES
 from flexseg.inference.engines.conversion import silenced
+from flexseg.machine import available_memory, size_text
 from flexseg.model_file.export_description import ExportDescription
 
 MODEL = "model.tflite"
 FIXED = "fixed_size"  # signatures are written in the order of the alphabet
+
+# Bytes that TensorFlow's converter takes for one of the network: 45 to 60 were seen.
+_MEMORY = 60
 
 _USAGE = f"""## On a phone
 
@@ -32,6 +37,7 @@ it, and labels after it, yourself."""
 
 
 def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
+    _require_memory(graph.stat().st_size)
     import tensorflow as tf
 
     size, model = description.preprocessing, onnx.load(graph)
@@ -44,6 +50,23 @@ def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
         converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[*signatures])
         (folder / MODEL).write_bytes(converter.convert())
     write_facts(folder, description)
+
+
+def _require_memory(weights: int) -> None:
+    """Refuse what the system would end without a word.
+
+    Raises
+    ------
+    ResourceError : the conversion will probably take more memory than there is.
+    """
+    needed, free = _MEMORY * weights, available_memory()
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"The conversion to LiteRT takes about {size_text(needed)} of memory for a network of "
+            f"{size_text(weights)}; {size_text(free)} are free.",
+            "Export on a machine with more memory, or choose another format, e.g. --to onnx.",
+            "--to litert",
+        )
 
 
 def _open(folder: Path) -> Artefact:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_formats_without_it_refuse_it() -> None:
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_openvino(precision: Precision, tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+    # Not imported here: its converter would report to its makers, see `openvino_cpu.silence`.
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
     made, networks = converted(tmp_path, precision)
     folder = write(
         tmp_path / "out", made, networks, kind="openvino", precision=precision, force=True

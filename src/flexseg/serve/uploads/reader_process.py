@@ -95,6 +95,8 @@ def _used_seconds() -> int:
 
 def _address_space() -> int | None:
     """Bytes that this process has mapped; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):

@@ -60,7 +60,7 @@ test-browser: setup
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_pages.py tests/browser/pages
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_serve.py tests/browser/serving
-	cd tests/browser && node --test
+	cd tests/browser && PYTHON=$(abspath $(BIN)/python) TF_CPP_MIN_LOG_LEVEL=3 node --test
 
 # A release is built, installed into a new environment and used; and every extra can be installed on
 # other systems, by their package indexes.

@@ -36,11 +36,23 @@ from platform_operators import DIRECTML, TENSORRT, foreign
 SAME_GRAPH = ("html", "triton", "bioimageio", "mlflow")
 # Converting it takes 12 GB and many minutes; it was done once, with a difference of 2.7e-7.
 HEAVY = {("EfficientNetB7UNet", "litert")}
-pytestmark = [pytest.mark.usefixtures("engines_on", "eager"), pytest.mark.long]
+# TensorFlow takes up to two minutes to convert one; a few kinds of networks have all operators.
+IN_TENSORFLOW = ("saved-model", "litert")
+FEW = ("DeepLabV3Plus", "SwinUNet", "UNet")
+pytestmark = pytest.mark.usefixtures("engines_on", "eager")
+CASES = [
+    pytest.param(
+        name,
+        in_tensorflow,
+        marks=pytest.mark.slow if in_tensorflow and name not in FEW else pytest.mark.long,
+    )
+    for name in sorted(MODELS)
+    for in_tensorflow in (False, True)
+]
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "in_tensorflow"), CASES)
+def test_it_predicts_as_in_keras(name: str, in_tensorflow: bool, tmp_path: Path) -> None:
     size = {"image_height": 64, "image_width": 64, "image_channels": 3, "num_classes": 3}
     config = ModelConfig.model_validate({"model": name, **size, **SMALL[name]})
     made = ModelPackage.create(Experiment(model=config))
@@ -57,6 +69,8 @@ def test_it_predicts_as_in_keras(name: str, tmp_path: Path) -> None:
     assert foreign(onnx.load(network), DIRECTML) <= {"Resize float32", "Mod int64"}
     for kind in filter(lambda kind: find_spec(FORMATS[kind].library), FORMATS):
         if kind in SAME_GRAPH or (name, kind) in HEAVY:
+            continue
+        if in_tensorflow != (kind in IN_TENSORFLOW):
             continue
         folder = tmp_path / kind
         given = (Predictor(made), [network], folder, proof, About(name), "float32")

@@ -139,7 +139,7 @@ def require_silent(target: Target, answer: Answer) -> None:
 
 @pytest.mark.parametrize(
     "count",
-    [12, pytest.param(60, marks=pytest.mark.long), pytest.param(500, marks=pytest.mark.slow)],
+    [12, pytest.param(500, marks=pytest.mark.slow)],
 )
 def test_mutated_requests(target: Target, count: int) -> None:
     asked = 0

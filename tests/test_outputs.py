@@ -21,6 +21,7 @@ from flexseg.machine import contains, same_place
 from flexseg.one_writer import exclusive
 from flexseg.open_files import ATTEMPTS
 from flexseg.outputs import (
+    link_or_copy,
     make_folder,
     refuse_input,
     refuse_overlap,
@@ -531,3 +532,22 @@ def test_a_failure_names_the_file_that_failed(tmp_path: Path) -> None:
     with pytest.raises(ResourceError) as caught, whole_folder(tmp_path / "a") as part:
         write_text(part / "missing" / "b.txt", "")
     assert caught.value.where == str(tmp_path / "a" / "missing" / "b.txt")
+
+
+def test_a_file_has_two_names_or_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(b"content")
+    link_or_copy(source, tmp_path / "b")
+    assert (tmp_path / "b").samefile(source)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    link_or_copy(source, tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"content" and not (tmp_path / "c").samefile(source)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "gone", tmp_path / "d")
+    with pytest.raises(FileExistsError):
+        link_or_copy(source, tmp_path / "c")

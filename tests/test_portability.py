@@ -22,7 +22,7 @@ FILES = [
 _REFUSED = {
     "os.rename": "use Path.replace",
     "shutil.move": "use Path.replace",
-    "os.link": "copy",
+    "os.link": "use outputs.link_or_copy",
     "os.symlink": "copy",
     "os.write": "use a file in binary mode",
     "os.fork": "start by spawn",

@@ -189,6 +189,24 @@ def whole_folder(path: Path) -> Iterator[Path]:
                         raise  # else another program was faster: its results move aside
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, which takes no room where the file system can do so; else copy it.
+
+    Raises
+    ------
+    FileNotFoundError : the source is gone.
+    FileExistsError : there is something at the target.
+    OSError : it cannot be copied either.
+    """
+    try:
+        target.hardlink_to(source)
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError:  # file systems without links, or another one
+        with whole(target) as part:
+            shutil.copyfile(source, part)
+
+
 def _vacate(path: Path) -> None:
     """Move results aside, and remove a folder that holds only traces of programs that are gone."""
     set_aside(path)

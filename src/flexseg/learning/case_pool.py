@@ -9,9 +9,6 @@ a quarter validates, whole groups together; a group stays in the part where it o
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,7 +32,7 @@ from flexseg.learning.corrections import (
 )
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.model_file.seen_images import image_digest
-from flexseg.outputs import explain_os_errors, make_folder, whole, write_json
+from flexseg.outputs import explain_os_errors, link_or_copy, make_folder, whole, write_json
 
 # Of the groups of corrections one in so many validates.
 _VALIDATES = 4
@@ -193,15 +190,7 @@ class CasePool:
         target = make_folder(self.folder / IMAGES) / file
         with explain_os_errors(target):
             if not target.exists():
-                _link_or_copy(image, target)
+                link_or_copy(image, target)
             with whole(make_folder(self.folder / MASKS) / f"{name}.png", len(mask)) as new:
                 new.write_bytes(mask)
         self.cases[name] = PooledCase(name, file, part, group, digest, corrected)
-
-
-def _link_or_copy(image: Path, target: Path) -> None:
-    """A file takes no room twice where the file system can have it under two names."""
-    with suppress(OSError):
-        os.link(image, target)
-        return
-    shutil.copyfile(image, target)

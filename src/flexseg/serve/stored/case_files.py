@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.files.npy import write_npy
-from flexseg.outputs import whole
+from flexseg.outputs import link_or_copy, whole
 from flexseg.serve.uploads.case_facts import PIXELS, ReadCase
 
 _ID = re.compile("[0-9a-f]{32}")
@@ -52,13 +51,7 @@ class CaseFolder:
         if target.exists():
             return True
         with suppress(FileNotFoundError):
-            try:
-                os.link(other, target)
-            except FileNotFoundError:
-                raise
-            except OSError:  # file systems without links
-                with whole(target) as part:
-                    shutil.copyfile(other, part)
+            link_or_copy(other, target)
             return True
         return False
 
@@ -100,10 +93,7 @@ class CaseFiles:
         """
         folder = self.of(case)
         place = found.folder / f"{_ORIGINAL}{''.join(original.suffixes[-2:]).lower()}"
-        try:
-            os.link(original, place)
-        except OSError:
-            shutil.copyfile(original, place)
+        link_or_copy(original, place)
         found.folder.rename(folder.path)
         return folder
 

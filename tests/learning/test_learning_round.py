@@ -160,6 +160,10 @@ def test_a_worse_model_is_not_taken(
     correct(folder, trained / "dataset", {"train_01": "train"})
     names = [f"c{i}" for i in range(9)]
     worse = accept(dict.fromkeys(names, 0.9), dict.fromkeys(names, 0.5), {n: n for n in names})
+    # An earlier round was ended before it was done.
+    unfinished = folder / "versions" / "2"
+    unfinished.mkdir(parents=True)
+    (unfinished / "flexseg.toml").write_text("", encoding="utf-8")
     learning = LearningRound(folder, 1.0)
     model = trained / "run" / "models" / "best_model.h5"
     monkeypatch.setattr(module, "make_plan", lambda *_, **__: type("P", (), {"config": model}))
@@ -171,6 +175,7 @@ def test_a_worse_model_is_not_taken(
     versions = Versions.open(folder)
     assert not done.version.taken and versions.current == 1 and len(versions.versions) == 2
     assert versions.model() == model.absolute()
+    assert not unfinished.exists() and len([*unfinished.parent.glob("2_*_bak")]) == 1
 
 
 def test_too_little_to_learn_from(trained: Path, tmp_path: Path) -> None:

@@ -14,6 +14,11 @@ from served import picture
 
 fastapi = pytest.importorskip("fastapi")
 
+from sqlalchemy import select  # noqa: E402
+
+from flexseg.serve.database import CaseRow, PredictionRow  # noqa: E402
+from flexseg.serve.teaching.judged_cases import JudgedCases  # noqa: E402
+
 
 def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
@@ -56,6 +61,30 @@ def test_an_export_cannot_learn(client: Any) -> None:
     assert client.post("/api/learn", json={"seconds": 2}).status_code == 202
     job = ended(client)
     assert job["state"] == "failed" and "is an export" in job["error"]["error"]
+
+
+def test_what_was_accepted_is_learned_and_no_later_prediction(client: Any) -> None:
+    case = upload(client, 0)
+    until = time.monotonic() + 120
+    while client.get(f"/api/cases/{case}").json()["state"] != "done" and time.monotonic() < until:
+        time.sleep(0.1)
+    client.post(f"/api/cases/{case}/review", json={"verdict": "accepted"})
+    server = client.app.state.server
+    judged = JudgedCases(server.database, server.files)
+    name = client.get("/api/models").json()[0]["id"]
+    ((_, file, verdict),) = judged.judged(name)
+    assert verdict == "accepted"
+    with server.database.writing() as session:
+        row = session.scalar(select(CaseRow).where(CaseRow.id == case))
+        later = PredictionRow(
+            case_id=case, model=name, version="2", key="f" * 64, flag=None, foreign=None,
+            why_foreign=[], classes=[],
+        )  # fmt: skip
+        session.add(later)
+    ((row, again, _),) = judged.judged(name)
+    assert row.shown.key == "f" * 64 and again == file
+    client.post(f"/api/cases/{case}/review", json={"verdict": "rejected"})
+    assert judged.judged(name) == []
 
 
 def test_what_is_refused(serve: Any) -> None:

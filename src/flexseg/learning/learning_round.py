@@ -30,7 +30,7 @@ from flexseg.learning.corrections import CORRECTIONS, Corrections
 from flexseg.learning.versions import Version, Versions
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.one_writer import exclusive
-from flexseg.outputs import write_json
+from flexseg.outputs import set_aside, write_json
 from flexseg.planning.plan import make_plan
 from flexseg.runs.trained import config_of_run, find_network, trained_config
 from flexseg.training.trainer import Training
@@ -146,6 +146,7 @@ class LearningRound:
             pool = self._pool(start)
             number = versions.next_number
             place = self.folder / VERSIONS / str(number)
+            set_aside(place)  # what a round has left that did not come to its end
             self._stage("Planning")
             plan = make_plan(
                 pool.folder,

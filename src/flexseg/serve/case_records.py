@@ -171,6 +171,7 @@ class CaseRecords:
             row.review = verdict
             row.reviewer = None if verdict is None else user
             row.reviewed = None if verdict is None else time.time()
+            row.accepted = file_of(row.shown.key) if verdict == "accepted" and row.shown else None
         return self.changed(case_id)
 
     def correct(
@@ -200,6 +201,7 @@ class CaseRecords:
                 )
             )
             row.review, row.reviewer, row.reviewed = CORRECTED, user, time.time()
+            row.accepted = None
         return self.changed(case_id)
 
     def delete(self, case_id: str) -> None:

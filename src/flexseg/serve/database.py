@@ -45,6 +45,7 @@ class CaseRow(Base):
     facts : see `CaseFacts.as_dict`.
     digest : SHA-256 of the pixels and what else a prediction depends on.
     model : whose prediction is shown, or is being made; None: no model has seen the case.
+    accepted : file of the labels that were accepted; a later prediction was judged by nobody.
     doubt : from 0 to 1, how much a correction is expected to change; None: not known.
     """
 
@@ -63,6 +64,7 @@ class CaseRow(Base):
     review: Mapped[str | None] = mapped_column(index=True)
     reviewer: Mapped[str | None]
     reviewed: Mapped[float | None]
+    accepted: Mapped[str | None]
     has_reference: Mapped[bool] = mapped_column(default=False)
     user: Mapped[str]
     created: Mapped[float] = mapped_column(default=time.time)

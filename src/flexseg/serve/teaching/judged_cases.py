@@ -18,7 +18,6 @@ from flexseg.learning.corrections import CORRECTIONS, TABLE, Corrections, Verdic
 from flexseg.outputs import scratch_folder, write_json
 from flexseg.serve.database import CaseRow, Database
 from flexseg.serve.stored.case_files import CaseFiles
-from flexseg.serve.stored.prediction_store import file_of
 
 # What was taken over from the server's cases, in a learning folder: case -> file of its labels.
 _TAKEN = "taken.json"
@@ -44,7 +43,7 @@ class JudgedCases:
         place : its learning folder.
         """
         taken = _taken(place)
-        return sum(taken.get(case.id) != file for case, file, _ in self._judged(model))
+        return sum(taken.get(case.id) != file for case, file, _ in self.judged(model))
 
     def gather(self, model: str, place: Path, labels: LabelMap) -> None:
         """Copy what was judged since into a learning folder.
@@ -61,7 +60,7 @@ class JudgedCases:
         taken = _taken(place)
         known = (place / CORRECTIONS / TABLE).exists()
         store = Corrections(place / CORRECTIONS, None if known else labels)
-        for case, file, verdict in self._judged(model):
+        for case, file, verdict in self.judged(model):
             if taken.get(case.id) == file:
                 continue
             folder = self._files.of(case.id)
@@ -83,7 +82,7 @@ class JudgedCases:
             taken[case.id] = file
             write_json(place / _TAKEN, taken)
 
-    def _judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
+    def judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
         """Images that were accepted or corrected, the file of their labels, and the verdict."""
         wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind == "image")
         found: list[tuple[CaseRow, str, Verdict]] = []
@@ -93,8 +92,8 @@ class JudgedCases:
                     continue
                 if case.corrections:
                     found.append((case, case.corrections[-1].file, "corrected"))
-                elif case.shown is not None:
-                    found.append((case, file_of(case.shown.key), "accepted"))
+                elif case.accepted is not None:
+                    found.append((case, case.accepted, "accepted"))
         return found
 
 

@@ -420,7 +420,23 @@ def _product(taken: list[Any], attributes: _Attributes) -> _Tensor:
     for matrix, other in (taken, taken[::-1]):
         if isinstance(matrix, np.ndarray) and _is_identity(matrix):
             return _seen(other)
-    return _Tensor.of(tf.matmul(*(_seen(value).plain() for value in taken)))
+    x, y = map(_seen, taken)
+    if y.rank == 2 < x.rank:
+        return _along(x, x.rank - 1, y.plain())
+    if x.rank == 2 < y.rank:
+        return _along(y, y.rank - 2, tf.transpose(x.plain()))
+    return _Tensor.of(tf.matmul(x.plain(), y.plain()))
+
+
+def _along(x: _Tensor, axis: int, matrix: tf.Tensor) -> _Tensor:
+    """The product of one axis with a matrix.
+
+    `tf.matmul` gives wrong numbers, or ends the process, where one matrix is multiplied with an
+    array of four axes and oneDNN has AVX-512 (TensorFlow 2.21).
+    """
+    order = list(x.without(x.tensor, axis).order)
+    order.insert(axis, x.rank - 1)
+    return _Tensor(tf.tensordot(x.tensor, matrix, [[x.axis(axis)], [0]]), tuple(order))
 
 
 def _is_identity(matrix: NDArray) -> bool:

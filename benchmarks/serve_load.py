@@ -7,7 +7,9 @@ the throughput at saturation; uploads at half of that rate, for the time from up
 `--rate` uploads a second for `--seconds`, each of which must be taken or told when to come again
 (429 with Retry-After), with a kill -9 and a new start in the middle; 50 uploads at once. At the end
 every accepted upload must have been predicted exactly once. All images differ, so that no result is
-there already. Load and server share the machine. Needs the extras serve and onnx.
+there already. Load and server share the machine: images and requests are made before the clock
+starts, and the seconds of the processor are told apart, of bare `infer`, of the server, of its
+readers, and of the load itself. Needs the extras serve and onnx.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ from flexseg.model_file.model_description import ModelDescription
 from flexseg.serve.client import Client
 
 HOST = "127.0.0.1"
+_MARK = "load"
 AT_ONCE = 50
 CLIENTS = 8
 START = 180
@@ -132,6 +135,13 @@ class Server:
             time.sleep(0.1)
         raise SystemExit("The server does not start.")
 
+    def seconds(self) -> tuple[float, float]:
+        """Of the processor, used by it and by its readers, also by those that were replaced."""
+        process = psutil.Process(self.process.pid)
+        own, times = process.cpu_times(), [child.cpu_times() for child in process.children()]
+        ended = own.children_user + own.children_system
+        return own.user + own.system, ended + sum(one.user + one.system for one in times)
+
     def kill(self) -> None:
         """End it without warning."""
         self.process.kill()
@@ -184,21 +194,26 @@ class Answers:
     without_time: int = 0
 
 
-async def upload(port: int, content: bytes, answers: Answers) -> int:
-    """Upload an image by a connection of its own; the status."""
-    mark = "load"
+def request_of(content: bytes) -> bytes:
+    """An upload of an image by a connection of its own, but for the address."""
     head = (
-        f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        f'--{_MARK}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     ).encode()
-    body = head + content + f"\r\n--{mark}--\r\n".encode()
-    request = (
-        f"POST /api/cases HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n"
-        f"Content-Type: multipart/form-data; boundary={mark}\r\nContent-Length: {len(body)}\r\n\r\n"
+    body = head + content + f"\r\n--{_MARK}--\r\n".encode()
+    start = (
+        f"POST /api/cases HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n"
+        f"Content-Type: multipart/form-data; boundary={_MARK}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
+    return start + body
+
+
+async def upload(port: int, request: bytes, answers: Answers) -> int:
+    """Send a request; the status."""
     began, status = time.perf_counter(), 0
     try:
         reader, writer = await asyncio.open_connection(HOST, port)
-        writer.write(request + body)
+        writer.write(request)
         answer = await reader.read()
         writer.close()
         lines, _, found = answer.partition(b"\r\n\r\n")
@@ -215,39 +230,46 @@ async def upload(port: int, content: bytes, answers: Answers) -> int:
     return status
 
 
-async def offered(port: int, pictures: Iterator[bytes], rate: float, seconds: float) -> Answers:
+async def offered(port: int, requests: Iterator[bytes], rate: float, seconds: float) -> Answers:
     """Uploads at a rate, whether or not earlier ones were answered."""
     answers, tasks = Answers(), []
     began = time.monotonic()
     for number in range(round(rate * seconds)):
         await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-        tasks.append(asyncio.create_task(upload(port, next(pictures), answers)))
+        tasks.append(asyncio.create_task(upload(port, next(requests), answers)))
     await asyncio.gather(*tasks)
     return answers
 
 
-async def all_taken(port: int, contents: list[bytes]) -> Answers:
+async def all_taken(port: int, requests: list[bytes]) -> Answers:
     """Uploads by a few clients, each of which comes again where there was no room."""
-    answers, left = Answers(), iter(contents)
+    answers, left = Answers(), iter(requests)
 
     async def send() -> None:
-        for content in left:
-            while await upload(port, content, answers) == 429:
+        for request in left:
+            while await upload(port, request, answers) == 429:
                 await asyncio.sleep(0.2)
 
     await asyncio.gather(*(send() for _ in range(CLIENTS)))
     return answers
 
 
-def finished(server: Server, accepted: list[str]) -> dict[str, dict[str, str]]:
-    """All cases once none waits any more."""
+def finish(server: Server) -> None:
+    """Wait until no case waits any more."""
     end = time.monotonic() + END
+    client = server.client
+    # Asked for one row: a look at all cases takes the server longer than a prediction.
+    wanted = [f"jobs?limit=1&state={state}" for state in ("queued", "running")]
     while time.monotonic() < end:
-        cases = {case["id"]: case for case in server.client.cases()}
-        if all(case["state"] in ("done", "failed") for case in cases.values()):
-            return cases
-        time.sleep(0.5)
+        if not any(client._json("GET", path)["jobs"] for path in wanted):
+            return
+        time.sleep(0.1)
     raise SystemExit("Not all cases were predicted in time.")
+
+
+def cases_of(server: Server) -> dict[str, dict[str, str]]:
+    """All cases by their ids."""
+    return {case["id"]: case for case in server.client.cases()}
 
 
 def seconds_until_done(cases: dict[str, dict[str, str]], ids: list[str]) -> list[float]:
@@ -259,8 +281,8 @@ def stamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def bare(model: Path, folder: Path, contents: list[bytes]) -> float:
-    """Images a second of `infer`."""
+def bare(model: Path, folder: Path, contents: list[bytes]) -> tuple[float, float]:
+    """Images a second of `infer`, and seconds of the processor for each."""
     images = folder / "images"
     images.mkdir()
     for number, content in enumerate(contents):
@@ -268,9 +290,10 @@ def bare(model: Path, folder: Path, contents: list[bytes]) -> float:
     predictor = Model.load(model)._predictor
     targets = Targets(folder / "masks", folder / "merged", None, None, "infer")
     infer_images(predictor, images / "00000.png", targets)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), time.process_time()
     infer_images(predictor, images, targets)
-    return len(contents) / (time.perf_counter() - began)
+    count = len(contents)
+    return count / (time.perf_counter() - began), (time.process_time() - before) / count
 
 
 def main() -> None:
@@ -288,45 +311,66 @@ def main() -> None:
     seeds = iter(range(10**9))
     pictures = (picture(seed, given.size) for seed in seeds)
     contents = [next(pictures) for _ in range(given.images)]
-    infer = bare(model, given.output, contents)
-    print(f"bare infer: {infer:.1f} images/s", flush=True)
+    infer, seconds = bare(model, given.output, contents)
+    print(f"bare infer: {infer:.1f} images/s, {1000 * seconds:.1f} ms of the processor each")
+    requests = map(request_of, pictures)
     accepted: list[str] = []
     with serving(model, given.output / "data") as server:
-        began = time.perf_counter()
-        answers = asyncio.run(all_taken(server.port, contents))
-        accepted += answers.accepted
-        cases = finished(server, accepted)
-        pace = given.images / (time.perf_counter() - began)
-        print(f"saturated: {pace:.1f} images/s, {pace / infer:.2f} of bare infer", flush=True)
+        first = [request_of(content) for content in contents]
+        pace = saturated(server, first, infer, accepted)
 
-        half = asyncio.run(offered(server.port, pictures, pace / 2, given.images / pace))
+        few = [next(requests) for _ in range(round(given.images / 2))]
+        half = asyncio.run(offered(server.port, iter(few), pace / 2, given.images / pace))
+        finish(server)
         accepted += half.accepted
-        cases = finished(server, accepted)
-        waits = seconds_until_done(cases, half.accepted)
+        waits = seconds_until_done(cases_of(server), half.accepted)
         told = statistics.quantiles(waits, n=20)[-1] if len(waits) > 1 else float("nan")
         print(f"at half of that: p95 {told:.2f} s until predicted", flush=True)
 
         print(f"{given.rate:g} uploads/s for {given.seconds:g} s:", flush=True)
         # Made before, as they take time of the machine.
-        most = [next(pictures) for _ in range(round(given.rate * given.seconds))]
+        most = [next(requests) for _ in range(round(given.rate * given.seconds))]
         if not given.no_kill:
             part = given.seconds / 2
-            first = asyncio.run(offered(server.port, iter(most), given.rate, part))
-            accepted += tell(first)
+            accepted += tell(asyncio.run(offered(server.port, iter(most), given.rate, part)))
             server.kill()
             server.start()
             print("  killed and started again", flush=True)
             most = most[round(given.rate * part) :]
         rest = len(most) / given.rate
         accepted += tell(asyncio.run(offered(server.port, iter(most), given.rate, rest)))
-        cases = finished(server, accepted)
+        finish(server)
 
-        together = asyncio.run(offered(server.port, pictures, 1e6, AT_ONCE / 1e6))
+        few = [next(requests) for _ in range(AT_ONCE)]
+        together = asyncio.run(offered(server.port, iter(few), 1e6, AT_ONCE / 1e6))
         accepted += together.accepted
         print(f"{AT_ONCE} uploads at once: {dict(together.counts)}", flush=True)
-        cases = finished(server, accepted)
-        check(server, cases, accepted)
+        finish(server)
+        check(server, cases_of(server), accepted)
         print(f"memory: at most {server.peak / 2**20:.0f} MiB", flush=True)
+
+
+def saturated(server: Server, requests: list[bytes], infer: float, accepted: list[str]) -> float:
+    """Images a second where they are uploaded as fast as they are taken.
+
+    Parameters
+    ----------
+    infer : those of bare `infer`, for comparison.
+    accepted : gets their ids.
+    """
+    count = len(requests)
+    before, own = server.seconds(), time.process_time()
+    began = time.perf_counter()
+    answers = asyncio.run(all_taken(server.port, requests))
+    finish(server)
+    pace = count / (time.perf_counter() - began)
+    accepted += answers.accepted
+    print(f"saturated: {pace:.1f} images/s, {pace / infer:.2f} of bare infer", flush=True)
+    parts = [*(now - then for now, then in zip(server.seconds(), before, strict=True))]
+    parts.append(time.process_time() - own)
+    each = (f"{1000 * part / count:.1f}" for part in parts)
+    print("  ms of the processor for each: server {}, readers {}, load {}".format(*each))
+    return pace
 
 
 def tell(answers: Answers) -> list[str]:

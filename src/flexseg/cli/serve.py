@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from importlib.util import find_spec
 from logging.handlers import RotatingFileHandler
@@ -20,6 +21,8 @@ from flexseg.outputs import make_folder
 
 # Of the log of answers, before it is begun anew; some earlier ones stay.
 _LOG_BYTES, _LOGS = 20 << 20, 5
+# Seconds that a thread may run while others wait.
+_SWITCH = 0.001
 # Of the extra `serve`, as they are imported.
 _PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "python_multipart", "prometheus_client")
 
@@ -92,6 +95,9 @@ def serve(
     # Uploads pass through files without a name, which are to lie where the data is.
     tempfile.tempdir = str(make_folder(settings.incoming))
     _log_answers(settings.log)
+    # A thread that has an answer of the network or the database goes on soon, also while others
+    # take uploads: of the 5 ms that Python lets them run, predictions would wait many times.
+    sys.setswitchinterval(_SWITCH)
     scheme = "http" if tls is None else "https"
     say(f"Serving at {scheme}://{host}:{port}/ from {data}. Ctrl+C ends it.")
     uvicorn.run(

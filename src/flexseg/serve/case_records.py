@@ -73,7 +73,6 @@ class CaseRecords:
                 for case_id, one in zip(ids, found, strict=True):
                     row = _row(case_id, one.facts, user, has_reference=reference is not None)
                     session.add(row)
-                    session.flush()
                     if model is not None:
                         self._queue.add(session, row, model, priority, user)
                     session.flush()

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.change_events import ChangeEvents
-from flexseg.serve.database import CaseRow, Database, JobRow
+from flexseg.serve.database import CaseRow, Database, JobRow, PredictionRow
 
 # Pixels that are predicted together at most.
 _TOGETHER = 16_000_000
@@ -63,7 +64,7 @@ class JobQueue:
                     _end(session, job, "failed", _GIVEN_UP)
                 else:
                     job.state, job.progress = "queued", 0.0
-                    _set_case(session, job, state="queued", progress=0.0)
+                    _set_cases(session, [job], state="queued", progress=0.0)
         return self.waiting()
 
     def waiting(self, user: str | None = None) -> int:
@@ -79,7 +80,9 @@ class JobQueue:
         ApiError : too many wait; it says when to come again.
         """
         with self._turn:
-            waiting, own = self.waiting() + self._reserved, self.waiting(user)
+            with self._database.reading() as session:
+                waiting = _count_queued(session) + self._reserved
+                own = _count_queued(session, user)
             if waiting + jobs > self._length or own + jobs > self._of_user:
                 full = waiting + jobs > self._length
                 raise ApiError(
@@ -206,7 +209,7 @@ class JobQueue:
             for job in taken:
                 job.state, job.started = "running", time.time()
                 job.attempts += 1
-                _set_case(session, job, state="predicting")
+            _set_cases(session, taken, state="predicting")
         for job in taken:
             self._changes.tell(case=job.case_id, job=job.id)
         return taken
@@ -215,7 +218,7 @@ class JobQueue:
         """Say how much of a job is done, from 0 to 1."""
         with self._database.writing() as session:
             session.execute(update(JobRow).where(JobRow.id == job.id).values(progress=share))
-            _set_case(session, job, progress=share)
+            _set_cases(session, [job], progress=share)
         self._changes.tell(case=job.case_id, job=job.id)
 
     def is_canceled(self, job: JobRow) -> bool:
@@ -223,15 +226,25 @@ class JobQueue:
         return job.id in self._canceled
 
     def end(
-        self, session: Session, job: JobRow, state: str, error: dict[str, Any] | None = None
+        self,
+        session: Session,
+        job: JobRow,
+        state: str,
+        error: dict[str, Any] | None = None,
+        **case: Any,
     ) -> bool:
-        """End a running job; False if it has ended before, or is gone with its case."""
+        """End a running job; False if it has ended before, or is gone with its case.
+
+        Parameters
+        ----------
+        case : columns of its case that change with it.
+        """
         row = session.scalar(
             select(JobRow).where(JobRow.id == job.id, JobRow.state == "running").with_for_update()
         )
         if row is None:
             return False
-        _end(session, row, state, error)
+        _end(session, row, state, error, **case)
         self._canceled.discard(job.id)
         self._finished.append(time.monotonic())
         return True
@@ -277,21 +290,20 @@ def _count_queued(session: Session, user: str | None = None) -> int:
     return session.scalar(queued) or 0
 
 
-def _set_case(session: Session, job: JobRow, **values: Any) -> None:
-    session.execute(
-        update(CaseRow)
-        .where(CaseRow.id == job.case_id)
-        .values(**values)
-        .execution_options(synchronize_session="fetch")
-    )
+def _set_cases(session: Session, jobs: Sequence[JobRow], **values: Any) -> None:
+    """Change the cases of jobs without loading them."""
+    ids = [job.case_id for job in jobs]
+    session.execute(update(CaseRow).where(CaseRow.id.in_(ids)).values(**values))
 
 
-def _end(session: Session, job: JobRow, state: str, error: dict[str, Any] | None) -> None:
+def _end(
+    session: Session, job: JobRow, state: str, error: dict[str, Any] | None, **case: Any
+) -> None:
     """End a job, and tell it of its case: one that is canceled shows its earlier prediction."""
     job.state, job.error, job.finished = state, error, time.time()
     job.progress = 1.0 if state == "done" else job.progress
-    case = session.scalar(select(CaseRow).where(CaseRow.id == job.case_id))
-    if case is None:
-        return
-    case.error, case.progress = error, 1.0 if state == "done" else 0.0
-    case.state = "done" if state == "canceled" and case.predictions else state
+    earlier = select(PredictionRow.number).where(PredictionRow.case_id == job.case_id).limit(1)
+    seen = state == "canceled" and session.scalar(earlier) is not None
+    progress = 1.0 if state == "done" else 0.0
+    shown = {"state": "done" if seen else state, "error": error, "progress": progress}
+    _set_cases(session, [job], **shown, **case)

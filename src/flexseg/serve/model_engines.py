@@ -9,23 +9,28 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import lazyload
 
 from flexseg.dataset.labels import LabelClass
 from flexseg.errors import DataError, FlexsegError
 from flexseg.files.display import shown_color
 from flexseg.inference.model_files import BEST, ENSEMBLE, EXPORT, packages_of
+from flexseg.inference.pipeline import Writers
 from flexseg.runs.given import RUN, find_given
 from flexseg.serve.api_errors import told
 from flexseg.serve.database import CaseRow, Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.stored.case_files import CaseFiles
-from flexseg.serve.stored.prediction_store import PredictionStore
+from flexseg.serve.stored.prediction_store import PredictionStore, Waiting
 from flexseg.serve.uploads.case_facts import CaseFacts
 
 if TYPE_CHECKING:
@@ -222,58 +227,60 @@ class Engines:
 
     def _work(self, engine: ModelEngine) -> None:
         self._load(engine)
-        while not self._stopping.is_set():
-            if engine.pending is not None:
-                engine.path, engine.pending = engine.pending, None
-                self._load(engine)
-            jobs = self._queue.claim(engine.id, self._batch)
-            if not jobs:
-                self._queue.wait(_LOOK)
-                continue
-            try:
-                self._do(engine, jobs)
-            except Exception:
-                logger.exception("The model %s cannot predict.", engine.id)
-                for job in jobs:
-                    self._fail(job, _UNEXPECTED)
+        # What is predicted is kept by a thread of its own, while the network goes on.
+        with ThreadPoolExecutor(1, f"keeper {engine.id}") as pool:
+            keeper = Writers(pool)
+            while not self._stopping.is_set():
+                if engine.pending is not None:
+                    engine.path, engine.pending = engine.pending, None
+                    self._load(engine)
+                jobs = self._queue.claim(engine.id, self._batch)
+                if not jobs:
+                    keeper.finish()
+                    self._queue.wait(_LOOK)
+                    continue
+                try:
+                    self._do(engine, jobs, keeper)
+                except Exception:
+                    logger.exception("The model %s cannot predict.", engine.id)
+                    for job in jobs:
+                        self._fail(job, _UNEXPECTED)
 
-    def _do(self, engine: ModelEngine, jobs: list[JobRow]) -> None:
+    def _do(self, engine: ModelEngine, jobs: list[JobRow], keeper: Writers) -> None:
         """Do the jobs of one claim, and end each of them."""
         if engine.model is None:
             for job in jobs:
                 self._fail(job, engine.error or _UNEXPECTED)
             return
         cases = self._cases(jobs)
-        fresh = []
+        wanted = []
         for job in jobs:
             case = cases.get(job.case_id or "")
             if case is None or self._queue.is_canceled(job):
                 self._cancel(job)
-            elif not self._store.reuse(job, case, engine.version):
-                fresh.append((job, case))
+            else:
+                wanted.append((job, case))
+        fresh = self._store.reuse(wanted, engine.version)
         # One call has one spacing.
         for _, group in groupby(fresh, key=lambda pair: pair[1].facts["spacing"]):
-            self._predict(engine.id, engine.model, engine.version, [*group])
+            self._predict(engine.id, engine.model, engine.version, [*group], keeper)
 
     def _cases(self, jobs: Sequence[JobRow]) -> dict[str, CaseRow]:
         with self._database.reading() as session:
             ids = [job.case_id for job in jobs]
-            found = session.query(CaseRow).where(CaseRow.id.in_(ids))
-            return {case.id: case for case in found}
+            alone = select(CaseRow).options(lazyload("*")).where(CaseRow.id.in_(ids))
+            return {case.id: case for case in session.scalars(alone)}
 
     def _predict(
-        self, name: str, model: Model, version: str, waiting: list[tuple[JobRow, CaseRow]]
+        self, name: str, model: Model, version: str, waiting: list[Waiting], keeper: Writers
     ) -> None:
         """Predict cases together; one that cannot be predicted does not stop the others."""
         while waiting:
             began, done = time.perf_counter(), 0
             try:
                 for prediction in self._predictions(model, waiting):
-                    job, case = waiting[done]
-                    if self._queue.is_canceled(job):
-                        self._cancel(job)
-                    else:
-                        self._store.add(job, case, version, prediction)
+                    keep = partial(self._keep, *waiting[done], version, prediction)
+                    keeper.give(keep, _nothing, prediction.labels.size)
                     done += 1
             except Canceled:
                 self._cancel(waiting[done][0])
@@ -288,9 +295,19 @@ class Engines:
             self._on_prediction(name, done, time.perf_counter() - began)
             waiting = waiting[done:]
 
-    def _predictions(
-        self, model: Model, waiting: Sequence[tuple[JobRow, CaseRow]]
-    ) -> Iterator[Prediction]:
+    def _keep(self, job: JobRow, case: CaseRow, version: str, prediction: Prediction) -> None:
+        try:
+            if self._queue.is_canceled(job):
+                self._cancel(job)
+            else:
+                self._store.add(job, case, version, prediction)
+        except FlexsegError as error:
+            self._fail(job, error, case.name)
+        except Exception:
+            logger.exception("A prediction cannot be kept: %s.", case.id)
+            self._fail(job, _UNEXPECTED)
+
+    def _predictions(self, model: Model, waiting: Sequence[Waiting]) -> Iterator[Prediction]:
         job, case = waiting[0]
         facts = CaseFacts.from_dict(case.facts)
         if facts.kind == "volume":
@@ -312,6 +329,10 @@ class Engines:
         with self._database.writing() as session:
             self._queue.end(session, job, state, error)
         self._store.changes.tell(case=job.case_id, job=job.id)
+
+
+def _nothing(_: None) -> None:
+    """What is done once a prediction is kept."""
 
 
 _UNEXPECTED = DataError("The server has made a mistake.", "Look into its log, and report it.")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, select
 
 from flexseg.files.display import shown_color
 from flexseg.inference.results.prediction_table import counted
@@ -20,6 +19,8 @@ from flexseg.serve.uploads.case_facts import CaseFacts
 if TYPE_CHECKING:
     from flexseg.inference.results.prediction import Prediction
 
+# A job, and its case.
+Waiting = tuple[JobRow, CaseRow]
 # What is expected of a case that nothing is known of.
 _UNKNOWN_DOUBT = 0.5
 
@@ -62,20 +63,26 @@ class PredictionStore:
         self._database, self._queue, self._files = database, queue, files
         self.changes = changes
 
-    def reuse(self, job: JobRow, case: CaseRow, version: str) -> bool:
-        """End a job with an equal prediction that is there already; False if there is none."""
-        key = _key(case, version)
+    def reuse(self, waiting: Sequence[Waiting], version: str) -> list[Waiting]:
+        """End jobs with equal predictions that are there already; those that are left."""
+        keys = [_key(case, version) for _, case in waiting]
         with self._database.reading() as session:
-            equal = session.scalars(select(PredictionRow).where(PredictionRow.key == key))
-            for other in equal:
-                place = self._files.of(other.case_id).path / file_of(key)
-                if self._files.of(case.id).share_labels(file_of(key), place):
-                    break
-            else:
-                return False
-        columns = ("flag", "foreign", "why_foreign", "classes")
-        self._keep(job, case, version, {name: getattr(other, name) for name in columns})
-        return True
+            wanted = select(PredictionRow).where(PredictionRow.key.in_(keys))
+            known = [*session.scalars(wanted)]
+        left = []
+        for (job, case), key in zip(waiting, keys, strict=True):
+            equal = next((row for row in known if row.key == key and self._shares(case, row)), None)
+            if equal is None:
+                left.append((job, case))
+                continue
+            columns = ("flag", "foreign", "why_foreign", "classes")
+            self._keep(job, case, version, {name: getattr(equal, name) for name in columns})
+        return left
+
+    def _shares(self, case: CaseRow, equal: PredictionRow) -> bool:
+        """Take over the labels of an equal prediction; False if they are gone."""
+        file = file_of(equal.key)
+        return self._files.of(case.id).share_labels(file, self._files.of(equal.case_id).path / file)
 
     def add(self, job: JobRow, case: CaseRow, version: str, prediction: Prediction) -> None:
         """Keep a prediction, and end its job; nothing is kept of a case that is gone."""
@@ -103,21 +110,19 @@ class PredictionStore:
     def _keep(self, job: JobRow, case: CaseRow, version: str, values: dict[str, Any]) -> None:
         key = _key(case, version)
         with self._database.writing() as session:
-            if not self._queue.end(session, job, "done"):
+            if not self._queue.end(session, job, "done", doubt=_doubt(values)):
                 return
             # Of one version of a model one prediction is kept, which is the newest again.
-            for old in session.scalars(
-                select(PredictionRow).where(
+            session.execute(
+                delete(PredictionRow).where(
                     PredictionRow.case_id == case.id, PredictionRow.key == key
                 )
-            ):
-                session.delete(old)
+            )
             session.add(
                 PredictionRow(
                     case_id=case.id, model=job.model, version=version[:12], key=key, **values
                 )
             )
-            _set_doubt(session, case.id, values)
         self.changes.tell(case=case.id, job=job.id)
 
 
@@ -125,10 +130,9 @@ def _key(case: CaseRow, version: str) -> str:
     return hashlib.sha256(f"{case.digest} {version}".encode()).hexdigest()
 
 
-def _set_doubt(session: Session, case_id: str, values: dict[str, Any]) -> None:
+def _doubt(values: dict[str, Any]) -> float:
+    """See `CaseRow.doubt`."""
     known = [c["quality"]["dice"] for c in values["classes"] if c["quality"] is not None]
     dice = [value for value in known if value is not None]
-    case = session.scalar(select(CaseRow).where(CaseRow.id == case_id))
-    if case is not None:
-        case.doubt = 1 - min(dice) if dice else _UNKNOWN_DOUBT
-        case.doubt = max(case.doubt, _UNKNOWN_DOUBT) if values["foreign"] else case.doubt
+    doubt = 1 - min(dice) if dice else _UNKNOWN_DOUBT
+    return max(doubt, _UNKNOWN_DOUBT) if values["foreign"] else doubt

@@ -33,4 +33,4 @@ class ReadLimits:
     memory: int = 4 * _GIB
     cpu_seconds: int = 120
     wall_seconds: float = 300.0
-    uploads: int = 50
+    uploads: int = 500

@@ -18,13 +18,13 @@ def candidate(name: str, dice: float | None, seed: int) -> Candidate:
 
 
 def test_the_worst_first_where_nothing_is_corrected() -> None:
-    found = order([candidate("good", 0.9, 0), candidate("bad", 0.2, 1)], [])
+    found = [*order([candidate("good", 0.9, 0), candidate("bad", 0.2, 1)], [])]
     assert [one.name for one in found] == ["bad", "good"]
 
 
 def test_copies_of_what_is_corrected_come_last() -> None:
     many = [candidate("copy", 0.2, 0), candidate("new", 0.6, 1), candidate("unknown", None, 2)]
-    found = order(many, [look_of(picture(0))])
+    found = [*order(many, [look_of(picture(0))])]
     assert found[-1].name == "copy"
 
 
@@ -34,7 +34,7 @@ def test_alike_failures_are_spread() -> None:
 
 
 def test_nothing_to_order() -> None:
-    assert order([], []) == []
+    assert [*order([], [])] == []
 
 
 def test_a_look_knows_no_brightness_and_no_size() -> None:

@@ -105,6 +105,18 @@ def test_verdicts_can_be_taken_back(client: TestClient) -> None:
     assert answer.status_code == 400 and answer.json()["where"] == "verdict"
 
 
+def test_the_next_case_is_unlike_those_that_are_learned_from(client: TestClient) -> None:
+    nearly = picture().copy()
+    nearly[0, 0] ^= 1
+    known, alike, other = (
+        ended(client, upload(client, one)["id"])["id"] for one in (picture(), nearly, picture(3))
+    )
+    for case in (known, other, alike):
+        assert client.get("/api/next").json()["id"] == case
+        client.post(f"/api/cases/{case}/review", json={"verdict": "accepted"})
+    assert client.get("/api/next").json() is None
+
+
 def test_cases_are_listed_page_by_page(client: TestClient) -> None:
     ids = [upload(client, picture(seed))["id"] for seed in range(5)]
     first = client.get("/api/cases", params={"limit": 3}).json()

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
 
 from flexseg.errors import FlexsegError
+from flexseg.files.images import encode_png
 from flexseg.serve.app import create_app
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.model_engines import model_ids
@@ -69,6 +71,10 @@ def test_a_server_without_a_model_collects_and_marks(serve: Serve) -> None:
     assert client.get(f"/api/cases/{case}").json()["state"] == "done"
     assert client.get(f"/api/cases/{case}/mask.png").status_code == 404
     assert client.post(f"/api/cases/{case}/predict", json={}).status_code == 409
+    drawn = (picture() > 170).astype(np.uint8)
+    mask = {"mask": ("m.png", encode_png(drawn))}
+    told = client.put(f"/api/cases/{case}/correction", files=mask).json()["classes"]
+    assert [(c["name"], c["pixels"]) for c in told] == [("cell", drawn.sum()), ("edge", 0)]
 
 
 def test_answers_and_predictions_are_counted(serve: Serve) -> None:

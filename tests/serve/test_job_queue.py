@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,17 +175,20 @@ def test_one_that_cannot_be_predicted_does_not_stop_the_others(
 
 def test_several_models_predict_a_case_each(serve: Serve, brightness: Path, tmp_path: Path) -> None:
     flat = write_model(tmp_path / "flat", steepness=1e-3)
-    client = serve(models=(brightness, flat))
+    twin = shutil.copytree(brightness.parent, tmp_path / "twin") / brightness.name
+    client = serve(models=(brightness, flat, twin))
     names = [model["id"] for model in client.get("/api/models").json()]
-    assert names == ["brightness", "flat"]
+    assert names == ["brightness", "flat", "twin"]
     case = upload(client)
     ended(client, case)
-    client.post(f"/api/cases/{case}/predict", json={"model": "flat"})
-    assert ended(client, case)["model"] == "flat"
+    for name in names[1:]:
+        client.post(f"/api/cases/{case}/predict", json={"model": name})
+        assert ended(client, case)["model"] == name
     found = client.get(f"/api/cases/{case}/predictions").json()
     assert [(p["model"], p["classes"][0]["pixels"] > 0) for p in found] == [
         ("brightness", True),
         ("flat", True),
+        ("twin", True),
     ]
     for name in names:
         answer = client.get(f"/api/cases/{case}/mask.png", params={"model": name})
@@ -194,7 +198,7 @@ def test_several_models_predict_a_case_each(serve: Serve, brightness: Path, tmp_
     answer = client.post(
         "/api/cases", files={"file": ("a.png", encode_png(picture()))}, data={"model": "none"}
     )
-    assert answer.status_code == 400 and "brightness, flat" in answer.json()["fix"]
+    assert answer.status_code == 400 and "brightness, flat, twin" in answer.json()["fix"]
 
 
 def test_the_next_server_goes_on_and_gives_up_what_ends_it(

@@ -136,8 +136,8 @@ class Model:
 
     def describe(self) -> dict[str, object]:
         """What predictions depend on beside the weights (engine, threshold, test-time augmentation,
-        postprocessing), plain JSON types."""
-        return self._predictor.describe()
+        postprocessing, windows, how volumes are cut), plain JSON types."""
+        return self._sources.describe()
 
     # Texts and arrays are iterables as well; the first signature counts.
     @overload

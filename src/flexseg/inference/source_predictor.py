@@ -32,6 +32,13 @@ from flexseg.inference.volumes.volume_predictor import OnSlice, VolumePredictor,
 
 logger = logging.getLogger(__name__)
 
+# What of their sections changes labels.
+_OF_WINDOWS = {"split_size", "overlapping", "threshold"}
+_OF_VOLUMES = {
+    "channel", "series", "hdf5_key", "average_axes", "tiled", "slice_shape_order",
+    "slice_normalize", "slice_resize", "slice_rotation",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SourcePredictor:
@@ -46,6 +53,12 @@ class SourcePredictor:
     predictor: Predictor
     windows: TiledInferConfig = field(default_factory=TiledInferConfig)
     volumes: Infer3dConfig = field(default_factory=Infer3dConfig)
+
+    def describe(self) -> dict[str, object]:
+        """What predictions depend on beside the weights, plain JSON types."""
+        windows = self.windows.model_dump(mode="json", include=_OF_WINDOWS)
+        volumes = self.volumes.model_dump(mode="json", include=_OF_VOLUMES)
+        return self.predictor.describe() | {"windows": windows, "volumes": volumes}
 
     def predictions(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -48,8 +48,8 @@ def look_of(image: NDArray) -> NDArray[np.float32]:
 
 def order(
     candidates: Sequence[Candidate], corrected: Sequence[NDArray[np.float32]]
-) -> list[Candidate]:
-    """The candidates in the order in which to correct them.
+) -> Iterator[Candidate]:
+    """The candidates in the order in which to correct them, found as they are asked for.
 
     Each is chosen by what is expected to be wrong in it, 1 - Dice, times its distance to the
     nearest case that is corrected or chosen before (the weighted k-center of Sener & Savarese,
@@ -60,7 +60,7 @@ def order(
     corrected : the looks of the cases that are corrected already.
     """
     if not candidates:
-        return []
+        return
     looks = np.stack([one.look for one in candidates])
     wrong = np.array([1 - (_UNKNOWN if one.dice is None else one.dice) for one in candidates])
     wrong = np.maximum(wrong, 1e-3)
@@ -68,11 +68,9 @@ def order(
     for look in corrected:
         apart = np.minimum(apart, np.linalg.norm(looks - look, axis=1))
     left = list(range(len(candidates)))
-    found = []
     while left:
         # Before anything is corrected only the expected errors count.
         weight = np.where(np.isinf(apart[left]), 1.0, apart[left])
         best = left.pop(int(np.argmax(wrong[left] * weight)))
-        found.append(candidates[best])
+        yield candidates[best]
         apart = np.minimum(apart, np.linalg.norm(looks - looks[best], axis=1))
-    return found

@@ -6,7 +6,7 @@ import random
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,31 +14,48 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.inference.results.prediction_table import counted
+from flexseg.learning.correction_order import Candidate, look_of, order
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.change_events import ChangeEvents
-from flexseg.serve.database import CaseRow, CorrectionRow, Database, JobRow, PredictionRow
+from flexseg.serve.database import CaseRow, CorrectionRow, Database, JobRow, LookRow, PredictionRow
 from flexseg.serve.job_queue import OPEN, JobQueue
 from flexseg.serve.stored.case_files import REFERENCE, CaseFiles
 from flexseg.serve.stored.prediction_store import file_of, measured
+from flexseg.serve.stored.slice_images import plane
 from flexseg.serve.uploads.case_facts import CaseFacts, ReadCase
 
 Verdict = Literal["accepted", "rejected"]
 Source = Literal["prediction", "correction", "reference", "current"]
 CORRECTED = "corrected"
+# Among so many cases `next` chooses, and to so many it compares them.
+_MOST_DOUBTFUL, _NEWEST_LEARNED = 500, 200
+# About so many rows and columns of pixels tell what a case looks like.
+_LOOKED_AT = 128
 
 
 class CaseRecords:
-    """All cases of a server."""
+    """All cases of a server.
+
+    Parameters
+    ----------
+    classes : gives the classes of cases that no model has seen.
+    """
 
     def __init__(
-        self, database: Database, queue: JobQueue, files: CaseFiles, changes: ChangeEvents
+        self,
+        database: Database,
+        queue: JobQueue,
+        files: CaseFiles,
+        changes: ChangeEvents,
+        classes: Callable[[], list[dict[str, Any]]],
     ) -> None:
         self._database, self._queue, self._files, self._changes = database, queue, files, changes
+        self._classes = classes
 
     def tidy(self) -> None:
         """Delete the files of cases that were never finished, or were being deleted."""
@@ -64,19 +81,22 @@ class CaseRecords:
         """
         ids = [uuid.uuid4().hex for _ in found]
         added: list[dict[str, Any]] = []
+        looks: dict[str, bytes] = {}
         try:
             for case_id, one in zip(ids, found, strict=True):
                 folder = self._files.keep(case_id, one, original)
                 if reference is not None:
                     folder.write_labels(REFERENCE, reference)
+                looks[case_id] = _look(folder.pixels(), one.facts)
             with self._database.writing() as session:
                 for case_id, one in zip(ids, found, strict=True):
                     row = _row(case_id, one.facts, user, has_reference=reference is not None)
+                    row.look = LookRow(values=looks[case_id])
                     session.add(row)
                     if model is not None:
                         self._queue.add(session, row, model, priority, user)
                     session.flush()
-                    added.append(described(row))
+                    added.append(self._described(row))
         except BaseException:
             for case_id in ids:
                 self._files.remove(case_id)
@@ -104,7 +124,7 @@ class CaseRecords:
     def describe(self, case_id: str) -> dict[str, Any]:
         """A case for users, plain JSON types."""
         with self.one(case_id) as (_, row):
-            return described(row)
+            return self._described(row)
 
     def listed(
         self, *, state: str | None, review: str | None, limit: int, after: str | None
@@ -130,7 +150,7 @@ class CaseRecords:
             more = len(rows) > limit
             shown = rows[:limit]
             return {
-                "cases": [described(row) for row in shown],
+                "cases": [self._described(row) for row in shown],
                 "next": str(shown[-1].number) if more else None,
             }
 
@@ -215,17 +235,18 @@ class CaseRecords:
 
         Parameters
         ----------
-        by : "quality" gives the one whose mask is expected to be worst, of equals the oldest.
+        by : "quality" gives one whose mask is expected to be bad, and which looks unlike those that
+            are learned from already, see `correction_order`; of equals the oldest.
         """
-        open_ = select(CaseRow).where(
+        open_ = (
             CaseRow.state == "done", CaseRow.review.is_(None), CaseRow.predictions.any()
-        )
+        )  # fmt: skip
         with self._database.reading() as session:
-            if by == "quality":
-                row = session.scalar(open_.order_by(CaseRow.doubt.desc(), CaseRow.number).limit(1))
+            if by == "random":
+                row = _drawn(session, select(CaseRow).where(*open_))
             else:
-                row = _drawn(session, open_)
-            return None if row is None else described(row)
+                row = _most_useful(session, open_)
+            return None if row is None else self._described(row)
 
     def labels(self, row: CaseRow, source: Source, model: str | None = None) -> str | None:
         """The label file of a case, None if it has none.
@@ -249,45 +270,46 @@ class CaseRecords:
         self._changes.tell(case=case_id)
         return self.describe(case_id)
 
+    def _described(self, row: CaseRow) -> dict[str, Any]:
+        """A case for users, plain JSON types."""
+        facts, shown = CaseFacts.from_dict(row.facts), row.shown
+        classes = shown.classes if shown else []
+        if row.corrections:
+            if not shown:
+                classes = [{**c, "quality": None} for c in self._classes() if c["id"]]
+            own = {int(c): count for c, count in row.corrections[-1].pixels.items()}
+            classes = measured(facts, classes, own)
+        return {
+            "id": row.id,
+            "name": row.name,
+            "kind": row.kind,
+            "shape": list(facts.shape),
+            "dtype": facts.dtype,
+            "spacing": list(facts.spacing) if facts.spacing else None,
+            "window": list(facts.window),
+            "range": list(facts.range),
+            "modality": facts.modality or None,
+            "model": row.model,
+            "version": shown.version if shown else None,
+            "state": row.state,
+            "progress": round(row.progress, 3),
+            "error": row.error,
+            "classes": classes,
+            "flag": shown.flag if shown else None,
+            "foreign": shown.foreign if shown else None,
+            "why_foreign": shown.why_foreign if shown else [],
+            "review": row.review,
+            "reviewer": row.reviewer,
+            "has_correction": bool(row.corrections),
+            "has_reference": row.has_reference,
+            "created": _time(row.created),
+            "changed": _time(row.changed),
+        }
+
 
 def no_case(case_id: str) -> ApiError:
     """The error of an id that no case has."""
     return ApiError(404, "There is no such case.", "It may have been deleted: list them again.")
-
-
-def described(row: CaseRow) -> dict[str, Any]:
-    """A case for users, plain JSON types."""
-    facts, shown = CaseFacts.from_dict(row.facts), row.shown
-    classes = shown.classes if shown else []
-    if row.corrections:
-        own = {int(c): count for c, count in row.corrections[-1].pixels.items()}
-        classes = measured(facts, classes, own)
-    return {
-        "id": row.id,
-        "name": row.name,
-        "kind": row.kind,
-        "shape": list(facts.shape),
-        "dtype": facts.dtype,
-        "spacing": list(facts.spacing) if facts.spacing else None,
-        "window": list(facts.window),
-        "range": list(facts.range),
-        "modality": facts.modality or None,
-        "model": row.model,
-        "version": shown.version if shown else None,
-        "state": row.state,
-        "progress": round(row.progress, 3),
-        "error": row.error,
-        "classes": classes,
-        "flag": shown.flag if shown else None,
-        "foreign": shown.foreign if shown else None,
-        "why_foreign": shown.why_foreign if shown else [],
-        "review": row.review,
-        "reviewer": row.reviewer,
-        "has_correction": bool(row.corrections),
-        "has_reference": row.has_reference,
-        "created": _time(row.created),
-        "changed": _time(row.changed),
-    }
 
 
 def described_prediction(row: PredictionRow) -> dict[str, Any]:
@@ -343,6 +365,44 @@ def _drawn(session: Session, wanted: Select[Any]) -> CaseRow | None:
     if not count:
         return None
     return session.scalar(wanted.order_by(CaseRow.number).offset(random.randrange(count)).limit(1))
+
+
+def _most_useful(session: Session, wanted: Sequence[ColumnElement[bool]]) -> CaseRow | None:
+    """The first by `correction_order` among cases that meet conditions.
+
+    Of these only the most doubtful ones count, and only the newest of those that are learned from,
+    so that it takes no longer with many cases.
+    """
+    doubtful = (
+        select(CaseRow.id, CaseRow.doubt, LookRow.values)
+        .join(CaseRow.look)
+        .where(*wanted)
+        .order_by(CaseRow.doubt.desc(), CaseRow.number)
+        .limit(_MOST_DOUBTFUL)
+    )
+    learned = (
+        select(LookRow.values)
+        .join(CaseRow, CaseRow.id == LookRow.case_id)
+        .where(CaseRow.review.in_(("accepted", CORRECTED)))
+        .order_by(CaseRow.reviewed.desc())
+        .limit(_NEWEST_LEARNED)
+    )
+    candidates = [
+        Candidate(case, None if doubt is None else 1 - doubt, np.frombuffer(look, np.float32))
+        for case, doubt, look in session.execute(doubtful)
+    ]
+    known = [np.frombuffer(look, np.float32) for look in session.scalars(learned)]
+    first = next(order(candidates, known), None)
+    if first is None:
+        return None
+    return session.scalar(select(CaseRow).where(CaseRow.id == first.name))
+
+
+def _look(pixels: NDArray, facts: CaseFacts) -> bytes:
+    """See `LookRow`; of a volume the middle slice counts."""
+    shown = plane(pixels, facts.kind)
+    step = max(1, max(shown.shape[:2]) // _LOOKED_AT)
+    return look_of(np.nan_to_num(shown[::step, ::step])).tobytes()
 
 
 def _number(cursor: str) -> int:

@@ -77,12 +77,28 @@ class CaseRow(Base):
         cascade="all, delete-orphan", order_by="CorrectionRow.number", lazy="selectin"
     )
     jobs: Mapped[list[JobRow]] = relationship(cascade="all, delete-orphan")
+    look: Mapped[LookRow] = relationship(cascade="all, delete-orphan")
 
     @property
     def shown(self) -> PredictionRow | None:
         """The newest prediction of its model, else the newest one."""
         own = [p for p in self.predictions if p.model == self.model] or self.predictions
         return own[-1] if own else None
+
+
+class LookRow(Base):
+    """What a case looks like.
+
+    Attributes
+    ----------
+    values : of `look_of`, as the bytes of float32.
+    """
+
+    __tablename__ = "looks"
+    case_id: Mapped[str] = mapped_column(
+        ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True
+    )
+    values: Mapped[bytes]
 
 
 class PredictionRow(Base):

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -15,7 +15,7 @@ from flexseg.machine import real_path
 from flexseg.outputs import make_folder
 from flexseg.serve.case_records import CaseRecords, remove_contents
 from flexseg.serve.change_events import ChangeEvents
-from flexseg.serve.database import Database
+from flexseg.serve.database import Database, ServerFact
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines
 from flexseg.serve.prometheus import Metrics
@@ -24,6 +24,9 @@ from flexseg.serve.stored.case_files import CaseFiles
 from flexseg.serve.stored.prediction_store import PredictionStore
 from flexseg.serve.teaching.lessons import Lessons
 from flexseg.serve.uploads.reader_pool import ReaderPool
+
+# Name of the fact that holds the classes of a server without a model.
+CLASSES = "classes"
 
 
 class Server:
@@ -49,7 +52,7 @@ class Server:
             self.database, self.changes, settings.queue_length, settings.queue_of_user
         )
         self.files = CaseFiles(settings.cases)
-        self.cases = CaseRecords(self.database, self.queue, self.files, self.changes)
+        self.cases = CaseRecords(self.database, self.queue, self.files, self.changes, self.classes)
         self.metrics = Metrics(self.queue.waiting)
         store = PredictionStore(self.database, self.queue, self.files, self.changes)
         self.engines = Engines(
@@ -64,6 +67,15 @@ class Server:
         self.lessons = Lessons(
             settings.learned, self.database, self.queue, self.files, self.engines, self.changes
         )
+
+    def classes(self) -> list[dict[str, Any]]:
+        """Those of the default model, else those that a user has named, with the background."""
+        default = self.engines.default
+        if default is not None:
+            return default.describe()["classes"]
+        with self.database.reading() as session:
+            found = session.get(ServerFact, CLASSES)
+            return found.value["classes"] if found else []
 
     @contextmanager
     def running(self) -> Iterator[None]:

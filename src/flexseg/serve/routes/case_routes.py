@@ -25,7 +25,6 @@ from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_records import described_prediction
 from flexseg.serve.current_user import Correcting, Looking
 from flexseg.serve.oversight.audited_requests import tell_cases
-from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.uploads.case_facts import CaseFacts
 from flexseg.serve.uploads.upload_names import UnknownTypeError, kept_suffix, shown_name
@@ -203,7 +202,7 @@ async def _reference(
 
 def _shape_and_classes(server: Server, case: str) -> tuple[tuple[int, ...], set[int]]:
     with server.cases.one(case) as (_, row):
-        classes = row.shown.classes if row.shown else server_classes(server)
+        classes = row.shown.classes if row.shown else server.classes()
         return _label_shape(CaseFacts.from_dict(row.facts)), {c["id"] for c in classes}
 
 

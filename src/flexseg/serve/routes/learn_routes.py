@@ -14,7 +14,6 @@ from flexseg.serve.api_errors import ApiError
 from flexseg.serve.current_user import Looking, Training
 from flexseg.serve.database import JobRow
 from flexseg.serve.job_queue import LEARN
-from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.teaching.lessons import SECONDS
 
@@ -65,7 +64,7 @@ def learning(server: Serving, user: Looking, model: str | None = None) -> dict[s
 def learn(new: NewLesson, server: Serving, user: Training) -> dict[str, Any]:
     """Begin a training on what was accepted and corrected; it is a job like others."""
     name = _name(server, new.model)
-    classes = server_classes(server)
+    classes = server.classes()
     if not classes:
         raise ApiError(
             409, "Nobody has named the classes yet.", "Name them: PUT /api/classes.", "classes"

@@ -11,10 +11,9 @@ from flexseg.files.display import class_color
 from flexseg.serve.api_errors import ApiError
 from flexseg.serve.current_user import Looking, Training
 from flexseg.serve.database import ServerFact
-from flexseg.serve.server import Server, Serving
+from flexseg.serve.server import CLASSES, Serving
 
 router = APIRouter(prefix="/api", tags=["models"])
-_CLASSES = "classes"
 Channel = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -44,7 +43,7 @@ def models(server: Serving, user: Looking) -> list[dict[str, Any]]:
 @router.get("/classes")
 def classes(server: Serving, user: Looking) -> dict[str, Any]:
     """The classes of the default model, else those that a user has named, with the background."""
-    return {"classes": server_classes(server)}
+    return {"classes": server.classes()}
 
 
 @router.put("/classes")
@@ -60,15 +59,5 @@ def name_classes(new: NewClasses, server: Serving, user: Training) -> dict[str, 
         color = list(c.color or class_color(i, len(names)))
         found.append({"id": i + 1, "name": names[i], "color": color})
     with server.database.writing() as session:
-        session.merge(ServerFact(name=_CLASSES, value={"classes": found}))
+        session.merge(ServerFact(name=CLASSES, value={"classes": found}))
     return {"classes": found}
-
-
-def server_classes(server: Server) -> list[dict[str, Any]]:
-    """See `classes`."""
-    default = server.engines.default
-    if default is not None:
-        return default.describe()["classes"]
-    with server.database.reading() as session:
-        found = session.get(ServerFact, _CLASSES)
-        return found.value["classes"] if found else []

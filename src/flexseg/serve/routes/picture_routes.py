@@ -16,7 +16,6 @@ from flexseg.serve.api_errors import ApiError
 from flexseg.serve.case_records import Source, colors_of
 from flexseg.serve.current_user import Looking
 from flexseg.serve.database import CaseRow
-from flexseg.serve.routes.model_routes import server_classes
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.stored import slice_images
 from flexseg.serve.stored.label_files import formats_of, nifti_of, write_labels
@@ -146,7 +145,7 @@ def _facts_of_volume(row: CaseRow) -> CaseFacts:
 
 
 def _classes(server: Server, row: CaseRow) -> list[dict[str, Any]]:
-    return row.shown.classes if row.shown else server_classes(server)
+    return row.shown.classes if row.shown else server.classes()
 
 
 def _plane(array: NDArray, facts: CaseFacts, axis: int, index: int | None) -> NDArray:

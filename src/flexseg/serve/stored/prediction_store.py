@@ -112,10 +112,13 @@ class PredictionStore:
         with self._database.writing() as session:
             if not self._queue.end(session, job, "done", doubt=_doubt(values)):
                 return
-            # Of one version of a model one prediction is kept, which is the newest again.
+            # Of one version of a model one prediction is kept, which is the newest again. Another
+            # model of the same content has its own.
             session.execute(
                 delete(PredictionRow).where(
-                    PredictionRow.case_id == case.id, PredictionRow.key == key
+                    PredictionRow.case_id == case.id,
+                    PredictionRow.model == job.model,
+                    PredictionRow.key == key,
                 )
             )
             session.add(

@@ -20,6 +20,7 @@ from flexseg.learning.versions import Versions
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.planning import plan as plan_module
 from flexseg.planning.timing import StepTime
+from learned_volumes import write_pairs, write_project
 from support import flexseg
 from synthetic import write_dataset
 
@@ -80,7 +81,8 @@ def correct(folder: Path, source: Path, names: dict[str, str], group: str = "") 
 
 
 def pool_of(folder: Path) -> CasePool:
-    return CasePool.open(folder / POOL, ModelDescription.read(Versions.open(folder).model()).labels)
+    package = ModelDescription.read(Versions.open(folder).model())
+    return CasePool.open(folder / POOL, package.labels, package.preprocessing)
 
 
 @pytest.mark.usefixtures("quick")
@@ -150,6 +152,35 @@ def test_from_nothing(tmp_path: Path) -> None:
     assert [c.name for c in ModelDescription.read(versions.model()).labels.foreground] == ["disc"]
     assert flexseg("learn", folder, "--back-to", "1") == 0
     assert flexseg("learn", folder, "--back-to", "4") == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_volumes_of_a_network_of_slices(tmp_path: Path) -> None:
+    """Compared by volume; new slices are cut as the old ones, and the test volume stays one."""
+    names = "abcdefgh"
+    parts = {"train": ["t0", "t1", "t2"], "valid": [*names], "test": ["s"]}
+    project = write_project(tmp_path / "project", parts).path.parent
+    assert flexseg("train", project / "a.toml") == 0
+    given = write_pairs(tmp_path / "given", {"new0": 20, "new1": 21, "of_test": 11})
+    folder = tmp_path / "learned"
+    begun = ("--model", project / "run", "--corrections", given)
+    assert flexseg("learn", folder, *begun, "--time", "2s", "--by", "ann") == 0
+    versions = Versions.open(folder)
+    new = versions.get(2)
+    assert new.corrections == 2 and new.test is not None and versions.test_looks == 1
+    told = new.decision
+    assert not told["held_out"] and told["cases"] in (8, 9, 10) and told["low"] is not None
+    old, now = (ModelDescription.read(versions.model(number)) for number in (1, 2))
+    fields = ("axis", "rotate", "intensity", "neighbours", "channels", "patch_scale")
+    for field in fields:
+        assert getattr(now.preprocessing, field) == getattr(old.preprocessing, field), field
+    pool = pool_of(folder)
+    assert len(pool.units(pool.of_part("test"))) == 1
+    tests = {case.digest for case in pool.of_part("test")}
+    assert not tests & {digest.hex() for digest in now.seen.all}
+    # Images of single slices are not what such a network learns from.
+    single = write_dataset(tmp_path / "single", {"train": 2})
+    assert flexseg("learn", folder, "--corrections", single / "train") == 3
 
 
 def test_a_worse_model_is_not_taken(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from flexseg.files.images import encode_png
 from flexseg.files.volumes.read import read_volume
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
+from flexseg.learning.corrections import CORRECTIONS, Corrections
+from flexseg.learning.slice_cases import learned_kinds
+from flexseg.serve.teaching.judged_cases import JudgedCases, classes_as_labels
 from served import ended, picture
 from synthetic_volumes import OBLIQUE, write_series
 
@@ -110,6 +115,41 @@ def test_a_corrected_volume_has_its_place(client: TestClient, volume: Path, tmp_
     assert [c["pixels"] for c in answer.json()["classes"]] == [0, 32]
     kept = downloaded(client, f"/api/cases/{case}/labels.nii.gz", tmp_path)
     np.testing.assert_array_equal(kept.array, drawn)
+    # It waits to be learned from, and is taken over with its place.
+    assert client.get("/api/learn").json()["waiting"] == 1
+    server = client.app.state.server
+    (model,) = client.get("/api/models").json()
+    judged = JudgedCases(server.database, server.files)
+    kinds = learned_kinds(of_slices=True)
+    judged.gather(model["id"], tmp_path / "learned", classes_as_labels(model["classes"]), kinds)
+    store = Corrections(tmp_path / "learned" / CORRECTIONS)
+    (one,) = store
+    assert (one.case, one.volume, one.verdict) == (case, True, "corrected")
+    assert one.looked_at == pytest.approx(6 / 8)
+    np.testing.assert_array_equal(read_volume(store.mask(one)).array, drawn)
+    image = read_volume(store.image(one))
+    np.testing.assert_array_equal(image.array, given.array)
+    np.testing.assert_allclose(image.affine, given.affine, atol=1e-4)
+    assert judged.waiting(model["id"], tmp_path / "learned", kinds) == 0
+
+
+def test_volumes_alone_make_no_first_model(
+    serve: Callable[..., TestClient], volume: Path, tmp_path: Path
+) -> None:
+    client = serve(models=())
+    client.put("/api/classes", json={"classes": [{"name": "bright"}]})
+    answer = client.post("/api/cases", files={"file": (volume.name, volume.read_bytes())})
+    case = answer.json()["cases"][0]["id"]
+    file = tmp_path / "drawn.nii.gz"
+    given = read_volume(volume)
+    write_volume(file, given.with_array(np.ones(given.shape, np.uint8)))
+    client.put(f"/api/cases/{case}/correction", files={"mask": (file.name, file.read_bytes())})
+    assert client.post("/api/learn", json={"seconds": 2}).status_code == 202
+    end = time.monotonic() + 60
+    while (job := client.get("/api/learn").json()["job"])["state"] != "failed":
+        assert time.monotonic() < end, job
+        time.sleep(0.1)
+    assert "flexseg auto" in job["error"]["fix"]
 
 
 def test_a_zip_of_a_series_is_one_volume_and_one_of_images_several_cases(

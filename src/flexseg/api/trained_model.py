@@ -130,6 +130,11 @@ class Model:
         return self._predictor.package.preprocessing.channels
 
     @property
+    def of_slices(self) -> bool:
+        """The network was trained on slices of volumes."""
+        return self._predictor.package.preprocessing.of_slices
+
+    @property
     def neighbours(self) -> int:
         """Slices on each side that the network sees with each slice of a volume."""
         return self._predictor.package.preprocessing.neighbours

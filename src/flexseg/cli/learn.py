@@ -37,7 +37,7 @@ def learn(
         typer.Option(
             "--corrections",
             metavar="DATASET",
-            help="Add the images and corrected masks of this folder first.",
+            help="Add the images and corrected masks (volumes and labels) of this folder first.",
         ),
     ] = None,
     classes: Annotated[
@@ -78,7 +78,7 @@ def learn(
     select_backend(backend)
     from flexseg.learning.corrections import CORRECTIONS, Corrections
     from flexseg.learning.given_corrections import add_dataset
-    from flexseg.learning.learning_round import LearningRound, begin, labels_of
+    from flexseg.learning.learning_round import LearningRound, begin, kinds_of, labels_of
 
     if model is not None:
         begin(folder, model)
@@ -86,9 +86,9 @@ def learn(
     if corrections is not None:
         store = Corrections(place, labels_of(folder, classes))
         current = Versions.open(folder).current
-        count = add_dataset(
-            store, corrections, by or getpass.getuser(), str(current) if current else ""
-        )
+        version = str(current) if current else ""
+        who = by or getpass.getuser()
+        count = add_dataset(store, corrections, who, version, kinds_of(folder))
         say(f"{amount(count, 'correction')} added.")
     done = LearningRound(folder, seconds, console, _stage).run()
     versions = Versions.open(folder)

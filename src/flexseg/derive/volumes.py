@@ -30,6 +30,7 @@ from flexseg.dataset.volumetric.pairing import (
     slice_name,
 )
 from flexseg.dataset.volumetric.scans import refuse_filled_volumes, volume_classes
+from flexseg.derive.cutting import cut_slices
 from flexseg.derive.dataset_writer import (
     LEFT_OUT,
     DatasetWriter,
@@ -253,34 +254,29 @@ def _write_volume(
     gray = GreyValues.of(voxels, options.intensity, options.bits, str(pair.image))
     black, white = (" ".join(map(str, np.atleast_1d(limit).tolist())) for limit in gray.limits)
     source_image, source_label = _source(pair.image, roots[0]), _source(pair.label, roots[1])
-    stem, empty, kept_empty = file_name(pair.id), 0, 0
+    stem, kept_empty = file_name(pair.id), 0
+    empty: Counter[str] = Counter()
     rows: list[Row] = []
-    for axis in options.axes:
-        slices = axis.slice_view(image.array, image.orientation)
-        masks = axis.slice_view(label.array, label.orientation)
-        height_mm, width_mm, depth_mm = (round(mm, 6) for mm in axis.spacing(image))
-        empty_here = 0
-        for i, (pixels, values) in enumerate(zip(slices, masks, strict=True)):
-            ids = np.ascontiguousarray(table[values])
-            present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:IGNORED]) + 1
-            if not len(present):
-                empty_here += 1
-                if not options.empty_every or (empty_here - 1) % options.empty_every:
-                    continue
-                kept_empty += 1
-            name = slice_name(stem, axis, i, options.axes)
-            row: Row = (
-                writer.write_channels(name, gray(pixels)),
-                writer.write_mask(f"{name}.png", ids),
-                group_of(name, group), stem, i, axis.name, height_mm, width_mm, depth_mm,
-                black, white, " ".join(map(str, present)), source_image, source_label,
-                image.modality,
-            )  # fmt: skip
-            rows.append(row)
-        empty += empty_here
+    for cut in cut_slices(stem, image, label, options.axes):
+        ids = np.ascontiguousarray(table[cut.values])
+        present = np.flatnonzero(np.bincount(ids.reshape(-1), minlength=1)[1:IGNORED]) + 1
+        if not len(present):
+            empty[cut.axis.name] += 1
+            if not options.empty_every or (empty[cut.axis.name] - 1) % options.empty_every:
+                continue
+            kept_empty += 1
+        height_mm, width_mm, depth_mm = (round(mm, 6) for mm in cut.axis.spacing(image))
+        row: Row = (
+            writer.write_channels(cut.name, gray(cut.voxels)),
+            writer.write_mask(f"{cut.name}.png", ids),
+            group_of(cut.name, group), stem, cut.number, cut.axis.name, height_mm, width_mm,
+            depth_mm, black, white, " ".join(map(str, present)), source_image, source_label,
+            image.modality,
+        )  # fmt: skip
+        rows.append(row)
     like_ct = np.issubdtype(voxels.dtype, np.integer) and int(voxels.min()) < _AIR_HU
     constant = options.intensity.kind != "none" and bool(np.all(np.less_equal(*gray.limits[::-1])))
-    return _Written(rows, kept_empty, empty - kept_empty, resampled, like_ct, constant)
+    return _Written(rows, kept_empty, empty.total() - kept_empty, resampled, like_ct, constant)
 
 
 def _source(path: Path, root: Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import amount, examples
+from flexseg.config.infer import Infer3dConfig
 from flexseg.config.load import LoadedConfig
 from flexseg.config.schema import VolumeConfig
 from flexseg.dataset.cases import Case
@@ -46,6 +47,7 @@ from flexseg.inference.results.volume_outputs import label_suffix
 from flexseg.inference.sliding_window import tiles_of
 from flexseg.inference.volumes.volume_files import explained_memory
 from flexseg.inference.volumes.volume_predictor import VolumePredictor, cut_names, reads_xyz
+from flexseg.model_file.model_description import ModelDescription
 from flexseg.outputs import make_folder, try_outputs, whole_folder
 from flexseg.own_results import mark
 from flexseg.runs.given import CASES
@@ -150,7 +152,7 @@ def evaluate_volumes(
     evaluation = _Evaluation(VolumePredictor(predictor, c, tiles), Measures.from_config(e.eval))
     for case in cases if seen else ():
         try:
-            volume = _image(case, evaluation.predictor)
+            volume = _image(case, c, predictor.package)
         except DataError:  # told below, with all others
             continue
         refuse_trained_content(volume, predictor.package.preprocessing, seen, case.image)
@@ -166,7 +168,7 @@ def evaluate_volumes(
         for done, case in enumerate(cases):
             try:
                 with explained_memory(case.image):
-                    volume, truth = read_pair(case, evaluation.predictor)
+                    volume, truth = read_pair(case, c, predictor.package)
                     if failed:  # the others are only looked at
                         continue
                     within = _within(on_volume, done, len(cases))
@@ -193,25 +195,30 @@ def evaluate_volumes(
     return summary
 
 
-def _image(case: Case, predictor: VolumePredictor) -> Volume:
+def _image(case: Case, config: Infer3dConfig, package: ModelDescription) -> Volume:
     """The volume of a case."""
-    c, files = predictor.config, predictor.predictor.package.preprocessing.files
+    files = package.preprocessing.files
     return read_channel_volumes(
-        case.image, files, channel=c.channel, series=c.series, key=c.hdf5_key
+        case.image, files, channel=config.channel, series=config.series, key=config.hdf5_key
     )
 
 
-def read_pair(case: Case, predictor: VolumePredictor) -> tuple[Volume, NDArray[np.uint8]]:
+def read_pair(
+    case: Case, config: Infer3dConfig, package: ModelDescription
+) -> tuple[Volume, NDArray[np.uint8]]:
     """The volume of a case, and its true class ids [z, y, x] in the voxel order of the image.
+
+    Parameters
+    ----------
+    package : says how many files an image has, and what the values of labels mean.
 
     Raises
     ------
     DataError : a file is damaged, the labels are on another grid or have unknown values.
     """
-    volume = _image(case, predictor)
+    volume = _image(case, config, package)
     matched, _ = match_label(read_labels(case.mask), volume, GeometryRule.STRICT, case.mask)
-    labels = predictor.predictor.package.labels
-    return volume, class_ids(matched.array, labels, case.mask)
+    return volume, class_ids(matched.array, package.labels, case.mask)
 
 
 def _within(on_volume: OnVolume | None, done: int, total: int) -> Callable[[int, int], None] | None:

@@ -126,6 +126,11 @@ class Preprocessing:
         return self.channels if self.channel_files else 1
 
     @property
+    def of_slices(self) -> bool:
+        """The images are slices of volumes."""
+        return self.intensity is not None or bool(self.axes) or self.neighbours > 0
+
+    @property
     def single(self) -> Preprocessing:
         """The preprocessing of one slice of a stack; that of a stack is made of it."""
         return replace(self, channels=1, neighbours=0) if self.neighbours else self

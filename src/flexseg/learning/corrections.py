@@ -1,18 +1,19 @@
 """Corrections: masks that people have accepted or drawn, beside their images.
 
-A dataset in a folder: `images/`, `masks/` (PNG, value = class id, 255 = nobody has looked there),
-`dataset.json` with the classes, and `corrections.csv`, one row for each time that somebody has
-judged a case; the last one counts. Masks of earlier times are kept in `earlier/`.
+A dataset in a folder: `images/`, `masks/` (PNG, of volumes NIfTI; value = class id, 255 = nobody
+has looked there), `dataset.json` with the classes, and `corrections.csv`, one row for each time
+that somebody has judged a case; the last one counts. Masks of earlier times are kept in `earlier/`.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,6 +26,8 @@ from flexseg.dataset.names import DATASET_FILE
 from flexseg.derive.dataset_writer import ignored_in
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.images import IMAGE_SUFFIXES, encode_png
+from flexseg.files.volumes.volume import Volume
+from flexseg.files.volumes.write import write_volume
 from flexseg.one_writer import exclusive
 from flexseg.outputs import explain_os_errors, make_folder, whole, write_csv, write_json
 from flexseg.spreadsheet import of_cell
@@ -33,6 +36,7 @@ from flexseg.spreadsheet import of_cell
 CORRECTIONS = "corrections"
 TABLE = "corrections.csv"
 IMAGES, MASKS, EARLIER = "images", "masks", "earlier"
+_VOLUME = ".nii.gz"
 _NAME = re.compile(r"[\w.-]{1,120}")
 
 Verdict = Literal["accepted", "corrected"]
@@ -45,14 +49,14 @@ class Correction:
     Attributes
     ----------
     case : its name, that of its files.
-    suffix : of the image file, e.g. ".png".
+    suffix : of the image file, e.g. ".png"; of volumes always ".nii.gz".
     verdict : "accepted": the model's mask is right; "corrected": it was changed or drawn.
     by : who.
     model : version of the model whose mask it was; empty where there was none.
     when : in UTC, ISO 8601.
     seconds : that it took; None: not known.
     group : cases of one (patient) are not independent; without one the case itself.
-    looked_at : share of the pixels that somebody has looked at.
+    looked_at : share of the pixels (voxels) that somebody has looked at.
     """
 
     case: str
@@ -64,6 +68,11 @@ class Correction:
     seconds: float | None = None
     group: str = ""
     looked_at: float = 1.0
+
+    @property
+    def volume(self) -> bool:
+        """It is of a volume, not of an image."""
+        return self.suffix == _VOLUME
 
 
 class Corrections:
@@ -101,7 +110,8 @@ class Corrections:
 
     def mask(self, correction: Correction) -> Path:
         """File of its mask."""
-        return self.folder / MASKS / f"{correction.case}.png"
+        suffix = _VOLUME if correction.volume else ".png"
+        return self.folder / MASKS / f"{correction.case}{suffix}"
 
     def add(
         self,
@@ -130,34 +140,15 @@ class Corrections:
         ResourceError : the folder cannot be written.
         """
         suffix = image.suffix.lower()
-        if not _NAME.fullmatch(case) or case.startswith("."):
-            raise DataError(
-                "This cannot be the name of a case.",
-                "Use at most 120 letters, digits, '_', '-' and '.', the first of which is no '.'.",
-                repr(case),
-            )
         if suffix not in IMAGE_SUFFIXES:
             raise DataError(
                 f"{suffix or 'A file without suffix'} is no format of images.",
                 f"Give one of {', '.join(sorted(IMAGE_SUFFIXES))}.",
                 image.name,
             )
-        ids = np.unique(labels[labels != IGNORED])
-        if ids.size and ids[-1] >= len(self.labels.classes):
-            raise DataError(
-                f"The mask has the value {ids[-1]}, but the classes are 0 to "
-                f"{len(self.labels.classes) - 1}.",
-                "Draw with the model's classes; 255 marks what nobody has looked at.",
-                case,
-            )
-        looked_at = float((labels != IGNORED).mean())
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        one = Correction(case, suffix, verdict, by, model, when, seconds, group, looked_at)
-        with exclusive(self.folder), explain_os_errors(self.folder):
-            self._rows = _read(self.folder / TABLE)
-            self._keep_earlier(case)
-            if not self._rows:
-                describe_masks(self.folder, self.labels)
+        one = Correction(case, suffix, verdict, by, model, "", seconds, group)
+
+        def write() -> None:
             for target, content in (
                 (self.image(one), image.read_bytes()),
                 (self.mask(one), encode_png(labels, palette_of(self.labels))),
@@ -165,22 +156,92 @@ class Corrections:
                 make_folder(target.parent)
                 with whole(target, len(content)) as part:
                     part.write_bytes(content)
+
+        return self._add(one, labels, write)
+
+    def add_volume(
+        self,
+        case: str,
+        image: Volume,
+        labels: NDArray[np.uint8],
+        verdict: Verdict,
+        by: str,
+        *,
+        model: str = "",
+        seconds: float | None = None,
+        group: str = "",
+    ) -> Correction:
+        """Add a judgement of a volume, see `add`.
+
+        Parameters
+        ----------
+        labels : class ids [z, y, x] on the grid of the image, 255 where nobody has looked.
+
+        Raises
+        ------
+        DataError : the name cannot be that of a file, or ids are of no class.
+        ResourceError : the folder cannot be written.
+        """
+        one = Correction(case, _VOLUME, verdict, by, model, "", seconds, group)
+
+        def write() -> None:
+            write_volume(self.image(one), image)
+            write_volume(self.mask(one), image.with_array(labels))
+
+        return self._add(one, labels, write)
+
+    def _add(
+        self, one: Correction, labels: NDArray[np.uint8], write: Callable[[], None]
+    ) -> Correction:
+        """Note a judgement when its files are written."""
+        if not _NAME.fullmatch(one.case) or one.case.startswith("."):
+            raise DataError(
+                "This cannot be the name of a case.",
+                "Use at most 120 letters, digits, '_', '-' and '.', the first of which is no '.'.",
+                repr(one.case),
+            )
+        looked_at = labels[labels != IGNORED]
+        if looked_at.size and looked_at.max() >= len(self.labels.classes):
+            raise DataError(
+                f"The mask has the value {looked_at.max()}, but the classes are 0 to "
+                f"{len(self.labels.classes) - 1}.",
+                "Draw with the model's classes; 255 marks what nobody has looked at.",
+                one.case,
+            )
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        one = replace(one, when=when, looked_at=looked_at.size / labels.size)
+        with exclusive(self.folder), explain_os_errors(self.folder):
+            self._rows = _read(self.folder / TABLE)
+            self._keep_earlier(one)
+            if not self._rows:
+                describe_masks(self.folder, self.labels)
+            write()
             self._rows.append(one)
             names = [field.name for field in fields(Correction)]
             rows = [[asdict(row)[name] for name in names] for row in self._rows]
             write_csv(self.folder / TABLE, names, rows)
         return one
 
-    def _keep_earlier(self, case: str) -> None:
-        times = sum(row.case == case for row in self._rows)
-        mask = self.folder / MASKS / f"{case}.png"
+    def _keep_earlier(self, one: Correction) -> None:
+        times = sum(row.case == one.case for row in self._rows)
+        mask = self.mask(one)
         if times and mask.is_file():
             make_folder(self.folder / EARLIER)
-            mask.rename(self.folder / EARLIER / f"{case}_{times}.png")
+            suffix = mask.name.removeprefix(one.case)
+            mask.rename(self.folder / EARLIER / f"{one.case}_{times}{suffix}")
 
 
-def describe_masks(folder: Path, labels: LabelMap) -> None:
+def describe_masks(
+    folder: Path,
+    labels: LabelMap,
+    group: str | None = None,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     """Write the `dataset.json` of masks whose values are class ids, and 255 for what is ignored.
+
+    Parameters
+    ----------
+    group, parameters : of slices, see `SliceRule`.
 
     Raises
     ------
@@ -190,7 +251,8 @@ def describe_masks(folder: Path, labels: LabelMap) -> None:
         folder / DATASET_FILE,
         {
             "made_by": "flexseg learn",
-            "group": None,
+            "parameters": dict(parameters),
+            "group": group,
             "classes": [
                 {"id": c.id, "name": c.name, "color": c.colors[0], "source_values": [c.id]}
                 for c in labels.classes

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from flexseg.batches.store import CaseReader
@@ -27,6 +28,7 @@ from flexseg.inference.sliding_window import as_trained
 from flexseg.learning.acceptance import FEWEST_CASES, Acceptance, accept
 from flexseg.learning.case_pool import CasePool, PooledCase
 from flexseg.learning.corrections import CORRECTIONS, Corrections
+from flexseg.learning.slice_cases import CaseKind, learned_kinds
 from flexseg.learning.versions import Version, Versions
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.one_writer import exclusive
@@ -92,8 +94,8 @@ def labels_of(folder: Path, classes: str | None) -> LabelMap | None:
     ------
     ConfigError : both are given, or the text is written otherwise.
     """
-    versions = Versions.open(folder)
-    if not versions.current:
+    package = _current(folder)
+    if package is None:
         if classes is None:
             return None
         names = parse_class_names(classes, "--classes")
@@ -107,7 +109,21 @@ def labels_of(folder: Path, classes: str | None) -> LabelMap | None:
         return LabelMap.of_foreground(make_classes([(names[i], (i,)) for i in ids])[1:])
     if classes is not None:
         raise ConfigError("The model has its classes already.", "Leave --classes out.", "--classes")
-    return ModelDescription.read(versions.model()).labels
+    return package.labels
+
+
+def kinds_of(folder: Path) -> tuple[CaseKind, ...]:
+    """What the current version learns from; before the first, what one from nothing does."""
+    package = _current(folder)
+    if package is None:
+        return learned_kinds(of_slices=False)
+    p = package.preprocessing
+    return learned_kinds(of_slices=p.of_slices, neighbours=p.neighbours)
+
+
+def _current(folder: Path) -> ModelDescription | None:
+    versions = Versions.open(folder)
+    return ModelDescription.read(versions.model()) if versions.current else None
 
 
 class LearningRound:
@@ -154,12 +170,14 @@ class LearningRound:
                 self.seconds,
                 split_file=pool.split_file,
                 start_from=start,
+                neighbours=pool.neighbours,
             )
+            settings = [f"train.minutes={self.seconds / 60:.4f}", *_kept(start)]
             acceptance = None
-            if start is not None and self._validating(pool) < FEWEST_CASES:
-                acceptance = self._held_out(pool, plan.config, start)
+            if start is not None and len(pool.units(pool.of_part("valid"))) < FEWEST_CASES:
+                acceptance = self._held_out(pool, plan.config, settings, start)
             self._stage("Training")
-            model = self._trained(load(plan.config, self._time()))
+            model = self._trained(load(plan.config, settings))
             if start is not None and acceptance is None:
                 self._stage("Comparing both models")
                 acceptance = self._compared(pool, start, model)
@@ -170,7 +188,7 @@ class LearningRound:
                 versions.current or None,
                 acceptance is None or acceptance.taken,
                 "",
-                sum(case.corrected for case in pool.cases.values()),
+                len(pool.units(pool.corrected)),
                 {} if acceptance is None else acceptance.as_dict(),
                 test,
             )
@@ -178,16 +196,14 @@ class LearningRound:
             made = versions.get(number)
         return Round(made, acceptance, pool.left_out, time.monotonic() - began)
 
-    def _time(self) -> list[str]:
-        return [f"train.minutes={self.seconds / 60:.4f}"]
-
     def _pool(self, start: Path | None) -> CasePool:
         self._stage("Gathering the cases")
         package = None if start is None else ModelDescription.read(start)
         corrections = Corrections(
             self.folder / CORRECTIONS, None if package is None else package.labels
         )
-        pool = CasePool.open(self.folder / POOL, corrections.labels)
+        preprocessing = None if package is None else package.preprocessing
+        pool = CasePool.open(self.folder / POOL, corrections.labels, preprocessing)
         if not pool.cases and start is not None and package is not None:
             self._add_training(pool, start, package)
         pool.add_corrections(corrections)
@@ -197,11 +213,11 @@ class LearningRound:
                 amount(len(pool.left_out), "correction is", "corrections are"),
                 examples(pool.left_out),
             )
-        corrected = sum(case.corrected for case in pool.cases.values())
-        if not corrected or len(pool.cases) < _FEWEST:
+        corrected, every = len(pool.units(pool.corrected)), len(pool.units(pool.cases.values()))
+        if not corrected or every < _FEWEST:
             raise DataError(
                 f"There is too little to learn from: {amount(corrected, 'correction')}, "
-                f"{amount(len(pool.cases), 'case')} in all.",
+                f"{amount(every, 'case')} in all.",
                 f"Correct or accept at least {_FEWEST} cases.",
                 str(corrections.folder),
             )
@@ -227,10 +243,6 @@ class LearningRound:
                 error,
             )
 
-    @staticmethod
-    def _validating(pool: CasePool) -> int:
-        return len(pool.of_part("valid"))
-
     def _trained(self, loaded: LoadedConfig) -> Path:
         """Train a config, and choose its postprocessing; the file of the model."""
         run = Training(loaded, self._console, started=time.monotonic()).run()
@@ -239,35 +251,38 @@ class LearningRound:
 
     def _compared(self, pool: CasePool, old: Path, new: Path) -> Acceptance:
         cases = pool.of_part("valid")
-        groups = {case.name: case.group for case in cases}
-        return accept(self._dice(pool, cases, old), self._dice(pool, cases, new), groups)
+        scores = self._dice(pool, cases, old), self._dice(pool, cases, new)
+        return accept(*scores, _groups(pool, cases))
 
-    def _held_out(self, pool: CasePool, config: Path, old: Path) -> Acceptance:
+    def _held_out(
+        self, pool: CasePool, config: Path, settings: Sequence[str], old: Path
+    ) -> Acceptance:
         """Both models on corrections that the new one has not been trained on, in turn."""
-        mine = [case for case in pool.cases.values() if case.corrected]
+        mine = pool.corrected
         owners = sorted({case.group for case in mine})
         fold_of = {group: number % _FOLDS for number, group in enumerate(owners)}
         scores: dict[str, float] = {}
         for fold in range(min(_FOLDS, len(owners))):
             held = [case for case in mine if fold_of[case.group] == fold]
-            self._stage(f"Training without {amount(len(held), 'correction')}, to compare")
+            count = amount(len(pool.units(held)), "correction")
+            self._stage(f"Training without {count}, to compare")
             place = config.parent / f"held_out_{fold}"
             split = place.with_suffix(".json")
             names = {case.name for case in held}
             # The others validate among themselves: those held out choose nothing.
             parts = {
-                part: [case.name for case in pool.of_part(part) if case.name not in names]
+                part: [case for case in pool.of_part(part) if case.name not in names]
                 for part in SPLITS
             }
             if not parts["valid"]:
-                parts["valid"] = parts["train"][-1:]
-                parts["train"] = parts["train"][:-1]
-            write_json(split, parts)
+                last = parts["train"][-1].group
+                parts["valid"] = [case for case in parts["train"] if case.group == last]
+                parts["train"] = [case for case in parts["train"] if case.group != last]
+            write_json(split, {part: [case.name for case in own] for part, own in parts.items()})
             changed = [f"dataset.split_file={split}", f"train.run_dir={place}"]
-            model = self._trained(load(config, [*self._time(), *changed]))
+            model = self._trained(load(config, [*settings, *changed]))
             scores |= self._dice(pool, held, model)
-        groups = {case.name: case.group for case in mine}
-        return accept(self._dice(pool, mine, old), scores, groups, held_out=True)
+        return accept(self._dice(pool, mine, old), scores, _groups(pool, mine), held_out=True)
 
     def _test_dice(self, pool: CasePool, model: Path) -> float | None:
         """For the record only: it decides nothing."""
@@ -278,7 +293,7 @@ class LearningRound:
         return mean_or_none(np.array(list(self._dice(pool, cases, model).values())))
 
     def _dice(self, pool: CasePool, cases: Sequence[PooledCase], model: Path) -> dict[str, float]:
-        """Case -> mean Dice of its classes."""
+        """Image, or volume by all its slices, -> mean Dice of its classes."""
         loaded = trained_config(model, alone=True)
         predictor = make_predictor(loaded)
         package = predictor.package
@@ -289,7 +304,19 @@ class LearningRound:
             reader,
             {},
         )
-        return {
-            case.id: dice_of(matrix)
-            for case, matrix in zip(scored.cases, scored.matrices, strict=True)
-        }
+        units: dict[str, NDArray[np.int64]] = {}
+        for case, matrix in zip(scored.cases, scored.matrices, strict=True):
+            unit = pool.unit(case.id)
+            units[unit] = units.get(unit, 0) + matrix
+        return {unit: dice_of(matrix) for unit, matrix in units.items()}
+
+
+def _groups(pool: CasePool, cases: Sequence[PooledCase]) -> dict[str, str]:
+    return {pool.unit(case.name): case.group for case in cases}
+
+
+def _kept(model: Path | None) -> list[str]:
+    """How the current version predicts volumes, which the data do not tell, as overrides."""
+    run = None if model is None else find_network(model, "MODEL").run
+    averages = run is not None and config_of_run(run).experiment.infer3d.average_axes
+    return ["infer3d.average_axes=true"] if averages else []

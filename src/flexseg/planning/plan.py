@@ -86,6 +86,7 @@ def make_plan(
     stage: Stage = lambda text: None,
     training: Callable[[PlannedData, StepTime, Shape], float] | None = None,
     start_from: Path | None = None,
+    neighbours: int | None = None,
 ) -> Plan:
     """Look at a dataset and write `output`/flexseg.toml for it.
 
@@ -99,6 +100,7 @@ def make_plan(
         more than that.
     start_from : an earlier network, which is taken, and whose division is extended; see
         `find_network`.
+    neighbours : see `read_data`.
 
     Raises
     ------
@@ -119,6 +121,7 @@ def make_plan(
         split_file=split_file,
         group=group,
         stage=stage,
+        neighbours=neighbours,
         answers=answers,
         earlier=None if start is None else start.parts_of,
         names={} if start is None else start.names,
@@ -201,7 +204,8 @@ def _shape(
         data.training,
         None if start is None else start.size(data.seen),
     )
-    if not data.volumes:
+    # What knows whole slices goes on with them, by which volumes are predicted.
+    if not data.volumes and not (start is not None and start.preprocessing.of_slices):
         per_image = step.seconds / natural.batch
         patches = patches_instead(natural, shape, per_image, seconds, data.resolution, data.size)
         if patches is not None:

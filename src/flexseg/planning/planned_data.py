@@ -236,7 +236,9 @@ def _of_images(
         validation=len(parts["valid"]),
         test=len(parts["test"]),
         rarest=min((c.case_share for c in fingerprint.classes), default=1.0),
-        orientation=orientation_of(data.labels, parts["train"]),
+        orientation=_orientation_of_slices(
+            () if data.volume is None else data.volume.axes, data.labels, parts["train"]
+        ),
         volumes=0,
         facts=describe(fingerprint),
         fingerprint=fingerprint.as_dict(),
@@ -323,7 +325,7 @@ def _orientation_of_slices(
     axes: Sequence[str], labels: LabelMap, cases: Sequence[Case]
 ) -> Orientation:
     """See `orientation_of`: what the slices of one axis forbid, one network never does."""
-    if len(axes) == 1:
+    if len(axes) < 2:
         return orientation_of(labels, cases)
     first, *others = (
         orientation_of(labels, [case for case in cases if f"_{axis}_" in case.id]) for axis in axes

@@ -49,7 +49,7 @@ def quality_of_axes(
             splits = Splits({"valid": tuple(slices)})
             for case in volumes_of_split(e.volume, splits, "valid", e.dataset.group):
                 with explained_memory(case.image):
-                    volume, truth = read_pair(case, seeing)
+                    volume, truth = read_pair(case, e.infer3d, predictor.package)
                     xyz = reads_xyz(case.image)
                     p = seeing.predict(volume, str(case.image), xyz=xyz, signals=True)
                 if p.signal is not None:

@@ -43,7 +43,7 @@ class ProofVolumes:
         ------
         DataError : see `read_pair`.
         """
-        return read_pair(case, self.predictor)
+        return read_pair(case, self.predictor.config, self.predictor.predictor.package)
 
     def cuts(self, case: Case) -> tuple[Cut, ...]:
         """The ways in which it is cut into slices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from flexseg.files.images import IMAGE_SUFFIXES, write_png
 from flexseg.files.json_file import read_json
 from flexseg.files.npy import write_npy
 from flexseg.learning.corrections import CORRECTIONS, TABLE, Corrections, Verdict
+from flexseg.learning.slice_cases import CaseKind
 from flexseg.outputs import scratch_folder, write_json
 from flexseg.serve.database import CaseRow, Database
 from flexseg.serve.stored.case_files import CaseFiles
+from flexseg.serve.uploads.case_facts import CaseFacts
 
 # What was taken over from the server's cases, in a learning folder: case -> file of its labels.
 _TAKEN = "taken.json"
@@ -26,30 +28,29 @@ _CHANNELS_OF_PNG = (1, 3)
 
 
 class JudgedCases:
-    """The images that were accepted or corrected.
-
-    Volumes are not among them: nothing is learned from single slices.
-    """
+    """The images and volumes that were accepted or corrected."""
 
     def __init__(self, database: Database, files: CaseFiles) -> None:
         self._database, self._files = database, files
 
-    def waiting(self, model: str, place: Path) -> int:
-        """Judged images that a model has not learned from, or whose mask has changed since.
+    def waiting(self, model: str, place: Path, kinds: Sequence[CaseKind]) -> int:
+        """Judged cases that a model has not learned from, or whose mask has changed since.
 
         Parameters
         ----------
         model : its id.
         place : its learning folder.
+        kinds : what it learns from, see `learned_kinds`.
         """
         taken = _taken(place)
-        return sum(taken.get(case.id) != file for case, file, _ in self.judged(model))
+        return sum(taken.get(case.id) != file for case, file, _ in self.judged(model, kinds))
 
-    def gather(self, model: str, place: Path, labels: LabelMap) -> None:
+    def gather(self, model: str, place: Path, labels: LabelMap, kinds: Sequence[CaseKind]) -> None:
         """Copy what was judged since into a learning folder.
 
         Parameters
         ----------
+        model, place, kinds : see `waiting`.
         labels : the classes of the masks.
 
         Raises
@@ -60,31 +61,33 @@ class JudgedCases:
         taken = _taken(place)
         known = (place / CORRECTIONS / TABLE).exists()
         store = Corrections(place / CORRECTIONS, None if known else labels)
-        for case, file, verdict in self.judged(model):
+        for case, file, verdict in self.judged(model, kinds):
             if taken.get(case.id) == file:
                 continue
             folder = self._files.of(case.id)
             correction = case.corrections[-1] if case.corrections else None
-            version = (correction.version if correction else None) or ""
-            with scratch_folder(place) as scratch:
-                image = folder.original
-                if image is None or image.suffix.lower() not in IMAGE_SUFFIXES:
-                    image = _write_image(scratch, np.array(folder.pixels()))
-                store.add(
-                    case.id,
-                    image,
-                    np.array(folder.labels(file)),
-                    verdict,
-                    case.reviewer or "",
-                    model=version,
-                    seconds=correction.seconds if correction else None,
-                )
+            told: dict[str, Any] = {
+                "model": (correction.version if correction else None) or "",
+                "seconds": correction.seconds if correction else None,
+            }
+            by, found = case.reviewer or "", np.array(folder.labels(file))
+            if case.kind == "volume":
+                volume = CaseFacts.from_dict(case.facts).volume(np.array(folder.pixels()))
+                store.add_volume(case.id, volume, found, verdict, by, **told)
+            else:
+                with scratch_folder(place) as scratch:
+                    image = folder.original
+                    if image is None or image.suffix.lower() not in IMAGE_SUFFIXES:
+                        image = _write_image(scratch, np.array(folder.pixels()))
+                    store.add(case.id, image, found, verdict, by, **told)
             taken[case.id] = file
             write_json(place / _TAKEN, taken)
 
-    def judged(self, model: str) -> list[tuple[CaseRow, str, Verdict]]:
-        """Images that were accepted or corrected, the file of their labels, and the verdict."""
-        wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind == "image")
+    def judged(
+        self, model: str, kinds: Sequence[CaseKind] = ("image",)
+    ) -> list[tuple[CaseRow, str, Verdict]]:
+        """Cases that were accepted or corrected, the file of their labels, and the verdict."""
+        wanted = select(CaseRow).where(CaseRow.review.in_(_JUDGED), CaseRow.kind.in_(kinds))
         found: list[tuple[CaseRow, str, Verdict]] = []
         with self._database.reading() as session:
             for case in session.scalars(wanted.order_by(CaseRow.number)):

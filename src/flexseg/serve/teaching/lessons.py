@@ -16,8 +16,10 @@ from typing import Any
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.inference.model_files import is_onnx
+from flexseg.learning.slice_cases import CaseKind, learned_kinds
 from flexseg.learning.versions import Versions
 from flexseg.outputs import make_folder
+from flexseg.runs.given import run_of_model
 from flexseg.serve.api_errors import told
 from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database, JobRow
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds of a training, where nobody says otherwise.
 SECONDS = 60.0
+_EVERY_KIND: tuple[CaseKind, ...] = ("image", "volume")
 _LOOK = 5.0
 
 
@@ -69,7 +72,7 @@ class Lessons:
         for name in sorted(path.name for path in self._folder.glob("*/")):
             versions = self.versions(name)
             if versions.current > 1 or (versions.current and name not in self._engines.models):
-                self._engines.use(name, versions.model())
+                self._engines.use(name, _served(versions))
         self._thread.start()
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -95,7 +98,10 @@ class Lessons:
 
     def waiting(self, model: str) -> int:
         """See `JudgedCases.waiting`."""
-        return self._judged.waiting(model, self.place(model))
+        engine = self._engines.models.get(model)
+        # Without a model volumes are counted too, so that a training tells what they need.
+        kinds = _EVERY_KIND if engine is None else _kinds(engine)
+        return self._judged.waiting(model, self.place(model), kinds)
 
     def back_to(self, engine: ModelEngine, number: int) -> Versions:
         """Predict with an earlier version again.
@@ -105,7 +111,7 @@ class Lessons:
         ConfigError : there is no such version.
         """
         versions = self.versions(engine.id).back_to(number)
-        engine.pending = versions.model()
+        engine.pending = _served(versions)
         self._queue.wake()
         return versions
 
@@ -148,12 +154,24 @@ class Lessons:
             if model is None
             else LabelMap.of_foreground(model.classes[1:])
         )
-        self._judged.gather(job.model, place, labels)
+        if engine is None:
+            self._require_images(job.model)
+        kinds = learned_kinds(of_slices=False) if engine is None else _kinds(engine)
+        self._judged.gather(job.model, place, labels, kinds)
         if self._train(job, place, seconds):
             now = Versions.open(place)
             if now.current != versions.current and now.current:
-                self._engines.use(job.model, now.model())
+                self._engines.use(job.model, _served(now))
             self._end(job, "done", None)
+
+    def _require_images(self, model: str) -> None:
+        """Refuse to begin with volumes: no network says how to cut them."""
+        if self._judged.judged(model, ("volume",)) and not self._judged.judged(model, ("image",)):
+            raise ConfigError(
+                "Only images can be learned from without a model, and these cases are volumes.",
+                "Train a first model with `flexseg auto FOLDER` on volumes and their labels, and "
+                "serve it.",
+            )
 
     def _train(self, job: JobRow, place: Path, seconds: float) -> bool:
         """Run `flexseg learn`; False if the job was canceled, or the server ends."""
@@ -208,3 +226,16 @@ class Lessons:
         with self._database.writing() as session:
             self._queue.end(session, job, state, error)
         self._changes.tell(job=job.id)
+
+
+def _kinds(engine: ModelEngine) -> tuple[CaseKind, ...]:
+    """What a model learns from."""
+    if engine.model is None:
+        return ()
+    return learned_kinds(of_slices=engine.model.of_slices, neighbours=engine.model.neighbours)
+
+
+def _served(versions: Versions) -> Path:
+    """The current version as it is to predict: its run says more than its package."""
+    model = versions.model()
+    return run_of_model(model) or model

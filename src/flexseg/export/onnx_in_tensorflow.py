@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 
 from flexseg.errors import ConfigError
 from flexseg.export import tensorflow_windows as windows
+from flexseg.export.tensorflow_weights import constant
 
 # As [N, H, W, C] reads where [N, C, H, W] is meant.
 _CHANNELS_LAST = (0, 3, 1, 2)
@@ -36,7 +37,7 @@ class _Tensor:
     @classmethod
     def of(cls, value: tf.Tensor | NDArray) -> _Tensor:
         """With its axes as they are."""
-        tensor = tf.convert_to_tensor(value)
+        tensor = constant(value) if isinstance(value, np.ndarray) else value
         return cls(tensor, tuple(range(len(tensor.shape))))
 
     @property
@@ -183,7 +184,7 @@ def _together(taken: Sequence[_Value | None]) -> tuple[list[tf.Tensor], tuple[in
     for value in values:
         if isinstance(value, np.ndarray):
             whole = value.reshape((1,) * (rank - value.ndim) + value.shape)
-            found.append(tf.constant(whole.transpose(np.argsort(order)) if value.ndim else value))
+            found.append(constant(whole.transpose(np.argsort(order)) if value.ndim else value))
         elif value.rank == rank:
             found.append(value.ordered(order))
         else:
@@ -424,7 +425,7 @@ def _product(taken: list[Any], attributes: _Attributes) -> _Tensor:
     if y.rank == 2 < x.rank:
         return _along(x, x.rank - 1, y.plain())
     if x.rank == 2 < y.rank:
-        return _along(y, y.rank - 2, tf.transpose(x.plain()))
+        return _along(y, y.rank - 2, x.ordered((1, 0)))
     return _Tensor.of(tf.matmul(x.plain(), y.plain()))
 
 

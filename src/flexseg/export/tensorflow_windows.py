@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from flexseg.errors import ConfigError
+from flexseg.export.tensorflow_weights import constant
 
 _Attributes = Mapping[str, Any]
 _Pads = list[list[int]]
@@ -25,10 +26,12 @@ def convolved(image: tf.Tensor, taken: Sequence[Any], attributes: _Attributes) -
             raise _unknown("Conv of each channel by itself, with strides and dilations")
         rows, columns, _, filters = kernel.shape
         kernel = kernel.reshape(rows, columns, channels, filters // channels)
-        found = tf.nn.depthwise_conv2d(image, kernel, [1, *strides, 1], padding, None, dilations)
+        found = tf.nn.depthwise_conv2d(
+            image, constant(kernel), [1, *strides, 1], padding, None, dilations
+        )
     else:
         parts = [
-            tf.nn.conv2d(part, weights, strides, padding, dilations=dilations)
+            tf.nn.conv2d(part, constant(weights), strides, padding, dilations=dilations)
             for part, weights in zip(
                 tf.split(image, groups, -1) if groups > 1 else [image],
                 np.split(kernel, groups, -1),
@@ -55,7 +58,9 @@ def convolved_back(image: tf.Tensor, taken: Sequence[Any], attributes: _Attribut
         )
     ]
     shape = [_count(image), *sizes, kernel.shape[2]]
-    found = tf.nn.conv2d_transpose(image, kernel, shape, strides, "VALID", dilations=dilations)
+    found = tf.nn.conv2d_transpose(
+        image, constant(kernel), shape, strides, "VALID", dilations=dilations
+    )
     found = found[:, top : sizes[0] - bottom, left : sizes[1] - right]
     return _with_bias(found, taken[1:])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from flexseg.model_file.export_description import ExportDescription
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from flexseg.export.tensorflow_weights import Weights
+
 MODEL = "saved_model"
 # Where programs look for what a model does.
 SIGNATURE = "serving_default"
@@ -25,20 +28,26 @@ SIGNATURE = "serving_default"
 def _write(graph: Path, folder: Path, description: ExportDescription) -> None:
     import tensorflow as tf
 
+    from flexseg.export.tensorflow_weights import Weights
+
     module = tf.Module()
-    module.predict = in_tensorflow(onnx.load(graph))
+    module.weights = Weights()
+    module.predict = in_tensorflow(onnx.load(graph), weights=module.weights)
     tf.saved_model.save(module, str(folder / MODEL), signatures={SIGNATURE: module.predict})
     write_facts(folder, description)
 
 
 def in_tensorflow(
-    model: onnx.ModelProto, shape: Sequence[int] | None = None
+    model: onnx.ModelProto,
+    shape: Sequence[int] | None = None,
+    weights: Weights | None = None,
 ) -> tf.types.experimental.PolymorphicFunction:
     """A graph in ONNX as a function of TensorFlow, which gives a dictionary.
 
     Parameters
     ----------
     shape : of the images; None: any that the graph takes.
+    weights : what holds large constants, and is saved with the function; None: the function does.
 
     Raises
     ------
@@ -55,7 +64,8 @@ def in_tensorflow(
 
     @tf.function(input_signature=[tf.TensorSpec(sizes, dtype, name=IMAGES)], autograph=False)
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return outputs(model, {IMAGES: images})
+        with nullcontext() if weights is None else weights.used():
+            return outputs(model, {IMAGES: images})
 
     return predict
 

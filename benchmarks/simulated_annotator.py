@@ -156,8 +156,8 @@ def proposed(
     candidates = []
     loaded: Any = Model.load(model)  # whose answer depends on whether it is given one or several
     for name, found in zip(left, loaded.predict([files[name] for name in left]), strict=True):
-        known = [quality.dice for quality in found.quality.values()]
-        expected = [dice for dice in known if dice is not None]  # of some classes nothing is
+        every = [quality.dice for quality in found.quality.values()]
+        expected = [dice for dice in every if dice is not None]  # not of all classes it is known
         look = look_of(read_image(files[name]))
         candidates.append(Candidate(name, min(expected) if expected else None, look))
     looks = [look_of(read_image(files[name])) for name in known]

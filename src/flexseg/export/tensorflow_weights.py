@@ -1,7 +1,7 @@
 """Large constants of a graph as variables of TensorFlow.
 
-As constants they lie in each function that is made of the graph, and TensorFlow copies them with it:
-its converter to LiteRT took 45 times the memory of the weights, and takes 7 times of variables.
+As constants they lie in each function that is made of the graph, and TensorFlow copies them with
+it: its converter to LiteRT takes 45 times the memory of constants, and 7 times that of variables.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -36,7 +35,7 @@ class Weights(tf.Module):
             _USED.reset(token)
 
     def _tensor(self, array: NDArray) -> tf.Tensor:
-        name = hashlib.sha256(np.ascontiguousarray(array)).hexdigest() + f"{array.shape}"
+        name = hashlib.sha256(array.tobytes()).hexdigest() + f"{array.shape}"
         if name not in self._variables:
             with tf.init_scope():  # outlives the function that is being made
                 self._variables[name] = tf.Variable(array, trainable=False)

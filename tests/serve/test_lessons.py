@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ fastapi = pytest.importorskip("fastapi")
 
 from sqlalchemy import select  # noqa: E402
 
+from flexseg.learning.corrections import CORRECTIONS, Corrections  # noqa: E402
+from flexseg.learning.forgetting import note_learned  # noqa: E402
+from flexseg.outputs import make_folder  # noqa: E402
 from flexseg.serve.database import CaseRow, PredictionRow  # noqa: E402
-from flexseg.serve.teaching.judged_cases import JudgedCases  # noqa: E402
+from flexseg.serve.oversight.audit_log import AuditLog  # noqa: E402
+from flexseg.serve.teaching.judged_cases import JudgedCases, classes_as_labels  # noqa: E402
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -85,6 +90,36 @@ def test_what_was_accepted_is_learned_and_no_later_prediction(client: Any) -> No
     assert row.shown.key == "f" * 64 and again == file
     client.post(f"/api/cases/{case}/review", json={"verdict": "rejected"})
     assert judged.judged(name) == []
+
+
+def test_what_is_rejected_or_deleted_is_no_longer_learned_from(serve: Any, tmp_path: Path) -> None:
+    client = serve(models=())
+    client.put("/api/classes", json={"classes": [{"name": "bright"}]})
+    cases = [upload(client, seed) for seed in range(3)]
+    for seed, case in enumerate(cases):
+        correct(client, case, seed)
+    server = client.app.state.server
+    place, judged = (
+        make_folder(server.lessons.place("model")),
+        JudgedCases(server.database, server.files),
+    )
+    labels = classes_as_labels(client.get("/api/classes").json()["classes"])
+
+    def learned() -> list[str]:
+        judged.gather("model", place, labels, ("image",))
+        return [one.case for one in Corrections(place / CORRECTIONS)]
+
+    assert learned() == cases
+    note_learned(place, 1, cases)
+    client.post(f"/api/cases/{cases[0]}/review", json={"verdict": "rejected"})
+    assert learned() == cases[1:]
+    assert client.delete(f"/api/cases/{cases[1]}").status_code == 204
+    assert not list((tmp_path / "data").rglob(f"*{cases[1]}*"))
+    assert learned() == cases[2:]
+    told = [line for line in AuditLog(tmp_path / "data").lines() if line["case"] == cases[1]]
+    assert told[-2]["what"] == "forget" and told[-2]["versions"] == "learned by 1"
+    client.post(f"/api/cases/{cases[0]}/review", json={"verdict": "accepted"})
+    assert sorted(learned()) == sorted([cases[0], cases[2]])
 
 
 def test_what_is_refused(serve: Any) -> None:

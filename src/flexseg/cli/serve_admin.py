@@ -23,6 +23,8 @@ app.add_typer(admin_app, name="serve-admin", rich_help_panel=Task.SHARE)
 
 # Of those who delete from the command line, in the audit log.
 _OPERATOR = "operator"
+# Of a line of the log, in this order.
+_FACTS = ("at", "who", "what", "case", "token", "model", "versions", "address")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of a person or a program.")]
 
 
@@ -111,7 +113,8 @@ def forget(
 ) -> None:
     """Delete cases with all their files; those that meet everything that is given.
 
-    A server that runs goes on. Models that were trained on a case keep what they have learned.
+    A server that runs goes on. Models that were trained on a case keep what they have learned;
+    `log` says which versions these are.
     """
     from flexseg.config.findings import amount
     from flexseg.errors import ConfigError
@@ -158,7 +161,7 @@ def log(
         if as_json:
             typer.echo(json.dumps(entry))
         else:
-            facts = (entry.get(key) for key in ("at", "who", "what", "case", "token", "address"))
+            facts = (entry.get(key) for key in _FACTS)
             say("  ".join(str(fact) for fact in facts if fact is not None))
     if faults := audit.faults():
         raise DataError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -47,8 +47,17 @@ from flexseg.learning.corrections import (
 from flexseg.learning.slice_cases import SliceCase, SliceRule
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.model_file.seen_images import content_digest, image_digest
-from flexseg.outputs import explain_os_errors, link_or_copy, make_folder, whole, write_json
+from flexseg.outputs import (
+    entries_of,
+    explain_os_errors,
+    link_or_copy,
+    make_folder,
+    whole,
+    write_json,
+)
 
+# Of a folder that learns.
+POOL = "cases"
 # Of the groups of corrections one in so many validates.
 _VALIDATES = 4
 _TABLE = "cases.json"
@@ -62,7 +71,7 @@ class PooledCase:
     ----------
     part : None: it is only seen as a neighbour of other slices.
     group : cases of one are not independent.
-    corrected : somebody has accepted or corrected its mask.
+    correction : which correction its mask is, or a part of; empty: it is of the training.
     cut_from : of slices of corrected volumes, the correction and a hash of its labels.
     """
 
@@ -71,8 +80,13 @@ class PooledCase:
     part: SplitName | None
     group: str
     digest: str
-    corrected: bool = False
+    correction: str = ""
     cut_from: str = ""
+
+    @property
+    def corrected(self) -> bool:
+        """Whether somebody has accepted or corrected its mask."""
+        return bool(self.correction)
 
 
 @dataclass
@@ -187,7 +201,7 @@ class CasePool:
                 self._put_slices(slices, PooledCase("", "", part, case.group, ""))
 
     def add_corrections(self, corrections: Corrections) -> None:
-        """Add what people have corrected since.
+        """Add what people have corrected since, and remove what was taken back.
 
         Raises
         ------
@@ -195,6 +209,7 @@ class CasePool:
         ResourceError : files cannot be written.
         """
         self.left_out = []
+        self._drop_all_but({one.case for one in corrections})
         for one in corrections:
             if one.volume:
                 self._add_volume(corrections, one)
@@ -209,7 +224,7 @@ class CasePool:
                 continue
             name = known.name if known else self._free_name(one, digest)
             labels = read_mask(corrections.mask(one)).pixels
-            self._put(PooledCase(name, "", part, group, "", corrected=True), image, labels)
+            self._put(PooledCase(name, "", part, group, "", one.case), image, labels)
 
     def _add_volume(self, corrections: Corrections, one: Correction) -> None:
         file = corrections.mask(one)
@@ -228,9 +243,8 @@ class CasePool:
         for name in [name for name in self.cases if self.unit(name) == stem]:
             del self.cases[name]
         named = [replace(s, name=f"{stem}{s.name.removeprefix(one.case)}") for s in slices]
-        self._put_slices(
-            named, PooledCase("", "", part, group, "", corrected=True, cut_from=cut_from)
-        )
+        like = PooledCase("", "", part, group, "", one.case, cut_from)
+        self._put_slices(named, like)
 
     def _cut(
         self, stem: str, image: Volume, labels: NDArray[np.uint8], where: Path
@@ -262,6 +276,35 @@ class CasePool:
             part = like.part if like.part != "train" or one.looked_at else None
             self._put(replace(like, name=one.name, part=part), one.png, one.labels)
 
+    def forget(self, corrections: Corrections) -> None:
+        """Remove the cases, with their files, of corrections that are no longer there.
+
+        Raises
+        ------
+        ResourceError : files cannot be removed or written.
+        """
+        self._drop_all_but({one.case for one in corrections})
+        if self.cases:
+            self._write_tables()
+
+    def _drop_all_but(self, corrections: Collection[str]) -> None:
+        self.cases = {
+            name: case
+            for name, case in self.cases.items()
+            if not case.corrected or case.correction in corrections
+        }
+        # Also what a round has left that did not come to its table.
+        kept = {
+            IMAGES: {case.image for case in self.cases.values()},
+            MASKS: {f"{name}.png" for name in self.cases},
+        }
+        for kind, names in kept.items():
+            folder = make_folder(self.folder / kind)
+            with explain_os_errors(folder):
+                for path in entries_of(folder):
+                    if path.name not in names:
+                        path.unlink()
+
     def write(self) -> None:
         """Write description and split.
 
@@ -269,12 +312,15 @@ class CasePool:
         ------
         ResourceError : they cannot be written.
         """
-        parts = {part: [case.name for case in self.of_part(part)] for part in SPLITS}
-        write_json(self.split_file, parts)
+        self._write_tables()
         if self.rule is None:
             describe_masks(self.folder, self.labels)
         else:
             describe_masks(self.folder, self.labels, self.rule.group, self.rule.parameters)
+
+    def _write_tables(self) -> None:
+        parts = {part: [case.name for case in self.of_part(part)] for part in SPLITS}
+        write_json(self.split_file, parts)
         write_json(self.folder / _TABLE, {name: asdict(case) for name, case in self.cases.items()})
 
     def _part_of(self, group: str) -> SplitName:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,18 +218,44 @@ class Corrections:
                 describe_masks(self.folder, self.labels)
             write()
             self._rows.append(one)
-            names = [field.name for field in fields(Correction)]
-            rows = [[asdict(row)[name] for name in names] for row in self._rows]
-            write_csv(self.folder / TABLE, names, rows)
+            self._write_table()
         return one
+
+    def remove(self, cases: Collection[str]) -> None:
+        """Take back all that was said of cases, with their files.
+
+        Raises
+        ------
+        ResourceError : files cannot be removed.
+        """
+        with exclusive(self.folder), explain_os_errors(self.folder):
+            self._rows = _read(self.folder / TABLE)
+            times: Counter[str] = Counter()
+            for row in self._rows:
+                times[row.case] += 1
+                if row.case in cases:
+                    earlier = self._earlier(row, times[row.case])
+                    for file in (self.image(row), self.mask(row), earlier):
+                        file.unlink(missing_ok=True)
+            self._rows = [row for row in self._rows if row.case not in cases]
+            self._write_table()
+
+    def _write_table(self) -> None:
+        names = [field.name for field in fields(Correction)]
+        rows = [[asdict(row)[name] for name in names] for row in self._rows]
+        write_csv(self.folder / TABLE, names, rows)
 
     def _keep_earlier(self, one: Correction) -> None:
         times = sum(row.case == one.case for row in self._rows)
         mask = self.mask(one)
         if times and mask.is_file():
             make_folder(self.folder / EARLIER)
-            suffix = mask.name.removeprefix(one.case)
-            mask.rename(self.folder / EARLIER / f"{one.case}_{times}{suffix}")
+            mask.rename(self._earlier(one, times))
+
+    def _earlier(self, one: Correction, times: int) -> Path:
+        """Place of the mask that a case had when it was judged for the so manieth time."""
+        suffix = self.mask(one).name.removeprefix(one.case)
+        return self.folder / EARLIER / f"{one.case}_{times}{suffix}"
 
 
 def describe_masks(

@@ -26,8 +26,9 @@ from flexseg.forecast.scored_cases import dice_of
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.sliding_window import as_trained
 from flexseg.learning.acceptance import FEWEST_CASES, Acceptance, accept
-from flexseg.learning.case_pool import CasePool, PooledCase
+from flexseg.learning.case_pool import POOL, CasePool, PooledCase
 from flexseg.learning.corrections import CORRECTIONS, Corrections
+from flexseg.learning.forgetting import note_learned
 from flexseg.learning.slice_cases import CaseKind, learned_kinds
 from flexseg.learning.versions import Version, Versions
 from flexseg.model_file.model_description import ModelDescription
@@ -39,7 +40,7 @@ from flexseg.training.trainer import Training
 
 logger = logging.getLogger(__name__)
 
-POOL, VERSIONS = "cases", "versions"
+VERSIONS = "versions"
 # Times that corrections are held out in turn, where few cases validate.
 _FOLDS = 3
 # Without so many cases nothing is learned, and nothing can be held out.
@@ -192,6 +193,7 @@ class LearningRound:
                 {} if acceptance is None else acceptance.as_dict(),
                 test,
             )
+            note_learned(self.folder, number, [case.correction for case in pool.corrected])
             versions = versions.added(version, test_looks=int(test is not None))
             made = versions.get(number)
         return Round(made, acceptance, pool.left_out, time.monotonic() - began)

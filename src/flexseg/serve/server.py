@@ -18,6 +18,7 @@ from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database, ServerFact
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines
+from flexseg.serve.oversight.audit_log import AuditLog
 from flexseg.serve.prometheus import Metrics
 from flexseg.serve.settings import DATABASE, ServeSettings
 from flexseg.serve.stored.case_files import CaseFiles
@@ -65,8 +66,24 @@ class Server:
             self.metrics.predicted,
         )
         self.lessons = Lessons(
-            settings.learned, self.database, self.queue, self.files, self.engines, self.changes
+            settings.learned,
+            self.database,
+            self.queue,
+            self.files,
+            self.engines,
+            self.changes,
+            AuditLog(settings.data),
         )
+
+    def delete(self, case: str) -> None:
+        """Delete a case with all its files, also where models learn from it.
+
+        Raises
+        ------
+        ApiError : there is none of the id.
+        """
+        self.cases.delete(case)
+        self.lessons.forget_deleted()
 
     def classes(self) -> list[dict[str, Any]]:
         """Those of the default model, else those that a user has named, with the background."""

@@ -54,7 +54,8 @@ class Forgotten:
 def forget(server: Server, wanted: Forgotten, who: str) -> list[str]:
     """Delete cases with all their files, predictions and corrections; their ids.
 
-    Also while another program serves them. The audit log says so, and keeps their ids.
+    Also while another program serves them. The audit log says so, keeps their ids, and names the
+    versions that have learned from them.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ def forget(server: Server, wanted: Forgotten, who: str) -> list[str]:
             continue
         log.add("delete", who, case=case)
         deleted.append(case)
+    server.lessons.forget_deleted()
     return deleted
 
 

@@ -122,7 +122,7 @@ def one_case(case: str, server: Serving, user: Looking) -> dict[str, Any]:
 @router.delete("/cases/{case}", status_code=204)
 def delete(case: str, server: Serving, user: Correcting) -> Response:
     """Delete a case with all its files."""
-    server.cases.delete(case)
+    server.delete(case)
     return Response(status_code=204)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.files.images import IMAGE_SUFFIXES, write_png
 from flexseg.files.json_file import read_json
 from flexseg.files.npy import write_npy
 from flexseg.learning.corrections import CORRECTIONS, TABLE, Corrections, Verdict
+from flexseg.learning.forgetting import forget
 from flexseg.learning.slice_cases import CaseKind
 from flexseg.outputs import scratch_folder, write_json
 from flexseg.serve.database import CaseRow, Database
@@ -46,7 +47,7 @@ class JudgedCases:
         return sum(taken.get(case.id) != file for case, file, _ in self.judged(model, kinds))
 
     def gather(self, model: str, place: Path, labels: LabelMap, kinds: Sequence[CaseKind]) -> None:
-        """Copy what was judged since into a learning folder.
+        """Copy what was judged since into a learning folder, and remove what was taken back.
 
         Parameters
         ----------
@@ -58,6 +59,7 @@ class JudgedCases:
         ConfigError : the folder has corrections of other classes.
         DataError : its table is damaged.
         """
+        self._forget(place, {*_taken(place)} - self._ids(CaseRow.review.in_(_JUDGED)))
         taken = _taken(place)
         known = (place / CORRECTIONS / TABLE).exists()
         store = Corrections(place / CORRECTIONS, None if known else labels)
@@ -82,6 +84,32 @@ class JudgedCases:
                     store.add(case.id, image, found, verdict, by, **told)
             taken[case.id] = file
             write_json(place / _TAKEN, taken)
+
+    def forget_deleted(self, place: Path) -> dict[str, list[int]]:
+        """Remove from a learning folder what is no longer on the server.
+
+        Returns
+        -------
+        The versions that have learned from each of these cases; they keep it.
+
+        Raises
+        ------
+        InUseError : a training is under way.
+        DataError : a table is damaged.
+        """
+        return self._forget(place, {*_taken(place)} - self._ids())
+
+    def _ids(self, *conditions: ColumnElement[bool]) -> set[str]:
+        with self._database.reading() as session:
+            return {*session.scalars(select(CaseRow.id).where(*conditions))}
+
+    def _forget(self, place: Path, cases: set[str]) -> dict[str, list[int]]:
+        if not cases:
+            return {}
+        learned = forget(place, cases)
+        rest = {case: file for case, file in _taken(place).items() if case not in cases}
+        write_json(place / _TAKEN, rest)
+        return learned
 
     def judged(
         self, model: str, kinds: Sequence[CaseKind] = ("image",)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flexseg.dataset.labels import LabelMap
-from flexseg.errors import ConfigError, FlexsegError
+from flexseg.errors import ConfigError, FlexsegError, InUseError
 from flexseg.inference.model_files import is_onnx
 from flexseg.learning.slice_cases import CaseKind, learned_kinds
 from flexseg.learning.versions import Versions
@@ -25,6 +25,7 @@ from flexseg.serve.change_events import ChangeEvents
 from flexseg.serve.database import Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines, ModelEngine
+from flexseg.serve.oversight.audit_log import AuditLog
 from flexseg.serve.stored.case_files import CaseFiles
 from flexseg.serve.teaching.judged_cases import JudgedCases, classes_as_labels
 
@@ -42,6 +43,7 @@ class Lessons:
     Parameters
     ----------
     folder : of the learning folders, one for each model, by its id.
+    audit : is told which versions have learned from what was deleted.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class Lessons:
         files: CaseFiles,
         engines: Engines,
         changes: ChangeEvents,
+        audit: AuditLog,
     ) -> None:
-        self._folder = folder
+        self._folder, self._audit = folder, audit
         self._database, self._queue, self._files = database, queue, files
         self._judged = JudgedCases(database, files)
         self._engines, self._changes = engines, changes
+        # Of what is taken over from the server's cases.
+        self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._stage = ""
@@ -69,6 +74,7 @@ class Lessons:
 
     def start(self) -> None:
         """Begin to work; models predict with the version that they have learned."""
+        self.forget_deleted()
         for name in sorted(path.name for path in self._folder.glob("*/")):
             versions = self.versions(name)
             if versions.current > 1 or (versions.current and name not in self._engines.models):
@@ -115,6 +121,24 @@ class Lessons:
         self._queue.wake()
         return versions
 
+    def forget_deleted(self) -> None:
+        """Remove what is no longer on the server from the learning folders.
+
+        From that of a training that runs it goes when that has ended.
+        """
+        for place in sorted(self._folder.glob("*/")):
+            try:
+                with self._turn:
+                    learned = self._judged.forget_deleted(place)
+            except InUseError:
+                continue
+            except FlexsegError as error:
+                logger.error("What was deleted stays in the cases of %s. %s", place.name, error)
+                continue
+            for case, versions in learned.items():
+                by = f"learned by {', '.join(map(str, versions)) or 'no version'}"
+                self._audit.add("forget", None, case=case, model=place.name, versions=by)
+
     def _work(self) -> None:
         while not self._stopping.is_set():
             job = self._queue.claim_learning()
@@ -132,6 +156,7 @@ class Lessons:
                 )
                 self._end(job, "failed", told(mistake, None))
             self._stage = ""
+            self.forget_deleted()
 
     def _learn(self, job: JobRow) -> None:
         engine = self._engines.models.get(job.model)
@@ -157,7 +182,8 @@ class Lessons:
         if engine is None:
             self._require_images(job.model)
         kinds = learned_kinds(of_slices=False) if engine is None else _kinds(engine)
-        self._judged.gather(job.model, place, labels, kinds)
+        with self._turn:
+            self._judged.gather(job.model, place, labels, kinds)
         if self._train(job, place, seconds):
             now = Versions.open(place)
             if now.current != versions.current and now.current:

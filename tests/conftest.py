@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import locale
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ os.environ["FLEXSEG_CACHE_DIR"] = _CACHE.name
 import keras  # noqa: E402 - the engine had to be chosen first
 
 import flexseg.models  # noqa: E402, F401 - commands that build networks register them too
+from flexseg.training.callbacks import recorder  # noqa: E402
+from support import keras_alone, run_eagerly  # noqa: E402
 
 # How long an example takes says nothing on a machine that does other things too.
 settings.register_profile("patient", deadline=None)
@@ -73,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda i: FIRST.index(i.path.name) if i.path.name in FIRST else len(FIRST))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported stays, and collectors of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def float32() -> None:
     """Each test starts in float32, whatever precision the one before has set."""
@@ -96,8 +105,15 @@ def compiled() -> None:
 def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks run eagerly unless `compiled` is asked for: tracing outlasts a few steps."""
     if "compiled" not in request.fixturenames:
-        always = property(lambda model: True, lambda model, value: None)
-        monkeypatch.setattr(keras.Model, "run_eagerly", always)
+        run_eagerly(monkeypatch)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_curves() -> Iterator[None]:
+    """Trainings leave an empty picture of their curves: to draw them outlasts a few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "draw_curves", lambda path, series: path.write_bytes(b""))
+        yield
 
 
 @pytest.fixture
@@ -108,12 +124,8 @@ def engines_on() -> None:
 @pytest.fixture(autouse=True)
 def keras_predicts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `engines_on` no other engine is there: to convert a network outlasts a few images."""
-    if (
-        "engines_on" not in request.fixturenames
-        and "flexseg.inference.engines.opening" in sys.modules
-    ):
-        engines = sys.modules["flexseg.inference.engines.opening"]
-        monkeypatch.setattr(engines, "installed", lambda name: name == "keras")
+    if "engines_on" not in request.fixturenames:
+        keras_alone(monkeypatch)
 
 
 @pytest.fixture

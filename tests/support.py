@@ -11,10 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import keras
 import pytest
 
 from absent_packages import run_without
 from flexseg.cli import main
+from flexseg.inference.engines import opening
 from flexseg.lock import Owner, lock_of
 
 # Of a dataset of three classes as `write_dataset` makes it.
@@ -81,6 +83,26 @@ def flexseg(*arguments: str | Path) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(a) for a in arguments])
     return int(caught.value.code or 0)
+
+
+def run_eagerly(patch: pytest.MonkeyPatch) -> None:
+    """Networks run eagerly until `patch` is undone."""
+    always = property(lambda model: True, lambda model, value: None)
+    patch.setattr(keras.Model, "run_eagerly", always)
+
+
+def keras_alone(patch: pytest.MonkeyPatch) -> None:
+    """No other engine than Keras is there until `patch` is undone."""
+    patch.setattr(opening, "installed", lambda name: name == "keras")
+
+
+@contextmanager
+def quick_training() -> Iterator[None]:
+    """For trainings that several tests share: not compiled, and not converted afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        run_eagerly(patch)
+        keras_alone(patch)
+        yield
 
 
 def events_of(output: str) -> list[dict[str, Any]]:

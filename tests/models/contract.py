@@ -87,23 +87,19 @@ class ModelContract:
         assert all(fields[key].description for key in architecture.options)
         assert set(self.keys()) <= set(architecture.options)
 
-    @pytest.mark.parametrize("classes", [1, 5])
-    def test_outputs_probabilities_of_the_classes(self, classes: int) -> None:
-        config = self.config(classes, (2 * self.multiple(), 2 * self.multiple()))
+    @pytest.mark.parametrize(("classes", "factors", "channels"), [(1, (3, 5), 1), (5, (5, 1), 3)])
+    def test_outputs_probabilities_of_the_classes_for_any_legal_size(
+        self, classes: int, factors: tuple[int, int], channels: int
+    ) -> None:
+        size = (factors[0] * self.multiple(), factors[1] * self.multiple())
+        config = self.config(classes, size, image_channels=channels)
         model = build_model(config)
         assert model.output_shape == (None, config.image_height, config.image_width, classes)
         p = model.predict_on_batch(self.images(config))
-        assert p.dtype == np.float32
+        assert p.shape == (2, *size, classes) and p.dtype == np.float32
         assert (p >= 0).all() and (p <= 1).all() and p.std() > 0
         if classes > 1:
             np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
-
-    @pytest.mark.parametrize(("factors", "channels"), [((3, 5), 1), ((5, 1), 3)])
-    def test_takes_any_legal_size(self, factors: tuple[int, int], channels: int) -> None:
-        size = (factors[0] * self.multiple(), factors[1] * self.multiple())
-        config = self.config(2, size, image_channels=channels)
-        p = build_model(config).predict_on_batch(self.images(config))
-        assert p.shape == (2, *size, 2)
 
     def test_any_size_is_padded_inside_or_refused(self) -> None:
         size = (self.multiple() + 3, 2 * self.multiple() - 1)

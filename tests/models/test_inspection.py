@@ -73,15 +73,12 @@ def counted_by_tensorflow(model: keras.Model) -> int:
     """FLOP of a forward pass of one image by TensorFlow's own profiler."""
     import tensorflow as tf
     from tensorflow.python.framework import ops
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     with contextlib.suppress(KeyError):  # registered by an earlier test
         ops.RegisterStatistics("Einsum", "flops")(_einsum_flop)
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
-    function = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
-    graph = convert_variables_to_constants_v2(function).graph
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    graph = function.get_concrete_function(spec).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     profile = tf.compat.v1.profiler.profile(graph, cmd="op", options=options)

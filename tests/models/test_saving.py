@@ -20,6 +20,7 @@ from flexseg.models.optimizers import make_optimizer
 from flexseg.training.compiling import compile_model
 
 SIZE = {"SwinUNet": 16}
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 def _images(model: keras.Model, count: int = 2) -> NDArray[np.float32]:
@@ -39,7 +40,6 @@ def _reloaded(model: keras.Model, folder: Path) -> keras.Model:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@pytest.mark.usefixtures("eager")
 def test_every_network(name: str, tmp_path: Path) -> None:
     size = SIZE.get(name, 32)
     keys = {"image_width": size, "image_height": size, "num_classes": 3} | SMALL[name]

@@ -37,6 +37,7 @@ from flexseg.training import crossval
 from flexseg.training.crossval import CrossValidated, CrossValidation
 from flexseg.training.needs import disk_needs_of
 from flexseg.training.trainer import Training, TrainingResult
+from support import flexseg, quick_training
 
 CONFIG = """
 [model]
@@ -67,6 +68,7 @@ bootstrap = 50
 id = 1
 color = [0, 255, 0]
 """
+pytestmark = pytest.mark.usefixtures("eager")
 ENSEMBLE = "train.best_model_file=ensemble.json"
 
 
@@ -104,9 +106,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
     tracked = ["--set", "train.mlflow=local"] if importlib.util.find_spec("mlflow") else []
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as caught:
-        main(["crossval", str(folder / "a.toml"), "--folds", "2", *tracked])
-    assert not caught.value.code
+    with contextlib.redirect_stdout(said), quick_training():
+        assert flexseg("crossval", folder / "a.toml", "--folds", "2", *tracked) == 0
     assert str(folder / "cv/report.html") in said.getvalue()
     return folder
 

@@ -73,6 +73,9 @@ def write_lines(folder: Path, count: int, seed: int) -> None:
         write_png(folder / f"masks/{number}.png", mask, [0, 0, 0, 255, 255, 255])
 
 
+pytestmark = pytest.mark.usefixtures("eager")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, a config, and the run of its training."""
@@ -120,7 +123,6 @@ def test_scores_are_those_of_the_predicted_masks_at_the_images_own_size(folder: 
     assert history["val_dice"][-1] == pytest.approx(np.mean([*dice.values()]), abs=0.05)
 
 
-@pytest.mark.usefixtures("eager")
 def test_whole_images_of_as_many_pixels_cannot_show_the_lines(folder: Path) -> None:
     whole = ["--set", "image.patch_scale=None", "--set", f"train.run_dir={folder / 'whole'}"]
     assert run("train", str(folder / "c.toml"), *whole) == 0
@@ -152,7 +154,6 @@ def test_views_and_postprocessing_are_chosen_on_windows(folder: Path) -> None:
     assert scores["2d"]["line"]["dice_before"] > 0.95
 
 
-@pytest.mark.usefixtures("eager")
 def test_a_training_goes_on_as_if_nothing_had_happened(folder: Path) -> None:
     def train(name: str, epochs: int, *options: str) -> None:
         keys = {"run_dir": folder / name, "epochs": epochs, "epoch_steps": 3}

@@ -15,10 +15,13 @@ from flexseg.config import load
 from flexseg.errors import ConfigError, DataError, ResourceError, TrainingError
 from flexseg.model_file.hdf5_weights import read_metadata, read_weights
 from flexseg.training import checkpoint
+from flexseg.training.callbacks import recorder
+from flexseg.training.callbacks.curves import draw_curves
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.needs import DiskNeeds
 from flexseg.training.trainer import Training, TrainingResult
-from support import quota
+from support import keras_alone, quota
+from synthetic import write_dataset
 
 CONFIG = """
 [model]
@@ -53,6 +56,18 @@ color = [0, 255, 0]
 pytestmark = pytest.mark.usefixtures("eager")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A training as users run it; do not write into its folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_dataset(folder / "dataset")
+    (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        keras_alone(patch)
+        patch.setattr(recorder, "draw_curves", draw_curves)
+        return run(folder)
+
+
 @pytest.fixture
 def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
     """A folder with a dataset and a config."""
@@ -72,9 +87,8 @@ def weights_equal(a: Path, b: Path) -> bool:
     return all(np.array_equal(x, y) for (_, x), (_, y) in pairs)
 
 
-@pytest.mark.usefixtures("compiled")
-def test_writes_the_files_of_the_original_systems(project: Path) -> None:
-    result = run(project)
+def test_writes_the_files_of_the_original_systems(trained: TrainingResult) -> None:
+    project = trained.folder
     losses = (project / "eval/train_losses.csv").read_text().splitlines()
     assert losses[0] == "epoch, loss, val_loss"
     assert [row.split(", ")[0] for row in losses[1:]] == ["0", "1"]
@@ -87,23 +101,21 @@ def test_writes_the_files_of_the_original_systems(project: Path) -> None:
     for picture in ("train_losses.png", "train_metrics.png"):
         assert (project / "eval" / picture).read_bytes().startswith(b"\x89PNG")
     assert (project / "models/a.toml").read_text(encoding="utf-8") == CONFIG
-    assert result.weights == project / "models/best_model.h5"
-    metadata = read_metadata(result.weights)
+    assert trained.weights == project / "models/best_model.h5"
+    metadata = read_metadata(trained.weights)
     assert metadata is not None and metadata["labels"]["classes"][1]["colors"] == [[0, 255, 0]]
 
 
-def test_history_is_real_json_with_one_value_per_epoch(project: Path) -> None:
-    run(project)
-    history = json.loads((project / "history.json").read_text())
+def test_history_is_real_json_with_one_value_per_epoch(trained: TrainingResult) -> None:
+    history = json.loads((trained.folder / "history.json").read_text())
     assert set(history) == {
         "loss", "val_loss", "dice_coef_multiclass", "val_dice_coef_multiclass", "lr",
     }  # fmt: skip
     assert all(len(values) == 2 for values in history.values())
 
 
-def test_manifest_says_what_ran_on_what(project: Path) -> None:
-    run(project)
-    manifest = json.loads((project / "run.json").read_text())
+def test_manifest_says_what_ran_on_what(trained: TrainingResult) -> None:
+    manifest = json.loads((trained.folder / "run.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["seed"] == 137 and manifest["precision"] == "float32"
     assert manifest["data"]["train"]["cases"] == 8
@@ -134,7 +146,7 @@ def test_same_seed_same_weights_whatever_the_workers(project: Path) -> None:
 
 def test_other_seed_other_weights(project: Path) -> None:
     for seed in (1, 2):
-        run(project, f"train.seed={seed}", f"train.run_dir={project / str(seed)}")
+        run(project, f"train.seed={seed}", "train.epochs=1", f"train.run_dir={project / str(seed)}")
     a, b = (project / n / "models/best_model.h5" for n in ("1", "2"))
     assert not weights_equal(a, b)
 
@@ -250,9 +262,9 @@ def test_resume_without_a_run(project: Path) -> None:
 
 
 def test_resume_of_a_finished_run_does_nothing(project: Path) -> None:
-    first = run(project)
+    first = run(project, "train.epochs=1")
     before = first.weights.read_bytes()
-    again = run(project, resume=True)
+    again = run(project, "train.epochs=1", resume=True)
     assert again.history == first.history
     assert first.weights.read_bytes() == before
 
@@ -267,7 +279,6 @@ def test_more_epochs_after_the_end_equal_one_long_run(project: Path) -> None:
     assert weights_equal(long.weights, more.weights)
 
 
-@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_what_is_left_out_after_the_end_changes_no_further_epoch(
     project: Path, ema: float, monkeypatch: pytest.MonkeyPatch
@@ -315,7 +326,7 @@ def test_a_finished_training_that_goes_on_needs_its_best_weights(
 
 
 def test_resume_refuses_another_network(project: Path) -> None:
-    run(project)
+    run(project, "train.epochs=1")
     with pytest.raises(ConfigError, match=r"model\.base_filters"):
         run(project, "model.base_filters=8", "train.epochs=3", resume=True)
 
@@ -471,7 +482,7 @@ def test_images_of_tiled_epoch_changes_as_in_the_family(
 
 
 def test_resume_refuses_other_preprocessing(project: Path) -> None:
-    run(project)
+    run(project, "train.epochs=1")
     with pytest.raises(ConfigError, match=r"preprocessing\.gamma"):
         run(project, "image.gamma=2", "train.epochs=3", resume=True)
 

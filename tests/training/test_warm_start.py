@@ -20,6 +20,7 @@ from flexseg.models.package import ModelPackage
 from flexseg.runs.manifest import Manifest
 from flexseg.training.trainer import Training, TrainingResult
 from flexseg.training.warm_start import TABLE, sha256_of
+from support import quick_training
 from synthetic import write_dataset
 
 CONFIG = """
@@ -57,7 +58,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write_dataset(folder / "dataset", {"train": 4, "valid": 2, "test": 2})
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
-    run(folder)
+    with quick_training():
+        run(folder)
     return folder
 
 

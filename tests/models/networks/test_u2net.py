@@ -16,7 +16,6 @@ from flexseg.models.build import build_model
 
 class TestU2Net(ModelContract):
     name = "U2Net"
-    eager = True
 
 
 def _build(**keys: Any) -> keras.Model:

@@ -15,7 +15,6 @@ from flexseg.models.build import build_model
 
 class TestUNet3Plus(ModelContract):
     name = "UNet3Plus"
-    eager = True
 
 
 def _build(**keys: Any) -> keras.Model:

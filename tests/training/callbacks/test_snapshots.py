@@ -33,6 +33,7 @@ from flexseg.training.callbacks.snapshots import Snapshots
 from flexseg.training.compiling import compile_model
 from flexseg.training.crossval import CrossValidation
 from flexseg.training.trainer import Training, TrainingResult
+from support import quick_training
 from synthetic import write_dataset
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -158,9 +159,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("snapshots")
     write_dataset(folder / "dataset", SPLITS)
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:  # as the fixture `eager`, for equal results
-        always = property(lambda model: True, lambda model, value: None)
-        patch.setattr(keras.Model, "run_eagerly", always)
+    with quick_training():
         run = train(folder / "a.toml")
     assert len(run.history["loss"]) == 3  # `patience` rests
     return folder / "a.toml"

@@ -272,6 +272,12 @@ describe("images", () => {
     await sendAgain(one.id, null);
   });
 
+  test("a case that is gone leads back to the list", async () => {
+    const { page } = await open(`/case/${"0".repeat(32)}`);
+    await page.waitForSelector(".cards", PATIENCE);
+    assert.match(await page.$eval("#notice", (n) => n.textContent), /no such case/);
+  });
+
   test("accept, change it, reject, next", async () => {
     const one = await predicted("picture_2.png");
     const { page, problems } = await open(`/case/${one.id}`);
@@ -441,6 +447,11 @@ for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"], 
       await page.click("#correct");
       await state(page, "correct");
       await checked(page, problems, name(`${what}-correct`), width);
+      if (what === "volume") continue;
+      await page.click("#help");
+      await page.waitForSelector("dialog[open]");
+      await checked(page, problems, name("help"), width);
+      await page.keyboard.press("Escape");
     }
   });
 }
@@ -479,16 +490,25 @@ test("without a model the page asks for the classes, and one draws from nothing"
     await page.type("#class-1", "cell");
     await page.keyboard.press("Enter");
     const input = await page.waitForSelector("#files", PATIENCE);
-    await input.uploadFile(path.join(files, "picture_0.png"));
-    await page.waitForSelector(".card", PATIENCE);
-    await page.click(".card");
+    await input.uploadFile(...PICTURES.slice(0, 2).map((name) => path.join(files, name)));
+    await page.waitForFunction(() => document.querySelectorAll(".card").length === 2 && document.querySelector(".next a"), PATIENCE);
+    await checked(page, problems, "unmarked-list-1280-light", 1280);
+    await page.click(".next a");
+    await state(page, "correct");
+    const first = await page.evaluate(() => location.hash.split("/")[2]);
+    await page.click("#cancel");
     await state(page, "look");
+    assert.equal(await page.$("#accept"), null);
+    await checked(page, problems, "unmarked-1280-light", 1280);
     await page.click("#correct");
     await state(page, "correct");
     const at = await places(page, { width: 128, height: 96 });
     await drag(page, at(20, 20), at(40, 20));
     await save(page);
-    const [one] = (await bare.json("cases")).cases;
+    await page.click("#next");
+    await page.waitForFunction((id) => !location.hash.includes(id), PATIENCE, first);
+    await state(page, "correct");
+    const one = await bare.json(`cases/${first}`);
     assert.equal(one.review, "corrected");
     const { data } = await readLabels(await bare.bytes(`cases/${one.id}/mask.png`));
     assert.equal(data[20 * 128 + 30], 1);

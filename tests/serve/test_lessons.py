@@ -135,7 +135,9 @@ def test_too_little_to_learn_from(serve: Any) -> None:
     client = serve(models=())
     client.put("/api/classes", json={"classes": [{"name": "bright"}]})
     case = upload(client, 0)
+    assert client.get("/api/next").json()["id"] == case
     correct(client, case, 0)
+    assert client.get("/api/next").json() is None
     assert client.post("/api/learn", json={"seconds": 2}).status_code == 202
     second = client.post("/api/learn", json={"seconds": 2})
     assert second.status_code == 409 and "learning already" in second.json()["error"]

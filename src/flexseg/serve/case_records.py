@@ -231,16 +231,15 @@ class CaseRecords:
         self._changes.tell(case=case_id)
 
     def next(self, by: Literal["quality", "random"]) -> dict[str, Any] | None:
-        """The case to look at next: predicted, and judged by nobody; None if there is none.
+        """The case to look at next: read, and judged by nobody; None if there is none.
 
         Parameters
         ----------
-        by : "quality" gives one whose mask is expected to be bad, and which looks unlike those that
-            are learned from already, see `correction_order`; of equals the oldest.
+        by : "quality" gives one whose mask is expected to be bad, or that has none, and which looks
+            unlike those that are learned from already, see `correction_order`; of equals the
+            oldest.
         """
-        open_ = (
-            CaseRow.state == "done", CaseRow.review.is_(None), CaseRow.predictions.any()
-        )  # fmt: skip
+        open_ = (CaseRow.state == "done", CaseRow.review.is_(None))
         with self._database.reading() as session:
             if by == "random":
                 row = _drawn(session, select(CaseRow).where(*open_))
@@ -377,7 +376,7 @@ def _most_useful(session: Session, wanted: Sequence[ColumnElement[bool]]) -> Cas
         select(CaseRow.id, CaseRow.doubt, LookRow.values)
         .join(CaseRow.look)
         .where(*wanted)
-        .order_by(CaseRow.doubt.desc(), CaseRow.number)
+        .order_by(CaseRow.doubt.desc().nulls_last(), CaseRow.number)
         .limit(_MOST_DOUBTFUL)
     )
     learned = (

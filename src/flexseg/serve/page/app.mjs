@@ -2,7 +2,7 @@
 import * as api from "./server/api.mjs";
 import { $, button, h } from "./parts/elements.mjs";
 import { icon } from "./parts/icons.mjs";
-import { listen, setKeys, showKeys } from "./parts/keys.mjs";
+import { listen, setKeys, showHelp } from "./parts/keys.mjs";
 import { tellProblem } from "./parts/notices.mjs";
 import { themeSwitch } from "./parts/theme.mjs";
 import * as caseScreen from "./screens/case.mjs";
@@ -30,9 +30,17 @@ async function show() {
   screen?.leave();
   setKeys({});
   $("main").replaceChildren();
-  screen = parts[0] === "case" && parts[1]
-    ? await caseScreen.open($("main"), { id: parts[1], mode: parts[2] || "look", session })
-    : await list.open($("main"), { session });
+  screen = null;
+  try {
+    screen = parts[0] === "case" && parts[1]
+      ? await caseScreen.open($("main"), { id: parts[1], mode: parts[2] || "look", session })
+      : await list.open($("main"), { session });
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    location.replace("#/");
+    tellProblem(error);
+    return;
+  }
   if (!first) document.querySelector("h1")?.focus();
 }
 
@@ -41,7 +49,7 @@ let session;
 async function start() {
   $("help").append(icon("question"));
   $("theme").append(icon("sun"));
-  $("help").addEventListener("click", showKeys);
+  $("help").addEventListener("click", showHelp);
   themeSwitch();
   listen();
   try {

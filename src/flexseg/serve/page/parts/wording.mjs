@@ -5,6 +5,8 @@ const FLAGS = { green: "Likely good", yellow: "Check", red: "Doubtful" };
 const REVIEWS = { accepted: "Accepted", corrected: "Corrected", rejected: "Rejected" };
 const STATES = { queued: "Waiting", reading: "Reading", predicting: "Predicting", failed: "Failed", canceled: "Canceled" };
 
+// Neither a model nor a person has made a mask of it.
+export const isUnmarked = ({ state, version, has_correction: corrected }) => state === "done" && version === null && !corrected;
 export const isBusy = ({ state }) => ["queued", "reading", "predicting"].includes(state);
 export const stateText = ({ state, progress }) =>
   (state === "predicting" && progress > 0 ? `Predicting, ${Math.round(100 * progress)} %` : STATES[state] || "");

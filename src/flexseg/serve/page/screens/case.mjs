@@ -9,7 +9,7 @@ import { confirmed } from "../parts/dialogs.mjs";
 import { icon } from "../parts/icons.mjs";
 import { setKeys } from "../parts/keys.mjs";
 import { tell, tellProblem } from "../parts/notices.mjs";
-import { flagChip, isBusy, reviewChip, stateText } from "../parts/wording.mjs";
+import { flagChip, isBusy, isUnmarked, modelNames, reviewChip, stateText } from "../parts/wording.mjs";
 import { Correcting } from "./correcting.mjs";
 import { correctPanel } from "./correct_panel.mjs";
 import { lookPanel } from "./look_panel.mjs";
@@ -35,6 +35,12 @@ class CaseScreen {
 
   get classes() {
     return this.found.classes.length ? this.found.classes : this.named.filter((c) => c.id !== 0);
+  }
+
+  // Who has made the mask that is shown.
+  get source() {
+    if (this.found.has_correction) return "Correction";
+    return `Model ${modelNames(this.models).get(this.found.model) ?? this.found.model}`;
   }
 
   async begin(mode) {
@@ -72,7 +78,7 @@ class CaseScreen {
     if (["queued", "reading"].includes(this.found.state) && !this.found.classes.length) return;
     const drawn = this.found.version !== null || this.found.has_correction;
     const labels = await (drawn ? this.data.labels("current") : this.data.emptyLabels());
-    await this.viewer.open(labels);
+    await this.viewer.open(labels, this.source);
     this.sliceBar?.build();
   }
 
@@ -101,12 +107,15 @@ class CaseScreen {
 
   showPanel() {
     const { found } = this;
-    this.chips.replaceChildren(...[reviewChip(found.review), isBusy(found) ? null : flagChip(found.foreign ? "red" : found.flag)].filter(Boolean));
+    // Whoever may correct finds the verdict beside what changes it.
+    const judged = this.mayCorrect && this.mode === "look" ? null : reviewChip(found.review);
+    const chip = found.review ? judged : isBusy(found) ? null : flagChip(found.foreign ? "red" : found.flag);
+    this.chips.replaceChildren(...[chip].filter(Boolean));
     const focused = document.activeElement?.id;
     const panel = this.mode === "correct" ? correctPanel(this) : lookPanel(this);
     this.panel.replaceChildren(...panel.content);
     this.main.firstChild.classList.toggle("correcting", this.mode === "correct");
-    setKeys({ ...panel.keys, ...this.viewKeys() });
+    setKeys({ ...panel.keys, ...this.viewKeys() }, panel.help);
     if (focused) document.getElementById(focused)?.focus();
     document.documentElement.dataset.state = isBusy(found) ? stateText(found) : this.mode;
   }
@@ -211,7 +220,7 @@ class CaseScreen {
 
   async goNext() {
     const following = await api.next();
-    if (following && following.id !== this.found.id) location.hash = `#/case/${following.id}`;
+    if (following && following.id !== this.found.id) location.hash = `#/case/${following.id}${this.mayCorrect && isUnmarked(following) ? "/correct" : ""}`;
     else {
       tell("That was the last one. All cases have been looked at.");
       location.hash = "#/";

@@ -8,7 +8,7 @@ export function open(main, done) {
   const problem = h("p", { class: "problem", role: "alert" });
   const form = h("form", { class: "login" },
     h("h1", { tabIndex: -1 }, "What do you want to mark?"),
-    h("p", { class: "note" }, "There is no model yet. Name the kinds of objects or tissue, for example: nucleus, vessel."),
+    h("p", { class: "note" }, "There is no model yet. Name the kinds of objects or tissue, for example: nucleus, vessel. You mark them in the first pictures, and a model learns from that."),
     rows, button([icon("plus"), "Another one"], () => add().focus()), problem,
     h("button", { type: "submit", class: "primary" }, "Go on"));
 

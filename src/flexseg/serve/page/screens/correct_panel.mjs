@@ -7,6 +7,12 @@ import { fold, viewStyle } from "./look_panel.mjs";
 import { tellProblem } from "../parts/notices.mjs";
 
 const ROUND = ["brush", "eraser", "similar"];
+const HELP = [
+  "Choose a class, paint it on the picture, and save. The eraser takes away.",
+  "With fingers: one paints, two zoom and move. With a mouse: the wheel zooms, the right button moves the picture.",
+  "Not looked at: areas that you have not judged. Nothing is learned from them.",
+  "Leave other classes alone: paints only where nothing is marked.",
+];
 
 export function correctPanel(screen) {
   const { correcting, classes, viewer, canvas } = screen;
@@ -90,8 +96,9 @@ export function correctPanel(screen) {
   });
 
   return {
-    content: [tools, hint, size, tolerance, close, picker, alone, fold("How it is shown", style.element, false),
+    content: [tools, hint, close, picker, size, tolerance, alone, fold("How it is shown", style.element, false),
       h("div", { class: "verdict" }, h("div", { class: "choices four" }, undo, redo, cancel, save))],
     keys,
+    help: HELP,
   };
 }

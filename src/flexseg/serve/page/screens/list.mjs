@@ -9,7 +9,7 @@ import { learnStrip } from "./learn_strip.mjs";
 import * as classes from "./classes.mjs";
 import { setKeys } from "../parts/keys.mjs";
 import { tellProblem } from "../parts/notices.mjs";
-import { amount, flagChip, isBusy, modelNames, reviewChip, stateText } from "../parts/wording.mjs";
+import { amount, flagChip, isBusy, isUnmarked, modelNames, reviewChip, stateText } from "../parts/wording.mjs";
 
 const PAGE = 48;
 const FILTERS = [
@@ -21,6 +21,17 @@ const FILTERS = [
   { label: "Failed", query: { state: "failed" } },
 ];
 let filter = FILTERS[0]; // stays when one comes back
+
+const HELP = [
+  "Add files. A model marks what it has learned to find; a mask is what it has marked.",
+  "Look at the next case: the one whose mask is expected to be worst. Accept it if it is right, correct it if it is not.",
+  "Learn: from accepted and corrected cases the model becomes better.",
+  "Check and Doubtful are given to masks that the model is less sure of.",
+];
+const HELP_FROM_NOTHING = [
+  "Add files, then mark in the first ones what is to be found.",
+  "Learn: a model is made from what you have marked. It marks the other files, and you correct it.",
+];
 
 export async function open(main, { session }) {
   const mayAdd = session.role !== "look";
@@ -41,7 +52,7 @@ export async function open(main, { session }) {
   let pages = 1;
   const shown = new Map(); // id -> { element, changed }
 
-  const learn = session.role === "train" ? learnStrip() : null;
+  const learn = session.role === "train" ? learnStrip({ fromNothing: !models.length }) : null;
   const cards = h("ul", { class: "cards", "aria-label": "Cases" });
   const more = button("Show more", () => { pages++; load(); }, { hidden: true, class: "more" });
   const next = h("div", { class: "next" });
@@ -53,7 +64,8 @@ export async function open(main, { session }) {
     input.addEventListener("change", () => { add(chosen(input.files)); input.value = ""; });
   }
   const drop = h("section", { class: "drop", "aria-label": "Add cases" },
-    h("p", { class: "wide-only" }, h("strong", {}, "Drop images or scans here"), h("span", { class: "note" }, "Pictures, NIfTI, DICOM as a folder or zip")),
+    h("p", { class: "what" }, h("strong", { class: "wide-only" }, "Drop images or scans here"), h("strong", { class: "narrow-only" }, "Add images or scans"),
+      h("span", { class: "note" }, "Pictures, NIfTI, DICOM as a folder or zip")),
     h("div", { class: "choices" },
       h("button", { type: "button", id: "add", onclick: () => pick.click() }, icon("plus"), "Add files"),
       button("Add a folder", () => pickFolder.click(), { class: "wide-only" })),
@@ -135,10 +147,11 @@ export async function open(main, { session }) {
 
   function tellNext(advised) {
     const now = next.querySelector("a")?.hash;
-    if (now === (advised ? `#/case/${advised.id}` : undefined)) return;
+    const address = advised && `#/case/${advised.id}${mayAdd && isUnmarked(advised) ? "/correct" : ""}`;
+    if (now === (address ?? undefined)) return;
     next.replaceChildren();
     if (!advised) return;
-    next.append(h("a", { class: "primary", href: `#/case/${advised.id}` }, "Look at the next case", icon("next")));
+    next.append(h("a", { class: "primary", href: address }, mayAdd && isUnmarked(advised) ? "Mark the next case" : "Look at the next case", icon("next")));
   }
 
   const reload = atMostEvery(1, () => load().catch(tellProblem));
@@ -166,7 +179,7 @@ export async function open(main, { session }) {
   setKeys({
     n: ["Next case", () => next.querySelector("a")?.click()],
     u: ["Add files", () => mayAdd && pick.click()],
-  });
+  }, models.length ? HELP : HELP_FROM_NOTHING);
   tellFilter();
   await load();
   await learn?.load().catch(tellProblem);
@@ -194,6 +207,7 @@ function card(one) {
   const state = isBusy(one) ? [h("span", { class: "note" }, stateText(one)), h("progress", { max: 1, value: one.progress || undefined, "aria-label": stateText(one) })]
     : one.state === "failed" ? [h("span", { class: "chip red" }, "Failed"), h("span", { class: "note" }, one.error?.error || "")]
     : one.state === "canceled" ? [h("span", { class: "chip" }, "Canceled")]
+    : isUnmarked(one) ? [h("span", { class: "chips" }, reviewChip(one.review) || h("span", { class: "note" }, "Nothing marked yet"))]
     : [h("span", { class: "chips" }, reviewChip(one.review) || flagChip(one.foreign ? "red" : one.flag)), amounts];
   return h("li", {}, h("a", { href: `#/case/${one.id}`, class: "card" }, picture,
     h("span", { class: "text" }, h("span", { class: "name" }, one.name), state)));

@@ -4,7 +4,7 @@ import { button, checkbox, h, slider, swatch } from "../parts/elements.mjs";
 import { confirmed } from "../parts/dialogs.mjs";
 import { icon } from "../parts/icons.mjs";
 import { tell, tellProblem } from "../parts/notices.mjs";
-import { amount, isBusy, modelNames, number, reviewChip, stateText } from "../parts/wording.mjs";
+import { amount, isBusy, isUnmarked, modelNames, number, reviewChip, stateText } from "../parts/wording.mjs";
 
 const IMAGE_FORMATS = ["png", "npy"];
 const VOLUME_FORMATS = ["nii.gz", "mha", "nrrd", "npy"];
@@ -23,8 +23,16 @@ export function lookPanel(screen) {
       classes, fold("How it is shown", style.element, true), fold("Download, other models, delete", more(screen), false), verdict,
     ].filter(Boolean),
     keys: { ...keys, ...style.keys },
+    help: isUnmarked(found) ? ["Nothing is marked here yet. Press Mark it, and paint."] : HELP,
   };
 }
+
+const HELP = [
+  "Is everything marked that should be, and nothing else? Accept it.",
+  "If not, press Correct and paint what is wrong. What the model had marked is kept.",
+  "Reject what cannot be corrected, such as a blurred picture. Nothing is learned from it.",
+  "Dice about 0.79: how well the mask is expected to agree with yours; 1 is perfect.",
+];
 
 // Open folds stay open from case to case.
 const folds = new Map();
@@ -108,7 +116,7 @@ export function viewStyle(screen) {
       ",": ["Width down", () => widthSlider.step(-by)], ".": ["Width up", () => widthSlider.step(by)],
       r: ["Reset", reset],
     });
-    content.push(levelSlider, widthSlider, button("Reset", reset));
+    content.push(h("fieldset", { class: "window" }, h("legend", {}, "Brightness and contrast"), levelSlider, widthSlider, button("Reset", reset)));
   }
   return { element: h("div", { class: "style" }, content), keys };
 }
@@ -132,13 +140,13 @@ function besideChoice(screen) {
     const names = modelNames(models);
     others.forEach((id) => offer(`model ${id}`, `Model ${names.get(id) ?? id}`, () => data.labels("prediction", id)));
   }, () => {});
-  return h("div", { class: "choice" }, h("label", { for: "beside" }, "Beside it"), select);
+  return h("div", { class: "choice" }, h("label", { for: "beside" }, "Compare with"), select);
 }
 
 function more(screen) {
   const { found, models, mayCorrect, data } = screen;
   const parts = [];
-  if (screen.viewer.labels) {
+  if (screen.viewer.labels && !isUnmarked(found)) {
     const formats = data.isVolume ? VOLUME_FORMATS : IMAGE_FORMATS;
     parts.push(h("p", { class: "downloads" }, "Mask as ", formats.map((format) =>
       h("a", { href: api.exported(found.id, format, "current"), download: "" }, format.toUpperCase()))));
@@ -175,12 +183,17 @@ function verdicts(screen) {
       keys,
     };
   }
+  const unmarked = isUnmarked(found);
+  if (unmarked) {
+    delete keys.a;
+    keys.c[0] = "Mark it";
+  }
   return {
-    verdict: h("div", { class: "verdict" }, h("p", {}, h("strong", {}, "Is the mask right?")),
-      h("div", { class: "choices three" },
+    verdict: h("div", { class: "verdict" }, h("p", {}, h("strong", {}, unmarked ? "Nothing is marked yet." : "Is the mask right?")),
+      h("div", { class: "choices verdicts" },
         h("button", { type: "button", id: "reject", onclick: judge("rejected") }, icon("cross"), "Reject"),
-        h("button", { type: "button", id: "correct", onclick: correct }, icon("pencil"), "Correct"),
-        h("button", { type: "button", id: "accept", class: "primary", onclick: judge("accepted") }, icon("check"), "Accept"))),
+        h("button", { type: "button", id: "correct", class: unmarked ? "primary" : "", onclick: correct }, icon("pencil"), unmarked ? "Mark it" : "Correct"),
+        unmarked ? null : h("button", { type: "button", id: "accept", class: "primary", onclick: judge("accepted") }, icon("check"), "Accept"))),
     keys,
   };
 }

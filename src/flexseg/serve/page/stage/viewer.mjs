@@ -6,6 +6,7 @@ import { fullest, putSlice, takeSlice } from "./slices.mjs";
 
 export class Viewer {
   labels = null; // as CaseData gives them
+  source = ""; // who has made them
   view = null; // one of labels.views
   slice = 0;
   plane = null; // the slice as it is shown
@@ -27,8 +28,9 @@ export class Viewer {
   }
 
   // Shows other labels of the case; view and slice stay if they can.
-  async open(labels) {
+  async open(labels, source) {
     this.labels = labels;
+    this.source = source;
     const same = this.view && labels.views.find(({ axis }) => axis === this.view.axis);
     this.view = same ?? labels.views[0];
     if (!same) this.slice = fullest(labels, this.view);
@@ -77,7 +79,7 @@ export class Viewer {
   #show(picture, other) {
     const { width, height, matrix: turn } = this.view;
     const pane = { picture, turn, width, height };
-    const panes = [{ ...pane, layer: this.layer, title: this.beside ? "Shown" : "" }];
+    const panes = [{ ...pane, layer: this.layer, title: this.beside ? this.source : "" }];
     if (this.beside) {
       const layer = other ? new Layer(takeSlice(other, this.view, this.slice), this.colors, this.shown) : null;
       panes.push({ ...pane, layer, title: this.beside.title });

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,11 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image
 
+import flexseg
 from flexseg.config.model import ModelConfig
 from flexseg.config.schema import Experiment
 from flexseg.dataset.labels import LabelMap
+from flexseg.errors import ResourceError
 from flexseg.export.about import About
 from flexseg.export.artefact import write_export
 from flexseg.export.graph import Graph
@@ -32,7 +39,7 @@ CLASSES = [
 ]
 # Above and below which pixels are bright and dark.
 BRIGHT, DARK = 170.0, 60.0
-_PATIENCE = 120
+PATIENCE = 120
 
 
 def network(steepness: float = 0.2) -> onnx.ModelProto:
@@ -90,13 +97,41 @@ def uploaded(client: Any, pixels: NDArray[np.uint8], **fields: Any) -> str:
 
 def ended(client: Any, case: str) -> dict[str, Any]:
     """A case once its prediction has ended."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = client.get(f"/api/cases/{case}").json()
         if found["state"] in ("done", "failed", "canceled"):
             return found
         time.sleep(0.05)
     raise AssertionError(found)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def serving(data: Path, *models: Path) -> Iterator[tuple[subprocess.Popen[bytes], flexseg.Client]]:
+    """`flexseg serve` once it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "flexseg.cli", "serve", *map(str, models)]
+    server = subprocess.Popen([*command, "--data", str(data), "--port", str(port)])
+    client = flexseg.Client(f"http://127.0.0.1:{port}")
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            assert server.poll() is None and time.monotonic() < end
+            try:
+                client.models()
+                break
+            except ResourceError:
+                time.sleep(0.1)
+        yield server, client
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(PATIENCE) in (0, -signal.SIGKILL)
 
 
 def main(folder: Path, port: int) -> None:

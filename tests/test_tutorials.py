@@ -32,13 +32,20 @@ MADE = {
     "volumes": ("project/run/report.html", "results/labels/ct_11.nii.gz", "results/volumes.csv"),
     "old_project": (f"{OLD}/mini_test_output/133.png", f"{OLD}/repaired/report.html"),
 }
+# Its last command is a server, which the page's Python asks.
+SERVED = "correct-and-learn"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The page's blocks in a language."""
+    text = (FOLDER / f"{page}.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands(page: str) -> list[list[str]]:
     """The lines of the page's bash blocks, as arguments."""
-    text = (FOLDER / f"{page}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def run(program: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +62,7 @@ def run(program: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_pages_are_tried() -> None:
-    assert {path.stem for path in FOLDER.glob("*.md")} == {"index", *MADE}
+    assert {path.stem for path in FOLDER.glob("*.md")} == {"index", SERVED, *MADE}
     assert sorted(FOLDER.glob("*.ipynb")) == [NOTEBOOK]
 
 
@@ -72,6 +79,27 @@ def test_page_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             _add_volumes(tmp_path / "project/flexseg.toml")
     for name in MADE[page]:
         assert (tmp_path / name).is_file(), name
+
+
+@pytest.mark.long
+def test_a_model_learns_from_corrections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastapi")
+    from served import serving
+
+    monkeypatch.chdir(tmp_path)
+    *before, serve = commands(SERVED)
+    assert serve[:2] == ["flexseg", "serve"]
+    for line in before:
+        run(*[{"30s": "12s"}.get(word, word) for word in line], monkeypatch=monkeypatch)
+    with serving(tmp_path / "serve", *map(Path, serve[2:])) as (_, client):
+        names: dict[str, object] = {}
+        for code in blocks(SERVED, "python"):
+            here = code.replace("http://127.0.0.1:8000", client.url)
+            exec(here.replace("seconds=60", "seconds=10"), names)  # noqa: S102 - the page's lines
+        learned = client.learning()
+        assert [version["corrections"] for version in learned["versions"]] == [0, 3]
+        assert (learned["waiting"], learned["current"]) == (0, 2)
+        assert {case["review"] for case in client.cases()} == {"corrected"}
 
 
 def _add_volumes(config: Path) -> None:

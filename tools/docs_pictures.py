@@ -7,18 +7,24 @@ docs/pictures. Pages of results are photographed in headless Chromium.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from flexseg import Client
+from flexseg.errors import ResourceError
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST_BYTES = 150_000
 FIELD = (512, 768)
+PORT = 8765
 # Of the 15 epochs of the demo.
 EPOCHS = (1, 2, 3, 5, 9, 15)
 
@@ -29,7 +35,7 @@ def flexseg(*arguments: object) -> None:
     subprocess.run(command, check=True)
 
 
-def photograph(page: Path, picture: Path, width: int, height: int) -> None:
+def photograph(page: Path | str, picture: Path, width: int, height: int) -> None:
     """Show a page in headless Chromium."""
     script = ROOT / "tests" / "browser" / "screenshot.mjs"
     command = ["node", script, page, picture, width, height]
@@ -111,11 +117,36 @@ def of_cells(folder: Path) -> None:
     keep(folder / "tiled.png", "tiled", width=1200)
 
 
+def of_server(folder: Path) -> None:
+    """The page of a server: three pictures of cells, and one of them while it is corrected."""
+    model, data = folder / "project" / "run", folder / "serve"
+    words = ("serve", model, "--data", data, "--port", PORT)
+    server = subprocess.Popen([sys.executable, "-m", "flexseg.cli", *map(str, words)])
+    client = Client(f"http://127.0.0.1:{PORT}", patience=120)
+    try:
+        while True:
+            try:
+                client.models()
+                break
+            except ResourceError:
+                time.sleep(1)
+        for picture in sorted((folder / "cells_new").glob("*.png")):
+            (case,) = client.upload(picture)
+            client.wait(case)
+        for name, address in (("list", ""), ("correct", f"case/{case['id']}/correct")):
+            photograph(f"{client.url}/#/{address}", folder / f"{name}.png", 1000, 620)
+            keep(folder / f"{name}.png", f"serve-{name}", width=1000)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+
+
 def main() -> None:
     """Make all pictures."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         of_cells(Path(scratch))
+        of_server(Path(scratch))
         of_brain(Path(scratch))
 
 

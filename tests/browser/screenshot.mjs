@@ -1,5 +1,5 @@
-// A picture of a page in headless Chromium: node screenshot.mjs PAGE.html PICTURE.png WIDTH HEIGHT [SELECTOR]
-// With a selector the page is first scrolled to that element; viewers of volumes are waited for.
+// A picture of a page in headless Chromium: node screenshot.mjs PAGE.html|URL PICTURE.png WIDTH HEIGHT [SELECTOR]
+// With a selector the page is first scrolled to that element; viewers of volumes and cases are waited for.
 import { pathToFileURL } from "node:url";
 import puppeteer from "puppeteer-core";
 import { chromium } from "./chromium.mjs";
@@ -11,9 +11,12 @@ const browser = await puppeteer.launch({ executablePath: chromium(), args: ["--n
 try {
   const tab = await browser.newPage();
   await tab.setViewport({ width: Number(width), height: Number(height), deviceScaleFactor: 1 });
-  await tab.goto(pathToFileURL(page).href, { timeout: 120_000 });
+  const address = /^https?:/.test(page) ? page : pathToFileURL(page).href;
+  await tab.goto(address, { timeout: 120_000 });
+  // A server keeps one connection open, to tell of changes.
+  if (address === page) await tab.waitForNetworkIdle({ concurrency: 1, timeout: 120_000 });
   if (await tab.evaluate(() => document.querySelector("canvas") !== null)) {
-    await tab.waitForSelector("html[data-ready]", { timeout: 120_000 });
+    await tab.waitForSelector("html[data-ready], html[data-state]", { timeout: 120_000 });
   }
   if (selector) await tab.$eval(selector, (element) => element.scrollIntoView());
   await tab.screenshot({ path: picture });

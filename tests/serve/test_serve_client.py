@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,37 +19,7 @@ pytest.importorskip("fastapi")
 import flexseg
 from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.files.images import write_png
-from served import picture
-
-PATIENCE = 120
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@contextmanager
-def serving(data: Path, *models: Path) -> Iterator[tuple[subprocess.Popen[bytes], flexseg.Client]]:
-    """`flexseg serve` once it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "flexseg.cli", "serve", *map(str, models)]
-    server = subprocess.Popen([*command, "--data", str(data), "--port", str(port)])
-    client = flexseg.Client(f"http://127.0.0.1:{port}")
-    try:
-        end = time.monotonic() + PATIENCE
-        while True:
-            assert server.poll() is None and time.monotonic() < end
-            try:
-                client.models()
-                break
-            except ResourceError:
-                time.sleep(0.1)
-        yield server, client
-    finally:
-        server.send_signal(signal.SIGINT)
-        assert server.wait(PATIENCE) in (0, -signal.SIGKILL)
+from served import PATIENCE, picture, serving
 
 
 def test_the_client_does_what_the_page_does(brightness: Path, tmp_path: Path) -> None:

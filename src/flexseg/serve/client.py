@@ -212,6 +212,49 @@ class Client:
         """The case to look at next; None if there is none."""
         return self._json("GET", f"next?by={by}")
 
+    def learn(
+        self, *, model: str | None = None, seconds: float = 60.0, patience: float = 3600.0
+    ) -> dict[str, Any]:
+        """Train on what was accepted and corrected, and wait until it is decided what is better.
+
+        Parameters
+        ----------
+        model : `id` of the one that learns; None: the default one.
+        seconds : of the training alone.
+        patience : seconds to wait for the end.
+
+        Returns
+        -------
+        What `learning` tells then.
+
+        Raises
+        ------
+        DataError : there is too little to learn from.
+        ResourceError : it takes longer than one waits; it goes on.
+        """
+        self._json("POST", "learn", {"model": model, "seconds": seconds})
+        end = time.monotonic() + patience
+        while (found := self.learning(model))["job"]["state"] not in _ENDED:
+            if time.monotonic() > end:
+                raise ResourceError(
+                    f"The training still goes on after {patience:g} seconds.",
+                    "Look at `learning` later.",
+                    self.url,
+                )
+            time.sleep(_LOOK)
+        if error := found["job"]["error"]:
+            raise DataError(error["error"], error["fix"], error["where"])
+        return found
+
+    def learning(self, model: str | None = None) -> dict[str, Any]:
+        """What a model has learned: `versions`, `current`, `waiting` cases, the `job`, ..."""
+        return self._json("GET", f"learn?{urlencode({'model': model} if model else {})}")
+
+    def use_version(self, number: int, model: str | None = None) -> dict[str, Any]:
+        """Let a version of a model predict from now on; see `learning`."""
+        name = quote(model or self.learning()["model"], safe="")
+        return self._json("PUT", f"models/{name}/current", {"version": number})
+
     def cancel(self, case: Case | str) -> Case:
         """End the prediction of a case that waits or runs."""
         return self._json("POST", f"{_path(case)}/cancel", {})

@@ -147,11 +147,12 @@ def test_too_little_to_learn_from(serve: Any) -> None:
 
 @pytest.mark.long
 def test_from_nothing_to_a_model(serve: Any) -> None:
-    """The first drawn masks make a model, which predicts what comes later, also after a restart."""
+    """The first drawn masks make a model, which predicts what nobody has marked."""
     client = serve(models=())
     client.put("/api/classes", json={"classes": [{"name": "bright"}]})
     for seed in range(6):
         correct(client, upload(client, seed), seed)
+    case = upload(client, 9)
     assert client.get("/api/learn").json()["waiting"] == 6
     assert client.post("/api/learn", json={"seconds": 3}).status_code == 202
     assert ended(client)["state"] == "done", ended(client)
@@ -162,9 +163,8 @@ def test_from_nothing_to_a_model(serve: Any) -> None:
         time.sleep(0.3)
     (model,) = client.get("/api/models").json()
     assert [c["name"] for c in model["classes"]] == ["background", "bright"]
-    case = upload(client, 9)
     until = time.monotonic() + 60
-    while client.get(f"/api/cases/{case}").json()["state"] != "done" and time.monotonic() < until:
+    while client.get(f"/api/cases/{case}").json()["version"] is None and time.monotonic() < until:
         time.sleep(0.3)
     assert client.get(f"/api/cases/{case}/mask.png").status_code == 200
     correct(client, case, 9)

@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import or_, select
+
 from flexseg.dataset.labels import LabelMap
 from flexseg.errors import ConfigError, FlexsegError, InUseError
 from flexseg.inference.model_files import is_onnx
@@ -22,7 +24,7 @@ from flexseg.outputs import make_folder
 from flexseg.runs.given import run_of_model
 from flexseg.serve.api_errors import told
 from flexseg.serve.change_events import ChangeEvents
-from flexseg.serve.database import Database, JobRow
+from flexseg.serve.database import CaseRow, Database, JobRow
 from flexseg.serve.job_queue import JobQueue
 from flexseg.serve.model_engines import Engines, ModelEngine
 from flexseg.serve.oversight.audit_log import AuditLog
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 SECONDS = 60.0
 _EVERY_KIND: tuple[CaseKind, ...] = ("image", "volume")
 _LOOK = 5.0
+# The lowest priority of a prediction.
+_LAST = -100
 
 
 class Lessons:
@@ -188,7 +192,18 @@ class Lessons:
             now = Versions.open(place)
             if now.current != versions.current and now.current:
                 self._engines.use(job.model, _served(now))
+                self._predict_open(job)
             self._end(job, "done", None)
+
+    def _predict_open(self, job: JobRow) -> None:
+        """Let the new version predict what nobody has judged, after everything else that waits."""
+        own = or_(CaseRow.model == job.model, CaseRow.model.is_(None))
+        open_ = select(CaseRow).where(CaseRow.state == "done", CaseRow.review.is_(None), own)
+        with self._database.writing() as session:
+            for case in session.scalars(open_).all():
+                self._queue.add(session, case, job.model, _LAST, job.user)
+        self._queue.wake()
+        self._changes.tell()
 
     def _require_images(self, model: str) -> None:
         """Refuse to begin with volumes: no network says how to cut them."""

@@ -24,7 +24,7 @@ let filter = FILTERS[0]; // stays when one comes back
 
 const HELP = [
   "Add files. A model marks what it has learned to find; a mask is what it has marked.",
-  "Look at the next case: the one whose mask is expected to be worst. Accept it if it is right, correct it if it is not.",
+  "Look at the next case: one whose mask is expected to be bad. Accept it if it is right, correct it if it is not.",
   "Learn: from accepted and corrected cases the model becomes better.",
   "Check and Doubtful are given to masks that the model is less sure of.",
 ];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ DAMAGES = {
     ),
     "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", "it is not text"),
 }
+# No JSON, and other JSON: what each command is tested with; one of each group with all.
+TWO = ("truncated", "wrong types")
 # Command, and the folder whose manifest is damaged.
 STOPPED = {
     "train": (("train", "one.toml", "--resume"), "one_run"),
@@ -67,6 +70,11 @@ INDIFFERENT = {
 }
 
 
+def with_damages(commands: Iterable[str], one: str) -> list[tuple[str, str]]:
+    """Pairs of a command and a damage: some for each command, all for one of them."""
+    return [(name, how) for name in commands for how in (DAMAGES if name == one else TWO)]
+
+
 def damage(study: Path, folder: str, how: str) -> Path:
     path = study / folder / "run.json"
     path.parent.mkdir(exist_ok=True)
@@ -86,8 +94,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize(("name", "how"), with_damages(STOPPED, one="evaluate"))
 def test_commands_that_need_it_stop(
     name: str,
     how: str,
@@ -109,8 +116,7 @@ def test_commands_that_need_it_stop(
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize(("name", "how"), with_damages(TOLD, one="runs"))
 def test_commands_that_can_do_without_tell(
     name: str,
     how: str,
@@ -135,17 +141,6 @@ def test_commands_that_do_not_read_it(
     write_volume(study / "volumes/a.nii.gz", Volume(np.zeros((2, 16, 16), np.uint8)))
     damage(study, "one_run", "truncated")
     assert flexseg(*INDIFFERENT[name]) == 0
-    assert "manifest" not in said(capsys)
-
-
-@pytest.mark.usefixtures("eager", "engines_on")
-def test_quantize_does_not_read_it(
-    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("nncf", reason="the extra openvino is not installed")
-    monkeypatch.chdir(study)
-    damage(study, "one_run", "truncated")
-    assert flexseg("quantize", "one.toml", "--keep") == 0
     assert "manifest" not in said(capsys)
 
 

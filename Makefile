@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TYPES := types-linux types-win32 types-darwin
 LIBRARIES := src/flexseg/inference/pictures/assets/niivue.umd.js src/flexseg/export/page/onnxruntime-web.wasm.gz
 
-.PHONY: setup demo dist docs docs-pictures test test-all test-services test-long test-browser test-benchmarks test-install fuzz kills lint $(TYPES) bench benchmark-guard clean
+.PHONY: setup demo dist docs docs-pictures test test-all services test-services test-long test-browser test-benchmarks test-install fuzz kills lint $(TYPES) bench benchmark-guard clean
 
 setup: $(VENV)/.installed $(LIBRARIES)
 
@@ -32,8 +32,7 @@ docs: setup
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
 # The pictures of README and site, which are committed; needs what test-browser needs.
-docs-pictures: setup
-	tools/services.sh
+docs-pictures: setup services
 	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/docs_pictures.py
 
@@ -46,16 +45,18 @@ test: setup lint
 test-all: setup lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# What needs services, which tools/services.sh installs (as root on Debian), or takes long.
+# Chromium, Node.js and PostgreSQL, as root on Debian.
+services:
+	tools/services.sh
+
+# What needs services or takes long.
 test-services: test-long test-browser test-benchmarks test-install
 
-test-long: setup
-	tools/services.sh
+test-long: setup services
 	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # axe-core and the driver come from npm.
-test-browser: setup
-	tools/services.sh
+test-browser: setup services
 	cd tests/browser && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/browser/make_reports.py tests/browser/build
 	$(BIN)/python tests/browser/make_viewers.py tests/browser/viewers

@@ -202,8 +202,9 @@ def test_several_models_predict_a_case_each(serve: Serve, brightness: Path, tmp_
 
 
 def test_the_next_server_goes_on_and_gives_up_what_ends_it(
-    tmp_path: Path, brightness: Path, engines_on: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, brightness: Path, engines_on: None, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
+    gate.opened.set()
     settings = ServeSettings(tmp_path / "data", (brightness,))
     with monkeypatch.context() as idle:
         idle.setattr(Engines, "start", lambda engines: None)
@@ -220,6 +221,8 @@ def test_the_next_server_goes_on_and_gives_up_what_ends_it(
         states = [ended(client, case)["state"] for case in cases]
         assert states == ["failed", "done", "done", "done"]
         assert "3 times" in client.get(f"/api/cases/{cases[0]}").json()["error"]["error"]
+    # The second might end it again, and then alone.
+    assert gate.calls == [1, 2]
     assert {path.name for path in (tmp_path / "data" / "cases").iterdir()} == set(cases)
 
 

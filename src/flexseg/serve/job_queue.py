@@ -201,10 +201,12 @@ class JobQueue:
             pixels = 0
             for job in session.scalars(ready):
                 pixels += job.size
-                if taken and (job.alone or pixels > _TOGETHER):
+                # One of those that were begun before may have ended the server: not with others.
+                alone = job.alone or job.attempts > 0
+                if taken and (alone or pixels > _TOGETHER):
                     break
                 taken.append(job)
-                if job.alone:
+                if alone:
                     break
             for job in taken:
                 job.state, job.started = "running", time.time()

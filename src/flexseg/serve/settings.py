@@ -37,7 +37,7 @@ class ServeSettings:
     database: str | None = None
     queue_length: int = 500
     queue_of_user: int = 400
-    batch: int = 16
+    batch: int = 32
     reading: ReadLimits = field(default_factory=ReadLimits)
     readers: int = 2
     guard: GuardLimits = field(default_factory=GuardLimits)

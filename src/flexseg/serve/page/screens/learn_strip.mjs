@@ -43,7 +43,7 @@ export function learnStrip({ fromNothing }) {
       }
     }
     if (versions.length > 1) parts.push(h("details", {}, h("summary", {}, "Versions of the model"), table({ versions, current, model }, running),
-      looks ? h("p", { class: "note" }, `The test cases have been looked at ${looks === 1 ? "once" : `${looks} times`}. Whoever chooses by them makes their scores too good.`) : null));
+      looks ? h("p", { class: "note" }, `The test cases have been looked at ${looks === 1 ? "once" : `${looks} times`}. Choosing a version by them would make their scores too good.`) : null));
     element.replaceChildren(...parts);
     element.hidden = !parts.length;
   }

@@ -87,30 +87,29 @@ class ModelContract:
         assert all(fields[key].description for key in architecture.options)
         assert set(self.keys()) <= set(architecture.options)
 
-    @pytest.mark.parametrize(("classes", "factors", "channels"), [(1, (3, 5), 1), (5, (5, 1), 3)])
-    def test_outputs_probabilities_of_the_classes_for_any_legal_size(
-        self, classes: int, factors: tuple[int, int], channels: int
-    ) -> None:
-        size = (factors[0] * self.multiple(), factors[1] * self.multiple())
-        config = self.config(classes, size, image_channels=channels)
-        model = build_model(config)
-        assert model.output_shape == (None, config.image_height, config.image_width, classes)
-        p = model.predict_on_batch(self.images(config))
-        assert p.shape == (2, *size, classes) and p.dtype == np.float32
-        assert (p >= 0).all() and (p <= 1).all() and p.std() > 0
-        if classes > 1:
-            np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
+    def test_one_class_of_grey_images_of_a_legal_size(self) -> None:
+        size = (3 * self.multiple(), 5 * self.multiple())
+        self.probabilities(self.config(1, size, image_channels=1))
 
-    def test_any_size_is_padded_inside_or_refused(self) -> None:
+    def test_several_classes_and_any_size_padded_inside_or_refused(self) -> None:
         size = (self.multiple() + 3, 2 * self.multiple() - 1)
         if not self.pads:
             with pytest.raises(ConfigError, match="Nearest"):
-                check_architecture(self.config(2, size))
-            return
-        config = self.config(2, size)
-        p = build_model(config).predict_on_batch(self.images(config))
-        assert p.shape == (2, *size, 2)
-        assert p[:, 0].std() > 0 and p[:, :, -1].std() > 0
+                check_architecture(self.config(5, size))
+            size = (5 * self.multiple(), self.multiple())
+        p = self.probabilities(self.config(5, size))
+        np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
+        assert p[:, 0, :, 0].std() > 0 and p[:, :, -1, 0].std() > 0
+
+    def probabilities(self, config: ModelConfig) -> NDArray[np.float32]:
+        """What a new network says of two images, which must be probabilities of their size."""
+        model = build_model(config)
+        size = config.image_height, config.image_width
+        assert model.output_shape == (None, *size, config.num_classes)
+        p: NDArray[np.float32] = model.predict_on_batch(self.images(config))
+        assert p.shape == (2, *size, config.num_classes) and p.dtype == np.float32
+        assert (p >= 0).all() and (p <= 1).all() and p.std() > 0
+        return p
 
     def test_float32_output_in_mixed_precision(self) -> None:
         keras.config.set_dtype_policy("mixed_bfloat16")

@@ -1,5 +1,5 @@
 // The page of `flexseg serve` in headless Chromium, with a server behind it: send, look, correct,
-// accept; images and volumes; by mouse, finger and keys; and every state to look at.
+// accept, learn; images and volumes; by mouse, finger and keys; and every state to look at.
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -55,18 +55,18 @@ async function open(hash, { width = 1280, scheme = "light", touch = false, base 
 }
 
 const state = (page, wanted) => page.waitForSelector(`html[data-state="${wanted}"]`, PATIENCE);
-const cases = async () => (await server.json("cases?limit=100")).cases;
-const named = async (name) => (await cases()).find((one) => one.name === name);
-const predicted = async (name) => {
+const cases = async (of = server) => (await of.json("cases?limit=100")).cases;
+const named = async (name, of) => (await cases(of)).find((one) => one.name === name);
+const predicted = async (name, of) => {
   for (let k = 0; k < 300; k++) {
-    const found = await named(name);
+    const found = await named(name, of);
     if (found?.state === "done") return found;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   throw new Error(`${name} is not predicted`);
 };
-const maskOf = async ({ id }, source = "current") => readLabels(await server.bytes(`cases/${id}/mask.png?source=${source}`));
-const labelsOf = async ({ id }) => readLabelVolume(await server.bytes(`cases/${id}/labels.nii.gz`));
+const maskOf = async ({ id }, source = "current", of = server) => readLabels(await of.bytes(`cases/${id}/mask.png?source=${source}`));
+const labelsOf = async ({ id }, of = server) => readLabelVolume(await of.bytes(`cases/${id}/labels.nii.gz`));
 const sendAgain = async (id, verdict) => server.json(`cases/${id}/review`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ verdict }) });
 
 // Where pixels of a picture are on the screen, as long as nobody has zoomed.
@@ -423,6 +423,63 @@ describe("volumes", () => {
     for (const i of changed) assert.equal(now.data[i], 1);
     // The upper left: the patient's right (x small), on top (z large).
     for (const i of changed) assert.ok(i % nx < nx / 2 && Math.floor(i / nx / ny) > 5);
+    assert.deepEqual(problems, []);
+  });
+});
+
+describe("learning", () => {
+  let taught;
+  before(async () => { taught = await startServer([path.join(files, "slices", "run")]); });
+  after(async () => taught?.stop());
+
+  test("send, correct, learn, accept: a picture and a volume", async () => {
+    const { page, problems } = await open("/", { base: taught.base });
+    const send = async (...names) => {
+      const input = await page.waitForSelector("#files", PATIENCE);
+      await input.uploadFile(...names.map((name) => path.join(files, name)));
+      return Promise.all(names.map((name) => predicted(name, taught)));
+    };
+    const [picture, volume] = await send("picture_0.png", "volume.nii.gz");
+    const labels = await labelsOf(volume, taught);
+    const shapes = [await maskOf(picture, "current", taught), views(labels).find((v) => v.name === "Axial")];
+    for (const [k, { id }] of [picture, volume].entries()) {
+      await page.goto(`${taught.base}/#/case/${id}`);
+      await state(page, "look");
+      await page.click("#correct");
+      await state(page, "correct");
+      const at = await places(page, { ...shapes[k], turn: shapes[k].matrix });
+      await drag(page, at(10, 10), at(40, 10));
+      await save(page);
+      assert.equal((await taught.json(`cases/${id}`)).review, "corrected");
+    }
+    await page.goto(`${taught.base}/#/`);
+    await page.waitForSelector("#learn", PATIENCE);
+    assert.match(await page.$eval(".learn", (e) => e.textContent), /2 judged cases are new to the model/);
+    // The page asks for a minute; a moment is enough to see it happen.
+    await page.evaluate(() => {
+      const ask = window.fetch;
+      window.fetch = (where, options) => ask(where, options?.method === "POST" && String(where).endsWith("api/learn")
+        ? { ...options, body: JSON.stringify({ seconds: 2 }) } : options);
+    });
+    await page.click("#learn");
+    await page.waitForFunction(() => /Version 2 was/.test(document.querySelector(".learn")?.textContent), { timeout: 400_000 });
+    const { job, waiting, versions } = await taught.json("learn");
+    assert.equal(job.state, "done", JSON.stringify(job));
+    assert.deepEqual([waiting, versions.length, versions[1].corrections, versions[1].decision.held_out], [0, 2, 2, false]);
+    // Images and volumes: the eight that validated before, at least.
+    assert.ok(versions[1].decision.cases >= 8, versions[1].decision.reason);
+    await page.click(".learn summary");
+    await checked(page, problems, "learned-1280-light", 1280);
+    // What comes after is predicted by the version in use, and accepted.
+    for (const { id } of await send("picture_1.png", "volume_1.nii.gz")) {
+      await page.goto(`${taught.base}/#/case/${id}`);
+      await state(page, "look");
+      await page.click("#accept");
+      await page.waitForSelector("#next", PATIENCE);
+      assert.equal((await taught.json(`cases/${id}`)).review, "accepted");
+      await page.goto(`${taught.base}/#/`);
+    }
+    assert.equal((await taught.json("learn")).waiting, 2);
     assert.deepEqual(problems, []);
   });
 });

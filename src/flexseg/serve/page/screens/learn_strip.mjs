@@ -53,7 +53,7 @@ export function learnStrip({ fromNothing }) {
       h("span", {}, `Version ${number}`),
       h("span", { class: "note" }, `${counted(corrections, "correction")}${test === null ? "" : `, Dice ${test.toFixed(3)} on the test cases`}`),
       number === current ? h("span", { class: "chip" }, "In use")
-        : button("Use it", act(() => api.useVersion(model, number)), { disabled: running, "aria-label": `Use version ${number}` }))));
+        : button("Use it", act(() => api.useVersion(model, number)), { disabled: running, "aria-label": `Use it: version ${number}` }))));
   }
 
   return { element, load };

@@ -50,6 +50,7 @@ export async function open(main, { session }) {
   }
   let model = models.find((m) => m.default)?.id ?? models[0]?.id ?? null;
   let pages = 1;
+  let left = false;
   const shown = new Map(); // id -> { element, changed }
 
   const learn = session.role === "train" ? learnStrip({ fromNothing: !models.length }) : null;
@@ -118,7 +119,7 @@ export async function open(main, { session }) {
       if (!after) break;
     }
     const advised = await api.next();
-    if (wanted !== filter) return;
+    if (left || wanted !== filter) return;
     more.hidden = !after;
     tellNext(advised);
     const elements = found.map((one) => {
@@ -186,6 +187,7 @@ export async function open(main, { session }) {
 
   return {
     leave() {
+      left = true;
       unwatch();
       document.body.classList.remove("dropping");
       document.removeEventListener("dragover", over);

@@ -66,14 +66,23 @@ function failed(screen) {
   };
 }
 
+// The estimated Dice in words; null where nothing is known, or the class was not found. Of few
+// validation cases it has no range.
+function estimate(quality) {
+  if (!quality || quality.dice === null) return null;
+  const [dice, low, high] = [quality.dice, quality.low, quality.high].map((v) => v?.toFixed(2));
+  return low && high ? `Dice about ${dice} (${low} to ${high})` : `Dice about ${dice}`;
+}
+
 function classList({ viewer, found, classes }) {
   if (!classes.length) return h("p", { class: "note" }, "No classes.");
   return h("fieldset", { class: "classes" }, h("legend", {}, "Classes"), classes.map((c) => {
     const input = h("input", { type: "checkbox", checked: viewer.shown.has(c.id) });
     input.addEventListener("change", () => viewer.setShown(c.id, input.checked));
-    const quality = c.quality && found.review !== "corrected"
+    const told = found.review === "corrected" ? null : estimate(c.quality);
+    const quality = told
       ? h("span", { class: "quality", title: "Estimated Dice, and the range it is expected in" },
-        h("span", { class: `dot ${c.quality.flag}`, "aria-hidden": "true" }), `Dice about ${c.quality.dice.toFixed(2)} (${c.quality.low.toFixed(2)} to ${c.quality.high.toFixed(2)})`)
+        h("span", { class: `dot ${c.quality.flag}`, "aria-hidden": "true" }), told)
       : null;
     return h("label", { class: "class" }, input, swatch(c.color), h("span", { class: "name" }, c.name, quality), c.pixels === undefined ? null : h("span", { class: "amount" }, amount(c)));
   }));

@@ -49,12 +49,14 @@ LONG = (
     "test_postgresql.py",
     "test_shared_generators.py",
     "test_serve_client.py",
-    "test_postgresql.py",
 )
 # They begin first, so that no worker is left alone with one at the end.
 FIRST = (
+    "test_all_networks.py",
     *LONG,
     "test_trainer.py",
+    "test_crossval.py",
+    "test_exports.py",
     "test_inspection.py",
     "test_commands.py",
     "test_swin_unet.py",

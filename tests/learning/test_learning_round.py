@@ -20,6 +20,7 @@ from flexseg.learning.versions import Versions
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.planning import plan as plan_module
 from flexseg.planning.timing import StepTime
+from flexseg.runs.trained import config_of_run
 from learned_volumes import write_pairs, write_project
 from support import flexseg
 from synthetic import write_dataset
@@ -174,6 +175,8 @@ def test_volumes_of_a_network_of_slices(tmp_path: Path) -> None:
     fields = ("axis", "rotate", "intensity", "neighbours", "channels", "patch_scale")
     for field in fields:
         assert getattr(now.preprocessing, field) == getattr(old.preprocessing, field), field
+    # Volumes are predicted as before, without mirror images that a plan of images adds.
+    assert config_of_run(versions.model(2).parents[1]).experiment.infer.tta == []
     pool = pool_of(folder)
     assert len(pool.units(pool.of_part("test"))) == 1
     tests = {case.digest for case in pool.of_part("test")}

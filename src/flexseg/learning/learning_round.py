@@ -15,6 +15,7 @@ from rich.console import Console
 from flexseg.batches.store import CaseReader
 from flexseg.config.findings import amount, examples
 from flexseg.config.load import LoadedConfig, load
+from flexseg.config.schema import Experiment
 from flexseg.dataset.division.splits import SPLITS
 from flexseg.dataset.labels import LabelMap, make_classes
 from flexseg.dataset.marks.class_names import parse_class_names
@@ -173,7 +174,7 @@ class LearningRound:
                 start_from=start,
                 neighbours=pool.neighbours,
             )
-            settings = [f"train.minutes={self.seconds / 60:.4f}", *_kept(start)]
+            settings = [f"train.minutes={self.seconds / 60:.4f}", *_as_before(pool, start)]
             acceptance = None
             if start is not None and len(pool.units(pool.of_part("valid"))) < FEWEST_CASES:
                 acceptance = self._held_out(pool, plan.config, settings, start)
@@ -212,7 +213,7 @@ class LearningRound:
         if pool.left_out:
             logger.warning(
                 "%s of test cases, and not learned from: %s",
-                amount(len(pool.left_out), "correction is", "corrections are"),
+                amount(len(pool.left_out), "correction", "is", "are"),
                 examples(pool.left_out),
             )
         corrected, every = len(pool.units(pool.corrected)), len(pool.units(pool.cases.values()))
@@ -317,8 +318,14 @@ def _groups(pool: CasePool, cases: Sequence[PooledCase]) -> dict[str, str]:
     return {pool.unit(case.name): case.group for case in cases}
 
 
-def _kept(model: Path | None) -> list[str]:
-    """How the current version predicts volumes, which the data do not tell, as overrides."""
+def _as_before(pool: CasePool, model: Path | None) -> list[str]:
+    """How the current version predicts volumes, which slices do not tell, as overrides.
+
+    Mirror images would take the time of a volume again.
+    """
+    if pool.rule is None:
+        return []
     run = None if model is None else find_network(model, "MODEL").run
-    averages = run is not None and config_of_run(run).experiment.infer3d.average_axes
-    return ["infer3d.average_axes=true"] if averages else []
+    e = Experiment() if run is None else config_of_run(run).experiment
+    averages = ["infer3d.average_axes=true"] if e.infer3d.average_axes else []
+    return [f"infer.tta={[*e.infer.tta]}", *averages]

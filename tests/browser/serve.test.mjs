@@ -470,11 +470,20 @@ describe("learning", () => {
     assert.ok(versions[1].decision.cases >= 8, versions[1].decision.reason);
     await page.click(".learn summary");
     await checked(page, problems, "learned-1280-light", 1280);
+    // The report opens in a tab of its own, where its script runs and nothing is asked for.
+    const [report] = await Promise.all([
+      new Promise((resolve) => browser.once("targetcreated", (target) => resolve(target.page()))),
+      page.click(".reports a"),
+    ]);
+    await report.waitForSelector("#theme[aria-pressed]", PATIENCE);
+    assert.match(await report.$eval("h1", (e) => e.textContent), /./);
+    await report.screenshot({ path: path.join(shots, "report-light.png") });
+    await report.close();
     // What comes after is predicted by the version in use, and accepted.
     for (const { id } of await send("picture_1.png", "volume_1.nii.gz")) {
       await page.goto(`${taught.base}/#/case/${id}`);
       await state(page, "look");
-      await page.click("#accept");
+      await (await page.waitForSelector("#accept", PATIENCE)).click();
       await page.waitForSelector("#next", PATIENCE);
       assert.equal((await taught.json(`cases/${id}`)).review, "accepted");
       await page.goto(`${taught.base}/#/`);

@@ -57,6 +57,13 @@ def ended(client: Any, seconds: float = 600) -> dict[str, Any]:
     raise AssertionError(job)
 
 
+def test_an_export_has_no_report(client: Any) -> None:
+    assert client.get("/api/models").json()[0]["report"] is False
+    for model, what in (("brightness", "without its training"), ("other", "no such model")):
+        answer = client.get(f"/api/models/{model}/report")
+        assert answer.status_code == 404 and what in answer.json()["error"]
+
+
 def test_an_export_cannot_learn(client: Any) -> None:
     case = upload(client, 0)
     assert client.get("/api/learn").json()["waiting"] == 0
@@ -146,7 +153,7 @@ def test_too_little_to_learn_from(serve: Any) -> None:
 
 
 @pytest.mark.long
-def test_from_nothing_to_a_model(serve: Any) -> None:
+def test_from_nothing_to_a_model(serve: Any, tmp_path: Path) -> None:
     """The first drawn masks make a model, which predicts what nobody has marked."""
     client = serve(models=())
     client.put("/api/classes", json={"classes": [{"name": "bright"}]})
@@ -167,6 +174,12 @@ def test_from_nothing_to_a_model(serve: Any) -> None:
     while client.get(f"/api/cases/{case}").json()["version"] is None and time.monotonic() < until:
         time.sleep(0.3)
     assert client.get(f"/api/cases/{case}/mask.png").status_code == 200
+    assert model["report"] is True
+    report = client.get(f"/api/models/{model['id']}/report")
+    assert report.status_code == 200 and "<!doctype html" in report.text.lower()
+    assert "sandbox allow-scripts;" in report.headers["Content-Security-Policy"]
+    assert str(tmp_path) not in report.text
+    assert list((tmp_path / "data" / "incoming").iterdir()) == []
     correct(client, case, 9)
     assert client.get("/api/learn").json()["waiting"] == 1
     back = client.put(f"/api/models/{model['id']}/current", json={"version": 1})

@@ -1,4 +1,7 @@
-"""What browsers are told: load nothing from elsewhere, guess nothing, keep no patient data."""
+"""What browsers are told: load nothing from elsewhere, guess nothing, keep no patient data.
+
+A route may set a policy of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,17 @@ _POLICY = "; ".join((
     "manifest-src 'self'",
     "base-uri 'none'",
     "form-action 'self'",
+    "frame-ancestors 'none'",
+))  # fmt: skip
+# Of a page with scripts of its own: it may draw, and neither ask this server nor anybody else.
+ALONE = "; ".join((
+    "sandbox allow-scripts",
+    "default-src 'none'",
+    "script-src 'unsafe-inline'",
+    "style-src 'unsafe-inline'",
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
     "frame-ancestors 'none'",
 ))  # fmt: skip
 _HEADERS = {
@@ -49,7 +63,8 @@ class SecurityHeaders:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
                 if scope["scheme"] == "https":
                     headers[_OF_TLS[0]] = _OF_TLS[1]
                 if scope["path"].startswith(_PATIENT_DATA):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from flexseg.files.display import class_color
 from flexseg.serve.api_errors import ApiError
+from flexseg.serve.boundary.security_headers import ALONE
 from flexseg.serve.current_user import Looking, Training
 from flexseg.serve.database import ServerFact
+from flexseg.serve.model_reports import has_report, report_on
 from flexseg.serve.server import CLASSES, Serving
 
 router = APIRouter(prefix="/api", tags=["models"])
@@ -35,9 +38,24 @@ def models(server: Serving, user: Looking) -> list[dict[str, Any]]:
     """All models; those that are being loaded have no classes yet."""
     default = server.engines.default
     return [
-        {**engine.describe(), "default": engine is default}
+        {
+            **engine.describe(),
+            "default": engine is default,
+            "report": has_report(engine.path),
+        }
         for engine in server.engines.models.values()
     ]
+
+
+@router.get("/models/{model}/report", response_class=HTMLResponse)
+def report(model: str, server: Serving, user: Training) -> HTMLResponse:
+    """The report on the training of the version in use, with pictures of its cases."""
+    engine = server.engines.models.get(model)
+    if engine is None:
+        raise ApiError(404, "There is no such model.", "GET /api/models names them.")
+    with server.scratch() as folder:
+        page = report_on(engine.path, folder)
+    return HTMLResponse(page, headers={"Content-Security-Policy": ALONE})
 
 
 @router.get("/classes")

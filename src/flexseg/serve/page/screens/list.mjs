@@ -73,7 +73,15 @@ export async function open(main, { session }) {
     models.length > 1 ? modelChoice() : null, pick, pickFolder);
 
   main.append(h("div", { class: "list" },
-    h("h1", { tabIndex: -1 }, "Cases"), next, mayAdd ? drop : null, learn?.element, sending, filters, cards, more));
+    h("h1", { tabIndex: -1 }, "Cases"), next, mayAdd ? drop : null, learn?.element, sending, filters, cards, more,
+    session.role === "train" ? reports() : null));
+
+  function reports() {
+    const names = modelNames(models);
+    const found = models.filter((m) => m.report).map(({ id }) =>
+      h("a", { href: api.report(id), target: "_blank", rel: "noopener" }, models.length > 1 ? `Report on ${names.get(id)}` : "Report on the model"));
+    return found.length ? h("nav", { class: "note reports", "aria-label": "Reports" }, found) : null;
+  }
 
   function modelChoice() {
     const select = h("select", { id: "model" }, [...modelNames(models)].map(([id, name]) =>

@@ -82,6 +82,7 @@ export const useVersion = (model, version) => json("PUT", `models/${encodeURICom
 export const cancelJob = (id) => json("POST", `jobs/${id}/cancel`);
 
 export const thumbnail = ({ id, changed }) => address(`api/cases/${id}/thumbnail.png`, { changed });
+export const report = (model) => address(`api/models/${encodeURIComponent(model)}/report`);
 export const exported = (id, format, source) => address(`api/cases/${id}/export`, { format, source });
 export async function bytes(path) {
   return new Uint8Array(await (await call("GET", path)).arrayBuffer());

@@ -46,6 +46,48 @@ def upload(client: TestClient, file: Path) -> dict[str, Any]:
     return ended(client, case["id"])
 
 
+def test_the_mask_of_a_series_is_a_segmentation_of_it(client: TestClient, tmp_path: Path) -> None:
+    """Of the second of two series, as somebody has corrected it."""
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    archive = tmp_path / "patient.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, value in (("first", 20), ("second", 40)):
+            for path in write_series(tmp_path / name, np.full((4, 12, 16), value), name):
+                header = pydicom.dcmread(path)
+                header.FrameOfReferenceUID = "1.2.4"
+                header.save_as(path)
+                file.write(path, f"scan/{path.name}")
+    answer = client.post("/api/cases", files={"file": (archive.name, archive.read_bytes())})
+    assert [case["name"] for case in answer.json()["cases"]] == ["scan 1", "scan 2"]
+    case = ended(client, answer.json()["cases"][1]["id"])["id"]
+    drawn = np.zeros((4, 12, 16), np.uint8)
+    drawn[1, 2:5, 3:7] = 2
+    drawn[3] = 255
+    _correct(client, case, drawn)
+    found = client.get(f"/api/cases/{case}/export?format=dcm")
+    assert found.status_code == 200, found.text
+    assert found.headers["Content-Type"] == "application/dicom"
+    assert "scan%202_mask.dcm" in found.headers["Content-Disposition"]
+    segmentation = pydicom.dcmread(io.BytesIO(found.content))
+    (segment,) = segmentation.SegmentSequence
+    assert (segment.SegmentLabel, segment.SegmentAlgorithmType) == ("dark", "SEMIAUTOMATIC")
+    second = pydicom.dcmread(next((tmp_path / "second").iterdir()))
+    (referenced,) = segmentation.ReferencedSeriesSequence
+    assert referenced.SeriesInstanceUID == second.SeriesInstanceUID
+    assert segmentation.pixel_array.reshape(-1, 12, 16).sum() == 12
+    _correct(client, case, np.zeros_like(drawn))
+    answer = client.get(f"/api/cases/{case}/export?format=dcm")
+    assert answer.status_code == 422 and "Nothing is marked" in answer.json()["error"]
+
+
+def _correct(client: TestClient, case: str, mask: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, mask)
+    files = {"mask": ("mask.npy", file.getvalue())}
+    assert client.put(f"/api/cases/{case}/correction", files=files).status_code == 200
+
+
 def downloaded(client: TestClient, address: str, folder: Path) -> Volume:
     answer = client.get(address)
     assert answer.status_code == 200, answer.text

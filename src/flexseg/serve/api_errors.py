@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from flexseg.errors import FlexsegError, one_line
+from flexseg.errors import DataError, FlexsegError, one_line
+from flexseg.files.limits import TooLargeError
+from flexseg.serve.uploads.upload_names import UnknownTypeError
 
 _FIXES = {
     404: "Check the address; the case may have been deleted.",
@@ -64,6 +67,17 @@ def told(error: FlexsegError, name: str | None, hidden: Iterable[Path] = ()) -> 
         return one_line(text)
 
     return {"error": shown(error.problem), "fix": shown(error.fix), "where": name}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Errors of readers of uploads as answers; they name files as users do."""
+    try:
+        yield
+    except FlexsegError as error:
+        kinds = (UnknownTypeError, 415), (TooLargeError, 413), (DataError, 422)
+        status = next((code for kind, code in kinds if isinstance(error, kind)), 503)
+        raise ApiError(status, error.problem, error.fix, error.where) from None
 
 
 def add_error_answers(app: FastAPI) -> None:

@@ -74,6 +74,7 @@ def write_segmentation(
     sources: Sequence[Path],
     *,
     model_name: str,
+    corrected: bool = False,
 ) -> tuple[str, ...]:
     """Write a label volume as a DICOM segmentation that refers to the images of its series.
 
@@ -89,6 +90,7 @@ def write_segmentation(
     label_map : names, colours and codes of the classes.
     sources : the files of the series in any order, or one file of several frames.
     model_name : what made the labels.
+    corrected : by a person.
 
     Returns
     -------
@@ -114,7 +116,8 @@ def write_segmentation(
         # pydicom warns of every value in the sources that is not as the standard wants it.
         warnings.simplefilter("ignore")
         headers, frames = _matched(labels, sources, path)
-        segmentation = _segmentation(headers, _numbered(frames, classes), classes, model_name)
+        numbered = _numbered(frames, classes)
+        segmentation = _segmentation(headers, numbered, classes, model_name, corrected)
         with whole(path) as part:
             segmentation.save_as(part)
     return tuple(c.name for c in classes)
@@ -243,7 +246,11 @@ def _numbers(header: Any, name: str) -> list[float]:
 
 
 def _segmentation(
-    headers: list[Any], frames: NDArray, classes: Sequence[LabelClass], model_name: str
+    headers: list[Any],
+    frames: NDArray,
+    classes: Sequence[LabelClass],
+    model_name: str,
+    corrected: bool,
 ) -> Any:
     """The object itself; `frames` holds the numbers of segments.
 
@@ -261,7 +268,7 @@ def _segmentation(
             pixel_array=frames,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                _description(number, c, name) for number, c in enumerate(classes, 1)
+                _description(number, c, name, corrected) for number, c in enumerate(classes, 1)
             ],
             series_instance_uid=hd.UID(),
             series_number=1000 + max(0, int(first.get("SeriesNumber") or 0)),
@@ -272,7 +279,11 @@ def _segmentation(
             software_versions=__version__,
             device_serial_number="0",  # must have a value; programs have no such number
             content_label="SEGMENTATION",
-            content_description=_long(f"Automatic segmentation by {model_name}"),
+            content_description=_long(
+                f"Segmentation by {model_name}, corrected"
+                if corrected
+                else f"Automatic segmentation by {model_name}"
+            ),
             content_creator_name="flexseg",
             series_description=_long(f"Segmentation by {model_name}"),
             specific_character_set="ISO_IR 192",
@@ -286,17 +297,18 @@ def _segmentation(
     return segmentation
 
 
-def _description(number: int, c: LabelClass, model_name: str) -> Any:
+def _description(number: int, c: LabelClass, model_name: str, corrected: bool) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     known = _ANATOMY if c.code else _TISSUE
+    kinds = hd.seg.SegmentAlgorithmTypeValues
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=_long(c.name),
         segmented_property_category=_concept(c.category or known),
         segmented_property_type=_concept(c.code or _TISSUE),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=kinds.SEMIAUTOMATIC if corrected else kinds.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=model_name,
             version=__version__,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from asyncio import wrap_future
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,15 +17,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from flexseg.dataset.ignored.pixels import IGNORED
-from flexseg.errors import DataError, FlexsegError
-from flexseg.files.limits import TooLargeError
-from flexseg.serve.api_errors import ApiError
+from flexseg.serve.api_errors import ApiError, explained
 from flexseg.serve.case_records import described_prediction
 from flexseg.serve.current_user import Correcting, Looking
 from flexseg.serve.oversight.audited_requests import tell_cases
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.uploads.case_facts import CaseFacts
-from flexseg.serve.uploads.upload_names import UnknownTypeError, kept_suffix, shown_name
+from flexseg.serve.uploads.upload_names import kept_suffix, shown_name
 from flexseg.serve.uploads.upload_reading import Upload
 
 router = APIRouter(prefix="/api", tags=["cases"])
@@ -174,7 +170,7 @@ async def _read(server: Server, file: UploadFile, path: Path) -> Upload:
     """The cases of an upload, in a folder beside its file."""
     target = path.with_name("read")
     target.mkdir()
-    with _explained():
+    with explained():
         return await wrap_future(server.readers.read(path, file.filename or "", target))
 
 
@@ -184,7 +180,7 @@ async def _read_labels(
     path = await _saved(file, scratch, "mask")
     target = scratch / "labels"
     target.mkdir()
-    with _explained():
+    with explained():
         return await wrap_future(
             server.readers.read_labels(path, file.filename or "", shape, target)
         )
@@ -221,20 +217,9 @@ def _label_shape(facts: CaseFacts) -> tuple[int, ...]:
     return facts.shape[:2] if facts.kind == "image" else facts.shape[:3]
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of readers as answers; they name files as users do."""
-    try:
-        yield
-    except FlexsegError as error:
-        kinds = (UnknownTypeError, 415), (TooLargeError, 413), (DataError, 422)
-        status = next((code for kind, code in kinds if isinstance(error, kind)), 503)
-        raise ApiError(status, error.problem, error.fix, error.where) from None
-
-
 async def _saved(file: UploadFile, folder: Path, stem: str) -> Path:
     """An uploaded file in a folder, under a name of our own with its suffix."""
-    with _explained():
+    with explained():
         path = folder / f"{stem}{kept_suffix(file.filename or '')}"
 
     def save() -> None:

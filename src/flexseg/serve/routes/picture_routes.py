@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,15 +13,19 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from numpy.typing import NDArray
 
+from flexseg.dataset.labels import LabelClass
+from flexseg.files.npy import write_npy
 from flexseg.files.volumes.paths import volume_stem
-from flexseg.serve.api_errors import ApiError
-from flexseg.serve.case_records import Source, colors_of
+from flexseg.inference.results.dicom_seg import require_highdicom
+from flexseg.serve.api_errors import ApiError, explained
+from flexseg.serve.case_records import Source, colors_of, label_map_of
 from flexseg.serve.current_user import Looking
 from flexseg.serve.database import CaseRow
 from flexseg.serve.server import Server, Serving
 from flexseg.serve.stored import slice_images
-from flexseg.serve.stored.label_files import formats_of, nifti_of, write_labels
+from flexseg.serve.stored.label_files import DICOM, formats_of, nifti_of, write_labels
 from flexseg.serve.uploads.case_facts import CaseFacts
+from flexseg.serve.uploads.upload_reading import Segments
 
 router = APIRouter(prefix="/api/cases/{case}", tags=["pictures"])
 Axis = Annotated[int, Query(ge=0, le=2)]
@@ -108,17 +114,20 @@ def export(
     model: str | None = None,
 ) -> Response:
     """The mask as a file: of images `png`, `npy` or `overlay.png`; of volumes `nii.gz`, `nii`,
-    `mha`, `nrrd`, `h5` or `npy`."""
+    `mha`, `nrrd`, `h5` or `npy`; of volumes from DICOM also `dcm`, a DICOM segmentation."""
     found, row = _labels(server, case, source, model)
-    if known not in formats_of(row.kind):
+    facts, classes = CaseFacts.from_dict(row.facts), _classes(server, row)
+    if known not in formats_of(facts):
         raise ApiError(
             400,
-            f"Masks of {row.kind}s are not written as {known}.",
-            f"Choose one of {', '.join(formats_of(row.kind))}.",
+            f"The mask of this case is not written as {known}.",
+            f"Choose one of {', '.join(formats_of(facts))}.",
             "format",
         )
-    facts, classes = CaseFacts.from_dict(row.facts), _classes(server, row)
-    answer = _written(server, case, known, found, facts, classes)
+    if known == DICOM:
+        answer = _segmentation(server, row, found, classes, corrected=_is_corrected(row, source))
+    else:
+        answer = _written(server, case, known, found, facts, classes)
     file = f"{volume_stem(Path(PurePath(row.name).name))}_mask.{known}"
     answer.headers["Content-Disposition"] = f"attachment; filename*=utf-8''{quote(file)}"
     return answer
@@ -136,6 +145,51 @@ def _written(
         path = scratch / f"mask.{known}"
         write_labels(path, known, labels, server.files.of(case), facts, classes)
         return Response(path.read_bytes(), media_type=_TYPES.get(known, _BYTES))
+
+
+def _segmentation(
+    server: Server,
+    row: CaseRow,
+    labels: NDArray[np.uint8],
+    classes: list[dict[str, Any]],
+    *,
+    corrected: bool,
+) -> Response:
+    """Of the series as it was uploaded, which a reader reads once more."""
+    original = server.files.of(row.id).original
+    if original is None:
+        raise ApiError(404, "The series is gone.", "Choose another format.", "format")
+    with explained(), server.scratch() as scratch:
+        require_highdicom()
+        target = scratch / "segmentation"
+        target.mkdir()
+        write_npy(scratch / "labels.npy", np.asarray(labels))
+        segments = Segments(
+            digest=row.digest,
+            labels=(scratch / "labels.npy").absolute(),
+            classes=_coded(server, row, label_map_of(classes).foreground),
+            model=row.model or "flexseg",
+            corrected=corrected,
+        )
+        path = server.readers.segment(original, row.name, segments, target).result()
+        return Response(path.read_bytes(), media_type="application/dicom")
+
+
+def _coded(server: Server, row: CaseRow, classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
+    """Classes with the codes that the model has for them."""
+    engine = server.engines.models.get(row.model or "")
+    own = engine.model.classes if engine is not None and engine.model is not None else ()
+    known = {(c.id, c.name): (c.code, c.category) for c in own}
+    codes = [known.get((c.id, c.name), (None, None)) for c in classes]
+    return tuple(
+        replace(c, code=code, category=category)
+        for c, (code, category) in zip(classes, codes, strict=True)
+    )
+
+
+def _is_corrected(row: CaseRow, source: Source) -> bool:
+    """Whether a person has drawn in a mask, or made it."""
+    return source in ("correction", "reference") or (source == "current" and bool(row.corrections))
 
 
 def _facts_of_volume(row: CaseRow) -> CaseFacts:

@@ -20,14 +20,18 @@ from flexseg.serve.uploads.upload_reading import CaseFacts
 
 IMAGE_FORMATS = ("png", "npy", "overlay.png")
 VOLUME_FORMATS = ("nii.gz", "nii", "mha", "nrrd", "h5", "npy")
+# A segmentation that refers to the series, which has to be DICOM as well.
+DICOM = "dcm"
 # What NiiVue shows, kept once somebody has asked for it.
 _VOLUME = "volume.nii.gz"
 _OPACITY = 0.5
 
 
-def formats_of(kind: str) -> tuple[str, ...]:
-    """In which the masks of images, or of volumes, are written."""
-    return IMAGE_FORMATS if kind == "image" else VOLUME_FORMATS
+def formats_of(facts: CaseFacts) -> tuple[str, ...]:
+    """In which the mask of a case can be written."""
+    if facts.kind == "image":
+        return IMAGE_FORMATS
+    return (*VOLUME_FORMATS, DICOM) if facts.modality else VOLUME_FORMATS
 
 
 def write_labels(
@@ -42,7 +46,7 @@ def write_labels(
 
     Parameters
     ----------
-    known : one of `formats_of`.
+    known : one of `formats_of`, but DICOM.
     labels : class ids of the case's size.
     """
     if known == "npy":

@@ -29,7 +29,13 @@ from flexseg.serve.uploads import reader_process
 from flexseg.serve.uploads.case_facts import PIXELS, CaseFacts, ReadCase
 from flexseg.serve.uploads.upload_limits import ReadLimits
 from flexseg.serve.uploads.upload_names import UnknownTypeError, shown_name
-from flexseg.serve.uploads.upload_reading import LABELS, LeftOut, Upload
+from flexseg.serve.uploads.upload_reading import (
+    LABELS,
+    SEGMENTATION,
+    LeftOut,
+    Segments,
+    Upload,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +85,21 @@ class _Job:
 
     Attributes
     ----------
-    shape : of labels; None: cases are read.
+    shape : of labels, if they are read.
+    segments : that are written; else cases are read.
     """
 
     file: Path
     name: str
     target: Path
     shape: tuple[int, ...] | None = None
+    segments: Segments | None = None
 
     def line(self) -> bytes:
         file, target = str(self.file.absolute()), str(self.target.absolute())
-        job = {"file": file, "name": self.name, "target": target, "shape": self.shape}
+        segments = None if self.segments is None else self.segments.model_dump(mode="json")
+        job = {"file": file, "name": self.name, "target": target, "shape": self.shape,
+               "segments": segments}  # fmt: skip
         return json.dumps(job).encode() + b"\n"
 
     def found(self, answer: bytes) -> Upload:
@@ -100,6 +110,11 @@ class _Job:
         ValueError, OSError : it is not sound.
         """
         read = _Answer.model_validate_json(answer)
+        if self.segments is not None:
+            if [path.name for path in self.target.iterdir()] != [SEGMENTATION]:
+                raise ValueError("no segmentation")
+            _require_file(self.target / SEGMENTATION)
+            return Upload([], [])
         if self.shape is not None:
             _require_array(self.target / LABELS, self.shape, "|u1")
             return Upload([], [])
@@ -115,9 +130,13 @@ class _Job:
         return Upload(cases, read.left_out)
 
 
-def _require_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+def _require_file(path: Path) -> None:
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise ValueError("an array is no file")
+        raise ValueError("a result is no file")
+
+
+def _require_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    _require_file(path)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.shape != shape or array.dtype.str != dtype or array.dtype.kind not in "biuf":
         raise ValueError("an array is not what was said of it")
@@ -301,6 +320,24 @@ class ReaderPool:
             return labels
 
         return self._threads.submit(read)
+
+    def segment(self, file: Path, name: str, segments: Segments, target: Path) -> Future[Path]:
+        """Write labels as a DICOM segmentation of the upload that their case was read of.
+
+        Parameters
+        ----------
+        target : an empty folder of this request alone.
+
+        Returns
+        -------
+        A future of the file. Its errors are those of `read`.
+        """
+
+        def write() -> Path:
+            self._read(_Job(file, name, target, segments=segments))
+            return target / SEGMENTATION
+
+        return self._threads.submit(write)
 
     def _read(self, job: _Job) -> Upload:
         reader = self._readers.get()

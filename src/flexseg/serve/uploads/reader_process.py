@@ -105,13 +105,21 @@ def _address_space() -> int | None:
 
 
 def _answer(line: bytes, limits: ReadLimits) -> bytes:
-    from flexseg.serve.uploads.upload_reading import read_label_upload, read_upload
+    from flexseg.serve.uploads.upload_reading import (
+        Segments,
+        read_label_upload,
+        read_upload,
+        segment_upload,
+    )
 
     job = json.loads(line)
     file, name, target = Path(job["file"]), job["name"], Path(job["target"])
     answer: dict[str, object] = {}
     try:
-        if job["shape"] is not None:
+        if job["segments"] is not None:
+            segments = Segments.model_validate(job["segments"])
+            segment_upload(file, name, segments, target, limits)
+        elif job["shape"] is not None:
             read_label_upload(file, name, tuple(job["shape"]), target, limits)
         else:
             found = read_upload(file, name, target, limits)

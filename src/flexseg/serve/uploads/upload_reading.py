@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
+from flexseg.dataset.labels import IGNORED, LabelClass, LabelMap
 from flexseg.errors import DataError, FlexsegError, ResourceError
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.dicom.series import find_series, image_header
+from flexseg.files.dicom.series import dicom_files, find_series, image_header
 from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, is_image, read_image, read_mask
 from flexseg.files.limits import TooLargeError
@@ -24,6 +26,7 @@ from flexseg.files.volumes.paths import find_volumes, volume_suffix
 from flexseg.files.volumes.payload import explain_damage
 from flexseg.files.volumes.read import read_labels, read_volume
 from flexseg.files.volumes.volume import Volume
+from flexseg.inference.results.dicom_seg import write_segmentation
 from flexseg.machine import size_text
 from flexseg.serve.uploads.archive import unpack
 from flexseg.serve.uploads.case_facts import PIXELS, CaseFacts, ReadCase
@@ -37,6 +40,8 @@ from flexseg.serve.uploads.upload_names import (
 
 # Of labels, in the folder that they are read into.
 LABELS = "labels.npy"
+# What is written of labels for the viewers of a hospital, in an empty folder.
+SEGMENTATION = "segmentation.dcm"
 _UNPACKED = "unpacked"
 # Arrays of three axes are images if the last one is no longer than this: channels.
 _CHANNELS = 4
@@ -58,6 +63,27 @@ class Upload:
 
     cases: list[ReadCase]
     left_out: list[LeftOut]
+
+
+class Segments(BaseModel):
+    """The labels of a case that was read of a DICOM series, which become a segmentation of it.
+
+    Attributes
+    ----------
+    digest : of the case, see `CaseFacts`.
+    labels : file of its class ids [z, y, x], uint8.
+    classes : id, name, colour and codes of each, without the background.
+    model : what made them.
+    corrected : by a person.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    labels: Path
+    classes: tuple[LabelClass, ...]
+    model: str
+    corrected: bool
 
 
 def read_upload(file: Path, name: str, target: Path, limits: ReadLimits) -> Upload:
@@ -118,6 +144,72 @@ def read_label_upload(
                 shown_name(name),
             )
         write_npy(target / LABELS, labels.astype(np.uint8))
+
+
+def segment_upload(
+    file: Path, name: str, segments: Segments, target: Path, limits: ReadLimits
+) -> None:
+    """Write SEGMENTATION, a DICOM segmentation of the series in an upload that has become a case.
+
+    It refers to the series' own files, which are read once more. Pixels that nobody has looked at
+    are in no segment.
+
+    Parameters
+    ----------
+    target : an empty folder.
+
+    Raises
+    ------
+    TooLargeError : it takes more than the limits.
+    DataError : its headers are not sufficient, or there is nothing to mark.
+    """
+    with _explained(file, name, limits):
+        root = file
+        if file.suffix.lower() == ARCHIVE_SUFFIX:
+            root = target / _UNPACKED
+            root.mkdir()
+            unpack(file, shown_name(name), root, limits)
+        for path, series in _all_series(root):
+            volume = read_volume(path, series=series)
+            facts = CaseFacts.of(volume.array, name, "volume", volume.voxel_size, volume)
+            if facts.digest == segments.digest:
+                break
+        else:
+            raise DataError("It holds no such series.", "Send it again as a new case.", name)
+        labels = read_npy(segments.labels)
+        labels[labels == IGNORED] = 0
+        written = write_segmentation(
+            target / SEGMENTATION,
+            replace(volume, array=labels),
+            LabelMap.of_foreground(segments.classes),
+            dicom_files(path, series),
+            model_name=segments.model,
+            corrected=segments.corrected,
+        )
+        if root != file:
+            shutil.rmtree(root)
+        if not written:
+            raise DataError(
+                "Nothing is marked, and a DICOM segmentation must have a segment.",
+                "Choose another format for an empty mask.",
+                name,
+            )
+
+
+def _all_series(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """Folders and files of DICOM below a folder, or the file itself, with each of their series."""
+    for source in [root] if root.is_file() else _sources(root):
+        if source.is_dir():
+            yield from ((source, series) for series in _series_of(source))
+        elif is_dicom(source) and _is_volume(source):
+            yield source, None
+
+
+def _series_of(folder: Path) -> list[str | None]:
+    """To choose by; None where there is no choice."""
+    known = [one.headers[0].series for one in find_series(folder, quiet=True)]
+    several = [*dict.fromkeys(known)]
+    return [*several] if len(several) > 1 else [None]
 
 
 def _labels(file: Path, axes: int) -> NDArray:
@@ -214,13 +306,10 @@ class _Cases:
 
     def _read_series(self, folder: Path, name: str) -> None:
         """All series of a folder; of files that make several volumes, see `read_volume`."""
-        known = find_series(folder, quiet=True)
-        series = [*dict.fromkeys(one.headers[0].series for one in known)]
-        if len(series) < 2:
-            self._write_volume(read_volume(folder), name)
-            return
-        for number, uid in enumerate(series, start=1):
-            self._write_volume(read_volume(folder, series=uid), f"{name} {number}")
+        several = _series_of(folder)
+        for number, series in enumerate(several, start=1):
+            own_name = name if len(several) == 1 else f"{name} {number}"
+            self._write_volume(read_volume(folder, series=series), own_name)
 
     def _write_volume(self, volume: Volume, name: str) -> None:
         self._write(volume.array, name, "volume", volume.voxel_size, volume)

@@ -156,9 +156,9 @@ function more(screen) {
   const { found, models, mayCorrect, data } = screen;
   const parts = [];
   if (screen.viewer.labels && !isUnmarked(found)) {
-    const formats = data.isVolume ? VOLUME_FORMATS : IMAGE_FORMATS;
+    const formats = !data.isVolume ? IMAGE_FORMATS : found.modality ? [...VOLUME_FORMATS, "dcm"] : VOLUME_FORMATS;
     parts.push(h("p", { class: "downloads" }, "Mask as ", formats.map((format) =>
-      h("a", { href: api.exported(found.id, format, "current"), download: "" }, format.toUpperCase()))));
+      h("a", { href: api.exported(found.id, format, "current"), download: "" }, format === "dcm" ? "DICOM" : format.toUpperCase()))));
   }
   if (mayCorrect && models.length) {
     const again = (id) => api.predict(found.id, id).then(() => screen.refresh(), tellProblem);

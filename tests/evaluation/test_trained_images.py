@@ -116,7 +116,7 @@ def test_predictions_are_kept_as_they_were_scored(
 def test_quality_is_told_as_inference_tells_it(
     make_dataset: Callable[..., Path], tmp_path: Path
 ) -> None:
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)  # of some weights no class is predicted
     data = make_dataset({"test": 3}, classes=3)
     path = tmp_path / "config.toml"
     path.write_text(CONFIG.format(data=data.as_posix()), encoding="utf-8")
@@ -134,11 +134,5 @@ def test_quality_is_told_as_inference_tells_it(
     for folder in ("evaluation", "masks"):
         with (tmp_path / folder / "predictions.csv").open(newline="") as file:
             tables.append([{**row, "case": Path(row["case"]).stem} for row in csv.DictReader(file)])
-    assert len(tables[0]) == len(tables[1]) == 3 * 2
-    for one, other in zip(*tables, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:  # of one image or of several at once, the last digit may differ
-            assert one[key] == other[key] or float(one[key]) == pytest.approx(
-                float(other[key]), abs=2e-4
-            ), key
+    assert tables[0] == tables[1] and len(tables[0]) == 3 * 2
     assert any(row["dice_high"] for row in tables[0]) and all(row["flag"] for row in tables[0])

@@ -35,7 +35,7 @@ class Weights(tf.Module):
             _USED.reset(token)
 
     def _tensor(self, array: NDArray) -> tf.Tensor:
-        name = hashlib.sha256(array.tobytes()).hexdigest() + f"{array.shape}"
+        name = f"{hashlib.sha256(array.tobytes()).hexdigest()} {array.dtype} {array.shape}"
         if name not in self._variables:
             with tf.init_scope():  # outlives the function that is being made
                 self._variables[name] = tf.Variable(array, trainable=False)

@@ -29,6 +29,7 @@ from flexseg.runs.given import RUN, find_given
 from flexseg.serve.api_errors import told
 from flexseg.serve.database import CaseRow, Database, JobRow
 from flexseg.serve.job_queue import JobQueue
+from flexseg.serve.model_reports import has_report
 from flexseg.serve.stored.case_files import CaseFiles
 from flexseg.serve.stored.prediction_store import PredictionStore, Waiting
 from flexseg.serve.uploads.case_facts import CaseFacts
@@ -103,12 +104,14 @@ class ModelEngine:
             "size": list(model.size),
             "channels": model.channels,
             "neighbours": model.neighbours,
+            "report": has_report(self.path),
         }
         self.model = model
 
     def describe(self) -> dict[str, Any]:
         """The model for users, plain JSON types."""
-        empty: dict[str, Any] = {"classes": [], "size": None, "channels": None, "neighbours": None}
+        unknown = dict.fromkeys(("size", "channels", "neighbours"))
+        empty: dict[str, Any] = {"classes": [], **unknown, "report": False}
         return {
             "id": self.id,
             "name": self.id,

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 from flexseg.errors import FlexsegError
-from flexseg.runs.given import MANIFEST, find_given
 from flexseg.runs.trained import run_folder
 from flexseg.serve.api_errors import ApiError
 
@@ -18,7 +17,11 @@ _TURN = threading.Lock()
 
 def has_report(model: Path) -> bool:
     """Whether there is a run to report on."""
-    return _run_of(model) is not None
+    try:
+        run_folder(model)
+    except FlexsegError:
+        return False
+    return True
 
 
 def report_on(model: Path, folder: Path) -> str:
@@ -38,8 +41,7 @@ def report_on(model: Path, folder: Path) -> str:
     from flexseg.report.html import write_report
     from flexseg.report.sources import find_source
 
-    run = _run_of(model)
-    if run is None:
+    if not has_report(model):
         raise ApiError(
             404,
             "The model comes without its training, so there is no report on it.",
@@ -47,22 +49,10 @@ def report_on(model: Path, folder: Path) -> str:
         )
     try:
         with _TURN:
-            page, _, _ = write_report(find_source(run), folder / "report.html")
+            page, _, _ = write_report(find_source(model), folder / "report.html")
     except FlexsegError as error:
         logger.warning("There is no report on %s. %s", model, error)
         raise ApiError(
             404, "The report cannot be made.", "The server's log says why; ask its operator."
         ) from error
     return page.read_text(encoding="utf-8")
-
-
-def _run_of(model: Path) -> Path | None:
-    given = find_given(model)
-    if given.model is None:
-        try:
-            return run_folder(model)
-        except FlexsegError:
-            return None
-    # A version that has learned is named by its package, in the folder of models of its run.
-    above = given.model.parent.parent
-    return above if (above / MANIFEST).is_file() else None

@@ -13,7 +13,7 @@ from flexseg.serve.api_errors import ApiError
 from flexseg.serve.boundary.security_headers import ALONE
 from flexseg.serve.current_user import Looking, Training
 from flexseg.serve.database import ServerFact
-from flexseg.serve.model_reports import has_report, report_on
+from flexseg.serve.model_reports import report_on
 from flexseg.serve.server import CLASSES, Serving
 
 router = APIRouter(prefix="/api", tags=["models"])
@@ -38,11 +38,7 @@ def models(server: Serving, user: Looking) -> list[dict[str, Any]]:
     """All models; those that are being loaded have no classes yet."""
     default = server.engines.default
     return [
-        {
-            **engine.describe(),
-            "default": engine is default,
-            "report": has_report(engine.path),
-        }
+        {**engine.describe(), "default": engine is default}
         for engine in server.engines.models.values()
     ]
 

@@ -21,7 +21,7 @@ from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.files.entries import require_file
 from flexseg.files.limits import TooLargeError
 from flexseg.files.mask_pixels import as_rgb, of_channels, seen
-from flexseg.files.npy import check_header, check_numbers, map_npy
+from flexseg.files.npy import check_numbers, map_npy, read_array
 from flexseg.files.picture import Picture
 from flexseg.files.tiff import TIFF_SUFFIXES
 from flexseg.outputs import whole
@@ -126,7 +126,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
+            height, width = map_npy(path).shape[:2]
             return int(height), int(width)
         if suffix in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as tiff:
@@ -223,9 +223,7 @@ def _read_npz(path: Path) -> NDArray:
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(_array_name(archive.namelist(), path))
             with archive.open(entry) as file:
-                check_header(file, entry.file_size, path)
-            with archive.open(entry) as file:
-                pixels = np.lib.format.read_array(file, allow_pickle=False)
+                pixels = read_array(file, entry.file_size, path)
     except Exception as error:  # zipfile raises its own, undocumented set
         raise _unreadable(path, error) from None
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:

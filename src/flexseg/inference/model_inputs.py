@@ -23,6 +23,7 @@ from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.images import IMAGE_SUFFIXES, is_image, pixel_count
 from flexseg.files.large_images import ArrayRows, Regions
+from flexseg.files.npy import map_npy
 from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
 from flexseg.files.volumes.volume import Volume
@@ -212,7 +213,9 @@ def _of_file(
 
 def _npy_shape(path: Path) -> tuple[int, ...]:
     try:
-        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        return tuple(map_npy(path).shape)
+    except DataError:
+        raise
     except Exception as error:  # on damaged headers NumPy raises whatever it stumbles on
         raise DataError(
             f"The file cannot be read as an array ({error}).",

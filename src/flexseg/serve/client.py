@@ -19,6 +19,7 @@ from PIL import Image
 
 from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.files.images import encode_png
+from flexseg.files.npy import read_array
 
 Case = dict[str, Any]
 _ENDED = ("done", "failed", "canceled")
@@ -158,7 +159,7 @@ class Client:
         """
         query = {"format": "npy", "source": source, **({"model": model} if model else {})}
         content = self._get(f"{_path(case)}/export?{urlencode(query)}")
-        return np.load(io.BytesIO(content), allow_pickle=False)
+        return read_array(io.BytesIO(content), len(content), Path("mask.npy"))
 
     def download(self, case: Case | str, path: str | Path, source: str = "current") -> Path:
         """Save the mask of a case.

@@ -15,7 +15,7 @@ from flexseg.batches.store import CaseReader
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.names import numbered
-from flexseg.files.npy import write_npy
+from flexseg.files.npy import read_npy, write_npy
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.trust.signal import Signal
@@ -105,7 +105,7 @@ class PredictionCache:
     def load(self, unit: Unit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Prediction (class ids, or thresholds exceeded) and true class ids of a unit,
         [H, W] or [z, y, x]."""
-        arrays = [np.load(self._file(number)) for number in unit.cases]
+        arrays = [read_npy(self._file(number)) for number in unit.cases]
         both = np.stack(arrays, axis=1) if unit.is_volume else arrays[0]
         return both[0], both[1]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flexseg.files.npy import write_npy
+from flexseg.files.npy import map_npy, write_npy
 from flexseg.outputs import link_or_copy, whole
 from flexseg.serve.uploads.case_facts import PIXELS, ReadCase
 
@@ -34,11 +34,11 @@ class CaseFolder:
 
     def pixels(self) -> NDArray:
         """Pixels [H, W, C], or voxels [z, y, x(, C)], read from the disk as they are used."""
-        return np.load(self.path / PIXELS, mmap_mode="r", allow_pickle=False)
+        return map_npy(self.path / PIXELS)
 
     def labels(self, name: str) -> NDArray[np.uint8]:
         """A label file, read from the disk as it is used."""
-        return np.load(self.path / name, mmap_mode="r", allow_pickle=False)
+        return map_npy(self.path / name)
 
     def write_labels(self, name: str, labels: NDArray[np.uint8]) -> None:
         """Write a label file, whole or not at all."""

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import flexseg
 from flexseg.errors import DataError, FlexsegError, ResourceError
 from flexseg.files.limits import SETTING, TooLargeError
+from flexseg.files.npy import map_npy
 from flexseg.machine import size_text
 from flexseg.serve.uploads import reader_process
 from flexseg.serve.uploads.case_facts import PIXELS, CaseFacts, ReadCase
@@ -137,7 +138,7 @@ def _require_file(path: Path) -> None:
 
 def _require_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     _require_file(path)
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = map_npy(path)
     if array.shape != shape or array.dtype.str != dtype or array.dtype.kind not in "biuf":
         raise ValueError("an array is not what was said of it")
 
@@ -180,7 +181,7 @@ class _Reader:
             raise self._breach(name)
         try:
             return job.found(answer)
-        except (ValueError, OSError):
+        except (ValueError, OSError, DataError):
             raise self._refusal(answer, name) from None
 
     def _line(self, seconds: float, question: bytes) -> bytes:
@@ -316,8 +317,7 @@ class ReaderPool:
 
         def read() -> NDArray[np.uint8]:
             self._read(_Job(file, name, target, shape))
-            labels: NDArray[np.uint8] = np.load(target / LABELS, mmap_mode="r", allow_pickle=False)
-            return labels
+            return map_npy(target / LABELS)
 
         return self._threads.submit(read)
 

@@ -48,6 +48,7 @@ LONG = (
     "test_learning_round.py",
     "test_postgresql.py",
     "test_shared_generators.py",
+    "test_shared_search.py",
     "test_serve_client.py",
 )
 # They begin first, so that no worker is left alone with one at the end.

@@ -12,7 +12,7 @@ import pytest
 from search_project import CONFIG, SPACE
 
 from flexseg.search import search as searching
-from flexseg.search import study as studies
+from flexseg.search.study_places import StudyFile
 from flexseg.search.trials import work
 
 
@@ -39,13 +39,14 @@ def in_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
     storages: dict[Path, InMemoryStorage] = {}
 
-    def storage_of(folder: Path) -> InMemoryStorage:
+    def storage_of(place: StudyFile, _: object) -> InMemoryStorage:
+        folder = place.folder
         if not (folder / "study.db").exists():
             (folder / "study.db").touch()
             storages[folder] = InMemoryStorage()
         return storages[folder]
 
-    monkeypatch.setattr(studies, "_storage", storage_of)
+    monkeypatch.setattr(StudyFile, "storage", storage_of)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: Threads)
 
 

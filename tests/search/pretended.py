@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flexseg.config.load import LoadedConfig
+from flexseg.config.load import LoadedConfig, load
 from flexseg.errors import ResourceError, TrainingError
-from flexseg.search.study import ask, open_study
+from flexseg.search.search import Search
+from flexseg.search.shared_study import SharedStudy
+from flexseg.search.study import open_study
+from flexseg.search.study_places import StudyPlace
 from flexseg.search.trial_report import TrialReport
+from flexseg.search.trials import Train
 
 METRIC = "val_dice_coef_foreground"
 _EPOCHS = 5
@@ -64,8 +69,29 @@ def never_end(loaded: LoadedConfig, report: TrialReport) -> None:
         time.sleep(0.01)
 
 
-def ask_at_once(folder: Path, barrier: Any, numbers: Any) -> None:
-    """Ask for the next trial at the same moment as others do."""
-    study = open_study(folder, maximize=True, startup=1)
+def slowly(loaded: LoadedConfig, report: TrialReport) -> None:
+    """As `pretend`, so that others come in between."""
+    pretend(loaded, report, seconds=0.1)
+
+
+def search_with_others(
+    config: Path, overrides: tuple[str, ...], url: str, train: Train, barrier: Any
+) -> None:
+    """A search of a shared study, which gives lost hosts up soon, in a process of its own."""
+    import flexseg.models  # noqa: F401 - as the command does
+
+    search = Search(
+        load(config, overrides), overrides, 120, backend="none", train=train, storage=url
+    )
+    assert isinstance(search.place, SharedStudy)
+    search.place = replace(search.place, beat=1, patience=3)
     barrier.wait()
-    numbers.put(ask(study, folder, {}).number)
+    search.run()
+
+
+def ask_at_once(place: StudyPlace, barrier: Any, numbers: Any) -> None:
+    """Ask for the next trial at the same moment as others do."""
+    study = open_study(place, maximize=True, startup=1)
+    barrier.wait()
+    with place.turn():
+        numbers.put(study.ask({}).number)

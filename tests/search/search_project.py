@@ -8,6 +8,7 @@ from typing import Any
 
 from flexseg.config import load
 from flexseg.search.space import metric_of, parameters_of
+from flexseg.search.study_places import StudyFile
 from flexseg.search.trials import TrialJob
 
 CONFIG = """
@@ -51,7 +52,10 @@ def job_of(project: Path, *overrides: str, **changes: Any) -> TrialJob:
     keys: dict[str, Any] = {
         "config": loaded.path,
         "overrides": overrides,
+        "place": StudyFile(changes.get("folder", folder)),
         "folder": folder,
+        "host": "",
+        "search": "",
         "backend": None,
         "parameters": parameters_of(loaded, overrides, metric),
         "metric": metric,

@@ -21,12 +21,12 @@ from flexseg.dataset.cases import Case
 from flexseg.errors import ConfigError, Interrupted, InUseError, ResourceError, TrainingError
 from flexseg.files.images import write_png
 from flexseg.search import search as searching
-from flexseg.search import study as studies
 from flexseg.search import trials
 from flexseg.search.harmless import harmless_overrides
 from flexseg.search.search import Found, Search
 from flexseg.search.space import parameters_of
 from flexseg.search.study import State, open_study, records
+from flexseg.search.study_places import StudyFile
 from flexseg.search.trials import work
 from support import OLD_CONFIG, lock_elsewhere, result_of
 
@@ -107,13 +107,14 @@ def test_killed_processes_are_noted_and_the_search_goes_on(project: Path, on_dis
 
 
 def test_processes_that_ask_at_once_get_different_trials(tmp_path: Path, on_disk: None) -> None:
-    study = studies.open_study(tmp_path, maximize=True, startup=1)
+    study = open_study(StudyFile(tmp_path), maximize=True, startup=1)
     for _ in range(3):
         study.enqueue_trial({})
     context = multiprocessing.get_context("spawn")
     barrier, numbers = context.Barrier(3), context.SimpleQueue()
     processes = [
-        context.Process(target=ask_at_once, args=(tmp_path, barrier, numbers)) for _ in range(3)
+        context.Process(target=ask_at_once, args=(StudyFile(tmp_path), barrier, numbers))
+        for _ in range(3)
     ]
     for process in processes:
         process.start()
@@ -274,9 +275,9 @@ def test_a_real_training_is_searched(project: Path) -> None:
 def test_any_name_of_a_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    open_study(folder, maximize=True, startup=1).ask()
+    open_study(StudyFile(folder), maximize=True, startup=1).ask()
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert len(open_study(folder, maximize=True, startup=1).trials) == 1
+    assert len(open_study(StudyFile(folder), maximize=True, startup=1).trials) == 1
 
 
 def test_augmentation_that_is_switched_on_leaves_out_what_is_not_harmless(project: Path) -> None:

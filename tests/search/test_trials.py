@@ -17,6 +17,7 @@ from flexseg.search.trial_report import TrialReport
 from flexseg.search.trials import work
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
+from optuna.trial import TrialState
 
 
 def test_the_search_finds_the_better_values(project: Path) -> None:
@@ -143,6 +144,23 @@ def test_a_search_that_goes_on_draws_what_one_draws_that_was_never_stopped(proje
     drawn = [[t.values for t in records(j.open()) if t.epochs == 5] for j in (whole, job)]
     assert drawn[0] == drawn[1] and len(drawn[0]) == 6
     assert [t.state for t in records(job.open())].count(State.INTERRUPTED) == 1
+
+
+def test_a_trial_that_was_given_away_meanwhile_is_left_to_its_new_process(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, trained = job_of(project, limit=3), []
+
+    def train(loaded: LoadedConfig, report: TrialReport) -> None:
+        if not trained:
+            job.open().tell(0, state=TrialState.FAIL)
+        trained.append(loaded)
+        pretend(loaded, report)
+
+    work(job, 0, Stop(), train)
+    states = [t.state for t in records(job.open())]
+    assert states == [State.FAILED, State.FINISHED, State.FINISHED]
+    assert "given to another process" in caplog.text
 
 
 def test_values_that_were_tried_are_not_trained_again_and_a_finished_space_ends_it(

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,38 +13,16 @@ pytest.importorskip("pg8000")
 from flexseg.errors import ConfigError
 from flexseg.serve.app import create_app
 from flexseg.serve.settings import ServeSettings
+from own_postgresql import own_postgresql
 from serve.conftest import Serve
 from served import ended, picture, uploaded
-
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-# It refuses to run as root.
-USER = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
     """A database that nobody else uses."""
-    if not PROGRAMS:
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp())
-    if USER:
-        shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    data = folder / "data"
-
-    def run(program: str, *options: str) -> None:
-        command = [str(PROGRAMS[-1] / program), "-D", str(data), *options]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **USER)
-
-    run("initdb", "-A", "trust", "-U", "flexseg")
-    run("pg_ctl", "-w", "-o", f"-p {port} -k {folder}", "-l", str(folder / "log"), "start")
-    try:
-        yield f"postgresql+pg8000://flexseg@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    with own_postgresql() as address:
+        yield address
 
 
 def test_cases_are_kept_predicted_and_deleted(url: str, serve: Serve, tmp_path: Path) -> None:

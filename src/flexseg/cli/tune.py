@@ -19,6 +19,7 @@ from flexseg.cli.app import (
 )
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, number, numbers, texts
+from flexseg.errors import ConfigError
 from flexseg.events import emit
 from flexseg.machine import typed_command
 
@@ -48,10 +49,37 @@ def tune(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; an earlier search is moved aside.")
     ] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="PostgreSQL database by which the hosts that run this command share its trials, "
+            "e.g. postgresql+pg8000://user@host/database; the password is that of PGPASSWORD or "
+            "~/.pgpass.",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the search in that database (default: that of the config and of its "
+            "cases).",
+        ),
+    ] = None,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
     """Search for better values by many short trainings; run it again to continue a search."""
+    if storage is not None and fresh:
+        raise ConfigError(
+            "--fresh would take the search from the other hosts.",
+            "Give a new one a name of its own with --study.",
+            "--fresh",
+        )
+    if study is not None and storage is None:
+        raise ConfigError(
+            "Only a search in a database has a name.", "Give --storage too.", "--study"
+        )
     from flexseg.config.durations import parse_duration
 
     seconds = parse_duration(duration)
@@ -71,6 +99,8 @@ def tune(
         processes=processes,
         say=say,
         started=state.began_at(),
+        storage=storage,
+        study=study,
     )
     with progress("Searching") as on_time:
         found = search.run(fresh=fresh, on_time=on_time)
@@ -89,6 +119,7 @@ def _as_dict(found: Found) -> dict[str, Any]:
                 "seconds": t.seconds,
                 "values": t.values,
                 "reason": t.reason,
+                **({"host": t.host} if t.host else {}),
             }
             for t in found.trials
         ],

@@ -73,6 +73,7 @@ def write_results(found: Found, config: Path, overrides: Sequence[str]) -> None:
     config : the file that the search varies, read with `overrides`.
     """
     names = [p.name for p in found.parameters]
+    shared = any(t.host for t in found.trials)
     rows = [
         (
             t.number,
@@ -82,10 +83,12 @@ def write_results(found: Found, config: Path, overrides: Sequence[str]) -> None:
             t.epochs,
             *(as_text(t.values[name]) if name in t.values else None for name in names),
             "the config as it is" if t.is_start and not t.reason else t.reason,
+            *([t.host] if shared else []),
         )
         for t in found.trials
     ]
     header = ("trial", "state", found.metric, "minutes", "epochs", *names, "reason")
+    header += ("host",) if shared else ()
     write_csv(found.table, header, rows)
     if found.best is not None:
         _write_best(found, found.best, config, overrides)
@@ -137,7 +140,8 @@ def line_of(trial: TrialRecord, best: TrialRecord | None, metric: str) -> str:
     score = "" if trial.score is None else f" {metric} {trial.score:.4f}"
     mark = " (best so far)" if best is not None and trial.number == best.number else ""
     state = "" if trial.state is State.FINISHED else f" {trial.state}: {trial.reason}"
-    return f"trial {trial.number}:{score}{mark}{state}  [{format_duration(trial.seconds)}]  {what}"
+    name = f"trial {trial.number} of {trial.host}" if trial.host else f"trial {trial.number}"
+    return f"{name}:{score}{mark}{state}  [{format_duration(trial.seconds)}]  {what}"
 
 
 def raise_if_hopeless(trials: list[TrialRecord]) -> None:

@@ -10,20 +10,26 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import platform
+import re
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
+from flexseg import __version__
 from flexseg.config.durations import format_duration
 from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.division.splits import Splits
-from flexseg.errors import ConfigError, FlexsegError, Interrupted, TrainingError
+from flexseg.errors import ConfigError, FlexsegError, Interrupted, InUseError, TrainingError
 from flexseg.one_writer import exclusive
 from flexseg.own_results import clear
-from flexseg.search.fixed_values import fixed_values
+from flexseg.search.fixed_values import fixed_values, name_of
 from flexseg.search.harmless import harmless_overrides
 from flexseg.search.outcome import (
     Found,
@@ -32,11 +38,12 @@ from flexseg.search.outcome import (
     raise_if_hopeless,
     write_results,
 )
+from flexseg.search.shared_study import SharedStudy, shared_study
 from flexseg.search.short_training import splits_to_learn
 from flexseg.search.space import metric_of, parameters_of
 from flexseg.search.study import (
-    FILE_NAME,
     State,
+    TrialRecord,
     abandon,
     best_of,
     importances,
@@ -44,6 +51,7 @@ from flexseg.search.study import (
     records,
     require_optuna,
 )
+from flexseg.search.study_places import StudyFile, StudyPlace
 from flexseg.search.trials import Failure, Train, TrialJob, train_trial, work_alone
 
 if TYPE_CHECKING:
@@ -74,6 +82,8 @@ _OVERTIME = 0.03
 class Search:
     """One search, from its config to its files in `<run_dir>/tune`.
 
+    Of a study that hosts share each has its own files, in `<run_dir>/tune/<study>/<host>`.
+
     Parameters
     ----------
     loaded : the config, read with `overrides`.
@@ -82,10 +92,12 @@ class Search:
     say : shows a line.
     train : trains one trial; by default `train_trial`.
     started : `time.time()` of when `seconds` begin; without it now.
+    storage : URL of the PostgreSQL database of a study that searches share; None: a file.
+    study : its name; None: that of the config, and what tells its cases from others.
 
     Raises
     ------
-    ConfigError : Optuna is missing, or `[tune]` is wrong.
+    ConfigError : Optuna is missing, or `[tune]` or `storage` is wrong.
     """
 
     def __init__(
@@ -99,6 +111,8 @@ class Search:
         say: Callable[[str], None] = logger.info,
         train: Train | None = None,
         started: float | None = None,
+        storage: str | None = None,
+        study: str | None = None,
     ) -> None:
         self.deadline = (time.time() if started is None else started) + seconds
         require_optuna()
@@ -110,10 +124,18 @@ class Search:
         self.say = say
         self.train = train or train_trial
         self.folder = loaded.experiment.train.run_dir / FOLDER_NAME
+        self.host = ""
+        self.place: StudyPlace = StudyFile(self.folder)
+        if storage is not None:
+            self.place = shared_study(storage, study or loaded.path.stem)
+        self._named = study is not None
+        self._search = uuid.uuid4().hex
         e = loaded.experiment
         self.metric, self.maximize = metric_of(e.tune.metric, e.model.metrics)
         self.parameters = parameters_of(loaded, overrides, self.metric)
         self._known: set[int] = set()
+        self._seen: set[int] = set()
+        self._looked = 0.0
         self._deaths = 0
 
     def run(
@@ -131,16 +153,26 @@ class Search:
         InUseError : another program searches, or trains, in the folder.
         FlexsegError : anything that the user can act on; `Interrupted` after Ctrl-C.
         """
+        try:
+            return self._run(on_time, fresh=fresh)
+        except Exception as error:
+            if told := self.place.explained(error):
+                raise told from error
+            raise
+
+    def _run(self, on_time: Callable[[float, int], None] | None, *, fresh: bool) -> Found:
         splits = splits_to_learn(self.loaded.experiment.data)
         cases = splits.need("train")
         self.overrides += tuple(harmless_overrides(self.loaded, self.parameters, cases))
-        with exclusive(self.loaded.experiment.train.run_dir, self.folder):
+        common = self._common(splits)
+        with self._own_folder(common):
             if fresh:
                 clear(self.folder)
             study = self._open()
-            minutes = self._minutes(study)
-            self._compare(study, splits, minutes)
-            self._prepare(study, minutes)
+            with self.place.turn():
+                minutes = self._minutes(study)
+                self._compare(study, {**common, "tune.trial_minutes": minutes})
+                self._prepare(study, minutes)
             try:
                 self._watch(study, self._job(minutes), on_time)
             finally:
@@ -154,9 +186,29 @@ class Search:
             )
         return found
 
+    @contextmanager
+    def _own_folder(self, common: dict[str, object]) -> Iterator[None]:
+        """Write alone to the folder; of a shared study, to one that no other search has."""
+        if not isinstance(self.place, SharedStudy):
+            with exclusive(self.loaded.experiment.train.run_dir, self.folder):
+                yield
+            return
+        if not self._named:
+            self.place = replace(self.place, name=f"{self.place.name}-{name_of(common)}")
+        host = re.sub(r"[^\w.-]", "_", platform.node()) or "host"
+        of_study = self.folder / self.place.name
+        with ExitStack() as stack:
+            for number in count(1):
+                self.host = host if number == 1 else f"{host}_{number}"
+                self.folder = of_study / self.host
+                with suppress(InUseError):
+                    stack.enter_context(exclusive(self.folder))
+                    break
+            yield
+
     def _open(self) -> Study:
         return open_study(
-            self.folder, maximize=self.maximize, startup=self.loaded.experiment.tune.startup
+            self.place, maximize=self.maximize, startup=self.loaded.experiment.tune.startup
         )
 
     def _minutes(self, study: Study) -> float:
@@ -174,24 +226,28 @@ class Search:
             )
         return minutes
 
-    def _compare(self, study: Study, splits: Splits, minutes: float) -> None:
+    def _common(self, splits: Splits) -> dict[str, object]:
+        """What the trials have in common, apart from their time."""
+        shared = self.place.is_shared
+        found: dict[str, object] = {
+            **fixed_values(self.loaded.experiment, splits, paths=not shared),
+            "tune.space": {p.name: str(p) for p in self.parameters},
+            "tune.metric": self.metric,
+            "--backend": self.backend,
+        }
+        return {**found, "flexseg": __version__} if shared else found
+
+    def _compare(self, study: Study, now: dict[str, object]) -> None:
         """Note what the trials have in common, or compare it with what an earlier search noted.
 
         Raises
         ------
         ConfigError : the scores would not compare.
         """
-        now = {
-            **fixed_values(self.loaded.experiment, splits),
-            "tune.space": {p.name: str(p) for p in self.parameters},
-            "tune.metric": self.metric,
-            "tune.trial_minutes": minutes,
-            "--backend": self.backend,
-        }
         before = study.user_attrs.get("common")
         if before is None:
             study.set_user_attr("common", now)
-            study.set_user_attr("minutes", minutes)
+            study.set_user_attr("minutes", now["tune.trial_minutes"])
             return
         # Older searches also noted the options of other networks, which change nothing.
         before = {k: v for k, v in before.items() if k in now or not k.startswith("model.")}
@@ -199,28 +255,32 @@ class Search:
         if changed:
             raise ConfigError(
                 f"The search here had other values of: {', '.join(changed)}.",
-                "Restore them, or start over with --fresh: the old search is moved aside.",
-                str(self.folder / FILE_NAME),
+                f"Restore them. {self.place.way_out}",
+                self.place.where,
             )
 
     def _prepare(self, study: Study, minutes: float) -> None:
         """Settle what an earlier search left open, and let the config as it is come first."""
-        for trial in records(study):
-            if trial.state is State.RUNNING:
-                abandon(study, trial, State.INTERRUPTED, "its process was ended")
+        if not self.place.is_shared:
+            for trial in records(study):
+                if trial.state is State.RUNNING:
+                    abandon(study, trial, State.INTERRUPTED, "its process was ended")
         trials = records(study)
-        self._known = {t.number for t in trials}
+        self._known = {t.number for t in trials if t.state is not State.RUNNING}
         self.say(
             f"{len(self.parameters)} keys, trials of {format_duration(60 * minutes)}, "
             f"{self.metric} decides ({'higher' if self.maximize else 'lower'} is better)."
         )
         if self.processes > 1:
             self.say(f"{self.processes} trials at a time share {os.cpu_count()} processors.")
+        if self.place.is_shared:
+            self.say(f"Hosts share the search {self.place.where}; this one is {self.host}.")
         if trials:
             best = best_of(trials, maximize=self.maximize)
             score = f", the best {self.metric} is {best.score:.4f}" if best else ""
             self.say(f"Continuing the search: {amount(len(trials), 'trial')} so far{score}.")
-        started = any(t.is_start and t.state in (State.FINISHED, State.PRUNED) for t in trials)
+        begun = (State.RUNNING, State.FINISHED, State.PRUNED)
+        started = any(t.is_start and t.state in begun for t in trials)
         if not started and not _start_is_waiting(study):
             values = {p.name: p.stored(p.start) for p in self.parameters}
             study.enqueue_trial(values, user_attrs={"start": True})
@@ -230,7 +290,10 @@ class Search:
         return TrialJob(
             config=self.loaded.path,
             overrides=self.overrides,
+            place=self.place,
             folder=self.folder,
+            host=self.host,
+            search=self._search,
             backend=self.backend if self.train is train_trial else None,
             parameters=self.parameters,
             metric=self.metric,
@@ -269,6 +332,7 @@ class Search:
                     if worker.exitcode:
                         self._note_death(study, number, worker.exitcode)
                         workers[number] = start(number)
+                self._give_lost_again(study)
                 self._tell(study)
             if workers:
                 patience = _SECONDS_TO_END
@@ -292,19 +356,36 @@ class Search:
             if worker.is_alive():
                 worker.kill()
                 worker.join()
-        for trial in records(study):
-            if trial.state is State.RUNNING:
-                abandon(study, trial, State.INTERRUPTED, "the search was stopped")
+        self._abandon(study, State.INTERRUPTED, "the search was stopped")
         self._tell(study, strict=False)
+
+    def _abandon(
+        self, study: Study, state: State, reason: str, worker: int | None = None
+    ) -> list[TrialRecord]:
+        """End the trials of own processes, or of one of them, that are gone."""
+        with self.place.turn():
+            gone = [
+                trial
+                for trial in records(study)
+                if trial.state is State.RUNNING
+                and trial.search in (self._search, "")
+                and worker in (None, trial.worker)
+            ]
+            for trial in gone:
+                abandon(study, trial, state, reason)
+        return gone
+
+    def _give_lost_again(self, study: Study) -> None:
+        if time.monotonic() - self._looked > self.place.beat:
+            self._looked = time.monotonic()
+            self.place.give_lost_again(study, self._seen)
 
     def _note_death(self, study: Study, number: int, exit_code: int) -> None:
         """Note what the trial of a dead process died of."""
         reason = f"its process ended with code {exit_code}"
         if exit_code < 0:
             reason = f"its process was killed by signal {-exit_code}, often for lack of memory"
-        died = [t for t in records(study) if t.state is State.RUNNING and t.worker == number]
-        for trial in died:
-            abandon(study, trial, State.FAILED, reason)
+        died = self._abandon(study, State.FAILED, reason, worker=number)
         self._deaths = 0 if died else self._deaths + 1
         if self._deaths > _DEATHS:
             raise TrainingError(

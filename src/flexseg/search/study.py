@@ -1,4 +1,4 @@
-"""The memory of a search: an Optuna study in an SQLite file, and what we note in it.
+"""The memory of a search: an Optuna study, and what we note in it.
 
 Optuna's own state of a trial says what its sampler learns from it; ours, in the trial's attributes,
 says what happened to it.
@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flexseg.errors import ConfigError, ResourceError
+from flexseg.errors import ConfigError
 from flexseg.machine import pip_install
+from flexseg.search.study_places import StudyPlace
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, Trial
 
-FILE_NAME = "study.db"
-_ASK_LOCK = "asking.lock"
-_STUDY = "flexseg"
 # Trials report their score at tenths of their time, since their epochs take differently long.
 STEPS = 10
 _FIRST_PRUNED_STEP = 3
-# Several processes write into one file; each waits this long for the others.
-_SECONDS_TO_WRITE = 60
+# Who tries values that so many hosts were lost with would most likely be lost too.
+_LOSSES = 2
 
 
 class State(StrEnum):
@@ -57,6 +51,8 @@ class TrialRecord:
     reason : why it did not run to its end.
     exit_code : of the error that it failed by; 0 if it did not, or by none of ours.
     is_start : the trial of the config as it is.
+    worker, host, search : the number of its process among those of a search, the folder of that in
+        a study of many hosts, and what tells it from all others.
     """
 
     number: int
@@ -69,6 +65,8 @@ class TrialRecord:
     exit_code: int = 0
     is_start: bool = False
     worker: int = 0
+    host: str = ""
+    search: str = ""
     params: dict[str, object] = field(default_factory=dict)
 
 
@@ -82,23 +80,12 @@ def require_optuna() -> None:
             f"Install it: {pip_install('tune')}.",
             "flexseg tune",
         ) from None
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.disable_default_handler()
     for name in ("optuna", "alembic"):
         log = logging.getLogger(name)
         log.handlers[:] = logging.getLogger("flexseg").handlers
         log.setLevel(logging.WARNING)
-
-
-@contextmanager
-def _in_turn(file: Path) -> Iterator[None]:
-    """Wait for other processes by a lock that ends with its process, however that ends."""
-    turn = sqlite3.connect(file, timeout=_SECONDS_TO_WRITE, isolation_level=None)
-    try:
-        with suppress(sqlite3.OperationalError):  # who holds it for so long hangs
-            turn.execute("BEGIN EXCLUSIVE")
-        yield
-    finally:
-        turn.close()
 
 
 def sampler_of(startup: int, seeds: Sequence[int]) -> BaseSampler:
@@ -118,30 +105,8 @@ def sampler_of(startup: int, seeds: Sequence[int]) -> BaseSampler:
     return optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed)
 
 
-def ask(study: Study, folder: Path, distributions: Mapping[str, BaseDistribution]) -> Trial:
-    """The next trial.
-
-    Processes ask one after the other: on SQLite two that ask at once may both get the trial that
-    waits, as it cannot lock a row.
-    """
-    with _in_turn(folder / _ASK_LOCK):
-        return study.ask(dict(distributions))
-
-
-def _storage(folder: Path) -> RDBStorage:
-    from optuna.storages import RDBStorage
-
-    # The folder's name may hold what has another meaning in an address: ? % # and braces.
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            folder / FILE_NAME, timeout=_SECONDS_TO_WRITE, check_same_thread=False
-        )
-
-    return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
-
-
-def open_study(folder: Path, *, maximize: bool, startup: int, prune: bool = True) -> Study:
-    """The study of a folder; a new one if there is none.
+def open_study(place: StudyPlace, *, maximize: bool, startup: int, prune: bool = True) -> Study:
+    """The study of a place; a new one if there is none.
 
     Trials are ended early by the median rule (Golovin 2017, Google Vizier).
 
@@ -151,7 +116,8 @@ def open_study(folder: Path, *, maximize: bool, startup: int, prune: bool = True
 
     Raises
     ------
-    ConfigError : the file is no study.
+    ConfigError : what is there is no study, or one of another version of Optuna.
+    ResourceError : the place cannot be used.
     """
     require_optuna()
     import optuna
@@ -161,23 +127,17 @@ def open_study(folder: Path, *, maximize: bool, startup: int, prune: bool = True
         pruner = optuna.pruners.MedianPruner(startup, n_warmup_steps=_FIRST_PRUNED_STEP)
     try:
         return optuna.create_study(
-            storage=_storage(folder),
+            storage=place.storage(_give_again),
             pruner=pruner,
-            study_name=_STUDY,
+            study_name=place.name,
             direction="maximize" if maximize else "minimize",
             load_if_exists=True,
         )
     except Exception as error:  # SQLAlchemy's own, which are many
-        if "disk" in str(error.__cause__):
-            raise ResourceError(
-                "It cannot be written (the disk is full or fails).",
-                "Free some space, or choose another folder with --set train.run_dir=FOLDER.",
-                str(folder / FILE_NAME),
-            ) from error
-        raise ConfigError(
+        raise place.explained(error) or ConfigError(
             f"This is not a usable study ({type(error).__name__}).",
-            "Start over with --fresh: the search is moved aside.",
-            str(folder / FILE_NAME),
+            place.way_out,
+            place.where,
         ) from error
 
 
@@ -212,6 +172,8 @@ def _record(trial: FrozenTrial, abandoned: Mapping[str, Any]) -> TrialRecord:
         exit_code=int(noted.get("exit_code", 0)),
         is_start=bool(noted.get("start", False)),
         worker=int(noted.get("worker", 0)),
+        host=noted.get("host", ""),
+        search=noted.get("search", ""),
         params=dict(trial.params),
     )
 
@@ -223,6 +185,17 @@ def best_of(trials: list[TrialRecord], *, maximize: bool) -> TrialRecord | None:
         return None
     sign = -1 if maximize else 1
     return min(finished, key=lambda t: (sign * (t.score or 0.0), t.number))
+
+
+def _give_again(study: Study, trial: FrozenTrial) -> None:
+    """What is done with a trial whose host is lost, once Optuna has ended it."""
+    lost = trial.user_attrs.get("lost", 0) + 1
+    state, reason = State.INTERRUPTED, f"{trial.user_attrs.get('host', 'its host')} is lost"
+    if lost > _LOSSES:
+        state, reason = State.FAILED, f"{lost} hosts were lost with it"
+    study.set_user_attr(_abandoned(trial.number), {"state": state, "reason": reason})
+    if state is State.INTERRUPTED:
+        try_again(study, _record(trial, {}), lost=lost)
 
 
 def abandon(study: Study, trial: TrialRecord, state: State, reason: str) -> None:
@@ -263,9 +236,16 @@ def _abandoned(number: int) -> str:
     return f"trial_{number}"
 
 
-def try_again(study: Study, trial: TrialRecord) -> None:
-    """Let the values of a trial be the next ones."""
-    attributes = {"start": True} if trial.is_start else {}
+def try_again(study: Study, trial: TrialRecord, *, lost: int = 0) -> None:
+    """Let the values of a trial be the next ones.
+
+    Parameters
+    ----------
+    lost : hosts that were lost with them.
+    """
+    attributes: dict[str, object] = {"start": True} if trial.is_start else {}
+    if lost:
+        attributes["lost"] = lost
     study.enqueue_trial(trial.params, user_attrs=attributes)
 
 

@@ -26,7 +26,6 @@ from flexseg.search.space import Parameter, override
 from flexseg.search.study import (
     State,
     TrialRecord,
-    ask,
     note,
     open_study,
     records,
@@ -34,6 +33,7 @@ from flexseg.search.study import (
     tell,
     try_again,
 )
+from flexseg.search.study_places import StudyPlace
 from flexseg.search.trial_report import Flag, TrialReport
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class TrialJob:
 
     Attributes
     ----------
-    folder : of the study and its trials.
+    place : of the study.
+    folder : of the trials.
+    host, search : which the trials are noted as trials of, see `TrialRecord`.
     backend : engine that a process loads before its first trial; None: none.
     metric : name of the score among the values of an epoch.
     minutes : of each trial.
@@ -67,7 +69,10 @@ class TrialJob:
 
     config: Path
     overrides: tuple[str, ...]
+    place: StudyPlace
     folder: Path
+    host: str
+    search: str
     backend: str | None
     parameters: tuple[Parameter, ...]
     metric: str
@@ -83,7 +88,7 @@ class TrialJob:
     def open(self) -> Study:
         """The study."""
         return open_study(
-            self.folder, maximize=self.maximize, startup=self.startup, prune=self.prune
+            self.place, maximize=self.maximize, startup=self.startup, prune=self.prune
         )
 
     def trial_folder(self, number: int) -> Path:
@@ -141,25 +146,43 @@ def work(job: TrialJob, worker: int, stop: Flag, train: Train) -> None:
     train : trains one trial.
     """
     study = job.open()
-    distributions = {p.name: p.distribution() for p in job.parameters}
     repeated = 0
-    while not stop.is_set():
+    while not stop.is_set() and repeated <= _REPEATS:
+        drawn = _draw(job, study, worker)
+        if drawn is None:
+            break
+        trial, values, earlier = drawn
+        with job.place.alive(study, trial):
+            same = next((t for t in earlier[::-1] if _decided(t) and t.values == values), None)
+            if same is not None and "start" not in trial.user_attrs:
+                repeated += 1
+                reason = f"the same values as trial {same.number}"
+                _finish(study, trial, same.state, same.score, reason)
+                continue
+            repeated = 0
+            if not _try(job, study, trial, values, stop, train):
+                break
+
+
+def _draw(
+    job: TrialJob, study: Study, worker: int
+) -> tuple[Trial, dict[str, object], list[TrialRecord]] | None:
+    """The next trial, its values, and those before it; None if there shall be no other.
+
+    In turn with other processes: none begins a trial too many.
+    """
+    distributions = {p.name: p.distribution() for p in job.parameters}
+    with job.place.turn():
         earlier = records(study)
-        if not job.may_begin(earlier) or job.is_exhausted(earlier) or repeated > _REPEATS:
-            break
+        if not job.may_begin(earlier) or job.is_exhausted(earlier):
+            return None
         # One that goes on draws as if it had not been interrupted.
-        study.sampler = sampler_of(job.startup, (job.seed, worker, len(_counted(earlier))))
-        trial = ask(study, job.folder, distributions)
+        seeds = (job.seed, worker, len(_counted(earlier)))
+        study.sampler = sampler_of(job.startup, seeds)
+        trial = study.ask(distributions)
         values = {p.name: p.value(trial.params[p.name]) for p in job.parameters}
-        note(trial, worker=worker, values=_text(values))
-        same = next((t for t in earlier[::-1] if _decided(t) and t.values == values), None)
-        if same is not None and "start" not in trial.user_attrs:
-            repeated += 1
-            _finish(study, trial, same.state, same.score, f"the same values as trial {same.number}")
-            continue
-        repeated = 0
-        if not _try(job, study, trial, values, stop, train):
-            break
+        note(trial, worker=worker, values=_text(values), host=job.host, search=job.search)
+    return trial, values, earlier
 
 
 def _text(values: Mapping[str, object]) -> str:
@@ -184,6 +207,26 @@ def _try(
     train: Train,
 ) -> bool:
     """Train one trial and note how it went; False: there is no point in another one."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        return _train(job, study, trial, values, stop, train)
+    except UpdateFinishedTrialError:
+        logger.warning(
+            "Trial %d gave no sign of life for too long, and was given to another process.",
+            trial.number,
+        )
+        return True
+
+
+def _train(
+    job: TrialJob,
+    study: Study,
+    trial: Trial,
+    values: Mapping[str, object],
+    stop: Flag,
+    train: Train,
+) -> bool:
     report = TrialReport(trial, job.metric, 60 * job.minutes, stop)
     state, reason = State.FINISHED, ""
     try:
@@ -241,9 +284,12 @@ def work_alone(
         if job.backend is not None:
             load_engine(job.backend)
         work(job, worker, stop, train)
-    except FlexsegError as error:
-        failures.put((error.problem, error.fix, error.where))
-        sys.exit(error.exit_code)
+    except Exception as error:
+        told = error if isinstance(error, FlexsegError) else job.place.explained(error)
+        if told is None:
+            raise
+        failures.put((told.problem, told.fix, told.where))
+        sys.exit(told.exit_code)
 
 
 def _share_machine(worker: int, processes: int) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from flexseg.errors import ConfigError, DataError
+from flexseg.machine import pip_install
 
 # Raised whenever tables change so that older programs cannot use them.
 SCHEMA = 1
@@ -204,7 +205,7 @@ class Database:
             raise ConfigError(
                 f"This is no database that can be used here ({error}).",
                 "Give a URL such as postgresql+pg8000://user:password@host/name, and install the "
-                "driver that it names (pip install pg8000).",
+                f"driver that it names ({pip_install('postgresql')}).",
                 "--database",
             ) from None
         if parsed.get_backend_name() == "sqlite":

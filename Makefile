@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune
+EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune,cloud
 BIN := $(VENV)/bin
 
 TYPES := types-linux types-win32 types-darwin

@@ -25,7 +25,7 @@ ORDER = (
         "processes",
         "spreadsheet",
     ),
-    ("lock",),
+    ("lock", "storage"),
     ("outputs",),
     ("one_writer", "own_results"),
     ("backend", "environment"),

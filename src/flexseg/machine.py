@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from flexseg.errors import ConfigError
+
+# Names another place than the user's cache folder.
+CACHE_SETTING = "FLEXSEG_CACHE_DIR"
 # Larger numbers of bytes, as a config may ask for, are told as this one.
 _BEYOND_ANY_DISK = 10**30
 # Seconds of work that tell how busy the processor is, long against the turns of programs on a core.
@@ -27,6 +31,46 @@ def real_path(path: Path) -> Path:
     `Path.resolve` fails there with an error that is no `OSError`.
     """
     return Path(os.path.realpath(path))
+
+
+def user_cache() -> Path:
+    """Where programs of this user keep what can be made, or fetched, again."""
+    if setting := os.environ.get(CACHE_SETTING):
+        return _expanded(setting)
+    home = _expanded("~")
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = home / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "flexseg"
+
+
+def _expanded(path: str) -> Path:
+    """A path with its "~" replaced, if there is such a home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails where there is none
+
+
+def gigabytes(setting: str, default: float) -> float:
+    """Bytes of as many GiB as an environment variable says.
+
+    Raises
+    ------
+    ConfigError : it is no number from 0 on.
+    """
+    text = os.environ.get(setting) or str(default)
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not size >= 0:
+        raise ConfigError(
+            f"The environment variable is {text!r}.",
+            "Set it to a number of GiB, for example 8.",
+            setting,
+        )
+    return size * 2**30
 
 
 def same_place(one: Path, other: Path) -> bool:

@@ -33,6 +33,7 @@ from flexseg.machine import (
 from flexseg.open_files import patiently, remove
 from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
+from flexseg.storage.urls import url_of
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +227,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     ------
     ResourceError : it cannot be made.
     """
+    _refuse_copies(path)
     with explain_os_errors(path):
         try:
             _remove_forgotten_once(path.parent)
@@ -237,6 +239,21 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_copies(path: Path) -> None:
+    """Refuse to write beside copies of remote files, where nobody would look for results.
+
+    Raises
+    ------
+    ConfigError : it is such a place.
+    """
+    if (url := url_of(path)) is not None:
+        raise ConfigError(
+            "Results cannot be written to a URL.",
+            "Choose a local folder with --output FOLDER or --set train.run_dir=FOLDER.",
+            url,
+        )
 
 
 @cache  # it may hold many files
@@ -303,6 +320,7 @@ def make_folder(path: Path) -> Path:
     ------
     ResourceError : the place cannot be written to.
     """
+    _refuse_copies(path)
     if path.is_file():
         raise ResourceError(
             "This is a file, not a folder.", "Give the name of a folder.", str(path)

@@ -23,7 +23,7 @@ from flexseg.config.findings import examples
 from flexseg.dataset.cases import pair
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
-from flexseg.files.entries import list_files
+from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import IMAGE_SUFFIXES, MaskPixels, read_image, read_mask, write_png
 from flexseg.files.preprocess import Preprocessing
 from flexseg.outputs import make_folder, refuse_overlap, whole_folder, write_csv
@@ -86,8 +86,7 @@ def tool_sources(job: ToolJob) -> tuple[list[ToolSource], list[str]]:
     ------
     DataError : there are none, or the folder is missing.
     """
-    if not job.images.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(job.images))
+    require_folder(job.images)
     if job.masks is not None:
         found, left_out = _pairs(job.images, job.masks, Path(), augmented=True)
     else:

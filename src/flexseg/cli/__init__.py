@@ -19,6 +19,7 @@ from flexseg.cli.terminal import write_out_unknown_letters
 from flexseg.errors import FlexsegError, one_line
 from flexseg.machine import process_age
 from flexseg.outputs import final_place
+from flexseg.storage.urls import with_urls
 
 # The order of these imports is that of the commands and of their groups in `flexseg --help`.
 # isort: split
@@ -139,8 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             app.errors.print_exception()
         place = f"[bold]{escape(one_line(error.where))}[/]\n" if error.where else ""
         app.errors.print(
-            f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
-            f"[bold]Fix:[/] {escape(error.fix)}",
+            with_urls(
+                f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
+                f"[bold]Fix:[/] {escape(error.fix)}"
+            ),
             soft_wrap=True,
         )
         sys.exit(error.exit_code)

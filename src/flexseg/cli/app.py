@@ -18,6 +18,7 @@ from rich.progress import Progress
 from flexseg import __version__
 from flexseg.cli.terminal import LogFormatter, Terminal
 from flexseg.events import ProgressEvents, emit
+from flexseg.storage.urls import with_urls
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -214,6 +215,7 @@ def progress(what: str) -> Iterator[Callable[[float, float], None]]:
 
 def say(text: str) -> None:
     """Print text as it is: paths may hold what looks like markup, and must not be broken."""
+    text = with_urls(text)
     console.print(text, markup=False, soft_wrap=True)
     emit("message", level="info", text=text)
 

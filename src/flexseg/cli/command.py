@@ -1,4 +1,4 @@
-"""How a command joins the command line: its group in `flexseg --help`, and `--json`."""
+"""How a command joins the command line: its group in `flexseg --help`, URLs, and `--json`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import functools
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from flexseg.cli.app import app
 
+# Parameters that take no URL, and their options.
+_LOCAL = {
+    "output": "output",
+    "copy": "copy",
+    "data": "data",
+    "certificate": "tls-cert",
+    "key": "tls-key",
+}
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -39,7 +48,8 @@ def command(
     panel = task if into is app else None
 
     def register(function: Function) -> Function:
-        return into.command(name, rich_help_panel=panel)(function)
+        into.command(name, rich_help_panel=panel)(_with_copies(function))
+        return function
 
     return register
 
@@ -49,13 +59,43 @@ def long_command(
 ) -> Callable[[Function], Function]:
     """Make a function that takes long a command, with `--json`, see `json_lines`."""
 
+    panel = task if into is app else None
+
     def register(function: Function) -> Function:
         called = name or function.__name__
         title = called if into is app else f"{into.info.name} {called}"
-        command(task, name, into=into)(_with_json(function, title))
+        run = _with_json(_with_copies(function), title)
+        into.command(name, rich_help_panel=panel)(run)
         return function
 
     return register
+
+
+def _with_copies(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, which is given paths of copies for URLs."""
+
+    @functools.wraps(function)
+    def run(**options: Any) -> None:
+        function(**{name: _copies(name, value) for name, value in options.items()})
+
+    return run
+
+
+def _copies(name: str, value: Any) -> Any:
+    """The value of a parameter with paths for URLs, whose files are fetched."""
+    if isinstance(value, list):
+        return [_copies(name, one) for one in value]
+    if not isinstance(value, Path):
+        return value
+    from flexseg.errors import ConfigError
+    from flexseg.storage.mirror import named, present
+
+    path = named(value)
+    if path is None:
+        return value
+    if name in _LOCAL:
+        raise ConfigError("A URL cannot be given here.", "Give a local path.", f"--{_LOCAL[name]}")
+    return present(path)
 
 
 def _with_json(function: Callable[..., None], title: str) -> Callable[..., None]:

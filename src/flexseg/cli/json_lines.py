@@ -20,6 +20,7 @@ from flexseg.cli.app import console, state
 from flexseg.cli.terminal import LogFormatter
 from flexseg.errors import FlexsegError
 from flexseg.events import emit, listening
+from flexseg.storage.urls import with_urls
 
 # Raised when a line gets another meaning; new events and values do not count.
 SCHEMA = 1
@@ -59,7 +60,7 @@ def exit_code_of(error: BaseException) -> int:
 
 def _write(event: str, values: Mapping[str, object]) -> None:
     line = {"event": event, "time": round(time.time(), 3), **values}
-    sys.stdout.write(json.dumps(_plain(line), default=str) + "\n")
+    sys.stdout.write(with_urls(json.dumps(_plain(line), default=str)) + "\n")
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexseg.cli.app import JsonOption, app, say
-from flexseg.cli.command import Task
+from flexseg.cli.command import Task, command
 from flexseg.cli.serve import DatabaseOption, DataOption, require_packages
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RoleName(StrEnum):
     train = "train"
 
 
-@admin_app.command()
+@command(Task.SHARE, into=admin_app)
 def add(
     name: NameArgument,
     role: Annotated[
@@ -62,7 +62,7 @@ def add(
     say("`Authorization: Bearer TOKEN`.")
 
 
-@admin_app.command()
+@command(Task.SHARE, into=admin_app)
 def tokens(data: DataOption = Path("serve"), *, as_json: JsonOption = False) -> None:
     """List who has a token."""
     from datetime import datetime
@@ -87,7 +87,7 @@ def tokens(data: DataOption = Path("serve"), *, as_json: JsonOption = False) -> 
         say("Nobody has a token: a server on this machine needs none, and listens to no other.")
 
 
-@admin_app.command()
+@command(Task.SHARE, into=admin_app)
 def revoke(name: NameArgument, data: DataOption = Path("serve")) -> None:
     """Let the token of somebody count no more, also where it has signed in."""
     _tokens(data).revoke(name)
@@ -95,7 +95,7 @@ def revoke(name: NameArgument, data: DataOption = Path("serve")) -> None:
     say(f"{name} has no token any more.")
 
 
-@admin_app.command()
+@command(Task.SHARE, into=admin_app)
 def forget(
     cases: Annotated[
         list[str] | None, typer.Argument(metavar="[CASE]...", help="Ids of cases.")
@@ -141,7 +141,7 @@ def forget(
     say(f"{amount(len(deleted), 'case')} deleted.")
 
 
-@admin_app.command()
+@command(Task.SHARE, into=admin_app)
 def log(
     case: Annotated[str | None, typer.Option(metavar="CASE", help="Of one case only.")] = None,
     data: DataOption = Path("serve"),

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from flexseg.errors import one_line
+from flexseg.storage.urls import with_urls
 
 # Control characters but for the end of a line and tabs, marks that turn the direction of writing,
 # and bytes of names that are no UTF-8.
@@ -64,4 +65,4 @@ class LogFormatter(logging.Formatter):
                 one_line(str(part)) if isinstance(part, str | PurePath) else part
                 for part in record.args or ()
             )
-        return super().format(record)
+        return with_urls(super().format(record))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flexseg.cli.app import app, say, tell_failed
-from flexseg.cli.command import Task
+from flexseg.cli.command import Task, command
 
 tools_app = typer.Typer(
     help="Small tools of the original projects: sheets, videos, curves, samples, npz, scripts.",
@@ -25,7 +25,7 @@ FolderOutput = Annotated[
 PicturesArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of pictures.")]
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def sheet(
     folder: PicturesArgument,
     output: FileOutput = Path("sheet.png"),
@@ -52,7 +52,7 @@ def sheet(
     tell_failed(drawn.failed)
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def video(
     folder: PicturesArgument,
     output: FileOutput = Path("video.mp4"),
@@ -67,7 +67,7 @@ def video(
     tell_failed(frames.failed)
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def curves(
     table: Annotated[
         Path,
@@ -88,7 +88,7 @@ def curves(
     say(f"Written: {path}")
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def sample(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")],
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of their masks.")],
@@ -104,7 +104,7 @@ def sample(
     say(f"Written: {output}, {amount(pairs, 'pair')}")
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def npz(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="Config whose [mask] says what the masks mean.")
@@ -124,7 +124,7 @@ def npz(
     tell_failed(exported.failed)
 
 
-@tools_app.command()
+@command(Task.LOOK, into=tools_app)
 def scripts(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config of an old project.")],
     output: Annotated[

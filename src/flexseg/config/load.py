@@ -25,6 +25,7 @@ from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
 from flexseg.outputs import refuse_input, refuse_overlap
+from flexseg.storage.mirror import named
 
 # Where values come from that nobody has given.
 _DEFAULT = "default"
@@ -388,11 +389,12 @@ def _absolute_paths(raw: legacy.RawConfig, sections: dict[str, type[Section]], p
                 continue
             if from_shell or role.kind == "input":
                 place = real_path((Path.cwd() if from_shell else path.parent) / place)
+                named(place)  # of a config that is a remote file itself
             raw.values[section, key] = place
 
 
 def place_of(value: str, where: str) -> Path:
-    """A path as written.
+    """A path as written; of a URL the path that stands for it.
 
     Raises
     ------
@@ -402,6 +404,8 @@ def place_of(value: str, where: str) -> Path:
         raise ConfigError(
             "The path is empty.", "Remove the key, or write '.' for the folder itself.", where
         )
+    if (copy := named(value)) is not None:
+        return copy
     if any(ord(letter) < 32 for letter in value):
         raise ConfigError(
             f"The path {value!r} contains a control character: in quoted text, a backslash and a "

@@ -16,6 +16,7 @@ from flexseg.config.tune import ValueRange
 from flexseg.errors import ConfigError
 from flexseg.machine import real_path
 from flexseg.outputs import write_text
+from flexseg.storage.urls import url_of
 
 _WIDTH = 98
 _BARE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -208,7 +209,9 @@ def _spec(spec: object) -> object:
 
 
 def relative_path(path: Path, base: Path) -> str:
-    """A path as seen from a folder, with '/'; absolute from another drive."""
+    """A path as seen from a folder, with '/'; absolute from another drive; the URL of a copy."""
+    if (url := url_of(path)) is not None and url_of(base) is None:
+        return url
     try:
         relative = Path(os.path.relpath(path, base))
     except ValueError:  # another drive on Windows

@@ -24,7 +24,7 @@ from flexseg.dataset.division.splits import SplitName
 from flexseg.dataset.names import stem_of
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.entries import list_files
+from flexseg.files.entries import list_files, require_folder
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes
 
@@ -113,8 +113,7 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
     DataError : there are none, or none that pair; says what there is instead. Or several things
         fit; says how to choose.
     """
-    if not dataset.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(dataset))
+    require_folder(dataset)
     notes: list[str] = []
     root = dataset
     found, unlabeled = _folders_of(root, answers, notes)

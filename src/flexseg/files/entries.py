@@ -16,6 +16,7 @@ from flexseg.config.findings import amount, examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.machine import typed
+from flexseg.storage.mirror import present
 
 # Placeholders are small; of git-annex they may be as long as a path.
 _MAX_PLACEHOLDER = 4096
@@ -159,7 +160,7 @@ def require_folder(path: Path) -> None:
     ------
     DataError : there is none, or a link that leads nowhere.
     """
-    if path.is_dir():
+    if present(path).is_dir():
         return
     if path.is_symlink():
         raise _broken_link(path)
@@ -177,7 +178,7 @@ def require_file(path: Path) -> None:
         or a placeholder that git-annex, DataLad or Git LFS has left.
     """
     try:
-        status = path.stat()
+        status = present(path).stat()
     except OSError as error:
         raise _closed(path, error) from None
     if stat.S_ISDIR(status.st_mode):

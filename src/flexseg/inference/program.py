@@ -15,6 +15,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
 from flexseg.one_writer import exclusive
+from flexseg.storage.mirror import present
 
 Entry = TypeVar("Entry")
 # Told of the share of a file that is done.
@@ -165,7 +166,7 @@ def existing(candidates: Iterable[Path | None], section: str) -> Path:
         raise ConfigError(
             "There is nothing to predict.", f"Give --input PATH, or set [{section}] images_dir."
         )
-    if not source.exists():
+    if not present(source).exists():
         if source.is_symlink():
             require_file(source)  # says where it leads
         raise ConfigError("There is no such file or folder.", "Check the path.", str(source))

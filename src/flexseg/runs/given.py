@@ -12,6 +12,7 @@ from pathlib import Path
 from flexseg.errors import ConfigError
 from flexseg.files.entries import require_file
 from flexseg.inference.model_files import is_model, model_in
+from flexseg.storage.mirror import present
 
 MANIFEST = "run.json"
 # What `flexseg init`, `plan` and `auto` call the config that they write, and the folder of its run.
@@ -90,7 +91,7 @@ def find_given(path: Path, where: str = "") -> Given:
     ConfigError : there is nothing at it, nothing of flexseg, or several configs.
     DataError : it is a link to nothing.
     """
-    path = path.absolute()
+    path = present(path.absolute())
     if path.is_dir():
         return _of_folder(path, where)
     if not path.exists():

@@ -15,6 +15,7 @@ from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.own_results import claim_file
+from flexseg.storage.mirror import present
 
 SPLIT_FILE = "split.json"
 _FILE_NAMES = {"val": "valid", "validation": "valid", "training": "train", "testing": "test"}
@@ -42,7 +43,7 @@ def _split_name(key: str, path: Path) -> SplitName:
 
 def _read_split_file(path: Path) -> dict[str, list[Any]]:
     try:
-        content = read_json(path, "utf-8-sig")  # editors of Windows mark it
+        content = read_json(present(path), "utf-8-sig")  # editors of Windows mark it
     except FileNotFoundError:
         raise DataError("There is no such split file.", "Check the path.", str(path)) from None
     except ValueError as error:

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,14 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flexseg import __version__
-from flexseg.errors import ConfigError, ResourceError
-from flexseg.machine import real_path
+from flexseg.errors import ResourceError
+from flexseg.machine import CACHE_SETTING, gigabytes, real_path, user_cache
 from flexseg.model_file.model_description import ModelDescription
 from flexseg.outputs import make_folder, move, scratch_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER_SETTING, SIZE_SETTING = "FLEXSEG_CACHE_DIR", "FLEXSEG_CACHE_GB"
+SIZE_SETTING = "FLEXSEG_CACHE_GB"
 _LARGEST_GB = 5.0
 _KEY_LENGTH = 16
 # Counts up where the same network is converted in another way than before.
@@ -65,7 +64,7 @@ class EngineCache:
         }
         text = json.dumps(parts, sort_keys=True)
         self.name = f"{engine}-{hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]}"
-        self.place = _place()
+        self.place = user_cache() / "engines"
 
     def find(self) -> Path | None:
         """The folder of the entry, if there is one."""
@@ -92,7 +91,7 @@ class EngineCache:
             make_folder(self.place)
         except ResourceError as error:
             logger.warning(
-                "The converted network is not kept: %s Set %s.", error.problem, FOLDER_SETTING
+                "The converted network is not kept: %s Set %s.", error.problem, CACHE_SETTING
             )
             return _kept_until_the_end(write)
         folder = self.place / self.name
@@ -117,7 +116,7 @@ class EngineCache:
         """Keep the entries used last, as many as the size allows; the own one in any case."""
         entries = [f for f in self.place.iterdir() if f.is_dir() and f.name[0] != "."]
         entries.sort(key=lambda f: (f.name == self.name, _used(f)), reverse=True)
-        room = _largest()
+        room = gigabytes(SIZE_SETTING, _LARGEST_GB)
         for folder in entries:
             room -= sum(file.stat().st_size for file in folder.rglob("*"))
             if room < 0 and folder.name != self.name:
@@ -136,43 +135,3 @@ def _used(folder: Path) -> float:
     with suppress(OSError):
         return folder.stat().st_mtime
     return 0.0
-
-
-def _largest() -> float:
-    """Bytes of all entries together.
-
-    Raises
-    ------
-    ConfigError : the setting is no number from 0 on.
-    """
-    text = os.environ.get(SIZE_SETTING) or str(_LARGEST_GB)
-    try:
-        size = float(text)
-    except ValueError:
-        size = -1.0
-    if not size >= 0:
-        raise ConfigError(
-            f"The environment variable is {text!r}.",
-            "Set it to a number of GiB, for example 8.",
-            SIZE_SETTING,
-        )
-    return size * 2**30
-
-
-def _place() -> Path:
-    """Where programs of this user keep what can be made again."""
-    if setting := os.environ.get(FOLDER_SETTING):
-        return _expanded(setting) / "engines"
-    home = _expanded("~")
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = home / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "flexseg" / "engines"
-
-
-def _expanded(path: str) -> Path:
-    """A path with its "~" replaced, if there is such a home."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails where there is none

@@ -16,6 +16,7 @@ from flexseg.files.dicom.recognition import is_dicom, is_series_folder
 from flexseg.files.entries import described, list_files
 from flexseg.files.images import PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes, no_volumes, volume_stem, volume_suffix
+from flexseg.storage.mirror import present
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def holds_volumes(source: Path, *, recursive: bool = False) -> bool:
     ----------
     recursive : all folders in it count as well.
     """
-    if source.is_file():
+    if present(source).is_file():
         suffix = volume_suffix(source)
         if is_dicom(source):
             return not is_picture(source)

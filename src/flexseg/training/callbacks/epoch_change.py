@@ -19,6 +19,7 @@ from flexseg.inference.pipeline import read_pixels
 from flexseg.inference.predictor import Predictor
 from flexseg.inference.sliding_window import TiledPredictor, as_trained
 from flexseg.models.package import ModelPackage
+from flexseg.storage.mirror import present
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def _watched(folder: WatchedFolder, files: int) -> dict[Path, str]:
     source = folder.source
     if not folder.count:
         return {}
-    if source is None or not source.is_dir():
+    if source is None or not present(source).is_dir():
         logger.warning(
             "[%s] images_dir (%s) does not exist: no predictions at epoch changes.",
             folder.section,

@@ -1,0 +1,290 @@
+"""Copies of remote files, fetched when a command first looks at them.
+
+A later command asks the storage for its list of files and fetches what has changed. Copies that
+take more room than allowed make way, those first that were used longest ago, but none that a
+running command uses.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import unicodedata
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from pathlib import Path
+
+from flexseg.errors import DataError, ResourceError
+from flexseg.events import ProgressEvents
+from flexseg.machine import free_disk, gigabytes, size_text
+from flexseg.open_files import patiently
+from flexseg.processes import ProcessMark
+from flexseg.storage.file_index import Copy, FileIndex
+from flexseg.storage.remote_files import RemoteFile, download, listing
+from flexseg.storage.urls import local_path, problem_of, root, url_of
+
+logger = logging.getLogger(__name__)
+
+SIZE_SETTING = "FLEXSEG_STORAGE_GB"
+_LARGEST_GB = 100.0
+# Files that are fetched at a time: most wait for the network.
+_TOGETHER = 16
+_INCOMING = "incoming"
+
+_lock = threading.RLock()
+# What users have named, and what of it is there.
+_named: set[Path] = set()
+_fetched: set[Path] = set()
+
+
+def named(given: str | Path) -> Path | None:
+    """The path that stands for a URL, whose files are fetched once they are looked at; None: it is
+    no URL, nor a path that stands for one.
+
+    Raises
+    ------
+    ConfigError : see `local_path`.
+    """
+    path = local_path(given)
+    if path is None and isinstance(given, Path) and url_of(given) is not None:
+        path = given
+    if path is not None:
+        _named.add(path)
+    return path
+
+
+def present(path: Path) -> Path:
+    """Fetch the files of a URL that has been named, if a path stands for it or lies in it.
+
+    Returns the path.
+
+    Raises
+    ------
+    ConfigError : access is denied, or the package of the storage is missing.
+    DataError : nothing is there, or a key cannot be the name of a file.
+    ResourceError : the storage does not answer, or there is no room.
+    """
+    if url_of(path) is None:
+        return path
+    around = (path, *path.parents)
+    with _lock:
+        place = next((place for place in around if place in _named), None)
+        if place is not None and _fetched.isdisjoint(around):
+            _fetch(place, str(url_of(place)))
+            _fetched.add(place)
+    return path
+
+
+def _fetch(place: Path, url: str) -> None:
+    remote = listing(url)
+    if not remote:
+        raise DataError("There is no such file or folder.", "Check the URL.", url)
+    _refuse_odd_keys(remote.values())
+    with closing(FileIndex(root())) as index:
+        known = index.below(url)
+        missing = [f for f in remote.values() if not _is_here(f, known.get(f.url))]
+        with index.alone():
+            index.hold(url)
+            _remove_others(place, remote, index, known)
+            index.note(Copy(f.url, f.version, f.md5, f.size, None) for f in missing)
+            _make_room(url, remote, missing, index)
+            index.note_used(remote)
+        if missing:
+            _fetch_all(url, missing, len(remote), index)
+
+
+def _path(url: str) -> Path:
+    return root().joinpath(*url.replace("://", "/", 1).split("/"))
+
+
+def _is_here(file: RemoteFile, copy: Copy | None) -> bool:
+    return copy is not None and copy.version == file.version and copy.is_at(_path(file.url))
+
+
+def _refuse_odd_keys(files: Iterable[RemoteFile]) -> None:
+    """Refuse keys that would lead elsewhere, or be one file on some system.
+
+    Raises
+    ------
+    DataError : names the key.
+    """
+    taken: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for file in files:
+        scheme, _, key = file.url.partition("://")
+        names = key.split("/")
+        for name in names:
+            if problem := problem_of(name):
+                raise DataError(
+                    f"A part of the object's key {problem}.",
+                    "Rename the object, or name a folder without it.",
+                    file.url,
+                )
+        plain = [unicodedata.normalize("NFC", name).casefold() for name in names]
+        for depth in range(1, len(names)):
+            own = f"{scheme}://{'/'.join(names[:depth])}"
+            _refuse_two(folders.setdefault("/".join(plain[:depth]), own), own)
+        _refuse_two(taken.setdefault("/".join(plain), file.url), file.url)
+    for name in folders.keys() & taken.keys():
+        raise DataError(
+            "This is an object, and there are others below it: one name cannot be a file and a "
+            "folder.",
+            "Rename the object.",
+            taken[name],
+        )
+
+
+def _refuse_two(first: str, second: str) -> None:
+    if first != second:
+        raise DataError(
+            f"It differs from {first} in letter case or accents only: on many systems they are "
+            "one file.",
+            "Rename one of them.",
+            second,
+        )
+
+
+def _remove_others(
+    place: Path, remote: Mapping[str, RemoteFile], index: FileIndex, known: Iterable[str]
+) -> None:
+    """Remove copies of what is no longer there."""
+    index.drop(url for url in known if url not in remote)
+    wanted = {_path(url) for url in remote}
+    if place.is_file() and place not in wanted:
+        place.unlink()
+    for folder, _, names in os.walk(place, topdown=False):
+        for name in names:
+            if (path := Path(folder, name)) not in wanted:
+                path.unlink()
+        with suppress(OSError):  # it holds something
+            Path(folder).rmdir()
+
+
+def _make_room(
+    url: str, remote: Mapping[str, RemoteFile], missing: Iterable[RemoteFile], index: FileIndex
+) -> None:
+    """Let copies that nobody uses make way for what is to be fetched."""
+    most, held = gigabytes(SIZE_SETTING, _LARGEST_GB), index.total(held=True)
+    if held > most:
+        own = sum(file.size for file in remote.values())
+        others = f", {size_text(held)} with all others that are in use" if held > own else ""
+        raise ResourceError(
+            f"The files take {size_text(own)}{others}, but the copies of remote files may take "
+            f"{size_text(int(most))}.",
+            f"Set the environment variable {SIZE_SETTING} to {held / 2**30:.0f} or more (GiB), or "
+            "name a part of the files.",
+            url,
+        )
+    total = index.total()
+    gone = []
+    for other, size in index.oldest_free():
+        if total <= most:
+            break
+        _remove_copy(_path(other))
+        gone.append(other)
+        total -= size
+    index.drop(gone)
+    needed, free = sum(file.size for file in missing), free_disk(root())
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"The files take {size_text(needed)}, but the disk has {size_text(free)} left.",
+            "Free some space, or name a folder on another disk in the environment variable "
+            "FLEXSEG_CACHE_DIR.",
+            url,
+        )
+
+
+def _remove_copy(path: Path) -> None:
+    patiently(lambda: path.unlink(missing_ok=True))
+    for folder in path.parents:
+        if folder == root():
+            break
+        try:
+            folder.rmdir()
+        except OSError:  # it holds more
+            break
+
+
+def _fetch_all(url: str, files: list[RemoteFile], count: int, index: FileIndex) -> None:
+    size = sum(file.size for file in files)
+    here = f"; {count - len(files)} are here" if len(files) < count else ""
+    logger.info("Fetching %s: %d files, %s%s.", url, len(files), size_text(size), here)
+    incoming = _incoming()
+    progress, done = ProgressEvents("Fetching"), 0
+    pool = ThreadPoolExecutor(min(_TOGETHER, len(files)), "fetch")
+    try:
+        twins = {file.url: _twin(file, index) for file in files if file.md5}
+        waiting = {
+            pool.submit(_fetch_one, file, incoming / str(number), twins.get(file.url)): file
+            for number, file in enumerate(files)
+        }
+        while waiting:
+            ended, _ = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
+            copies, failure = _results(ended)
+            index.note(copies)
+            if failure is not None:
+                raise failure
+            done += sum(waiting.pop(future).size for future in ended)
+            progress.tell(done, size)
+    except OSError as error:
+        raise ResourceError(
+            f"It cannot be written ({error.strerror or error}).",
+            "Check permissions and free space, or name another folder in the environment variable "
+            "FLEXSEG_CACHE_DIR.",
+            str(root()),
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _results(ended: Iterable[Future[Copy]]) -> tuple[list[Copy], BaseException | None]:
+    copies, failure = [], None
+    for future in ended:
+        if (error := future.exception()) is not None:
+            failure = failure or error
+        else:
+            copies.append(future.result())
+    return copies, failure
+
+
+def _fetch_one(file: RemoteFile, part: Path, twin: Path | None) -> Copy:
+    target = _path(file.url)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if twin is not None and _copied(twin, part, file.size):
+        logger.debug("%s: the same content is here already", file.url)
+    else:
+        download(file, part)
+    # Of the file that gets the name: another process may fetch the same one.
+    mtime = part.stat().st_mtime_ns
+    patiently(lambda: part.replace(target))
+    return Copy(file.url, file.version, file.md5, file.size, mtime)
+
+
+def _twin(file: RemoteFile, index: FileIndex) -> Path | None:
+    """A copy of another file with the same content."""
+    twins = index.same_content(str(file.md5), file.size)
+    return next((path for twin in twins if twin.is_at(path := _path(twin.url))), None)
+
+
+def _copied(source: Path, target: Path, size: int) -> bool:
+    with suppress(OSError):
+        shutil.copyfile(source, target)
+        return target.stat().st_size == size
+    return False
+
+
+def _incoming() -> Path:
+    """A new folder for what arrives; those of processes that are gone are removed."""
+    place = root() / _INCOMING
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in place.iterdir():
+        mark = ProcessMark.parse(folder.name)
+        if mark is None or mark.is_gone:
+            shutil.rmtree(folder, ignore_errors=True)
+    own = place / str(ProcessMark.own())
+    own.mkdir(exist_ok=True)
+    return own

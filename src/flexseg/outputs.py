@@ -38,6 +38,8 @@ from flexseg.storage.urls import url_of
 logger = logging.getLogger(__name__)
 
 _PART = ".part-"
+# Of files that tell how far a work has come; they are gone when it is finished.
+UNFINISHED = ".flexseg.unfinished"
 _PART_OF = re.compile(rf"{re.escape(_PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
 # What another computer has left is removed when nothing in it has changed for so many seconds.
 _FORGOTTEN = 86400.0
@@ -48,7 +50,7 @@ _LONGEST_PATH = 259
 
 def entries_of(folder: Path) -> list[Path]:
     """What a folder holds, without the traces of programs that write, or have written, there."""
-    ours = (_PART, lock.FILE_NAME)
+    ours = (_PART, lock.FILE_NAME, UNFINISHED)
     return [path for path in folder.iterdir() if not path.name.startswith(ours)]
 
 

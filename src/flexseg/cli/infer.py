@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,16 +21,29 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.config.findings import amount
 from flexseg.events import emit
 from flexseg.machine import near
 
 if TYPE_CHECKING:
+    from flexseg.execution.mapping import Workers
     from flexseg.inference.program import Outcome
 
 RecursiveOption = Annotated[
     bool,
     typer.Option(
         "--recursive", "-r", help="Include the input's subfolders; the output gets the same ones."
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="NUMBER",
+        min=1,
+        show_default="none",
+        help="Share the work among so many processes, each with a model of its own. A run that "
+        "was interrupted goes on when the command is given again.",
     ),
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the masks.")]
@@ -48,8 +62,10 @@ def infer(
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
+    sharing = local_workers(workers)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
     from flexseg.inference.volumes.volume_sources import holds_volumes
@@ -58,22 +74,46 @@ def infer(
     volumes = place is not None and holds_volumes(place, recursive=recursive)
     with progress("Predicting") as on_file:
         outcome = (
-            configured.infer3d(loaded, place, output, on_volume=on_file, recursive=recursive)
+            configured.infer3d(
+                loaded, place, output, on_volume=on_file, recursive=recursive, workers=sharing
+            )
             if volumes
-            else configured.infer(loaded, source, output, on_file, recursive=recursive)
+            else configured.infer(
+                loaded, source, output, on_file, recursive=recursive, workers=sharing
+            )
         )
     report(outcome, "volume" if volumes else "image")
 
 
-def report(outcome: Outcome[Any], what: str) -> None:
+def local_workers(count: int | None) -> Workers | None:
+    """The workers of `--workers`.
+
+    Raises
+    ------
+    ConfigError : there are more than processors.
+    """
+    if count is None:
+        return None
+    from flexseg.errors import ConfigError
+    from flexseg.execution.local_workers import LocalWorkers
+
+    processors = os.cpu_count() or 1
+    if count > processors:
+        raise ConfigError(
+            f"{count} workers would share {amount(processors, 'processor')}.",
+            f"Give at most {processors}.",
+            "--workers",
+        )
+    return LocalWorkers(count)
+
+
+def report(outcome: Outcome[Any, Any], what: str) -> None:
     """Say what became of the files; exit 3 if one could not be predicted.
 
     Parameters
     ----------
     what : the files are.
     """
-    from flexseg.config.findings import amount
-
     emit("result", files=outcome.files, folders=outcome.folders, failed=outcome.failed)
     say(f"{amount(len(outcome.files), what)} predicted.")
     for folder in outcome.folders:

@@ -17,7 +17,7 @@ from flexseg.cli.app import (
     progress,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import RecursiveOption, report
+from flexseg.cli.infer import RecursiveOption, WorkersOption, local_workers, report
 
 
 @long_command(Task.PREDICT)
@@ -50,8 +50,10 @@ def infer3d(
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Predict a label volume for each volume, in its format and geometry."""
+    sharing = local_workers(workers)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 
@@ -64,5 +66,6 @@ def infer3d(
             channel=channel,
             on_volume=on_volume,
             recursive=recursive,
+            workers=sharing,
         )
     report(outcome, "volume")

@@ -17,7 +17,13 @@ from flexseg.cli.app import (
     progress,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import OutputOption, RecursiveOption, report
+from flexseg.cli.infer import (
+    OutputOption,
+    RecursiveOption,
+    WorkersOption,
+    local_workers,
+    report,
+)
 
 
 @long_command(Task.PREDICT, "tiled-infer")
@@ -33,11 +39,15 @@ def tiled_infer(
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Predict images larger than the network's input by overlapping windows, at full resolution."""
+    sharing = local_workers(workers)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 
     with progress("Predicting") as on_image:
-        outcome = configured.tiled_infer(loaded, source, output, on_image, recursive=recursive)
+        outcome = configured.tiled_infer(
+            loaded, source, output, on_image, recursive=recursive, workers=sharing
+        )
     report(outcome, "image")

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from flexseg.config.findings import Finding
 from flexseg.config.infer import Infer3dConfig, InferConfig, TiledInferConfig
 from flexseg.config.load import LoadedConfig, input_paths
-from flexseg.config.schema import SegmentationConfig
+from flexseg.config.model import ModelConfig
 from flexseg.errors import ConfigError
-from flexseg.inference.image_files import Areas, infer_images, targets_for
+from flexseg.execution.mapping import Workers
+from flexseg.execution.work_manifest import key_of
+from flexseg.inference.image_files import (
+    Areas,
+    ImageJob,
+    ImageNotes,
+    infer_images,
+    targets_for,
+)
 from flexseg.inference.loading import make_predictor
-from flexseg.inference.model_files import is_model
+from flexseg.inference.model_files import is_model, model_file
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.program import OnFile, Outcome, existing
+from flexseg.inference.program import OnFile, Outcome, Spread, existing
 from flexseg.inference.sliding_window import TiledPredictor, as_trained, tiles_of
-from flexseg.inference.volumes.volume_files import Description, infer_volumes
+from flexseg.inference.tuned import digest_of, files_of, place_of
+from flexseg.inference.volumes.volume_files import (
+    Description,
+    VolumeJob,
+    VolumeNotes,
+    infer_volumes,
+)
 from flexseg.inference.volumes.volume_predictor import VolumePredictor
 from flexseg.inference.volumes.volume_sources import volume_cases
 from flexseg.own_results import claim_folder
@@ -39,12 +55,14 @@ def infer(
     on_image: OnFile | None = None,
     *,
     recursive: bool = False,
-) -> Outcome[Areas]:
+    workers: Workers | None = None,
+) -> Outcome[Areas, ImageNotes]:
     """Predict images (default: [infer] images_dir) into `output` (default: output_dir).
 
     Parameters
     ----------
     recursive : those of all folders in the source as well.
+    workers : that do it; a run that was interrupted goes on. None: this process does.
 
     Raises
     ------
@@ -53,11 +71,8 @@ def infer(
     e = loaded.experiment
     place = existing((source, e.infer.images_dir), "infer")
     protected = _claim(output, place, loaded)
-    predictor = as_trained(make_predictor(loaded), e.tiledinfer)
     config = _moved(e.infer, output)
-    return _images(
-        predictor, place, config, e.segmentation, protected, on_image, recursive=recursive
-    )
+    return _images(loaded, config, place, protected, on_image, recursive=recursive, workers=workers)
 
 
 def tiled_infer(
@@ -67,12 +82,13 @@ def tiled_infer(
     on_image: OnFile | None = None,
     *,
     recursive: bool = False,
-) -> Outcome[Areas]:
+    workers: Workers | None = None,
+) -> Outcome[Areas, ImageNotes]:
     """Predict images (default: images_dir of [tiledinfer] or [infer]) by windows.
 
     Parameters
     ----------
-    recursive : see `infer`.
+    recursive, workers : see `infer`.
 
     Raises
     ------
@@ -83,12 +99,8 @@ def tiled_infer(
     protected = _claim(output, place, loaded)
     for note in _notes(loaded.findings, "tiledinfer-changes"):
         logger.info("%s", note)
-    predictor = make_predictor(loaded).with_threshold(config.probability)
-    tiled = TiledPredictor.from_config(predictor, config)
-    height, width = tiled.window
-    logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, tiled.overlap)
     config = _moved(config, output)
-    return _images(tiled, place, config, e.segmentation, protected, on_image, recursive=recursive)
+    return _images(loaded, config, place, protected, on_image, recursive=recursive, workers=workers)
 
 
 def infer3d(
@@ -100,13 +112,14 @@ def infer3d(
     series: str | None = None,
     on_volume: OnFile | None = None,
     recursive: bool = False,
-) -> Outcome[Description]:
+    workers: Workers | None = None,
+) -> Outcome[Description, VolumeNotes]:
     """Predict volumes (default: [infer3d] images_dir) into `output`, see `infer_volumes`.
 
     Parameters
     ----------
     channel, series : see `read_volume`; default: those of the config.
-    recursive : see `infer`.
+    recursive, workers : see `infer`.
 
     Raises
     ------
@@ -119,16 +132,33 @@ def infer3d(
     protected = _claim(output, place, loaded)
     if config.slice_shape_order is not None:
         logger.info("%s", next(iter(_notes(loaded.findings, "infer3d-changes")), _OLD_WAY))
-    predictor = make_predictor(loaded)
-    files = predictor.package.preprocessing.files
+    predictor = _volume_predictor(loaded, config)
+    files = predictor.predictor.package.preprocessing.files
     cases = volume_cases(place, config.output_dir, recursive=recursive, files=files)
-    tiles = tiles_of(predictor, e.tiledinfer, tiled=config.tiled)
     return infer_volumes(
-        VolumePredictor(predictor, config, tiles),
+        predictor,
         cases,
         protected=[place, *protected],
         on_volume=on_volume,
+        spread=None
+        if workers is None
+        else Spread(
+            workers,
+            partial(_volume_job, _sent(loaded), config),
+            _key(loaded, config, predictor.predictor, place),
+        ),
     )
+
+
+def _volume_predictor(loaded: LoadedConfig, config: Infer3dConfig) -> VolumePredictor:
+    predictor = make_predictor(loaded)
+    tiles = tiles_of(predictor, loaded.experiment.tiledinfer, tiled=config.tiled)
+    return VolumePredictor(predictor, config, tiles)
+
+
+def _volume_job(loaded: LoadedConfig, config: Infer3dConfig) -> VolumeJob:
+    """The work of `infer3d` in a worker."""
+    return VolumeJob(_volume_predictor(loaded, config))
 
 
 def _claim(output: Path | None, source: Path, loaded: LoadedConfig) -> list[Path]:
@@ -147,24 +177,75 @@ def _notes(findings: Iterable[Finding], code: str) -> list[str]:
 
 
 def _images(
-    predictor: Predictor | TiledPredictor,
-    source: Path,
+    loaded: LoadedConfig,
     config: InferConfig | TiledInferConfig,
-    colors: SegmentationConfig,
+    source: Path,
     protected: Iterable[Path],
     on_image: OnFile | None,
     *,
     recursive: bool,
-) -> Outcome[Areas]:
-    binary = predictor.package.labels.binary
+    workers: Workers | None,
+) -> Outcome[Areas, ImageNotes]:
+    job = _image_job(loaded, config)
+    if isinstance(job.predictor, TiledPredictor) and isinstance(config, TiledInferConfig):
+        height, width = job.predictor.window
+        overlap = job.predictor.overlap
+        logger.info("Windows of %d x %d pixels that overlap by %d.", width, height, overlap)
     return infer_images(
-        predictor,
+        job.predictor,
         source,
-        targets_for(config, binary=binary, colorize=colors.colorize),
-        alpha=config.overlay_alpha,
+        job.targets,
+        alpha=job.alpha,
         protected=protected,
         on_image=on_image,
         recursive=recursive,
+        spread=None
+        if workers is None
+        else Spread(
+            workers,
+            partial(_image_job, _sent(loaded), config),
+            _key(loaded, config, job.predictor, source),
+        ),
+    )
+
+
+def _image_job(loaded: LoadedConfig, config: InferConfig | TiledInferConfig) -> ImageJob:
+    """The work of `infer` or `tiled-infer`, without its images."""
+    e, predictor = loaded.experiment, make_predictor(loaded)
+    seeing = (
+        TiledPredictor.from_config(predictor.with_threshold(config.probability), config)
+        if isinstance(config, TiledInferConfig)
+        else as_trained(predictor, e.tiledinfer)
+    )
+    binary, colorize = seeing.package.labels.binary, e.segmentation.colorize
+    targets = targets_for(config, binary=binary, colorize=colorize)
+    return ImageJob(seeing, targets, config.overlay_alpha)
+
+
+def _sent(loaded: LoadedConfig) -> LoadedConfig:
+    """A config that can be pickled also where its network is of the user's own code."""
+    e = loaded.experiment
+    plain = ModelConfig.model_validate(e.model.model_dump(exclude_unset=True))
+    return replace(loaded, experiment=e.model_copy(update={"model": plain}))
+
+
+def _key(
+    loaded: LoadedConfig,
+    config: InferConfig | TiledInferConfig | Infer3dConfig,
+    predictor: Predictor | TiledPredictor,
+    source: Path,
+) -> str:
+    """What tells an inference from all that may have other results."""
+    model = model_file(loaded)
+    choice = place_of(model)
+    return key_of(
+        {
+            "source": str(source),
+            "config": config.model_dump(mode="json"),
+            "experiment": loaded.experiment.model_dump(mode="json"),
+            "model": digest_of([*files_of(model), *([choice] if choice.is_file() else [])]),
+            "prediction": predictor.describe(),
+        }
     )
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from flexseg.batches.neighbours import warn_of_lone
 from flexseg.config.findings import examples
 from flexseg.config.infer import InferConfig, TiledInferConfig
 from flexseg.dataset.acquisition import Acquired
 from flexseg.errors import ConfigError, DataError
-from flexseg.files.channel_files.channel_names import first_files, image_of
+from flexseg.files.channel_files.channel_names import channel_files, first_files, image_of
 from flexseg.files.entries import described, left_out, list_files, require_file, without_suffix
 from flexseg.files.images import IMAGE_SUFFIXES, is_image, pixel_count
 from flexseg.files.json_file import read_json
@@ -25,10 +26,20 @@ from flexseg.inference.pipeline import (
     UnreadableImage,
     images_by_windows,
     opened_file,
+    tell_shrunk,
     whole_images,
 )
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run, unreadable
+from flexseg.inference.program import (
+    OnFile,
+    OnShare,
+    Outcome,
+    Result,
+    Spread,
+    Task,
+    run,
+    unreadable,
+)
 from flexseg.inference.results.image_outputs import RESULT_SUFFIXES, Targets, write_result
 from flexseg.inference.results.prediction_table import (
     PREDICTION_HEADER,
@@ -53,6 +64,8 @@ from flexseg.own_results import is_ours
 logger = logging.getLogger(__name__)
 
 Areas = dict[str, int]
+# So few that all workers end at about the same time, so many that none waits for files.
+_BATCHES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,8 @@ def infer_images(
     on_image: OnFile | None = None,
     large: int = LARGE_PIXELS,
     recursive: bool = False,
-) -> Outcome[Areas]:
+    spread: Spread[ImageFile, Areas, ImageNotes] | None = None,
+) -> Outcome[Areas, ImageNotes]:
     """Predict all images of `source` (folder or file) and write the results.
 
     Masks are indexed PNGs of the image's size: pixel value = class id, palette = the classes'
@@ -170,6 +184,7 @@ def infer_images(
     on_image : called with (done, total) after each image; also within one that is tiled.
     large : pixels from which on an image is read by rows, and its mask is a TIFF.
     recursive : also those of all folders in `source`; their results lie in equal folders.
+    spread : see `run`.
 
     Raises
     ------
@@ -182,8 +197,36 @@ def infer_images(
         without=targets.folders(),
         files=predictor.package.preprocessing.files,
     )
-    job = ImageJob(predictor, images, targets, alpha, [source, *protected], large)
-    return run(job, on_image)
+    job = ImageJob(predictor, targets, alpha, large, images, [source, *protected])
+    return run(job, on_image, spread)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image to predict.
+
+    Attributes
+    ----------
+    name : of its results, without suffix, below a folder with its path.
+    file : its name in lists.
+    """
+
+    path: Path
+    name: str
+    file: str
+
+
+@dataclass(frozen=True)
+class ImageNotes:
+    """What is known of an image's prediction, beside its areas.
+
+    Attributes
+    ----------
+    shrunk : see `PredictedImage`.
+    """
+
+    judgement: Judgement
+    shrunk: bool
 
 
 @dataclass(frozen=True)
@@ -192,16 +235,16 @@ class ImageJob:
 
     Attributes
     ----------
-    judged : file -> how far its prediction can be trusted.
+    images : none in workers, which are given them one after the other.
     """
 
     predictor: Predictor | TiledPredictor
-    images: ImageFiles
     targets: Targets
-    alpha: float
-    protected: list[Path]
-    large: int
-    judged: dict[str, Judgement] = field(default_factory=dict)
+    alpha: float = 0.5
+    large: int = LARGE_PIXELS
+    images: ImageFiles = field(default_factory=lambda: ImageFiles(Path(), {}))
+    protected: list[Path] = field(default_factory=list)
+    kind_of_notes: ClassVar[type[ImageNotes]] = ImageNotes
 
     @property
     def count(self) -> int:
@@ -209,55 +252,91 @@ class ImageJob:
         return len(self.images.names)
 
     @property
+    def together(self) -> int:
+        """Images of a batch; by windows each is predicted for itself."""
+        return 1 if isinstance(self.predictor, TiledPredictor) else self.predictor.batch_size
+
+    @property
+    def at_once(self) -> int:
+        """Images that a worker is given at a time."""
+        return self.together * _BATCHES_AT_ONCE
+
+    @property
     def folders(self) -> list[Path]:
         """All folders that are written to."""
         return self.targets.folders()
 
-    def prepare(self) -> None:
-        """Refuse to write on inputs, and move earlier results aside."""
+    def prepare(self, *, goes_on: bool = False) -> None:
+        """Refuse to write on inputs, and move earlier results aside unless they are of this job."""
         refuse_overlap(self.targets.by_key(), self.protected)
         _refuse_one_folder_for_two(self.targets)
         warn_of_lone(list(self.images.names), self.predictor.package.preprocessing.neighbours)
+        if not goes_on:
+            self._clear()
         places = {Path(name).parent for name in self.images.names.values()}
-        earlier = _earlier(self._summary)
         for folder in self.folders:
-            names = self.images.names.values()
+            for place in places:
+                make_folder(folder / place)
+        if not goes_on:
+            # From now on the folder is known as flexseg's, also where the program is killed.
+            self.finish(Outcome(self.folders))
+
+    def _clear(self) -> None:
+        names, earlier = self.images.names.values(), _earlier(self._summary)
+        for folder in self.folders:
             if results := [path for name in names for path in _results(folder, name)]:
                 ours = is_ours(folder) or all(p.stem in earlier for p in entries_of(folder))
                 for path in [folder] if ours else results:
                     set_aside(path)
-            for place in places:
-                make_folder(folder / place)
         for file in (self._summary, self._table):
             set_aside(file)
-        # From now on the folder is known as flexseg's, also where the program is killed.
-        self.finish(Outcome(self.folders))
 
-    def tasks(self) -> Iterator[Task[Areas]]:
+    def items(self) -> Iterator[ImageFile]:
+        """All images."""
+        for path, name in self.images.names.items():
+            yield ImageFile(path, name, self.images.file(path))
+
+    def name(self, item: ImageFile) -> str:
+        """Of an image in lists."""
+        return item.file
+
+    def sources(self, item: ImageFile) -> Sequence[Path]:
+        """The file of an image, or those of its channels."""
+        preprocessing = self.predictor.package.preprocessing
+        if preprocessing.channel_files and image_of(item.path) is not None:
+            return channel_files(item.path, preprocessing.channels)
+        return [item.path]
+
+    def is_written(self, item: ImageFile) -> bool:
+        """Whether all results of an image are there."""
+        return all(_results(folder, item.name) for folder in self.folders)
+
+    def tasks(self, items: Iterable[ImageFile]) -> Iterator[Task[Areas, ImageNotes]]:
         """One per image; those of whole images may be done by threads."""
         predictor = self.predictor
-        paths = list(self.images.names)
         preprocessing = predictor.package.preprocessing
         alone = min(self.large, ALONE_PIXELS)
         found = (
             images_by_windows(
                 predictor,
-                paths,
-                lambda path: opened_file(path, preprocessing, self.large),
-                header=Acquired.of_file,
+                items,
+                lambda image: opened_file(image.path, preprocessing, self.large),
+                lambda image: str(image.path),
+                header=lambda image: Acquired.of_file(image.path),
             )
             if isinstance(predictor, TiledPredictor)
             else whole_images(
                 predictor,
-                paths,
-                lambda path: opened_file(path, preprocessing, alone),
-                pixel_count,
+                items,
+                lambda image: opened_file(image.path, preprocessing, alone),
+                lambda image: pixel_count(image.path),
+                lambda image: str(image.path),
                 alone=alone,
-                header=Acquired.of_file,
+                header=lambda image: Acquired.of_file(image.path),
             )
         )
         for image in found:
-            file = self.images.file(image.item)
+            file = image.item.file
             if isinstance(image, UnreadableImage):
                 yield unreadable(file, image.error)
             else:
@@ -265,7 +344,7 @@ class ImageJob:
                 pixels = height * width if image.in_memory else None
                 yield Task(file, partial(self._write, image), pixels)
 
-    def finish(self, outcome: Outcome[Areas]) -> None:
+    def finish(self, outcome: Outcome[Areas, ImageNotes]) -> None:
         """Write what was predicted as JSON."""
         summary: dict[str, object] = {"pixels_per_class": outcome.files, "failed": outcome.failed}
         if isinstance(self.predictor, TiledPredictor):
@@ -273,22 +352,23 @@ class ImageJob:
             overlap = self.predictor.overlap
             summary["windows"] = {"width": width, "height": height, "overlap": overlap}
         write_json(self._summary, summary)
-        done = [file for file in outcome.files if file in self.judged]
+        judged = {file: notes.judgement for file, notes in outcome.notes.items()}
         labels = self.predictor.package.labels
         ids = {c.name: c.id for c in labels.classes}
         rows = [
             row
-            for file in done
+            for file, judgement in judged.items()
             for row in prediction_rows(
                 file,
                 {ids[name]: count for name, count in outcome.files[file].items()},
                 sum(outcome.files[file].values()),
-                self.judged[file],
+                judgement,
                 labels.foreground,
             )
         ]
         write_csv(self._table, PREDICTION_HEADER, rows)
-        tell(self.predictor, {file: self.judged[file] for file in done}, "image", 2)
+        tell_shrunk(sum(notes.shrunk for notes in outcome.notes.values()))
+        tell(self.predictor, judged, "image", 2)
 
     @property
     def _table(self) -> Path:
@@ -298,13 +378,15 @@ class ImageJob:
     def _summary(self) -> Path:
         return self.targets.masks / PREDICTION_SUMMARY
 
-    def _write(self, predicted: PredictedImage[Path], on_share: OnShare) -> Result[Areas]:
+    def _write(
+        self, predicted: PredictedImage[ImageFile], on_share: OnShare
+    ) -> Result[Areas, ImageNotes]:
         height = predicted.image.shape[0]
         areas = write_result(
             self.predictor,
             predicted.image,
             predicted.slabs,
-            self.images.names[predicted.item],
+            predicted.item.name,
             self.targets,
             alpha=self.alpha,
             large=self.large,
@@ -313,9 +395,8 @@ class ImageJob:
         labels = self.predictor.package.labels
         counts = {c.id: areas[c.name] for c in labels.classes}
         quality = self.predictor.trust.statements(predicted.signal.signal, counts, 2)
-        file = self.images.file(predicted.item)
-        self.judged[file] = Judgement(quality, predicted.check)
-        return Result(areas)
+        judgement = Judgement(quality, predicted.check)
+        return Result(areas, notes=ImageNotes(judgement, predicted.shrunk))
 
 
 def _results(folder: Path, name: str) -> list[Path]:

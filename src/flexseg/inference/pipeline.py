@@ -135,6 +135,7 @@ class PredictedImage(Generic[Item]):
     in_memory : all that this needs is, so that it may wait.
     signal : of the prediction's quality, complete when all slabs are computed.
     check : how the image compares with those of the training.
+    shrunk : little of it was seen, see `tell_shrunk`.
     """
 
     item: Item
@@ -143,6 +144,7 @@ class PredictedImage(Generic[Item]):
     in_memory: bool = False
     signal: SignalSum = field(default_factory=SignalSum)
     check: InputCheck = field(default=InputCheck())
+    shrunk: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ class _PreparedImage(Generic[Item]):
     pixels: NDArray
     network_input: NDArray[np.float32]
     check: InputCheck
+
+
+_Prepared = _PreparedImage[Item] | UnreadableImage[Item]
 
 
 def whole_images(
@@ -189,45 +194,56 @@ def whole_images(
     alone : pixels from which on an image is predicted alone, and by rows. Such images are open,
         and their probabilities can be computed, until the next is asked for.
     """
-    size = predictor.package.preprocessing
-    shrunk = 0
-    for large, group in groupby(items, lambda item: pixels(item) >= alone):
+    for large, group in groupby(enumerate(items), lambda pair: pixels(pair[1]) >= alone):
         predict = _one_by_one if large else _several_at_once
-        for found in predict(predictor, group, opened, name, header):
-            yield found
-            if isinstance(found, PredictedImage):
-                height, width, _ = found.image.shape
-                shrunk += height > _MUCH_LARGER * size.height and width > _MUCH_LARGER * size.width
-    if shrunk:
+        yield from predict(predictor, group, opened, name, header)
+
+
+def _much_shrunk(size: tuple[int, int], preprocessing: Preprocessing) -> bool:
+    """Whether an image (height, width) is far larger than the network in both directions."""
+    height, width = size
+    return (
+        height > _MUCH_LARGER * preprocessing.height and width > _MUCH_LARGER * preprocessing.width
+    )
+
+
+def tell_shrunk(count: int) -> None:
+    """Say of how many images little was seen, if there are any."""
+    if count:
         logger.info(
             "%s more than %d times as high and as wide as the network's input and shrunk to it; "
             "if the network was trained on tiles, use `flexseg tiled-infer`.",
-            amount(shrunk, "image", "was", "were"),
+            amount(count, "image", "was", "were"),
             _MUCH_LARGER,
         )
 
 
 def _several_at_once(
     predictor: Predictor,
-    items: Iterable[Item],
+    items: Iterable[tuple[int, Item]],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
     header: Callable[[Item], Acquired],
 ) -> Predicted[Item]:
     preprocessing = predictor.package.preprocessing
 
-    def prepare(item: Item) -> _PreparedImage[Item] | UnreadableImage[Item]:
+    def prepare(pair: tuple[int, Item]) -> tuple[int, _Prepared[Item]]:
+        number, item = pair
         try:
             with opened(item) as image:
                 pixels = image.rows(slice(0, image.shape[0]))
             prepared = preprocessing.image(pixels, name(item)).astype(np.float32)
             acquired = replace(header(item), size=pixels.shape[:2])
             check = checked(predictor, prepared, acquired, pixels.dtype)
-            return _PreparedImage(item, pixels, prepared, check)
+            return number, _PreparedImage(item, pixels, prepared, check)
         except DataError as error:
-            return UnreadableImage(item, error)
+            return number, UnreadableImage(item, error)
 
-    for batch in _batches(ahead(prepare, items, predictor.batch_size), predictor.batch_size):
+    # Which images share a batch, and may change each other's last digits, is a matter of their
+    # places alone: the same ones do where the images are given out to several workers.
+    size = predictor.batch_size
+    for _, group in groupby(ahead(prepare, items, size), lambda pair: pair[0] // size):
+        batch = [found for _, found in group]
         readable = [found for found in batch if not isinstance(found, UnreadableImage)]
         if readable:
             together = np.stack([image.network_input for image in readable])
@@ -248,6 +264,7 @@ def _several_at_once(
                 in_memory=True,
                 signal=SignalSum(next(told, None)),
                 check=found.check,
+                shrunk=_much_shrunk((height, width), preprocessing),
             )
 
 
@@ -262,15 +279,16 @@ def checked(
 
 def _one_by_one(
     predictor: Predictor,
-    items: Iterable[Item],
+    items: Iterable[tuple[int, Item]],
     opened: Callable[[Item], AbstractContextManager[Regions]],
     name: Callable[[Item], str],
     header: Callable[[Item], Acquired],
 ) -> Predicted[Item]:
-    for item in items:
+    for _, item in items:
         try:
             with opened(item) as image:
-                prepared = predictor.package.preprocessing.image_by_rows(image, name(item))
+                preprocessing = predictor.package.preprocessing
+                prepared = preprocessing.image_by_rows(image, name(item))
                 height, width, _ = image.shape
                 acquired = replace(header(item), size=(height, width))
                 stored = image.rows(slice(0, 1)).dtype
@@ -281,25 +299,10 @@ def _one_by_one(
                     signal if predictor.trust.quality else None,
                 )
                 slabs = predictor.resized_rows(p, (height, width))
-                yield PredictedImage(item, image, slabs, signal=signal, check=check)
+                shrunk = _much_shrunk((height, width), preprocessing)
+                yield PredictedImage(item, image, slabs, signal=signal, check=check, shrunk=shrunk)
         except DataError as error:
             yield UnreadableImage(item, error)
-
-
-def _batches(
-    items: Iterator[_PreparedImage[Item] | UnreadableImage[Item]], size: int
-) -> Iterator[list[_PreparedImage[Item] | UnreadableImage[Item]]]:
-    """Items in groups with `size` readable ones, the last with fewer."""
-    batch: list[_PreparedImage[Item] | UnreadableImage[Item]] = []
-    readable = 0
-    for item in items:
-        batch.append(item)
-        readable += not isinstance(item, UnreadableImage)
-        if readable == size:
-            yield batch
-            batch, readable = [], 0
-    if batch:
-        yield batch
 
 
 def images_by_windows(

@@ -1,23 +1,34 @@
 """The one program of `infer`, `tiled-infer` and `infer3d`: predict and write file after file.
 
-What differs, whole images, windows or volumes, is a `Job` that the program is given.
+What differs, whole images, windows or volumes, is a `Job` that the program is given. It is done in
+this process, or by workers that each open the same job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from pydantic import TypeAdapter
+
+from flexseg.config.findings import amount
 from flexseg.errors import ConfigError, DataError
+from flexseg.execution.mapping import Function, Workers, in_chunks, mapped
+from flexseg.execution.work_manifest import Manifest, Noted, forget, identity_of
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
 from flexseg.one_writer import exclusive
 from flexseg.storage.mirror import present
 
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 Entry = TypeVar("Entry")
+Notes = TypeVar("Notes")
 # Told of the share of a file that is done.
 OnShare = Callable[[float], None]
 # Told of the files that are done, shares of a file included, and of their number.
@@ -25,21 +36,23 @@ OnFile = Callable[[float, int], None]
 
 
 @dataclass(frozen=True)
-class Result(Generic[Entry]):
+class Result(Generic[Entry, Notes]):
     """What became of one file.
 
     Attributes
     ----------
     entry : what was written of it, plain JSON types; None: nothing.
     error : why not everything was.
+    notes : what else is needed once all files are done.
     """
 
     entry: Entry | None = None
     error: DataError | None = None
+    notes: Notes | None = None
 
 
 @dataclass(frozen=True)
-class Task(Generic[Entry]):
+class Task(Generic[Entry, Notes]):
     """What remains to be done for one file.
 
     Attributes
@@ -50,12 +63,12 @@ class Task(Generic[Entry]):
     """
 
     name: str
-    work: Callable[[OnShare], Result[Entry]]
+    work: Callable[[OnShare], Result[Entry, Notes]]
     pixels: int | None = None
 
 
 @dataclass
-class Outcome(Generic[Entry]):
+class Outcome(Generic[Entry, Notes]):
     """What an inference did.
 
     Attributes
@@ -64,20 +77,34 @@ class Outcome(Generic[Entry]):
     files : file name -> what was written of it: of images the pixels of each class by name, of
         volumes a description in plain JSON types.
     failed : file name -> reason why it has no (or not every) result.
+    notes : file name -> what the job noted of it.
     """
 
     folders: list[Path]
     files: dict[str, Entry] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Notes] = field(default_factory=dict)
+
+    def take(self, name: str, result: Result[Entry, Notes]) -> None:
+        """Note what became of a file."""
+        if result.entry is not None:
+            self.files[name] = result.entry
+        if result.notes is not None:
+            self.notes[name] = result.notes
+        if result.error is not None:
+            self.failed[name] = str(result.error)
 
 
-class Job(Protocol[Entry]):
+class Job(Protocol[Item, Entry, Notes]):
     """Files of one kind, and what is written of each.
 
     Attributes
     ----------
     count : number of files.
-    folders : that are written to.
+    folders : that are written to; the first has the results of all files together.
+    together : successive files whose results may depend on each other.
+    at_once : files that a worker is given at a time, a multiple of `together`.
+    kind_of_notes : a type that pydantic knows.
     """
 
     @property
@@ -86,65 +113,232 @@ class Job(Protocol[Entry]):
     @property
     def folders(self) -> list[Path]: ...
 
-    def prepare(self) -> None:
-        """Refuse to write on inputs, and move earlier results aside."""
+    @property
+    def together(self) -> int: ...
+
+    @property
+    def at_once(self) -> int: ...
+
+    @property
+    def kind_of_notes(self) -> type[Notes]: ...
+
+    def prepare(self, *, goes_on: bool = False) -> None:
+        """Refuse to write on inputs, and move earlier results aside.
+
+        Parameters
+        ----------
+        goes_on : they are of this job, which did not come to its end, and stay.
+        """
         ...
 
-    def tasks(self) -> Iterator[Task[Entry]]:
+    def items(self) -> Iterable[Item]:
+        """The files, in order, as `tasks` takes them; they can be pickled."""
+        ...
+
+    def name(self, item: Item) -> str:
+        """Of a file in the results."""
+        ...
+
+    def sources(self, item: Item) -> Iterable[Path]:
+        """What is read for a file."""
+        ...
+
+    def is_written(self, item: Item) -> bool:
+        """Whether the results of a file are there."""
+        ...
+
+    def tasks(self, items: Iterable[Item]) -> Iterator[Task[Entry, Notes]]:
         """One per file, in order, each valid until the next is asked for."""
         ...
 
-    def finish(self, outcome: Outcome[Entry]) -> None:
+    def finish(self, outcome: Outcome[Entry, Notes]) -> None:
         """Write what is written of all files together."""
         ...
 
 
-def run(job: Job[Entry], on_file: OnFile | None = None) -> Outcome[Entry]:
+@dataclass(frozen=True)
+class Spread(Generic[Item, Entry, Notes]):
+    """How a job is done by several workers.
+
+    Attributes
+    ----------
+    opened : gives the same job in a worker, where nobody asks for its `items`; it is pickled.
+    key : see `work_manifest.key_of`.
+    """
+
+    workers: Workers
+    opened: Callable[[], Job[Item, Entry, Notes]]
+    key: str
+
+
+def run(
+    job: Job[Item, Entry, Notes],
+    on_file: OnFile | None = None,
+    spread: Spread[Item, Entry, Notes] | None = None,
+) -> Outcome[Entry, Notes]:
     """Do a job; files that cannot be read or predicted are listed, the others are predicted.
+
+    Parameters
+    ----------
+    spread : by workers; one that was interrupted goes on where it was. None: in this process.
 
     Raises
     ------
     InUseError : another program writes to one of its folders.
     """
-    outcome: Outcome[Entry] = Outcome(job.folders)
-    done = 0
+    done = 0.0
 
     def report(share: float = 0) -> None:
         if on_file is not None:
             on_file(done + share, job.count)
 
-    def take(name: str, result: Result[Entry]) -> None:
+    def count(files: int = 1) -> None:
         nonlocal done
-        if result.entry is not None:
-            outcome.files[name] = result.entry
-        if result.error is not None:
-            outcome.failed[name] = str(result.error)
-        done += 1
+        done += files
         report()
 
     with exclusive(*job.folders):
+        if spread is not None:
+            return _by_workers(job, spread, count)
+        forget(job.folders[0])
         job.prepare()
-        try:
-            with writers() as threads:
-                for task in job.tasks():
-                    if task.pixels is None:
-                        take(task.name, _done(task, report))
-                    else:
-                        work = partial(_done, task, report)
-                        threads.give(work, partial(take, task.name), task.pixels)
-        finally:
-            job.finish(outcome)
+        return _here(job, report, count)
+
+
+def _here(
+    job: Job[Item, Entry, Notes], report: OnShare, count: Callable[[], None]
+) -> Outcome[Entry, Notes]:
+    outcome: Outcome[Entry, Notes] = Outcome(job.folders)
+
+    def take(name: str, result: Result[Entry, Notes]) -> None:
+        outcome.take(name, result)
+        count()
+
+    try:
+        _do(job.tasks(job.items()), report, take)
+    finally:
+        job.finish(outcome)
     return outcome
 
 
-def _done(task: Task[Entry], report: OnShare) -> Result[Entry]:
+def _do(
+    tasks: Iterable[Task[Entry, Notes]],
+    report: OnShare,
+    take: Callable[[str, Result[Entry, Notes]], None],
+) -> None:
+    """Do tasks, some of them by threads; `take` gets the results in their order."""
+    with writers() as threads:
+        for task in tasks:
+            if task.pixels is None:
+                take(task.name, _done(task, report))
+            else:
+                work = partial(_done, task, report)
+                threads.give(work, partial(take, task.name), task.pixels)
+
+
+def _done(task: Task[Entry, Notes], report: OnShare) -> Result[Entry, Notes]:
     try:
         return task.work(report)
     except DataError as error:
         return Result(error=error)
 
 
-def unreadable(name: str, error: DataError) -> Task[Entry]:
+def _by_workers(
+    job: Job[Item, Entry, Notes],
+    spread: Spread[Item, Entry, Notes],
+    count: Callable[[int], None],
+) -> Outcome[Entry, Notes]:
+    folder = job.folders[0]
+    found = Manifest.of_unfinished(folder, spread.key)
+    job.prepare(goes_on=found is not None)
+    with found or Manifest.new(folder, spread.key) as manifest:
+        try:
+            _note_all(job, spread, manifest, count)
+        finally:
+            outcome = _collected(job, manifest)
+            job.finish(outcome)
+    forget(folder)
+    return outcome
+
+
+def _note_all(
+    job: Job[Item, Entry, Notes],
+    spread: Spread[Item, Entry, Notes],
+    manifest: Manifest,
+    count: Callable[[int], None],
+) -> None:
+    """Have all files done that are not, and note what became of each."""
+    # Of the files in hand: what was there before they were read.
+    identities: dict[int, str] = {}
+    kept = 0
+
+    def is_done(block: Sequence[tuple[int, Item]]) -> bool:
+        nonlocal kept
+        seen = {number: identity_of(job.sources(item)) for number, item in block}
+        if not all(
+            manifest.has(job.name(item), seen[number]) and job.is_written(item)
+            for number, item in block
+        ):
+            identities.update(seen)
+            return False
+        for number, item in block:
+            manifest.keep(number, job.name(item))
+        kept += len(block)
+        count(len(block))
+        return True
+
+    notes = TypeAdapter(job.kind_of_notes)
+    chunks = in_chunks(job.items(), job.together, job.at_once // job.together, is_done)
+    for chunk, results in mapped(_Begin(spread.opened), chunks, spread.workers):
+        noted = []
+        for number, item, found in zip(chunk.numbers, chunk.items, results, strict=True):
+            name, result = job.name(item), found
+            if isinstance(result, DataError):  # of its worker, which does not know the file
+                result = Result(error=DataError(result.problem, result.fix, name))
+            entry = {
+                "entry": result.entry,
+                "notes": notes.dump_python(result.notes, mode="json") if result.notes else None,
+                "failed": None if result.error is None else str(result.error),
+            }
+            done = result.error is None
+            noted.append((number, Noted(name, identities.pop(number), done, entry)))
+        manifest.note(noted)
+        count(len(noted))
+    if kept:
+        logger.info("%s of an earlier run, which was interrupted, were kept.", amount(kept, "file"))
+
+
+@dataclass(frozen=True)
+class _Begin(Generic[Item, Entry, Notes]):
+    """What a worker begins with, see `mapping.Begin`."""
+
+    opened: Callable[[], Job[Item, Entry, Notes]]
+
+    def __call__(self) -> Function[Item, Result[Entry, Notes]]:
+        return partial(_results, self.opened())
+
+
+def _results(job: Job[Item, Entry, Notes], items: Sequence[Item]) -> Iterator[Result[Entry, Notes]]:
+    results: dict[str, Result[Entry, Notes]] = {}
+    _do(job.tasks(items), lambda _: None, results.__setitem__)
+    return (results[job.name(item)] for item in items)
+
+
+def _collected(job: Job[Item, Entry, Notes], manifest: Manifest) -> Outcome[Entry, Notes]:
+    """What the manifest knows of the files, in their order."""
+    outcome: Outcome[Entry, Notes] = Outcome(job.folders)
+    notes = TypeAdapter(job.kind_of_notes)
+    for name, one in manifest.entries():
+        if one["entry"] is not None:
+            outcome.files[name] = one["entry"]
+        if one["notes"] is not None:
+            outcome.notes[name] = notes.validate_python(one["notes"])
+        if one["failed"] is not None:
+            outcome.failed[name] = one["failed"]
+    return outcome
+
+
+def unreadable(name: str, error: DataError) -> Task[Any, Any]:
     """The task of a file that could not be read."""
     return Task(name, lambda _: Result(error=error))
 

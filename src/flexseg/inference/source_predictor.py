@@ -19,6 +19,7 @@ from flexseg.inference.pipeline import (
     PredictedImage,
     UnreadableImage,
     images_by_windows,
+    tell_shrunk,
     whole_images,
 )
 from flexseg.inference.predictor import Predictor
@@ -116,10 +117,13 @@ class SourcePredictor:
                 lambda image: image.pixel_count,
                 header=lambda image: image.header,
             )
+        shrunk = 0
         for image in found:
             if isinstance(image, UnreadableImage):
                 raise image.error
+            shrunk += image.shrunk
             yield _collected(seeing, image, probabilities)
+        tell_shrunk(shrunk)
 
     def _volume(
         self,

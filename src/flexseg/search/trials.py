@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
 from flexseg.execution.child_processes import begin_worker
+from flexseg.execution.machine_share import share_machine
 from flexseg.outputs import make_folder
 from flexseg.search.short_training import load_engine, load_into, quietly
 from flexseg.search.space import Parameter, override
@@ -279,7 +279,7 @@ def work_alone(
     failures : queue for the error that keeps this process from working at all.
     """
     begin_worker()
-    _share_machine(worker, job.processes)
+    share_machine(worker, job.processes)
     try:
         if job.backend is not None:
             load_engine(job.backend)
@@ -290,20 +290,3 @@ def work_alone(
             raise
         failures.put((told.problem, told.fix, told.where))
         sys.exit(told.exit_code)
-
-
-def _share_machine(worker: int, processes: int) -> None:
-    """Take this process' share of the processors and of a GPU's memory, before an engine starts."""
-    if processes == 1:
-        return
-    count = os.cpu_count() or 1
-    if sys.platform == "linux":
-        own = sorted(os.sched_getaffinity(0))
-        count = len(own)
-        if count >= processes:
-            os.sched_setaffinity(0, own[worker % processes :: processes])
-    threads = str(max(1, count // processes))
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

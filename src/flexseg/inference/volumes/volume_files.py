@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from flexseg.config.findings import examples
 from flexseg.errors import DataError
+from flexseg.files.channel_files.channel_names import channel_files, image_of
 from flexseg.files.channel_files.channel_reading import read_channel_volumes
 from flexseg.files.dicom.image import is_picture
 from flexseg.files.dicom.series import dicom_files
 from flexseg.files.volumes.read import write_volume
 from flexseg.files.volumes.volume import Volume
-from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Task, run
+from flexseg.inference.program import OnFile, OnShare, Outcome, Result, Spread, Task, run
 from flexseg.inference.results.dicom_seg import require_highdicom, write_segmentation
 from flexseg.inference.results.prediction_table import (
     PREDICTION_HEADER,
@@ -61,7 +63,8 @@ def infer_volumes(
     *,
     protected: Iterable[Path] = (),
     on_volume: OnFile | None = None,
-) -> Outcome[Description]:
+    spread: Spread[VolumeCase, Description, VolumeNotes] | None = None,
+) -> Outcome[Description, VolumeNotes]:
     """Predict volumes and write the results.
 
     What is written where is said by the predictor's config. Volumes that cannot be predicted are
@@ -71,19 +74,48 @@ def infer_volumes(
     ----------
     protected : what output folders must not contain, beside the volumes.
     on_volume : called with (volumes done, total), also within a volume.
+    spread : see `run`.
 
     Raises
     ------
     ConfigError : outputs would lie on inputs.
     """
-    return run(VolumeJob(predictor, cases, protected), on_volume)
+    return run(VolumeJob(predictor, cases, protected), on_volume, spread)
+
+
+@dataclass(frozen=True)
+class VolumeNotes:
+    """What is known of a volume's prediction, beside its description.
+
+    Attributes
+    ----------
+    rows, judged_rows : of the tables of volumes and of predictions.
+    doubts : of `_ALIKE` and `_ORDER`, those that hold.
+    """
+
+    rows: list[Row]
+    judgement: Judgement
+    judged_rows: list[list[Cell]]
+    doubts: list[str]
 
 
 class VolumeJob:
-    """Volumes and what is written of each, see `infer_volumes`."""
+    """Volumes and what is written of each, see `infer_volumes`.
+
+    Parameters
+    ----------
+    cases : none in workers, which are given them one after the other.
+    """
+
+    # A volume takes long, and all memory that it can get.
+    together = at_once = 1
+    kind_of_notes = VolumeNotes
 
     def __init__(
-        self, predictor: VolumePredictor, cases: list[VolumeCase], protected: Iterable[Path] = ()
+        self,
+        predictor: VolumePredictor,
+        cases: Sequence[VolumeCase] = (),
+        protected: Iterable[Path] = (),
     ) -> None:
         self.predictor = predictor
         self.cases = cases
@@ -91,11 +123,7 @@ class VolumeJob:
         self.package = predictor.predictor.package
         self.protected = list(protected)
         self.targets = VolumeTargets(self.config)
-        self._rows: list[Row] = []
-        self._judged: dict[str, Judgement] = {}
-        self._judged_rows: list[list[Cell]] = []
         self._foreground = self.package.labels.foreground
-        self._doubts: dict[str, list[str]] = {text: [] for text in (_ALIKE, _ORDER)}
 
     @property
     def count(self) -> int:
@@ -107,8 +135,8 @@ class VolumeJob:
         """All folders that are written to."""
         return [*self.targets.by_key().values()]
 
-    def prepare(self) -> None:
-        """Refuse to write on inputs, and move earlier results aside."""
+    def prepare(self, *, goes_on: bool = False) -> None:
+        """Refuse to write on inputs, and move earlier results aside unless they are of this job."""
         inputs = [*self.protected, *(case.path for case in self.cases)]
         refuse_overlap(self.targets.by_key(), inputs)
         if untrained := self.predictor.untrained_axes():
@@ -124,47 +152,82 @@ class VolumeJob:
             )
         if self.config.dicom_seg and any(case.dicom for case in self.cases):
             require_highdicom()
+        if goes_on:
+            return
         self.targets.set_aside([(case.name, case.folder) for case in self.cases])
         # From now on the folder is known as flexseg's, also where the program is killed.
         self.finish(Outcome(self.folders))
 
-    def tasks(self) -> Iterator[Task[Description]]:
+    def items(self) -> Iterable[VolumeCase]:
+        """All volumes."""
+        return self.cases
+
+    def name(self, item: VolumeCase) -> str:
+        """Of a volume in lists."""
+        return item.file
+
+    def sources(self, item: VolumeCase) -> Sequence[Path]:
+        """The file or folder of a volume, or the files of its channels."""
+        files = self.package.preprocessing.files
+        if files > 1 and image_of(item.path) is not None:
+            return channel_files(item.path, files)
+        return [item.path]
+
+    def is_written(self, item: VolumeCase) -> bool:
+        """Whether the main results of a volume are there."""
+        c, targets = self.config, self.targets
+        expected = [targets.labels(item.name, item.path)]
+        if c.probabilities:
+            expected.append(targets.probabilities(item.name))
+        if c.slices:
+            expected.append(targets.output / item.folder)
+        return all(path.exists() for path in expected)
+
+    def tasks(self, items: Iterable[VolumeCase]) -> Iterator[Task[Description, VolumeNotes]]:
         """One per volume; only one volume is in memory at a time."""
-        for case in self.cases:
+        for case in items:
             yield Task(case.file, partial(self._predict_and_write, case))
 
-    def finish(self, outcome: Outcome[Description]) -> None:
+    def finish(self, outcome: Outcome[Description, VolumeNotes]) -> None:
         """Write the table of all volumes and what was predicted as JSON, and tell doubts."""
-        write_csv(self.config.output_dir / VOLUME_TABLE, VOLUME_HEADER, self._rows)
+        notes = outcome.notes
+        rows = [row for one in notes.values() for row in one.rows]
+        write_csv(self.config.output_dir / VOLUME_TABLE, VOLUME_HEADER, rows)
         summary = {
             "volumes": outcome.files,
             "failed": outcome.failed,
             "prediction": self.predictor.predictor.describe(),
         }
         write_json(self.config.output_dir / PREDICTION_SUMMARY, summary)
-        write_csv(self.config.output_dir / PREDICTION_TABLE, PREDICTION_HEADER, self._judged_rows)
-        tell(self.predictor.predictor, self._judged, "volume", 3)
-        for text, names in self._doubts.items():
-            if names:
+        judged_rows = [row for one in notes.values() for row in one.judged_rows]
+        write_csv(self.config.output_dir / PREDICTION_TABLE, PREDICTION_HEADER, judged_rows)
+        judged = {file: one.judgement for file, one in notes.items()}
+        tell(self.predictor.predictor, judged, "volume", 3)
+        for text in (_ALIKE, _ORDER):
+            if names := [Path(file).name for file, one in notes.items() if text in one.doubts]:
                 logger.warning(text, len(names), self.count, examples(names))
 
-    def _predict_and_write(self, case: VolumeCase, on_share: OnShare) -> Result[Description]:
+    def _predict_and_write(
+        self, case: VolumeCase, on_share: OnShare
+    ) -> Result[Description, VolumeNotes]:
         with explained_memory(case.path):
-            description, labels = self._predict(case, on_share)
+            description, notes, labels = self._predict(case, on_share)
             try:
                 self._write_dicom(case, labels)
             except DataError as error:
-                return Result(description, error)
-            return Result(description)
+                return Result(description, error, notes)
+            return Result(description, notes=notes)
 
-    def _predict(self, case: VolumeCase, on_share: OnShare) -> tuple[Description, Volume]:
-        """Write all but the DICOM segmentation; what was done, and the labels."""
+    def _predict(
+        self, case: VolumeCase, on_share: OnShare
+    ) -> tuple[Description, VolumeNotes, Volume]:
+        """Write all but the DICOM segmentation; what was done, what to note, and the labels."""
         c, path, began = self.config, case.path, time.perf_counter()
         files = self.package.preprocessing.files
         volume = read_channel_volumes(
             path, files, channel=c.channel, series=c.series, key=c.hdf5_key
         )
-        self._doubt(case, volume)
+        doubts = self._doubts(case, volume)
         where, xyz = str(path), reads_xyz(path)
         grey = self.predictor.grey(volume, where)
         pictures = self.targets.pictures(case.folder, self.package.labels)
@@ -192,10 +255,8 @@ class VolumeJob:
         judgement = found.judgement
         del found
         rows = volume_rows(case.name, labels, self.package.labels)
-        self._rows += rows
-        self._judged[case.file] = judgement
         counts = {c.id: int(row[3] or 0) for c, row in zip(self._foreground, rows, strict=True)}
-        self._judged_rows += prediction_rows(
+        judged_rows = prediction_rows(
             case.name, counts, labels.array.size, judgement, self._foreground, labels.voxel_ml
         )
         if pictures is not None:
@@ -206,16 +267,18 @@ class VolumeJob:
         write_previews(
             self.targets, case.name, volume, labels.array, self.package.labels, intensity
         )
-        return self._description(labels, seconds, xyz), labels
+        notes = VolumeNotes(rows, judgement, judged_rows, doubts)
+        return self._description(labels, seconds, xyz), notes, labels
 
-    def _doubt(self, case: VolumeCase, volume: Volume) -> None:
-        """Note what may not be as the user thinks."""
-        c, name = self.config, case.path.name
-        if looks_like_labels(volume.array):
-            self._doubts[_ALIKE].append(name)
-        unknown = case.path.is_dir() or not name.lower().endswith(_READ_BY_ORIGINALS)
-        if c.slice_shape_order == "hwd" and unknown:
-            self._doubts[_ORDER].append(name)
+    def _doubts(self, case: VolumeCase, volume: Volume) -> list[str]:
+        """What may not be as the user thinks."""
+        path = case.path
+        unknown = path.is_dir() or not path.name.lower().endswith(_READ_BY_ORIGINALS)
+        found = {
+            _ALIKE: looks_like_labels(volume.array),
+            _ORDER: self.config.slice_shape_order == "hwd" and unknown,
+        }
+        return [text for text, holds in found.items() if holds]
 
     def _write_dicom(self, case: VolumeCase, labels: Volume) -> None:
         if not (self.config.dicom_seg and case.dicom):

@@ -1,0 +1,34 @@
+"""What of this machine a process takes that shares it with others of its kind."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def share_machine(worker: int, processes: int) -> None:
+    """Take this process' share of the processors and of a GPU's memory, before an engine starts.
+
+    Parameters
+    ----------
+    worker : number of this process, from 0.
+    processes : that share the machine.
+    """
+    if processes == 1:
+        return
+    count = os.cpu_count() or 1
+    if sys.platform == "linux":
+        own = sorted(os.sched_getaffinity(0))
+        count = len(own)
+        if count >= processes:
+            os.sched_setaffinity(0, own[worker % processes :: processes])
+    threads = str(max(1, count // processes))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    share_gpu()
+
+
+def share_gpu() -> None:
+    """Let the engine that starts in this process leave others their part of a GPU's memory."""
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -48,7 +48,13 @@ def test_a_config_is_in_the_bucket_beside_its_data(bucket: Bucket, tmp_path: Pat
     assert len(bucket.fetched()) == 21
 
 
-def test_errors_name_the_url(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_name_the_url(
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # pictures are drawn there
     bucket.put({"data/images/a.png": b"no image", "data/masks/a.png": b"nor this"})
     assert flexseg("stats", f"{bucket.url}/none") == 3
     assert f"{bucket.url}/none" in capsys.readouterr().err

@@ -56,6 +56,20 @@ def test_walkthrough(
     assert len(list((run / "predictions").glob("*.png"))) == 2
 
 
+def test_commands_work_in_every_shell() -> None:
+    """PowerShell makes lists of bare commas and knows no && (before 7), cmd.exe no single quotes,
+    and an interactive zsh no comments."""
+    pages = [ROOT / "README.md", ROOT / "examples/README.md", *ROOT.glob("docs/**/*.md")]
+    for page in pages:
+        blocks = re.findall(r"```(?:bash)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in "".join(blocks).splitlines():
+            bare, _, comment = re.sub(r'"[^"]*"', '""', line).partition("#")
+            if bare.lstrip().startswith("flexseg "):
+                assert not re.search(r",|'|&&|\\$", bare), f"{page.name}: {line}"
+            elif re.match(r"(python3?|py|pip|\.) ", bare):  # flexseg itself ignores comments
+                assert not comment, f"{page.name}: {line}"
+
+
 def test_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
         text = page.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flexseg.cli import main
 from support import CONFIG, flexseg, result_of
 
 
@@ -180,3 +181,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert flexseg("--version") == 0
     assert capsys.readouterr().out.strip() == f"flexseg {__version__}"
+
+
+def test_comment_of_a_copied_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shells that know no comments hand them on as arguments."""
+    monkeypatch.setattr(sys, "argv", ["flexseg", "schema", "#", "all", "keys,", "--and", "more"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code and "$defs" in json.loads(capsys.readouterr().out)

@@ -132,6 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
     app.state.began = time.monotonic() - (process_age() if arguments is None else 0.0)
     write_out_unknown_letters()
+    if arguments is None and "#" in sys.argv:
+        # zsh (macOS) and cmd.exe hand on the comment of a line copied from the documentation.
+        del sys.argv[sys.argv.index("#") :]
     try:
         given = None if arguments is None else [*arguments]
         app.app(args=given, standalone_mode=True, prog_name="flexseg")

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg.cli.tables import Table, texts
-from flexseg.cli.terminal import LogFormatter, Terminal, visible
+from flexseg.cli.terminal import LogFormatter, Terminal, in_lines, visible
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
@@ -28,6 +29,23 @@ def test_texts_are_made_visible() -> None:
     assert visible(HOSTILE) == SHOWN
     for harmless in ("größe 腫瘍", "a\tb\nc", "🫀", ""):
         assert visible(harmless) == harmless
+
+
+def test_lines_end_between_words_and_commands() -> None:
+    """A terminal would break them anywhere; what is longer than a line it has to."""
+    terminal, file = Console(width=20, force_terminal=True), Console(width=20, file=io.StringIO())
+    text = "No such folder as /data/of/a/very/long/name.\n  Type `flexseg init a -o b` first."
+    lines = in_lines(terminal, text, begun=7).split("\n")
+    assert lines == [
+        "No such",  # 7 + 7, and "folder" would need 7 more
+        "folder as",
+        "/data/of/a/very/long/name.",
+        "  Type",
+        "`flexseg init a -o b`",
+        "first.",
+    ]
+    assert in_lines(file, text) == text
+    assert in_lines(terminal, "腫瘍 " * 5) == "腫瘍 腫瘍 腫瘍 腫瘍\n腫瘍"  # two columns each
 
 
 def test_names_take_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,8 @@ def test_the_better_one(old: float, new: float, taken: bool) -> None:
 
 
 def test_hardly_lower_for_certain_is_not_worse() -> None:
-    assert accept(scores(0.8), scores(0.8 - MARGIN / 2), GROUPS).taken
+    lower = accept(scores(0.8), scores(0.8 - MARGIN / 2), GROUPS)
+    assert lower.taken and lower.reason.startswith("Not worse by more than 0.01 on 12 ")
     old = scores(0.8, 0.05)
     new = {case: value - 0.005 + (0.1 if i % 2 else -0.1) for i, (case, value) in
            enumerate(old.items())}  # fmt: skip

@@ -166,7 +166,7 @@ def fold_class_findings(trained: Mapping[str, Sequence[Look]], labels: LabelMap)
                     Severity.WARNING,
                     "class-absent-in-fold",
                     "folds",
-                    f"The class {c.id} ({c.name}) is in no training mask of {examples(lacking)}: "
+                    f"The {c.in_words} is in no training mask of {examples(lacking)}: "
                     "the networks of these folds cannot learn it.",
                     "Use more folds, or add cases of the class.",
                     lacking,

@@ -15,7 +15,7 @@ from typing import Any
 from rich.markup import escape
 
 from flexseg.cli import app
-from flexseg.cli.terminal import write_out_unknown_letters
+from flexseg.cli.terminal import in_lines, write_out_unknown_letters
 from flexseg.errors import FlexsegError, one_line
 from flexseg.machine import process_age
 from flexseg.outputs import final_place
@@ -141,12 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except FlexsegError as error:
         if app.state.debug:
             app.errors.print_exception()
-        place = f"[bold]{escape(one_line(error.where))}[/]\n" if error.where else ""
+        where, problem, fix = map(with_urls, (error.where or "", error.problem, error.fix))
+        place = f"[bold]{escape(one_line(where))}[/]\n" if where else ""
+        problem = in_lines(app.errors, problem, 0 if place else len("Error: "))
+        fix = in_lines(app.errors, fix, len("Fix: "))
         app.errors.print(
-            with_urls(
-                f"[bold red]Error:[/] {place}{escape(error.problem)}\n"
-                f"[bold]Fix:[/] {escape(error.fix)}"
-            ),
+            f"[bold red]Error:[/] {place}{escape(problem)}\n[bold]Fix:[/] {escape(fix)}",
             soft_wrap=True,
         )
         sys.exit(error.exit_code)
@@ -159,8 +159,13 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         failed = final_place(Path(os.fsdecode(error.filename))) if error.filename else ""
         app.errors.print(
             f"[bold red]Error:[/] {escape(one_line(str(failed)))}\n"
-            f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] Check the path, its "
-            "permissions, the free space, and whether another program has it open.",
+            f"{escape(error.strerror or str(error))}.\n[bold]Fix:[/] "
+            + in_lines(
+                app.errors,
+                "Check the path, its permissions, the free space, and whether another program has "
+                "it open.",
+                len("Fix: "),
+            ),
             soft_wrap=True,
         )
         sys.exit(4)
@@ -172,10 +177,13 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         file = write_bug_report(error)
         report = "run again with `flexseg --debug ...` and report what it prints, together with "
         kept = f"report it together with {file}, which has the command, the traceback and "
+        fix = (
+            f"This should not happen: {report if file is None else kept}what `flexseg doctor` says "
+            "of this machine."
+        )
         app.errors.print(
             f"[bold red]Error:[/] {escape(f'{type(error).__name__}: {error}')}\n[bold]Fix:[/] "
-            f"This should not happen: {escape(report if file is None else kept)}what `flexseg "
-            "doctor` says of this machine.",
+            f"{escape(in_lines(app.errors, fix, len('Fix: ')))}",
             soft_wrap=True,
         )
         sys.exit(1)

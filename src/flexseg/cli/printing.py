@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
 from flexseg.cli.tables import Table, fixed, numbers, texts, with_interval
+from flexseg.cli.terminal import in_lines
 from flexseg.config.findings import amount
 from flexseg.errors import one_line
 from flexseg.evaluation.aggregate import HARDLY_ANYTHING
@@ -160,10 +162,13 @@ def print_check(console: Console, report: CheckReport) -> None:
         console.print(f"\n[bold]Needs[/]  {report.costs}", soft_wrap=whole, highlight=False)
     for finding in report.findings:
         color = _COLORS[finding.severity]
+        place = one_line(finding.where)
+        begun = cell_len(f"{finding.severity} {place}: ")
+        what = in_lines(console, one_line(finding.what), begun)
+        fix = in_lines(console, one_line(finding.fix), len("    fix: "))
         console.print(
-            f"[{color}]{finding.severity}[/] "
-            f"{escape(one_line(finding.where))}: {escape(one_line(finding.what))}"
-            + (f"\n    [dim]fix:[/] {escape(one_line(finding.fix))}" if finding.fix else ""),
+            f"[{color}]{finding.severity}[/] {escape(place)}: {escape(what)}"
+            + (f"\n    [dim]fix:[/] {escape(fix)}" if fix else ""),
             soft_wrap=True,
         )
     count = {s: sum(f.severity == s for f in report.findings) for s in _COLORS}

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from flexseg.errors import one_line
 from flexseg.storage.urls import with_urls
 
+# What no end of a line may be in: a word, and a command, which is copied.
+_WHOLE = re.compile(r"(?:`[^`]*`|\S)+")
 # Control characters but for the end of a line and tabs, marks that turn the direction of writing,
 # and bytes of names that are no UTF-8.
 _UNSEEN = re.compile(
@@ -52,6 +55,35 @@ class Terminal(Console):
                 yield segment
             else:
                 yield Segment(visible(segment.text), segment.style)
+
+
+def in_lines(console: Console, text: str, begun: int = 0) -> str:
+    """A text with ends of lines where a terminal would break words, or `commands`.
+
+    What is too long for a line gets one of its own, which the terminal breaks: whoever copies it
+    gets no end of a line. For a file or a pipe, the text stays as it is.
+
+    Parameters
+    ----------
+    begun : columns of the first line that are used.
+    """
+    if not console.is_terminal:
+        return text
+    first, *others = text.split("\n")
+    lines = [_broken(first, console.width, begun % console.width)]
+    return "\n".join(lines + [_broken(line, console.width) for line in others])
+
+
+def _broken(line: str, width: int, begun: int = 0) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    done, used = indent, begun + len(indent)
+    for number, word in enumerate(_WHOLE.findall(line)):
+        if number and used + 1 + cell_len(word) > width:
+            done, used = f"{done}\n", 0
+        elif number:
+            done, used = f"{done} ", used + 1
+        done, used = done + word, used + cell_len(word)
+    return done
 
 
 class LogFormatter(logging.Formatter):

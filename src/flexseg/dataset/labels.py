@@ -46,6 +46,12 @@ class LabelClass:
     category: str | None = None
     in_masks: bool = True
 
+    @property
+    def in_words(self) -> str:
+        """The class in a sentence: "class 2 (nucleus)", or "class 2" if nobody has named it."""
+        number = made_up_name(self.id)
+        return number if self.name == number else f"{number} ({self.name})"
+
 
 @dataclass(frozen=True)
 class Encoded:

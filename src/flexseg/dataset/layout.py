@@ -137,17 +137,24 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
     return _layout(root, found, answers, unlabeled, notes)
 
 
-def dataset_name(images: str) -> str:
+def dataset_name(images: str, masks: str = "") -> str:
     """The name of a dataset by the path of its images, which may be one of another machine.
 
-    Folders of splits, and names such as "images" and "data", say nothing.
+    Folders of splits, and names such as "images" and "data", say nothing, and neither does that of
+    the images if the masks are in another folder beside it.
 
     Examples
     --------
     >>> dataset_name("C:\\\\data\\\\lungs\\\\train\\\\images")
     'lungs'
+    >>> dataset_name("knees/scans", "knees/drawn")
+    'knees'
     """
-    parts = [part for part in images.replace("\\", "/").split("/") if part]
+    parts, others = (
+        [part for part in path.replace("\\", "/").split("/") if part] for path in (images, masks)
+    )
+    if len(parts) > 1 and parts[:-1] == others[:-1] and parts != others:
+        parts.pop()
     plain = {*IMAGE_FOLDERS, *_SPLIT_FOLDERS["train"], "data", "dataset"}
     named = [part for part in parts if part.lower() not in plain] or parts
     return named[-1] if named else images

@@ -96,8 +96,9 @@ def _inputs(description: ExportDescription, form: ArtefactFormat) -> str:
             "and the images above are such windows."
         )
     read = (
-        f"\nProbabilities are those of the network; to read them as confidence, raise them to the "
-        f"power of 1 / {description.temperature:g} and let them add up to 1.\n"
+        f"\nProbabilities are those of the network; to read them as confidence, raise them"
+        f"{' and those of the background, 1 - p,' if description.labels.binary else ''} to the "
+        f"power of 1 / {description.temperature:g}, and divide them by their sum.\n"
         if description.temperature != 1
         else ""
     )

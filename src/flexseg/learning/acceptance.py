@@ -54,7 +54,9 @@ class Acceptance:
         told = (
             f"mean Dice {self.old:.3f} before, {self.new:.3f} after, {self.difference:+.3f}{ends}"
         )
-        return f"{'Not worse' if self.taken else 'Worse'} on {self.cases} {what}: {told}."
+        tolerated = f" by more than {MARGIN}" if self.taken and self.difference < 0 else ""
+        verdict = f"Not worse{tolerated}" if self.taken else "Worse"
+        return f"{verdict} on {self.cases} {what}: {told}."
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

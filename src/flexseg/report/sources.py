@@ -261,8 +261,10 @@ def _title(source: ReportSource) -> str:
     title = (named.parent if named.name == "run" else named).name
     if source.loaded is not None:
         e = source.loaded.experiment
-        images = e.volume.images_dir or e.dataset.images_dir or e.train.images_dir
-        title = dataset_name(str(images)) if images is not None else title
+        for section in (e.volume, e.dataset, e.train):
+            if section.images_dir is not None:
+                title = dataset_name(str(section.images_dir), str(section.masks_dir or ""))
+                break
     repaired = source.manifest is not None and source.manifest.repair
     return f"{title}, repaired" if repaired else title
 

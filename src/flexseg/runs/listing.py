@@ -178,6 +178,7 @@ def _data(manifest: Manifest) -> str | None:
     counts = [manifest.data[s].cases for s in ("train", "valid") if s in manifest.data]
     sizes = "+".join(str(n) for n in counts if n is not None)
     for section in ("dataset", "train"):
-        if path := _text(manifest.config.get(section, {}).get("images_dir")):
-            return f"{dataset_name(path)} {sizes}".strip()
+        given = manifest.config.get(section, {})
+        if path := _text(given.get("images_dir")):
+            return f"{dataset_name(path, _text(given.get('masks_dir')) or '')} {sizes}".strip()
     return sizes or None

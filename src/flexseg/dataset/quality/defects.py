@@ -129,10 +129,10 @@ def _rare_classes(looks: Sequence[Look], labels: LabelMap) -> list[Finding]:
                     Severity.WARNING,
                     "rare-class",
                     "masks",
-                    f"The class {c.id} ({c.name}) is in only {len(shown)} of "
-                    f"{amount(len(looks), 'case')}: what is learned of it, and its score, depend "
-                    "much on chance.",
-                    "Add cases that show it.",
+                    f"The {c.in_words} is in only {len(shown)} of {amount(len(looks), 'case')} "
+                    f"({examples(shown, 3)}): what is learned of it, and its score, depend much "
+                    "on chance.",
+                    "Add cases that show it; or correct these masks, if it is none of the classes.",
                     shown,
                 )
             )
@@ -245,7 +245,7 @@ def split_findings(
                     Severity.WARNING,
                     "class-absent",
                     where,
-                    f"The class {c.id} ({c.name}) occurs in no mask of this split.",
+                    f"The {c.in_words} occurs in no mask of {where}.",
                     "Check its colour or value in [mask], or split the cases differently.",
                 )
             )

@@ -144,7 +144,8 @@ def _first_look(
             )
             where = f"{c.name} is in the {half} half in {most} of {len(seen)} cases"
             return Judgement(False, f"{where}, {told}")
-    return Judgement(True, f"mirrored {FLIP_WORDS[flip]}, the images look just as plausible")
+    likely = f"mirrored {FLIP_WORDS[flip]}, the masks look just as plausible"
+    return Judgement(True, f"{likely}; 0 if such images never occur")
 
 
 def _second_look(labels: LabelMap, flip: Flip, halves: dict[int, list[float]]) -> Judgement:

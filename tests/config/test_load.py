@@ -96,7 +96,15 @@ def test_toml_is_strict(write: Write, text: str, problem: str, fix: str) -> None
 def test_all_wrong_values_are_named_at_once(write: Write) -> None:
     error = refusal(write("[train]\nepochs = 'a'\nbatch_size = 'b'\n"))
     assert "[train] epochs" in str(error.where)
-    assert "[train] batch_size" in error.fix
+    assert error.problem == "'a' given: input should be a whole number."
+    # One value, though it may be of two kinds.
+    told = "[train] batch_size: 'b' given: input should be a whole number, or 'auto'."
+    assert "1 more fault" in error.fix and told in error.fix
+
+
+def test_an_unknown_section_is_named_once(write: Write) -> None:
+    error = refusal(write("[trian]\nepochs = 5\nbatch_size = 2\n"))
+    assert error.fix == "Did you mean [train]?"
 
 
 @pytest.mark.parametrize(

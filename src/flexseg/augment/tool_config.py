@@ -138,7 +138,7 @@ def _checked(raw: legacy.RawConfig, section: str, path: Path) -> ToolKeys | None
     except ValidationError as error:
         for item in error.errors():
             item["loc"] = (section, *item["loc"])
-            raw.errors.append(explained(raw, item, path))
+            raw.errors.append(explained(raw, [item], path))
         return None
     finally:
         for key in names:

@@ -6,7 +6,7 @@ import ast
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +58,12 @@ class LoadedConfig:
         return self.sources.get(f"{section}.{key}", _DEFAULT)
 
 
+# In place of pydantic's "should be a valid integer, unable to parse string as an integer".
+_EXPECTED = {
+    **dict.fromkeys(("int_parsing", "int_from_float"), "Input should be a whole number"),
+    "float_parsing": "Input should be a number",
+    "bool_parsing": "Input should be true or false",
+}
 # Kinds of values that a location of pydantic's names where several are allowed.
 _KIND_TRIED = re.compile(r"constrained-\w+|function-.+|[\w-]+\[.*\]|int|float|str|bool|path")
 
@@ -325,12 +331,17 @@ def drop_unknown_keys(
     for name, model in sections.items():
         for key in model.model_fields:
             homes.setdefault(key, name)
+    told: set[str] = set()
     for section, key in list(raw.values):
         if section in sections and _has_key(sections[section], key):
             continue
-        source = raw.sources[section, key]
+        source = raw.sources.pop((section, key))
+        del raw.values[section, key]
+        if section in told:
+            continue
         where = _where(path, source, section, key)
         if section not in sections:
+            told.add(section)
             near = difflib.get_close_matches(section, sections, n=1, cutoff=0.5)
             what = f"There is no section [{section}]."
             fix = f"Did you mean [{near[0]}]?" if near else f"Sections: {', '.join(sections)}."
@@ -347,8 +358,6 @@ def drop_unknown_keys(
             raw.errors.append(ConfigError(what, fix, where))
         else:
             raw.warn(Severity.WARNING, "unknown-key", where, f"{what} It is ignored.", fix)
-        del raw.values[section, key]
-        del raw.sources[section, key]
 
 
 def _has_key(section: type[Section], key: str) -> bool:
@@ -509,25 +518,44 @@ def validated(raw: legacy.RawConfig, model: type[ModelConfig], path: Path) -> Ex
             {"model": {}} | raw.as_sections(), context={"model": model}
         )
     except ValidationError as error:
-        for item in error.errors():
+        for tried in _by_value(error.errors()):
             # What does not fit together may do so once single values are right.
-            if item["loc"] or not raw.errors:
-                raw.errors.append(explained(raw, item, path))
+            if tried[0]["loc"] or not raw.errors:
+                raw.errors.append(explained(raw, tried, path))
         return None
     return None if raw.errors else experiment
 
 
-def explained(raw: legacy.RawConfig, error: ErrorDetails, path: Path) -> ConfigError:
+def _by_value(errors: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
+    """What pydantic says, together for each value: of one that may be of several kinds it says why
+    it is none of the first, none of the second, ..."""
+    found: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for error in errors:
+        found.setdefault(tuple(_location(error)), []).append(error)
+    return list(found.values())
+
+
+def _location(error: ErrorDetails) -> list[str]:
+    """Section, key and place in the value, without the kind that was tried."""
+    parts = [str(part) for part in error["loc"]]
+    return parts[:2] + [part for part in parts[2:] if not _KIND_TRIED.fullmatch(part)]
+
+
+def _message(error: ErrorDetails) -> str:
+    said = _EXPECTED.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    return f"{said[0].lower()}{said[1:]}"
+
+
+def explained(raw: legacy.RawConfig, tried: Sequence[ErrorDetails], path: Path) -> ConfigError:
     """What pydantic says of a value, in the words of all other errors."""
-    location = [str(part) for part in error["loc"]]
+    error, location = tried[0], _location(tried[0])
     section = location[0] if location else ""
     key = location[1] if len(location) > 1 else ""
     source = raw.sources.get((section, key), "")
-    # Of a value that may be of several kinds, pydantic names the one it tried: `constrained-int`.
-    location = location[:2] + [part for part in location[2:] if not _KIND_TRIED.fullmatch(part)]
-    message = str(error["msg"]).removeprefix("Value error, ")
     given = "" if error["type"] == "value_error" else f"{error['input']!r} given: "
-    problem = f"{given}{message[0].lower()}{message[1:]}."
+    first, *others = dict.fromkeys(map(_message, tried))
+    alternatives = "".join(f", or {other.removeprefix('input should be ')}" for other in others)
+    problem = f"{given}{first}{alternatives}."
     where = _where(path, source, section, ".".join(location[1:]))
     return ConfigError(problem, "Correct the value.", where)
 

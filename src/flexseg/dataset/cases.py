@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,20 @@ from flexseg.config.findings import Finding, Severity, examples, some_of
 from flexseg.dataset.candidates.channels import channels_finding, other_channels
 from flexseg.dataset.candidates.mask_names import is_mask, masks_of_images
 from flexseg.dataset.ignored.regions import with_ignored
-from flexseg.dataset.names import DATASET_FILE, base_name, folded, stem_of
+from flexseg.dataset.names import DATASET_FILE, base_name, folded, stem_of_name
 from flexseg.dataset.parallel import together
+from flexseg.dataset.small_fields import path_field, plain_field
 from flexseg.errors import DataError
 from flexseg.files.dicom.image import patient_of
 from flexseg.files.dicom.recognition import is_series_folder
-from flexseg.files.entries import described, left_out, list_files, require_file
+from flexseg.files.entries import (
+    described,
+    file_names,
+    require_file,
+    suffix_of,
+    visible_names,
+    without_places,
+)
 from flexseg.files.images import (
     IMAGE_SUFFIXES,
     LOSSY_SUFFIXES,
@@ -36,7 +45,7 @@ MIN_GROUPS = 3
 EQUAL_NAMES = "Files with the name of another one but for the suffix are left out"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image with its mask.
 
@@ -49,14 +58,31 @@ class Case:
     patient : stands for the patient that a DICOM header names; empty where none does.
     """
 
+    __slots__ = (
+        "_group", "_ignore", "_ignore_folder", "_image", "_image_folder", "_mask", "_mask_folder",
+        "_more_masks", "_patient", "_roi", "_roi_folder", "id",
+    )  # fmt: skip
     id: str
-    image: Path
-    mask: Path
-    group: str
-    more_masks: tuple[Path, ...] = ()
-    ignore: Path | None = None
-    roi: Path | None = None
-    patient: str = ""
+    image: Path = path_field()
+    mask: Path = path_field()
+    group: str = plain_field()
+    more_masks: tuple[Path, ...] = plain_field(())
+    ignore: Path | None = path_field(None)
+    roi: Path | None = path_field(None)
+    patient: str = plain_field("")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self.__getstate__() == other.__getstate__()
+
+    def __hash__(self) -> int:
+        return hash(self.__getstate__())
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, slot) for slot in self.__slots__)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        for slot, value in zip(self.__slots__, state, strict=True):
+            object.__setattr__(self, slot, value)
 
     @property
     def masks(self) -> tuple[Path, ...]:
@@ -159,33 +185,42 @@ def pair(
     masks, double_masks = _chosen(masks_dir, _suffixes(mask_format, MASK_SUFFIXES), exact=True)
     if mixed:
         template = folded(mask_name)
-        images = {s: path for s, path in images.items() if not is_mask(template, folded(s))}
-        masks = {s: path for s, path in masks.items() if is_mask(template, folded(s))}
-    read = (*images.values(), *double, *masks.values(), *double_masks)
-    others = _others((images_dir, masks_dir), read)
-    cases, unpaired = [], []
-    used: set[str] = set()
-    for stem, own in masks_of_images(mask_name, images, masks).items():
-        used |= {*own}
-        if own:
-            first, *more = (masks[name] for name in own)
-            cases.append(Case(stem, images[stem], first, group_of(stem, group), tuple(more)))
-        else:
-            unpaired.append(images[stem])
-    extra = tuple(path for stem, path in masks.items() if stem not in used)
-    own_masks = {case.id: [stem_of(path) for path in case.masks] for case in cases}
-    channels = other_channels(images, own_masks, images_dir.parent / DATASET_FILE)
-    unpaired = [path for path in unpaired if stem_of(path) not in {*channels}]
-    same_name = dict.fromkeys((*double, *double_masks))
-    if in_one:  # a photograph and its mask
-        same_name = {p: None for p in same_name if p not in {f for c in cases for f in c.files}}
+        images = {s: name for s, name in images.items() if not is_mask(template, folded(s))}
+        masks = {s: name for s, name in masks.items() if is_mask(template, folded(s))}
+    read = {images_dir: {*images.values(), *double}, masks_dir: {*masks.values(), *double_masks}}
+    if in_one:
+        read = dict.fromkeys(read, {*images.values(), *double} | read[masks_dir])
+    others = _others(read)
+    found = masks_of_images(mask_name, images, masks)
+    cases = [
+        Case(
+            stem,
+            images_dir / images[stem],
+            masks_dir / masks[own[0]],
+            group_of(stem, group),
+            tuple(masks_dir / masks[name] for name in own[1:]),
+        )
+        for stem, own in found.items()
+        if own
+    ]
+    used = {name for own in found.values() for name in own}
+    extra = tuple(masks_dir / name for stem, name in masks.items() if stem not in used)
+    paired = {stem: own for stem, own in found.items() if own}
+    channels = other_channels(images, paired, images_dir.parent / DATASET_FILE)
+    left = found.keys() - paired.keys() - {*channels}
+    same_name = dict.fromkeys(
+        (*(images_dir / name for name in double), *(masks_dir / name for name in double_masks))
+    )
+    if in_one and same_name:  # a photograph and its mask
+        files = {path for case in cases for path in case.files}
+        same_name = {path: None for path in same_name if path not in files}
     return Pairing(
         _of_patients(cases, group),
-        tuple(unpaired),
+        tuple(images_dir / images[stem] for stem in found if stem in left),
         extra,
         tuple(same_name),
         others,
-        tuple(images[stem] for stem in channels),
+        tuple(images_dir / images[stem] for stem in channels),
     )
 
 
@@ -196,6 +231,8 @@ def _of_patients(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]
     Copies that an augmenter made have the patient of their original.
     """
     told = {base_name(case.id): own for case in cases if (own := patient_of(case.image))}
+    if not told:
+        return tuple(cases)
     known = tuple(replace(case, patient=told.get(base_name(case.id), "")) for case in cases)
     if pattern is not None or len({*told.values()}) < MIN_GROUPS:
         return known
@@ -232,6 +269,8 @@ class Regions:
         ------
         DataError : a folder is missing, or a case has no file in any of a kind.
         """
+        if not self.folders:
+            return tuple(cases)
         ignored, counted = (_regions(cases, own, self.name) for own in (self.ignore, self.roi))
         return tuple(
             replace(case, ignore=ignored.get(case.id), roi=counted.get(case.id)) for case in cases
@@ -243,7 +282,8 @@ def _regions(cases: Sequence[Case], folders: Sequence[Path], name: str) -> dict[
         return {}
     files: dict[str, Path] = {}
     for folder in folders:
-        files |= _chosen(folder, MASK_SUFFIXES, exact=True)[0]
+        chosen, _ = _chosen(folder, MASK_SUFFIXES, exact=True)
+        files |= {stem: folder / name for stem, name in chosen.items()}
     found = masks_of_images(name, [case.id for case in cases], files)
     lacking = [case_id for case_id, own in found.items() if not own]
     if lacking:
@@ -309,10 +349,11 @@ def images_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> 
     ------
     DataError : the folder is missing or has no images.
     """
-    return _images(folder, suffixes)[0]
+    chosen, _ = _images(folder, suffixes)
+    return {stem: folder / name for stem, name in chosen.items()}
 
 
-def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Path]]:
+def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     """See `images_by_stem` and `_chosen`."""
     images, double = _chosen(folder, suffixes)
     if not images:
@@ -324,10 +365,12 @@ def _images(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], l
     return images, double
 
 
-def _others(folders: tuple[Path, ...], read: Iterable[Path]) -> str:
-    told = {
-        folder: described(folder, left_out(folder, read, without=folders)) for folder in folders
-    }
+def _others(read: Mapping[Path, Collection[str]]) -> str:
+    """What else is in some folders than the names that are read, and the folders themselves."""
+    told = {}
+    for folder, names in read.items():
+        rest = [folder / name for name in visible_names(folder) if name not in names]
+        told[folder] = described(folder, without_places(rest, read))
     return "; ".join(f"in {folder} {text}" for folder, text in told.items() if text)
 
 
@@ -357,24 +400,30 @@ def _suffixes(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
 
 def _chosen(
     folder: Path, suffixes: tuple[str, ...], *, exact: bool = False
-) -> tuple[dict[str, Path], list[Path]]:
-    """One file for each stem, and those of equal stems that are left out.
+) -> tuple[dict[str, str], list[str]]:
+    """The name of one file for each stem, and of those of equal stems that are left out.
 
     Parameters
     ----------
     exact : lossy formats only where there is no other one.
     """
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in list_files(folder, suffixes):
-        found[stem_of(path)].append(path)
-    counts = Counter(path.suffix.lower() for own in found.values() for path in own)
+    names = file_names(folder, suffixes)
+    chosen: dict[str, str] = {}
+    equal: dict[str, list[str]] = {}
+    for name in names:
+        stem = stem_of_name(name)
+        if (first := chosen.setdefault(stem, name)) is not name:
+            equal.setdefault(stem, [first]).append(name)
+    if not equal:
+        return chosen, []
+    counts = Counter(suffix_of(name).lower() for name in names)
     order = {suffix: i for i, suffix in enumerate(suffixes)}
 
-    def preference(path: Path) -> tuple[bool, int, int]:
-        suffix = path.suffix.lower()
+    def preference(name: str) -> tuple[bool, int, int]:
+        suffix = suffix_of(name).lower()
         lossy = exact and suffix in LOSSY_SUFFIXES
         return lossy, -counts[suffix], order.get(suffix, len(order))
 
-    chosen = {stem: min(paths, key=preference) for stem, paths in found.items()}
-    left_out = [p for stem, paths in found.items() for p in paths if p != chosen[stem]]
-    return chosen, left_out
+    chosen |= {stem: min(own, key=preference) for stem, own in equal.items()}
+    ordered = (name for stem in chosen for name in equal.get(stem, ()) if name != chosen[stem])
+    return chosen, [*ordered]

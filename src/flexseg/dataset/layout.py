@@ -21,10 +21,10 @@ from flexseg.dataset.candidates.mixed import MASK_WORD, is_mixed
 from flexseg.dataset.candidates.templates import Stems, find_template, with_further_masks
 from flexseg.dataset.cases import Pairing, pair
 from flexseg.dataset.division.splits import SplitName
-from flexseg.dataset.names import stem_of
+from flexseg.dataset.names import stem_of_name
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.entries import list_files, require_folder
+from flexseg.files.entries import file_names, require_folder, suffix_of
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes
 
@@ -118,7 +118,7 @@ def find_layout(dataset: Path, answers: Answers = NO_ANSWERS, *, need_masks: boo
     root = dataset
     found, unlabeled = _folders_of(root, answers, notes)
     inner = inner_folders(dataset)
-    if not found and len(inner) == 1 and not list_files(dataset, MASK_SUFFIXES):
+    if not found and len(inner) == 1 and not file_names(dataset, MASK_SUFFIXES):
         # What archives unpack to: a folder within a folder.
         within = _folders_of(inner[0], answers, notes)
         if within[0] or (within[1] and not unlabeled):
@@ -208,7 +208,7 @@ def volume_folders(dataset: Path, answers: Answers = NO_ANSWERS) -> tuple[Path, 
         candidates = mask_folders(inner_folders(root), answers.masks)
         labels = masks_beside(images, [p for p in candidates if p != images], _has_volumes)
         if labels is not None and _has_volumes(labels):
-            return None if list_files(images, PICTURE_SUFFIXES) else (images, labels)
+            return None if file_names(images, PICTURE_SUFFIXES) else (images, labels)
     return None
 
 
@@ -244,7 +244,7 @@ def _folders_of(
     for folder in (root, images):
         if not found and folder and is_mixed(folder):
             found = {"": Folders(folder, folder)}
-    if not found and not unlabeled and images and list_files(images, IMAGE_SUFFIXES):
+    if not found and not unlabeled and images and file_names(images, IMAGE_SUFFIXES):
         unlabeled[""] = images
     if not found and not unlabeled:
         images = _beside_masks(root, answers, _has_images, notes)
@@ -259,8 +259,8 @@ def _of_two(
 ) -> dict[str, Folders]:
     """What a folder of images and one of masks hold: splits, or the whole dataset."""
     found = _splits_inside(images, masks, notes, unlabeled)
-    if not found and list_files(images, IMAGE_SUFFIXES):
-        if list_files(masks, MASK_SUFFIXES):
+    if not found and file_names(images, IMAGE_SUFFIXES):
+        if file_names(masks, MASK_SUFFIXES):
             return {"": Folders(images, masks)}
         unlabeled[""] = images
     return found
@@ -282,7 +282,7 @@ def _camvid(root: Path) -> dict[str, Folders]:
     pairs = [
         Folders(images, masks)
         for images, masks in camvid_folders(inner_folders(root))
-        if list_files(images, IMAGE_SUFFIXES) and list_files(masks, MASK_SUFFIXES)
+        if file_names(images, IMAGE_SUFFIXES) and file_names(masks, MASK_SUFFIXES)
     ]
     if len(pairs) == 1 and split_of_folder(pairs[0].images.name) is None:
         return {"": pairs[0]}
@@ -296,8 +296,8 @@ def _splits_inside(
     found: dict[str, Folders] = {}
     for split, names in _SPLIT_FOLDERS.items():
         inside, partner = _named(images, names, notes), _named(masks, names, notes)
-        if inside and list_files(inside, IMAGE_SUFFIXES):
-            if partner and list_files(partner, MASK_SUFFIXES):
+        if inside and file_names(inside, IMAGE_SUFFIXES):
+            if partner and file_names(partner, MASK_SUFFIXES):
                 found[split] = Folders(inside, partner)
             else:
                 unlabeled[split] = inside
@@ -316,11 +316,11 @@ def _splits_of(
         images = _named(folder, IMAGE_FOLDERS, notes)
         images = images or _beside_masks(folder, answers, _has_images, notes)
         masks = _masks_of(folder, images, answers)
-        if images and masks and list_files(masks, MASK_SUFFIXES):
+        if images and masks and file_names(masks, MASK_SUFFIXES):
             found[split] = Folders(images, masks)
         elif not images and is_mixed(folder):
             found[split] = Folders(folder, folder)
-        elif list_files(images or folder, IMAGE_SUFFIXES):
+        elif file_names(images or folder, IMAGE_SUFFIXES):
             unlabeled[split] = images or folder
     return found
 
@@ -344,12 +344,12 @@ def _masks_of(root: Path, images: Path | None, answers: Answers) -> Path | None:
 
 def _has_masks(folder: Path) -> bool:
     """Whether a folder, or one in it, has files of masks."""
-    return any(list_files(place, MASK_SUFFIXES) for place in (folder, *inner_folders(folder)))
+    return any(file_names(place, MASK_SUFFIXES) for place in (folder, *inner_folders(folder)))
 
 
 def _has_images(folder: Path) -> bool:
     """Whether a folder, or one in it, has images."""
-    return any(list_files(place, IMAGE_SUFFIXES) for place in (folder, *inner_folders(folder)))
+    return any(file_names(place, IMAGE_SUFFIXES) for place in (folder, *inner_folders(folder)))
 
 
 def _named(root: Path, names: Sequence[str], notes: list[str]) -> Path | None:
@@ -374,10 +374,11 @@ def _plain(name: str) -> str:
 def _formats(found: dict[str, Folders], notes: list[str]) -> tuple[str, str]:
     """The suffixes of images and masks, where the names do not tell them apart alone."""
     pairs = list(found.values())
-    files = [p for f in pairs if f.mixed for p in list_files(f.images, MASK_SUFFIXES)]
-    if files and not any(MASK_WORD.search(p.stem) for p in files):
+    names = [n for f in pairs if f.mixed for n in file_names(f.images, MASK_SUFFIXES)]
+    if names and not any(MASK_WORD.search(Path(name).stem) for name in names):
+        suffixes = Counter(suffix_of(name).lower() for name in names)
         lossy, others = (
-            Counter(p.suffix.lower() for p in files if (p.suffix.lower() in LOSSY_SUFFIXES) == is_)
+            Counter({s: n for s, n in suffixes.items() if (s in LOSSY_SUFFIXES) == is_})
             for is_ in (True, False)
         )
         image, mask = lossy.most_common(1)[0][0], others.most_common(1)[0][0]
@@ -425,7 +426,7 @@ def _mask_name(
 
 def _stems(folder: Path, suffixes: Iterable[str], only: str) -> set[str]:
     wanted = suffixes if only == "auto" else (f".{only}",)
-    return {stem_of(p) for p in list_files(folder, wanted)}
+    return {*map(stem_of_name, file_names(folder, wanted))}
 
 
 def _described(folder: Path) -> str:
@@ -441,7 +442,7 @@ def _described(folder: Path) -> str:
 
 def _kinds(folder: Path) -> list[tuple[str, int]]:
     """The suffixes of the files in a folder, the most frequent first, with their numbers."""
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     kinds = Counter(
         "".join(s for s in p.suffixes[-2:] if not s[1:].isdigit()) or "without suffix"
         for p in files

@@ -12,16 +12,17 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from flexseg.config.findings import amount, examples
 from flexseg.errors import ConfigError, DataError
 from flexseg.files.dicom.recognition import is_dicom
-from flexseg.files.entries import require_folder, without_suffix
+from flexseg.files.entries import require_folder, suffix_of, without_suffix
 from flexseg.files.images import MASK_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -115,9 +116,14 @@ class NameLookup(Generic[Found]):
 
     def __init__(self, known: Mapping[str, Found]) -> None:
         self._known = known
-        self._folded: dict[str, list[Found]] = defaultdict(list)
-        for name, found in known.items():
-            self._folded[folded(name)].append(found)
+
+    @cached_property
+    def _folded(self) -> dict[str, list[Found]]:
+        """Made when a name is not known as it is, which may be never."""
+        alike: dict[str, list[Found]] = defaultdict(list)
+        for name, found in self._known.items():
+            alike[folded(name)].append(found)
+        return alike
 
     def find(self, name: str) -> Found | None:
         """What a name means; None if it is unknown."""
@@ -155,7 +161,13 @@ def composed(name: str) -> str:
 
 def stem_of(path: Path) -> str:
     """The name of a file without suffix, composed."""
-    return composed(without_suffix(path).name)
+    return stem_of_name(path.name)
+
+
+def stem_of_name(name: str) -> str:
+    """A file's name without suffix, composed, see `without_suffix`."""
+    suffix = suffix_of(name)
+    return composed(name if suffix[1:].isdigit() else name[: len(name) - len(suffix)])
 
 
 def folded(name: str) -> str:
@@ -279,13 +291,17 @@ class NamePattern:
         wanted = self.stem.replace("{id}", case_id)
         # A star in the id of the case is a letter, those of the pattern are not.
         prefix = self.stem.partition("*")[0].replace("{id}", case_id)
-        candidates = takewhile(
-            lambda name: name.startswith(prefix), islice(names, bisect_left(names, prefix), None)
-        )
+        candidates = beginning(prefix, names)
         if "*" not in self.stem:
             return [name for name in candidates if name == wanted]
         expression = re.compile(re.escape(case_id).join(map(any_text, self.stem.split("{id}"))))
         return [name for name in candidates if expression.fullmatch(name)]
+
+
+def beginning(text: str, names: Sequence[str]) -> Iterator[str]:
+    """The names, of a sorted list, that begin with a text."""
+    ordered = (names[i] for i in range(bisect_left(names, text), len(names)))
+    return takewhile(lambda name: name.startswith(text), ordered)
 
 
 def any_text(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar, cast
 
 from flexseg.errors import DataError, one_line
 
@@ -16,11 +17,39 @@ Progress = Callable[[int, int], None]
 MOST_ERRORS = 5
 _MOST_LISTED = 100
 _MOST_FIXES = 3
+# Items that each thread has waiting, so that none is idle while results are taken.
+_AHEAD = 8
 
 
 def part_of(on_done: Progress | None, start: int, total: int) -> Progress | None:
     """The progress of one pass over the data as a part of the whole."""
     return (lambda done, _: on_done(start + done, total)) if on_done else None
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Generator[Result]:
+    """`function` of every item, in order, as results are asked for.
+
+    However many items there are, only a few are begun before their turn: what waits for a thread,
+    or for its result to be taken, costs memory.
+
+    Parameters
+    ----------
+    workers : threads; without it some more than there are cores, as files are waited for.
+    """
+    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def run_parallel(
@@ -30,7 +59,7 @@ def run_parallel(
     on_done: Progress | None,
     most_errors: int = MOST_ERRORS,
 ) -> list[Result]:
-    """`function` of every item, in order. At most `workers` items are in memory at once.
+    """`function` of every item, in order, see `in_threads`.
 
     Threads, because decoding and encoding run outside of Python's lock.
 
@@ -42,23 +71,26 @@ def run_parallel(
     ------
     DataError : that of an item; where several fail, they are told together.
     """
-    workers = workers or min(4, os.cpu_count() or 1)
     results: list[Result] = []
     failed: list[DataError] = []
-    pool = ThreadPoolExecutor(workers)
-    try:
-        futures = [pool.submit(function, item) for item in items]
-        for i, future in enumerate(futures, start=1):
-            try:
-                results.append(future.result())
-            except DataError as error:
-                failed.append(error)
-                if len(failed) == most_errors:
-                    break
-            if on_done:
-                on_done(i, len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def attempt(item: Item) -> tuple[Result | None, DataError | None]:
+        try:
+            return function(item), None
+        except DataError as error:
+            return None, error
+
+    found = in_threads(attempt, items, workers or min(4, os.cpu_count() or 1))
+    for i, (result, error) in enumerate(found, start=1):
+        if error is None:
+            results.append(cast(Result, result))
+        else:
+            failed.append(error)
+            if len(failed) == most_errors:
+                found.close()
+                break
+        if on_done:
+            on_done(i, len(items))
     if failed:
         raise together(failed, len(items) - len(results) > len(failed))
     return results

@@ -48,12 +48,34 @@ def list_files(
     ------
     DataError : there is no such folder.
     """
-    wanted = tuple(suffix.lower() for suffix in suffixes)
-    entries = entries_below(folder, without) if recursive else visible(folder)
-    dicom = not {*wanted}.isdisjoint(DICOM_SUFFIXES)
-    named = [p for p in entries if p.name.lower().endswith(wanted) or (dicom and is_dicom(p))]
+    if not recursive:
+        return [folder / name for name in file_names(folder, suffixes)]
+    wanted, dicom = _asked(suffixes)
+    below = entries_below(folder, without)
+    named = [p for p in below if _is_wanted(p.parent, p.name, wanted, dicom)]
     # Where folders are gone through, one that holds something is no file by its name.
-    return [p for p in named if not (recursive and p.is_dir() and any(p.iterdir()))]
+    return [p for p in named if not (p.is_dir() and any(p.iterdir()))]
+
+
+def file_names(folder: Path, suffixes: Iterable[str]) -> list[str]:
+    """The names of what `list_files` gives for a folder alone: a tenth of the memory of paths.
+
+    Raises
+    ------
+    DataError : there is no such folder.
+    """
+    wanted, dicom = _asked(suffixes)
+    return [name for name in visible_names(folder) if _is_wanted(folder, name, wanted, dicom)]
+
+
+def _asked(suffixes: Iterable[str]) -> tuple[tuple[str, ...], bool]:
+    """Suffixes in lower case, and whether those of DICOM are among them."""
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    return wanted, not {*wanted}.isdisjoint(DICOM_SUFFIXES)
+
+
+def _is_wanted(folder: Path, name: str, wanted: tuple[str, ...], dicom: bool) -> bool:
+    return name.lower().endswith(wanted) or (dicom and is_dicom(folder / name))
 
 
 def without_suffix(path: Path) -> Path:
@@ -64,6 +86,12 @@ def without_suffix(path: Path) -> Path:
     return path if path.suffix[1:].isdigit() else path.with_suffix("")
 
 
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, as of a path."""
+    at = name.rfind(".")
+    return name[at:] if 0 < at < len(name) - 1 else ""
+
+
 def visible(folder: Path) -> list[Path]:
     """All entries of a folder that are not hidden (by a leading dot), sorted by name.
 
@@ -71,11 +99,47 @@ def visible(folder: Path) -> list[Path]:
     ------
     DataError : there is no such folder, or it cannot be read.
     """
+    return [folder / name for name in visible_names(folder)]
+
+
+def visible_names(folder: Path) -> list[str]:
+    """The names of `visible`."""
     require_folder(folder)
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise _closed(folder, error) from None
+    return sorted(names, key=os.path.normcase)
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, sorted; of its files nothing is asked.
+
+    Raises
+    ------
+    DataError : there is no such folder, or it cannot be read.
+    """
+    require_folder(folder)
+    try:
+        with os.scandir(folder) as entries:
+            found = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except OSError as error:
+        raise _closed(folder, error) from None
+    return [folder / name for name in sorted(found, key=os.path.normcase)]
+
+
+def folders_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:
+    """The folders among `entries_below`."""
+    visited = {os.path.realpath(path) for path in (folder, *without)}
+    found, left = [], folders_in(folder)[::-1]
+    while left:
+        path = left.pop()
+        if (place := os.path.realpath(path)) not in visited:
+            visited.add(place)
+            found.append(path)
+            left += folders_in(path)[::-1]
+    return sorted(found)
 
 
 def entries_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:
@@ -124,6 +188,13 @@ def left_out(
         for p in entries
         if p not in known and whole.isdisjoint(p.parents) and os.path.realpath(p) not in places
     ]
+
+
+def without_places(entries: Iterable[Path], places: Iterable[Path]) -> list[Path]:
+    """Entries that are none of some folders, and do not lead to one."""
+    known = {parent for path in places for parent in (path, *path.parents)}
+    real = {os.path.realpath(path) for path in places}
+    return [p for p in entries if p not in known and os.path.realpath(p) not in real]
 
 
 def described(folder: Path, entries: Iterable[Path]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flexseg.dataset.candidates.mask_folders import mask_folders, other_folders
 from flexseg.dataset.candidates.mixed import is_mixed
-from flexseg.dataset.names import folded, stem_of
-from flexseg.files.entries import list_files
+from flexseg.dataset.names import folded, stem_of_name
+from flexseg.files.entries import file_names, folders_in
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.machine import typed
 
@@ -17,7 +17,7 @@ _MOST_CLASSES = 12
 
 def inner_folders(root: Path) -> list[Path]:
     """The folders in a folder, without those that systems hide."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    return [folder for folder in folders_in(root) if not folder.name.startswith("__")]
 
 
 def advice(root: Path, images: Path | None) -> str:
@@ -75,8 +75,8 @@ def images_unclear(
 
 def _masks_in_folders(images: Path, masks: Path) -> str:
     """Of masks that lie in folders, one per class or one per image."""
-    stems = {folded(stem_of(path)) for path in list_files(images, IMAGE_SUFFIXES)}
-    holding = [path for path in inner_folders(masks) if list_files(path, MASK_SUFFIXES)]
+    stems = {folded(stem_of_name(name)) for name in file_names(images, IMAGE_SUFFIXES)}
+    holding = [path for path in inner_folders(masks) if file_names(path, MASK_SUFFIXES)]
     if not stems or not holding:
         return ""
     if 2 * sum(folded(path.name) in stems for path in holding) > len(holding):
@@ -104,4 +104,4 @@ def _is_case(folder: Path) -> bool:
     inner = inner_folders(folder)
     masks = mask_folders(inner, None)
     images = [path for path in inner if path not in masks]
-    return len(inner) == 2 and len(masks) == 1 and len(list_files(images[0], IMAGE_SUFFIXES)) == 1
+    return len(inner) == 2 and len(masks) == 1 and len(file_names(images[0], IMAGE_SUFFIXES)) == 1

@@ -13,7 +13,7 @@ from flexseg.files.json_file import read_json
 
 
 def other_channels(
-    names: Iterable[str], masks: Mapping[str, Sequence[str]], description: Path
+    names: Collection[str], masks: Mapping[str, Sequence[str]], description: Path
 ) -> list[str]:
     """The names that are of other channels of images that have masks.
 
@@ -26,21 +26,30 @@ def other_channels(
     masks : name of each image that has masks -> the names of these.
     description : the `dataset.json` of the images.
     """
-    parts = {name: found for name in names if (found := channel_of(name))}
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for image, number in parts.values():
-        numbers[image].add(number)
     declared = declared_channels(description)
-    if declared is None:
-        own = {parts[n][0] for n in masks if n in parts and _without_number(n, masks[n])}
-        channels = _most_frequent(numbers[image] for image in own) if len(own) > 1 else frozenset()
-    else:
-        own = {parts[n][0] for n in masks if n in parts}
+    own = {
+        found[0]
+        for name in masks
+        if (found := channel_of(name))
+        and (declared is not None or _without_number(name, masks[name]))
+    }
+    if declared is not None:
         channels = frozenset(range(declared))
+    else:
+        if len(own) < 2:
+            return []
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for name in names:
+            if (found := channel_of(name)) and found[0] in own:
+                numbers[found[0]].add(found[1])
+        channels = _most_frequent(numbers.values())
     return [
         name
-        for name, (image, number) in parts.items()
-        if name not in masks and image in own and number in channels
+        for name in names
+        if name not in masks
+        and (found := channel_of(name))
+        and found[0] in own
+        and found[1] in channels
     ]
 
 

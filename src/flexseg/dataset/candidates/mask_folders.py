@@ -10,9 +10,9 @@ import numpy as np
 
 from flexseg.dataset.candidates.mask_names import masks_of_images
 from flexseg.dataset.candidates.templates import Stems, find_template, pairs
-from flexseg.dataset.names import folded, stem_of
+from flexseg.dataset.names import folded, stem_of_name
 from flexseg.errors import DataError
-from flexseg.files.entries import list_files
+from flexseg.files.entries import file_names
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
 from flexseg.machine import typed
 
@@ -117,8 +117,8 @@ def masks_beside(
 
 def _stems(images: Path, masks: Path) -> Stems:
     return Stems(
-        frozenset(map(stem_of, list_files(images, IMAGE_SUFFIXES))),
-        frozenset(map(stem_of, list_files(masks, MASK_SUFFIXES))),
+        frozenset(map(stem_of_name, file_names(images, IMAGE_SUFFIXES))),
+        frozenset(map(stem_of_name, file_names(masks, MASK_SUFFIXES))),
     )
 
 
@@ -136,7 +136,8 @@ def _marked(images: Path, masks: Path) -> float | None:
         return None
     paired = masks_of_images(template, stems.images, stems.masks)
     first = min(own[0] for own in paired.values() if own)
-    path = next(path for path in list_files(masks, MASK_SUFFIXES) if stem_of(path) == first)
+    names = file_names(masks, MASK_SUFFIXES)
+    path = masks / next(name for name in names if stem_of_name(name) == first)
     try:
         mask = read_mask(path)
     except DataError:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
-from itertools import islice, takewhile
 
-from flexseg.dataset.names import any_text, folded
+from flexseg.dataset.names import any_text, beginning, folded
 
 _NAME = re.compile(r"\{id(?::([^{}=]+)=([^{}=]*))?\}")
 
@@ -37,6 +35,8 @@ def mask_stem(mask_name: str, stem: str) -> str:
 
 def filled(mask_name: str, stem: str) -> str:
     """A template, or a part of one, with the stem of an image in it."""
+    if mask_name == "{id}":
+        return stem
     return _NAME.sub(lambda m: stem.replace(m[1], m[2], 1) if m[1] else stem, mask_name)
 
 
@@ -91,27 +91,32 @@ def masks_of_images(
     mask_name : see `mask_stem`; a `*` stands for anything.
     images, masks : the stems of all.
     """
-    stems = sorted(masks)
     if "*" in mask_name:
-        return _of_longest(_several(mask_name, images, stems))
-    known = set(stems)
-    exact = {stem: filled(mask_name, stem) for stem in images}
-    found = {stem: [name] for stem, name in exact.items() if name in known}
-    free = known - {name for own in found.values() for name in own}
-    alike = defaultdict(list)
-    for name in stems:
-        if name in free:
-            alike[folded(name)].append(name)
-    template, asking = folded(mask_name), defaultdict(list)
-    for stem in exact:
-        if stem not in found:
-            asking[filled(template, folded(stem))].append(stem)
-    near = {
+        return _of_longest(_several(mask_name, images, sorted(masks)))
+    known = set(masks)
+    found: dict[str, list[str]] = {}
+    for stem in images:
+        name = filled(mask_name, stem)
+        found[stem] = [name] if name in known else []
+    if lacking := [stem for stem, own in found.items() if not own]:
+        free = known - {name for own in found.values() for name in own}
+        found |= _alike(mask_name, lacking, free)
+    return found
+
+
+def _alike(mask_name: str, images: Iterable[str], masks: Iterable[str]) -> dict[str, list[str]]:
+    """The mask of each image whatever its letter case and accents, where that is clear."""
+    alike, asking = defaultdict(list), defaultdict(list)
+    for name in masks:
+        alike[folded(name)].append(name)
+    template = folded(mask_name)
+    for stem in images:
+        asking[filled(template, folded(stem))].append(stem)
+    return {
         own[0]: alike[name]
         for name, own in asking.items()
-        if len(own) == 1 and len(alike[name]) == 1
+        if len(own) == 1 and len(alike.get(name, ())) == 1
     }
-    return {stem: found.get(stem) or near.get(stem, []) for stem in exact}
 
 
 def _several(mask_name: str, images: Iterable[str], masks: list[str]) -> dict[str, list[str]]:
@@ -123,17 +128,26 @@ def _several(mask_name: str, images: Iterable[str], masks: list[str]) -> dict[st
     found = {}
     for stem in images:
         first, *rest = (filled(part, folded(stem)) for part in folded(mask_name).split("*"))
-        expression = re.compile("[^/]*".join(map(re.escape, (first, *rest))))
-        fitting = filter(expression.fullmatch, _beginning(first, names))
+        fits = _ending(len(first), rest[0]) if len(rest) == 1 else _pattern(first, *rest)
+        fitting = filter(fits, beginning(first, names))
         found[stem] = [mask for name in fitting for mask in by_name[name]]
     return found
 
 
-def _beginning(text: str, names: list[str]) -> Iterator[str]:
-    """The names, of a sorted list, that begin with a text."""
-    return takewhile(
-        lambda name: name.startswith(text), islice(names, bisect_left(names, text), None)
-    )
+def _ending(start: int, end: str) -> Callable[[str], bool]:
+    """What tells names of so many letters, anything, and an end; to compile a pattern takes longer
+    than to look at all that begin alike."""
+
+    def fits(name: str) -> bool:
+        within = name[start : len(name) - len(end)]
+        return name.endswith(end) and len(name) >= start + len(end) and "/" not in within
+
+    return fits
+
+
+def _pattern(*parts: str) -> Callable[[str], object]:
+    """What tells names of these parts, and anything between them."""
+    return re.compile("[^/]*".join(map(re.escape, parts))).fullmatch
 
 
 def _of_longest(found: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from flexseg.files.entries import list_files
+from flexseg.files.entries import file_names
 from flexseg.files.images import LOSSY_SUFFIXES, MASK_SUFFIXES
 
 MASK_WORD = re.compile(
@@ -17,15 +17,17 @@ MASK_WORD = re.compile(
 
 def is_mixed(folder: Path) -> bool:
     """Whether a folder holds images and their masks, told by names or by suffixes."""
-    files = list_files(folder, MASK_SUFFIXES)
+    files = file_names(folder, MASK_SUFFIXES)
     if len(files) < 2:
         return False
-    masks = [p for p in files if MASK_WORD.search(p.stem)]
-    return 0 < len(masks) < len(files) or _photos_with_masks(files)
+    masks = sum(MASK_WORD.search(Path(name).stem) is not None for name in files)
+    return 0 < masks < len(files) or _photos_with_masks(files)
 
 
-def _photos_with_masks(files: Sequence[Path]) -> bool:
+def _photos_with_masks(files: Sequence[str]) -> bool:
     """x.jpg with x.png: the photograph and its mask."""
-    photos = {p.stem for p in files if p.suffix.lower() in LOSSY_SUFFIXES}
-    masks = {p.stem for p in files if p.suffix.lower() not in LOSSY_SUFFIXES}
+    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in map(Path, files):
+        stems[path.suffix.lower() in LOSSY_SUFFIXES].add(path.stem)
+    photos, masks = stems[True], stems[False]
     return bool(photos) and 2 * len(photos & masks) > max(len(photos), len(masks))

@@ -45,6 +45,9 @@ def pairs(template: str, stems: Iterable[Stems]) -> int:
 
 def find_template(stems: Sequence[Stems]) -> str | None:
     """The template of one mask per image that pairs most images; None if none pairs any."""
+    images = sum(len(one.images) for one in stems)
+    if images and pairs("{id}", stems) == images:
+        return "{id}"  # none pairs more
     candidates = [*_templates(stems), *_templates([one.folded for one in stems])]
     best = max(candidates, key=lambda template: pairs(template, stems))
     return best if pairs(best, stems) else None
@@ -157,6 +160,8 @@ def _tails(best: str, wide: str, stems: Iterable[Stems]) -> Counter[str]:
     for one in stems:
         narrow = masks_of_images(best, one.images, one.masks)
         used = {mask for own in narrow.values() for mask in own}
+        if used == one.masks:
+            continue
         for image, own in masks_of_images(wide, one.images, one.masks).items():
             if not narrow[image]:
                 continue

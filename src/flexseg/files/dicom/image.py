@@ -55,7 +55,7 @@ def patient_of(path: Path) -> str:
 
     Files that cannot be read say nothing here; whoever reads their pixels is told why.
     """
-    if path.is_dir() or not is_dicom(path):
+    if not is_dicom(path) or path.is_dir():
         return ""
     with suppress(DataError, OSError):
         header = read_header(path)

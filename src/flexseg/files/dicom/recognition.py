@@ -67,4 +67,4 @@ def _is_headless(head: bytes) -> bool:
 
 def is_series_folder(path: Path) -> bool:
     """Whether a folder holds DICOM files."""
-    return any(is_dicom(file) for file in path.iterdir() if not file.is_dir())
+    return any(is_dicom(file) and not file.is_dir() for file in path.iterdir())

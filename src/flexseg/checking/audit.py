@@ -37,6 +37,7 @@ from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look, look_at, read_cases
 from flexseg.dataset.marks.judgement import mask_findings
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
+from flexseg.dataset.quality.hash_file import HashFile
 from flexseg.dataset.quality.leaks import fold_leak_findings, leak_findings
 from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.files.preprocess import Preprocessing
@@ -139,7 +140,8 @@ def audit_folds(
     """
     report = CheckReport(loaded, [*loaded.findings, *division.findings])
     labels = LabelMap.from_config(loaded.experiment.class_sections)
-    facts = _examined(loaded.experiment, division.cases, labels, on_case)
+    hashes = HashFile()
+    facts = _examined(loaded.experiment, division.cases, labels, hashes, on_case)
     known = {f.case.id: f for f in facts}
     held_out, trained = (
         {
@@ -153,7 +155,8 @@ def audit_folds(
     report.findings += fold_class_findings(trained, labels)
     report.findings += mirror_findings(loaded, labels, division.cases)
     report.findings += _file_findings(report, facts, labels)
-    report.findings += fold_leak_findings(held_out, named=_names_groups(report, division.cases))
+    named = _names_groups(report, division.cases)
+    report.findings += fold_leak_findings(held_out, hashes, named=named)
     _worst_first(report.findings)
     return report
 
@@ -263,7 +266,8 @@ def _check_data(
         report.costs = replace(report.costs, cases=counts[0], validated=counts[1])
     labels = LabelMap.from_config(experiment.class_sections)
     cases = [case for split in SPLITS for case in splits.cases.get(split, ())]
-    rest = iter(_examined(experiment, cases, labels, on_case))
+    hashes = HashFile()
+    rest = iter(_examined(experiment, cases, labels, hashes, on_case))
     facts: dict[str, list[Look]] = {
         split: [next(rest) for _ in splits.cases.get(split, ())] for split in SPLITS
     }
@@ -283,6 +287,7 @@ def _check_data(
     valid, test = experiment.valid.images_dir, experiment.test.images_dir
     report.findings += leak_findings(
         facts,
+        hashes,
         named=_names_groups(report, cases),
         one_folder=valid is not None and valid == test,
     )
@@ -303,9 +308,10 @@ def _examined(
     experiment: Experiment,
     cases: Sequence[Case],
     labels: LabelMap,
+    hashes: HashFile,
     on_case: Callable[[int, int], None] | None,
 ) -> list[Look]:
-    """What reading each of some cases as training would tells."""
+    """What reading each of some cases as training would tells; the file gets the images' hashes."""
     preprocessing = Preprocessing.from_config(
         experiment.model,
         experiment.image,
@@ -318,7 +324,7 @@ def _examined(
         neighbour_files(case.image, preprocessing.neighbours)
 
     def look(case: Case) -> Look:
-        return look_at(case, labels, hashes=True, require=require)
+        return look_at(case, labels, hashes=hashes, require=require)
 
     return read_cases(cases, on_case, look)
 

@@ -85,6 +85,12 @@ class Case:
             object.__setattr__(self, slot, value)
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Folder and name of the image: no other case has both."""
+        folder, name = self._image_folder, self._image  # type: ignore[attr-defined]
+        return (folder, name) if folder is not None else (str(name.parent), name.name)
+
+    @property
     def masks(self) -> tuple[Path, ...]:
         """The files of the mask, mostly one."""
         return (self.mask, *self.more_masks)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,9 @@ from flexseg.dataset.marks.areas import (
     numbered_values,
     unenlarged,
 )
-from flexseg.dataset.parallel import Progress
-from flexseg.dataset.quality.duplicates import ImageHash, image_hash
+from flexseg.dataset.parallel import Progress, in_threads
+from flexseg.dataset.quality.duplicates import image_hash
+from flexseg.dataset.quality.hash_file import HashFile
 from flexseg.errors import FlexsegError
 from flexseg.files.images import MaskPixels, read_image
 from flexseg.files.resizing import check_same_aspect
@@ -36,10 +39,15 @@ _FEW = 3
 # Neighbours in a compressed mask that differ by less are of one area.
 _NEARLY_ALIKE = 16
 _SAMPLE = 1024
+# Cases of which samples of values are kept.
+_SAMPLED = 4096
 _TOP_UNKNOWN = 40
+_NONE: Mapping[Any, int] = MappingProxyType({})
+
+Shared = TypeVar("Shared")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskLook:
     """The values or colours of a mask, and how they lie.
 
@@ -47,6 +55,8 @@ class MaskLook:
     ----------
     entries : each value or colour once, stored as in the mask: [1, n], [1, n, 3], or class
         scores [1, n, C].
+    packed : the four numbers of each entry, see `packed_counts`.
+    shape : height and width.
     pixels : [n] how often each occurs.
     core : [n] how many of these have only their like above, below, left and right; in files that
         blur values, what is nearly alike. Shades of blended edges hardly have any. -1 where an
@@ -54,15 +64,32 @@ class MaskLook:
     between : [n] how many lie next to a darker and to a brighter pixel, as shades of edges do;
         of indices and class scores none.
     border : [n] how many lie at the edge of the mask.
-    shape : height and width.
     """
 
     entries: MaskPixels
-    pixels: NDArray[np.int64]
-    core: NDArray[np.int64]
-    between: NDArray[np.int64]
-    border: NDArray[np.int64]
+    packed: bytes
     shape: tuple[int, int]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """[4, n]: `pixels`, `core`, `between` and `border`."""
+        return np.frombuffer(self.packed, np.int64).reshape(4, -1)
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        return self.counts[0]
+
+    @property
+    def core(self) -> NDArray[np.int64]:
+        return self.counts[1]
+
+    @property
+    def between(self) -> NDArray[np.int64]:
+        return self.counts[2]
+
+    @property
+    def border(self) -> NDArray[np.int64]:
+        return self.counts[3]
 
     def keys(self, *, resolve: bool = True) -> tuple[NDArray[np.int64], bool]:
         """The entries as grey values, or as colours 0xRRGGBB (True) where one of them has a hue.
@@ -86,7 +113,12 @@ class MaskLook:
         return rgb @ (65536, 256, 1), True
 
 
-@dataclass
+def packed_counts(counts: Sequence[NDArray[np.integer]] | NDArray[np.integer]) -> bytes:
+    """Numbers [4, n] as a mask's look keeps them: an array takes more for itself than for a few."""
+    return np.asarray(counts, np.int64).tobytes()
+
+
+@dataclass(slots=True)
 class Look:
     """What reading one case told.
 
@@ -98,13 +130,14 @@ class Look:
     values : lowest and highest value of the image.
     constant : all its pixels are equal.
     gray : its channels are all equal.
-    digest : of the image's pixels; "" where they are all equal, as in the empty slices of many
+    digest : of the image's pixels; empty where they are all equal, as in the empty slices of many
         volumes, which are no copies of each other.
-    image_hash : to find near copies, if it was asked for.
+    image_hash : its number in a `HashFile`, to find near copies, if that was asked for.
     lossy : the mask blurs values, see `flexseg.files.images.is_lossy`.
     other_resolution : the mask has another size than the image.
     mask : None if it could not be read.
-    sample : some values of an image that has more than 8 bits, evenly spread.
+    sample : some values of an image that has more than 8 bits, evenly spread; of many cases only
+        some have it.
     marked : those of them that the mask marks.
     class_pixels : of the mask by class id; empty as long as the classes are unknown.
     ignored_pixels : of the mask, that count in nothing.
@@ -125,8 +158,8 @@ class Look:
     values: tuple[float, float] = (0.0, 255.0)
     constant: bool = False
     gray: bool = False
-    digest: str = ""
-    image_hash: ImageHash | None = None
+    digest: bytes = b""
+    image_hash: int | None = None
     lossy: bool = False
     other_resolution: bool = False
     mask: MaskLook | None = None
@@ -135,9 +168,9 @@ class Look:
     class_pixels: tuple[int, ...] = ()
     ignored_pixels: int = 0
     marked_border: float = 0.0
-    unknown: dict[Any, int] = field(default_factory=dict)
+    unknown: Mapping[Any, int] = field(default_factory=lambda: _NONE)
     unknown_pixels: int = 0
-    problems: list[FlexsegError] = field(default_factory=list)
+    problems: tuple[FlexsegError, ...] = ()
 
 
 def read_cases(
@@ -151,12 +184,14 @@ def read_cases(
     ----------
     look : another way to look than `look_at`.
     """
-    looks = []
-    with ThreadPoolExecutor() as pool:
-        for one in pool.map(look or look_at, cases):
-            looks.append(one)
-            if on_case is not None:
-                on_case(len(looks), len(cases))
+    looks: list[Look] = []
+    apart = -(-len(cases) // _SAMPLED)
+    for one in in_threads(look or look_at, cases):
+        if len(looks) % apart:
+            one.sample = one.marked = None
+        looks.append(one)
+        if on_case is not None:
+            on_case(len(looks), len(cases))
     return looks
 
 
@@ -164,7 +199,7 @@ def look_at(
     case: Case,
     labels: LabelMap | None = None,
     *,
-    hashes: bool = False,
+    hashes: HashFile | None = None,
     require: Callable[[Case, NDArray], None] | None = None,
 ) -> Look:
     """Read image and mask of one case.
@@ -172,18 +207,21 @@ def look_at(
     Parameters
     ----------
     labels : the classes, if they are known: then the mask is encoded by them.
-    hashes : of the image, to find near copies.
+    hashes : gets that of the image, to find near copies.
     require : raises a FlexsegError for an image [H, W, C] that cannot be used.
     """
     look = Look(case)
     image = None
     try:
         image = read_image(case.image)
-        _note_image(look, image, hashes)
+        _note_image(look, image)
         if require is not None:
             require(case, image)
     except FlexsegError as error:
-        look.problems.append(error)
+        look.problems = (error,)
+    if hashes is not None and image is not None and not look.constant:
+        found = image_hash(image)
+        look.image_hash = None if found is None else hashes.add(found)
     try:
         mask = case_mask(case)
         _note_mask(look, mask, labels)
@@ -193,24 +231,23 @@ def look_at(
         if image is not None and image.dtype != np.uint8:
             look.sample, look.marked = _samples(image, mask.pixels)
     except FlexsegError as error:
-        look.problems.append(error)
+        look.problems = (*look.problems, error)
     return look
 
 
-def _note_image(look: Look, image: NDArray, hashes: bool) -> None:
-    look.size = (image.shape[0], image.shape[1])
-    look.channels, look.dtype = image.shape[2], str(image.dtype)
-    look.mode = f"{look.channels} x {look.dtype}"
-    look.values = (float(image.min()), float(image.max()))
+def _note_image(look: Look, image: NDArray) -> None:
+    look.size = _shared("size", (image.shape[0], image.shape[1]))
+    look.channels, look.dtype = image.shape[2], sys.intern(str(image.dtype))
+    look.mode = sys.intern(f"{look.channels} x {look.dtype}")
+    look.values = _shared("values", (float(image.min()), float(image.max())))
     look.constant = look.values[0] == look.values[1]
     look.gray = bool((image == image[..., :1]).all())
     if not look.constant:
         look.digest = _digest(image)
-        look.image_hash = image_hash(image) if hashes else None
 
 
 def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
-    look.mask_mode, look.lossy = mask.mode, mask.lossy
+    look.mask_mode, look.lossy = sys.intern(mask.mode), mask.lossy
     look.mask = look_at_mask(mask)
     if labels is None:
         return
@@ -219,13 +256,20 @@ def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
     look.ignored_pixels = encoded.labels.size - sum(look.class_pixels)
     look.marked_border = _marked_share(_edge(encoded.labels), labels)
     look.unknown_pixels = sum(encoded.unknown.values())
-    look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
+    if encoded.unknown:
+        look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
 
 
-def _digest(image: NDArray) -> str:
+@lru_cache(maxsize=4096)
+def _shared(kind: str, value: Shared) -> Shared:
+    """The first of equal values of a kind, so that many looks keep one."""
+    return value
+
+
+def _digest(image: NDArray) -> bytes:
     digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def look_at_mask(mask: MaskPixels) -> MaskLook:
@@ -265,10 +309,39 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
         entries = np.eye(channels, dtype=np.float32)[found][None]
     elif mask.pixels.ndim == 3:
         entries = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)[None]
-    once = MaskPixels(entries, mask.palette, mask.lossy, mask.one_hot, mask.mode)
-    shape = (mask.pixels.shape[0], mask.pixels.shape[1])
-    counts, core, between, border = (of.astype(np.int64) for of in (counts, core, between, border))
-    return MaskLook(once, counts, core, between, border, shape)
+    once = _shared_entries(
+        _Array.of(entries),
+        None if mask.palette is None else _Array.of(mask.palette),
+        (mask.lossy, mask.one_hot, mask.mode),
+    )
+    shape = _shared("size", (mask.pixels.shape[0], mask.pixels.shape[1]))
+    return MaskLook(once, packed_counts((counts, core, between, border)), shape)
+
+
+class _Array(NamedTuple):
+    """An array as something that can be looked up."""
+
+    content: bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: NDArray) -> _Array:
+        return cls(array.tobytes(), array.dtype.str, array.shape)
+
+    @property
+    def array(self) -> NDArray:
+        return np.frombuffer(self.content, self.dtype).reshape(self.shape)
+
+
+@lru_cache(maxsize=1024)
+def _shared_entries(
+    pixels: _Array, palette: _Array | None, kind: tuple[bool, bool, str]
+) -> MaskPixels:
+    """The entries of masks that have the same ones: one for many looks."""
+    lossy, one_hot, mode = kind
+    colors = None if palette is None else palette.array
+    return MaskPixels(pixels.array, colors, lossy, one_hot, mode)
 
 
 def _edge(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -385,7 +458,7 @@ def suggested_window(looks: Sequence[Look]) -> tuple[float, float] | None:
     is wider: what is to be found must not be cut off. None where 8-bit images are among them.
     """
     samples = [look.sample for look in looks if look.sample is not None]
-    if not samples or len(samples) < len(looks):
+    if not samples or any(look.dtype in ("", "uint8") for look in looks):
         return None
     marked = [look.marked for look in looks if look.marked is not None and look.marked.size]
     ends = [np.percentile(np.concatenate(part), (0.5, 99.5)) for part in (samples, marked) if part]

@@ -187,7 +187,8 @@ def find_meaning(masks: Sequence[MaskLook], answer: MaskValuesAre | None = None)
     if found.resampled:
         findings.append(_resampled_finding(len(found.values)))
     nearest: Literal["nearest", "error"] = "nearest" if blends or shares else "error"
-    sets = [own & {*solid} for own in found.sets]
+    marked = {own: own & {*solid} for own in {*found.sets}}
+    sets = [marked[own] for own in found.sets]
     kind, told = mask_values(solid, sets, answer)
     findings += told
     if kind == "objects":

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,25 +283,34 @@ class ImageDataset(Dataset):
 
     def looks_of(self, cases: Iterable[Case]) -> list[Look]:
         """What reading some of the cases told."""
-        known = self._look_of
-        return [known[case.image] for case in cases]
+        places = (case.place for case in cases)
+        return [self._by_place[folder][name] for folder, name in places]
+
+    def _look_of(self, case: Case) -> Look | None:
+        """None of a case that cannot be used."""
+        folder, name = case.place
+        return self._by_place.get(folder, {}).get(name)
 
     @cached_property
-    def _look_of(self) -> dict[Path, Look]:
-        return {look.case.image: look for look in self.looks}
+    def _by_place(self) -> dict[str, dict[str, Look]]:
+        """Folder of the image -> its name -> look."""
+        found: dict[str, dict[str, Look]] = defaultdict(dict)
+        for look in self.looks:
+            folder, name = look.case.place
+            found[folder][name] = look
+        return found
 
     def _as_file_says(self, path: Path) -> Division:
         folders = {name: pairing.cases for name, pairing in self.pairings.items()}
         chosen = parts_of_file(path, folders)
-        usable = set(self._look_of)
         parts: Parts = {
-            split: tuple(case for case in own if case.image in usable)
+            split: tuple(case for case in own if self._look_of(case))
             for split, own in chosen.cases.items()
         }
         exact = all(len(parts[split]) == len(own) for split, own in chosen.cases.items())
         findings = [f for f in chosen.findings if f.code == "split-ids-missing"]
-        named = {case.image for own in chosen.cases.values() for case in own}
-        if others := sorted(case.id for case in self.cases if case.image not in named):
+        named = {*chain(*chosen.cases.values())}
+        if others := sorted(case.id for case in self.cases if case not in named):
             findings.append(cases_in_no_split(others, path))
         return Division(
             parts, f"as {path.name} says", path if exact else None, not exact, tuple(findings)
@@ -309,12 +319,11 @@ class ImageDataset(Dataset):
     def _as_folders_say(self) -> Division | None:
         if "" in self.pairings:
             return None
-        usable = set(self._look_of)
         parts: Parts = {
             split: own
             for split in SPLITS
             if split in self.pairings
-            and (own := tuple(c for c in self.pairings[split].cases if c.image in usable))
+            and (own := tuple(c for c in self.pairings[split].cases if self._look_of(c)))
         }
         reason = "as the folders say" if len(parts) > 1 else ""
         return Division(parts, reason, needs_file=bool(self.left_out))
@@ -453,7 +462,7 @@ class VolumeDataset(Dataset):
         classes = self.labels.foreground
         shown = [[any(v in own for v in c.values) for c in classes] for own in counts]
         # Equal volumes are of one group already.
-        none = ("",) * len(self.cases)
+        none = (b"",) * len(self.cases)
         return CaseTable(self.cases, np.array(shown), none, tuple(c.name for c in classes))
 
     def _as_file_says(self, path: Path) -> Division:

@@ -18,6 +18,9 @@ DEFLATE_RATIO = 1040
 _SHARE_OF_MEMORY = 4
 _UNKNOWN_MEMORY = 16 * 2**30
 _GIB = 2**30
+# A quarter of any memory that this program runs in; to ask the system takes as long as to decode a
+# small image.
+_SMALL = 2**24
 _TILES = "save it as a tiled TIFF, which infer, tiled-infer and derive tiles read in parts"
 
 
@@ -78,6 +81,8 @@ def check_size(
             f"it is cut off, or its header is wrong: the size {_text(sizes)} takes "
             f"{count_text(needed)} bytes, but the file holds at most {count_text(most)} bytes"
         )
+    if needed <= _SMALL and SETTING not in os.environ:
+        return
     if needed > (largest := largest_image()):
         raise TooLargeError(
             f"The image has the size {_text(sizes)} and takes {size_text(needed)}; at most "

@@ -259,7 +259,7 @@ def _shuffled_groups(cases: tuple[Case, ...], seed: int) -> list[str]:
     """Groups in an order that depends on seed and name alone, so that new cases do not
     reshuffle the old ones."""
 
-    def key(group: str) -> str:
-        return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
+    def key(group: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
     return sorted({case.group for case in cases}, key=key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flexseg.config.findings import Finding, amount
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SPLITS, SplitName
-from flexseg.dataset.division.stratification import folds, partition, swap_groups
+from flexseg.dataset.division.stratification import folds, members_of, partition, swap_groups
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import base_name, is_augmented
@@ -65,23 +65,25 @@ class CaseTable:
     Attributes
     ----------
     presence : [cases, classes], whether a case shows a class.
-    digests : of the pixels of each image; "" for an image that shows nothing.
+    digests : of the pixels of each image; empty for an image that shows nothing.
     classes : the names of the columns of `presence`.
     """
 
     cases: tuple[Case, ...]
     presence: NDArray[np.bool_]
-    digests: tuple[str, ...]
+    digests: tuple[bytes, ...]
     classes: tuple[str, ...]
 
     @classmethod
     def of_looks(cls, looks: Iterable[Look], labels: LabelMap) -> CaseTable:
         """The table of cases that were read, their class pixels counted."""
         looks = tuple(looks)
-        shown = np.array([look.class_pixels[1:] for look in looks], float)
+        shown = np.zeros((len(looks), len(labels.foreground)), bool)
+        for row, look in zip(shown, looks, strict=True):
+            row[:] = [pixels > 0 for pixels in look.class_pixels[1:]]
         return cls(
             tuple(look.case for look in looks),
-            shown.reshape(len(looks), -1) > 0,
+            shown,
             tuple(look.digest for look in looks),
             tuple(c.name for c in labels.foreground),
         )
@@ -248,7 +250,7 @@ def _independent_groups(table: CaseTable, parts: int, what: str) -> list[str]:
 def groups_of_images(table: CaseTable) -> list[str]:
     """The group of each case, where groups that share an image are one."""
     cases, digests = table.cases, table.digests
-    first: dict[str, str] = {}
+    first: dict[bytes, str] = {}
     parent: dict[str, str] = {case.group: case.group for case in cases}
 
     def root(name: str) -> str:
@@ -279,11 +281,12 @@ def _give_training_every_class(
     part_of: NDArray[np.intp], groups: Sequence[str], presence: NDArray[np.bool_]
 ) -> None:
     """Move groups with classes that training (part 0) lacks there; no part gets empty by it."""
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, group in enumerate(groups):
-        members[group].append(i)
-    for column in np.flatnonzero(presence.any(axis=0)):
-        if presence[part_of == 0, column].any():
+    lacking = np.flatnonzero(presence.any(axis=0) & ~presence[part_of == 0].any(axis=0))
+    if not lacking.size:
+        return
+    members = members_of(groups)
+    for column in lacking:
+        if presence[part_of == 0, column].any():  # came with another class
             continue
         having = [g for g, m in members.items() if presence[m, column].any()]
         for group in sorted(having, key=lambda g: len(members[g])):

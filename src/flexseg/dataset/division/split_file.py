@@ -101,8 +101,10 @@ def _by_names(
     # A name stands for a case or for all cases of a group, e.g. the slices of a volume.
     by_name: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        by_name[case.group].append(case)
-    known = NameLookup(by_name | {case.id: [case] for case in cases})
+        if case.group != case.id:
+            by_name[case.group].append(case)
+    by_name.update((case.id, [case]) for case in cases)
+    known = NameLookup(by_name)
     volume_names = NameLookup(whole)
     missing: list[str] = []
     seen: dict[str, str] = {}

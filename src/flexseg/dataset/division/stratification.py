@@ -75,9 +75,11 @@ def swap_groups(
     presence : [cases, classes], whether a case shows a class.
     """
     part_of = part_of.copy()
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, group in enumerate(groups):
-        members[group].append(i)
+    parts = np.unique(part_of).tolist()
+    everywhere = np.all([presence[part_of == part].any(axis=0) for part in parts], axis=0)
+    if (everywhere | ~presence.any(axis=0)).all():
+        return part_of
+    members = members_of(groups)
 
     def shown(part: int) -> NDArray[np.bool_]:
         return presence[part_of == part].any(axis=0)
@@ -95,7 +97,6 @@ def swap_groups(
             part_of[group] = source
         return False
 
-    parts = np.unique(part_of).tolist()
     for part in parts:
         for column in np.flatnonzero(~shown(part) & presence.any(axis=0)):
             if shown(part)[column]:  # came with another class
@@ -110,9 +111,17 @@ def swap_groups(
     return part_of
 
 
+def members_of(groups: Sequence[str]) -> dict[str, list[int]]:
+    """Group -> the numbers of its cases, in order."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[group].append(i)
+    return members
+
+
 def _in_seeded_order(groups: Sequence[str], seed: int) -> list[str]:
     """Each group once, in an order that depends on seed and names alone, not on the files'."""
-    return sorted(set(groups), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest())
+    return sorted(set(groups), key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).digest())
 
 
 def _deal(counts: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.intp]:

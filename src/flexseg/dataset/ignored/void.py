@@ -10,7 +10,7 @@ import numpy as np
 
 from flexseg.config.findings import Finding, Severity
 from flexseg.dataset.ignored.pixels import IGNORED, VOID, IgnoredPixels, Rgb
-from flexseg.dataset.looks import MaskLook
+from flexseg.dataset.looks import MaskLook, packed_counts
 
 _NAMES = ("ignore", "ignored", "void", "ignore label", "__ignore__")
 _FULL = (255, 65535)
@@ -33,8 +33,8 @@ def void_value(sets: Iterable[Collection[int]], names: Mapping[int, str]) -> int
     sets : the values of each mask.
     names : of some values.
     """
-    marked = [set(values) - {0} for values in sets]
-    found = set().union(*marked)
+    marked = {frozenset(values) - {0} for values in sets}
+    found = set[int]().union(*marked)
     named = [v for v in found if is_void(names.get(v, ""))]
     negative = [v for v in found if v < 0]
     for sure in (named, negative):
@@ -78,19 +78,21 @@ def find_void(
     return None if value is None else IgnoredPixels.of([value])
 
 
-def _solid_values(masks: Sequence[MaskLook], names: Mapping[int, str]) -> list[set[int]]:
-    """The values of grey and indexed masks; without those that are edges and noise everywhere.
+def _solid_values(masks: Sequence[MaskLook], names: Mapping[int, str]) -> set[frozenset[int]]:
+    """The sets of values that grey and indexed masks have, without edges and noise everywhere.
 
     Void may be nothing but edges, where its value says that it is no shade between classes.
     """
-    tables = [(_values(m), m.pixels, m.core) for m in masks]
     pixels, core = Counter[int](), Counter[int]()
-    for values, counts, cores in tables:
-        pixels.update(dict(zip(values, counts.tolist(), strict=True)))
-        core.update(dict(zip(values, cores.tolist(), strict=True)))
+    sets: set[frozenset[int]] = set()
+    for mask in masks:
+        values = _values(mask)
+        pixels.update(dict(zip(values, mask.pixels.tolist(), strict=True)))
+        core.update(dict(zip(values, mask.core.tolist(), strict=True)))
+        sets.add(frozenset(values))
     sure = {v for v in pixels if v in _FULL or v < 0 or is_void(names.get(v, ""))}
     solid = {v for v in pixels if core[v] >= _THIN * pixels[v]} | sure
-    return [set(values) & solid for values, _, _ in tables]
+    return {own & solid for own in sets}
 
 
 def _values(mask: MaskLook) -> list[int]:
@@ -107,10 +109,7 @@ def without_void(masks: Sequence[MaskLook], void: IgnoredPixels) -> list[MaskLoo
     for mask in masks:
         keep = ~void.where(mask.entries, ())[0]
         entries = replace(mask.entries, pixels=mask.entries.pixels[:, keep])
-        counts = {
-            name: getattr(mask, name)[keep] for name in ("pixels", "core", "between", "border")
-        }
-        kept.append(replace(mask, entries=entries, **counts))
+        kept.append(replace(mask, entries=entries, packed=packed_counts(mask.counts[:, keep])))
     return kept
 
 

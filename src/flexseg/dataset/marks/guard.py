@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def refuse_filled(files: Sequence[Path], masks: Sequence[MaskLook], labels: Labe
 
 
 def filled_error(
-    files: Sequence[Path], counts: Sequence[Sequence[float] | NDArray], labels: LabelMap
+    files: Iterable[Path], counts: Iterable[Sequence[float] | NDArray], labels: LabelMap
 ) -> DataError | None:
     """An error that shows an example, if none of some masks has a pixel of background.
 
@@ -111,11 +111,17 @@ def filled_error(
     ----------
     counts : pixels by class id, of each mask; masks of which nothing counts are left out.
     """
-    known = [(file, own[: len(labels.classes)]) for file, own in zip(files, counts, strict=True)]
-    shown = [(file, own) for file, own in known if sum(own)]
-    if not shown or any(own[0] for _, own in shown):
+    first, number = None, 0
+    for file, pixels in zip(files, counts, strict=False):
+        own = pixels[: len(labels.classes)]
+        if not sum(own):
+            continue
+        if own[0]:
+            return None
+        first, number = first or (file, own), number + 1
+    if first is None:
         return None
-    file, own = shown[0]
+    file, own = first
     largest = max(labels.foreground, key=lambda c: own[c.id])
     share = own[largest.id] / sum(own)
     how = f"the value {largest.values[0]}" if largest.values else f"the colour {largest.colors[0]}"
@@ -125,10 +131,10 @@ def filled_error(
         if len(labels.foreground) == 1
         else "Probably the background is one of the classes"
     )
-    number = f"All {len(shown)} masks are" if len(shown) > 1 else "The mask is"
+    all_of_them = f"All {number} masks are" if number > 1 else "The mask is"
     besides = f" besides what is ignored ({labels.ignored})" if labels.ignored else ""
     return DataError(
-        f"{number} foreground everywhere, with no background at all{besides}: {share:.0%} of "
+        f"{all_of_them} foreground everywhere, with no background at all{besides}: {share:.0%} of "
         f"{file.name} is class {largest.id} ({how}).",
         f"{likely}. Look at the file, and name the background by [[mask.classes]] id = 0, or by "
         "`flexseg derive folders --label VALUE=background` (--color for colours).",

@@ -39,7 +39,7 @@ def refuse_masks(facts: Sequence[Look], labels: LabelMap) -> None:
     """
     refuse_no_masks([f.mask for f in facts if f.mask is not None], labels)
     read = _read(facts)
-    error = filled_error([f.case.mask for f in read], [f.class_pixels for f in read], labels)
+    error = filled_error((f.case.mask for f in read), (f.class_pixels for f in read), labels)
     if error is not None:
         raise error
 

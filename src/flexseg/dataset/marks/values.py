@@ -71,11 +71,12 @@ class MaskValues:
     def of(cls, masks: Sequence[MaskLook]) -> MaskValues:
         """The values of masks: indices where palettes agree, colours if any mask has some."""
         palette = _common_palette(masks)
-        tables = [m.keys(resolve=palette is None) for m in masks]
-        by_color = any(in_color for _, in_color in tables)
+        by_color = any(m.keys(resolve=palette is None)[1] for m in masks)
         values: dict[int, Value] = {}
         sets = []
-        for mask, (keys, in_color) in zip(masks, tables, strict=True):
+        known: dict[frozenset[int], frozenset[int]] = {}  # one of equal sets, as most are
+        for mask in masks:
+            keys, in_color = mask.keys(resolve=palette is None)
             packed = np.clip(keys, 0, 255) * 0x010101 if by_color and not in_color else keys
             own = set()
             for key, pixels, core, between in zip(
@@ -93,7 +94,7 @@ class MaskValues:
                 value.between += between
                 value.masks += key not in own
                 own.add(key)
-            sets.append(frozenset(own))
+            sets.append(known.setdefault(frozenset(own), frozenset(own)))
         lossy = any(m.entries.lossy for m in masks)
         return cls(values, sets, by_color, lossy, palette or {})
 

@@ -4,7 +4,8 @@ Every image leaves a small hash when it is read. Pairs are then compared in thre
 each slower and surer than the one before:
 
 1. The magnitudes of the angular Fourier coefficients on circles around the image's centre do not
-   change when it is rotated or mirrored; a matrix product finds the most similar images.
+   change when it is rotated or mirrored; `flexseg.dataset.quality.nearest` finds the images of the
+   most similar ones.
 2. The full coefficients give, by one inverse transform, the correlation at every angle, mirrored
    or not, at some ratios of scale. That says how a copy lies.
 3. The copy is laid on the other image, optical flow takes out mild warps, and local contrasts at
@@ -16,31 +17,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.dataset.parallel import in_threads
+from flexseg.dataset.quality.nearest import SCALE_PAIRS, SCALES, WAVES, nearest, wave_weights
+
 Pixels = NDArray[np.float32]
 
 _SIZE = 128  # side of the thumbnail
-_SCALES = (1.0, 0.9, 0.8)
-_SCALE_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
 _CIRCLES = 16
-_WAVES = 16  # angular frequencies kept
 _ANGLES = 64
 _REACH = 0.485  # radius of the largest circle, as a share of the side
 _CENTER = (_SIZE - 1) / 2
 
-_CANDIDATES = 64  # per image, from step 1
 _VERIFIED = 3  # per image, in step 3; more where these are copies
 _MIN_CORRELATION = 0.4
 _FLOW_SIGMA = 3.0
 _HOPELESS = 0.4  # what no finer alignment will make a copy of
 SIMILAR = 0.78  # benchmarks/leakage_audit.py measures what this finds and what it spares
+
+
+class AnyHash(Protocol):
+    """What is kept of an image, wherever: see `ImageHash`."""
+
+    @property
+    def thumbnail(self) -> NDArray[np.uint8]: ...
+    @property
+    def spectrum(self) -> NDArray[np.complex64]: ...
+
+
+class Hashes(Protocol):
+    """A list of hashes, or what reads each as it is asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> AnyHash: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,13 @@ class ImageHash:
 
     thumbnail: NDArray[np.uint8]
     spectrum: NDArray[np.complex64]
+
+
+# As one record of bytes.
+HASH_TYPE = np.dtype([
+    ("thumbnail", np.uint8, (_SIZE, _SIZE)),
+    ("spectrum", np.complex64, (len(SCALES), _CIRCLES, WAVES)),
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,7 +110,7 @@ class _Contrasts:
 
 @dataclass(frozen=True)
 class _Pose:
-    """How the second image lies on the first: an entry of `_SCALE_PAIRS`, mirrored, radians."""
+    """How the second image lies on the first: an entry of `SCALE_PAIRS`, mirrored, radians."""
 
     correlation: float
     scales: tuple[int, int]
@@ -99,14 +122,14 @@ def image_hash(image: NDArray) -> ImageHash | None:
     """The hash of an image [H, W, C] of any type; None if it shows nothing."""
     thumbnail = _thumbnail(image)
     contrast = _local_contrast(thumbnail.astype(np.float32), 2.0, 12.0, noise=1.0, relative=1.0)
-    rings = [cv2.remap(contrast, *_circles(scale), cv2.INTER_LINEAR) for scale in _SCALES]
+    rings = [cv2.remap(contrast, *_circles(scale), cv2.INTER_LINEAR) for scale in SCALES]
     radii = _radii()
-    spectrum = np.empty((len(_SCALES), _CIRCLES, _WAVES), np.complex64)
+    spectrum = np.empty((len(SCALES), _CIRCLES, WAVES), np.complex64)
     for i, ring in enumerate(rings):
         centered = ring - np.average(ring.mean(axis=1), weights=radii)
-        waves = np.fft.rfft(centered, axis=1)[:, :_WAVES] * np.sqrt(radii)[:, None]
+        waves = np.fft.rfft(centered, axis=1)[:, :WAVES] * np.sqrt(radii)[:, None]
         waves[:, 0] *= 0.5  # how bright each circle is: much the same in all scans of an organ
-        length = math.sqrt(float((np.abs(waves) ** 2 * _wave_weights()).sum()))
+        length = math.sqrt(float((np.abs(waves) ** 2 * wave_weights()).sum()))
         if length < 1e-3:
             return None
         spectrum[i] = waves / length
@@ -114,8 +137,8 @@ def image_hash(image: NDArray) -> ImageHash | None:
 
 
 def find_near_duplicates(
-    hashes: Sequence[ImageHash],
-    parts: Sequence[int],
+    hashes: Hashes,
+    parts: Sequence[int] | NDArray[np.integer],
     *,
     skip: Callable[[int, int], bool] | None = None,
 ) -> list[NearDuplicate]:
@@ -130,12 +153,12 @@ def find_near_duplicates(
     skip : (first, second) -> whether this pair is of no interest.
     """
     numbers = np.asarray(parts)
-    names = sorted(set(numbers.tolist()))
+    names = np.unique(numbers).tolist()
     found: list[NearDuplicate] = []
-    cluster = list(range(len(hashes)))
+    cluster = np.arange(len(hashes))
 
     def known(first: int, second: int) -> bool:
-        linked = cluster[first] == cluster[second]
+        linked = bool(cluster[first] == cluster[second])
         return linked or (skip is not None and skip(first, second))
 
     for position, earlier in enumerate(names):
@@ -144,77 +167,43 @@ def find_near_duplicates(
             # Each image of the smaller part is looked up in the larger one.
             queries, others = sorted(sides, key=len)
             found += _compare(hashes, queries, others, known)
-            cluster[:] = _clusters(len(hashes), found)
+            _link(cluster, found)
     return sorted(found, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
-def _clusters(count: int, pairs: list[NearDuplicate]) -> list[int]:
-    """A number for each image, the same where pairs link them."""
-    number = list(range(count))
+def _link(number: NDArray[np.intp], pairs: list[NearDuplicate]) -> None:
+    """Give images that pairs link the same number."""
 
     def root(index: int) -> int:
         while number[index] != index:
             number[index] = number[number[index]]
-            index = number[index]
+            index = int(number[index])
         return index
 
     for pair in pairs:
         first, second = sorted((root(pair.first), root(pair.second)))
         number[second] = first
-    return [root(index) for index in range(count)]
+    for pair in pairs:
+        for index in (pair.first, pair.second):
+            number[index] = root(index)
 
 
 def _compare(
-    hashes: Sequence[ImageHash],
+    hashes: Hashes,
     queries: NDArray[np.intp],
     others: NDArray[np.intp],
     skip: Callable[[int, int], bool],
 ) -> list[NearDuplicate]:
-    nearest = _nearest(hashes, queries, others)
-
-    def look_up(row: int) -> list[NearDuplicate]:
-        query = int(queries[row])
-        candidates = []
-        for index in others[nearest[row]].tolist():
-            first, second = sorted((query, index))
-            if not skip(first, second):
-                candidates.append(index)
+    def look_up(row: tuple[int, NDArray[np.intp]]) -> list[NearDuplicate]:
+        query, near = row
+        candidates = [i for i in near.tolist() if not skip(min(query, i), max(query, i))]
         return _look_up(hashes, query, candidates)
 
-    with ThreadPoolExecutor() as pool:
-        return [pair for pairs in pool.map(look_up, range(len(queries))) for pair in pairs]
+    rows = nearest(lambda index: hashes[index].spectrum, queries, others)
+    return [pair for pairs in in_threads(look_up, rows) for pair in pairs]
 
 
-def _nearest(
-    hashes: Sequence[ImageHash], queries: NDArray[np.intp], others: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """For each query the positions in `others` of the most similar magnitudes, [q, <= 64]."""
-    keep = min(_CANDIDATES, len(others))
-    if keep == len(others):
-        return np.tile(np.arange(keep), (len(queries), 1))
-    known = [_magnitudes(hashes, others, scale) for scale in range(len(_SCALES))]
-    mean = known[0].mean(axis=0)
-    known = [_unit(values - mean) for values in known]
-    result = np.empty((len(queries), keep), np.intp)
-    for start in range(0, len(queries), 256):
-        block = queries[start : start + 256]
-        asked = [_unit(_magnitudes(hashes, block, scale) - mean) for scale in range(len(_SCALES))]
-        score = np.maximum.reduce([asked[i] @ known[j].T for i, j in _SCALE_PAIRS])
-        result[start : start + 256] = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
-    return result
-
-
-def _magnitudes(hashes: Sequence[ImageHash], indices: NDArray[np.intp], scale: int) -> Pixels:
-    spectra = np.stack([hashes[i].spectrum[scale] for i in indices.tolist()])
-    weighted = np.abs(spectra) * np.sqrt(_wave_weights())
-    return weighted.reshape(len(indices), -1).astype(np.float32)
-
-
-def _unit(rows: Pixels) -> Pixels:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-
-
-def _look_up(hashes: Sequence[ImageHash], query: int, candidates: list[int]) -> list[NearDuplicate]:
+def _look_up(hashes: Hashes, query: int, candidates: list[int]) -> list[NearDuplicate]:
     """Verify candidates from the best on, as long as at least half of them are copies."""
     if not candidates:
         return []
@@ -241,12 +230,12 @@ def _look_up(hashes: Sequence[ImageHash], query: int, candidates: list[int]) -> 
     return found
 
 
-def _poses(query: ImageHash, others: list[ImageHash]) -> list[_Pose]:
+def _poses(query: AnyHash, others: list[AnyHash]) -> list[_Pose]:
     """The best alignment of each of some images with the query."""
     spectra = np.stack([other.spectrum for other in others])
     back = _inverse_transform()
     correlations = []
-    for i, j in _SCALE_PAIRS:
+    for i, j in SCALE_PAIRS:
         asked, known = query.spectrum[i], spectra[:, j]
         for partner in (known.conj(), known):  # as it is; mirrored
             product = (asked * partner).sum(axis=1)
@@ -260,7 +249,7 @@ def _poses(query: ImageHash, others: list[ImageHash]) -> list[_Pose]:
         scales, flipped = divmod(setting, 2)
         radians = 2 * math.pi * angle / _ANGLES
         poses.append(
-            _Pose(float(values[row, position]), _SCALE_PAIRS[scales], bool(flipped), radians)
+            _Pose(float(values[row, position]), SCALE_PAIRS[scales], bool(flipped), radians)
         )
     return poses
 
@@ -293,8 +282,8 @@ def _agreement(first: _Contrasts, second: _Contrasts, pose: _Pose, preset: int) 
     flow = _blur(estimator.calc(first.broad, moved, None), _FLOW_SIGMA)
     x, y = _partner(columns + flow[..., 0], rows + flow[..., 1], pose)
     # Beyond the shrunk image lies what the augmenter filled in.
-    own = _REACH * _SIZE * _SCALES[pose.scales[0]]
-    other = _REACH * _SIZE * _SCALES[pose.scales[1]]
+    own = _REACH * _SIZE * SCALES[pose.scales[0]]
+    other = _REACH * _SIZE * SCALES[pose.scales[1]]
     valid = np.maximum(np.abs(columns - _CENTER), np.abs(rows - _CENTER)) < own
     valid &= np.maximum(np.abs(x - _CENTER), np.abs(y - _CENTER)) < other
     coarse, fine = (
@@ -308,7 +297,7 @@ def _agreement(first: _Contrasts, second: _Contrasts, pose: _Pose, preset: int) 
 def _partner(columns: Pixels, rows: Pixels, pose: _Pose) -> tuple[Pixels, Pixels]:
     """Where points of the first image lie in the second."""
     x, y = columns - np.float32(_CENTER), rows - np.float32(_CENTER)
-    ratio = _SCALES[pose.scales[1]] / _SCALES[pose.scales[0]]
+    ratio = SCALES[pose.scales[1]] / SCALES[pose.scales[0]]
     c, s = ratio * math.cos(pose.angle), ratio * math.sin(pose.angle)
     u = c * x + s * y
     v = s * x - c * y if pose.flipped else c * y - s * x
@@ -373,14 +362,8 @@ def _circles(scale: float) -> tuple[Pixels, Pixels]:
 
 
 @cache
-def _wave_weights() -> Pixels:
-    """How often each frequency of a real signal counts: the negative ones are not stored."""
-    return np.where(np.arange(_WAVES) == 0, 1, 2).astype(np.float32)
-
-
-@cache
 def _inverse_transform() -> Pixels:
     """[2 * waves, angles]: real and imaginary parts to the correlation at each angle."""
-    waves = np.outer(np.arange(_WAVES), 2 * np.pi * np.arange(_ANGLES) / _ANGLES)
-    weights = _wave_weights()[:, None]
+    waves = np.outer(np.arange(WAVES), 2 * np.pi * np.arange(_ANGLES) / _ANGLES)
+    weights = wave_weights()[:, None]
     return np.concatenate([np.cos(waves) * weights, -np.sin(waves) * weights]).astype(np.float32)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from flexseg.config.findings import Finding, Severity, amount, examples, some_of
 from flexseg.dataset.cases import Case, group_of
 from flexseg.dataset.division.grouping import guess_group
 from flexseg.dataset.looks import Look
 from flexseg.dataset.names import base_name, is_augmented
-from flexseg.dataset.quality.duplicates import ImageHash, NearDuplicate, find_near_duplicates
+from flexseg.dataset.quality.duplicates import NearDuplicate, find_near_duplicates
+from flexseg.dataset.quality.hash_file import HashFile
 
 # The cases of each part by its name, in order: of the splits, or of the folds.
 Parts = Mapping[str, Sequence[Look]]
+Key = TypeVar("Key", str, bytes)
 
 _GROUP = {
     "split": "`flexseg split` splits by group and keeps copies together.",
@@ -26,23 +30,28 @@ _BY_HEADERS = {
 }
 
 
-def leak_findings(parts: Parts, *, named: bool, one_folder: bool = False) -> list[Finding]:
+def leak_findings(
+    parts: Parts, hashes: HashFile | None = None, *, named: bool, one_folder: bool = False
+) -> list[Finding]:
     """Cases, copies of them, or groups that are in more than one split.
 
     Parameters
     ----------
+    hashes : of the images that have one; without it near copies are not looked for.
     named : a pattern was given that finds groups in the names.
     one_folder : validation and test are one folder, which is told once; training still counts.
     """
     same = {"valid", "test"} if one_folder else set()
     return [
         *(_validation_is_test() if one_folder else []),
-        *_across_parts(parts, same, named, "split"),
+        *_across_parts(parts, hashes, same, named, "split"),
         *_augmented({name: parts[name] for name in ("valid", "test") if name in parts}),
     ]
 
 
-def fold_leak_findings(parts: Parts, *, named: bool) -> list[Finding]:
+def fold_leak_findings(
+    parts: Parts, hashes: HashFile | None = None, *, named: bool
+) -> list[Finding]:
     """What the network of a fold may have seen of the cases that it is scored on.
 
     Two cases of different folds are on both sides of the boundary in both folds: either is held
@@ -51,17 +60,19 @@ def fold_leak_findings(parts: Parts, *, named: bool) -> list[Finding]:
     Parameters
     ----------
     parts : the cases that each fold holds out.
-    named : see `leak_findings`.
+    hashes, named : see `leak_findings`.
     """
     everything = [look for part in parts.values() for look in part]
-    return [*_across_parts(parts, set(), named, "fold"), *_augmented({"folds": everything})]
+    return [*_across_parts(parts, hashes, set(), named, "fold"), *_augmented({"folds": everything})]
 
 
-def _across_parts(parts: Parts, same: set[str], named: bool, unit: str) -> list[Finding]:
+def _across_parts(
+    parts: Parts, hashes: HashFile | None, same: set[str], named: bool, unit: str
+) -> list[Finding]:
     """Cases, copies or groups in several parts; the parts `same` are one, `unit` is their kind."""
     return [
         *_exact_duplicates(parts, same, unit),
-        *_near_duplicates(parts, same, named, unit),
+        *([] if hashes is None else _near_duplicates(parts, hashes, same, named, unit)),
         *(_named_groups if named else _unnamed_groups)(parts, same, unit),
         *_patients(parts, same, unit),
     ]
@@ -88,17 +99,12 @@ def _validation_is_test() -> list[Finding]:
 
 
 def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
-    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for part, cases in parts.items():
-        for f in cases:
-            if f.digest:
-                seen[f.digest][part].append(f.case.id)
     across, within = [], []
-    for places in seen.values():
-        names = " = ".join(f"{part} {name}" for part, ids in places.items() for name in ids)
+    for places in _repeated(parts, lambda look: look.digest).values():
+        names = " = ".join(f"{part} {f.case.id}" for part, own in places.items() for f in own)
         if len(places) > 1 and set(places) != same:
             across.append(names)
-        elif any(len(ids) > 1 for ids in places.values()):
+        elif any(len(own) > 1 for own in places.values()):
             within.append(names)
     findings = []
     if across:
@@ -129,26 +135,32 @@ def _exact_duplicates(parts: Parts, same: set[str], unit: str) -> list[Finding]:
     return findings
 
 
-def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> list[Finding]:
+def _near_duplicates(
+    parts: Parts, hashes: HashFile, same: set[str], named: bool, unit: str
+) -> list[Finding]:
     """Copies that are flipped, rotated, resized or mildly warped, whatever their names say."""
     names = list(parts)
-    listed = [(p, f) for p in names for f in parts[p] if f.image_hash is not None]
+    looks = [f for p in names for f in parts[p] if f.image_hash is not None]
+    counts = [sum(f.image_hash is not None for f in parts[p]) for p in names]
+    part_of = np.repeat(np.arange(len(names), dtype=np.int16), counts)
 
     def known(first: int, second: int) -> bool:
         """Whether another finding tells of this pair."""
-        (part_a, a), (part_b, b) = listed[first], listed[second]
-        told = named or is_augmented(a.case.id) or is_augmented(b.case.id)
+        a, b = looks[first].case, looks[second].case
         return (
-            a.digest == b.digest
-            or {part_a, part_b} == same
-            or (told and a.case.group == b.case.group)
+            looks[first].digest == looks[second].digest
+            or {names[part_of[first]], names[part_of[second]]} == same
+            or (a.group == b.group and (named or is_augmented(a.id) or is_augmented(b.id)))
         )
 
-    prints: list[ImageHash] = [f.image_hash for _, f in listed if f.image_hash is not None]
-    pairs = find_near_duplicates(prints, [names.index(p) for p, _ in listed], skip=known)
+    numbers = np.array([f.image_hash for f in looks], np.intp)
+    pairs = find_near_duplicates(hashes.chosen(numbers), part_of, skip=known)
     if not pairs:
         return []
-    items = [_described(pair, listed) for pair in pairs]
+    items = [
+        _described(pair, looks, [names[i] for i in part_of[[pair.first, pair.second]]])
+        for pair in pairs
+    ]
     images = {index for pair in pairs for index in (pair.first, pair.second)}
     return [
         _finding(
@@ -165,31 +177,47 @@ def _near_duplicates(parts: Parts, same: set[str], named: bool, unit: str) -> li
     ]
 
 
-def _described(pair: NearDuplicate, listed: list[tuple[str, Look]]) -> str:
-    (part_a, a), (part_b, b) = listed[pair.first], listed[pair.second]
+def _described(pair: NearDuplicate, looks: Sequence[Look], parts: Sequence[str]) -> str:
+    a, b = looks[pair.first].case, looks[pair.second].case
     moved = ["mirrored"] if pair.flipped else []
     # The angle is known to some 6 degrees; that of a mirrored copy depends on the axis.
     if pair.angle > 6:
         moved.append(f"rotated by about {pair.angle:.0f} degrees")
     hint = f" ({', '.join(moved)})" if moved else ""
-    return f"{part_a} {a.case.id} ~ {part_b} {b.case.id}{hint}"
+    return f"{parts[0]} {a.id} ~ {parts[1]} {b.id}{hint}"
 
 
 def _shared(
     parts: Parts, same: set[str], key: Callable[[Case], str] = lambda case: case.group
-) -> dict[str, Parts]:
+) -> dict[str, dict[str, list[Look]]]:
     """The groups that have cases in several parts, with those of each part.
 
     Parameters
     ----------
     key : the group of a case; empty if it is in none.
     """
-    places: dict[str, dict[str, list[Look]]] = defaultdict(lambda: defaultdict(list))
-    for part, cases in parts.items():
-        for look in cases:
-            if group := key(look.case):
-                places[group][part].append(look)
-    return {g: p for g, p in places.items() if len(p) > 1 and set(p) != same}
+    found = _repeated(parts, lambda look: key(look.case))
+    return {g: p for g, p in found.items() if len(p) > 1 and set(p) != same}
+
+
+def _repeated(parts: Parts, key: Callable[[Look], Key]) -> dict[Key, dict[str, list[Look]]]:
+    """What several looks have, with those of each part; nothing is kept of what only one has.
+
+    Parameters
+    ----------
+    key : of a look; empty if it does not count.
+    """
+    seen: set[Key] = set()
+    several: set[Key] = set()
+    for own in parts.values():
+        for look in own:
+            (several if (name := key(look)) in seen else seen).add(name)
+    found: dict[Key, dict[str, list[Look]]] = {}
+    for part, own in parts.items():
+        for look in own:
+            if (name := key(look)) and name in several:
+                found.setdefault(name, {}).setdefault(part, []).append(look)
+    return found
 
 
 def _described_places(places: Parts) -> str:

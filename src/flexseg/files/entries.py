@@ -123,10 +123,17 @@ def folders_in(folder: Path) -> list[Path]:
     require_folder(folder)
     try:
         with os.scandir(folder) as entries:
-            found = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+            found = [e.name for e in entries if not e.name.startswith(".") and _is_folder(e)]
     except OSError as error:
         raise _closed(folder, error) from None
     return [folder / name for name in sorted(found, key=os.path.normcase)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 def folders_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:

@@ -71,7 +71,7 @@ def _pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
-def measure(stage: str, folder: Path) -> Row:
+def measure(stage: str, folder: Path, held_out: float) -> Row:
     """Seconds of the processor and of the clock, and the peak of the memory, of one stage."""
     from flexseg import backend
 
@@ -86,8 +86,10 @@ def measure(stage: str, folder: Path) -> Row:
     from flexseg.runs.manifest import Manifest
 
     data = folder / "data"
-    path = in_one_folder(write_config(folder, size=SIDE, layers=2, filters=4))
-    loaded = load(path)
+    loaded = load(
+        in_one_folder(write_config(folder, size=SIDE, layers=2, filters=4)),
+        [f"dataset.split=[{1 - 2 * held_out}, {held_out}, {held_out}]"],
+    )
     splits = find_splits(loaded.experiment.data) if stage in ("split_file", "manifest") else None
     with peak_memory() as peak:
         cpu, wall = time.process_time(), time.perf_counter()
@@ -125,11 +127,14 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", choices=[*STAGES, []])
     parser.add_argument("--points", nargs="+", type=int, default=[1000, 10_000, 100_000])
     parser.add_argument("--distinct", type=int, default=100_000)
+    parser.add_argument(
+        "--held-out", type=float, default=0.15, help="Share of validation, and of test."
+    )
     parser.add_argument("--folder", type=Path, default=Path("docs/explanation/performance"))
     parser.add_argument("--one", type=Path, help="Measure one stage of this folder, and print it.")
     a = parser.parse_args()
     if a.one:
-        print(json.dumps(measure(a.stages[0], a.one)))
+        print(json.dumps(measure(a.stages[0], a.one, a.held_out)))
         return
     last: dict[str, tuple[int, float]] = {}
     points = sorted(a.points)
@@ -139,6 +144,7 @@ def main() -> None:
             make_folder(folder, count, a.distinct)
             for stage in a.stages or STAGES:
                 command = [sys.executable, __file__, stage, "--one", name]
+                command += ["--held-out", str(a.held_out)]
                 row = json.loads(run(command).splitlines()[-1])
                 before = last.get(stage, (0, 0.0))
                 grown = (row["mib"] - before[1]) * 2**20 / (count - before[0])

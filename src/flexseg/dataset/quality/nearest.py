@@ -65,10 +65,10 @@ class _Cells:
     def __init__(self, spectrum: Spectrum, others: Indices) -> None:
         self._spectrum, self._others = spectrum, others
         rng = np.random.default_rng(0)
-        centers = rng.choice(others, -(-len(others) // _CELL), replace=False)
-        own = [_magnitudes(spectrum, centers, scale) for scale in range(len(SCALES))]
-        self._mean = own[0].mean(axis=0)
-        self._centers = [_unit(values - self._mean) for values in own]
+        some = rng.choice(others, min(len(others), _BLOCK), replace=False)
+        self._mean = _magnitudes(spectrum, some, 0).mean(axis=0)
+        centers = some[: -(-len(others) // _CELL)]
+        self._centers = [self._unit_rows(centers, scale) for scale in range(len(SCALES))]
         self._members = [self._divided(scale) for scale in range(len(SCALES))]
 
     def _unit_rows(self, indices: Indices, scale: int) -> Rows:

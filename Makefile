@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
-EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune,cloud
+EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune,cloud,ray
 BIN := $(VENV)/bin
 
 TYPES := types-linux types-win32 types-darwin

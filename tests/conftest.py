@@ -47,6 +47,7 @@ LONG = (
     "test_gpu_step.py",
     "test_learning_round.py",
     "test_postgresql.py",
+    "test_ray_workers.py",
     "test_shared_generators.py",
     "test_shared_search.py",
     "test_serve_client.py",

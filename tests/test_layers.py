@@ -46,7 +46,7 @@ ORDER = (
     ("search", "learning"),
     ("api",),
     ("export",),
-    ("serve",),
+    ("serve", "cluster"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

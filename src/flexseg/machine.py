@@ -163,6 +163,12 @@ def usable_cores(root: Path = Path("/")) -> int:
     return count
 
 
+def allowed_threads() -> int | None:
+    """Threads that `OMP_NUM_THREADS` allows an engine of this process; None: it does not say."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
 def taken_by_others(compute: Callable[[], tuple[float, float]] | None = None) -> float:
     """Share of the processor, 0 to 1, that threads of this process do not get when they compute.
 

@@ -46,6 +46,16 @@ WorkersOption = Annotated[
         "was interrupted goes on when the command is given again.",
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="local|ADDRESS",
+        show_default="none",
+        help="Share the work among workers of a Ray cluster (extra `ray`), one for each GPU or "
+        "else for each machine unless --workers says how many; `local`: of this machine.",
+    ),
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the masks.")]
 
 
@@ -63,9 +73,10 @@ def infer(
     strict: StrictOption = False,
     backend: BackendOption = None,
     workers: WorkersOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Predict masks and overlays for a folder of images or one file; label volumes for volumes."""
-    sharing = local_workers(workers)
+    sharing = open_workers(workers, ray)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
     from flexseg.inference.volumes.volume_sources import holds_volumes
@@ -85,13 +96,18 @@ def infer(
     report(outcome, "volume" if volumes else "image")
 
 
-def local_workers(count: int | None) -> Workers | None:
-    """The workers of `--workers`.
+def open_workers(count: int | None, ray: str | None) -> Workers | None:
+    """The workers of `--workers` and `--ray`.
 
     Raises
     ------
-    ConfigError : there are more than processors.
+    ConfigError : there are more than processors, or Ray is not installed.
+    ResourceError : the cluster cannot be reached.
     """
+    if ray is not None:
+        from flexseg.cluster.ray_workers import RayWorkers
+
+        return RayWorkers(ray, count)
     if count is None:
         return None
     from flexseg.errors import ConfigError

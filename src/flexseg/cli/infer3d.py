@@ -17,7 +17,7 @@ from flexseg.cli.app import (
     progress,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import RecursiveOption, WorkersOption, local_workers, report
+from flexseg.cli.infer import RayOption, RecursiveOption, WorkersOption, open_workers, report
 
 
 @long_command(Task.PREDICT)
@@ -51,9 +51,10 @@ def infer3d(
     strict: StrictOption = False,
     backend: BackendOption = None,
     workers: WorkersOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Predict a label volume for each volume, in its format and geometry."""
-    sharing = local_workers(workers)
+    sharing = open_workers(workers, ray)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 

@@ -19,9 +19,10 @@ from flexseg.cli.app import (
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.infer import (
     OutputOption,
+    RayOption,
     RecursiveOption,
     WorkersOption,
-    local_workers,
+    open_workers,
     report,
 )
 
@@ -40,9 +41,10 @@ def tiled_infer(
     strict: StrictOption = False,
     backend: BackendOption = None,
     workers: WorkersOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Predict images larger than the network's input by overlapping windows, at full resolution."""
-    sharing = local_workers(workers)
+    sharing = open_workers(workers, ray)
     loaded = open_predicting(trained, overrides, strict, backend, repaired=repair, source=source)
     from flexseg.inference import configured
 

@@ -232,7 +232,8 @@ class _Mapping(Generic[Item, Result]):
         self._make: Open = partial(Worker, begin, level)
         self._chunks = iter(chunks)
         self._workers = workers
-        self._again: deque[Chunk[Item]] = deque()
+        # To be given out next: what is tried again, and what is there for workers that begin.
+        self._next: deque[Chunk[Item]] = deque()
         # What each started worker has, in the order in which it does it.
         self._lying: dict[int, deque[Chunk[Item]]] = {}
         self._ready: set[int] = set()
@@ -242,7 +243,7 @@ class _Mapping(Generic[Item, Result]):
     def run(self) -> Iterator[tuple[Chunk[Item], list[Result | DataError]]]:
         """See `mapped`."""
         self._give_out()
-        while any(self._lying.values()):
+        while self._next or any(self._lying.values()):
             message = self._workers.receive()
             if isinstance(message, Began):
                 self._ready.add(message.worker)
@@ -258,22 +259,32 @@ class _Mapping(Generic[Item, Result]):
             self._give_out()
 
     def _give_out(self) -> None:
-        """Give each worker a chunk, then each a second one; workers start when there is one."""
+        """Give each worker that has begun a chunk, then each a second one; start those missing.
+
+        One that has not begun yet, and perhaps never does, keeps no chunk from the others.
+        """
         for most in range(1, _LYING + 1):
-            for worker in range(self._workers.count):
-                lying = self._lying.get(worker)
-                full = lying is not None and len(lying) >= most
-                # What one that is still beginning cannot do yet, another one may.
-                if full or (most > 1 and worker not in self._ready):
-                    continue
-                chunk = self._again.popleft() if self._again else next(self._chunks, None)
-                if chunk is None:
-                    return
-                if lying is None:
-                    self._workers.start(worker, self._make)
-                    lying = self._lying[worker] = deque()
-                lying.append(chunk)
-                self._workers.send(worker, chunk.items)
+            for worker in self._ready:
+                lying = self._lying[worker]
+                if len(lying) < most and self._draw(1):
+                    lying.append(self._next.popleft())
+                    self._workers.send(worker, lying[-1].items)
+        for worker in range(self._workers.count):
+            beginning = len(self._lying) - len(self._ready)
+            missing = worker not in self._lying and not self._may_not_begin
+            if missing and self._draw(beginning + 1):
+                self._lying[worker] = deque()
+                self._workers.start(worker, self._make)
+
+    @property
+    def _may_not_begin(self) -> bool:
+        """Workers that were started of late have all died at once."""
+        return self._died_early >= _BEGINNINGS
+
+    def _draw(self, count: int) -> bool:
+        """Whether there are so many chunks to give out."""
+        self._next.extend(islice(self._chunks, max(0, count - len(self._next))))
+        return len(self._next) >= count
 
     def _without(self, end: Ended) -> Iterator[tuple[Chunk[Item], list[Result | DataError]]]:
         """Try the chunks of a worker that is gone again, the one in hand with suspicion."""
@@ -282,10 +293,11 @@ class _Mapping(Generic[Item, Result]):
         self._ready.discard(end.worker)
         if not begun:
             self._died_early += 1
-            if self._died_early == _BEGINNINGS:
+            if self._may_not_begin and not self._ready:
                 raise ResourceError(
                     f"Workers end before they have begun ({end.why}).",
-                    "The memory may not suffice for so many models: use fewer workers.",
+                    "Each loads a model: use fewer if the memory does not suffice. On other "
+                    "machines flexseg must be installed as here.",
                 )
         elif chunks:
             chunk = chunks.popleft()
@@ -294,12 +306,12 @@ class _Mapping(Generic[Item, Result]):
             if len(chunk.items) > 1 and deaths >= _TOGETHER:
                 # The fault of one of them is not that of the others, so each has another try.
                 pairs = zip(chunk.numbers, chunk.items, strict=True)
-                chunks.extendleft(Chunk((n,), (i,), 1) for n, i in reversed([*pairs]))
+                chunks.extendleft(Chunk((n,), (i,), 1) for n, i in [*pairs][::-1])
             elif deaths >= _ALONE:
                 yield chunk, [_given_up(end.why, deaths)]
             else:
                 chunks.appendleft(Chunk(chunk.numbers, chunk.items, deaths))
-        self._again.extend(chunks)
+        self._next.extendleft(reversed(chunks))
 
     def _tell(self, told: Iterable[Told]) -> None:
         """Log what a worker did, once for all of them."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexseg.machine import allowed_threads
+
 if TYPE_CHECKING:
     import keras
 
@@ -83,7 +85,12 @@ class OpenVinoEngine:
         silence()
         import openvino
 
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        settings: dict[str, str | int] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        if (threads := allowed_threads()) is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
         if folder is not None:
             model = model or folder / MODEL
             settings["CACHE_DIR"] = str(folder)

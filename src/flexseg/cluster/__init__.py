@@ -1,0 +1,1 @@
+"""Work on several machines; only the command line knows of it."""

@@ -1,0 +1,183 @@
+"""Workers that are actors of Ray, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from flexseg.config.findings import amount
+from flexseg.errors import ConfigError, ResourceError
+from flexseg.execution.machine_share import share_gpu
+from flexseg.execution.mapping import Answered, Began, Ended, Message, Open, Raised
+from flexseg.machine import pip_install
+
+logger = logging.getLogger(__name__)
+
+# An own Ray that ends with the command.
+LOCAL = "local"
+# Nothing but names and tables passes through its store of objects.
+_STORE_BYTES = 100 * 2**20
+# After so many seconds without a worker a word is said.
+_PATIENCE = 60.0
+
+
+class RayWorkers:
+    """Actors that share the processors and GPUs of a Ray cluster, see `Workers`.
+
+    Parameters
+    ----------
+    address : of the cluster, as `ray start --head` prints it; `LOCAL`: of this machine alone.
+    count : of actors; None: one for each GPU of the cluster, or else for each machine.
+
+    Raises
+    ------
+    ConfigError : Ray is not installed.
+    ResourceError : there is no such cluster.
+    """
+
+    def __init__(self, address: str, count: int | None = None) -> None:
+        _connect(address)
+        import ray
+
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = int(sum(one.get("GPU", 0) for one in machines))
+        processors = [int(one["CPU"]) for one in machines if one.get("CPU", 0) >= 1]
+        self.count = count or gpus or len(processors) or 1
+        # So few that all of them find a place, whichever machine they come to.
+        self._processors = max(1, min([sum(processors) // self.count, *processors], default=1))
+        self._gpus = min(1.0, gpus / self.count)
+        self._actors: dict[int, Any] = {}
+        # The answers that are to come of each, in their order.
+        self._coming: dict[int, deque[Any]] = {}
+        self._begun = False
+        share_gpu()
+
+    def start(self, worker: int, make: Open) -> None:
+        """Start an actor, also again after it has ended; it begins when there is room for it."""
+        import ray
+
+        threads = str(self._processors)
+        environment = {"TF_NUM_INTRAOP_THREADS": threads, "MKL_NUM_THREADS": threads}
+        if "KERAS_BACKEND" in os.environ:
+            environment["KERAS_BACKEND"] = os.environ["KERAS_BACKEND"]
+        kind = ray.remote(num_cpus=self._processors, num_gpus=self._gpus, max_restarts=0)(_Actor)
+        actor = kind.remote(worker, environment, Path.cwd())
+        self._actors[worker] = actor
+        self._coming[worker] = deque([actor.begin.remote(make)])
+
+    def send(self, worker: int, items: Sequence[Any]) -> None:
+        """Give an actor a chunk."""
+        self._coming[worker].append(self._actors[worker].answer.remote(items))
+
+    def receive(self) -> Message:
+        """Wait for the next message of any of them."""
+        import ray
+
+        # Each does its chunks in the order in which they were sent.
+        first = {coming[0]: worker for worker, coming in self._coming.items() if coming}
+        done, _ = ray.wait([*first], num_returns=1, timeout=None if self._begun else _PATIENCE)
+        if not done:
+            logger.warning(
+                "The cluster has had no room for a worker with %s for %.0f s; `ray status` tells "
+                "what runs there.",
+                amount(self._processors, "processor"),
+                _PATIENCE,
+            )
+            done, _ = ray.wait([*first], num_returns=1)
+        worker = first[done[0]]
+        try:
+            message: Message = ray.get(done[0])
+        except ray.exceptions.RayTaskError as error:  # none of the actor's own, which it catches
+            return Raised.of(worker, error)
+        except ray.exceptions.RayError as error:
+            self._drop(worker)
+            return Ended(worker, _reason(error))
+        self._coming[worker].popleft()
+        self._begun = True
+        return message
+
+    def _drop(self, worker: int) -> None:
+        """Forget an actor, and end it where it has only been out of reach."""
+        import ray
+
+        del self._coming[worker]
+        ray.kill(self._actors.pop(worker))
+
+    def close(self) -> None:
+        """End all actors, and an own Ray."""
+        import ray
+
+        for worker in [*self._actors]:
+            self._drop(worker)
+        ray.shutdown()
+
+
+class _Actor:
+    """A worker in its process.
+
+    Parameters
+    ----------
+    environment : variables that an engine reads when it starts.
+    folder : that relative paths are of.
+    """
+
+    def __init__(self, worker: int, environment: Mapping[str, str], folder: Path) -> None:
+        os.environ.update(environment)
+        with suppress(OSError):
+            os.chdir(folder)
+        share_gpu()
+        self._worker = worker
+
+    def begin(self, make: Open) -> Message:
+        try:
+            self._answer = make()
+            return Began(self._worker)
+        except Exception as error:
+            return Raised.of(self._worker, error)
+
+    def answer(self, items: Sequence[Any]) -> Message:
+        try:
+            return Answered(self._worker, self._answer(items))
+        except Exception as error:
+            return Raised.of(self._worker, error)
+
+
+def _connect(address: str) -> None:
+    if find_spec("ray") is None:
+        raise ConfigError(
+            "Ray is not installed.", f"Install it: {pip_install('ray')}, or use --workers.", "--ray"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    import ray
+
+    # It prints what befalls its processes, also between the lines of `--json`; what concerns this
+    # work comes as an error of an actor.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    more = {**own, "_node_ip_address": "127.0.0.1"} if address == LOCAL else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **more)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ResourceError(
+            f"No Ray can be reached at {address} ({first}).",
+            "Give the address that `ray start --head` prints on the first machine; Python and Ray "
+            f"must have the same versions on all of them. `--ray {LOCAL}` needs none.",
+            "--ray",
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why an actor is gone, in a line."""
+    text = str(error).strip()
+    if "creation task" in text:  # as where flexseg is not installed: the error itself comes last
+        return text.splitlines()[-1]
+    if "its node has died" in text:
+        return "its machine has left the cluster"
+    return "its process has died, or is out of reach"

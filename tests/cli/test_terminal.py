@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg.cli.tables import Table, texts
-from flexseg.cli.terminal import LogFormatter, Terminal, in_lines, visible
+from flexseg.cli.terminal import LogFormatter, OnceOfData, Terminal, in_lines, visible
 from flexseg.config.findings import Finding, Severity, examples
 from flexseg.dataset.parallel import together
 from flexseg.errors import DataError
@@ -46,6 +46,16 @@ def test_lines_end_between_words_and_commands() -> None:
     ]
     assert in_lines(file, text) == text
     assert in_lines(terminal, "腫瘍 " * 5) == "腫瘍 腫瘍 腫瘍 腫瘍\n腫瘍"  # two columns each
+
+
+def test_data_are_told_once() -> None:
+    def records(logger: str, *texts: str) -> list[logging.LogRecord]:
+        return [logging.LogRecord(logger, logging.INFO, "", 0, "%s", (t,), None) for t in texts]
+
+    of_data = records("flexseg.dataset.division.splits", "a", "b", "a")
+    others = records("flexseg.training", "a", "a")
+    once = OnceOfData()
+    assert [once.filter(record) for record in of_data + others] == [True, True, False, True, True]
 
 
 def test_names_take_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

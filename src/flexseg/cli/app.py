@@ -16,7 +16,7 @@ from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg import __version__
-from flexseg.cli.terminal import LogFormatter, Terminal
+from flexseg.cli.terminal import LogFormatter, OnceOfData, Terminal
 from flexseg.events import ProgressEvents, emit
 from flexseg.storage.urls import with_urls
 
@@ -168,6 +168,7 @@ def options(
     """Medical image segmentation from one config file."""
     handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
     handler.setFormatter(LogFormatter())
+    handler.addFilter(OnceOfData())
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
     package = logging.getLogger("flexseg")
     package.handlers[:] = [handler]

@@ -98,3 +98,18 @@ class LogFormatter(logging.Formatter):
                 for part in record.args or ()
             )
         return with_urls(super().format(record))
+
+
+class OnceOfData(logging.Filter):
+    """Lets what is said of a folder of data pass once, as each step of a command reads it anew."""
+
+    def __init__(self) -> None:
+        super().__init__("flexseg.dataset")
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is shown."""
+        text = record.getMessage()
+        known = super().filter(record) and text in self._told
+        self._told.add(text)
+        return not known

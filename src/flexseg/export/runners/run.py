@@ -83,11 +83,14 @@ def main() -> None:
     names, colors, steps = (json.loads(facts[k]) for k in ("classes", "colors", "postprocessing"))
     inside = [sorted(place.iterdir()) if place.is_dir() else [place] for place in options.images]
     files = [file for found in inside for file in found if file.suffix.lower() in KINDS]
+    if not files:
+        given = ", ".join(map(str, options.images)) or "what was given"
+        sys.exit(f"There are no images ({', '.join(sorted(KINDS))}) in {given}.")
     targets = [options.output / f"{file.stem}.png" for file in files]
     if taken := [str(t) for t in targets if t.exists() or targets.count(t) > 1]:
         sys.exit(f"{taken[0]} exists, or is the mask of two images. Give another folder with -o.")
     options.output.mkdir(parents=True, exist_ok=True)
-    problems = [] if files else ["There are no images."]
+    problems = []
     for file, target in zip(files, targets, strict=True):
         try:
             labels = predict(read(file, dtype, facts["scaled"] == "true")[None])[0]

@@ -97,7 +97,7 @@ def warn_of_foreign(checks: Mapping[str, InputCheck], what: str) -> None:
     if unlike := [name for name, check in checks.items() if check.unlike]:
         logger.warning(
             "%d of %s %s unlike those of the training (colours, brightness, contrast, sharpness "
-            "or noise), so that their predictions may be wrong: %s.",
+            "or noise), so that predictions may be wrong: %s.",
             len(unlike),
             amount(len(checks), what),
             "looks" if len(unlike) == 1 else "look",

@@ -59,7 +59,17 @@ def test_the_folder_is_a_dataset(tmp_path: Path) -> None:
     assert len(data.cases) == 4 and data.labels.ignored is not None
 
 
-@pytest.mark.parametrize("name", ["", "../a", ".hidden", "a/b", "a" * 121, "ä b"])
+def test_names_as_people_give_them(tmp_path: Path) -> None:
+    store = Corrections(tmp_path / "c", LABELS)
+    name = "Müller, A. (links) [2] +1"
+    store.add(name, image_file(tmp_path / "in"), mask(), "accepted", "ann")
+    (case,) = Dataset.open(tmp_path / "c").cases
+    assert (case.id, [one.case for one in Corrections(tmp_path / "c")]) == (name, [name])
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../a", ".hidden", "a/b", "a" * 121, "a ", "a:b", "a\n", "\udcff"]
+)
 def test_names_that_no_file_should_have(name: str, tmp_path: Path) -> None:
     store = Corrections(tmp_path / "c", LABELS)
     with pytest.raises(DataError, match="name of a case"):

@@ -38,7 +38,8 @@ CORRECTIONS = "corrections"
 TABLE = "corrections.csv"
 IMAGES, MASKS, EARLIER = "images", "masks", "earlier"
 _VOLUME = ".nii.gz"
-_NAME = re.compile(r"[\w.-]{1,120}")
+# What any system takes as the name of a file, of a length that leaves room for what is added.
+_NAME = re.compile(r'(?![. ])[^\x00-\x1f\x7f-\x9f\ud800-\udfff<>:"/\\|?*]{1,120}(?<![. ])')
 
 Verdict = Literal["accepted", "corrected"]
 
@@ -130,7 +131,7 @@ class Corrections:
 
         Parameters
         ----------
-        case : name of letters, digits, `_`, `-` and `.`.
+        case : name, which its files get.
         image : its file, which is copied.
         labels : class ids [H, W], 255 where nobody has looked.
 
@@ -195,10 +196,11 @@ class Corrections:
         self, one: Correction, labels: NDArray[np.uint8], write: Callable[[], None]
     ) -> Correction:
         """Note a judgement when its files are written."""
-        if not _NAME.fullmatch(one.case) or one.case.startswith("."):
+        if not _NAME.fullmatch(one.case):
             raise DataError(
                 "This cannot be the name of a case.",
-                "Use at most 120 letters, digits, '_', '-' and '.', the first of which is no '.'.",
+                'Use at most 120 characters, none of them one of <>:"/\\|?* and neither the first '
+                "nor the last a '.' or a space.",
                 repr(one.case),
             )
         looked_at = labels[labels != IGNORED]

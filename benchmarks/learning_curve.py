@@ -99,8 +99,8 @@ def train(name: str, given: argparse.Namespace) -> None:
 
     select(None)
     from flexseg.dataset.division.dividing import nested_cases
-    from flexseg.search.short_training import load_engine
     from flexseg.search.subset_trainings import Task, train_on
+    from flexseg.training.at_once.quiet import load_engine
 
     job = job_of(name, given)
     load_engine(job.backend)

@@ -42,6 +42,7 @@ LONG = (
     "test_encoders.py",
     "test_efficientnet_b7_unet.py",
     "test_extend.py",
+    "test_fold_processes.py",
     "test_fuzz.py",
     "test_kills.py",
     "test_gpu_step.py",

@@ -151,7 +151,7 @@ def test_fold_is_named_after_its_crossvalidation(
     whole.start(resumed=False)
     config = load(project / "a.toml", [f"train.run_dir={project / 'run/fold_0'}"])
     fold = Tracker(Manifest.start(project / "run/fold_0", config), config.experiment.train.mlflow)
-    fold.become_part_of(whole)
+    fold.become_part_of(whole.as_whole())
     fold.start()
     assert client.begun == [
         ("run", {}),

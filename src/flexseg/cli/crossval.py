@@ -38,6 +38,14 @@ def crossval(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue; finished folds are not trained again.")
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Folds that are trained at a time and share the processors; worth it where one "
+            "leaves them idle.",
+        ),
+    ] = 1,
     strict: StrictOption = False,
     backend: BackendOption = None,
 ) -> None:
@@ -50,7 +58,9 @@ def crossval(
     from flexseg.report.sources import find_source
     from flexseg.training.crossval import CrossValidation
 
-    validation = CrossValidation(loaded, overrides or (), folds, console, resume=resume)
+    validation = CrossValidation(
+        loaded, overrides or (), folds, console, resume=resume, processes=processes
+    )
     with validation.alone():
         with progress("Reading the data") as on_case:
             audit = audit_folds(loaded, validation.division, on_case)

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ _ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True)
+class WholeRun:
+    """A run that has parts; `run_id` is empty where MLflow does not know it."""
+
+    name: str
+    run_id: str
+
+
 class Tracker:
     """One training, or a cross-validation, in MLflow; does nothing where `[train] mlflow` is empty.
 
@@ -73,11 +82,15 @@ class Tracker:
         """What a training must call: one callback, or none."""
         return [_EpochLog(self)] if self.uri else []
 
-    def become_part_of(self, whole: Tracker) -> None:
+    def as_whole(self) -> WholeRun:
+        """The run for those that are parts of it, also in other processes."""
+        return WholeRun(self.name, self._run_id)
+
+    def become_part_of(self, whole: WholeRun) -> None:
         """Name the run after another one that it is a part of; MLflow shows it below that."""
         self.name = f"{whole.name}/{self.name}"
-        if whole._run_id:
-            self._tags = {_PARENT: whole._run_id}
+        if whole.run_id:
+            self._tags = {_PARENT: whole.run_id}
 
     def start(self, *, resumed: bool | None = None) -> None:
         """Begin a run, or go on with the known one.

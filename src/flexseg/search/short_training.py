@@ -1,22 +1,14 @@
-"""A short training among many: its config, its log, and the engine, which is loaded once."""
+"""A short training among many: its cases and its config."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flexseg.config.load import LoadedConfig, load
 from flexseg.config.schema import DataSections
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.splits import Splits
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-LOG_FILE = "training.log"
 
 
 def splits_to_learn(data: DataSections) -> Splits:
@@ -51,33 +43,3 @@ def load_into(config: Path, overrides: Sequence[str], folder: Path, minutes: flo
         ],
         run_code=True,
     )
-
-
-@contextmanager
-def quietly(folder: Path) -> Iterator[Console]:
-    """Let what a training says go to `training.log` in a folder, and free its memory at the end."""
-    import keras
-    from rich.console import Console
-
-    from flexseg.training.memory import release
-
-    with (folder / LOG_FILE).open("w", encoding="utf-8") as file:
-        log = logging.getLogger("flexseg")
-        before, log.handlers[:] = log.handlers[:], [logging.StreamHandler(file)]
-        try:
-            yield Console(file=file, width=200)
-        finally:
-            log.handlers[:] = before
-            keras.utils.clear_session()  # the graphs of all trainings would stay otherwise
-            release()
-
-
-def load_engine(backend: str) -> None:
-    """Take seconds that are not to be those of the first training."""
-    from flexseg.backend import select
-
-    select(backend)
-    import flexseg.training.trainer  # noqa: F401
-
-    # It warns of graphs that are made anew, as they must be for each training.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -30,7 +30,8 @@ from flexseg.execution.child_processes import begin_worker
 from flexseg.forecast.scored_cases import dice_of, matrix_of, unit_of
 from flexseg.forecast.statement import Measured
 from flexseg.outputs import make_folder, write_text
-from flexseg.search.short_training import load_engine, load_into, quietly
+from flexseg.search.short_training import load_into
+from flexseg.training.at_once.quiet import load_engine, quietly
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

@@ -21,7 +21,7 @@ from flexseg.errors import FlexsegError, Interrupted, TrainingError
 from flexseg.execution.child_processes import begin_worker
 from flexseg.execution.machine_share import share_machine
 from flexseg.outputs import make_folder
-from flexseg.search.short_training import load_engine, load_into, quietly
+from flexseg.search.short_training import load_into
 from flexseg.search.space import Parameter, override
 from flexseg.search.study import (
     State,
@@ -35,6 +35,7 @@ from flexseg.search.study import (
 )
 from flexseg.search.study_places import StudyPlace
 from flexseg.search.trial_report import Flag, TrialReport
+from flexseg.training.at_once.quiet import load_engine, quietly
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

@@ -44,6 +44,7 @@ from flexseg.inference.ensemble import refuse_as_weights, write_ensemble
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import ENSEMBLE, MEMBERS
 from flexseg.inference.sliding_window import as_trained
+from flexseg.machine import usable_cores
 from flexseg.model_file.model_description import read_seen
 from flexseg.model_file.seen_images import SeenImages
 from flexseg.one_writer import exclusive
@@ -54,6 +55,8 @@ from flexseg.runs.given import CASES, EVALUATION, HISTORY, ORIGINAL_SCORES, REPO
 from flexseg.runs.manifest import FILE_NAME as MANIFEST
 from flexseg.runs.manifest import FoldScore, Manifest
 from flexseg.runs.tracking import RUN_FILE, Tracker
+from flexseg.training.at_once.fold_processes import FoldJob, train_folds
+from flexseg.training.at_once.quiet import LOG_FILE
 from flexseg.training.callbacks.recorder import SAMPLES
 from flexseg.training.needs import disk_needs_of
 from flexseg.training.trainer import Training, TrainingResult
@@ -103,6 +106,7 @@ class CrossValidation:
     overrides : "section.key=value" texts.
     resume : go on where an earlier one stopped, with its folds, of which finished ones are not
         trained again.
+    processes : folds that are trained at a time, each with its share of the processors.
 
     Raises
     ------
@@ -118,8 +122,11 @@ class CrossValidation:
         console: Console,
         *,
         resume: bool = False,
+        processes: int = 1,
     ) -> None:
         self.loaded = loaded
+        self.overrides = tuple(overrides)
+        self.processes = min(processes, count)
         self.experiment = loaded.experiment
         self.folder = loaded.experiment.train.run_dir
         self.evaluation = self.folder / EVALUATION
@@ -130,8 +137,7 @@ class CrossValidation:
         self.manifest = Manifest.start(self.folder, loaded)
         self.tracker = Tracker(self.manifest, loaded.experiment.train.mlflow)
         self._configs = [
-            load(loaded.path, [*overrides, f"train.run_dir={self.fold_folder(k)}"], run_code=True)
-            for k in range(count)
+            load(loaded.path, self._overrides_of(k), run_code=True) for k in range(count)
         ]
         for k, config in enumerate(self._configs):
             e = config.experiment
@@ -143,9 +149,16 @@ class CrossValidation:
         """Folder of a fold's run."""
         return self.folder / f"fold_{k}"
 
+    def _overrides_of(self, k: int) -> list[str]:
+        return [*self.overrides, f"train.run_dir={self.fold_folder(k)}"]
+
     def alone(self) -> AbstractContextManager[None]:
-        """Hold all folders, from the training to the last score, see `exclusive`."""
-        folds = map(self.fold_folder, range(self.count))
+        """Hold all folders, from the training to the last score, see `exclusive`.
+
+        Folds that other processes train are held by these, and only for as long.
+        """
+        own = self.count if self.processes == 1 else 0
+        folds = map(self.fold_folder, range(own))
         return exclusive(self.folder, self.ensemble.parent, self.evaluation, *folds)
 
     @cached_property
@@ -198,6 +211,8 @@ class CrossValidation:
         )
         self.tracker.start(resumed=self.resume)
         with self._failures_noted():
+            if self.processes > 1:
+                return self._train_at_once(division)
             return [self._train(k, fold) for k, fold in enumerate(division.folds)]
 
     def score(
@@ -303,14 +318,42 @@ class CrossValidation:
             f"validation on {len(fold.valid)}, scores on {amount(len(fold.held_out), 'case')}.",
             highlight=False,
         )
-        splits = Splits({"train": fold.train, "valid": fold.valid})
         started = (self.fold_folder(k) / MANIFEST).exists()
-        training = Training(self._configs[k], self.console, splits)
-        training.tracker.become_part_of(self.tracker)
+        training = Training(self._configs[k], self.console, _splits_of(fold))
+        training.tracker.become_part_of(self.tracker.as_whole())
         run = training.run(resume=started)
         # Networks of earlier folds would stay in memory.
         keras.utils.clear_session()
         return run
+
+    def _train_at_once(self, division: Folds) -> list[TrainingResult]:
+        """The same, by several processes."""
+        jobs = [
+            FoldJob(
+                number=k,
+                config=self.loaded.path,
+                overrides=tuple(self._overrides_of(k)),
+                folder=self.fold_folder(k),
+                splits=_splits_of(fold),
+                backend=keras.backend.backend(),
+                whole=self.tracker.as_whole(),
+            )
+            for k, fold in enumerate(division.folds)
+        ]
+        self.console.print(
+            f"{self.count} folds, {self.processes} at a time, which share "
+            f"{amount(usable_cores(), 'processor')}; how each does is in its {LOG_FILE}.",
+            highlight=False,
+        )
+
+        def tell(job: FoldJob, run: TrainingResult) -> None:
+            self.console.print(
+                f"[bold]Fold {job.number}[/] is trained: best epoch {run.best_epoch + 1} of "
+                f"{len(run.history['loss'])}, val_loss {run.best_loss:.4f}.",
+                highlight=False,
+            )
+
+        return train_folds(jobs, self.processes, tell)
 
     def _unnoted(self, members: Iterable[Path]) -> SeenImages:
         """What members were trained on, if one of an earlier version does not tell itself."""
@@ -378,6 +421,10 @@ class CrossValidation:
             name: str(found.pop()) if len(found) == 1 else None for name, found in folders.items()
         } | {"predictions_dir": PREDICTIONS}
         return pooled, rows
+
+
+def _splits_of(fold: Fold) -> Splits:
+    return Splits({"train": fold.train, "valid": fold.valid})
 
 
 def _refuse_other_seed(earlier: int | None, seed: int) -> None:

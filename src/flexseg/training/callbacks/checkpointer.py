@@ -72,7 +72,9 @@ class Checkpointer(keras.callbacks.Callback):
 
     def _ask_to_stop(self, number: int, _: FrameType | None) -> None:
         if self.stop_signal is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return  # a batch system and the parent may both send it
         self.stop_signal = number
         logger.warning("Stopping after this step; press Ctrl-C again to stop without saving.")
 

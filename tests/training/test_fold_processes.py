@@ -1,0 +1,104 @@
+"""Folds that are trained at the same time, in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from rich.console import Console
+
+from flexseg.config import load
+from flexseg.errors import TrainingError
+from flexseg.training.crossval import CrossValidation
+
+CONFIG = """
+[model]
+image_width = 48
+image_height = 40
+num_classes = 2
+num_layers = 3
+base_filters = 4
+[train]
+images_dir = "dataset/train/images"
+masks_dir = "dataset/train/masks"
+epochs = 2
+batch_size = 4
+epoch_change_infer = false
+precision = "float32"
+[valid]
+images_dir = "dataset/valid/images"
+masks_dir = "dataset/valid/masks"
+[augmentation]
+enabled = true
+[eval]
+bootstrap = 10
+[[mask.classes]]
+id = 1
+color = [0, 255, 0]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_dataset: Callable[..., Path]) -> Path:
+    """A folder with a dataset and a config."""
+    make_dataset({"train": 9, "valid": 3})
+    (tmp_path / "a.toml").write_text(CONFIG, encoding="utf-8")
+    return tmp_path
+
+
+def validation(
+    project: Path, run: str, *, processes: int = 1, resume: bool = False
+) -> CrossValidation:
+    overrides = (f"train.run_dir={project / run}",)
+    return CrossValidation(
+        load(project / "a.toml", overrides), overrides, 3, Console(quiet=True),
+        processes=processes, resume=resume,
+    )  # fmt: skip
+
+
+def kill(fold: int, after: Path) -> None:
+    """As the system does for want of memory, once a file is there."""
+    until = time.monotonic() + 300
+    while not after.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    (process,) = [p for p in multiprocessing.active_children() if p.name == f"fold {fold}"]
+    process.kill()
+
+
+def weights(file: Path) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+
+    def add(_: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            found.append(item[()])
+
+    with h5py.File(file) as content:
+        content.visititems(add)
+    return found
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_killed_fold_is_told_and_continued_and_all_are_as_one_after_the_other(
+    project: Path,
+) -> None:
+    killer = threading.Thread(target=kill, args=(1, project / "b/fold_1/models/checkpoint.npz"))
+    killer.start()
+    with pytest.raises(TrainingError, match=r"fold_1: .*killed by signal 9.*--resume"):
+        validation(project, "b", processes=2).train()
+    killer.join()
+    assert "Training" in (project / "b/fold_2/training.log").read_text(encoding="utf-8")
+    again = validation(project, "b", processes=2, resume=True)
+    result = again.score(again.train())
+    assert sum(fold.cases for fold in result.summary.folds or ()) == 12
+    # Sums of floats depend on the number of threads.
+    for one, other in zip(result.runs, validation(project, "a").train(), strict=True):
+        assert one.folder.name == other.folder.name and one.best_epoch == other.best_epoch
+        np.testing.assert_allclose(one.history["loss"], other.history["loss"], rtol=1e-5)
+        for a, b in zip(weights(one.weights), weights(other.weights), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)

@@ -155,6 +155,8 @@ class Search:
         """
         try:
             return self._run(on_time, fresh=fresh)
+        except FlexsegError:
+            raise
         except Exception as error:
             if told := self.place.explained(error):
                 raise told from error

@@ -81,6 +81,7 @@ def require_optuna() -> None:
             "flexseg tune",
         ) from None
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", "Heartbeat of storage")  # we tell it ourselves
     optuna.logging.disable_default_handler()
     for name in ("optuna", "alembic"):
         log = logging.getLogger(name)

@@ -36,6 +36,21 @@ COMMANDS: dict[str, list[list[str]]] = {
     "augmentation_displacement": [[]],
     "augmentation_throughput": [["--images", "4", "--seconds", "1"]],
     "auto_clock": [["{dataset}", "--times", "20s", "-o", "{work}/auto"]],
+    "distributed_training": [
+        [
+            *SMALL[:2],
+            "--size",
+            "32",
+            "--layers",
+            "2",
+            "--filters",
+            "2",
+            "--batch",
+            "2",
+            "--steps",
+            "2",
+        ]
+    ],
     "empty_windows": [["{config}", "--steps", "4", "--fields", "3", "-o", "{work}/empty_windows"]],
     "encoder_study": [
         ["{dataset}", "--cases", "6", "--seconds", "2", "--only", "untrained", "-o", "{work}/enc"]

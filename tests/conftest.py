@@ -49,6 +49,7 @@ LONG = (
     "test_learning_round.py",
     "test_postgresql.py",
     "test_ray_workers.py",
+    "test_processes_together.py",
     "test_shared_generators.py",
     "test_shared_search.py",
     "test_serve_client.py",

@@ -13,11 +13,13 @@ import keras
 
 from flexseg.backend import fixed_shapes
 from flexseg.batches.batch_plan import (
+    WHOLE,
     Augment,
     Batch,
     BatchMaker,
     BatchPlan,
     Samples,
+    Share,
     make_in_worker,
     start_worker,
 )
@@ -34,7 +36,8 @@ class BatchDataset(keras.utils.PyDataset):
     With an `augment` for the device, the first is a dict of its arrays, the images among them.
 
     Workers run ahead of the training by `ahead` batches. `set_epoch` chooses the epoch;
-    `start` skips the first batches of it, to resume in its middle.
+    `start` skips the first batches of it, to resume in its middle. Of a training of several
+    processes each has its `share` of every batch.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class BatchDataset(keras.utils.PyDataset):
         plan: BatchPlan,
         *,
         augment: Augment | None = None,
+        share: Share = WHOLE,
         workers: int = 0,
         worker_type: Literal["thread", "process"] = "thread",
         ahead: int = 4,
@@ -50,7 +54,7 @@ class BatchDataset(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.source = source
         self.plan = plan
-        self.make = BatchMaker(source, plan, augment)
+        self.make = BatchMaker(source, plan, augment, share)
         self.epoch = 0
         self.start = 0
         self.error: BaseException | None = None

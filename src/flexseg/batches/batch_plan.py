@@ -89,6 +89,42 @@ def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several processes makes.
+
+    Attributes
+    ----------
+    process : number of it, from 0, of `processes`.
+    devices : of all processes together; each sees as many images of a batch as the others.
+    """
+
+    process: int = 0
+    processes: int = 1
+    devices: int = 1
+
+    def padded(self, length: int, batch_size: int) -> int:
+        """The length that a batch of `length` cases is given, so that devices can share it.
+
+        It tells that the batch was made longer: no other batch is as long.
+        """
+        if length % self.devices == 0:
+            return length
+        longer = -(-length // self.devices) * self.devices
+        return longer if longer != batch_size else longer + self.devices
+
+    def of(self, cases: list[int], batch_size: int) -> tuple[int, list[int]]:
+        """The place in the batch where the part begins, and its cases."""
+        padded = self.padded(len(cases), batch_size)
+        each = padded // self.processes
+        first = self.process * each
+        longer = cases + cases[-1:] * (padded - len(cases))
+        return first, longer[first : first + each]
+
+
+# Of a process that trains alone.
+WHOLE = Share()
+
 # Images, alone or among the arrays of an augmentation on the device, and class ids.
 Batch = tuple[NDArray | dict[str, NDArray], NDArray[np.uint8]]
 
@@ -126,11 +162,13 @@ class BatchMaker:
     source: Samples
     plan: BatchPlan
     augment: Augment | None = None
+    share: Share = WHOLE
 
     def __call__(self, epoch: int, batch: int) -> Batch:
-        """Inputs and class ids [B, H, W] of one batch."""
-        indices = self.plan.indices(epoch, batch)
-        position = batch * self.plan.batch_size
+        """Inputs and class ids [B, H, W] of one batch, or of this process's part of it."""
+        size = self.plan.batch_size
+        first, indices = self.share.of(self.plan.indices(epoch, batch), size)
+        position = batch * size + first
         pairs = self.source.samples(indices, epoch, position)
         if self.augment is None:
             images, labels = zip(*pairs, strict=True)

@@ -131,6 +131,7 @@ from flexseg.cli import list as list
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Entry point: runs a command, prints errors without a traceback, sets the exit code."""
     app.state.began = time.monotonic() - (process_age() if arguments is None else 0.0)
+    app.state.arguments = sys.argv[1:] if arguments is None else [*arguments]
     write_out_unknown_letters()
     if arguments is None and "#" in sys.argv:
         # zsh (macOS) and cmd.exe hand on the comment of a line copied from the documentation.

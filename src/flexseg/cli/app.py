@@ -186,10 +186,12 @@ class State:
     ----------
     debug : tracebacks are shown.
     began : `time.monotonic()` of when it was typed: before Python started and all was imported.
+    arguments : the words behind the program's name.
     """
 
     debug: bool = False
     began: float = 0.0
+    arguments: Sequence[str] = ()
 
     def began_at(self) -> float:
         """`time.time()` of when it was typed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from flexseg.cli.terminal import LogFormatter
 from flexseg.errors import FlexsegError
 from flexseg.events import emit, listening
 from flexseg.storage.urls import with_urls
+from flexseg.training.distributed.place import VARIABLE
 
 # Raised when a line gets another meaning; new events and values do not count.
 SCHEMA = 1
@@ -33,7 +35,12 @@ def json_lines(command: str) -> Iterator[None]:
     handlers, quiet = log.handlers[:], console.quiet
     log.handlers[:] = [_Messages()]
     console.quiet = True
+    # Of several processes that train, the one that watches them tells of begin and end.
+    watched = VARIABLE in os.environ
     with listening(_write):
+        if watched:
+            yield
+            return
         emit("start", command=command, flexseg=__version__, schema=SCHEMA)
         code = 0
         try:

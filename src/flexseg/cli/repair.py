@@ -11,11 +11,18 @@ from flexseg.errors import ConfigError
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
     from flexseg.planning.repair import Repaired
+    from flexseg.training.distributed.sharing import Sharing
     from flexseg.training.trainer import Training
 
 
-def repaired_training(loaded: LoadedConfig, *, resume: bool, started: float) -> Training:
+def repaired_training(
+    loaded: LoadedConfig, *, resume: bool, started: float, sharing: Sharing | None = None
+) -> Training:
     """The training of the repaired config; prints what is repaired.
+
+    Parameters
+    ----------
+    sharing : see `Training`.
 
     Raises
     ------
@@ -33,7 +40,7 @@ def repaired_training(loaded: LoadedConfig, *, resume: bool, started: float) -> 
             str(loaded.path),
         )
     print_repair(repaired)
-    training = Training(repaired.loaded, console, started=started)
+    training = Training(repaired.loaded, console, started=started, sharing=sharing)
     repaired.note_in(training.manifest)
     folder = repaired.loaded.experiment.train.run_dir
     training.tracker.name = f"{folder.parent.name or loaded.path.stem}/{folder.name}"

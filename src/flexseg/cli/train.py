@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +22,18 @@ from flexseg.cli.app import (
     with_time,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.cli.processes import (
+    CoordinatorOption,
+    ProcessesOption,
+    ProcessOption,
+    WaitOption,
+    in_processes,
+)
 from flexseg.events import emit
+from flexseg.training.distributed.place import place_of
+
+if TYPE_CHECKING:
+    from flexseg.training.distributed.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +49,52 @@ def train(
     repair: RepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
+    processes: ProcessesOption = None,
+    coordinator: CoordinatorOption = None,
+    process: ProcessOption = None,
+    wait: WaitOption = "5m",
 ) -> None:
     """Train the network of a config."""
+    place = place_of(processes, coordinator, process)
+
+    def train_here(worker: Worker | None = None) -> None:
+        _train(
+            config,
+            with_time(overrides, duration),
+            worker,
+            resume=resume,
+            repair=repair,
+            strict=strict,
+            backend=backend,
+        )
+
+    if place is None:
+        train_here()
+    else:
+        in_processes(place, train_here, backend, wait)
+
+
+def _train(
+    config: Path,
+    overrides: list[str],
+    worker: Worker | None,
+    *,
+    resume: bool,
+    repair: bool,
+    strict: bool,
+    backend: str | None,
+) -> None:
     started = state.began
-    loaded = open_config(config, with_time(overrides, duration), strict, backend)
+    loaded = open_config(config, overrides, strict, backend)
+    sharing = worker.join() if worker is not None else None
     from flexseg.training.trainer import Training
 
     if repair:
         from flexseg.cli.repair import repaired_training
 
-        training = repaired_training(loaded, resume=resume, started=started)
+        training = repaired_training(loaded, resume=resume, started=started, sharing=sharing)
     else:
-        training = Training(loaded, console, started=started)
+        training = Training(loaded, console, started=started, sharing=sharing)
     run = training.run(resume=resume)
     wanted = ("val_dice", "val_loss" if "val_loss" in run.history else "loss")
     values = ", ".join(

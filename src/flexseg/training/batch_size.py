@@ -71,15 +71,27 @@ def step_bytes(facts: ModelFacts, size: int) -> int:
     return int(activations + _PER_WEIGHT * facts.parameters + _CONSTANT)
 
 
-def choose(facts: ModelFacts, cases: int, *, drawn: bool, fits: Callable[[int], bool]) -> BatchSize:
+def choose(
+    facts: ModelFacts,
+    cases: int,
+    *,
+    drawn: bool,
+    fits: Callable[[int], bool],
+    devices: int = 1,
+) -> BatchSize:
     """The size for a network: on an accelerator by trial, on a CPU by estimate.
 
-    A CPU is not tried: systems end a process that takes too much, and do not raise an error.
+    A CPU is not tried: systems end a process that takes too much, and do not raise an error. What
+    several devices share is estimated too, since one that fails alone would leave the others
+    waiting for it.
 
     Parameters
     ----------
     fits : makes a training step of so many images; False if memory does not suffice.
+    devices : that share each batch equally.
     """
+    if devices > 1:
+        return _choose_shared(facts, cases, devices, drawn=drawn)
     most, why = most_useful(cases, drawn=drawn)
     free = free_memory()
 
@@ -91,6 +103,18 @@ def choose(facts: ModelFacts, cases: int, *, drawn: bool, fits: Callable[[int], 
         return _with_reason(by_estimate, most, why, "the estimate for the free memory", free)
     found = largest(fits, power_of_two(by_estimate), most)
     return _with_reason(found or 1, most, why, "trial steps on the accelerator", free)
+
+
+def _choose_shared(facts: ModelFacts, cases: int, devices: int, *, drawn: bool) -> BatchSize:
+    most, why = most_useful(cases, drawn=drawn)
+    free = free_memory()
+
+    def estimated(each: int) -> bool:
+        return free is None or step_bytes(facts, each) <= _USABLE * free
+
+    limit = max(1, most // devices)
+    each = largest(estimated, power_of_two(limit), limit) or 1
+    return BatchSize(power_of_two(each) * devices, f"{why}, for {devices} devices", automatic=True)
 
 
 def _with_reason(size: int, most: int, why: str, how: str, free: int | None) -> BatchSize:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import keras
@@ -57,6 +57,7 @@ class Schedule:
     Attributes
     ----------
     epochs : epochs at most.
+    agreed : tells the share that is done by the clock, where several processes agree about it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Schedule:
         clock: Clock,
     ) -> None:
         self.train = train
+        self.agreed: Callable[[], float] | None = None
         self.learning_rate = learning_rate
         self.batches = batches
         self.limit: TimeLimit | None = None
@@ -93,7 +95,7 @@ class Schedule:
     def done(self, batch: int) -> float:
         """Share of the training that is done before batch `batch` of the present epoch."""
         if self.limit is not None:
-            return self.limit.share()
+            return self.limit.share() if self.agreed is None else self.agreed()
         done = (self.batches.start + batch) / len(self.batches.plan)
         return (self.batches.epoch + done) / self.epochs
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.batches.batch_dataset import BatchDataset
-from flexseg.batches.batch_plan import Augment, BatchPlan, Samples
+from flexseg.batches.batch_plan import WHOLE, Augment, BatchPlan, Samples, Share
 from flexseg.batches.patches import training_samples, validation_samples
 from flexseg.batches.store import CaseReader, Store, open_store
 from flexseg.config.schema import DatasetConfig
@@ -34,6 +34,7 @@ class InputPipeline:
     reader : decodes them.
     dataset : how decoded cases are stored, and who makes batches.
     drawn : each step draws cases at random, and an epoch is a number of steps.
+    share : of each batch, what this process makes.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class InputPipeline:
         augment: Augment | None = None,
         *,
         drawn: bool = False,
+        share: Share = WHOLE,
     ) -> None:
         self.train = train
         self.dataset = dataset
         self.augment = augment
         self.drawn = drawn
+        self.share = share
         self.batches: list[BatchDataset] = []
         self.stores = self._open_stores(cases, reader)
         self.samples: dict[SplitName, Samples] = {
@@ -139,6 +142,7 @@ class InputPipeline:
                 samples,
                 self._plan(split, size),
                 augment=self.augment if split == "train" else None,
+                share=self.share,
                 workers=dataset.workers,
                 worker_type=dataset.worker_type,
             )
@@ -146,10 +150,14 @@ class InputPipeline:
         ]
         return self.batches
 
+    def images_of_batch(self, size: int) -> int:
+        """Images of a batch of the training: fewer than `size` where there are no more to draw."""
+        return len(self._plan("train", size).indices(0, 0))
+
     def sample(self, size: int) -> tuple[Any, NDArray[np.uint8]]:
         """One batch of the training, see `BatchDataset`."""
         plan = self._plan("train", size)
-        return BatchDataset(self.samples["train"], plan, augment=self.augment)[0]
+        return BatchDataset(self.samples["train"], plan, augment=self.augment, share=self.share)[0]
 
     def _plan(self, split: SplitName, size: int) -> BatchPlan:
         train = self.train

@@ -54,6 +54,8 @@ from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
 from flexseg.training.callbacks.tensorboard import tensorboard_callbacks
 from flexseg.training.case_dice import owners_of
 from flexseg.training.compiling import compile_model
+from flexseg.training.distributed.agreement import Agreement
+from flexseg.training.distributed.sharing import Sharing, cut_padding
 from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.inputs import InputPipeline
 from flexseg.training.job import TrainingJob
@@ -96,6 +98,7 @@ class Training:
     console : where it tells how it goes; None: the log.
     splits : the cases to train on; without it those that the config names.
     started : `time.monotonic()` of when the time of `[train] minutes` begins; without it now.
+    sharing : with the other processes of the training; without it there are none.
 
     Attributes
     ----------
@@ -109,7 +112,10 @@ class Training:
         console: Console | None = None,
         splits: Splits | None = None,
         started: float | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
+        self.sharing = sharing or Sharing.of_one_process(loaded.experiment.train.batch_size)
+        loaded = self.sharing.own(loaded)
         train = loaded.experiment.train
         refuse_as_weights(train)
         self.job = TrainingJob.from_config(loaded)
@@ -136,8 +142,9 @@ class Training:
         """
         try_outputs(self.job.files(), self.job.folders())
         with exclusive(*self.job.places()):
-            result = self._run(resume=resume)
-            if self.onnx:
+            with self.sharing.scope():
+                result = self._run(resume=resume)
+            if self.onnx and self.sharing.leads:
                 ensemble = self.job.train.model_dir / ENSEMBLE
                 averaged = self.job.train.snapshots > 1 and ensemble.is_file()
                 files = read_members(ensemble) if averaged else [result.weights]
@@ -145,6 +152,8 @@ class Training:
             return result
 
     def _run(self, *, resume: bool) -> TrainingResult:
+        if resume:
+            self.sharing.pass_on([self.checkpoint_file, self.job.weights_file, self.manifest.path])
         if resume and self._resized_by_class:
             self.job = as_begun(self.job, self.checkpoint_file)
         job, train = self.job, self.job.train
@@ -155,8 +164,10 @@ class Training:
         precision = backend.prepare(train.precision, train.seed, train.deterministic)
         splits = self._splits()
         job.check(splits)
+        signature = signature_of(job, splits.cases["train"], precision)
+        self.sharing.require_same("The training", signature)
         progress = progress_of(
-            signature_of(job, splits.cases["train"], precision),
+            signature,
             self.checkpoint_file,
             resume=resume,
             begun=earlier is not None,
@@ -205,14 +216,19 @@ class Training:
                     f"{amount(len(splits.cases['train']), 'case')}, validation on "
                     f"{len(splits.cases.get('valid', ()))}."
                 )
-                drawn = job.model.generator
                 inputs = InputPipeline(
-                    splits.cases, job.reader, train, job.dataset, augment, drawn=drawn
+                    splits.cases,
+                    job.reader,
+                    train,
+                    job.dataset,
+                    augment,
+                    drawn=job.model.generator,
+                    share=self.sharing.share,
                 )
                 shown = [case for part in splits.cases.values() for case in part]
                 package = replace(
                     package,
-                    home=inputs.home_images(),
+                    home=inputs.home_images() if self.sharing.leads else None,
                     acquisition=acquisition_of(shown),
                     least_contrast=inputs.least_contrast(standardized_deviations(package.model)),
                 )
@@ -288,8 +304,13 @@ class Training:
                 len(inputs.stores["train"]),
                 drawn=inputs.drawn,
                 fits=lambda size: self._fits(network, inputs, size),
+                devices=self.sharing.devices,
             )
+            images.size = self.sharing.agreed(images.size)
             self.output.say(f"Batches of {images.size}: {images.reason}.")
+        if self.sharing.devices > 1:
+            self.sharing.require_equal_parts(inputs.images_of_batch(images.size))
+            self.output.say(self.sharing.sentence(images.size))
         progress.signature[BATCH_SIZE] = images.size
         self.manifest.write(batch_size=images.as_dict())
         return images
@@ -323,7 +344,8 @@ class Training:
             try:
                 return self._fit(package, network, inputs.batches_of(images.size), progress, clock)
             except Exception as error:
-                if images.size == 1 or not (images.automatic and out_of_memory(error)):
+                smaller = images.automatic and images.size > self.sharing.devices
+                if not (smaller and self.sharing.processes == 1 and out_of_memory(error)):
                     raise
             release()
             before, progress = images.size, checkpoint.read_progress(self.checkpoint_file)
@@ -417,11 +439,16 @@ class Training:
         progress: checkpoint.Progress,
         clock: Clock,
     ) -> TrainingResult:
-        train, batches = self.job.train, datasets[0]
+        train, batches, sharing = self.job.train, datasets[0], self.sharing
         validation = datasets[1] if len(datasets) > 1 else None
-        best = BestModel(
-            lambda logs: package.save(self.job.weights_file, {"training": logs, **self._about()})
-        )
+        if validation is not None:
+            cut_padding(model, sharing.share, validation.plan)
+
+        def save(file: Path, about: dict[str, Any]) -> None:
+            if sharing.leads:
+                package.save(file, about | self._about())
+
+        best = BestModel(lambda logs: save(self.job.weights_file, {"training": logs}))
         guard = NanGuard(batches)
         schedule = Schedule(train, self.job.model.learning_rate, batches, validation, clock)
         line = ProgressLine(self.output, batches, schedule, progress)
@@ -430,7 +457,7 @@ class Training:
             train.model_dir,
             train.snapshots,
             schedule.done,
-            lambda file, about: package.save(file, about | self._about()),
+            save,
             averaged=train.ema > 0,
         )
         remember: Remembered = {"best": (best, ("best", "best_dice", "best_epoch"))}
@@ -443,13 +470,14 @@ class Training:
             remember,
             train.checkpoint_minutes,
             clock.elapsed,
+            saves=sharing.leads,
         )
         watched = epoch_change(self.job.watched, package, self.job.watched_batch)
         callbacks = [
             EpochSetter(batches, progress.epoch, progress.batch),
             *schedule.callbacks(remember),
             *([snapshots] if train.snapshots > 1 else []),
-            guard,
+            *([guard] if sharing.leads else []),
             line,
             *averaging(train.ema, [best, *watched]),
             *plateau,
@@ -459,6 +487,7 @@ class Training:
             *self.tracker.callbacks(),
             StopFile([Path.cwd(), self.folder]),
             *self.callbacks,
+            *self._agreement(schedule, checkpointer),
             checkpointer,
         ]
         calls = StepCallbacks(callbacks, add_history=True, model=model, epochs=schedule.epochs)
@@ -484,3 +513,11 @@ class Training:
         self.manifest.write(**self._outcome(progress, best.best_epoch, best.best))
         steps = int(model.optimizer.iterations)
         return self._result(progress, best.best_epoch, best.best, steps)
+
+    def _agreement(self, schedule: Schedule, checkpointer: Checkpointer) -> list[Agreement]:
+        """What lets several processes end together; none where there is one."""
+        if self.sharing.processes == 1:
+            return []
+        agreement = Agreement(self.sharing, schedule.limit, checkpointer)
+        schedule.agreed = lambda: agreement.share
+        return [agreement]

@@ -35,6 +35,11 @@ class Checkpointer(keras.callbacks.Callback):
     ----------
     guard : is asked before a state is saved within an epoch, which must not hold NaN.
     elapsed : tells the seconds of training so far, those before an interruption included.
+    saves : False: another process does.
+
+    Attributes
+    ----------
+    stopping : tells whether the training has to stop now.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Checkpointer(keras.callbacks.Callback):
         remember: Remembered,
         minutes: float,
         elapsed: Callable[[], float],
+        *,
+        saves: bool = True,
     ) -> None:
         super().__init__()
         self.path = path
@@ -55,7 +62,9 @@ class Checkpointer(keras.callbacks.Callback):
         self.remember = remember
         self.interval = minutes * 60
         self.elapsed = elapsed
+        self.saves = saves
         self.stop_signal: int | None = None
+        self.stopping: Callable[[], bool] = lambda: self.stop_signal is not None
         self._restored_metrics = progress.batch == 0
         self._saved = time.monotonic()
         self._handlers: dict[int, Any] = {}
@@ -94,23 +103,25 @@ class Checkpointer(keras.callbacks.Callback):
         due = time.monotonic() - self._saved > self.interval
         done = self.dataset.start + batch + 1
         # After the last batch, the end of the epoch saves with the validation included.
-        if (self.stop_signal is None and not due) or done >= len(self.dataset.plan):
+        stopping = self.stopping()
+        if not (stopping or due) or done >= len(self.dataset.plan):
             return
         self.guard.look()
         self._save(self.dataset.epoch, done)
-        if self.stop_signal is not None:
+        if stopping:
             self._interrupt()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._save(epoch + 1, 0)
-        if self.stop_signal is not None:
+        if self.stopping():
             self._interrupt()
 
     def _save(self, epoch: int, batch: int) -> None:
         self.progress.seconds = self.elapsed()
         self.progress.epoch, self.progress.batch = epoch, batch
         self.capture()
-        checkpoint.save(self.path, self.model, self.progress)
+        if self.saves:
+            checkpoint.save(self.path, self.model, self.progress)
         self._saved = time.monotonic()
 
     def capture(self) -> None:

@@ -1,0 +1,165 @@
+"""One of the processes of a training, as its supervisor has started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexseg.errors import FlexsegError, Interrupted, TrainingError
+from flexseg.training.distributed.messages import SILENT, Link, Message
+from flexseg.training.distributed.place import VARIABLE
+from flexseg.training.distributed.supervisor import GRACE_SECONDS, LOG
+
+if TYPE_CHECKING:
+    from flexseg.training.distributed.sharing import Sharing
+
+# Whether another process still lives is the supervisors' to tell; JAX, which ends this one without
+# a word, does so after them.
+_JAX_HEARTBEAT = 60
+# The first process may convert the network while the others wait for the end.
+_JAX_SHUTDOWN = 3600
+
+
+class Worker:
+    """This process, as a part of a training of several.
+
+    Attributes
+    ----------
+    index : its number.
+    folder : for what it writes for itself; the supervisor removes it.
+    """
+
+    def __init__(self, about: Message) -> None:
+        self.index = int(about["index"])
+        self.folder = Path(about["folder"])
+        self._joined: queue.Queue[Message] = queue.Queue()
+        self._stopping = threading.Event()
+        inbox: queue.Queue[Any] = queue.Queue()
+        self._link = Link(
+            socket.create_connection(("127.0.0.1", about["port"])), "supervisor", inbox
+        )
+        self._link.send({"token": about["token"], "index": self.index})
+        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        _leave_native_output_to(self.folder / LOG)
+
+    @classmethod
+    def of_this_process(cls) -> Worker:
+        """The worker that this process was started as."""
+        return cls(json.loads(os.environ.pop(VARIABLE)))
+
+    def _listen(self, inbox: queue.Queue[Any]) -> None:
+        while True:
+            _, said = inbox.get()
+            if said is None or said is SILENT:
+                # Without a supervisor nobody would end it.
+                shutil.rmtree(self.folder.parent, ignore_errors=True)
+                os._exit(1)
+            if "join" in said:
+                self._joined.put(said)
+            if "interrupt" in said:
+                self._stopping.set()
+
+    def join(self) -> Sharing:
+        """Wait for the other processes, and let JAX know of them. Keras must not run as yet."""
+        told = self._joined.get()
+        import jax
+
+        _name_own_address(told["own"])
+        address = told["join"]
+        # Of several GPUs each process takes one; some clusters show each no other.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        device = told["device"] if visible is None or "," in visible else None
+        jax.distributed.initialize(
+            address,
+            told["count"],
+            self.index,
+            local_device_ids=device,
+            cluster_detection_method="deactivate",
+            coordinator_bind_address=address if told["own"] is None else None,
+            heartbeat_timeout_seconds=_JAX_HEARTBEAT,
+            shutdown_timeout_seconds=_JAX_SHUTDOWN,
+        )
+        from flexseg.training.distributed.sharing import Sharing
+
+        return Sharing(
+            jax.device_count(),
+            self.index,
+            told["count"],
+            private=None if self.index == 0 else self.folder / "run",
+            began=partial(self._link.send, {"training": True}),
+            stopping=self._stopping.is_set,
+        )
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work of this process, and end it; the supervisor tells what went wrong."""
+        try:
+            work()
+            import jax
+
+            jax.distributed.shutdown()
+        except Interrupted as error:
+            self._fail(error, wait=self.index > 0)  # the first one has the state, and tells where
+        except FlexsegError as error:
+            self._fail(error)
+        except KeyboardInterrupt:
+            os._exit(130)
+        except Exception as error:
+            # Mostly since another process is lost, whose supervisor tells why: nobody will then
+            # be left to see this one fail.
+            time.sleep(GRACE_SECONDS)
+            traceback.print_exc()
+            self._fail(
+                TrainingError(
+                    f"{type(error).__name__}: {error}",
+                    "This should not happen: report it together with the traceback above and what "
+                    "`flexseg doctor` says of this machine.",
+                )
+            )
+        self._link.send({"done": True})
+
+    def _fail(self, error: FlexsegError, *, wait: bool = False) -> None:
+        if wait:
+            time.sleep(GRACE_SECONDS)
+        self._link.send({"failed": error.as_dict()})
+        sys.stdout.flush()
+        time.sleep(GRACE_SECONDS)
+        os._exit(error.exit_code)
+
+
+def _leave_native_output_to(log: Path) -> None:
+    """Let what engines write past Python, as they die for instance, go to a file."""
+    with log.open("ab") as file:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            with suppress(OSError, ValueError):
+                stream.flush()
+                number = stream.fileno()
+                own = os.fdopen(
+                    os.dup(number), "w", encoding=stream.encoding, errors=stream.errors, buffering=1
+                )
+                os.dup2(file.fileno(), number)
+                setattr(sys, name, own)
+
+
+def _name_own_address(address: str | None) -> None:
+    """Let the CPU's collectives of JAX be reached at an address of this computer.
+
+    They take what the computer's name means to itself, often 127.0.0.1, and JAX has no option.
+    """
+    from jax._src.lib import _jax
+
+    make = getattr(_jax, "make_gloo_tcp_collectives", None)
+    if make is not None and address is not None:
+        _jax.make_gloo_tcp_collectives = partial(make, hostname=address.removeprefix("::ffff:"))

@@ -272,6 +272,14 @@ def _remove_forgotten(place: Path) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
+def remove_forgotten(folder: Path) -> None:
+    """Remove what programs of this machine that were killed have left, in all folders below too."""
+    _remove_forgotten(folder)
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(_PART):
+            remove_forgotten(Path(entry.path))
+
+
 def _is_forgotten(folder: Path) -> bool:
     with suppress(OSError):
         newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))

@@ -27,6 +27,7 @@ from flexseg.inference.program import (
     run,
     unreadable,
 )
+from flexseg.processes import ProcessMark
 from numbers_job import Notes, Numbers
 
 
@@ -145,15 +146,15 @@ def _numbers(tmp_path: Path, count: int) -> Numbers:
     return Numbers(tmp_path / "in", tmp_path / "results", tmp_path / "log")
 
 
-def _spread(job: Numbers) -> Spread[Path, int, Notes]:
-    return Spread(LocalWorkers(2), partial(Numbers, *astuple(job)), "key")
+def _spread(job: Numbers, workers: int = 1) -> Spread[Path, int, Notes]:
+    return Spread(LocalWorkers(workers), partial(Numbers, *astuple(job)), "key")
 
 
 def test_workers_do_what_one_process_does(tmp_path: Path) -> None:
     job = _numbers(tmp_path, 9)
     (tmp_path / "in" / "03.txt").write_text("three")
     steps: list[tuple[float, int]] = []
-    shared = run(job, lambda *step: steps.append(step), _spread(job))
+    shared = run(job, lambda *step: steps.append(step), _spread(job, 2))
     assert sorted(steps) == steps and steps[-1] == (9, 9)
     alone = run(replace(job, output=tmp_path / "alone"))
     assert (shared.files, shared.failed, shared.notes) == (alone.files, alone.failed, alone.notes)
@@ -175,6 +176,8 @@ def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     before = job.log.read_text().split()
     done = sorted(p.name for p in job.output.glob("*.txt"))
     assert not (job.output / "all.json").exists() and 12 <= len(done) < 40
+    mark = replace(ProcessMark.own(), pid=process.pid)
+    (job.output / "below" / f".part-{mark}-x").mkdir(parents=True)  # of one that died while writing
     (job.output / done[0]).unlink()
     (tmp_path / "in" / done[2]).write_text("100")
     outcome = run(job, spread=_spread(job))
@@ -188,7 +191,8 @@ def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     assert outcome.files == expected and [*outcome.files] == [*expected]
     assert json.loads((job.output / "all.json").read_text())["lengths"][done[2]] == 3
     # A finished one begins anew.
-    assert {p.name for p in job.output.iterdir()} == {"all.json", *expected}
+    assert {p.name for p in job.output.iterdir()} == {"all.json", "below", *expected}
+    assert not any((job.output / "below").iterdir())
     job.log.unlink()
     run(job, spread=_spread(job))
     assert len(job.log.read_text().split()) == 40

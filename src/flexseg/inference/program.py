@@ -22,6 +22,7 @@ from flexseg.execution.work_manifest import Manifest, Noted, forget, identity_of
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
 from flexseg.one_writer import exclusive
+from flexseg.outputs import remove_forgotten
 from flexseg.storage.mirror import present
 
 logger = logging.getLogger(__name__)
@@ -255,6 +256,8 @@ def _by_workers(
         try:
             _note_all(job, spread, manifest, count)
         finally:
+            for written in job.folders:  # by workers that have died, or were ended in the middle
+                remove_forgotten(written)
             outcome = _collected(job, manifest)
             job.finish(outcome)
     forget(folder)

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = ".flexseg.lock"
 _OF_FILE = ".flexseg-lock"
+_CLOCK = ".clock-"
 BEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0
 # So often, and after so many seconds, one that changes while it is looked at is looked at again.
@@ -49,6 +50,11 @@ def place_of(path: Path) -> Path:
     """What a lock is of."""
     folder = path.parent
     return folder if path.name == FILE_NAME else folder / path.name[1:].removesuffix(_OF_FILE)
+
+
+def is_lock(name: str) -> bool:
+    """Whether a name is that of a lock, or of what is there for a moment beside one."""
+    return name.startswith((FILE_NAME, _CLOCK)) or (name.startswith(".") and _OF_FILE in name)
 
 
 def _of(error: OSError, path: Path) -> OSError:
@@ -135,7 +141,7 @@ class _Seen:
     def age(self, folder: Path) -> float:
         """Seconds since it was written, by the clock of the file system, not of this computer."""
         try:
-            with tempfile.TemporaryFile(dir=folder, prefix=".clock-") as clock:
+            with tempfile.TemporaryFile(dir=folder, prefix=_CLOCK) as clock:
                 clock.write(b"?")
                 clock.flush()
                 return os.fstat(clock.fileno()).st_mtime - self.written

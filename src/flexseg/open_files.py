@@ -12,6 +12,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Begins the names of files and folders that are being written.
+PART = ".part-"
+# Begins those of files that tell how far a work has come; they are gone when it is finished.
+UNFINISHED = ".flexseg.unfinished"
+
 # Each wait is twice as long as the one before: 2.5 seconds together.
 ATTEMPTS = 8
 _FIRST_WAIT = 0.02

@@ -30,17 +30,15 @@ from flexseg.machine import (
     same_place,
     size_text,
 )
-from flexseg.open_files import patiently, remove
+from flexseg.open_files import PART, UNFINISHED, patiently, remove
 from flexseg.processes import ProcessMark
 from flexseg.spreadsheet import as_cell
-from flexseg.storage.urls import url_of
+from flexseg.storage.sending import prepare
+from flexseg.storage.urls import url_of, with_urls
 
 logger = logging.getLogger(__name__)
 
-_PART = ".part-"
-# Of files that tell how far a work has come; they are gone when it is finished.
-UNFINISHED = ".flexseg.unfinished"
-_PART_OF = re.compile(rf"{re.escape(_PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
+_PART_OF = re.compile(rf"{re.escape(PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
 # What another computer has left is removed when nothing in it has changed for so many seconds.
 _FORGOTTEN = 86400.0
 _ATTEMPTS = 5
@@ -50,7 +48,7 @@ _LONGEST_PATH = 259
 
 def entries_of(folder: Path) -> list[Path]:
     """What a folder holds, without the traces of programs that write, or have written, there."""
-    ours = (_PART, lock.FILE_NAME, UNFINISHED)
+    ours = (PART, lock.FILE_NAME, UNFINISHED)
     return [path for path in folder.iterdir() if not path.name.startswith(ours)]
 
 
@@ -66,9 +64,11 @@ def set_aside(path: Path) -> Path | None:
     InUseError : another program writes there.
     """
     path = path.absolute()
+    prepare(path)
     if not path.exists() or (path.is_dir() and not entries_of(path)):
         return None
     target = _name_aside(path)
+    prepare(target)
     with explain_os_errors(path):
         for other in (lock.lock_of(path), *path.glob(f"*/{lock.FILE_NAME}")):
             lock.refuse_if_held(real_path(other))
@@ -129,8 +129,8 @@ def explain_os_errors(path: Path, size: int = 0) -> Iterator[None]:
 
 def final_place(path: Path) -> Path:
     """The place that a file within `whole` or `whole_folder` is to get; of others their own."""
-    folders = [part for part in path.parts[:-1] if not part.startswith(_PART)]
-    return Path(*folders, path.name.removeprefix(_PART))
+    folders = [part for part in path.parts[:-1] if not part.startswith(PART)]
+    return Path(*folders, path.name.removeprefix(PART))
 
 
 def _names_file(error: OSError) -> bool:
@@ -229,11 +229,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     ------
     ResourceError : it cannot be made.
     """
-    _refuse_copies(path)
+    prepare(path)
     with explain_os_errors(path):
         try:
             _remove_forgotten_once(path.parent)
-            mark = f"{_PART}{ProcessMark.own()}-"
+            mark = f"{PART}{ProcessMark.own()}-"
             folder = Path(tempfile.mkdtemp(prefix=mark, dir=path.parent))
         except OSError as error:
             raise OSError(error.errno, error.strerror) from None  # the name means nothing to users
@@ -241,21 +241,6 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_copies(path: Path) -> None:
-    """Refuse to write beside copies of remote files, where nobody would look for results.
-
-    Raises
-    ------
-    ConfigError : it is such a place.
-    """
-    if (url := url_of(path)) is not None:
-        raise ConfigError(
-            "Results cannot be written to a URL.",
-            "Choose a local folder with --output FOLDER or --set train.run_dir=FOLDER.",
-            url,
-        )
 
 
 @cache  # it may hold many files
@@ -330,7 +315,7 @@ def make_folder(path: Path) -> Path:
     ------
     ResourceError : the place cannot be written to.
     """
-    _refuse_copies(path)
+    prepare(path, only_named=True)
     if path.is_file():
         raise ResourceError(
             "This is a file, not a folder.", "Give the name of a folder.", str(path)
@@ -379,6 +364,8 @@ def try_outputs(
 
 def _try_file(path: Path, key: str) -> None:
     """Write an empty file of the same name, in a temporary folder on the way to its place."""
+    if url_of(path) is not None:
+        return prepare(path)
     there = next(folder for folder in path.parents if os.path.lexists(folder))
     if not there.is_dir():
         raise ConfigError(
@@ -447,10 +434,13 @@ def refuse_input(key: str, output: Path, inputs: Iterable[Path | None]) -> None:
 def write_text(path: Path, text: str, newline: str = "\n") -> None:
     """Write a UTF-8 text file, whole or not at all.
 
-    Bytes of file names that are no UTF-8 are written out, as JSON escapes them (`\\udcff`).
+    Bytes of file names that are no UTF-8 are written out, as JSON escapes them (`\\udcff`). Paths
+    of copies are written as the URLs that they stand for, which other machines know too.
     """
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline=newline)
+        part.write_text(
+            with_urls(text), encoding="utf-8", errors="backslashreplace", newline=newline
+        )
 
 
 def write_json(path: Path, content: object) -> None:

@@ -20,6 +20,7 @@ from flexseg.outputs import (
     set_aside,
     write_json,
 )
+from flexseg.storage.sending import prepare
 
 # File -> keys of which its JSON has all. Other programs have files of these names too.
 _MARKERS: dict[str, tuple[frozenset[str], ...]] = {
@@ -105,6 +106,7 @@ def claim_folder(
     ConfigError : it is, or does.
     InUseError : another program writes there; what it has written so far tells nothing.
     """
+    prepare(folder)
     refuse_overlap({option: folder}, inputs)
     with explain_os_errors(folder):
         lock.refuse_if_held(lock.lock_of(folder))
@@ -130,6 +132,7 @@ def claim_files(folder: Path, names: Iterable[str], option: str = "--output") ->
     ------
     ConfigError : it is, and has.
     """
+    prepare(folder)
     taken = [name for name in names if (folder / name).exists()]
     if taken and not is_ours(folder):
         raise ConfigError(
@@ -153,6 +156,7 @@ def claim_file(
     ------
     ConfigError : there is another one.
     """
+    prepare(path)
     if path.exists() and not is_one(path):
         raise ConfigError(f"There is already a file that is not a {what}: {path}.", _NEW, option)
 
@@ -204,6 +208,7 @@ def clear(folder: Path, also: Collection[str] = ()) -> None:
     ------
     InUseError : another program writes there.
     """
+    prepare(folder)
     if is_ours(folder, also):
         set_aside(folder)
     elif folder.is_dir():

@@ -14,13 +14,9 @@ import typer
 from flexseg.cli.app import app
 
 # Parameters that take no URL, and their options.
-_LOCAL = {
-    "output": "output",
-    "copy": "copy",
-    "data": "data",
-    "certificate": "tls-cert",
-    "key": "tls-key",
-}
+_LOCAL = {"data": "data", "certificate": "tls-cert", "key": "tls-key"}
+# Parameters that name results.
+_RESULTS = ("output", "copy")
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -72,11 +68,14 @@ def long_command(
 
 
 def _with_copies(function: Callable[..., None]) -> Callable[..., None]:
-    """The function, which is given paths of copies for URLs."""
+    """The function, which is given paths of copies for URLs; its results are sent to theirs."""
 
     @functools.wraps(function)
     def run(**options: Any) -> None:
-        function(**{name: _copies(name, value) for name, value in options.items()})
+        from flexseg.storage.sending import sending
+
+        with sending():
+            function(**{name: _copies(name, value) for name, value in options.items()})
 
     return run
 
@@ -89,12 +88,16 @@ def _copies(name: str, value: Any) -> Any:
         return value
     from flexseg.errors import ConfigError
     from flexseg.storage.mirror import named, present
+    from flexseg.storage.sending import prepare
 
     path = named(value)
     if path is None:
         return value
     if name in _LOCAL:
         raise ConfigError("A URL cannot be given here.", "Give a local path.", f"--{_LOCAL[name]}")
+    if name in _RESULTS:
+        prepare(path)
+        return path
     return present(path)
 
 

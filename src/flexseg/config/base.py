@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from flexseg.storage.mirror import named
+
 
 @dataclass(frozen=True)
 class PathRole:
@@ -41,9 +43,15 @@ def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-InputPath = Annotated[Path | None, PathRole("input")]
-OutputPath = Annotated[Path, PathRole("output")]
-OptionalOutputPath = Annotated[Path | None, PathRole("output")]
+def _copy_of_url(value: object) -> object:
+    return (named(value) or value) if isinstance(value, str) else value
+
+
+InputPath = Annotated[Path | None, BeforeValidator(_copy_of_url), PathRole("input")]
+# Of all outputs; it is relative to the config, as inputs are.
+RunFolder = Annotated[Path, BeforeValidator(_copy_of_url), PathRole("input")]
+OutputPath = Annotated[Path, BeforeValidator(_copy_of_url), PathRole("output")]
+OptionalOutputPath = Annotated[Path | None, BeforeValidator(_copy_of_url), PathRole("output")]
 Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
 Positive = Annotated[int, Field(gt=0)]
 SizePair = Annotated[tuple[Positive, Positive], BeforeValidator(_as_pair)]

@@ -25,7 +25,7 @@ from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
 from flexseg.outputs import refuse_input, refuse_overlap
-from flexseg.storage.mirror import named
+from flexseg.storage.mirror import look, named
 
 # Where values come from that nobody has given.
 _DEFAULT = "default"
@@ -150,6 +150,8 @@ def _checked(
     if experiment is None:
         raise joined(raw.errors)
     experiment = resolve_outputs(experiment, path.parent)
+    if (run_dir := named(experiment.train.run_dir)) is not None:
+        look(run_dir)
     inputs = input_paths(experiment, path)
     refuse_overlap(output_folders(experiment), inputs)
     refuse_input("[train] run_dir", experiment.train.run_dir, inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_serializer, model_validator
 
@@ -12,9 +12,9 @@ from flexseg.config.base import (
     InputPath,
     Names,
     OutputPath,
-    PathRole,
     Positive,
     Probability,
+    RunFolder,
     Section,
 )
 
@@ -35,9 +35,7 @@ class TrainConfig(Section):
         description="Start from the weights of an earlier network: a model package, or the "
         "folder or config of a run. Classes, channels and size may differ.",
     )
-    run_dir: Annotated[Path, PathRole("input")] = Field(
-        Path(), description="Folder to which all outputs are relative."
-    )
+    run_dir: RunFolder = Field(Path(), description="Folder to which all outputs are relative.")
     model_dir: OutputPath = Field(
         Path("models"), description="Folder for weights, checkpoint and a copy of the config."
     )

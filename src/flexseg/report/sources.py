@@ -26,6 +26,7 @@ from flexseg.runs.history import read_history
 from flexseg.runs.manifest import Manifest
 from flexseg.runs.trained import run_folder
 from flexseg.spreadsheet import of_cell
+from flexseg.storage.urls import noted_path
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def _config_of_run(source: ReportSource) -> LoadedConfig | None:
     except DataError as error:
         source.missing.append(Missing("pictures of cases", str(error)))
         return None
-    path = Path(manifest.config_file or source.folder / "config")
+    path = noted_path(manifest.config_file) if manifest.config_file else source.folder / "config"
     return LoadedConfig(
         path, experiment, (), _of_known_keys(experiment, manifest.sources), legacy=False
     )
@@ -322,10 +323,13 @@ def _read_summary(source: ReportSource) -> None:
         source.predictions = _folder(source.evaluation, "predictions")
     if (table := source.evaluation / FILES_TABLE).is_file():
         for row in source.table(table, "images and masks of cases"):
-            image, mask = (Path(p) if (p := row.get(kind)) else None for kind in ("image", "mask"))
-            more = [Path(p) for p in (row.get("more_masks") or "").split(BETWEEN_FILES) if p]
+            image, mask = (
+                noted_path(p) if (p := row.get(kind)) else None for kind in ("image", "mask")
+            )
+            more = [noted_path(p) for p in (row.get("more_masks") or "").split(BETWEEN_FILES) if p]
             source.files[row.get("case") or ""] = CaseFiles(image, mask, tuple(more))
 
 
 def _folder(base: Path, name: str | None) -> Path | None:
-    return base / name if name is not None and (base / name).is_dir() else None
+    folder = base / noted_path(name) if name is not None else None
+    return folder if folder is not None and folder.is_dir() else None

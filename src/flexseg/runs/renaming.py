@@ -27,6 +27,7 @@ from flexseg.runs.given import ADVICE, ADVICE_FILE, REPORT, find_given
 from flexseg.runs.manifest import FILE_NAME, Manifest
 from flexseg.runs.renamed_config import renamed_steps, renamed_text
 from flexseg.spreadsheet import of_cell
+from flexseg.storage.urls import noted_path
 
 _WHERE = "CLASSES"
 
@@ -107,7 +108,7 @@ def _places_of(path: Path) -> _Places:
 def _of_run(run: Path, config: Path | None = None) -> _Places:
     manifest = Manifest.read(run)
     if config is None:
-        known = Path(manifest.config_file)
+        known = noted_path(manifest.config_file)
         config = next((p for p in (known, run.parent / known.name) if p.is_file()), None)
     models = sorted(p for folder in _run_folders(run) for p in _models_in(folder))
     return _Places(config, run, models)

@@ -25,6 +25,7 @@ from flexseg.machine import pip_install
 from flexseg.outputs import write_json
 from flexseg.runs.given import CASES, HISTORY, SUMMARY
 from flexseg.runs.manifest import Manifest
+from flexseg.storage.urls import noted_path
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Tracker:
     """
 
     def __init__(self, manifest: Manifest, uri: str) -> None:
-        config = Path(manifest.config_file)
+        config = noted_path(manifest.config_file)
         self.manifest = manifest
         self.folder = manifest.folder
         self.base = config.parent

@@ -18,6 +18,8 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.inference.model_files import BEST, is_ensemble, model_file
 from flexseg.runs.given import find_given
 from flexseg.runs.manifest import FILE_NAME, Manifest, trained_own_network
+from flexseg.storage.mirror import look
+from flexseg.storage.urls import noted_path
 
 
 def run_folder(path: Path) -> Path:
@@ -148,7 +150,8 @@ def _config_of_model(file: Path) -> LoadedConfig:
 
 def _file_of(manifest: Manifest) -> Path:
     """The config of a run, also where its folder has moved together with it."""
-    noted = Path(manifest.config_file)
+    noted = noted_path(manifest.config_file)
+    look(noted)
     near = (manifest.folder.parent / noted.name, manifest.folder / noted.name)
     return next((file for file in (noted, *near) if file.is_file()), near[0])
 

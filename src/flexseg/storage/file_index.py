@@ -15,8 +15,10 @@ _FILE = "index.db"
 _WAIT = 120.0
 _BELOW = "(f.url = ?1 OR substr(f.url, 1, length(?1) + 1) = ?1 || '/')"
 # A hold names a file, or the folder around it.
-_HELD = """EXISTS (SELECT 1 FROM holds h WHERE f.url = h.url
-    OR substr(f.url, 1, length(h.url) + 1) = h.url || '/')"""
+_WITHIN = """SELECT 1 FROM {} h
+    WHERE f.url = h.url OR substr(f.url, 1, length(h.url) + 1) = h.url || '/'"""
+_HELD = f"EXISTS ({_WITHIN.format('holds')})"
+_UNSENT = f"EXISTS ({_WITHIN.format('unsent')})"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     url TEXT PRIMARY KEY, version TEXT, md5 TEXT, size INTEGER, mtime INTEGER, used REAL
@@ -25,6 +27,7 @@ CREATE INDEX IF NOT EXISTS content ON files (md5);
 CREATE TABLE IF NOT EXISTS holds (
     process TEXT, url TEXT, PRIMARY KEY (process, url)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unsent (url TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -115,6 +118,18 @@ class FileIndex:
                 self._base.execute("DELETE FROM holds WHERE process = ?", (mark,))
         self._base.execute("REPLACE INTO holds VALUES (?, ?)", (str(ProcessMark.own()), url))
 
+    def note_unsent(self, url: str) -> None:
+        """Say that there are, or will be, results at a URL that are not sent."""
+        self._base.execute("REPLACE INTO unsent VALUES (?)", (url,))
+
+    def note_sent(self, url: str) -> None:
+        """Say that all results at a URL are sent."""
+        self._base.execute("DELETE FROM unsent WHERE url = ?", (url,))
+
+    def unsent(self) -> list[str]:
+        """The URLs with results that are not sent, or not known to be."""
+        return [row[0] for row in self._base.execute("SELECT url FROM unsent")]
+
     def total(self, *, held: bool = False) -> int:
         """Bytes of all copies together, or of those that running processes hold."""
         where = f" WHERE {_HELD}" if held else ""
@@ -124,5 +139,5 @@ class FileIndex:
     def oldest_free(self) -> Iterator[tuple[str, int]]:
         """URL and size of the copies that nobody holds, those first that were used longest ago."""
         yield from self._base.execute(
-            f"SELECT url, size FROM files f WHERE NOT {_HELD} ORDER BY used, url"  # noqa: S608
+            f"SELECT url, size FROM files f WHERE NOT {_HELD} AND NOT {_UNSENT} ORDER BY used, url"  # noqa: S608
         ).fetchall()

@@ -23,7 +23,7 @@ from flexseg.machine import free_disk, gigabytes, size_text
 from flexseg.open_files import patiently
 from flexseg.processes import ProcessMark
 from flexseg.storage.file_index import Copy, FileIndex
-from flexseg.storage.remote_files import RemoteFile, download, listing
+from flexseg.storage.remote_files import RemoteFile, download, files_text, listing
 from flexseg.storage.urls import local_path, problem_of, root, url_of
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _LARGEST_GB = 100.0
 _TOGETHER = 16
 _INCOMING = "incoming"
 
-_lock = threading.RLock()
+lock = threading.RLock()
 # What users have named, and what of it is there.
 _named: set[Path] = set()
 _fetched: set[Path] = set()
@@ -69,39 +69,62 @@ def present(path: Path) -> Path:
     """
     if url_of(path) is None:
         return path
-    around = (path, *path.parents)
-    with _lock:
-        place = next((place for place in around if place in _named), None)
-        if place is not None and _fetched.isdisjoint(around):
+    with lock:
+        place = named_around(path)
+        if place is not None and _fetched.isdisjoint((path, *path.parents)):
             _fetch(place, str(url_of(place)))
             _fetched.add(place)
     return path
 
 
-def _fetch(place: Path, url: str) -> None:
+def look(place: Path) -> None:
+    """As `present`, of a place of results: there may be none.
+
+    Raises
+    ------
+    ConfigError, DataError, ResourceError : see `present`.
+    """
+    with lock:
+        if url_of(place) is not None and _fetched.isdisjoint((place, *place.parents)):
+            _fetch(place, str(url_of(place)), missing=True)
+            _fetched.add(place)
+
+
+def named_around(path: Path) -> Path | None:
+    """The innermost place of those that users have named in which a path lies."""
+    return next((place for place in (path, *path.parents) if place in _named), None)
+
+
+def _fetch(place: Path, url: str, *, missing: bool = False) -> None:
     remote = listing(url)
-    if not remote:
+    if not remote and not (missing or place.exists()):
         raise DataError("There is no such file or folder.", "Check the URL.", url)
     _refuse_odd_keys(remote.values())
     with closing(FileIndex(root())) as index:
         known = index.below(url)
-        missing = [f for f in remote.values() if not _is_here(f, known.get(f.url))]
+        keep = _Unsent(index.unsent(), known)
+        wanted = [
+            f
+            for f in remote.values()
+            if not (_is_here(f, known.get(f.url)) or keep.holds(path_of(f.url)))
+        ]
         with index.alone():
             index.hold(url)
-            _remove_others(place, remote, index, known)
-            index.note(Copy(f.url, f.version, f.md5, f.size, None) for f in missing)
-            _make_room(url, remote, missing, index)
+            _remove_others(place, remote, index, keep)
+            index.note(Copy(f.url, f.version, f.md5, f.size, None) for f in wanted)
+            _make_room(url, remote, wanted, index)
             index.note_used(remote)
-        if missing:
-            _fetch_all(url, missing, len(remote), index)
+        if wanted:
+            _fetch_all(url, wanted, len(remote), index)
 
 
-def _path(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """The path that stands for a URL of a listing."""
     return root().joinpath(*url.replace("://", "/", 1).split("/"))
 
 
 def _is_here(file: RemoteFile, copy: Copy | None) -> bool:
-    return copy is not None and copy.version == file.version and copy.is_at(_path(file.url))
+    return copy is not None and copy.version == file.version and copy.is_at(path_of(file.url))
 
 
 def _refuse_odd_keys(files: Iterable[RemoteFile]) -> None:
@@ -147,20 +170,35 @@ def _refuse_two(first: str, second: str) -> None:
         )
 
 
+class _Unsent:
+    """Results that were not sent, which no copy takes the place of."""
+
+    def __init__(self, places: Iterable[str], known: Mapping[str, Copy]) -> None:
+        self._places = {path_of(url) for url in places}
+        self.known = known
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is such a result."""
+        if self._places.isdisjoint((path, *path.parents)) or not path.exists():
+            return False
+        copy = self.known.get(str(url_of(path)))
+        return copy is None or not copy.is_at(path)
+
+
 def _remove_others(
-    place: Path, remote: Mapping[str, RemoteFile], index: FileIndex, known: Iterable[str]
+    place: Path, remote: Mapping[str, RemoteFile], index: FileIndex, keep: _Unsent
 ) -> None:
     """Remove copies of what is no longer there."""
-    index.drop(url for url in known if url not in remote)
-    wanted = {_path(url) for url in remote}
-    if place.is_file() and place not in wanted:
+    wanted = {path_of(url) for url in remote}
+    if place.is_file() and place not in wanted and not keep.holds(place):
         place.unlink()
     for folder, _, names in os.walk(place, topdown=False):
         for name in names:
-            if (path := Path(folder, name)) not in wanted:
+            if (path := Path(folder, name)) not in wanted and not keep.holds(path):
                 path.unlink()
         with suppress(OSError):  # it holds something
             Path(folder).rmdir()
+    index.drop(url for url in keep.known if url not in remote)
 
 
 def _make_room(
@@ -183,7 +221,7 @@ def _make_room(
     for other, size in index.oldest_free():
         if total <= most:
             break
-        _remove_copy(_path(other))
+        _remove_copy(path_of(other))
         gone.append(other)
         total -= size
     index.drop(gone)
@@ -211,7 +249,7 @@ def _remove_copy(path: Path) -> None:
 def _fetch_all(url: str, files: list[RemoteFile], count: int, index: FileIndex) -> None:
     size = sum(file.size for file in files)
     here = f"; {count - len(files)} are here" if len(files) < count else ""
-    logger.info("Fetching %s: %d files, %s%s.", url, len(files), size_text(size), here)
+    logger.info("Fetching %s: %s, %s%s.", url, files_text(len(files)), size_text(size), here)
     incoming = _incoming()
     progress, done = ProgressEvents("Fetching"), 0
     pool = ThreadPoolExecutor(min(_TOGETHER, len(files)), "fetch")
@@ -252,7 +290,7 @@ def _results(ended: Iterable[Future[Copy]]) -> tuple[list[Copy], BaseException |
 
 
 def _fetch_one(file: RemoteFile, part: Path, twin: Path | None) -> Copy:
-    target = _path(file.url)
+    target = path_of(file.url)
     target.parent.mkdir(parents=True, exist_ok=True)
     if twin is not None and _copied(twin, part, file.size):
         logger.debug("%s: the same content is here already", file.url)
@@ -267,7 +305,7 @@ def _fetch_one(file: RemoteFile, part: Path, twin: Path | None) -> Copy:
 def _twin(file: RemoteFile, index: FileIndex) -> Path | None:
     """A copy of another file with the same content."""
     twins = index.same_content(str(file.md5), file.size)
-    return next((path for twin in twins if twin.is_at(path := _path(twin.url))), None)
+    return next((path for twin in twins if twin.is_at(path := path_of(twin.url))), None)
 
 
 def _copied(source: Path, target: Path, size: int) -> bool:

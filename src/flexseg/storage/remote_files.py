@@ -30,7 +30,16 @@ ATTEMPTS = 4
 FIRST_WAIT = 0.5
 _MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?')
 # What tells one version of an object from the next, in the words of all implementations.
-_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "mtime", "LastModified", "last_modified")
+_VERSIONS = (
+    "ETag",
+    "etag",
+    "generation",
+    "md5Hash",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "created",
+)
 # Errors of the packages that no second attempt cures.
 _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError",
@@ -57,6 +66,11 @@ class RemoteFile:
     size: int
     version: str
     md5: str | None
+
+
+def files_text(number: int) -> str:
+    """A number of files for people."""
+    return f"{number:,} file{'s' * (number != 1)}"
 
 
 def listing(url: str) -> dict[str, RemoteFile]:
@@ -133,6 +147,53 @@ def upload(source: Path, url: str) -> RemoteFile:
         return sent
 
     return _patiently(put, url)
+
+
+def find(url: str) -> RemoteFile | None:
+    """What is known of an object; None: there is none.
+
+    Raises
+    ------
+    ConfigError, ResourceError : see `listing`.
+    """
+    system = _system(url)
+
+    def ask() -> RemoteFile | None:
+        system.invalidate_cache()
+        with suppress(FileNotFoundError):
+            info = system.info(url.partition("://")[2])
+            return None if info.get("type") == "directory" else _remote_file(url, info)
+        return None
+
+    return _patiently(ask, url)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy an object within the storage.
+
+    Raises
+    ------
+    ConfigError, ResourceError : see `download`.
+    """
+    system = _system(source)
+    paths = [url.partition("://")[2] for url in (source, target)]
+    _patiently(lambda: system.cp_file(*paths), source)
+
+
+def remove(url: str) -> None:
+    """Remove an object.
+
+    Raises
+    ------
+    ConfigError, ResourceError : see `download`.
+    """
+    system = _system(url)
+
+    def delete() -> None:
+        with suppress(FileNotFoundError):
+            system.rm_file(url.partition("://")[2])
+
+    _patiently(delete, url)
 
 
 class _DamagedError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -110,10 +111,20 @@ def url_of(path: Path) -> str | None:
     return f"{scheme}://{'/'.join(names)}" if scheme in PACKAGES and names else None
 
 
+def noted_path(text: str) -> Path:
+    """The path that a file of results names, by a URL where it stands for one."""
+    with suppress(ConfigError):
+        if (path := local_path(text)) is not None:
+            return path
+    return Path(text)
+
+
 def with_urls(text: str) -> str:
     """A text in which paths of copies are replaced by what they stand for."""
     if _FOLDER not in text:
         return text
     for scheme in PACKAGES:
-        text = text.replace(f"{root() / scheme}{os.sep}", f"{scheme}://")
+        place = f"{root() / scheme}{os.sep}"
+        for written in (place, place.replace("\\", "\\\\")):  # as JSON has it on Windows
+            text = text.replace(written, f"{scheme}://")
     return text

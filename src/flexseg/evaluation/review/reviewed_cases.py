@@ -9,6 +9,7 @@ from pathlib import Path
 from flexseg.errors import DataError
 from flexseg.evaluation.case_scores import BETWEEN_FILES
 from flexseg.spreadsheet import of_cell
+from flexseg.storage.urls import noted_path
 
 FOLDER, TABLE = "review", "annotations.csv"
 
@@ -51,7 +52,7 @@ def read_review(folder: Path) -> list[ReviewedCase] | None:
 
 
 def _reviewed(row: dict[str, str], folder: Path) -> ReviewedCase:
-    more = [Path(name) for name in row["more_masks"].split(BETWEEN_FILES) if name]
+    more = [noted_path(name) for name in row["more_masks"].split(BETWEEN_FILES) if name]
     return ReviewedCase(
         row["case"],
         float(row["score"]),
@@ -60,6 +61,6 @@ def _reviewed(row: dict[str, str], folder: Path) -> ReviewedCase:
         row["evidence"],
         row["seen_in_training"] == "yes",
         folder / row["prediction"] if row["prediction"] else None,
-        Path(row["image"]),
-        (Path(row["mask"]), *more),
+        noted_path(row["image"]),
+        (noted_path(row["mask"]), *more),
     )

@@ -1,0 +1,139 @@
+"""Results that go to a bucket: sent, never lost, never in the place of others' without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from buckets import Bucket, start_anew
+
+from flexseg.errors import ConfigError, ResourceError
+from flexseg.outputs import set_aside, whole, whole_folder, write_text
+from flexseg.storage import sending as module
+from flexseg.storage.mirror import named
+from flexseg.storage.sending import sending
+from support import flexseg
+
+
+def place(url: str) -> Path:
+    """As a new command begins."""
+    start_anew()
+    path = named(url)
+    assert path is not None
+    return path
+
+
+def test_files_are_sent_whole_and_no_traces(bucket: Bucket) -> None:
+    run = place(f"{bucket.url}/run")
+    with sending():
+        write_text(run / "run.json", "{}")
+        with whole_folder(run / "models") as part:
+            (part / "best.h5").write_bytes(b"weights")
+            assert bucket.content() == {}
+        (run / ".flexseg.lock").write_bytes(b"lock")
+        (run / ".part-x").mkdir()
+        (run / ".part-x/half").write_bytes(b"half")
+    assert bucket.content() == {"run/models/best.h5": b"weights", "run/run.json": b"{}"}
+
+
+def test_earlier_results_move_aside_in_the_bucket(bucket: Bucket) -> None:
+    bucket.put({"out/a.txt": b"earlier", "out/b.txt": b"earlier too"})
+    out = place(f"{bucket.url}/out")
+    with sending():
+        set_aside(out)
+        with whole(out) as part:
+            part.write_bytes(b"now a file")
+    content = bucket.content()
+    assert content.pop("out") == b"now a file"
+    aside = {key.split("/")[0] for key in content}
+    assert len(aside) == 1 and aside.pop().endswith("_bak")
+    assert sorted(content.values()) == [b"earlier", b"earlier too"]
+
+
+def test_what_others_have_written_meanwhile_is_kept(bucket: Bucket) -> None:
+    bucket.put({"out/a.txt": b"earlier"})
+    out = place(f"{bucket.url}/out")
+    with sending():
+        with whole(out / "a.txt") as part:
+            part.write_bytes(b"ours")
+        bucket.put({"out/a.txt": b"theirs", "out/b.txt": b"theirs"})
+    content = bucket.content()
+    assert content.pop("out/a.txt") == b"ours"
+    assert content.pop("out/b.txt") == b"theirs"
+    ((key, value),) = content.items()
+    assert value == b"theirs"
+    assert key.startswith("out_") and key.endswith("_bak/a.txt")
+
+
+@pytest.mark.parametrize("fault", ["503", "403"])
+def test_what_is_not_sent_stays_and_is_sent_by_the_next_command(
+    bucket: Bucket, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.server.fail("out/a.txt", fault)
+    out = place(f"{bucket.url}/out")
+    with pytest.raises(ResourceError, match=r"are in .*cloud-files"), sending():
+        write_text(out / "a.txt", "result")
+    assert (out / "a.txt").read_bytes() == b"result"
+    bucket.server.heal()
+    # Nothing makes it way, and no look at the place removes it.
+    monkeypatch.setenv("FLEXSEG_STORAGE_GB", str(10 / 2**30))
+    bucket.put({"data/x": b"12345678"})
+    module.mirror.present(place(f"{bucket.url}/data"))
+    out = place(f"{bucket.url}/out")
+    with sending():
+        write_text(out / "b.txt", "more")
+    assert bucket.content("out/") == {"out/a.txt": b"result", "out/b.txt": b"more"}
+
+
+def test_results_are_sent_while_a_command_runs_and_after_ctrl_c(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.1)
+    monkeypatch.setattr(module, "_SETTLED", 0.0)
+    out = place(f"{bucket.url}/out")
+    with pytest.raises(KeyboardInterrupt), sending():
+        write_text(out / "first.txt", "1")
+        end = time.monotonic() + 30
+        while not bucket.content() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert bucket.content() == {"out/first.txt": b"1"}
+        write_text(out / "second.txt", "2")
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+    assert bucket.content().keys() == {"out/first.txt", "out/second.txt"}
+
+
+def test_copies_that_somebody_deletes_remove_nothing_from_the_bucket(bucket: Bucket) -> None:
+    bucket.put({"out/a.txt": b"a"})
+    out = place(f"{bucket.url}/out")
+    with sending():
+        write_text(out / "b.txt", "b")
+        (out / "a.txt").unlink()
+        (out / "b.txt").unlink()
+        out.rmdir()
+    assert bucket.content() == {"out/a.txt": b"a"}
+
+
+def test_only_commands_send(bucket: Bucket) -> None:
+    out = place(f"{bucket.url}/out")
+    with pytest.raises(ConfigError, match="by commands only"):
+        write_text(out, "x")
+
+
+def test_a_command_writes_to_a_bucket(
+    bucket: Bucket, make_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_dataset({"train": 3})
+    bucket.put_folder(folder, "dataset")
+    given = [f"{bucket.url}/dataset/train/{kind}" for kind in ("images", "masks")]
+    for count in (2, 3):
+        start_anew()
+        assert flexseg("tools", "sample", *given, "-n", str(count), "-o", f"{bucket.url}/mini") == 0
+    assert f"Written: {bucket.url}/mini" in capsys.readouterr().out
+    keys = [key for key in bucket.content() if not key.startswith("dataset/")]
+    assert sum(key.startswith("mini/") and key.endswith(".png") for key in keys) == 6
+    assert sum(key.startswith("mini_") and key.endswith(".png") for key in keys) == 4

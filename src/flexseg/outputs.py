@@ -261,7 +261,7 @@ def remove_forgotten(folder: Path) -> None:
     """Remove what programs of this machine that were killed have left, in all folders below too."""
     _remove_forgotten(folder)
     for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(_PART):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(PART):
             remove_forgotten(Path(entry.path))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import locale
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,6 +133,15 @@ def keras_predicts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Without `engines_on` no other engine is there: to convert a network outlasts a few images."""
     if "engines_on" not in request.fixturenames:
         keras_alone(monkeypatch)
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """For tests whose workers are in this process, where they take the log for themselves."""
+    package = logging.getLogger("flexseg")
+    before = package.handlers[:], package.level, package.propagate
+    yield
+    package.handlers[:], package.level, package.propagate = before
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from flexseg.storage.urls import url_of, with_urls
 
 logger = logging.getLogger(__name__)
 
+_UNFINISHED_FOLDER = f"{UNFINISHED}."
 _PART_OF = re.compile(rf"{re.escape(PART)}([0-9a-z]+-[0-9]+-[0-9a-z]+)-.*")
 # What another computer has left is removed when nothing in it has changed for so many seconds.
 _FORGOTTEN = 86400.0
@@ -129,7 +130,11 @@ def explain_os_errors(path: Path, size: int = 0) -> Iterator[None]:
 
 def final_place(path: Path) -> Path:
     """The place that a file within `whole` or `whole_folder` is to get; of others their own."""
-    folders = [part for part in path.parts[:-1] if not part.startswith(PART)]
+    folders = [
+        part.removeprefix(_UNFINISHED_FOLDER)
+        for part in path.parts[:-1]
+        if not part.startswith(PART)
+    ]
     return Path(*folders, path.name.removeprefix(PART))
 
 
@@ -181,15 +186,32 @@ def whole_folder(path: Path) -> Iterator[Path]:
         with explain_os_errors(path):
             part.mkdir()
         yield part
-        lock.confirm(path)
-        with explain_os_errors(path):
-            for attempt in range(1, _ATTEMPTS + 1):
-                _vacate(path)
-                try:
-                    return move(part, path)
-                except OSError:
-                    if attempt == _ATTEMPTS or not path.exists():
-                        raise  # else another program was faster: its results move aside
+        _take_place(part, path)
+
+
+@contextmanager
+def continued_folder(path: Path) -> Iterator[Path]:
+    """`whole_folder` that keeps what was written, hidden, when the block ends with an error.
+
+    The next one for the same path gives that folder again, with what is in it.
+    """
+    part = make_folder(path.with_name(f"{_UNFINISHED_FOLDER}{path.name}"))
+    yield part
+    remove_forgotten(part)  # what killed workers had begun to write
+    _take_place(part, path)
+
+
+def _take_place(part: Path, path: Path) -> None:
+    """Give a folder its name; results that are in the way move aside."""
+    lock.confirm(path)
+    with explain_os_errors(path):
+        for attempt in range(1, _ATTEMPTS + 1):
+            _vacate(path)
+            try:
+                return move(part, path)
+            except OSError:
+                if attempt == _ATTEMPTS or not path.exists():
+                    raise  # else another program was faster: its results move aside
 
 
 def link_or_copy(source: Path, target: Path) -> None:

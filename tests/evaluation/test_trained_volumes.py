@@ -24,6 +24,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.evaluation import trained_volumes
 from flexseg.evaluation.trained_images import evaluate
 from flexseg.evaluation.trained_volumes import evaluate_volumes, volumes_of_split
+from flexseg.execution.shared import shared_by
 from flexseg.files.intensity import Intensity
 from flexseg.files.volumes.read import read_labels, read_volume, write_volume
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
@@ -32,7 +33,9 @@ from flexseg.inference.ensemble import write_ensemble
 from flexseg.inference.postprocess import Postprocessing, Steps
 from flexseg.inference.predictor import Predictor
 from flexseg.model_file.seen_images import SeenImages
+from flexseg.outputs import UNFINISHED
 from flexseg.runs.evaluations import read_results
+from mapped_work import Distant
 from volume_models import WINDOW, copying, oblique
 
 SIDE = 6
@@ -254,6 +257,30 @@ class TestFiles:
         assert ended.value.code == 0
         assert "bright" in capsys.readouterr().out
         assert (tmp_path / "run" / "evaluation" / "predictions" / "c.nii.gz").is_file()
+
+    @pytest.mark.usefixtures("own_log")
+    def test_workers_write_what_one_process_does(self, tmp_path: Path) -> None:
+        """Also when one dies, and what was done before an error is kept."""
+        loaded = _project(tmp_path)
+        _run(loaded, tmp_path)
+        path, output = tmp_path / "labels" / "d.nii.gz", tmp_path / "shared" / "evaluation"
+        whole = path.read_bytes()
+        path.write_bytes(b"damaged")
+        first, _ = _volumes(loaded)
+        with shared_by(lambda: Distant(2, {first: 1})), pytest.raises(DataError, match="damaged"):
+            evaluate_volumes(loaded, output)
+        assert not (output / "predictions").exists()
+        (part,) = output.glob(f"{UNFINISHED}*/c.nii.gz")
+        written = part.stat().st_mtime_ns
+        path.write_bytes(whole)
+        with shared_by(lambda: Distant(1)):
+            evaluate_volumes(loaded, output)
+        assert (output / "predictions" / "c.nii.gz").stat().st_mtime_ns == written
+        found, wanted = (
+            {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+            for folder in (output, tmp_path / "evaluation")
+        )
+        assert found == wanted
 
     def test_progress_ends_at_all(self, tmp_path: Path) -> None:
         told: list[tuple[float, int]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,14 +11,7 @@ from flexseg.errors import DataError, ResourceError
 from flexseg.execution.mapping import Chunk, WorkerTraceback, in_chunks, mapped, one_by_one
 from mapped_work import Pretended, squares
 
-
-@pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    """Workers, here in this process, take the log for themselves."""
-    package = logging.getLogger("flexseg")
-    before = package.handlers[:], package.level, package.propagate
-    yield
-    package.handlers[:], package.level, package.propagate = before
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 def results_of(items: list[Any], workers: Pretended, together: int = 1) -> dict[int, Any]:

@@ -107,6 +107,6 @@ def test_more_workers_than_processors(
 def test_a_network_of_ones_own_code_can_be_sent(project: Path) -> None:
     """Of the class that knows its options nothing is pickled."""
     loaded = load(project / "a.toml", run_code=True)
-    again = pickle.loads(pickle.dumps(configured._sent(loaded)))  # noqa: S301 - our own
+    again = pickle.loads(pickle.dumps(configured.sent(loaded)))  # noqa: S301 - our own
     assert again.experiment.model.num_layers == 2
     assert type(again.experiment.model).__name__ == "ModelConfig"

@@ -22,6 +22,8 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.cli.infer import RayOption
+from flexseg.cli.sharing import ContinuedOption, shared
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.events import emit
 from flexseg.machine import real_path
@@ -60,6 +62,8 @@ def evaluate(
     repair: TrainedRepairOption = False,
     strict: StrictOption = False,
     backend: BackendOption = None,
+    workers: ContinuedOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Score the trained model, or any folder of masks, per case and class."""
     if repair and predictions is not None:
@@ -72,6 +76,7 @@ def evaluate(
             "--masks names the references for --predictions.", "Give both, or neither."
         )
     require_paths((predictions, masks))
+    sharing = shared(workers, ray)
     loaded = (
         open_trained(trained, overrides, strict, backend, repaired=repair)
         if predictions is None
@@ -88,16 +93,18 @@ def evaluate(
         claim_folder(output, read)
     if predictions is not None:
         from flexseg.evaluation.case_scores import write_evaluation
+        from flexseg.one_writer import exclusive
 
         only = None
         if masks is None:
             masks, only = _evaluated(loaded.experiment)
-        scores, unpaired = _score(predictions, masks, loaded.experiment, only)
-        if only is None:
-            scores.notes += _note_of_training(scores.cases, loaded.experiment)
         name = f"evaluation_{real_path(predictions).name}"
         folder = output or loaded.experiment.train.run_dir / name
-        summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
+        with exclusive(folder), sharing:
+            scores, unpaired = _score(predictions, masks, loaded.experiment, only, folder)
+            if only is None:
+                scores.notes += _note_of_training(scores.cases, loaded.experiment)
+            summary = write_evaluation(scores, folder, loaded.experiment.eval.bootstrap)
         if unpaired:
             logger.warning(
                 "Left out, as they have no partner: %d (%s)", len(unpaired), examples(unpaired)
@@ -111,7 +118,7 @@ def evaluate(
         run_dir = loaded.experiment.train.run_dir
         folder = output or run_dir / EVALUATION
         legacy_csv = (output or run_dir) / ORIGINAL_SCORES
-        with progress("Evaluating") as on_case:
+        with sharing, progress("Evaluating") as on_case:
             summary = evaluate_trained(loaded, folder, legacy_csv, on_case)
         manifest = Manifest.start(run_dir, loaded)
         Tracker(manifest, loaded.experiment.train.mlflow).evaluation(folder, summary.as_dict())
@@ -179,9 +186,9 @@ def _note_of_training(cases: Sequence[Case], e: Experiment) -> list[str]:
 
 
 def _score(
-    predictions: Path, masks: Path, e: Experiment, only: set[Path] | None
+    predictions: Path, masks: Path, e: Experiment, only: set[Path] | None, folder: Path
 ) -> tuple[CaseScores, list[str]]:
-    """Score two folders of masks, or of label volumes."""
+    """Score two folders of masks, or of label volumes; another one gets the results."""
     from flexseg.dataset.division.config_splits import all_regions
     from flexseg.dataset.labels import LabelMap
     from flexseg.evaluation.image_scores import score_folders
@@ -213,7 +220,12 @@ def _score(
                     "[dataset]",
                 )
             return score_volume_folders(
-                *what, mask_name=pattern, group=group, only=only, on_case=on_case
+                *what,
+                mask_name=pattern,
+                group=group,
+                only=only,
+                on_case=on_case,
+                folder=folder,
             )
         folders = [section.images_dir for section in (e.test, e.valid, e.train, e.dataset, e.infer)]
         return score_folders(
@@ -225,4 +237,5 @@ def _score(
             image_folders=folders,
             only=only,
             on_case=on_case,
+            folder=folder,
         )

@@ -1,4 +1,4 @@
-"""A function of many items, in threads."""
+"""A function of many items, in threads or by workers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, cast
+from contextlib import closing
+from typing import TypeVar
 
 from flexseg.errors import DataError, one_line
+from flexseg.execution.shared import in_workers, open_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,36 +63,44 @@ def run_parallel(
 ) -> list[Result]:
     """`function` of every item, in order, see `in_threads`.
 
-    Threads, because decoding and encoding run outside of Python's lock.
+    Threads, because decoding and encoding run outside of Python's lock; or the workers that the
+    command was given, see `shared_by`.
 
     Parameters
     ----------
+    function : pickled with the items where workers do it, so it must not change anything here.
+    workers : threads.
     most_errors : after so many nothing more is tried.
 
     Raises
     ------
     DataError : that of an item; where several fail, they are told together.
     """
+    sharing = open_workers()
     results: list[Result] = []
     failed: list[DataError] = []
 
-    def attempt(item: Item) -> tuple[Result | None, DataError | None]:
+    def attempt(item: Item) -> Result | DataError:
         try:
-            return function(item), None
+            return function(item)
         except DataError as error:
-            return None, error
+            return error
 
-    found = in_threads(attempt, items, workers or min(4, os.cpu_count() or 1))
-    for i, (result, error) in enumerate(found, start=1):
-        if error is None:
-            results.append(cast(Result, result))
-        else:
-            failed.append(error)
-            if len(failed) == most_errors:
-                found.close()
-                break
-        if on_done:
-            on_done(i, len(items))
+    found = (
+        in_threads(attempt, items, workers or min(4, os.cpu_count() or 1))
+        if sharing is None
+        else in_workers(function, items, sharing)
+    )
+    with closing(found):
+        for i, result in enumerate(found, start=1):
+            if isinstance(result, DataError):
+                failed.append(result)
+                if len(failed) == most_errors:
+                    break
+            else:
+                results.append(result)
+            if on_done:
+                on_done(i, len(items))
     if failed:
         raise together(failed, len(items) - len(results) > len(failed))
     return results

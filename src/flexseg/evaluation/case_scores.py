@@ -19,6 +19,7 @@ from flexseg.evaluation.metrics.metric import Metric, all_metrics, count_metrics
 from flexseg.evaluation.scoring import CaseResult, Measures, score_case
 from flexseg.evaluation.summarize import summarize, summarize_groups, values_of_counts
 from flexseg.evaluation.summary import EvaluationSummary, PredictionSettings
+from flexseg.execution.work_manifest import forget
 from flexseg.inference.results.prediction_table import PREDICTION_TABLE
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, write_csv, write_json, write_text
@@ -232,6 +233,7 @@ def write_evaluation(scores: CaseScores, folder: Path, resamples: int) -> Evalua
     if summary.by_group is not None:
         write_csv(folder / _GROUPS, group_columns(), scores.group_rows())
     write_json(folder / SUMMARY, summary.as_dict())
+    forget(folder)
     return summary
 
 

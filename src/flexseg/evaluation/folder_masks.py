@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,25 +70,15 @@ def understand(
     what : the masks are, in words ("predictions").
     masks : the files of each.
     unknown : what becomes of values in no class, see `[mask] unknown_colors`.
-    read : the pixels of a mask.
-    workers : masks in memory at once, at most.
+    read : the pixels of a mask; pickled where workers do it.
+    workers : masks in memory at once, at most, where this process reads them.
 
     Raises
     ------
     DataError : masks hold values of no class, and that is an error.
     """
     by_id = _by_ids(labels)
-
-    def unexplained(files: Files) -> tuple[Mapping[Any, int], bool]:
-        """What is in no class, and whether ids explain it all."""
-        try:
-            mask = read(files)
-            found = labels.encode(mask).unknown
-            return found, by_id is not None and not by_id.encode(mask).unknown
-        except DataError:  # told when it is scored, with all others
-            return {}, True
-
-    told = run_parallel(unexplained, masks, workers, None)
+    told = run_parallel(partial(_unexplained, read, labels, by_id), masks, workers, None)
     wrong = [(files[0], found) for files, (found, _) in zip(masks, told, strict=True) if found]
     if not wrong:
         return MaskReading(labels)
@@ -105,7 +96,7 @@ def understand(
         f"{len(wrong)} of {len(masks)} {what} {'holds' if len(wrong) == 1 else 'hold'} "
         "values of no class"
     )
-    looks = run_parallel(_look(read), masks, workers, None)
+    looks = run_parallel(partial(_look, read), masks, workers, None)
     # Shades of grey may be probabilities.
     colored = [look for look in looks if look is not None and look.entries.pixels.ndim == 3]
     if len(colored) == len(looks):
@@ -182,14 +173,23 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, tuple) else f"{value:g}"
 
 
-def _look(read: Callable[[Files], MaskPixels]) -> Callable[[Files], MaskLook | None]:
-    def look(files: Files) -> MaskLook | None:
-        try:
-            return look_at_mask(read(files))
-        except DataError:
-            return None
+def _unexplained(
+    read: Callable[[Files], MaskPixels], labels: LabelMap, by_id: LabelMap | None, files: Files
+) -> tuple[Mapping[Any, int], bool]:
+    """What of a mask is in no class, and whether ids explain it all."""
+    try:
+        mask = read(files)
+        found = labels.encode(mask).unknown
+        return found, by_id is not None and not by_id.encode(mask).unknown
+    except DataError:  # told when it is scored, with all others
+        return {}, True
 
-    return look
+
+def _look(read: Callable[[Files], MaskPixels], files: Files) -> MaskLook | None:
+    try:
+        return look_at_mask(read(files))
+    except DataError:
+        return None
 
 
 def _advice(what: str, values: Counter[Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,8 +28,9 @@ from flexseg.dataset.cases import (
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.names import stem_of
-from flexseg.dataset.parallel import run_parallel, together
 from flexseg.errors import DataError
+from flexseg.evaluation.case_by_case.scored_case import RESIZED, UNDECIDED, BatchFigures, ScoredCase
+from flexseg.evaluation.case_by_case.scoring_all import score_all, without_errors
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.folder_masks import (
     Files,
@@ -83,11 +85,93 @@ def evaluate_model(
     ------
     DataError : files that are damaged or do not fit, all of which it lists.
     """
-    measures = measures or Measures()
-    scores = CaseScores(reader.labels, measures)
-    sums, images = dict.fromkeys(figures, 0.0), 0
+    scorer = CaseScorer(predictor, reader, figures, measures or Measures(), keep, look)
+    return scorer.together(cases, scorer.in_batches(cases, on_case))
 
-    def score(
+
+@dataclass
+class CaseScorer:
+    """Predicts and scores cases, see `evaluate_model`, whose parameters these are."""
+
+    predictor: Predictor | TiledPredictor
+    reader: CaseReader
+    figures: Mapping[str, Figure]
+    measures: Measures
+    keep: Callable[[Case, NDArray[np.uint8]], None] | None = None
+    look: Callable[[Case, NDArray[np.uint8], NDArray[np.float32]], None] | None = None
+
+    def in_batches(
+        self, cases: Sequence[Case], on_case: Callable[[int, int], None] | None = None
+    ) -> list[ScoredCase | DataError | None]:
+        """What became of all cases; after an error they are only looked at."""
+        found: list[ScoredCase | DataError | None] = []
+        failed = False
+        for start in range(0, len(cases), self.predictor.at_once):
+            batch = cases[start : start + self.predictor.at_once]
+            found += self(batch, score=not failed)
+            failed = failed or any(isinstance(one, DataError) for one in found[start:])
+            if on_case is not None and not failed:
+                on_case(len(found), len(cases))
+        return found
+
+    def __call__(
+        self, cases: Sequence[Case], *, score: bool = True
+    ) -> list[ScoredCase | DataError | None]:
+        """What became of each case of a batch; None: nothing, as another one is damaged.
+
+        Parameters
+        ----------
+        score : False: they are only read.
+        """
+        with ThreadPoolExecutor() as pool:
+            read = [*pool.map(self._read, cases)]
+            if not score or any(isinstance(one, DataError) for one in read):
+                return [one if isinstance(one, DataError) else None for one in read]
+            native, prepared = zip(*cast("list[_Read]", read), strict=True)
+            y = np.stack([self.predictor.reference(labels) for _, labels in native])
+            signals: list[Signal] = []
+            on_signal = signals.append if self.predictor.trust.quality else None
+            p = self.predictor.predicted(prepared, on_signal)
+            told: list[Signal | None] = [*signals] or [None] * len(cases)
+            counting = int((y != IGNORED).any(axis=(1, 2)).sum())
+            sums = {name: function(y, p) * counting for name, function in self.figures.items()}
+            results = [*pool.map(self._score, cases, native, p, told, prepared)]
+            if self.look is not None:
+                list(pool.map(self.look, cases, y, p))
+        first = ScoredCase(results[0], batch=BatchFigures(sums, counting))
+        return [first, *map(ScoredCase, results[1:])]
+
+    def together(
+        self, cases: Sequence[Case], found: Iterable[ScoredCase | DataError | None]
+    ) -> CaseScores:
+        """What became of all cases, as one.
+
+        Raises
+        ------
+        DataError : cases that are damaged or do not fit, all of which it lists.
+        """
+        scores = CaseScores(self.reader.labels, self.measures)
+        sums: dict[str, float] = {}
+        images = 0
+        for case, one in zip(cases, without_errors(found, len(cases)), strict=True):
+            scores.put(case, one.result)
+            if one.batch is not None:
+                sums = {name: sums.get(name, 0.0) + more for name, more in one.batch.sums.items()}
+                images += one.batch.images
+        scores.legacy = {name: total / images for name, total in sums.items() if images}
+        scores.inference = cast(PredictionSettings, self.predictor.describe())
+        return scores
+
+    def _read(self, case: Case) -> _Read | DataError:
+        """A case at its own size, and its image prepared."""
+        try:
+            image, labels = self.reader.native(case)
+            return (image, labels), self.predictor.prepared(image, str(case.image))
+        except DataError as error:
+            return error
+
+    def _score(
+        self,
         case: Case,
         pixels: tuple[NDArray, NDArray[np.uint8]],
         p: NDArray[np.float32],
@@ -95,53 +179,11 @@ def evaluate_model(
         prepared: NDArray,
     ) -> CaseResult:
         image, labels = pixels
-        prediction, result = _scored(predictor, p, image.shape[:2], labels, measures)
-        judgement = _judged(predictor, case, prediction, signal, image, prepared)
-        result = replace(result, judgement=judgement)
-        if keep is not None:
-            keep(case, prediction)
-        return result
-
-    def read(case: Case) -> _Read | None:
-        """A case at its own size, and its image prepared; None if it cannot be."""
-        try:
-            image, labels = reader.native(case)
-            return (image, labels), predictor.prepared(image, str(case.image))
-        except DataError as error:
-            failed.append(error)
-            return None
-
-    failed: list[DataError] = []
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(cases), predictor.at_once):
-            chunk = cases[start : start + predictor.at_once]
-            found = [one for one in pool.map(read, chunk) if one is not None]
-            if failed:  # the others are only looked at
-                continue
-            native = [pixels for pixels, _ in found]
-            y = np.stack([predictor.reference(labels) for _, labels in native])
-            prepared = [one for _, one in found]
-            signals: list[Signal] = []
-            on_signal = signals.append if predictor.trust.quality else None
-            p = predictor.predicted(prepared, on_signal)
-            told: list[Signal | None] = [*signals] or [None] * len(chunk)
-            counting = int((y != IGNORED).any(axis=(1, 2)).sum())
-            images += counting
-            for name, function in figures.items():
-                sums[name] += function(y, p) * counting
-            for case, result in zip(
-                chunk, pool.map(score, chunk, native, p, told, prepared), strict=True
-            ):
-                scores.put(case, result)
-            if look is not None:
-                list(pool.map(look, chunk, y, p))
-            if on_case is not None:
-                on_case(start + len(chunk), len(cases))
-    if failed:
-        raise together(failed, stopped=False)
-    scores.legacy = {name: total / images for name, total in sums.items() if images}
-    scores.inference = cast(PredictionSettings, predictor.describe())
-    return scores
+        prediction, result = _scored(self.predictor, p, image.shape[:2], labels, self.measures)
+        judgement = _judged(self.predictor, case, prediction, signal, image, prepared)
+        if self.keep is not None:
+            self.keep(case, prediction)
+        return replace(result, judgement=judgement)
 
 
 def _judged(
@@ -203,6 +245,7 @@ def score_folders(
     image_folders: Sequence[Path | None] = (),
     only: Collection[Path] | None = None,
     on_case: Callable[[int, int], None] | None = None,
+    folder: Path | None = None,
 ) -> tuple[CaseScores, list[str]]:
     """Score a folder of predicted masks against a folder of reference masks.
 
@@ -219,6 +262,7 @@ def score_folders(
     regions : what counts of the references; None: all.
     image_folders : where the images of the cases may be, for those who show them.
     on_case : called with (done, total).
+    folder : see `score_all`.
 
     Raises
     ------
@@ -238,29 +282,18 @@ def score_folders(
         )
     by_mask = {case.masks: case for case in cases}
 
-    def reference_of(files: Files) -> MaskPixels:
-        return case_mask(by_mask[files])
-
     predicted = understand("predictions", [(c.image,) for c in cases], labels, unknown, read_masks)
-    true = understand("reference masks", [c.masks for c in cases], labels, unknown, reference_of)
-    undecided: list[str] = []
-
-    def score(case: Case) -> tuple[CaseResult, bool]:
-        """The scores, and whether the prediction had another size."""
-        reference = true.labels.encode(case_mask(case), str(case.mask)).labels
-        prediction = predicted.labels.encode(read_masks((case.image,)), str(case.image)).labels
-        resized = prediction.shape != reference.shape
-        size = (reference.shape[0], reference.shape[1])
-        prediction = fitted_mask(prediction, size, case.image)
-        if (prediction == IGNORED).any():
-            undecided.append(case.image.name)
-        return score_case(reference, prediction, len(labels.classes), measures), resized
-
-    results = run_parallel(score, cases, None, on_case, most_errors=len(cases))
+    read = partial(_reference, by_mask)
+    true = understand("reference masks", [c.masks for c in cases], labels, unknown, read)
+    compare = _Comparison(predicted.labels, true.labels, len(labels.classes), measures)
+    results = score_all(compare, cases, folder, on_case, most_errors=len(cases))
     scores = CaseScores(labels, measures)
-    for case, (result, _) in zip(cases, results, strict=True):
-        scores.put(case, result)
-    resized = [case.image.name for case, (_, other) in zip(cases, results, strict=True) if other]
+    for case, one in zip(cases, results, strict=True):
+        scores.put(case, one.result)
+    resized, undecided = (
+        [case.image.name for case, one in zip(cases, results, strict=True) if remark in one.remarks]
+        for remark in (RESIZED, UNDECIDED)
+    )
     notes = (rule, predicted.note, true.note, _of_other_size(resized), note_of_undecided(undecided))
     scores.notes = [note for note in notes if note]
     scores.folders = {
@@ -270,6 +303,37 @@ def score_folders(
     }
     unpaired = [p.name for p in (*pairing.images_without_mask, *pairing.masks_without_image)]
     return scores, unpaired
+
+
+def _reference(cases: Mapping[Files, Case], files: Files) -> MaskPixels:
+    """The mask of the case that has these files."""
+    return case_mask(cases[files])
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Scores a predicted mask against its reference.
+
+    Attributes
+    ----------
+    predicted, true : the maps that read the two.
+    classes : number of classes, the background included.
+    """
+
+    predicted: LabelMap
+    true: LabelMap
+    classes: int
+    measures: Measures
+
+    def __call__(self, case: Case) -> ScoredCase:
+        reference = self.true.encode(case_mask(case), str(case.mask)).labels
+        prediction = self.predicted.encode(read_masks((case.image,)), str(case.image)).labels
+        resized = prediction.shape != reference.shape
+        size = (reference.shape[0], reference.shape[1])
+        prediction = fitted_mask(prediction, size, case.image)
+        remarks = {RESIZED: resized, UNDECIDED: bool((prediction == IGNORED).any())}
+        result = score_case(reference, prediction, self.classes, self.measures)
+        return ScoredCase(result, tuple(remark for remark, holds in remarks.items() if holds))
 
 
 def _paired(
@@ -329,6 +393,11 @@ def prediction_writer(folder: Path, labels: LabelMap) -> Callable[[Case, NDArray
     """
 
     def write(case: Case, predicted: NDArray[np.uint8]) -> None:
-        write_png(folder / f"{case.id}.png", predicted, labels.palette)
+        write_png(prediction_of(case, folder), predicted, labels.palette)
 
     return write
+
+
+def prediction_of(case: Case, folder: Path) -> Path:
+    """The file of a case's predicted mask in a folder of them."""
+    return folder / f"{case.id}.png"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,23 +13,32 @@ from flexseg.config.model import ModelConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.labels import LabelMap
+from flexseg.evaluation.case_by_case.scoring_all import kept_cases
 from flexseg.evaluation.case_scores import (
     PREDICTIONS,
     CaseScores,
     write_evaluation,
     write_legacy_csv,
 )
-from flexseg.evaluation.image_scores import Figure, evaluate_model, prediction_writer
+from flexseg.evaluation.image_scores import (
+    CaseScorer,
+    Figure,
+    prediction_of,
+    prediction_writer,
+)
 from flexseg.evaluation.scoring import Measures
 from flexseg.evaluation.summary import EvaluationSummary
 from flexseg.evaluation.trained_volumes import evaluate_volumes
+from flexseg.execution.shared import open_workers, remembered
+from flexseg.execution.work_manifest import Manifest, identity_of, key_of
+from flexseg.inference.configured import parts_of_key, sent
 from flexseg.inference.loading import make_predictor
 from flexseg.inference.model_files import model_file
 from flexseg.inference.predictor import Predictor
-from flexseg.inference.sliding_window import TiledPredictor, as_trained
+from flexseg.inference.sliding_window import as_trained
 from flexseg.losses import DICE, get_loss, get_metric, weighted_mean
 from flexseg.one_writer import alone_in
-from flexseg.outputs import make_folder, set_aside, try_outputs, whole_folder
+from flexseg.outputs import continued_folder, make_folder, set_aside, try_outputs, whole_folder
 from flexseg.own_results import mark
 from flexseg.runs.given import CASES, ORIGINAL_SCORES
 from flexseg.runs.seen import refuse_seen_cases
@@ -46,7 +55,8 @@ def evaluate(
 ) -> EvaluationSummary:
     """Score the trained model on the split that `[model] evaluation` names.
 
-    With `[volume] images_dir` the cases are whole volumes, see `evaluate_volumes`.
+    With `[volume] images_dir` the cases are whole volumes, see `evaluate_volumes`. Where workers
+    share the cases, see `shared_by`, an evaluation that was interrupted goes on.
 
     Parameters
     ----------
@@ -82,13 +92,8 @@ def evaluate(
         logger.warning(
             "The postprocessing was chosen on these very cases: the scores are too good."
         )
-    package = predictor.package
-    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
-    figures = original_figures(e.model, package.labels)
-    measures = Measures.from_config(e.eval)
     make_folder(folder)
-    seeing = as_trained(predictor, e.tiledinfer)
-    scores = score_predictions(seeing, cases, reader, folder, measures, figures, on_case)
+    scores = _scores(loaded, predictor, cases, folder, on_case)
     make_folder(legacy_csv.parent)
     write_legacy_csv(legacy_csv, scores.legacy)
     if not loaded.legacy:  # nobody has the original's figures to compare with
@@ -110,33 +115,73 @@ def original_figures(model: ModelConfig, labels: LabelMap) -> dict[str, Figure]:
     return figures
 
 
-def score_predictions(
-    predictor: Predictor | TiledPredictor,
+def _scores(
+    loaded: LoadedConfig,
+    predictor: Predictor,
     cases: Sequence[Case],
-    reader: CaseReader,
     folder: Path,
-    measures: Measures,
-    figures: Mapping[str, Figure],
-    on_case: Callable[[int, int], None] | None = None,
+    on_case: Callable[[int, int], None] | None,
 ) -> CaseScores:
-    """Predict and score cases, and keep the predicted masks in the folder `predictions/`.
-
-    Parameters
-    ----------
-    figures : see `evaluate_model`.
-    """
-    with whole_folder(folder / PREDICTIONS) as predictions:
-        mark(predictions, "evaluate")
-        keep = prediction_writer(predictions, reader.labels)
-        scores = evaluate_model(
-            predictor, cases, reader, figures, on_case, measures=measures, keep=keep
+    """Predict and score cases, and keep the predicted masks in the folder `predictions/`."""
+    place = folder / PREDICTIONS
+    workers = open_workers()
+    if workers is None:
+        with whole_folder(place) as predictions:
+            mark(predictions, "evaluate")
+            scorer = _scorer(loaded, predictor, predictions)
+            found = scorer.in_batches(cases, on_case)
+            scores = scorer.together(cases, found)
+    else:
+        scorer = _scorer(loaded, predictor, place)
+        key = key_of(
+            parts_of_key(loaded, scorer.predictor) | {"stacks": _stacks(scorer.reader, cases)}
         )
+        with (
+            Manifest.opened(folder, key) as manifest,
+            continued_folder(place) as predictions,
+        ):
+            mark(predictions, "evaluate")
+            found = remembered(
+                partial(_in_worker, sent(loaded), predictions),
+                cases,
+                workers,
+                manifest,
+                kept_cases(
+                    lambda case: prediction_of(case, predictions).is_file(),
+                    scorer.reader.preprocessing.files,
+                ),
+                on_case,
+                together=scorer.predictor.at_once,
+            )
+            scores = scorer.together(cases, found)
     scores.folders = {
         "images_dir": _folder_of(case.image for case in cases),
         "masks_dir": _folder_of(case.mask for case in cases),
         "predictions_dir": PREDICTIONS,
     }
     return scores
+
+
+def _scorer(loaded: LoadedConfig, predictor: Predictor, predictions: Path) -> CaseScorer:
+    """What predicts and scores cases as the config says, and keeps masks in a folder."""
+    e, package = loaded.experiment, predictor.package
+    reader = CaseReader(package.preprocessing, package.labels, e.mask.unknown_colors)
+    return CaseScorer(
+        as_trained(predictor, e.tiledinfer),
+        reader,
+        original_figures(e.model, package.labels),
+        Measures.from_config(e.eval),
+        prediction_writer(predictions, reader.labels),
+    )
+
+
+def _in_worker(loaded: LoadedConfig, predictions: Path) -> CaseScorer:
+    return _scorer(loaded, make_predictor(loaded), predictions)
+
+
+def _stacks(reader: CaseReader, cases: Sequence[Case]) -> str | None:
+    """All slices, where each is seen with its neighbours."""
+    return identity_of(case.image for case in cases) if reader.preprocessing.neighbours else None
 
 
 def _folder_of(files: Iterable[Path]) -> str | None:

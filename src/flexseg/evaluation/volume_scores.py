@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.config.findings import amount, examples
+from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
 from flexseg.dataset.labels import Encoded, LabelMap
 from flexseg.dataset.volumetric.pairing import LABEL_SUFFIXES, pair_label_volumes, volumes_by_name
 from flexseg.errors import DataError
+from flexseg.evaluation.case_by_case.scored_case import SHEARED, UNDECIDED, ScoredCase
+from flexseg.evaluation.case_by_case.scoring_all import score_all
 from flexseg.evaluation.case_scores import CaseScores
 from flexseg.evaluation.folder_masks import (
     Files,
@@ -145,10 +149,12 @@ def score_volume_folders(
     read: VolumeReader = read_labels,
     only: Collection[Path] | None = None,
     on_case: Callable[[int, int], None] | None = None,
+    folder: Path | None = None,
 ) -> tuple[CaseScores, list[str]]:
     """Score a folder of predicted label volumes against a folder of reference volumes.
 
-    Volumes pair by file name, whatever their format; two of them are in memory at a time.
+    Volumes pair by file name, whatever their format; two of them are in memory at a time, with
+    workers two for each.
     Spacing comes from the reference. Returns the scores and the names without a partner.
 
     Parameters
@@ -159,6 +165,7 @@ def score_volume_folders(
     read : gives the voxels [Z, Y, X] of a file as whole numbers, and their geometry.
     only : the references that are scored; None: all.
     on_case : called with (done, total).
+    folder : see `score_all`.
 
     Raises
     ------
@@ -175,33 +182,20 @@ def score_volume_folders(
         logger.warning("[eval] spacing is not used: each volume has its own.")
     _warn_of_images(predictions, references)
     scores = CaseScores(labels, replace(measures, spacing=None, volumes=True))
-    sheared: list[str] = []
-
-    def pixels(files: Files) -> MaskPixels:
-        return volume_pixels(read(files[0]).array)
-
+    pixels = partial(_pixels, read)
     predicted = understand(
         "predictions", [(case.image,) for case in cases], labels, "error", pixels, workers=1
     )
     true = understand(
         "reference volumes", [case.masks for case in cases], labels, "error", pixels, workers=1
     )
-    undecided: list[str] = []
-    for done, case in enumerate(cases, start=1):
-        truth = read(case.mask)
-        found = on_grid_of(truth, read(case.image), case.image)
-        pair = (
-            encoded_volume(found.array, predicted.labels).labels,
-            encoded_volume(truth.array, true.labels).labels,
-        )
-        scores.put(case, score_on_grid(*pair, truth, labels, measures))
-        if (pair[0] == IGNORED).any():
-            undecided.append(case.image.name)
-        if truth.sheared:
-            sheared.append(case.id)
-        if on_case is not None:
-            on_case(done, len(cases))
-    warn_of_sheared(sheared)
+    compare = _Comparison(predicted.labels, true.labels, labels, measures, read)
+    results = score_all(compare, cases, folder, on_case, threads=1, most_errors=1)
+    pairs = [*zip(cases, results, strict=True)]
+    for case, score in pairs:
+        scores.put(case, score.result)
+    undecided = [case.image.name for case, score in pairs if UNDECIDED in score.remarks]
+    warn_of_sheared([case.id for case, score in pairs if SHEARED in score.remarks])
     notes = (predicted.note, true.note, note_of_undecided(undecided))
     scores.notes = [note for note in notes if note]
     scores.folders = {
@@ -210,6 +204,35 @@ def score_volume_folders(
     }
     unpaired = (*pairing.images_without_mask, *pairing.masks_without_image)
     return scores, [path.name for path in unpaired]
+
+
+def _pixels(read: VolumeReader, files: Files) -> MaskPixels:
+    return volume_pixels(read(files[0]).array)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Scores a predicted label volume against its reference.
+
+    Attributes
+    ----------
+    predicted, true : the maps that read the two.
+    """
+
+    predicted: LabelMap
+    true: LabelMap
+    labels: LabelMap
+    measures: Measures
+    read: VolumeReader = field(repr=False)
+
+    def __call__(self, case: Case) -> ScoredCase:
+        truth = self.read(case.mask)
+        found = on_grid_of(truth, self.read(case.image), case.image)
+        prediction = encoded_volume(found.array, self.predicted).labels
+        reference = encoded_volume(truth.array, self.true).labels
+        result = score_on_grid(prediction, reference, truth, self.labels, self.measures)
+        remarks = {UNDECIDED: bool((prediction == IGNORED).any()), SHEARED: truth.sheared}
+        return ScoredCase(result, tuple(remark for remark, holds in remarks.items() if holds))
 
 
 def _warn_of_images(*folders: Path) -> None:

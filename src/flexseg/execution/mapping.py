@@ -132,6 +132,10 @@ class Workers(Protocol):
         ...
 
 
+class LostError(DataError):
+    """An item has ended its workers; nobody here knows its file."""
+
+
 class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, none itself
     """Where in a worker an error arose."""
 
@@ -321,8 +325,8 @@ class _Mapping(Generic[Item, Result]):
                 logging.getLogger(line.logger).log(line.level, "%s", line.text)
 
 
-def _given_up(why: str, deaths: int) -> DataError:
-    return DataError(
+def _given_up(why: str, deaths: int) -> LostError:
+    return LostError(
         f"Its worker has ended {deaths} times ({why}).",
         "If it needs more memory than there is, use fewer workers; else the file may be damaged.",
     )

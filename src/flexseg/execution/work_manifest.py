@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -83,7 +84,9 @@ def manifest_in(folder: Path) -> Path:
 
 
 def forget(folder: Path) -> None:
-    """Remove the manifest of a folder, if there is one."""
+    """Remove the manifest of a folder, if there is one, and what was written of its work."""
+    for part in folder.glob(f"{UNFINISHED}*/"):
+        shutil.rmtree(part, ignore_errors=True)
     file = manifest_in(folder)
     # Its journal first: that of another database would damage the next one.
     for path in (file.with_name(f"{file.name}-journal"), file):
@@ -120,6 +123,11 @@ class Manifest:
             logger.warning("%s cannot be read (%s); all is done anew.", file, error)
         connection.close()
         return None
+
+    @classmethod
+    def opened(cls, folder: Path, key: str) -> Manifest:
+        """That of a work which goes on, else an empty one."""
+        return cls.of_unfinished(folder, key) or cls.new(folder, key)
 
     @classmethod
     def new(cls, folder: Path, key: str) -> Manifest:

@@ -144,7 +144,7 @@ def infer3d(
         if workers is None
         else Spread(
             workers,
-            partial(_volume_job, _sent(loaded), config),
+            partial(_volume_job, sent(loaded), config),
             _key(loaded, config, predictor.predictor, place),
         ),
     )
@@ -203,7 +203,7 @@ def _images(
         if workers is None
         else Spread(
             workers,
-            partial(_image_job, _sent(loaded), config),
+            partial(_image_job, sent(loaded), config),
             _key(loaded, config, job.predictor, source),
         ),
     )
@@ -222,7 +222,7 @@ def _image_job(loaded: LoadedConfig, config: InferConfig | TiledInferConfig) -> 
     return ImageJob(seeing, targets, config.overlay_alpha)
 
 
-def _sent(loaded: LoadedConfig) -> LoadedConfig:
+def sent(loaded: LoadedConfig) -> LoadedConfig:
     """A config that can be pickled also where its network is of the user's own code."""
     e = loaded.experiment
     plain = ModelConfig.model_validate(e.model.model_dump(exclude_unset=True))
@@ -236,17 +236,19 @@ def _key(
     source: Path,
 ) -> str:
     """What tells an inference from all that may have other results."""
+    own = {"source": str(source), "config": config.model_dump(mode="json")}
+    return key_of(own | parts_of_key(loaded, predictor))
+
+
+def parts_of_key(loaded: LoadedConfig, predictor: Predictor | TiledPredictor) -> dict[str, object]:
+    """What the predictions of the trained model of a config depend on, see `key_of`."""
     model = model_file(loaded)
     choice = place_of(model)
-    return key_of(
-        {
-            "source": str(source),
-            "config": config.model_dump(mode="json"),
-            "experiment": loaded.experiment.model_dump(mode="json"),
-            "model": digest_of([*files_of(model), *([choice] if choice.is_file() else [])]),
-            "prediction": predictor.describe(),
-        }
-    )
+    return {
+        "experiment": loaded.experiment.model_dump(mode="json"),
+        "model": digest_of([*files_of(model), *([choice] if choice.is_file() else [])]),
+        "prediction": predictor.describe(),
+    }
 
 
 def _moved(config: Config, output: Path | None) -> Config:

@@ -1,0 +1,1 @@
+"""Scores of cases that are made one by one, here or by workers."""

@@ -132,7 +132,9 @@ def by_split(folder: Path, work: Path, row: FolderOfData) -> Told:
 
 def by_stats(folder: Path, work: Path, row: FolderOfData) -> Told:
     drawn = find_pictures(folder, "all")
-    parts = {split: frozenset(map(name_of, part.masks)) for split, part in drawn.items()}
+    parts = {
+        split: frozenset(name_of(case.id) for case in part.cases) for split, part in drawn.items()
+    }
     cases = frozenset().union(*parts.values())
     assert cases == {name_of(stem) for part in drawn.values() for stem in part.images}
     sheets = {file.name for file in draw_statistics(folder, work / "stats").files}

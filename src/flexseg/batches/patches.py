@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -15,6 +14,7 @@ from flexseg.batches.batch_plan import Samples
 from flexseg.batches.store import Pair, Store
 from flexseg.dataset.cases import Case
 from flexseg.dataset.ignored.pixels import IGNORED
+from flexseg.dataset.parallel import in_threads
 from flexseg.files.preprocess import Preprocessing
 
 # Of the patches of a training, those in whose middle is a pixel of a foreground class, as of
@@ -154,8 +154,7 @@ class PatchGrid:
         DataError : a case cannot be read.
         """
         patch = store.reader.preprocessing.patch
-        with ThreadPoolExecutor() as pool:
-            sizes = list(pool.map(lambda i: store.labels(i).shape, range(len(store))))
+        sizes = in_threads(lambda i: store.labels(i).shape, range(len(store)))
         places = [
             (index, top, left)
             for index, size in enumerate(sizes)

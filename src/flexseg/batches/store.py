@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +24,7 @@ from flexseg.batches.neighbours import (
 from flexseg.config.findings import amount, examples
 from flexseg.dataset.cases import Case, case_mask
 from flexseg.dataset.labels import LabelMap
+from flexseg.dataset.parallel import in_threads
 from flexseg.errors import DataError, ResourceError
 from flexseg.files.images import is_8bit, pixel_count
 from flexseg.files.preprocess import Preprocessing
@@ -237,8 +237,8 @@ def _starts(cases: Sequence[Case], preprocessing: Preprocessing) -> NDArray[np.i
     """See `Store`; sizes of images at their own size are those that their headers say."""
     counts = np.full(len(cases), preprocessing.height * preprocessing.width, np.int64)
     if preprocessing.patch is not None:
-        with ThreadPoolExecutor() as pool:
-            counts[:] = list(pool.map(lambda case: pixel_count(case.image), cases))
+        found = in_threads(lambda case: pixel_count(case.image), cases)
+        counts[:] = np.fromiter(found, np.int64, len(cases))
     return np.concatenate([[0], counts.cumsum()])
 
 

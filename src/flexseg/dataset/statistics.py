@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flexseg.dataset.candidates.answers import NO_ANSWERS, Answers
 from flexseg.dataset.candidates.stacking import channels_of
-from flexseg.dataset.cases import read_masks
+from flexseg.dataset.cases import Case, read_masks
 from flexseg.dataset.layout import find_layout, volume_folders
 from flexseg.dataset.names import stem_of
 from flexseg.dataset.parallel import together
@@ -46,24 +46,33 @@ _Tile = tuple[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """What is drawn of one part of a dataset: files by their names.
+    """What is drawn of one part of a dataset.
 
     Attributes
     ----------
-    channels : files of each image, of which `images` has the first.
+    cases : images with masks.
+    alone : images without, by their names.
+    channels : files of each image, of which a case has the first.
     """
 
-    images: dict[str, Path]
-    masks: dict[str, tuple[Path, ...]]
+    cases: Sequence[Case]
+    alone: dict[str, Path]
     read_image: Callable[[Path], NDArray[np.uint8]]
     read_mask: Callable[[tuple[Path, ...]], NDArray[np.uint8]]
     channels: int = 1
 
     @property
+    def images(self) -> dict[str, Case | None]:
+        """By their names, in order; the case of one that has a mask."""
+        found: dict[str, Case | None] = {case.id: case for case in self.cases}
+        found |= dict.fromkeys(self.alone)
+        return {name: found[name] for name in sorted(found)}
+
+    @property
     def folders(self) -> set[Path]:
         """Where the files lie."""
-        masks = (path for own in self.masks.values() for path in own)
-        return {real_path(path.parent) for path in (*self.images.values(), *masks)}
+        own = {path.parent for case in self.cases for path in (case.image, *case.masks)}
+        return {real_path(path) for path in own | {path.parent for path in self.alone.values()}}
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,12 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
     make_folder(output)
     written = [output / f"{name}_Statistics.png"]
     set_aside(written[0])
-    _draw_counts(written[0], {split: len(part.images) for split, part in parts.items()}, name)
+    found = {split: part.images for split, part in parts.items()}
+    _draw_counts(written[0], {split: len(own) for split, own in found.items()}, name)
     failed: list[DataError] = []
     for split, part in parts.items():
-        ids = sorted(part.images)
-        chosen = [ids[i] for i in _spread(len(ids), _COLUMNS * _ROWS)]
+        ids = [*found[split]]
+        chosen = {ids[i]: found[split][ids[i]] for i in _spread(len(ids), _COLUMNS * _ROWS)}
         images, masks = _tiles(part, chosen, failed)
         for kind, tiles in (("images", images), ("masks", masks)):
             if tiles:
@@ -116,15 +126,15 @@ def draw_statistics(dataset: Path, output: Path, answers: Answers = NO_ANSWERS) 
 
 
 def _tiles(
-    part: FolderPictures, chosen: list[str], failed: list[DataError]
+    part: FolderPictures, chosen: Mapping[str, Case | None], failed: list[DataError]
 ) -> tuple[list[_Tile], list[_Tile]]:
     """The images and the masks of the cases that can be read; errors are added to `failed`."""
     images: list[_Tile] = []
     masks: list[_Tile] = []
-    for case_id in chosen:
+    for case_id, case in chosen.items():
         try:
-            image = part.read_image(part.images[case_id])
-            mask = part.read_mask(part.masks[case_id]) if case_id in part.masks else None
+            image = part.read_image(case.image if case else part.alone[case_id])
+            mask = part.read_mask(case.masks) if case else None
         except DataError as error:
             failed.append(error)
             continue
@@ -188,22 +198,19 @@ def find_pictures(
     volumes = volume_folders(dataset, answers)
     if volumes is not None:
         pairs = find_pairs(*volumes).by_stem
-        images = {stem: pair.image for stem, pair in pairs.items()}
-        labels: dict[str, tuple[Path, ...]] = {stem: (pair.label,) for stem, pair in pairs.items()}
+        cases = [Case(stem, pair.image, pair.label, stem) for stem, pair in pairs.items()]
         files = max((pair.files for pair in pairs.values()), default=1)
-        return {name: FolderPictures(images, labels, _slice_of_image, _slice_of_labels, files)}
+        return {name: FolderPictures(cases, {}, _slice_of_image, _slice_of_labels, files)}
     layout = find_layout(dataset, answers, need_masks=False)
     parts = {}
     found = layout.pair()
     channels = channels_of(layout, found)
     for split, pairing in found.items():
-        images = {case.id: case.image for case in pairing.cases}
-        images |= {stem_of(path): path for path in pairing.images_without_mask}
-        masks = {case.id: case.masks for case in pairing.cases}
-        parts[split or name] = FolderPictures(images, masks, _image, _mask, channels)
+        alone = {stem_of(path): path for path in pairing.images_without_mask}
+        parts[split or name] = FolderPictures(pairing.cases, alone, _image, _mask, channels)
     for split, folder in layout.unlabeled.items():
         images = {stem_of(path): path for path in list_files(folder, IMAGE_SUFFIXES)}
-        parts.setdefault(split or name, FolderPictures(images, {}, _image, _mask))
+        parts.setdefault(split or name, FolderPictures((), images, _image, _mask))
     return parts
 
 

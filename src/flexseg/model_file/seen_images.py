@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flexseg.dataset.parallel import in_threads
 
 # Of a hash: two of a million images share one with a probability of 10^-27.
 DIGEST_BYTES = 16
@@ -30,8 +31,7 @@ def image_digest(path: Path) -> bytes:
 def digests_of(paths: Iterable[Path]) -> dict[Path, bytes]:
     """`image_digest` of several files."""
     unique = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip(unique, pool.map(image_digest, unique), strict=True))
+    return dict(zip(unique, in_threads(image_digest, unique, _THREADS), strict=True))
 
 
 def content_digest(content: bytes) -> bytes:
@@ -56,7 +56,9 @@ class SeenImages:
     @classmethod
     def of(cls, trained: Iterable[Path], validated: Iterable[Path] = ()) -> SeenImages:
         """Of image files, which are read for it."""
-        known, chosen = (frozenset(digests_of(p).values()) for p in (trained, validated))
+        known, chosen = (
+            frozenset(in_threads(image_digest, paths, _THREADS)) for paths in (trained, validated)
+        )
         return cls(known, chosen - known)
 
     @classmethod

@@ -18,6 +18,7 @@ from flexseg.config.schema import DatasetConfig
 from flexseg.config.train import TrainConfig
 from flexseg.dataset.cases import Case
 from flexseg.dataset.division.splits import SplitName
+from flexseg.dataset.parallel import in_threads
 from flexseg.model_file.contrast import least_contrast
 from flexseg.model_file.home_images import HomeImages, mean_figures, some_windows
 
@@ -103,10 +104,12 @@ class InputPipeline:
             return ()
         store = self.stores["train"]
         shown: dict[int, list[int]] = {}
-        with ThreadPoolExecutor(max(1, self.dataset.workers)) as pool:
-            for i, classes in enumerate(pool.map(lambda i: _classes(store, i), range(len(store)))):
-                for class_id in classes:
-                    shown.setdefault(class_id, []).append(i)
+        found = in_threads(
+            partial(_classes, store), range(len(store)), max(1, self.dataset.workers)
+        )
+        for i, classes in enumerate(found):
+            for class_id in classes:
+                shown.setdefault(class_id, []).append(i)
         return tuple(tuple(shown[class_id]) for class_id in sorted(shown))
 
     def home_images(self) -> HomeImages | None:

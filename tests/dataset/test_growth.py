@@ -48,9 +48,9 @@ def paired(folder: Path) -> tuple[Case, ...]:
 def kept(function: Callable[[], object]) -> dict[str, tuple[int, int]]:
     """Line of code -> how many blocks of memory it took that are still there, and their bytes."""
     function()  # so that what is cached once is there
-    gc.collect()
     tracemalloc.start()
     result = function()
+    gc.collect()
     found = tracemalloc.take_snapshot().statistics("lineno")
     tracemalloc.stop()
     del result

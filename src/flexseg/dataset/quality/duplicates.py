@@ -26,12 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexseg.dataset.parallel import in_threads
-from flexseg.dataset.quality.nearest import SCALE_PAIRS, SCALES, WAVES, nearest, wave_weights
+from flexseg.dataset.quality.nearest import (
+    CIRCLES,
+    SCALE_PAIRS,
+    SCALES,
+    WAVES,
+    nearest,
+    wave_weights,
+)
 
 Pixels = NDArray[np.float32]
 
 _SIZE = 128  # side of the thumbnail
-_CIRCLES = 16
 _ANGLES = 64
 _REACH = 0.485  # radius of the largest circle, as a share of the side
 _CENTER = (_SIZE - 1) / 2
@@ -76,7 +82,7 @@ class ImageHash:
 # As one record of bytes.
 HASH_TYPE = np.dtype([
     ("thumbnail", np.uint8, (_SIZE, _SIZE)),
-    ("spectrum", np.complex64, (len(SCALES), _CIRCLES, WAVES)),
+    ("spectrum", np.complex64, (len(SCALES), CIRCLES, WAVES)),
 ])  # fmt: skip
 
 
@@ -124,7 +130,7 @@ def image_hash(image: NDArray) -> ImageHash | None:
     contrast = _local_contrast(thumbnail.astype(np.float32), 2.0, 12.0, noise=1.0, relative=1.0)
     rings = [cv2.remap(contrast, *_circles(scale), cv2.INTER_LINEAR) for scale in SCALES]
     radii = _radii()
-    spectrum = np.empty((len(SCALES), _CIRCLES, WAVES), np.complex64)
+    spectrum = np.empty((len(SCALES), CIRCLES, WAVES), np.complex64)
     for i, ring in enumerate(rings):
         centered = ring - np.average(ring.mean(axis=1), weights=radii)
         waves = np.fft.rfft(centered, axis=1)[:, :WAVES] * np.sqrt(radii)[:, None]
@@ -349,7 +355,7 @@ def _grid() -> tuple[Pixels, Pixels]:
 
 @cache
 def _radii() -> Pixels:
-    return ((np.arange(_CIRCLES) + 0.5) / _CIRCLES * _REACH * _SIZE).astype(np.float32)
+    return ((np.arange(CIRCLES) + 0.5) / CIRCLES * _REACH * _SIZE).astype(np.float32)
 
 
 @cache

@@ -8,7 +8,7 @@ images that are less alike may be missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -21,11 +21,12 @@ Spectrum = Callable[[int], NDArray[np.complex64]]
 
 SCALES = (1.0, 0.9, 0.8)
 SCALE_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
+CIRCLES = 16
 WAVES = 16  # angular frequencies kept
 
 _CANDIDATES = 64  # per image
 _WHOLE = 16384
-_AT_ONCE = 256
+_AT_ONCE = 64
 # Images in a cell on average, at most, and cells that are looked into, of each pair of scales.
 _CELL, _CELL_LIMIT, _PROBES = 1024, 8192, 8
 _BLOCK = 4096  # images that are looked up together, in so many cells
@@ -51,7 +52,7 @@ def _of_all(
     for start in range(0, len(queries), _AT_ONCE):
         block = queries[start : start + _AT_ONCE]
         asked = [_unit(_magnitudes(spectrum, block, s) - mean) for s in range(len(SCALES))]
-        score = np.maximum.reduce([asked[i] @ known[j].T for i, j in SCALE_PAIRS])
+        score = _highest(asked[i] @ known[j].T for i, j in SCALE_PAIRS)
         found = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
         yield from zip(block.tolist(), others[found], strict=True)
 
@@ -115,7 +116,7 @@ class _Cells:
             known = self._unit_rows(members, scale).T
             for start in range(0, len(asking), _AT_ONCE):
                 rows = asking[start : start + _AT_ONCE]
-                new = np.maximum.reduce([one[rows] @ known for one in own])
+                new = _highest(one[rows] @ known for one in own)
                 every = np.concatenate([scores[rows], new], axis=1)
                 which = np.concatenate([found[rows], np.broadcast_to(members, new.shape)], axis=1)
                 top = np.argpartition(-every, _CANDIDATES - 1, axis=1)[:, :_CANDIDATES]
@@ -125,9 +126,20 @@ class _Cells:
 
 
 def _magnitudes(spectrum: Spectrum, indices: Indices, scale: int) -> Rows:
-    spectra = np.stack([spectrum(index)[scale] for index in indices.tolist()])
-    weighted = np.abs(spectra) * np.sqrt(wave_weights())
-    return weighted.reshape(len(indices), -1).astype(np.float32)
+    weights = np.sqrt(wave_weights())
+    rows = np.empty((len(indices), weights.size * CIRCLES), np.float32)
+    for row, index in zip(rows, indices.tolist(), strict=True):
+        row[:] = (np.abs(spectrum(index)[scale]) * weights).ravel()
+    return rows
+
+
+def _highest(tables: Iterable[Rows]) -> Rows:
+    """The maximum of several tables, two of which are in memory at a time."""
+    left = iter(tables)
+    highest = next(left)
+    for table in left:
+        np.maximum(highest, table, out=highest)
+    return highest
 
 
 def _unit(rows: Rows) -> Rows:

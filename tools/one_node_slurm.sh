@@ -36,7 +36,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 MpiDefault=none
 KillWait=30
-NodeName=$node CPUs=$(nproc)
+NodeName=$node CPUs=$(nproc) RealMemory=$(awk "/MemTotal/ {print int(\$2 / 1024)}" /proc/meminfo)
 PartitionName=all Nodes=ALL Default=YES State=UP
 CONF
 export SLURM_CONF=$folder/slurm.conf

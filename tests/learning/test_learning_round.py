@@ -217,5 +217,7 @@ def test_too_little_to_learn_from(trained: Path, tmp_path: Path) -> None:
     begin(folder, trained / "run")
     with pytest.raises(DataError, match="too little to learn from: 0 corrections"):
         LearningRound(folder, 1.0).run()
-    with pytest.raises(ConfigError, match="learns already"):
-        begin(folder, trained / "run")
+    assert len(begin(folder, trained / "run").versions) == 1  # the same command once more
+    other = shutil.copy(trained / "run/models/best_model.h5", tmp_path)
+    with pytest.raises(ConfigError, match="Another model learns"):
+        begin(folder, Path(other))

@@ -66,21 +66,23 @@ class Round:
 
 
 def begin(folder: Path, model: Path) -> Versions:
-    """Make a trained model the first version of a folder that has none.
+    """Make a trained model the first version of a folder that has none, or this one already.
 
     Raises
     ------
-    ConfigError : it has versions already, or there is no model.
+    ConfigError : it began with another model, or there is no model.
     DataError : the model is damaged, or several networks.
     """
     versions = Versions.open(folder)
+    file = find_network(model, "MODEL").file.absolute()
     if versions.versions:
+        if versions.get(1).model == str(file):
+            return versions
         raise ConfigError(
-            "The folder has a model that learns already.",
-            "Leave the model out to go on with it, or give another folder.",
+            "Another model learns in this folder already.",
+            "Leave the model out to go on with that one, or give another folder.",
             str(folder),
         )
-    file = find_network(model, "MODEL").file.absolute()
     with exclusive(folder):
         return versions.added(Version(1, str(file), None, True, ""))
 

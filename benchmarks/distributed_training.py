@@ -8,8 +8,9 @@ In turn (A B C A B C ...), all with the same work for a core and step:
 
 With `--namespaces` (root) the two processes of B are in two network namespaces, joined by a pair of
 virtual Ethernet devices, as on two computers; else they meet on localhost. Prints seconds per step
-and the throughput of B, in parts of those of A (budget 0.85) and of two of C. Then how far the
-losses of B are from those of one process with batches of 2 B images.
+and the throughput of B, in parts of that of A (budget 0.85) and of two of C; the same in seconds of
+the processor, which tell what working together costs where other programs take the cores as well.
+Then how far the losses of B are from those of one process with batches of 2 B images.
 
     python benchmarks/distributed_training.py --namespaces [--rounds 5] [--size 128] [--batch 4]
 """
@@ -23,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,7 @@ import numpy as np
 from _common import make_data, seconds_per_batch, spread, train_command, write_config
 
 BUDGET = 0.85
+HISTORY = "history.json"
 PORT = 7733
 NAMES = ("flexseg0", "flexseg1")
 ADDRESSES = ("10.71.0.1", "10.71.0.2")
@@ -59,8 +62,17 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def together(commands: list[list[str]]) -> None:
-    """Run commands at the same time, each on a core; their errors end the benchmark."""
+def together(commands: list[list[str]], watched: Path) -> float:
+    """Run commands at the same time, each on a core; their errors end the benchmark.
+
+    Parameters
+    ----------
+    watched : the history of one of them, which is written after each epoch.
+
+    Returns
+    -------
+    Seconds of the processor that each has taken after its first epoch.
+    """
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     cores = sorted(os.sched_getaffinity(0))
     started = [
@@ -70,14 +82,33 @@ def together(commands: list[list[str]]) -> None:
         )
         for i, command in enumerate(commands)
     ]  # fmt: skip
+    taken: list[float] = []
+    seen = 0.0
+    while any(process.poll() is None for process in started):
+        if watched.exists() and (written := watched.stat().st_mtime) != seen:
+            seen = written
+            taken.append(sum(processor_seconds(process.pid) for process in started))
+        time.sleep(0.05)
     for command, process in zip(commands, started, strict=True):
         said, _ = process.communicate()
         if process.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{said}")
+    return (taken[-1] - taken[0]) / len(commands)
 
 
-def two_processes(config: Path, run_dir: Path, batch: int, *, separate: bool) -> None:
-    """Train in two processes."""
+def processor_seconds(number: int) -> float:
+    """What a process and those that it has started have taken."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in children)
+
+
+def two_processes(config: Path, run_dir: Path, batch: int, *, separate: bool) -> float:
+    """Train in two processes; see `together`."""
     own = train_command(config, f"train.run_dir={run_dir}", f"train.batch_size={2 * batch}")
     host = ADDRESSES[0] if separate else "127.0.0.1"
     meeting = ["--coordinator", f"{host}:{PORT}", "--processes", "2"]
@@ -87,7 +118,7 @@ def two_processes(config: Path, run_dir: Path, batch: int, *, separate: bool) ->
             ["ip", "netns", "exec", name, *command]
             for name, command in zip(NAMES, commands, strict=True)
         ]
-    together(commands)
+    return together(commands, run_dir / HISTORY)
 
 
 def main() -> None:
@@ -126,30 +157,36 @@ def measure(place: Path, options: argparse.Namespace) -> None:
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("[train]", f"[train]\nepoch_steps = {steps}"), encoding="utf-8")
     seconds: dict[str, list[float]] = {"apart": [], "together": [], "alone": []}
+    taken: dict[str, list[float]] = {name: [] for name in seconds}
     for number in range(options.rounds):
         runs = [place / f"apart_{number}_{i}" for i in (0, 1)]
-        together([train_command(config, f"train.run_dir={folder}") for folder in runs])
+        commands = [train_command(config, f"train.run_dir={folder}") for folder in runs]
+        taken["apart"].append(together(commands, runs[0] / HISTORY) / steps)
         seconds["apart"].append(statistics.mean(map(seconds_per_batch, runs)))
         pair = place / f"together_{number}"
-        two_processes(config, pair, batch, separate=options.namespaces)
+        used = two_processes(config, pair, batch, separate=options.namespaces)
+        taken["together"].append(used / steps)
         seconds["together"].append(seconds_per_batch(pair))
         alone = place / f"alone_{number}"
-        together([train_command(config, f"train.run_dir={alone}")])
+        command = train_command(config, f"train.run_dir={alone}")
+        taken["alone"].append(together([command], alone / HISTORY) / steps)
         seconds["alone"].append(seconds_per_batch(alone))
         print(f"round {number}: { ({k: round(v[-1], 4) for k, v in seconds.items()}) }", flush=True)
     for name, values in seconds.items():
         print(f"{name}, s per step (min / median / max): {spread(values)}")
+        print(f"{name}, s of the processor per step:     {spread(taken[name])}")
     for name, words in (("apart", "two apart"), ("alone", "two of one alone")):
-        ratios = [a / b for a, b in zip(seconds[name], seconds["together"], strict=True)]
-        print(f"throughput in parts of {words}: {spread(ratios)}")
-        if name == "apart":
-            kept = statistics.median(ratios) >= BUDGET
-            print(f"budget {BUDGET}: {'kept' if kept else 'MISSED'}")
+        for times, unit in ((seconds, "by the clock"), (taken, "by the processor")):
+            ratios = [a / b for a, b in zip(times[name], times["together"], strict=True)]
+            print(f"throughput in parts of {words}, {unit}: {spread(ratios)}")
+            if name == "apart":
+                kept = statistics.median(ratios) >= BUDGET
+                print(f"budget {BUDGET}: {'kept' if kept else 'MISSED'}")
     single = place / "single"
-    together([train_command(config, f"train.run_dir={single}", f"train.batch_size={2 * batch}")])
+    command = train_command(config, f"train.run_dir={single}", f"train.batch_size={2 * batch}")
+    together([command], single / HISTORY)
     one, two = (
-        json.loads((folder / "history.json").read_text(encoding="utf-8"))
-        for folder in (single, pair)
+        json.loads((folder / HISTORY).read_text(encoding="utf-8")) for folder in (single, pair)
     )
     for name in ("loss", "val_loss"):
         far = np.max(np.abs(np.array(two[name]) / np.array(one[name]) - 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,14 +104,29 @@ def test_processes_that_do_not_go_together_are_refused() -> None:
     told: list[str] = []
 
     def come() -> None:
+        # Another process 0 is sent away, and the first one goes on waiting.
+        with _reached(at) as stranger:
+            stranger.sendall(b'{"process": 0}\n')
+            told.append(stranger.makefile().readline())
         try:
             Supervisor(Place(3, (1,), at), ["--help"], wait=30.0).run()
         except ConfigError as error:
             told.append(str(error))
 
+    first = Supervisor(Place(2, (0,), at), ["--help"], wait=30.0)
     thread = threading.Thread(target=come)
     thread.start()
     with pytest.raises(ConfigError, match=r"started with processes 2, process 1 on .* with 3"):
-        Supervisor(Place(2, (0,), at), ["--help"], wait=30.0).run()
+        first.run()
     thread.join()
-    assert "started with processes 2" in told[0] and "--processes" in told[0]
+    assert "There is a process 0 already" in told[0]
+    assert "started with processes 2" in told[1] and "--processes" in told[1]
+
+
+def _reached(at: Address) -> socket.socket:
+    """A connection to who will listen there soon."""
+    for _ in range(200):
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection((at.host, at.port))
+        time.sleep(0.05)
+    raise AssertionError("nobody listens")

@@ -48,6 +48,8 @@ GRACE_SECONDS = 10.0
 # Between two looks at the processes, and two attempts to reach the coordinator.
 _LOOK = 0.5
 LOG = "log.txt"
+# The name of a link to whoever has no place in the training.
+_REFUSED = "refused"
 _AGAIN = "Run the same command with --resume to continue from the last saved state."
 
 
@@ -184,27 +186,31 @@ class Supervisor:
         self.inbox.put(("unreached", why))
 
     def _take_in(self, index: int, hello: Message, connection: socket.socket, at: str) -> None:
-        link = Link(connection, f"process {index}", self.inbox)
-        host = f"process {index} on {hello.get('host')} ({at})"
+        who = f"process {index} on {hello.get('host')} ({at})"
+        if self._joined or index in self.others or index in self.place.indices:
+            self._refuse(index, who, connection)
+            return
+        self.others[index] = Link(connection, f"process {index}", self.inbox)
         here = {"processes": self.place.count, "flexseg": __version__}
         for key, value in here.items():
             if hello.get(key) != value:
-                self.others[index] = link
                 raise ConfigError(
-                    f"Process 0 was started with {key} {value}, {host} with {hello.get(key)}.",
+                    f"Process 0 was started with {key} {value}, {who} with {hello.get(key)}.",
                     "Start all processes with the same command and the same installation; only "
                     "--process differs.",
                     "--processes" if key == "processes" else None,
                 )
-        if index in self.others or index in self.place.indices or index >= self.place.count:
-            error = ConfigError(
-                f"There is a process {index} already, or no such one: {host}.",
-                f"Give each process another --process, from 0 to {self.place.count - 1}.",
-                "--process",
-            )
-            link.send({"stop": error.as_dict(), "by": self._name})
-            raise error
-        self.others[index] = link
+
+    def _refuse(self, index: int, who: str, connection: socket.socket) -> None:
+        """Send a process away for which there is no place; the others need not end for it."""
+        logger.warning("There is a process %d already; refused: %s.", index, who)
+        error = ConfigError(
+            f"There is a process {index} already.",
+            f"Give each process another --process, from 0 to {self.place.count - 1}.",
+            "--process",
+        )
+        refused = Link(connection, _REFUSED, self.inbox)
+        refused.send({"stop": error.as_dict(), "by": self._name})
 
     # The processes of this computer.
 
@@ -282,14 +288,15 @@ class Supervisor:
             self._hear_child(int(number), said)
         elif name == "coordinator":
             self._hear_coordinator(said)
-        else:
+        elif name != _REFUSED:
             self._hear_other(int(number), said)
-        if not self._joined and self.place.leads and len(self.others) == self._absent_at_first:
+        if not self._joined and self.place.leads and self.others.keys() == self._awaited:
             self._all_joined(self._address())
 
     @property
-    def _absent_at_first(self) -> int:
-        return self.place.count - len(self.place.indices)
+    def _awaited(self) -> set[int]:
+        """The processes of other computers that come to this one."""
+        return {*range(self.place.count)} - {*self.place.indices}
 
     def _address(self) -> str:
         """Where JAX's own service will be."""
@@ -404,8 +411,7 @@ class Supervisor:
 
     def _tell_absent(self) -> None:
         place = self.place
-        if place.leads and self._absent_at_first > len(self.others):
-            absent = sorted({*range(place.count)} - {*place.indices} - self.others.keys())
+        if place.leads and (absent := sorted(self._awaited - self.others.keys())):
             names = ", ".join(map(str, absent))
             raise ResourceError(
                 f"After {self.wait:.0f} s these of {place.count} processes have not come: {names}.",

@@ -52,7 +52,9 @@ services:
 # What needs services or takes long.
 test-services: test-long test-browser test-benchmarks test-install
 
+# Azurite comes from npm.
 test-long: setup services
+	cd tests/storage && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # axe-core and the driver come from npm.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from buckets import Bucket, start_anew
 
+from flexseg.dataset.reading import Dataset
 from support import CONFIG, flexseg
 
 
@@ -66,3 +67,10 @@ def test_errors_name_the_url(
     assert "s3://" in capsys.readouterr().err
     assert flexseg("serve", "--data", f"{bucket.url}/data") == 2
     assert "local path" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("dataset")
+def test_python_takes_urls(bucket: Bucket) -> None:
+    found = Dataset.open(f"{bucket.url}/dataset")
+    assert len(found.cases) == 10
+    assert found.given_parts is not None

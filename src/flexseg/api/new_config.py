@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from flexseg.storage.mirror import local_copy, named
+
 logger = logging.getLogger(__name__)
 
 
@@ -54,9 +56,9 @@ def init(
     from flexseg.planning.initialize import initialize
 
     return initialize(
-        Path(dataset),
-        Path(output),
-        split_file=None if split_file is None else Path(split_file),
+        local_copy(dataset),
+        named(output) or Path(output),
+        split_file=None if split_file is None else local_copy(split_file),
         group=group,
         size=size,
         neighbours=neighbours,

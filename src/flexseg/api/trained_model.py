@@ -13,6 +13,7 @@ from flexseg.config.load import LoadedConfig
 from flexseg.dataset.labels import LabelClass
 from flexseg.errors import ConfigError, DataError, FlexsegError
 from flexseg.inference.results.prediction import Prediction
+from flexseg.storage.mirror import local_copy
 
 if TYPE_CHECKING:
     from flexseg.inference.model_inputs import ImageInput, Source, Spacing, VolumeInput
@@ -71,7 +72,7 @@ class Model:
         ConfigError : the engine is not installed, or Keras runs on another backend than the
             environment variable KERAS_BACKEND says.
         """
-        path = Path(path).absolute()
+        path = local_copy(path)
         if engine is not None and engine not in get_args(Engine):
             known = ", ".join(get_args(Engine))
             raise ConfigError(f"{engine!r} is not an engine.", f"Choose one of {known}.", "engine")

@@ -16,6 +16,7 @@ from flexseg.config.load import LoadedConfig, load, resolve_outputs
 from flexseg.config.network_options import with_options
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, DataError
+from flexseg.storage.mirror import local_copy
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +77,7 @@ def train(
     _refuse_other_callbacks(callbacks)
     loaded = _loaded(config, overrides or {})
     if start_from is not None:
-        loaded = _starting_from(loaded, Path(start_from).absolute())
+        loaded = _starting_from(loaded, local_copy(start_from))
     with backend.same_dtype_policy():
         training = Training(loaded, splits=splits)
         training.callbacks += callbacks
@@ -134,7 +135,7 @@ class Run:
         """
         from flexseg.runs.trained import config_of_run
 
-        loaded = config_of_run(Path(folder).absolute())
+        loaded = config_of_run(local_copy(folder))
         folder = loaded.experiment.train.run_dir
         return cls(folder, loaded, trust)
 

@@ -31,6 +31,7 @@ from flexseg.inference.volumes.volume_sources import holds_volumes
 from flexseg.models.architecture import MODELS
 from flexseg.models.encoders import family_of
 from flexseg.models.options import pretrained_weights
+from flexseg.storage.mirror import present
 
 # A blend of two class colours at an edge is no class of its own; a colour that makes up
 # this share of all mask pixels probably is.
@@ -130,7 +131,7 @@ def _pretrained_findings(config: ModelConfig) -> list[Finding]:
         return [
             Finding(Severity.NOTE, "config", "download", where, f"{what} once.", fix),
         ]
-    if not Path(weights).is_file():
+    if not present(Path(weights)).is_file():
         return [
             Finding(
                 Severity.ERROR,

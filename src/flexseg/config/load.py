@@ -25,7 +25,7 @@ from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
 from flexseg.outputs import refuse_input, refuse_overlap
-from flexseg.storage.mirror import look, named
+from flexseg.storage.mirror import local_copy, look, named
 
 # Where values come from that nobody has given.
 _DEFAULT = "default"
@@ -84,7 +84,7 @@ def load(
     ------
     ConfigError : the file cannot be read, or does not fit the schema.
     """
-    path = Path(path).absolute()
+    path = local_copy(path)
     if not path.is_file():
         raise ConfigError(
             "There is no such config file.",

@@ -71,6 +71,7 @@ from flexseg.dataset.volumetric.volume_splits import (
     unusable,
 )
 from flexseg.errors import DataError
+from flexseg.storage.mirror import local_copy
 
 MIN_CASES = 3
 _NONE: Mapping[Path, SplitName] = {}
@@ -126,7 +127,7 @@ class Dataset(ABC):
         DataError : there are no images (volumes) with masks, or none can be used; or several
             things fit, with the answers.
         """
-        folder = Path(folder).absolute()
+        folder = local_copy(folder)
         volumes = volume_folders(folder, answers)
         if volumes is None:
             return _open_images(folder, group, on_case, answers, arrays)

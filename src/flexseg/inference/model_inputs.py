@@ -28,6 +28,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.pipeline import opened_file, read_pixels
+from flexseg.storage.mirror import local_copy
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def model_input(
     if isinstance(source, Volume):
         return VolumeInput(source, _spacing(spacing, 3))
     if isinstance(source, str | Path):
-        return _of_file(Path(source), channels, volume, spacing)
+        return _of_file(local_copy(source), channels, volume, spacing)
     array = pillow_pixels(source) if isinstance(source, Image) else np.asarray(source)
     array = _checked(array)
     if _means_volume(array.shape, channels, volume):

@@ -27,6 +27,7 @@ from flexseg.models.pretrained import efficientnet_lite
 from flexseg.models.pretrained.downloads import DownloadError, published_file
 from flexseg.models.weights import load_weights
 from flexseg.registry import Registry
+from flexseg.storage.mirror import present
 
 MULTIPLE = 32
 
@@ -381,7 +382,7 @@ def load_pretrained(model: keras.Model, config: ModelConfig, name: str | None) -
         return
     application, family = _application(name), family_of(name)
     if weights != "imagenet":
-        path = Path(weights)
+        path = present(Path(weights))
     elif family.own:
         path = family.own.published()
     else:

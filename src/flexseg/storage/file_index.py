@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexseg.errors import ResourceError
 from flexseg.processes import ProcessMark
 
 _FILE = "index.db"
@@ -57,12 +58,26 @@ class Copy:
 
 
 class FileIndex:
-    """The index of a folder of copies, which several processes may open."""
+    """The index of a folder of copies, which several processes may open.
+
+    Raises
+    ------
+    ResourceError : it cannot be opened.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(folder / _FILE, timeout=_WAIT, isolation_level=None)
-        self._base.executescript(_SCHEMA)
+        file = folder / _FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(file, timeout=_WAIT, isolation_level=None)
+            self._base.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ResourceError(
+                f"The index of copies of remote files cannot be opened ({error}).",
+                "Check permissions and free space; if the file is damaged, remove it: files are "
+                "fetched again, but save results in the folders beside it that were not sent.",
+                str(file),
+            ) from None
 
     def close(self) -> None:
         self._base.close()
@@ -70,6 +85,9 @@ class FileIndex:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Within the block no other process changes the index; an error undoes all changes."""
+        if self._base.in_transaction:
+            yield
+            return
         self._base.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -99,7 +117,8 @@ class FileIndex:
         """Take copies into the index, in the place of what it says of them."""
         now = time.time()
         rows = [(c.url, c.version, c.md5, c.size, c.mtime, now) for c in copies]
-        self._base.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+        with self.alone():  # else each row would be written to the disk by itself
+            self._base.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def note_used(self, urls: Iterable[str]) -> None:
         """Say that copies were used now."""

@@ -77,6 +77,16 @@ def present(path: Path) -> Path:
     return path
 
 
+def local_copy(place: str | Path) -> Path:
+    """The path that a user of Python gives, absolute; for a URL that of its copy, which is fetched.
+
+    Raises
+    ------
+    ConfigError, DataError, ResourceError : see `local_path` and `present`.
+    """
+    return present(named(place) or Path(place).absolute())
+
+
 def look(place: Path) -> None:
     """As `present`, of a place of results: there may be none.
 

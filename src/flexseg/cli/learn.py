@@ -126,7 +126,5 @@ def _print(versions: Versions) -> None:
         table.add(str(one.number), mark, str(one.corrections), test, why)
     table.print(console)
     if versions.test_looks:
-        say(
-            f"The test cases have been scored {versions.test_looks} times; the choice never "
-            "depends on them."
-        )
+        often = "once" if versions.test_looks == 1 else f"{versions.test_looks} times"
+        say(f"The test cases have been scored {often}; the choice never depends on them.")

@@ -24,8 +24,8 @@ from flexseg.outputs import write_json
 from flexseg.planning import recipe
 from flexseg.planning.repair import Repaired, recorded, repair
 from flexseg.planning.repair_rules import is_plain
-from flexseg.planning.variant import in_subfolder
 from flexseg.runs.manifest import Manifest
+from flexseg.training.distributed.variant import in_subfolder
 from support import flexseg
 
 OLD = """

@@ -23,8 +23,8 @@ from flexseg.machine import typed
 from flexseg.outputs import refuse_overlap
 from flexseg.planning import repair_rules as rules
 from flexseg.planning.repair_draft import Draft, from_shell
-from flexseg.planning.variant import in_subfolder
 from flexseg.runs.manifest import FILE_NAME, Change, Manifest
+from flexseg.training.distributed.variant import in_subfolder
 
 FOLDER = "repaired"
 SOURCE = "repair"

@@ -54,7 +54,7 @@ from flexseg.training.callbacks.step_values import EpochSetter, StepCallbacks
 from flexseg.training.callbacks.tensorboard import tensorboard_callbacks
 from flexseg.training.case_dice import owners_of
 from flexseg.training.compiling import compile_model
-from flexseg.training.distributed.agreement import Agreement
+from flexseg.training.distributed.common_end import Agreement
 from flexseg.training.distributed.sharing import Sharing, cut_padding
 from flexseg.training.duration import Schedule, averaging, clock_of, is_over
 from flexseg.training.inputs import InputPipeline

@@ -19,7 +19,7 @@ from flexseg.batches.batch_plan import BatchPlan, Share
 from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig, path_fields, section_models
 from flexseg.errors import ConfigError
-from flexseg.planning.variant import in_subfolder
+from flexseg.training.distributed.variant import in_subfolder
 
 # Files travel in pieces, which the memory of a device has room for.
 _PIECE = 64 * 2**20

@@ -21,7 +21,6 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.config.findings import amount
 from flexseg.events import emit
 from flexseg.machine import near
 
@@ -110,6 +109,7 @@ def open_workers(count: int | None, ray: str | None) -> Workers | None:
         return RayWorkers(ray, count)
     if count is None:
         return None
+    from flexseg.config.findings import amount
     from flexseg.errors import ConfigError
     from flexseg.execution.local_workers import LocalWorkers
 
@@ -130,6 +130,8 @@ def report(outcome: Outcome[Any, Any], what: str) -> None:
     ----------
     what : the files are.
     """
+    from flexseg.config.findings import amount
+
     emit("result", files=outcome.files, folders=outcome.folders, failed=outcome.failed)
     say(f"{amount(len(outcome.files), what)} predicted.")
     for folder in outcome.folders:

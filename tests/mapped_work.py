@@ -8,7 +8,7 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,13 @@ class Pretended:
     Parameters
     ----------
     deaths : how often the worker of a chunk with some item dies, by the item.
+    dies_early : which of all starts, from 0, end before the worker has begun.
     """
 
     count: int
     deaths: dict[Any, int] = field(default_factory=dict)
-    dies_early: int = 0
+    dies_early: Collection[int] = ()
+    starts: int = 0
     most: int = 0
     closed: bool = False
     _answers: dict[int, Callable[[Sequence[Any]], Reply]] = field(default_factory=dict)
@@ -80,8 +82,8 @@ class Pretended:
     def start(self, worker: int, make: Open) -> None:
         assert worker not in self._answers
         self._lying[worker] = deque()
-        if self.dies_early:
-            self.dies_early -= 1
+        self.starts += 1
+        if self.starts - 1 in self.dies_early:
             self._messages.append(Ended(worker, "no room"))
             return
         self._answers[worker] = make()

@@ -58,6 +58,13 @@ def test_chunks_are_cut_at_the_same_places_whatever_is_done() -> None:
     assert cut({*range(11)}) == []
 
 
+def test_where_no_second_one_can_begin_the_first_goes_on() -> None:
+    """Nor is it tried for ever; but it is when the first one dies as well."""
+    workers = Pretended(2, deaths={7: 1}, dies_early=(1, 2, 3))
+    assert results_of([*range(10)], workers) == {i: i * i for i in range(10)}
+    assert workers.starts == 6
+
+
 def test_what_is_wrong_with_an_item_is_its_own() -> None:
     found = results_of([1, "wrong", 3], Pretended(2), together=3)
     assert (found[0], found[2]) == (1, 9)
@@ -85,7 +92,7 @@ def test_other_errors_end_all_with_the_place_in_the_worker() -> None:
 
 def test_workers_that_die_are_replaced() -> None:
     """By accident, twice: nothing is lost, and nobody is blamed."""
-    workers = Pretended(2, deaths={3: 1, 7: 1}, dies_early=2)
+    workers = Pretended(2, deaths={3: 1, 7: 1}, dies_early=(0, 1))
     assert results_of([*range(10)], workers, together=2) == {i: i * i for i in range(10)}
 
 
@@ -101,7 +108,7 @@ def test_an_item_that_kills_fails_alone(together: int) -> None:
 
 
 def test_workers_that_cannot_begin_end_all() -> None:
-    workers = Pretended(2, dies_early=3)
+    workers = Pretended(2, dies_early=(0, 1, 2))
     with pytest.raises(ResourceError, match=r"before they have begun \(no room\)"):
         results_of([1, 2, 3], workers)
     assert workers.closed

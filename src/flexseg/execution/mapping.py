@@ -275,7 +275,7 @@ class _Mapping(Generic[Item, Result]):
                     self._workers.send(worker, lying[-1].items)
         for worker in range(self._workers.count):
             beginning = len(self._lying) - len(self._ready)
-            missing = worker not in self._lying and not self._may_not_begin
+            missing = worker not in self._lying and not (self._may_not_begin and self._ready)
             if missing and self._draw(beginning + 1):
                 self._lying[worker] = deque()
                 self._workers.start(worker, self._make)

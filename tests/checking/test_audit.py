@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flexseg.checking.audit import CheckReport, audit
+from flexseg.cli import sharing
 from flexseg.config import Finding, Severity, load
+from flexseg.dataset.division.config_splits import find_splits
+from flexseg.execution.shared import shared_by
 from flexseg.files.images import read_image, read_mask, write_png
 from flexseg.models.pretrained import efficientnet_lite
+from mapped_work import Distant
+from support import flexseg
 from synthetic_folders import FOLDERS as FOLDERS_OF_DATA
 
 MODEL = """
@@ -650,3 +655,30 @@ def test_compressed_masks_get_their_classes_proposed_and_no_shades(tmp_path: Pat
     config.write_text(SMALL.format(3))
     (finding,) = [f for f in audit(load(config)).findings if f.code == "unknown-colors"]
     assert re.match(r"Proposed map: 12\d -> 1, 255 -> 2; in the config", finding.fix)
+
+
+@pytest.mark.usefixtures("own_log")
+def test_workers_find_what_threads_do(
+    dataset: Path, check: Check, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Damaged files, copies and near copies; one that ends its workers is a finding."""
+    images = dataset / "train" / "images"
+    (images / "train_01.png").write_bytes(b"\x89PNG damaged")
+    copied = read_image(images / "train_02.png")
+    write_png(dataset / "test" / "images" / "test_00.png", np.ascontiguousarray(copied[:, ::-1]))
+    (dataset / "valid" / "images" / "valid_00.png").write_bytes(
+        (images / "train_03.png").read_bytes()
+    )
+    serial = check()
+    copies = {"duplicates-across-splits", "near-duplicates-across-splits"}
+    assert {"data", *copies} <= {finding.code for finding in serial.findings}
+    with shared_by(lambda: Distant(3)):
+        found = check()
+    # What a training would cost is measured.
+    assert {**found.as_dict(), "costs": 0} == {**serial.as_dict(), "costs": 0}
+    (config,) = dataset.parent.glob("a.toml")
+    case = next(look for look in find_splits(load(config).experiment.data).need("valid"))
+    monkeypatch.setattr(sharing, "open_workers", lambda *_: Distant(2, {case: 9}))
+    assert flexseg("check", config, "--workers", "2") == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Its worker has ended 3 times" in text and "valid_00.png" in text

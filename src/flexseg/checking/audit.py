@@ -319,14 +319,18 @@ def _examined(
         experiment.dataset.resize_interpolation,
     )
 
-    def require(case: Case, image: NDArray) -> None:
-        preprocessing.single.image(image[:2, :2], str(case.image))
-        neighbour_files(case.image, preprocessing.neighbours)
+    return read_cases(cases, on_case, partial(_looked, preprocessing, labels), hashes)
 
-    def look(case: Case) -> Look:
-        return look_at(case, labels, hashes=hashes, require=require)
 
-    return read_cases(cases, on_case, look)
+def _looked(
+    preprocessing: Preprocessing, labels: LabelMap, case: Case, *, hashes: HashFile
+) -> Look:
+    return look_at(case, labels, hashes=hashes, require=partial(_require, preprocessing))
+
+
+def _require(preprocessing: Preprocessing, case: Case, image: NDArray) -> None:
+    preprocessing.single.image(image[:2, :2], str(case.image))
+    neighbour_files(case.image, preprocessing.neighbours)
 
 
 def _file_findings(report: CheckReport, facts: list[Look], labels: LabelMap) -> list[Finding]:

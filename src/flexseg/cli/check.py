@@ -17,6 +17,8 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.cli.infer import RayOption
+from flexseg.cli.sharing import SharingOption, shared
 from flexseg.errors import ConfigError
 from flexseg.events import emit
 from flexseg.machine import typed
@@ -39,6 +41,8 @@ def check(
         ),
     ] = False,
     strict: StrictOption = False,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Check a config and the data it points to, before any training.
 
@@ -47,6 +51,7 @@ def check(
     from flexseg.config import load
     from flexseg.runs.trained import config_file
 
+    sharing = shared(workers, ray)
     config = config_file(config)
     if _is_tool(config, overrides or ()):
         return
@@ -64,7 +69,7 @@ def check(
 
     if repair:
         loaded = _repaired(loaded, look=not no_data)
-    with progress("Checking the data") as on_case:
+    with sharing, progress("Checking the data") as on_case:
         report = audit(loaded, with_data=not no_data, on_case=on_case)
     emit("result", **report.as_dict())
     print_check(console, report)

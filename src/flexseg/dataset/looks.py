@@ -6,10 +6,10 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,9 +26,10 @@ from flexseg.dataset.marks.areas import (
     unenlarged,
 )
 from flexseg.dataset.parallel import Progress, in_threads
-from flexseg.dataset.quality.duplicates import image_hash
+from flexseg.dataset.quality.duplicates import AnyHash, image_hash
 from flexseg.dataset.quality.hash_file import HashFile
-from flexseg.errors import FlexsegError
+from flexseg.errors import DataError, FlexsegError
+from flexseg.execution.shared import in_workers, open_workers
 from flexseg.files.images import MaskPixels, read_image
 from flexseg.files.resizing import check_same_aspect
 
@@ -42,7 +43,8 @@ _SAMPLE = 1024
 # Cases of which samples of values are kept.
 _SAMPLED = 4096
 _TOP_UNKNOWN = 40
-_NONE: Mapping[Any, int] = MappingProxyType({})
+# Nobody writes to it; it is no proxy, because looks come from other processes.
+_NONE: Mapping[Any, int] = {}
 
 Shared = TypeVar("Shared")
 
@@ -176,30 +178,78 @@ class Look:
 def read_cases(
     cases: Sequence[Case],
     on_case: Progress | None = None,
-    look: Callable[[Case], Look] | None = None,
+    look: Callable[..., Look] | None = None,
+    hashes: HashFile | None = None,
 ) -> list[Look]:
-    """Read all cases, in order, by threads; what is wrong with one is noted.
+    """Read all cases, in order, by threads or the workers of the command; what is wrong is noted.
 
     Parameters
     ----------
-    look : another way to look than `look_at`.
+    look : another way to look than `look_at`, called with a case; pickled where workers do it.
+    hashes : gets those of the images, to find near copies; `look` gets `hashes`, too, then.
     """
+    sharing = open_workers()
+    seeing = partial(_looked, look or look_at, hashes is not None)
+    found = in_threads(seeing, cases) if sharing is None else in_workers(seeing, cases, sharing)
     looks: list[Look] = []
     apart = -(-len(cases) // _SAMPLED)
-    for one in in_threads(look or look_at, cases):
-        if len(looks) % apart:
-            one.sample = one.marked = None
-        looks.append(one)
-        if on_case is not None:
-            on_case(len(looks), len(cases))
+    with closing(found):
+        for case, result in zip(cases, found, strict=True):
+            image_hash = None
+            if isinstance(result, DataError):  # the case has ended its workers
+                one = Look(case, problems=(result,))
+            else:
+                one, image_hash = result
+            if sharing is not None:
+                one = _economical(one, case)
+            if image_hash is not None and hashes is not None:
+                one.image_hash = hashes.add(image_hash)
+            if len(looks) % apart:
+                one.sample = one.marked = None
+            looks.append(one)
+            if on_case is not None:
+                on_case(len(looks), len(cases))
     return looks
+
+
+class OneHash:
+    """Keeps the hash of one image, as a `HashFile` keeps those of many."""
+
+    found: AnyHash | None = None
+
+    def add(self, found: AnyHash) -> int:
+        self.found = found
+        return 0
+
+
+def _looked(look: Callable[..., Look], hashed: bool, case: Case) -> tuple[Look, AnyHash | None]:
+    if not hashed:
+        return look(case), None
+    kept = OneHash()
+    return look(case, hashes=kept), kept.found
+
+
+def _economical(look: Look, case: Case) -> Look:
+    """A look from another process, with what it has in common with others."""
+    mask = look.mask
+    return replace(
+        look,
+        case=case,
+        size=_shared("size", look.size),
+        values=_shared("values", look.values),
+        dtype=sys.intern(look.dtype),
+        mode=sys.intern(look.mode),
+        mask_mode=sys.intern(look.mask_mode),
+        unknown=look.unknown or _NONE,
+        mask=mask and MaskLook(_once(mask.entries), mask.packed, _shared("size", mask.shape)),
+    )
 
 
 def look_at(
     case: Case,
     labels: LabelMap | None = None,
     *,
-    hashes: HashFile | None = None,
+    hashes: HashFile | OneHash | None = None,
     require: Callable[[Case, NDArray], None] | None = None,
 ) -> Look:
     """Read image and mask of one case.
@@ -309,13 +359,18 @@ def look_at_mask(mask: MaskPixels) -> MaskLook:
         entries = np.eye(channels, dtype=np.float32)[found][None]
     elif mask.pixels.ndim == 3:
         entries = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)[None]
-    once = _shared_entries(
-        _Array.of(entries),
-        None if mask.palette is None else _Array.of(mask.palette),
-        (mask.lossy, mask.one_hot, mask.mode),
-    )
+    once = _once(replace(mask, pixels=entries, ignored=None))
     shape = _shared("size", (mask.pixels.shape[0], mask.pixels.shape[1]))
     return MaskLook(once, packed_counts((counts, core, between, border)), shape)
+
+
+def _once(entries: MaskPixels) -> MaskPixels:
+    """The first of equal entries."""
+    return _shared_entries(
+        _Array.of(entries.pixels),
+        None if entries.palette is None else _Array.of(entries.palette),
+        (entries.lossy, entries.one_hot, entries.mode),
+    )
 
 
 class _Array(NamedTuple):

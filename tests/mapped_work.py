@@ -100,7 +100,7 @@ class Pretended:
         worker = max(self._answers, key=lambda one: len(self._lying[one]))
         items = self._lying[worker].popleft()
         for item in items:
-            if self.deaths.get(item):
+            if self.deaths and self.deaths.get(item):
                 self.deaths[item] -= 1
                 del self._answers[worker]
                 return Ended(worker, "killed by SIGKILL")
@@ -114,7 +114,10 @@ class Pretended:
 
 
 class Distant(Pretended):
-    """Workers that get what makes their function as other processes do."""
+    """Workers that get what makes their function, and items, as other processes do."""
 
     def start(self, worker: int, make: Open) -> None:
         super().start(worker, pickle.loads(pickle.dumps(make)))  # noqa: S301 - our own
+
+    def send(self, worker: int, items: Sequence[Any]) -> None:
+        super().send(worker, pickle.loads(pickle.dumps(items)))  # noqa: S301 - our own

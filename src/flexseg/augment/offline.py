@@ -12,8 +12,9 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.labels import LabelMap
 from flexseg.dataset.parallel import together
 from flexseg.errors import ConfigError, DataError, ResourceError
+from flexseg.execution.shared import in_workers, open_workers
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
 from flexseg.one_writer import alone_in
@@ -290,26 +292,21 @@ def _work(
 ) -> list[DataError]:
     """Write the cases of `todo` and enter them into `done`, and each at once into the manifest.
 
-    Threads, because OpenCV and the encoders run outside of Python's lock. Returns the errors of
-    those that cannot be read.
+    Returns the errors of those that cannot be read.
     """
     total = len(todo) + len(done)
     failed: list[DataError] = []
     measured = False
-    pool = ThreadPoolExecutor(workers)
-    futures: dict[Future[list[Row]], tuple[SplitName, Case]] = {}
-    manifest = (writer.output / MANIFEST).open("a", encoding="utf-8", newline="")
-    try:
+    with (
+        closing(_written(writer, todo, workers)) as written,
+        (writer.output / MANIFEST).open("a", encoding="utf-8", newline="") as manifest,
+    ):
         table = csv.writer(manifest, lineterminator="\n")
         if on_case is not None:
             on_case(len(done), total)
-        futures = {pool.submit(partial(writer.write, *job)): job for job in todo}
-        for future in as_completed(futures):
-            split, case = futures[future]
-            try:
-                rows = future.result()
-            except DataError as error:
-                failed.append(error)
+        for (split, case), rows in written:
+            if isinstance(rows, DataError):
+                failed.append(rows)
                 continue
             table.writerows([*map(as_cell, row)] for row in rows)
             manifest.flush()
@@ -319,10 +316,37 @@ def _work(
             done[split, case.id] = rows
             if on_case is not None:
                 on_case(len(done), total)
+    return sorted(failed, key=str)
+
+
+Job = tuple[SplitName, Case]
+
+
+def _written(
+    writer: _CaseWriter, todo: Sequence[Job], threads: int
+) -> Generator[tuple[Job, list[Row] | DataError]]:
+    """The rows of each case that is written, by threads or the workers of the command.
+
+    Threads, because OpenCV and the encoders run outside of Python's lock.
+    """
+    write = partial(_write, writer)
+    if (sharing := open_workers()) is not None:
+        yield from zip(todo, in_workers(write, todo, sharing), strict=True)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        futures = {pool.submit(write, job): job for job in todo}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except DataError as error:
+                yield futures[future], error
     finally:
         pool.shutdown(cancel_futures=True)
-        manifest.close()
-    return sorted(failed, key=str)
+
+
+def _write(writer: _CaseWriter, job: Job) -> list[Row]:
+    return writer.write(*job)
 
 
 def _refuse_small_disk(writer: _CaseWriter, rows: Sequence[Row], more: int) -> None:

@@ -17,6 +17,8 @@ from flexseg.cli.app import (
     tell_failed,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.cli.infer import RayOption
+from flexseg.cli.sharing import SharingOption, shared
 from flexseg.errors import ConfigError, DataError, Interrupted
 from flexseg.events import emit
 
@@ -55,6 +57,8 @@ def augment(
         int | None, typer.Option(min=1, help="Number of pairs in the preview, 3 by default.")
     ] = None,
     strict: StrictOption = False,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Write augmented copies of a dataset's training images, or preview the augmentation.
 
@@ -70,7 +74,16 @@ def augment(
         )
     if cases is not None and not preview:
         raise ConfigError("--cases counts pairs of the preview.", "Add --preview.", "--cases")
+    shares = workers is not None or ray is not None
+    if preview and shares:
+        raise ConfigError("A preview is not shared.", "Leave --workers and --ray out.", "--preview")
     if (tool := read_tool(config, overrides or ())) is not None:
+        if shares:
+            raise ConfigError(
+                "The work of the original systems' tools is not shared.",
+                "Leave --workers and --ray out.",
+                str(config),
+            )
         if preview or copies is not None:
             raise ConfigError(
                 "Configs of the original systems' tools support neither a preview nor copies.",
@@ -100,7 +113,7 @@ def augment(
 
     folder = output or run_dir / "augmented"
     try:
-        with progress("Augmenting") as on_case:
+        with shared(workers, ray), progress("Augmenting") as on_case:
             result = multiply(loaded, folder, copies=copies, on_case=on_case)
     except KeyboardInterrupt:
         raise Interrupted(

@@ -25,11 +25,12 @@ from flexseg.cli.derive_options import (
     MaskColorsOption,
     OutputOption,
     PatientOption,
-    WorkersOption,
     deriving,
     one_of,
     tell,
 )
+from flexseg.cli.infer import RayOption
+from flexseg.cli.sharing import SharingOption
 from flexseg.errors import ConfigError
 
 derive_app = typer.Typer(
@@ -115,7 +116,8 @@ def volumes(
     ] = "image",
     patient: PatientOption = None,
     mask_colors: MaskColorsOption = False,
-    workers: WorkersOption = None,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Cut volumes and label volumes (NIfTI, MHA, NRRD, DICOM, NPY, HDF5) into slices.
 
@@ -145,9 +147,8 @@ def volumes(
         label_key=label_key,
         patient=patient,
         mask_colors=mask_colors,
-        workers=workers,
     )
-    with deriving("Cutting slices", output) as on_done:
+    with deriving("Cutting slices", output, workers, ray) as on_done:
         derived = derive_volumes(
             images,
             labels,
@@ -219,7 +220,8 @@ def folders(
     empty_every: EmptyOption = 1,
     patient: PatientOption = None,
     mask_colors: MaskColorsOption = False,
-    workers: WorkersOption = None,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Convert images and masks in another layout.
 
@@ -253,9 +255,8 @@ def folders(
         empty_every=empty_every,
         patient=patient,
         mask_colors=mask_colors,
-        workers=workers,
     )
-    with deriving("Writing images", output) as on_done:
+    with deriving("Writing images", output, workers, ray) as on_done:
         derived = derive_folders(images, masks, output, options, on_done=on_done)
     tell(derived, "image")
 
@@ -340,7 +341,8 @@ def exported_annotations(
     empty_every: EmptyOption = 1,
     patient: PatientOption = None,
     mask_colors: MaskColorsOption = False,
-    workers: WorkersOption = None,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Turn the exports of annotation tools into masks.
 
@@ -357,9 +359,8 @@ def exported_annotations(
         empty_every=empty_every,
         patient=patient,
         mask_colors=mask_colors,
-        workers=workers,
     )
-    with deriving("Writing images", output) as on_done:
+    with deriving("Writing images", output, workers, ray) as on_done:
         derived = derive_annotations(
             source, images, output, options, format_name=format_name, on_done=on_done
         )
@@ -378,14 +379,25 @@ def coco(
     empty_every: EmptyOption = 1,
     patient: PatientOption = None,
     mask_colors: MaskColorsOption = False,
-    workers: WorkersOption = None,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Turn COCO polygons and run-length encodings into masks: `derive annotations --format coco`.
 
     Categories become classes 1, 2, ... in the order of their ids.
     """
     exported_annotations(
-        source, images, output, "coco", window, bits, empty_every, patient, mask_colors, workers
+        source,
+        images,
+        output,
+        "coco",
+        window,
+        bits,
+        empty_every,
+        patient,
+        mask_colors,
+        workers,
+        ray,
     )
 
 
@@ -418,7 +430,8 @@ def tiles(
     region_name: Annotated[
         str, typer.Option(help="Stem of the files in --ignore and --roi, e.g. '{id}_mask'.")
     ] = "{id}",
-    workers: WorkersOption = None,
+    workers: SharingOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Cut large images and their masks into tiles.
 
@@ -438,8 +451,7 @@ def tiles(
         answers=answers_of(masks, mask_name),
         patient=patient,
         regions=Regions((ignore,) if ignore else (), (roi,) if roi else (), region_name),
-        workers=workers,
     )
-    with deriving("Cutting tiles", output) as on_done:
+    with deriving("Cutting tiles", output, workers, ray) as on_done:
         derived = derive_tiles(dataset, output, options, on_done=on_done)
     tell(derived, "tile")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flexseg.cli.app import progress, say
+from flexseg.cli.sharing import shared
 from flexseg.errors import ConfigError, Interrupted
 from flexseg.events import emit
 from flexseg.machine import near, typed_command
@@ -41,14 +42,6 @@ PatientOption = Annotated[
 ]
 MaskColorsOption = Annotated[
     bool, typer.Option("--mask-colors", help="Write RGB masks instead of indexed ones.")
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Number of files processed at a time.",
-        show_default="number of processors, at most 4",
-    ),
 ]
 LabelOption = Annotated[
     list[str] | None,
@@ -86,10 +79,12 @@ ImagesOfAnnotations = Annotated[
 
 
 @contextmanager
-def deriving(what: str, output: Path) -> Iterator[Callable[[int, int], None]]:
-    """A bar, and what an interruption leaves."""
+def deriving(
+    what: str, output: Path, workers: int | None = None, ray: str | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """A bar, the workers that share the work, and what an interruption leaves."""
     try:
-        with progress(what) as on_done:
+        with shared(workers, ray), progress(what) as on_done:
             yield on_done
     except KeyboardInterrupt:
         raise Interrupted(

@@ -88,6 +88,10 @@ class DatasetWriter:
         self._mask_colors = mask_colors
         self._splits = tuple(splits)
 
+    def __getstate__(self) -> dict[str, object]:
+        """For workers, which write files, but give the folder no place."""
+        return {**self.__dict__, "_whole": None}
+
     def __enter__(self) -> DatasetWriter:
         self._part = self._whole.__enter__()
         for split in self._splits:

@@ -17,7 +17,7 @@ from flexseg.dataset.candidates.answers import MaskValues
 from flexseg.dataset.description import description
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap, Rgb, make_classes
-from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.looks import MaskLook, look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
 from flexseg.dataset.marks.label_tables import label_table
 from flexseg.dataset.meaning import meaning_of
@@ -220,7 +220,7 @@ def find_code(
     ------
     DataError : a mask cannot be read, or none marks anything.
     """
-    looks = run_parallel(lambda path: look_at_mask(read_mask(path)), paths, workers, on_done)
+    looks = run_parallel(_look, paths, workers, on_done)
     folders = [source, *dict.fromkeys(path.parent for path in paths)]
     found = meaning_of(looks, description(source), label_table(folders), answer)
     labels = found.labels
@@ -228,3 +228,7 @@ def find_code(
     notes = tuple(f"{finding.what} {finding.fix}".rstrip() for finding in found.findings)
     unknown = Unknown(found.unknown)
     return MaskCode("found", labels.classes, found.threshold, unknown, notes, found.ignored)
+
+
+def _look(path: Path) -> MaskLook:
+    return look_at_mask(read_mask(path))

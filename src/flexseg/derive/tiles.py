@@ -20,7 +20,7 @@ from flexseg.dataset.division.split_file import SPLIT_FILE, parts_of_file
 from flexseg.dataset.ignored.pixels import IGNORED, IgnoredPixels
 from flexseg.dataset.labels import LabelClass, LabelMap
 from flexseg.dataset.layout import find_layout
-from flexseg.dataset.looks import look_at_mask
+from flexseg.dataset.looks import MaskLook, look_at_mask
 from flexseg.dataset.marks.guard import refuse_filled
 from flexseg.dataset.marks.label_tables import (
     LabelTable,
@@ -300,7 +300,7 @@ def _labels(
     """The classes of the masks, which tell what is background."""
     if source.classes:
         return LabelMap.of_foreground(source.classes[1:], ignored=source.ignored)
-    looks = run_parallel(lambda case: look_at_mask(case_mask(case)), cases, workers, on_done)
+    looks = run_parallel(_look, cases, workers, on_done)
     found = meaning_of(looks, None, source.table)
     # Tiles of masks stay as they are, with their palette and without their table.
     if found.background is not None and source.table.source:
@@ -308,6 +308,10 @@ def _labels(
     labels = found.labels
     refuse_filled([case.mask for case in cases], looks, labels)
     return labels
+
+
+def _look(case: Case) -> MaskLook:
+    return look_at_mask(case_mask(case))
 
 
 def _tile_name(case: Case, top: int = 0, left: int = 0) -> str:

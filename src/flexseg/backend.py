@@ -60,7 +60,7 @@ def select(name: str | None = None) -> str:
     # The engines' own start-up messages say nothing that a user could act on.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "keras" not in sys.modules:
-        with _silent_stderr():
+        with silent_stderr():
             import keras
     else:
         import keras
@@ -100,7 +100,7 @@ def same_dtype_policy() -> Iterator[None]:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Hide what the engine's native code writes while it loads, before its log level holds.
 
     Python's exceptions still come through; `--debug` runs show the text.

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexseg.augment.policy import policy_of, refuse_unscaled
-from flexseg.batches.neighbours import neighbour_files
+from flexseg.checking.case_looks import looked_at
 from flexseg.checking.costs import Costs, costs_of, room_findings, time_findings
 from flexseg.checking.mirroring import mirror_findings
 from flexseg.checking.rules import (
@@ -34,7 +33,7 @@ from flexseg.dataset.division.config_splits import find_splits
 from flexseg.dataset.division.grouping import unmatched_findings
 from flexseg.dataset.division.splits import SPLITS
 from flexseg.dataset.labels import LabelMap
-from flexseg.dataset.looks import Look, look_at, read_cases
+from flexseg.dataset.looks import Look, read_cases
 from flexseg.dataset.marks.judgement import mask_findings
 from flexseg.dataset.quality.defects import file_findings, shows_classes, split_findings
 from flexseg.dataset.quality.hash_file import HashFile
@@ -319,18 +318,7 @@ def _examined(
         experiment.dataset.resize_interpolation,
     )
 
-    return read_cases(cases, on_case, partial(_looked, preprocessing, labels), hashes)
-
-
-def _looked(
-    preprocessing: Preprocessing, labels: LabelMap, case: Case, *, hashes: HashFile
-) -> Look:
-    return look_at(case, labels, hashes=hashes, require=partial(_require, preprocessing))
-
-
-def _require(preprocessing: Preprocessing, case: Case, image: NDArray) -> None:
-    preprocessing.single.image(image[:2, :2], str(case.image))
-    neighbour_files(case.image, preprocessing.neighbours)
+    return read_cases(cases, on_case, partial(looked_at, preprocessing, labels), hashes)
 
 
 def _file_findings(report: CheckReport, facts: list[Look], labels: LabelMap) -> list[Finding]:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from flexseg.backend import silent_stderr
 from flexseg.execution.child_processes import begin_worker
 from flexseg.execution.machine_share import share_gpu, share_machine
 from flexseg.execution.mapping import Answered, Began, Ended, Message, Open, Raised
@@ -105,7 +106,8 @@ def _work(connection: Connection, worker: int, count: int) -> None:
     begin_worker()
     share_machine(worker, count)
     try:
-        answer = connection.recv()()
+        with silent_stderr():  # of engines that are imported on the way
+            answer = connection.recv()()
         connection.send(Began(worker))
         while (items := connection.recv()) is not None:
             connection.send(Answered(worker, answer(items)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flexseg.checking import audit as auditing
+from flexseg.checking import case_looks
 from flexseg.checking.audit import CheckReport, audit, audit_folds
 from flexseg.config import Finding, load
 from flexseg.dataset.cases import Case
@@ -258,12 +258,12 @@ class TestFolds:
         self, check_folds: Check, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read: list[str] = []
-        look_at = auditing.look_at
+        look_at = case_looks.look_at
 
         def counted(case: Case, *rest: Any, **options: Any) -> Look:
             read.append(case.id)
             return look_at(case, *rest, **options)
 
-        monkeypatch.setattr(auditing, "look_at", counted)
+        monkeypatch.setattr(case_looks, "look_at", counted)
         check_folds()
         assert len(read) == len(set(read)) == 9

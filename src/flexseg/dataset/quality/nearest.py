@@ -48,7 +48,8 @@ def _of_all(
 ) -> Iterator[tuple[int, Indices]]:
     known = [_magnitudes(spectrum, others, scale) for scale in range(len(SCALES))]
     mean = known[0].mean(axis=0)
-    known = [_unit(values - mean) for values in known]
+    for scale, values in enumerate(known):
+        known[scale] = _unit(values - mean)
     for start in range(0, len(queries), _AT_ONCE):
         block = queries[start : start + _AT_ONCE]
         asked = [_unit(_magnitudes(spectrum, block, s) - mean) for s in range(len(SCALES))]

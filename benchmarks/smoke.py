@@ -66,7 +66,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["workers", "--points", "thread-0", "--folder", "{work}/growth"],
         ["plot", "--folder", "{work}/growth"],
     ],
-    "growth_of_data": [["--points", "20", "40", "--folder", "{work}/growth_of_data"]],
+    "growth_of_data": [["splits", "check", "--points", "20", "--folder", "{work}/growth"]],
     "guard": [["--rounds", "1", "--only", "evaluation"]],
     "inference_engines": [[*SMALL, "--count", "2"]],
     "learning_curve": [

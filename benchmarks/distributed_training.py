@@ -55,6 +55,8 @@ def namespaces() -> Iterator[None]:
     finally:
         for name in NAMES:
             subprocess.run(["ip", "netns", "delete", name], check=False)
+        # Where a namespace could not be made, its device is left outside.
+        subprocess.run(["ip", "link", "delete", "veth0"], check=False, stderr=subprocess.DEVNULL)
 
 
 def run(*command: str) -> None:

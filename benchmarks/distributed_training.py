@@ -75,6 +75,8 @@ def together(commands: list[list[str]], watched: Path) -> float:
     -------
     Seconds of the processor that each has taken after its first epoch.
     """
+    if sys.platform != "linux":
+        raise SystemExit("This needs taskset, of Linux.")
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     cores = sorted(os.sched_getaffinity(0))
     started = [
@@ -100,6 +102,8 @@ def together(commands: list[list[str]], watched: Path) -> float:
 
 def processor_seconds(number: int) -> float:
     """What a process and those that it has started have taken."""
+    if sys.platform == "win32":  # there is no /proc
+        return 0.0
     try:
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{number}/task/{number}/children").read_text().split()

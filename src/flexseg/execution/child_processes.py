@@ -13,8 +13,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import wait
+from typing import Any
 
 from flexseg.processes import ProcessMark
+
+# One end of a pipe: `multiprocessing.connection.Connection`, another class on Windows.
+PipeEnd = Any
 
 _LOOK = 1.0
 

@@ -7,12 +7,12 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from flexseg.backend import silent_stderr
-from flexseg.execution.child_processes import begin_worker
+from flexseg.execution.child_processes import PipeEnd, begin_worker
 from flexseg.execution.machine_share import share_gpu, share_machine
 from flexseg.execution.mapping import Answered, Began, Ended, Message, Open, Raised
 
@@ -25,7 +25,7 @@ class _Process:
     """One of the workers; `chunks` were sent to it and are not answered."""
 
     process: BaseProcess
-    connection: Connection
+    connection: PipeEnd
     chunks: int = 0
 
 
@@ -61,8 +61,10 @@ class LocalWorkers:
 
     def receive(self) -> Message:
         """Wait for the next message of any of them."""
-        found = {one.connection: worker for worker, one in self._processes.items()}
-        connection = next(one for one in wait([*found]) if isinstance(one, Connection))
+        found: dict[PipeEnd, int] = {
+            one.connection: worker for worker, one in self._processes.items()
+        }
+        connection: PipeEnd = wait([*found])[0]
         worker = found[connection]
         try:
             message: Message = connection.recv()
@@ -101,7 +103,7 @@ class LocalWorkers:
         self._processes = {}
 
 
-def _work(connection: Connection, worker: int, count: int) -> None:
+def _work(connection: PipeEnd, worker: int, count: int) -> None:
     """Answer chunks until there is none."""
     begin_worker()
     share_machine(worker, count)

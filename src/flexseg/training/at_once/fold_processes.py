@@ -10,18 +10,19 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from flexseg.errors import FlexsegError, Interrupted, TrainingError
-from flexseg.execution.child_processes import begin_worker
+from flexseg.execution.child_processes import PipeEnd, begin_worker
 from flexseg.execution.machine_share import share_machine
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class _Process:
 
     job: FoldJob
     process: BaseProcess
-    connection: Connection
+    connection: PipeEnd
     slot: int
 
 
@@ -130,8 +131,8 @@ def _start(job: FoldJob, slot: int, processes: int) -> _Process:
 
 def _ended(running: Iterable[_Process]) -> Iterator[_Process]:
     """Wait until one has ended."""
-    known = {one.connection: one for one in running}
-    yield from [known[ended] for ended in wait([*known]) if isinstance(ended, Connection)]
+    known: dict[PipeEnd, _Process] = {one.connection: one for one in running}
+    yield from [known[ended] for ended in wait([*known])]
 
 
 def _outcome_of(one: _Process) -> TrainingResult | Exception:
@@ -158,7 +159,7 @@ def _outcome_of(one: _Process) -> TrainingResult | Exception:
 def _stop(running: Iterable[_Process]) -> None:
     """Ask trainings to save their states, and wait for it."""
     processes = [one.process for one in running]
-    if os.name != "nt":  # there they hear Ctrl-C themselves
+    if sys.platform != "win32":  # there they hear Ctrl-C themselves
         for process in processes:
             process.terminate()
     until = time.monotonic() + _SECONDS_TO_STOP
@@ -183,10 +184,10 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _train(job: FoldJob, slot: int, processes: int, connection: Connection) -> None:
+def _train(job: FoldJob, slot: int, processes: int, connection: PipeEnd) -> None:
     """Train a fold in a process of its own; what it prints is in `training.log` of its folder."""
     begin_worker()
-    if os.name != "nt":
+    if sys.platform != "win32":
         os.setpgrp()  # Ctrl-C would reach it twice, which stops it without saving
     share_machine(slot, processes)
     from flexseg.training.at_once.quiet import load_engine

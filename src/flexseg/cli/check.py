@@ -17,8 +17,7 @@ from flexseg.cli.app import (
     select_backend,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import RayOption
-from flexseg.cli.sharing import SharingOption, shared
+from flexseg.cli.sharing import RayOption, SharingOption, shared
 from flexseg.errors import ConfigError
 from flexseg.events import emit
 from flexseg.machine import typed

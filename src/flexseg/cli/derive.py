@@ -29,8 +29,7 @@ from flexseg.cli.derive_options import (
     one_of,
     tell,
 )
-from flexseg.cli.infer import RayOption
-from flexseg.cli.sharing import SharingOption
+from flexseg.cli.sharing import RayOption, SharingOption
 from flexseg.errors import ConfigError
 
 derive_app = typer.Typer(

@@ -22,8 +22,7 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import RayOption
-from flexseg.cli.sharing import ContinuedOption, shared
+from flexseg.cli.sharing import ContinuedOption, RayOption, shared
 from flexseg.errors import ConfigError, FlexsegError
 from flexseg.events import emit
 from flexseg.machine import real_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,38 +20,17 @@ from flexseg.cli.app import (
     say,
 )
 from flexseg.cli.command import Task, long_command
+from flexseg.cli.sharing import RayOption, WorkersOption, open_workers
 from flexseg.events import emit
 from flexseg.machine import near
 
 if TYPE_CHECKING:
-    from flexseg.execution.mapping import Workers
     from flexseg.inference.program import Outcome
 
 RecursiveOption = Annotated[
     bool,
     typer.Option(
         "--recursive", "-r", help="Include the input's subfolders; the output gets the same ones."
-    ),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="NUMBER",
-        min=1,
-        show_default="none",
-        help="Share the work among so many processes, each with a model of its own. A run that "
-        "was interrupted goes on when the command is given again.",
-    ),
-]
-RayOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="local|ADDRESS",
-        show_default="none",
-        help="Share the work among workers of a Ray cluster (extra `ray`), one for each GPU or "
-        "else for each machine unless --workers says how many; `local`: of this machine.",
     ),
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the masks.")]
@@ -93,34 +71,6 @@ def infer(
             )
         )
     report(outcome, "volume" if volumes else "image")
-
-
-def open_workers(count: int | None, ray: str | None) -> Workers | None:
-    """The workers of `--workers` and `--ray`.
-
-    Raises
-    ------
-    ConfigError : there are more than processors, or Ray is not installed.
-    ResourceError : the cluster cannot be reached.
-    """
-    if ray is not None:
-        from flexseg.cluster.ray_workers import RayWorkers
-
-        return RayWorkers(ray, count)
-    if count is None:
-        return None
-    from flexseg.config.findings import amount
-    from flexseg.errors import ConfigError
-    from flexseg.execution.local_workers import LocalWorkers
-
-    processors = os.cpu_count() or 1
-    if count > processors:
-        raise ConfigError(
-            f"{count} workers would share {amount(processors, 'processor')}.",
-            f"Give at most {processors}.",
-            "--workers",
-        )
-    return LocalWorkers(count)
 
 
 def report(outcome: Outcome[Any, Any], what: str) -> None:

@@ -17,7 +17,8 @@ from flexseg.cli.app import (
     progress,
 )
 from flexseg.cli.command import Task, long_command
-from flexseg.cli.infer import RayOption, RecursiveOption, WorkersOption, open_workers, report
+from flexseg.cli.infer import RecursiveOption, report
+from flexseg.cli.sharing import RayOption, WorkersOption, open_workers
 
 
 @long_command(Task.PREDICT)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.infer import open_workers
+if TYPE_CHECKING:
+    from flexseg.execution.mapping import Workers
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="NUMBER",
+        min=1,
+        show_default="none",
+        help="Share the work among so many processes, each with a model of its own. A run that "
+        "was interrupted goes on when the command is given again.",
+    ),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="local|ADDRESS",
+        show_default="none",
+        help="Share the work among workers of a Ray cluster (extra `ray`), one for each GPU or "
+        "else for each machine unless --workers says how many; `local`: of this machine.",
+    ),
+]
 SharingOption = Annotated[
     int | None,
     typer.Option(
@@ -47,3 +70,31 @@ def shared(workers: int | None, ray: str | None) -> AbstractContextManager[None]
     # Those of the first mapping are there already, so that an error is told before any work.
     opened = [first]
     return shared_by(lambda: opened.pop() if opened else open_workers(workers, ray))
+
+
+def open_workers(count: int | None, ray: str | None) -> Workers | None:
+    """The workers of `--workers` and `--ray`.
+
+    Raises
+    ------
+    ConfigError : there are more than processors, or Ray is not installed.
+    ResourceError : the cluster cannot be reached.
+    """
+    if ray is not None:
+        from flexseg.cluster.ray_workers import RayWorkers
+
+        return RayWorkers(ray, count)
+    if count is None:
+        return None
+    from flexseg.config.findings import amount
+    from flexseg.errors import ConfigError
+    from flexseg.execution.local_workers import LocalWorkers
+
+    processors = os.cpu_count() or 1
+    if count > processors:
+        raise ConfigError(
+            f"{count} workers would share {amount(processors, 'processor')}.",
+            f"Give at most {processors}.",
+            "--workers",
+        )
+    return LocalWorkers(count)

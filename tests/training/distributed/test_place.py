@@ -95,7 +95,7 @@ def test_a_process_that_does_not_come_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(ResourceError, match=r"of 3 processes have not come: 1, 2"):
-        Supervisor(Place(3, (0,), Address("127.0.0.1", port)), ["--version"], wait=0.1).run()
+        Supervisor(Place(3, (0,), Address("127.0.0.1", port)), ["list", "models"], wait=0.1).run()
 
 
 def test_processes_that_do_not_go_together_are_refused() -> None:
@@ -109,11 +109,11 @@ def test_processes_that_do_not_go_together_are_refused() -> None:
             stranger.sendall(b'{"process": 0}\n')
             told.append(stranger.makefile().readline())
         try:
-            Supervisor(Place(3, (1,), at), ["--help"], wait=30.0).run()
+            Supervisor(Place(3, (1,), at), ["list", "models"], wait=30.0).run()
         except ConfigError as error:
             told.append(str(error))
 
-    first = Supervisor(Place(2, (0,), at), ["--help"], wait=30.0)
+    first = Supervisor(Place(2, (0,), at), ["list", "models"], wait=30.0)
     thread = threading.Thread(target=come)
     thread.start()
     with pytest.raises(ConfigError, match=r"started with processes 2, process 1 on .* with 3"):

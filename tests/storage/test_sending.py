@@ -95,6 +95,8 @@ def test_results_are_sent_while_a_command_runs_and_after_ctrl_c(
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.1)
     monkeypatch.setattr(module, "_SETTLED", 0.0)
     out = place(f"{bucket.url}/out")
+    # Shells let the programs that they start in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), sending():
         write_text(out / "first.txt", "1")
         end = time.monotonic() + 30
@@ -104,6 +106,7 @@ def test_results_are_sent_while_a_command_runs_and_after_ctrl_c(
         write_text(out / "second.txt", "2")
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(30)
+    signal.signal(signal.SIGINT, before)
     assert bucket.content().keys() == {"out/first.txt", "out/second.txt"}
 
 

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from flexseg.errors import DataError, ResourceError
-from flexseg.execution.mapping import Chunk, WorkerTraceback, in_chunks, mapped, one_by_one
+from flexseg.execution.mapping import (
+    Chunk,
+    Ended,
+    Message,
+    WorkerTraceback,
+    in_chunks,
+    mapped,
+    one_by_one,
+)
 from mapped_work import Pretended, squares
 
 pytestmark = pytest.mark.usefixtures("own_log")
@@ -63,6 +71,27 @@ def test_where_no_second_one_can_begin_the_first_goes_on() -> None:
     workers = Pretended(2, deaths={7: 1}, dies_early=(1, 2, 3))
     assert results_of([*range(10)], workers) == {i: i * i for i in range(10)}
     assert workers.starts == 6
+
+
+class LosingAnswers(Pretended):
+    """Workers whose death keeps the answers from arriving that they have just sent."""
+
+    def receive(self) -> Message:
+        for worker in [*self._answers] if not self._messages else []:
+            lying = [item for items in self._lying[worker] for item in items]
+            if any(self.deaths.get(item) for item in lying):
+                del self._answers[worker]
+                return Ended(worker, "killed by SIGKILL")
+        return super().receive()
+
+
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_item_is_not_blamed_for_the_next_one(count: int, together: int) -> None:
+    found = results_of([*range(10)], LosingAnswers(count, deaths={5: 1, 6: 1}), together)
+    assert isinstance(found.pop(5), DataError)
+    assert isinstance(found.pop(6), DataError)
+    assert found == {i: i * i for i in range(10) if i not in (5, 6)}
 
 
 def test_what_is_wrong_with_an_item_is_its_own() -> None:

@@ -265,12 +265,14 @@ class _Mapping(Generic[Item, Result]):
     def _give_out(self) -> None:
         """Give each worker that has begun a chunk, then each a second one; start those missing.
 
-        One that has not begun yet, and perhaps never does, keeps no chunk from the others.
+        One that has not begun yet, and perhaps never does, keeps no chunk from the others. A chunk
+        under suspicion has its worker for itself: the answer to one before it may be lost on its
+        way when the worker dies, and the blame would fall on that one.
         """
         for most in range(1, _LYING + 1):
             for worker in self._ready:
                 lying = self._lying[worker]
-                if len(lying) < most and self._draw(1):
+                if len(lying) < most and self._draw(1) and not self._suspect_beside(lying):
                     lying.append(self._next.popleft())
                     self._workers.send(worker, lying[-1].items)
         for worker in range(self._workers.count):
@@ -279,6 +281,10 @@ class _Mapping(Generic[Item, Result]):
             if missing and self._draw(beginning + 1):
                 self._lying[worker] = deque()
                 self._workers.start(worker, self._make)
+
+    def _suspect_beside(self, lying: Sequence[Chunk[Item]]) -> bool:
+        """Whether the next chunk or the last of a worker's must not have company."""
+        return bool(lying) and (lying[-1].deaths > 0 or self._next[0].deaths > 0)
 
     @property
     def _may_not_begin(self) -> bool:

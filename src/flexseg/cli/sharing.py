@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flexseg.machine import usable_cores
 
 if TYPE_CHECKING:
     from flexseg.execution.mapping import Workers
 
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
+_CONTINUED = "A run that was interrupted goes on when the command is given again."
+
+
+def _workers(more: str) -> Any:
+    return typer.Option(
         "--workers",
         metavar="NUMBER",
         min=1,
         show_default="none",
-        help="Share the work among so many processes, each with a model of its own. A run that "
-        "was interrupted goes on when the command is given again.",
-    ),
-]
+        help=f"Share the work among so many processes{more}",
+    )
+
+
+WorkersOption = Annotated[int | None, _workers(f", each with a model of its own. {_CONTINUED}")]
+SharingOption = Annotated[int | None, _workers(".")]
+ContinuedOption = Annotated[int | None, _workers(f". {_CONTINUED}")]
 RayOption = Annotated[
     str | None,
     typer.Option(
@@ -30,27 +36,6 @@ RayOption = Annotated[
         show_default="none",
         help="Share the work among workers of a Ray cluster (extra `ray`), one for each GPU or "
         "else for each machine unless --workers says how many; `local`: of this machine.",
-    ),
-]
-SharingOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="NUMBER",
-        min=1,
-        show_default="none",
-        help="Share the work among so many processes.",
-    ),
-]
-ContinuedOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="NUMBER",
-        min=1,
-        show_default="none",
-        help="Share the work among so many processes. A run that was interrupted goes on when the "
-        "command is given again.",
     ),
 ]
 
@@ -90,7 +75,7 @@ def open_workers(count: int | None, ray: str | None) -> Workers | None:
     from flexseg.errors import ConfigError
     from flexseg.execution.local_workers import LocalWorkers
 
-    processors = os.cpu_count() or 1
+    processors = usable_cores()
     if count > processors:
         raise ConfigError(
             f"{count} workers would share {amount(processors, 'processor')}.",

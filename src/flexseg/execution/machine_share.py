@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from flexseg.machine import usable_cores
+
 
 def share_machine(worker: int, processes: int) -> None:
     """Take this process' share of the processors and of a GPU's memory, before an engine starts.
@@ -16,13 +18,9 @@ def share_machine(worker: int, processes: int) -> None:
     """
     if processes == 1:
         return
-    count = os.cpu_count() or 1
-    if sys.platform == "linux":
-        own = sorted(os.sched_getaffinity(0))
-        count = len(own)
-        if count >= processes:
-            os.sched_setaffinity(0, own[worker % processes :: processes])
-    threads = str(max(1, count // processes))
+    threads = str(max(1, usable_cores() // processes))
+    if sys.platform == "linux" and len(own := sorted(os.sched_getaffinity(0))) >= processes:
+        os.sched_setaffinity(0, own[worker % processes :: processes])
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, threads)
     share_gpu()

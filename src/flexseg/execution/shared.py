@@ -5,7 +5,6 @@ The command line says so once, for all that happens within. A worker shares noth
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,12 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from flexseg.config.findings import amount
 from flexseg.errors import DataError
 from flexseg.execution.mapping import Begin, LostError, Workers, in_chunks, mapped, one_by_one
-from flexseg.execution.work_manifest import Manifest, Noted, identity_of
-
-logger = logging.getLogger(__name__)
+from flexseg.execution.work_manifest import Manifest, Noted, Remembered
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -109,24 +105,8 @@ def remembered(
     on_done : called with (done, total).
     together : successive items whose results may depend on each other.
     """
-    identities: dict[int, str] = {}
     left: dict[int, DataError | None] = {}
-    done = earlier = 0
-
-    def is_done(block: Sequence[tuple[int, Item]]) -> bool:
-        nonlocal earlier
-        seen = {number: identity_of(kept.sources(item)) for number, item in block}
-        if not all(
-            manifest.has(kept.name(item), seen[number]) and kept.is_written(item)
-            for number, item in block
-        ):
-            identities.update(seen)
-            return False
-        for number, item in block:
-            manifest.keep(number, kept.name(item))
-        earlier += len(block)
-        count(len(block))
-        return True
+    done = 0
 
     def count(more: int) -> None:
         nonlocal done
@@ -134,20 +114,18 @@ def remembered(
         if on_done is not None:
             on_done(done, len(items))
 
-    for chunk, results in mapped(begin, in_chunks(items, together, 1, is_done), workers):
+    known = Remembered(manifest, kept.name, kept.sources, kept.is_written, count)
+    for chunk, results in mapped(begin, in_chunks(items, together, 1, known.is_done), workers):
         noted = []
         for number, item, result in zip(chunk.numbers, chunk.items, results, strict=True):
-            identity = identities.pop(number)
+            identity = known.identities.pop(number)
             if result is None or isinstance(result, DataError):
                 left[number] = None if result is None else _located(result, item)
             else:
                 noted.append((number, Noted(kept.name(item), identity, True, kept.as_json(result))))
         manifest.note(noted)
         count(len(results))
-    if earlier:
-        logger.info(
-            "%s of an earlier run, which was interrupted, were kept.", amount(earlier, "result")
-        )
+    known.tell("result")
     entries = manifest.entries()
     return [
         left[number] if number in left else kept.from_json(next(entries)[1])

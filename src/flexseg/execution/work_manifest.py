@@ -11,19 +11,22 @@ import json
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from flexseg import __version__
+from flexseg.config.findings import amount
 from flexseg.errors import ResourceError
 from flexseg.open_files import remove
 from flexseg.outputs import UNFINISHED
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 # Counts up where the file is written in another way than before.
 _FORMAT = 1
@@ -189,6 +192,61 @@ class Manifest:
         ):
             for name, entry in rows:
                 yield json.loads(name), json.loads(entry)
+
+
+class Remembered(Generic[Item]):
+    """Which items of a work that is begun need not be done again.
+
+    Parameters
+    ----------
+    name : of an item, which tells it from all others.
+    sources : the files that its result is made from.
+    is_written : whether the files are there that were written with the result.
+    on_kept : told how many items more were done before.
+
+    Attributes
+    ----------
+    kept : number of items that were done before.
+    identities : of the other ones, by number, as they were when they were asked for.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        name: Callable[[Item], str],
+        sources: Callable[[Item], Iterable[Path]],
+        is_written: Callable[[Item], bool],
+        on_kept: Callable[[int], None],
+    ) -> None:
+        self._manifest = manifest
+        self._name = name
+        self._sources = sources
+        self._is_written = is_written
+        self._on_kept = on_kept
+        self.kept = 0
+        self.identities: dict[int, str] = {}
+
+    def is_done(self, block: Sequence[tuple[int, Item]]) -> bool:
+        """Whether all of some items, with their numbers, are done, see `mapping.in_chunks`."""
+        seen = {number: identity_of(self._sources(item)) for number, item in block}
+        if not all(
+            self._manifest.has(self._name(item), seen[number]) and self._is_written(item)
+            for number, item in block
+        ):
+            self.identities.update(seen)
+            return False
+        for number, item in block:
+            self._manifest.keep(number, self._name(item))
+        self.kept += len(block)
+        self._on_kept(len(block))
+        return True
+
+    def tell(self, what: str) -> None:
+        """Say how many were kept; `what` they are."""
+        if self.kept:
+            logger.info(
+                "%s of an earlier run, which was interrupted, were kept.", amount(self.kept, what)
+            )
 
 
 @contextmanager

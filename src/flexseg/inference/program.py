@@ -6,7 +6,6 @@ this process, or by workers that each open the same job.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,17 +14,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
-from flexseg.config.findings import amount
 from flexseg.errors import ConfigError, DataError
 from flexseg.execution.mapping import Function, Workers, in_chunks, mapped
-from flexseg.execution.work_manifest import Manifest, Noted, forget, identity_of
+from flexseg.execution.work_manifest import Manifest, Noted, Remembered, forget
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
 from flexseg.one_writer import exclusive
 from flexseg.outputs import remove_forgotten
 from flexseg.storage.mirror import present
-
-logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Entry = TypeVar("Entry")
@@ -271,27 +267,9 @@ def _note_all(
     count: Callable[[int], None],
 ) -> None:
     """Have all files done that are not, and note what became of each."""
-    # Of the files in hand: what was there before they were read.
-    identities: dict[int, str] = {}
-    kept = 0
-
-    def is_done(block: Sequence[tuple[int, Item]]) -> bool:
-        nonlocal kept
-        seen = {number: identity_of(job.sources(item)) for number, item in block}
-        if not all(
-            manifest.has(job.name(item), seen[number]) and job.is_written(item)
-            for number, item in block
-        ):
-            identities.update(seen)
-            return False
-        for number, item in block:
-            manifest.keep(number, job.name(item))
-        kept += len(block)
-        count(len(block))
-        return True
-
+    known = Remembered(manifest, job.name, job.sources, job.is_written, count)
     notes = TypeAdapter(job.kind_of_notes)
-    chunks = in_chunks(job.items(), job.together, job.at_once // job.together, is_done)
+    chunks = in_chunks(job.items(), job.together, job.at_once // job.together, known.is_done)
     for chunk, results in mapped(_Begin(spread.opened), chunks, spread.workers):
         noted = []
         for number, item, found in zip(chunk.numbers, chunk.items, results, strict=True):
@@ -304,11 +282,10 @@ def _note_all(
                 "failed": None if result.error is None else str(result.error),
             }
             done = result.error is None
-            noted.append((number, Noted(name, identities.pop(number), done, entry)))
+            noted.append((number, Noted(name, known.identities.pop(number), done, entry)))
         manifest.note(noted)
         count(len(noted))
-    if kept:
-        logger.info("%s of an earlier run, which was interrupted, were kept.", amount(kept, "file"))
+    known.tell("file")
 
 
 @dataclass(frozen=True)

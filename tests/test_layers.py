@@ -21,6 +21,7 @@ ORDER = (
         "events",
         "registry",
         "machine",
+        "near_paths",
         "open_files",
         "processes",
         "spreadsheet",

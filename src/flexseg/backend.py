@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flexseg.errors import ConfigError
-from flexseg.machine import pip_install
+from flexseg.machine import pip_install, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -277,5 +277,5 @@ def versions() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "device": accelerator() or f"CPU, {os.cpu_count()} cores",
+        "device": accelerator() or f"CPU, {usable_cores()} cores",
     }

@@ -9,7 +9,14 @@ from importlib import metadata
 from pathlib import Path
 
 from flexseg import __version__
-from flexseg.machine import available_memory, free_disk, size_text, total_memory
+from flexseg.machine import (
+    all_cores,
+    available_memory,
+    free_disk,
+    size_text,
+    total_memory,
+    usable_cores,
+)
 
 # Packages whose version matters, by what they are for.
 ENGINES = ("tensorflow", "jax", "torch")
@@ -66,8 +73,7 @@ def processor(root: Path = Path("/")) -> str:
 
 
 def _threads() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{usable} of {os.cpu_count()} for this process"
+    return f"{usable_cores()} of {all_cores()} for this process"
 
 
 def _versions(packages: tuple[str, ...]) -> str:

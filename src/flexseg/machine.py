@@ -153,10 +153,15 @@ def available_memory(root: Path = Path("/")) -> int | None:
     return free
 
 
+def all_cores() -> int:
+    """Cores of the machine, of which this process may use a part: see `usable_cores`."""
+    return os.cpu_count() or 1
+
+
 def usable_cores(root: Path = Path("/")) -> int:
     """Cores whose whole time this process may use, by its affinity and its control groups."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    count = (os.cpu_count() or 1) if affinity is None else len(affinity(0))
+    count = all_cores() if affinity is None else len(affinity(0))
     for folder, unified in _groups(root, "cpu"):
         if (share := _cpu_quota(folder, unified=unified)) is not None:
             count = min(count, max(1, int(share)))

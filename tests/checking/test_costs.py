@@ -110,7 +110,7 @@ def test_impossible_sizes_end_the_check(loaded: Load, override: str) -> None:
 
 
 def test_workers_beyond_the_cores(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(costs, "usable_cores", lambda: 4)
     for workers, expected in ((4, []), (5, [("warning", "many-workers")])):
         config = loaded(f"dataset.workers={workers}")
         assert codes(config, costs_of(config)) == expected
@@ -119,7 +119,7 @@ def test_workers_beyond_the_cores(loaded: Load, monkeypatch: pytest.MonkeyPatch)
 def test_workers_that_the_memory_has_no_room_for(
     loaded: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(costs, "usable_cores", lambda: 4)
     found = costs_of(loaded("train.batch_size=1"))
     found = replace(found, needs=replace(found.needs, limit=16 * GIB, free=16 * GIB))
     for workers, severity in ((256, "warning"), (2048, "warning"), (2049, "error")):

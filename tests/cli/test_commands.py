@@ -28,6 +28,7 @@ def test_train_evaluate_infer(config: Path, capsys: pytest.CaptureFixture[str]) 
     """The main job from config to masks, and the evaluation of these masks agrees."""
     folder = config.parent
     assert flexseg("train", config) == 0
+    assert f" evaluate {folder}\n" in capsys.readouterr().out
     assert flexseg("evaluate", config) == 0
     summary = json.loads((folder / "evaluation/summary.json").read_text())
     assert summary["cases"] == 6 and [c["name"] for c in summary["classes"]] == ["disc", "square"]
@@ -120,11 +121,15 @@ def test_check_json_of_a_wrong_config(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not report["ok"] and "line 2" in report["where"]
 
 
-def test_check_without_data(config: Path) -> None:
+def test_check_without_data(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (config.parent / "dataset/train/masks").iterdir():
         path.unlink()
-    assert flexseg("check", config, "--no-data") == 0
+    assert flexseg("check", config, "--no-data", "--set", "train.epochs=2") == 0
+    next_command = capsys.readouterr().out.splitlines()[-1]
+    assert next_command.startswith("Next: ")
+    assert next_command.endswith(f" train {config} --set train.epochs=2")
     assert flexseg("check", config) == 3
+    assert "Next:" not in capsys.readouterr().out
 
 
 def test_check_writes_nothing(config: Path) -> None:
@@ -147,6 +152,15 @@ def test_stats_pictures(config: Path) -> None:
         *(f"{split}_{kind}_sample.png" for split in ("test", "train", "valid")
           for kind in ("images", "masks")),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["derive", "volumes"], ["serve-admin"]])
+def test_help_names_no_type_of_an_option_without_a_value(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert flexseg(*command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--help" in shown and "bool" not in shown.lower()
 
 
 def test_help_imports_no_engine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,18 @@ def test_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert flexseg("runs", str(folder)) == 0
     shown = capsys.readouterr().out
     assert "finished" in shown and "damaged" in shown and "not JSON" in shown
+
+
+def test_paths_are_whole_in_a_narrow_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shutil.move(folder / "a", folder / ("a_long_name_of_what_was_tried/" + "and_another" * 3))
+    assert flexseg("runs", str(folder)) == 0
+    shown = capsys.readouterr().out
+    assert "a_long_name_of_what_was_tried/" + "and_another" * 3 + "  finished\n" in shown
+    assert "Dice 0.800 (0.700-0.900)" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

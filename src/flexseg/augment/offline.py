@@ -10,7 +10,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -39,6 +38,7 @@ from flexseg.errors import ConfigError, DataError, ResourceError
 from flexseg.execution.shared import in_workers, open_workers
 from flexseg.files.json_file import read_json
 from flexseg.files.preprocess import Preprocessing
+from flexseg.machine import usable_cores
 from flexseg.one_writer import alone_in
 from flexseg.outputs import make_folder, set_aside, whole, write_csv, write_json
 from flexseg.own_results import claim_folder
@@ -154,7 +154,7 @@ def multiply(
     write_csv(output / MANIFEST, HEADER, [row for rows in done.values() for row in rows])
     todo = [job for job in jobs if (job[0], job[1].id) not in done]
     workers = e.dataset.workers if "dataset.workers" in loaded.sources else 0
-    result.failed = _work(writer, todo, done, workers or os.cpu_count() or 1, on_case)
+    result.failed = _work(writer, todo, done, workers or usable_cores(), on_case)
     rows = [row for name, case in jobs for row in done.get((name, case.id), ())]
     write_csv(output / MANIFEST, HEADER, rows)
     write_json(output / STATE, state | {"complete": not result.failed})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from flexseg.config.findings import Finding, Severity
 from flexseg.config.load import LoadedConfig
 from flexseg.errors import ResourceError
 from flexseg.files.preprocess import Preprocessing
-from flexseg.machine import count_text, free_disk, size_text
+from flexseg.machine import count_text, free_disk, size_text, usable_cores
 from flexseg.training.needs import Needs, needs_of
 
 Size = tuple[int, int]
@@ -147,7 +146,7 @@ def room_findings(costs: Costs, loaded: LoadedConfig) -> list[Finding]:
 
 def _worker_findings(needs: Needs, loaded: LoadedConfig) -> list[Finding]:
     """Workers that no core is left for."""
-    workers, cores = loaded.experiment.dataset.workers, os.cpu_count() or 1
+    workers, cores = loaded.experiment.dataset.workers, usable_cores()
     source = loaded.source("dataset", "workers")
     if workers <= cores or source.startswith("default"):
         return []

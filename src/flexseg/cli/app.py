@@ -16,8 +16,10 @@ from rich.logging import RichHandler
 from rich.progress import Progress
 
 from flexseg import __version__
+from flexseg.cli.switches import Group
 from flexseg.cli.terminal import LogFormatter, OnceOfData, Terminal
 from flexseg.events import ProgressEvents, emit
+from flexseg.machine import typed_command
 from flexseg.storage.urls import with_urls
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="flexseg",
+    cls=Group,
     help="Medical image segmentation from one config file.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -223,6 +226,16 @@ def say(text: str) -> None:
     emit("message", level="info", text=text)
 
 
+def say_next(*arguments: str | Path, why: str = "") -> None:
+    """Say which command comes next, as it is typed here.
+
+    Parameters
+    ----------
+    why : what it does, where the command alone does not tell.
+    """
+    say(f"Next: {typed_command(*arguments)}" + (f"    {why}" if why else ""))
+
+
 def tell_failed(failed: Sequence[DataError]) -> None:
     """End with exit code 3 if files were left out of what was done, and say which and why.
 
@@ -394,12 +407,13 @@ def require_paths(paths: Iterable[Path | None]) -> None:
     """
     from flexseg.errors import ConfigError
     from flexseg.files.entries import require_file
+    from flexseg.near_paths import check_path
 
     for path in paths:
         if path is not None and not path.exists():
             if path.is_symlink():
                 require_file(path)  # says where it leads
-            raise ConfigError("There is no such file or folder.", "Check the path.", str(path))
+            raise ConfigError("There is no such file or folder.", check_path(path), str(path))
 
 
 def _told(loaded: LoadedConfig, *, repaired: bool = False) -> LoadedConfig:

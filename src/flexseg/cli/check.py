@@ -14,13 +14,14 @@ from flexseg.cli.app import (
     StrictOption,
     console,
     progress,
+    say_next,
     select_backend,
 )
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.sharing import RayOption, SharingOption, shared
 from flexseg.errors import ConfigError
 from flexseg.events import emit
-from flexseg.machine import typed
+from flexseg.machine import near, typed
 
 if TYPE_CHECKING:
     from flexseg.config import LoadedConfig
@@ -72,6 +73,9 @@ def check(
         report = audit(loaded, with_data=not no_data, on_case=on_case)
     emit("result", **report.as_dict())
     print_check(console, report)
+    if report.exit_code == 0:
+        changes = [word for one in overrides or () for word in ("--set", one)]
+        say_next("train", near(config), *changes, *(["--repair"] if repair else []))
     raise typer.Exit(report.exit_code)
 
 

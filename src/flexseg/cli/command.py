@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from flexseg.cli.app import app
+from flexseg.cli.switches import Command
 
 # Parameters that take no URL, and their options.
 _LOCAL = {"data": "data", "certificate": "tls-cert", "key": "tls-key"}
@@ -44,7 +45,7 @@ def command(
     panel = task if into is app else None
 
     def register(function: Function) -> Function:
-        into.command(name, rich_help_panel=panel)(_with_copies(function))
+        into.command(name, cls=Command, rich_help_panel=panel)(_with_copies(function))
         return function
 
     return register
@@ -61,7 +62,7 @@ def long_command(
         called = name or function.__name__
         title = called if into is app else f"{into.info.name} {called}"
         run = _with_json(_with_copies(function), title)
-        into.command(name, rich_help_panel=panel)(run)
+        into.command(name, cls=Command, rich_help_panel=panel)(run)
         return function
 
     return register

@@ -30,9 +30,11 @@ from flexseg.cli.derive_options import (
     tell,
 )
 from flexseg.cli.sharing import RayOption, SharingOption
+from flexseg.cli.switches import Group
 from flexseg.errors import ConfigError
 
 derive_app = typer.Typer(
+    cls=Group,
     name="derive",
     help="Make a dataset (images/, masks/, manifest) from volumes and other layouts.",
     no_args_is_help=True,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.app import progress, say
+from flexseg.cli.app import progress, say, say_next
 from flexseg.cli.sharing import shared
 from flexseg.errors import ConfigError, Interrupted
 from flexseg.events import emit
-from flexseg.machine import near, typed_command
+from flexseg.machine import near
 
 if TYPE_CHECKING:
     from flexseg.derive.dataset_writer import Derived
@@ -122,7 +122,7 @@ def tell(derived: Derived, what: str) -> None:
         say("Classes: " + ", ".join(f"{c.id} {c.name}" for c in derived.classes[1:]))
     for note in derived.notes:
         say(f"- {note}")
-    say(f"\nNext: {typed_command('init', output, '-o', 'PROJECT')}")
+    say_next("init", output, "-o", "PROJECT")
     if derived.group:
         say(
             "The config then keeps what belongs to one volume, patient or image in one split:\n"

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flexseg.cli.app import say, select_backend
+from flexseg.cli.app import say, say_next, select_backend
 from flexseg.cli.command import Task, command
-from flexseg.machine import typed_command
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,6 @@ def ensemble(
     seen = len({digest for source in made.sources for digest in source.seen.all})
     say(
         f"Ensemble of {len(made.members)} models, {seen} images known that they have seen: "
-        f"{made.file}\nTo use it: "
-        f"{typed_command('infer', output, '-i', 'FOLDER', '-o', 'RESULT')}"
+        f"{made.file}"
     )
+    say_next("infer", output, "-i", "FOLDER", "-o", "RESULT")

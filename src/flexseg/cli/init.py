@@ -17,9 +17,9 @@ from flexseg.cli.app import (
     SplitFileOption,
     answers_of,
     say,
+    say_next,
 )
 from flexseg.cli.command import Task, command
-from flexseg.machine import typed_command
 
 
 @command(Task.TRAIN)
@@ -60,4 +60,4 @@ def init(
     )
     for path in written:
         say(f"Written: {path}")
-    say(f"Next: {typed_command('check', written[0])}")
+    say_next("check", written[0])

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexseg.cli.app import BackendOption, console, require_paths, say, select_backend
+from flexseg.cli.app import BackendOption, console, require_paths, say, say_next, select_backend
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, fixed, numbers, texts
 from flexseg.events import emit
-from flexseg.machine import typed_command
 
 if TYPE_CHECKING:
     from flexseg.learning.versions import Versions
@@ -107,7 +106,7 @@ def learn(
         say(done.acceptance.reason)
     _print(versions)
     say(f"Took {format_duration(done.seconds)}.")
-    say(f"Next: {typed_command('infer', versions.model(), '-i', 'FOLDER', '-o', 'RESULT')}")
+    say_next("infer", versions.model(), "-i", "FOLDER", "-o", "RESULT")
 
 
 def _stage(text: str) -> None:

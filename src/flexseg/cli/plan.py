@@ -22,13 +22,14 @@ from flexseg.cli.app import (
     console,
     require_paths,
     say,
+    say_next,
     select_backend,
     state,
 )
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, fixed, texts
 from flexseg.events import emit
-from flexseg.machine import near, real_path, typed_command
+from flexseg.machine import near, real_path
 
 if TYPE_CHECKING:
     from flexseg.planning.plan import Plan
@@ -89,7 +90,8 @@ def plan(
     )
     _print(made)
     emit("result", config=made.config, facts=dict(made.facts), seconds=made.seconds)
-    say(f"Written: {made.config}\nNext: {typed_command('train', made.config)}")
+    say(f"Written: {made.config}")
+    say_next("train", made.config)
 
 
 @long_command(Task.TRAIN)
@@ -160,14 +162,13 @@ def auto(
     took = format_duration(time.monotonic() - started)
     given = "after the interruption" if resume else f"of {format_duration(pipeline.seconds)}"
     trained = f"{amount(result.steps, 'step')} in {amount(result.epochs, 'epoch')}"
-    predict = typed_command(*result.predict, "-i", "FOLDER", "-o", "RESULT")
     say(
         f"Report: {near(result.report)}\nModel: {near(result.model)}\n"
         f"Config: {near(pipeline.config)}\nTraining: {trained}\nTook {took} {given}."
     )
     if any(verdict.grade == "failed" for verdict in result.summary.verdicts):
         say("A class has failed: the report shows the worst cases, and what may help (What next).")
-    say(f"Next: {predict}")
+    say_next(*result.predict, "-i", "FOLDER", "-o", "RESULT")
 
 
 def _seconds(duration: str) -> float:

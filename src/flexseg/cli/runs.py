@@ -58,10 +58,36 @@ def _print(runs: list[RunInfo]) -> None:
             number(run.val_loss),
             with_interval(run.dice, run.ci95, 3),
         )
-    table.print(console)
+    if table.fits(console):
+        table.print(console)
+    else:  # paths that are broken cannot be copied
+        for run in runs:
+            console.print(_paragraph(run), soft_wrap=True)
     for run in runs:
         if run.problem:
             console.print(one_line(f"{run.name}: {run.problem}"), markup=False, soft_wrap=True)
+
+
+def _paragraph(run: RunInfo) -> Text:
+    """What the table says of a run, with its path on a line of its own."""
+    from flexseg.config.findings import amount
+
+    dice = None if run.dice is None else f"Dice {run.dice:.3f}"
+    if dice is not None and run.ci95 is not None:
+        dice += " ({:.3f}-{:.3f})".format(*run.ci95)
+    lines = (
+        (run.started and run.started[:16].replace("T", " "), _duration(run.seconds)),
+        (run.model, run.data),
+        (
+            None if run.epochs is None else amount(run.epochs, "epoch"),
+            None if run.val_loss is None else f"best loss {run.val_loss:.4f}",
+            dice,
+        ),
+    )
+    said = ["  ".join(part for part in line if part) for line in lines]
+    status = (run.status, _STYLES.get(run.status, "red"))
+    details = "".join(f"\n    {one_line(line)}" for line in said if line)
+    return Text.assemble((one_line(run.name), "bold"), "  ", status, details)
 
 
 def _duration(seconds: float | None) -> str:

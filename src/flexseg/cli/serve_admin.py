@@ -11,11 +11,13 @@ import typer
 from flexseg.cli.app import JsonOption, app, say
 from flexseg.cli.command import Task, command
 from flexseg.cli.serve import DatabaseOption, DataOption, require_packages
+from flexseg.cli.switches import Group
 
 if TYPE_CHECKING:
     from flexseg.serve.access.access_tokens import AccessTokens
 
 admin_app = typer.Typer(
+    cls=Group,
     help="Who may use a server of `serve`, what they did, and what it forgets.",
     no_args_is_help=True,
 )

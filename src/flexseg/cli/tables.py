@@ -8,6 +8,7 @@ from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -77,6 +78,11 @@ class Table:
     def rule(self) -> None:
         """Set off what follows."""
         self._table.add_section()
+
+    def fits(self, console: Console) -> bool:
+        """Whether no text folds."""
+        unlimited = console.options.update(max_width=10_000)
+        return Measurement.get(console, unlimited, self._table).maximum <= console.width
 
     def print(self, console: Console) -> None:
         """Show it."""

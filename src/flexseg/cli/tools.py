@@ -9,8 +9,10 @@ import typer
 
 from flexseg.cli.app import app, say, tell_failed
 from flexseg.cli.command import Task, command
+from flexseg.cli.switches import Group
 
 tools_app = typer.Typer(
+    cls=Group,
     help="Small tools of the original projects: sheets, videos, curves, samples, npz, scripts.",
     no_args_is_help=True,
 )

@@ -18,6 +18,7 @@ from flexseg.cli.app import (
     console,
     open_config,
     say,
+    say_next,
     state,
     with_time,
 )
@@ -30,6 +31,7 @@ from flexseg.cli.processes import (
     in_processes,
 )
 from flexseg.events import emit
+from flexseg.machine import near
 from flexseg.training.distributed.place import place_of
 
 if TYPE_CHECKING:
@@ -103,3 +105,4 @@ def _train(
     best = {name: values[run.best_epoch] for name, values in run.history.items()}
     emit("result", folder=run.folder, model=run.weights, best_epoch=run.best_epoch + 1, values=best)
     say(f"Best epoch {run.best_epoch + 1}: {values}\nWeights: {run.weights}")
+    say_next("evaluate", near(run.folder))

@@ -15,13 +15,13 @@ from flexseg.cli.app import (
     open_config,
     progress,
     say,
+    say_next,
     state,
 )
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, number, numbers, texts
 from flexseg.errors import ConfigError
 from flexseg.events import emit
-from flexseg.machine import typed_command
 
 if TYPE_CHECKING:
     from flexseg.search.search import Found
@@ -147,10 +147,8 @@ def _print(found: Found) -> None:
             f"{found.start.score:.4f} of the config as it is. The best of many trials is partly "
             "lucky: only the test set tells what it is worth."
         )
-    say(
-        f"Best config: {found.config}\nAll trials:  {found.table}\n"
-        f"Next: {typed_command('train', found.config)}    trains it for as long as the config says"
-    )
+    say(f"Best config: {found.config}\nAll trials:  {found.table}")
+    say_next("train", found.config, why="trains it for as long as the config says")
 
 
 def _print_keys(found: Found) -> None:

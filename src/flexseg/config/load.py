@@ -24,6 +24,7 @@ from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
+from flexseg.near_paths import check_path
 from flexseg.outputs import refuse_input, refuse_overlap
 from flexseg.storage.mirror import local_copy, look, named
 
@@ -86,9 +87,10 @@ def load(
     """
     path = local_copy(path)
     if not path.is_file():
+        nearby = _nearby_configs(path)
         raise ConfigError(
             "There is no such config file.",
-            f"Check the path{_nearby_configs(path)}; `flexseg init FOLDER` writes a new config.",
+            check_path(path, f"Check the path{nearby}; `flexseg init FOLDER` writes a new config."),
             str(path),
         )
     is_legacy = path.suffix.lower() != ".toml"

@@ -20,6 +20,7 @@ from flexseg.errors import ConfigError, DataError
 from flexseg.files.intensity import Intensity
 from flexseg.files.json_file import read_json
 from flexseg.files.volumes.slices import parse_axes
+from flexseg.near_paths import check_path
 from flexseg.spreadsheet import of_cell
 
 _FILE_COLUMNS = ("image", "file")
@@ -161,7 +162,7 @@ def groups_of_manifest(path: Path, column: str, cases: Sequence[Case]) -> dict[s
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError("There is no such file.", "Check the path.", str(path)) from None
+        raise DataError("There is no such file.", check_path(path), str(path)) from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"This is not UTF-8 text: {error}.", "Save it as UTF-8.", str(path)

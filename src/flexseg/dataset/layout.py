@@ -27,6 +27,7 @@ from flexseg.files.dicom.recognition import is_dicom
 from flexseg.files.entries import file_names, require_folder, suffix_of
 from flexseg.files.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, PICTURE_SUFFIXES
 from flexseg.files.volumes.paths import find_volumes
+from flexseg.near_paths import check_path
 
 # Names of folders in lower case, letters only; the first ones are preferred.
 IMAGE_FOLDERS = (
@@ -169,7 +170,7 @@ def folders_layout(images: Path, masks: Path) -> Layout:
     """
     for folder in (images, masks):
         if not folder.is_dir():
-            raise DataError("There is no such folder.", "Check the path.", str(folder))
+            raise DataError("There is no such folder.", check_path(folder), str(folder))
     return _layout(images.parent, {"": Folders(images, masks)}, NO_ANSWERS, {}, [])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from flexseg.errors import DataError, one_line
 from flexseg.execution.shared import in_workers, open_workers
+from flexseg.machine import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ def in_threads(
     ----------
     workers : threads; without it some more than there are cores, as files are waited for.
     """
-    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    workers = workers or min(32, usable_cores() + 4)
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()
     try:
@@ -87,7 +87,7 @@ def run_parallel(
             return error
 
     found = (
-        in_threads(attempt, items, workers or min(4, os.cpu_count() or 1))
+        in_threads(attempt, items, workers or min(4, usable_cores()))
         if sharing is None
         else in_workers(function, items, sharing)
     )

@@ -16,6 +16,7 @@ from flexseg.config.findings import amount, examples
 from flexseg.errors import DataError
 from flexseg.files.dicom.recognition import DICOM_SUFFIXES, is_dicom
 from flexseg.machine import typed
+from flexseg.near_paths import check_path
 from flexseg.storage.mirror import present
 
 # Placeholders are small; of git-annex they may be as long as a path.
@@ -244,7 +245,7 @@ def require_folder(path: Path) -> None:
         raise _broken_link(path)
     if path.exists():
         raise DataError("This is not a folder.", "Give the name of a folder.", str(path))
-    raise DataError("There is no such folder.", "Check the path.", str(path))
+    raise DataError("There is no such folder.", check_path(path), str(path))
 
 
 def require_file(path: Path) -> None:

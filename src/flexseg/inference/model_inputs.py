@@ -28,6 +28,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.files.volumes.paths import VOLUME_SUFFIXES, volume_suffix
 from flexseg.files.volumes.volume import Volume
 from flexseg.inference.pipeline import opened_file, read_pixels
+from flexseg.near_paths import check_path
 from flexseg.storage.mirror import local_copy
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def _of_file(
     path: Path, channels: int, volume: bool | None, spacing: Spacing | None
 ) -> ImageInput | VolumeInput:
     if not path.exists():
-        raise DataError("There is no such file or folder.", "Check the path.", str(path))
+        raise DataError("There is no such file or folder.", check_path(path), str(path))
     if path.is_dir() and not is_series_folder(path):
         raise DataError(
             "The folder is not a DICOM series.",

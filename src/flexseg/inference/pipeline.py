@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +29,7 @@ from flexseg.inference.sliding_window import TiledPredictor
 from flexseg.inference.trust.checked_input import InputCheck
 from flexseg.inference.trust.input_check import check_input, strangeness, strangeness_of
 from flexseg.inference.trust.signal import Signal, SignalSum
+from flexseg.machine import usable_cores
 from flexseg.model_file.home_images import window_figures
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _FIRST_ROWS = 64
 
 def workers() -> int:
     """Threads that read, and as many that write: the rest is for the network."""
-    return max(1, min(4, (os.cpu_count() or 1) // 2))
+    return max(1, min(4, usable_cores() // 2))
 
 
 def ahead(

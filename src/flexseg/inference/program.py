@@ -19,6 +19,7 @@ from flexseg.execution.mapping import Function, Workers, in_chunks, mapped
 from flexseg.execution.work_manifest import Manifest, Noted, Remembered, forget
 from flexseg.files.entries import require_file
 from flexseg.inference.pipeline import writers
+from flexseg.near_paths import check_path
 from flexseg.one_writer import exclusive
 from flexseg.outputs import remove_forgotten
 from flexseg.storage.mirror import present
@@ -343,5 +344,5 @@ def existing(candidates: Iterable[Path | None], section: str) -> Path:
     if not present(source).exists():
         if source.is_symlink():
             require_file(source)  # says where it leads
-        raise ConfigError("There is no such file or folder.", "Check the path.", str(source))
+        raise ConfigError("There is no such file or folder.", check_path(source), str(source))
     return source

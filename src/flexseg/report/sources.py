@@ -21,6 +21,7 @@ from flexseg.files.entries import list_files
 from flexseg.files.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from flexseg.files.json_file import read_json
 from flexseg.machine import real_path
+from flexseg.near_paths import check_path
 from flexseg.runs.given import ADVICE, EVALUATION, HISTORY, MANIFEST, SUMMARY, find_given
 from flexseg.runs.history import read_history
 from flexseg.runs.manifest import Manifest
@@ -224,7 +225,7 @@ def find_source(
     """
     for folder in (images, masks):
         if folder is not None and not folder.is_dir():
-            raise DataError("There is no such folder.", "Check the path.", str(folder))
+            raise DataError("There is no such folder.", check_path(folder), str(folder))
     given = find_given(path)
     if given.evaluation is not None:
         source = ReportSource(given.path.name, given.evaluation, given.evaluation)

@@ -12,6 +12,7 @@ from pathlib import Path
 from flexseg.errors import ConfigError
 from flexseg.files.entries import require_file
 from flexseg.inference.model_files import is_model, model_in
+from flexseg.near_paths import check_path
 from flexseg.storage.mirror import present
 
 MANIFEST = "run.json"
@@ -99,7 +100,9 @@ def find_given(path: Path, where: str = "") -> Given:
             require_file(path)  # says where it leads
         raise ConfigError(
             "There is no such file or folder.",
-            f"Check the path{_nearby(path)}; `flexseg init FOLDER` writes a new config.",
+            check_path(
+                path, f"Check the path{_nearby(path)}; `flexseg init FOLDER` writes a new config."
+            ),
             _place(path, where),
         )
     if path.name == MANIFEST:

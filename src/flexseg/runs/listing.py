@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from flexseg.dataset.layout import dataset_name
 from flexseg.errors import ConfigError, DataError
 from flexseg.machine import real_path
+from flexseg.near_paths import check_path
 from flexseg.runs.evaluations import read_summary
 from flexseg.runs.given import EVALUATION, HISTORY, SUMMARY
 from flexseg.runs.history import read_history
@@ -80,7 +81,7 @@ def find_runs(folder: Path) -> list[RunInfo]:
     DataError : there is no such folder.
     """
     if not folder.is_dir():
-        raise DataError("There is no such folder.", "Check the path.", str(folder))
+        raise DataError("There is no such folder.", check_path(folder), str(folder))
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

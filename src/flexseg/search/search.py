@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import platform
 import re
 import time
@@ -27,6 +26,7 @@ from flexseg.config.findings import amount
 from flexseg.config.load import LoadedConfig
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import ConfigError, FlexsegError, Interrupted, InUseError, TrainingError
+from flexseg.machine import usable_cores
 from flexseg.one_writer import exclusive
 from flexseg.own_results import clear
 from flexseg.search.fixed_values import fixed_values, name_of
@@ -274,7 +274,7 @@ class Search:
             f"{self.metric} decides ({'higher' if self.maximize else 'lower'} is better)."
         )
         if self.processes > 1:
-            self.say(f"{self.processes} trials at a time share {os.cpu_count()} processors.")
+            self.say(f"{self.processes} trials at a time share {usable_cores()} processors.")
         if self.place.is_shared:
             self.say(f"Hosts share the search {self.place.where}; this one is {self.host}.")
         if trials:

@@ -13,6 +13,7 @@ from flexseg.dataset.division.splits import SPLITS, SplitName, Splits
 from flexseg.dataset.names import NameLookup
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
+from flexseg.near_paths import check_path
 from flexseg.outputs import make_folder, set_aside, write_json
 from flexseg.own_results import claim_file
 from flexseg.storage.mirror import present
@@ -45,7 +46,7 @@ def _read_split_file(path: Path) -> dict[str, list[Any]]:
     try:
         content = read_json(present(path), "utf-8-sig")  # editors of Windows mark it
     except FileNotFoundError:
-        raise DataError("There is no such split file.", "Check the path.", str(path)) from None
+        raise DataError("There is no such split file.", check_path(path), str(path)) from None
     except ValueError as error:
         raise DataError(f"This is not JSON: {error}.", "Correct the file.", str(path)) from None
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):

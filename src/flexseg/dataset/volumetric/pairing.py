@@ -24,6 +24,7 @@ from flexseg.files.volumes.file_formats.file_format import all_formats
 from flexseg.files.volumes.read import VOLUME_SUFFIXES, is_series_folder, volume_stem
 from flexseg.files.volumes.slices import ANATOMICAL_AXES, SliceAxis
 from flexseg.machine import same_place
+from flexseg.near_paths import check_path
 from flexseg.storage.mirror import present
 
 # The volume in the name of a slice, without and with the axis that it is cut along.
@@ -201,7 +202,7 @@ def pair_volumes(
     label_pattern = NamePattern.parse(label_name, VOLUME_SUFFIXES, "--label-name")
     for path in (images, labels):
         if not present(path).exists():
-            raise DataError("There is no such file or folder.", "Check the path.", str(path))
+            raise DataError("There is no such file or folder.", check_path(path), str(path))
     if _is_one(images):
         if not _is_one(labels):
             raise DataError(

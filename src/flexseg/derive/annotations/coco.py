@@ -28,6 +28,7 @@ from flexseg.derive.annotations.json_files import json_of
 from flexseg.derive.annotations.outlines import Outline, Polygons, of_runs
 from flexseg.errors import DataError
 from flexseg.files.json_file import read_json
+from flexseg.near_paths import check_path
 
 
 def decode_run_lengths(counts: Sequence[int] | str, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -111,7 +112,7 @@ def read_coco(path: Path, images: Path) -> Annotations:
             for a in content["annotations"]
         ]
     except FileNotFoundError:
-        raise DataError("There is no such file.", "Check the path.", str(path)) from None
+        raise DataError("There is no such file.", check_path(path), str(path)) from None
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise no_such_format(
             "COCO instance file",

@@ -12,6 +12,7 @@ from flexseg.derive.annotations.outlines import Outline
 from flexseg.errors import DataError
 from flexseg.files.entries import entries_below, require_folder, without_suffix
 from flexseg.files.images import IMAGE_SUFFIXES, is_image
+from flexseg.near_paths import check_path
 from flexseg.registry import Registry
 
 
@@ -106,7 +107,7 @@ def format_of(path: Path, name: str | None = None) -> AnnotationFormat:
     DataError : nothing is there, or it is of no known format, or of several.
     """
     if not path.exists():
-        raise DataError("There is no such file or folder.", "Check the path.", str(path))
+        raise DataError("There is no such file or folder.", check_path(path), str(path))
     if name is not None:
         return FORMATS.get(name)
     found = [key for key in FORMATS if FORMATS.get(key).detects(path)]

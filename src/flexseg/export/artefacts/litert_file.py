@@ -6,7 +6,6 @@ has the network's own, and is the first in the file, which programs take by defa
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +18,7 @@ from flexseg.export.artefacts.artefact_format import Artefact, ArtefactFormat, w
 from flexseg.export.artefacts.saved_model import SIGNATURE, in_tensorflow
 from flexseg.export.whole_graph import IMAGES, LABELS, PROBABILITIES
 from flexseg.inference.engines.conversion import silenced
-from flexseg.machine import available_memory, size_text
+from flexseg.machine import available_memory, size_text, usable_cores
 from flexseg.model_file.export_description import ExportDescription
 
 MODEL = "model.tflite"
@@ -76,7 +75,7 @@ def _require_memory(weights: int) -> None:
 def _open(folder: Path) -> Artefact:
     from ai_edge_litert.interpreter import Interpreter
 
-    predict = Interpreter(str(folder / MODEL), num_threads=os.cpu_count()).get_signature_runner(
+    predict = Interpreter(str(folder / MODEL), num_threads=usable_cores()).get_signature_runner(
         SIGNATURE
     )
 

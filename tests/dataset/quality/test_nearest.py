@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,7 +29,7 @@ def spectra() -> NDArray[np.complex64]:
 
 def found_in(values: NDArray[np.complex64]) -> dict[int, NDArray[np.intp]]:
     queries, others = np.arange(COUNT, len(values)), np.arange(COUNT)
-    return dict(nearest(values.__getitem__, queries, others))
+    return dict(nearest(lambda indices, scale: values[indices, scale], queries, others))
 
 
 def in_cells(monkeypatch: pytest.MonkeyPatch, cell: int, probes: int) -> None:
@@ -63,6 +64,26 @@ def test_comparisons_do_not_grow_with_the_dataset(monkeypatch: pytest.MonkeyPatc
         found_in(values)
         # Cells of at most 40 at three scales; at the first one three of the query's look for it.
         assert sum(compared) <= (3 + 1 + 1) * 8 * 40 * (len(values) - COUNT)
+
+
+@pytest.mark.parametrize("whole", [10_000, 1000])  # one cell; several
+def test_memory_grows_by_the_numbers_of_the_images_only(
+    monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    monkeypatch.setattr(module, "_WHOLE", whole)
+    values = spectra()
+
+    def peak(count: int) -> int:
+        queries, others = np.arange(20), np.arange(20, count)
+        tracemalloc.start()
+        for _ in nearest(lambda indices, s: values[indices % len(values), s], queries, others):
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    # Magnitudes of one image at one scale are 1 kB.
+    assert peak(8000) - peak(2000) < 6000 * 100
 
 
 def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -205,7 +205,10 @@ def _compare(
         candidates = [i for i in near.tolist() if not skip(min(query, i), max(query, i))]
         return _look_up(hashes, query, candidates)
 
-    rows = nearest(lambda index: hashes[index].spectrum, queries, others)
+    def spectra(indices: NDArray[np.intp], scale: int) -> NDArray[np.complex64]:
+        return np.stack([hashes[i].spectrum[scale] for i in indices.tolist()])
+
+    rows = nearest(spectra, queries, others)
     return [pair for pairs in in_threads(look_up, rows) for pair in pairs]
 
 

@@ -4,20 +4,25 @@ Up to `_WHOLE` images are all compared, by a matrix product. More are divided in
 of them first, and each image is compared with those in the cells that it is nearest to: a number
 that does not grow with the dataset. What is alike lies in one of these cells, so copies are found;
 images that are less alike may be missed.
+
+Spectra are read piece by piece, and again for each block of images that are looked up, so that
+only the numbers of the images take memory that grows with the dataset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 Indices = NDArray[np.intp]
-# Of an image by its index: [scales, circles, waves] complex64.
-Spectrum = Callable[[int], NDArray[np.complex64]]
+Array = TypeVar("Array", Rows, Indices)
+# Of images by their indices, at one of the scales: [n, circles, waves] complex64.
+Spectra = Callable[[Indices, int], NDArray[np.complex64]]
 
 SCALES = (1.0, 0.9, 0.8)
 SCALE_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
@@ -26,76 +31,75 @@ WAVES = 16  # angular frequencies kept
 
 _CANDIDATES = 64  # per image
 _WHOLE = 16384
-_AT_ONCE = 64
 # Images in a cell on average, at most, and cells that are looked into, of each pair of scales.
 _CELL, _CELL_LIMIT, _PROBES = 1024, 8192, 8
-_BLOCK = 4096  # images that are looked up together, in so many cells
+_SAMPLED = 4096  # images of cells whose mean stands for that of all
+_BLOCK = 2048  # images that are looked up together
+_PIECE = 1024  # images of a cell that are in memory
+# Images that are compared with those by one product: many, as threads share it; and that are
+# read, or whose best ones are chosen, at once.
+_COMPARED, _AT_ONCE = 512, 64
 
 
-def nearest(spectrum: Spectrum, queries: Indices, others: Indices) -> Iterator[tuple[int, Indices]]:
+def nearest(spectra: Spectra, queries: Indices, others: Indices) -> Iterator[tuple[int, Indices]]:
     """Each query with those of `others` whose magnitudes are most similar, up to 64 of them."""
-    keep = min(_CANDIDATES, len(others))
-    if keep == len(others):
+    if len(others) <= _CANDIDATES:
         yield from ((query, others) for query in queries.tolist())
-    elif len(others) <= _WHOLE:
-        yield from _of_all(spectrum, queries, others, keep)
     else:
-        yield from _Cells(spectrum, others).nearest(queries)
-
-
-def _of_all(
-    spectrum: Spectrum, queries: Indices, others: Indices, keep: int
-) -> Iterator[tuple[int, Indices]]:
-    known = [_magnitudes(spectrum, others, scale) for scale in range(len(SCALES))]
-    mean = known[0].mean(axis=0)
-    for scale, values in enumerate(known):
-        known[scale] = _unit(values - mean)
-    for start in range(0, len(queries), _AT_ONCE):
-        block = queries[start : start + _AT_ONCE]
-        asked = [_unit(_magnitudes(spectrum, block, s) - mean) for s in range(len(SCALES))]
-        score = _highest(asked[i] @ known[j].T for i, j in SCALE_PAIRS)
-        found = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
-        yield from zip(block.tolist(), others[found], strict=True)
+        yield from _Cells(spectra, others).nearest(queries)
 
 
 class _Cells:
     """Images by the one of some of them, chosen at random, that each is most similar to.
 
-    At every scale that an image may be compared at there is a division of its own.
+    At every scale that an image may be compared at there is a division of its own. Few images are
+    one cell.
     """
 
-    def __init__(self, spectrum: Spectrum, others: Indices) -> None:
-        self._spectrum, self._others = spectrum, others
-        rng = np.random.default_rng(0)
-        some = rng.choice(others, min(len(others), _BLOCK), replace=False)
-        self._mean = _magnitudes(spectrum, some, 0).mean(axis=0)
-        centers = some[: -(-len(others) // _CELL)]
-        self._centers = [self._unit_rows(centers, scale) for scale in range(len(SCALES))]
+    def __init__(self, spectra: Spectra, others: Indices) -> None:
+        self._spectra, self._others = spectra, others
+        some, count = others, 1
+        if len(others) > _WHOLE:
+            rng = np.random.default_rng(0)
+            some = rng.choice(others, min(len(others), _SAMPLED), replace=False)
+            count = -(-len(others) // _CELL)
+        total = sum(self._magnitudes(piece, 0).sum(axis=0) for piece in _pieces(some, _PIECE))
+        self._mean = total / np.float32(len(some))
+        self._centers = [self._unit_rows(some[:count], scale) for scale in range(len(SCALES))]
         self._members = [self._divided(scale) for scale in range(len(SCALES))]
 
+    def _magnitudes(self, indices: Indices, scale: int) -> Rows:
+        weights = np.sqrt(wave_weights())
+        rows = np.empty((len(indices), CIRCLES * WAVES), np.float32)
+        for own, piece in zip(_pieces(rows, _AT_ONCE), _pieces(indices, _AT_ONCE), strict=True):
+            own[:] = (np.abs(self._spectra(piece, scale)) * weights).reshape(own.shape)
+        return rows
+
     def _unit_rows(self, indices: Indices, scale: int) -> Rows:
-        return _unit(_magnitudes(self._spectrum, indices, scale) - self._mean)
+        rows = self._magnitudes(indices, scale) - self._mean
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
 
     def _divided(self, scale: int) -> list[Indices]:
         """The images of each cell."""
         centers = self._centers[scale].T
-        cell = np.empty(len(self._others), np.int32)
-        for start in range(0, len(cell), _BLOCK):
-            rows = self._unit_rows(self._others[start : start + _BLOCK], scale)
-            cell[start : start + _BLOCK] = (rows @ centers).argmax(axis=1)
+        if centers.shape[1] == 1:
+            return [self._others]
+        cell = np.concatenate([
+            (self._unit_rows(piece, scale) @ centers).argmax(axis=1).astype(np.int32)
+            for piece in _pieces(self._others, _PIECE)
+        ])  # fmt: skip
         order = np.argsort(cell, kind="stable")
         bounds = np.searchsorted(cell[order], np.arange(1, centers.shape[1]))
         return [self._others[own[:_CELL_LIMIT]] for own in np.split(order, bounds)]
 
     def nearest(self, queries: Indices) -> Iterator[tuple[int, Indices]]:
-        for start in range(0, len(queries), _BLOCK):
-            block = queries[start : start + _BLOCK]
+        for block in _pieces(queries, _BLOCK):
             asked = [self._unit_rows(block, scale) for scale in range(len(SCALES))]
             best = [self._best(asked, scale) for scale in range(len(SCALES))]
-            scores, found = (np.concatenate(own, axis=1) for own in zip(*best, strict=True))
-            order = np.argsort(-scores, axis=1, kind="stable")
             for row, query in enumerate(block.tolist()):
-                ordered = found[row, order[row]][np.isfinite(scores[row, order[row]])]
+                scores = np.concatenate([own[row] for own, _ in best])
+                found = np.concatenate([own[row] for _, own in best])
+                ordered = found[np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()]]
                 yield query, np.array([*dict.fromkeys(ordered.tolist())][:_CANDIDATES], np.intp)
 
     def _best(self, asked: list[Rows], scale: int) -> tuple[Rows, Indices]:
@@ -112,26 +116,30 @@ class _Cells:
             np.put_along_axis(looked_at, chosen, True, axis=1)
         for cell, members in enumerate(self._members[scale]):
             asking = np.flatnonzero(looked_at[:, cell])
-            if not (len(asking) and len(members)):
+            if not len(asking):
                 continue
-            known = self._unit_rows(members, scale).T
-            for start in range(0, len(asking), _AT_ONCE):
-                rows = asking[start : start + _AT_ONCE]
-                new = _highest(one[rows] @ known for one in own)
-                every = np.concatenate([scores[rows], new], axis=1)
-                which = np.concatenate([found[rows], np.broadcast_to(members, new.shape)], axis=1)
-                top = np.argpartition(-every, _CANDIDATES - 1, axis=1)[:, :_CANDIDATES]
-                scores[rows] = np.take_along_axis(every, top, axis=1)
-                found[rows] = np.take_along_axis(which, top, axis=1)
+            for piece in _pieces(members, _PIECE):
+                known = self._unit_rows(piece, scale).T
+                for some in _pieces(asking, _COMPARED):
+                    table = _highest(one[some] @ known for one in own)
+                    for rows, new in zip(
+                        _pieces(some, _AT_ONCE), _pieces(table, _AT_ONCE), strict=True
+                    ):
+                        scores[rows], found[rows] = _merged(scores[rows], found[rows], new, piece)
         return scores, found
 
 
-def _magnitudes(spectrum: Spectrum, indices: Indices, scale: int) -> Rows:
-    weights = np.sqrt(wave_weights())
-    rows = np.empty((len(indices), weights.size * CIRCLES), np.float32)
-    for row, index in zip(rows, indices.tolist(), strict=True):
-        row[:] = (np.abs(spectrum(index)[scale]) * weights).ravel()
-    return rows
+def _merged(scores: Rows, found: Indices, new: Rows, images: Indices) -> tuple[Rows, Indices]:
+    """The highest scores [n, 64] and their images, of those found and of new ones."""
+    every = np.concatenate([scores, new], axis=1)
+    which = np.concatenate([found, np.broadcast_to(images, new.shape)], axis=1)
+    top = np.argpartition(-every, _CANDIDATES - 1, axis=1)[:, :_CANDIDATES]
+    return np.take_along_axis(every, top, axis=1), np.take_along_axis(which, top, axis=1)
+
+
+def _pieces(array: Array, size: int) -> Iterator[Array]:
+    """An array in pieces of at most `size` rows."""
+    return (array[start : start + size] for start in range(0, len(array), size))
 
 
 def _highest(tables: Iterable[Rows]) -> Rows:
@@ -141,10 +149,6 @@ def _highest(tables: Iterable[Rows]) -> Rows:
     for table in left:
         np.maximum(highest, table, out=highest)
     return highest
-
-
-def _unit(rows: Rows) -> Rows:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
 
 
 @cache

@@ -5,6 +5,10 @@ MINUTES ?= 10
 EXTRAS ?= dev,docs,tensorflow,demo,jax,dicom,openvino,litert,onnx,bioimageio,serve,tune,cloud,ray
 BIN := $(VENV)/bin
 
+# Over all cores, file by file. When a worker dies the run ends: pytest-xdist waits forever for tests
+# that it has given to a dead one.
+SHARED_OUT := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 TYPES := types-linux types-win32 types-darwin
 LIBRARIES := src/flexseg/inference/pictures/assets/niivue.umd.js src/flexseg/export/page/onnxruntime-web.wasm.gz
 
@@ -40,10 +44,10 @@ demo: setup
 	$(BIN)/flexseg demo --output demo
 
 test: setup lint
-	$(BIN)/python -m pytest -m "not slow and not long" -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow and not long" $(SHARED_OUT)
 
 test-all: setup lint
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(SHARED_OUT)
 
 # Chromium, Node.js and PostgreSQL, as root on Debian.
 services:
@@ -55,7 +59,7 @@ test-services: test-long test-browser test-benchmarks test-install
 # Azurite comes from npm.
 test-long: setup services
 	cd tests/storage && npm install --no-package-lock --no-audit --no-fund --loglevel=error
-	$(BIN)/python -m pytest -m "long and not slow" -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "long and not slow" $(SHARED_OUT)
 
 # axe-core and the driver come from npm.
 test-browser: setup services

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,28 @@ from flexseg.storage import sending as module
 from flexseg.storage.mirror import named
 from flexseg.storage.sending import sending
 from support import flexseg
+
+# Writes a result, and another one when Ctrl-C ends it. Shells let the programs that they start in
+# the background ignore Ctrl-C.
+COMMAND = """
+import signal, sys, time
+from flexseg.outputs import write_text
+from flexseg.storage import sending
+from flexseg.storage.mirror import named
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sending.SECONDS_BETWEEN, sending._SETTLED = 0.1, 0.0
+out = named(sys.argv[1])
+try:
+    with sending.sending():
+        write_text(out / "first.txt", "1")
+        try:
+            time.sleep(1000)
+        finally:
+            write_text(out / "second.txt", "2")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 
 
 def place(url: str) -> Path:
@@ -89,25 +112,15 @@ def test_what_is_not_sent_stays_and_is_sent_by_the_next_command(
     assert bucket.content("out/") == {"out/a.txt": b"result", "out/b.txt": b"more"}
 
 
-def test_results_are_sent_while_a_command_runs_and_after_ctrl_c(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.1)
-    monkeypatch.setattr(module, "_SETTLED", 0.0)
-    out = place(f"{bucket.url}/out")
-    # Shells let the programs that they start in the background ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with pytest.raises(KeyboardInterrupt), sending():
-        write_text(out / "first.txt", "1")
-        end = time.monotonic() + 30
-        while not bucket.content() and time.monotonic() < end:
-            time.sleep(0.05)
+def test_results_are_sent_while_a_command_runs_and_after_ctrl_c(bucket: Bucket) -> None:
+    with subprocess.Popen([sys.executable, "-c", COMMAND, f"{bucket.url}/out"]) as command:
+        while not bucket.content():
+            assert command.poll() is None
+            time.sleep(0.1)
         assert bucket.content() == {"out/first.txt": b"1"}
-        write_text(out / "second.txt", "2")
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(30)
-    signal.signal(signal.SIGINT, before)
-    assert bucket.content().keys() == {"out/first.txt", "out/second.txt"}
+        command.send_signal(signal.SIGINT)
+    assert command.returncode == 130
+    assert bucket.content() == {"out/first.txt": b"1", "out/second.txt": b"2"}
 
 
 def test_copies_that_somebody_deletes_remove_nothing_from_the_bucket(bucket: Bucket) -> None:

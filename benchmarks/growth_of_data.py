@@ -6,7 +6,8 @@
 - manifest: what `run.json` says of the data, written and read again;
 - stats: `flexseg stats`;
 - open: `Dataset.open`, which reads every case;
-- divide: `Dataset.open`, then `Dataset.divide`, which compares the images of different splits;
+- divide: `Dataset.divide` alone, of a dataset that is open;
+- duplicates: `find_near_duplicates` alone, of images whose hashes are made;
 - check: `flexseg check` without start-up.
 
 Images are 32 px wide: smooth noise with a circle, which the mask marks. Up to `--distinct` (default
@@ -16,6 +17,7 @@ of the processor per case, and the bytes per case by which the peak of the memor
 size to the next.
 
     python benchmarks/growth_of_data.py [STAGE ...] [--points 1000 10000 100000] [--folder FOLDER]
+        [--images FOLDER]
 """
 
 from __future__ import annotations
@@ -26,15 +28,26 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from _common import in_one_folder, run, write_config
 from growth import Row, add_row, peak_memory
+from numpy.typing import NDArray
 
-STAGES = ("pair", "splits", "split_file", "manifest", "stats", "open", "divide", "check")
+if TYPE_CHECKING:
+    from flexseg.dataset.cases import Case
+    from flexseg.dataset.division.splits import SplitName
+    from flexseg.dataset.quality.duplicates import Hashes
+
+STAGES = (
+    "pair", "splits", "split_file", "manifest", "stats", "open", "divide", "duplicates", "check",
+)  # fmt: skip
 SIDE = 32
 # Of hard links; a file system allows some ten thousand to one file.
 LINKED = 1000
@@ -55,6 +68,26 @@ def make_folder(folder: Path, count: int, distinct: int) -> None:
         else:
             for place, name in zip(places, names, strict=True):
                 os.link(place / f"case_{i % LINKED:07d}.png", name)
+
+
+@contextmanager
+def images(count: int, distinct: int, kept: Path | None) -> Iterator[Path]:
+    """A folder of `count` images: a new one in `kept`, or that of an earlier run; or one that goes.
+
+    Parameters
+    ----------
+    distinct : see `make_folder`.
+    """
+    if kept is None:
+        with tempfile.TemporaryDirectory() as name:
+            make_folder(Path(name), count, distinct)
+            yield Path(name)
+        return
+    folder, partial = kept / str(count), kept / f"{count}.partial"
+    if not folder.exists():
+        make_folder(partial, count, distinct)
+        partial.rename(folder)
+    yield folder
 
 
 _STORED = (cv2.IMWRITE_PNG_COMPRESSION, 0)
@@ -81,6 +114,7 @@ def measure(stage: str, folder: Path, held_out: float) -> Row:
     from flexseg.dataset.division.config_splits import find_splits
     from flexseg.dataset.division.split_file import write_split_file
     from flexseg.dataset.layout import find_layout
+    from flexseg.dataset.quality.duplicates import find_near_duplicates
     from flexseg.dataset.reading import Dataset
     from flexseg.dataset.statistics import draw_statistics
     from flexseg.runs.manifest import Manifest
@@ -90,7 +124,10 @@ def measure(stage: str, folder: Path, held_out: float) -> Row:
         in_one_folder(write_config(folder, size=SIDE, layers=2, filters=4)),
         [f"dataset.split=[{1 - 2 * held_out}, {held_out}, {held_out}]"],
     )
-    splits = find_splits(loaded.experiment.data) if stage in ("split_file", "manifest") else None
+    given = ("split_file", "manifest", "duplicates")
+    splits = find_splits(loaded.experiment.data) if stage in given else None
+    opened = Dataset.open(data) if stage == "divide" else None
+    hashes = hashes_of(splits.cases) if stage == "duplicates" and splits is not None else None
     with peak_memory() as peak:
         cpu, wall = time.process_time(), time.perf_counter()
         if stage == "pair":
@@ -110,9 +147,12 @@ def measure(stage: str, folder: Path, held_out: float) -> Row:
             kept = Manifest.read(folder)
         elif stage == "stats":
             kept = draw_statistics(data, folder / "stats")
-        elif stage in ("open", "divide"):
-            found = Dataset.open(data)
-            kept = (found, found.divide() if stage == "divide" else None)
+        elif stage == "open":
+            kept = Dataset.open(data)
+        elif opened is not None:
+            kept = opened.divide()
+        elif hashes is not None:
+            kept = find_near_duplicates(*hashes)
         else:
             kept = audit(loaded)
         row: Row = {
@@ -120,6 +160,21 @@ def measure(stage: str, folder: Path, held_out: float) -> Row:
         }  # fmt: skip
     del kept
     return row | {"mib": peak.above}
+
+
+def hashes_of(cases: Mapping[SplitName, Sequence[Case]]) -> tuple[Hashes, NDArray[np.integer]]:
+    """The hashes of the images of all splits, and the number of the split of each."""
+    from flexseg.dataset.quality.duplicates import image_hash
+    from flexseg.dataset.quality.hash_file import HashFile
+    from flexseg.files.images import read_image
+
+    file, splits = HashFile(), []
+    for number, own in enumerate(cases.values()):
+        for case in own:
+            if (found := image_hash(read_image(case.image))) is not None:
+                file.add(found)
+                splits.append(number)
+    return file.chosen(np.arange(len(splits))), np.array(splits, np.int16)
 
 
 def main() -> None:
@@ -131,6 +186,7 @@ def main() -> None:
         "--held-out", type=float, default=0.15, help="Share of validation, and of test."
     )
     parser.add_argument("--folder", type=Path, default=Path("docs/explanation/performance"))
+    parser.add_argument("--images", type=Path, help="Keep the images there, and use those there.")
     parser.add_argument("--one", type=Path, help="Measure one stage of this folder, and print it.")
     a = parser.parse_args()
     if a.one:
@@ -139,11 +195,9 @@ def main() -> None:
     last: dict[str, tuple[int, float]] = {}
     points = sorted(a.points)
     for count in points:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            make_folder(folder, count, a.distinct)
+        with images(count, a.distinct, a.images) as folder:
             for stage in a.stages or STAGES:
-                command = [sys.executable, __file__, stage, "--one", name]
+                command = [sys.executable, __file__, stage, "--one", str(folder)]
                 command += ["--held-out", str(a.held_out)]
                 row = json.loads(run(command).splitlines()[-1])
                 before = last.get(stage, (0, 0.0))

@@ -66,7 +66,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["workers", "--points", "thread-0", "--folder", "{work}/growth"],
         ["plot", "--folder", "{work}/growth"],
     ],
-    "growth_of_data": [["splits", "check", "--points", "20", "--folder", "{work}/growth"]],
+    "growth_of_data": [
+        ["splits", "divide", "duplicates", "check", "--points", "20", "--folder", "{work}/growth"]
+    ],
     "guard": [["--rounds", "1", "--only", "evaluation"]],
     "inference_engines": [[*SMALL, "--count", "2"]],
     "learning_curve": [

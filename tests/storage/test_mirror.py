@@ -13,7 +13,7 @@ from buckets import Bucket, start_anew
 
 from flexseg.errors import ConfigError, DataError, FlexsegError, ResourceError
 from flexseg.processes import ProcessMark
-from flexseg.storage import file_index, remote_files
+from flexseg.storage import file_index, mirror, remote_files
 from flexseg.storage.mirror import named, present
 from flexseg.storage.urls import root
 
@@ -67,6 +67,17 @@ def test_a_second_command_fetches_what_has_changed(bucket: Bucket) -> None:
     bucket.put({"data/twice.png": b"two"})
     fetch(f"{bucket.url}/data")
     assert bucket.fetched() == []
+
+
+def test_files_wait_in_turns_and_equal_ones_are_fetched_once(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time here, so that a copy of the first of equal ones is there for the others."""
+    monkeypatch.setattr(mirror, "_WAITING", 1)
+    bucket.put({"data/a": b"same", "data/b": b"other", "data/c": b"same", "data/d": b"same"})
+    found = files_of(fetch(f"{bucket.url}/data"))
+    assert found == {"a": b"same", "b": b"other", "c": b"same", "d": b"same"}
+    assert bucket.fetched() == ["data/a", "data/b"]
 
 
 def test_one_object_and_nothing(bucket: Bucket) -> None:

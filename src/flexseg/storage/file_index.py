@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS unsent (url TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Copy:
     """A copy of a remote file.
 
@@ -116,18 +116,18 @@ class FileIndex:
     def note(self, copies: Iterable[Copy]) -> None:
         """Take copies into the index, in the place of what it says of them."""
         now = time.time()
-        rows = [(c.url, c.version, c.md5, c.size, c.mtime, now) for c in copies]
+        rows = ((c.url, c.version, c.md5, c.size, c.mtime, now) for c in copies)
         with self.alone():  # else each row would be written to the disk by itself
             self._base.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def note_used(self, urls: Iterable[str]) -> None:
         """Say that copies were used now."""
         now = time.time()
-        self._base.executemany("UPDATE files SET used = ? WHERE url = ?", [(now, u) for u in urls])
+        self._base.executemany("UPDATE files SET used = ? WHERE url = ?", ((now, u) for u in urls))
 
     def drop(self, urls: Iterable[str]) -> None:
         """Forget copies."""
-        self._base.executemany("DELETE FROM files WHERE url = ?", [(url,) for url in urls])
+        self._base.executemany("DELETE FROM files WHERE url = ?", ((url,) for url in urls))
 
     def hold(self, url: str) -> None:
         """Keep the copies of a URL as long as this process runs."""
@@ -159,4 +159,4 @@ class FileIndex:
         """URL and size of the copies that nobody holds, those first that were used longest ago."""
         yield from self._base.execute(
             f"SELECT url, size FROM files f WHERE NOT {_HELD} AND NOT {_UNSENT} ORDER BY used, url"  # noqa: S608
-        ).fetchall()
+        )

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 
 from flexseg.errors import DataError, ResourceError
@@ -32,6 +33,8 @@ SIZE_SETTING = "FLEXSEG_STORAGE_GB"
 _LARGEST_GB = 100.0
 # Files that are fetched at a time: most wait for the network.
 _TOGETHER = 16
+# Files that are fetched or have a thread waiting for them: so many that none is idle.
+_WAITING = 1024
 _INCOMING = "incoming"
 
 lock = threading.RLock()
@@ -199,12 +202,16 @@ def _remove_others(
     place: Path, remote: Mapping[str, RemoteFile], index: FileIndex, keep: _Unsent
 ) -> None:
     """Remove copies of what is no longer there."""
-    wanted = {path_of(url) for url in remote}
-    if place.is_file() and place not in wanted and not keep.holds(place):
+    wanted = {os.path.normcase(path_of(url)) for url in remote}  # a `Path` takes more memory
+
+    def is_gone(path: Path) -> bool:
+        return os.path.normcase(path) not in wanted and not keep.holds(path)
+
+    if place.is_file() and is_gone(place):
         place.unlink()
     for folder, _, names in os.walk(place, topdown=False):
         for name in names:
-            if (path := Path(folder, name)) not in wanted and not keep.holds(path):
+            if is_gone(path := Path(folder, name)):
                 path.unlink()
         with suppress(OSError):  # it holds something
             Path(folder).rmdir()
@@ -263,13 +270,15 @@ def _fetch_all(url: str, files: list[RemoteFile], count: int, index: FileIndex) 
     incoming = _incoming()
     progress, done = ProgressEvents("Fetching"), 0
     pool = ThreadPoolExecutor(min(_TOGETHER, len(files)), "fetch")
+    left = enumerate(files)
+    waiting: dict[Future[Copy], RemoteFile] = {}
     try:
-        twins = {file.url: _twin(file, index) for file in files if file.md5}
-        waiting = {
-            pool.submit(_fetch_one, file, incoming / str(number), twins.get(file.url)): file
-            for number, file in enumerate(files)
-        }
-        while waiting:
+        while True:
+            for number, file in islice(left, _WAITING - len(waiting)):
+                twin = _twin(file, index) if file.md5 else None
+                waiting[pool.submit(_fetch_one, file, incoming / str(number), twin)] = file
+            if not waiting:
+                break
             ended, _ = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
             copies, failure = _results(ended)
             index.note(copies)

@@ -50,7 +50,7 @@ _NO_CREDENTIALS = (
 _QUERY = re.compile(r"\?\S*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RemoteFile:
     """An object.
 
@@ -90,9 +90,10 @@ def listing(url: str) -> dict[str, RemoteFile]:
             return system.find(path, detail=True)
         return {}
 
-    found = {}
-    for key, info in sorted(_patiently(find, url).items()):
-        name = key.lstrip("/")
+    found, told = {}, _patiently(find, url)
+    for key in sorted(told):
+        # What the package tells of an object takes more memory than what is kept of it.
+        info, name = told.pop(key), key.lstrip("/")
         if info.get("type") == "directory" or (name.endswith("/") and not info.get("size")):
             continue  # what browsers of buckets leave for a folder
         found[f"{scheme}://{name}"] = _remote_file(f"{scheme}://{name}", info)

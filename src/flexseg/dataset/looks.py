@@ -43,6 +43,7 @@ _SAMPLE = 1024
 # Cases of which samples of values are kept.
 _SAMPLED = 4096
 _TOP_UNKNOWN = 40
+_SMALL = np.dtype(np.int32)
 # Nobody writes to it; it is no proxy, because looks come from other processes.
 _NONE: Mapping[Any, int] = {}
 
@@ -75,7 +76,10 @@ class MaskLook:
     @property
     def counts(self) -> NDArray[np.int64]:
         """[4, n]: `pixels`, `core`, `between` and `border`."""
-        return np.frombuffer(self.packed, np.int64).reshape(4, -1)
+        entries = self.entries.pixels.shape[1]
+        small = len(self.packed) == 4 * entries * _SMALL.itemsize
+        packed = np.frombuffer(self.packed, _SMALL if small else np.int64)
+        return packed.astype(np.int64).reshape(4, entries)
 
     @property
     def pixels(self) -> NDArray[np.int64]:
@@ -116,8 +120,13 @@ class MaskLook:
 
 
 def packed_counts(counts: Sequence[NDArray[np.integer]] | NDArray[np.integer]) -> bytes:
-    """Numbers [4, n] as a mask's look keeps them: an array takes more for itself than for a few."""
-    return np.asarray(counts, np.int64).tobytes()
+    """Numbers [4, n] as a mask's look keeps them: an array takes more for itself than for a few.
+
+    They have 4 bytes each, or 8 where one of them needs it.
+    """
+    numbers = np.asarray(counts, np.int64)
+    small = numbers.max(initial=0) <= np.iinfo(_SMALL).max
+    return numbers.astype(_SMALL if small else np.int64).tobytes()
 
 
 @dataclass(slots=True)
@@ -237,6 +246,7 @@ def _economical(look: Look, case: Case) -> Look:
         case=case,
         size=_shared("size", look.size),
         values=_shared("values", look.values),
+        marked_border=_shared("border", look.marked_border),
         dtype=sys.intern(look.dtype),
         mode=sys.intern(look.mode),
         mask_mode=sys.intern(look.mask_mode),
@@ -304,7 +314,7 @@ def _note_mask(look: Look, mask: MaskPixels, labels: LabelMap | None) -> None:
     encoded = labels.encode(mask, str(look.case.mask))
     look.class_pixels = tuple(labels.count(encoded.labels).tolist())
     look.ignored_pixels = encoded.labels.size - sum(look.class_pixels)
-    look.marked_border = _marked_share(_edge(encoded.labels), labels)
+    look.marked_border = _shared("border", _marked_share(_edge(encoded.labels), labels))
     look.unknown_pixels = sum(encoded.unknown.values())
     if encoded.unknown:
         look.unknown = dict(Counter(encoded.unknown).most_common(_TOP_UNKNOWN))
@@ -503,7 +513,7 @@ def count_classes(looks: Sequence[Look], labels: LabelMap) -> None:
         counts = np.bincount(ids, look.mask.pixels, len(labels.classes)).astype(int).tolist()
         look.class_pixels = tuple(counts[: len(labels.classes)])
         look.ignored_pixels = sum(counts[len(labels.classes) :])
-        look.marked_border = _marked_share(ids, labels, look.mask.border)
+        look.marked_border = _shared("border", _marked_share(ids, labels, look.mask.border))
 
 
 def suggested_window(looks: Sequence[Look]) -> tuple[float, float] | None:

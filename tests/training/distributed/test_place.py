@@ -43,9 +43,24 @@ def test_one_of_several_computers() -> None:
 
 def test_slurm() -> None:
     port = 61440 + 2 * (5000 % 2048)
-    assert place_of("auto", environment=SLURM) == Place(3, (2,), Address("node007", port))
-    several = SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2(x1),1", "SLURM_STEP_NODELIST": "a,b"}
-    assert place_of("auto", environment=several) == Place(3, (2,), Address("a", port), local=1)
+    assert place_of("auto", environment=SLURM) == Place(3, (2,), Address("node007", port), local=1)
+    alone = SLURM | {"SLURM_STEP_TASKS_PER_NODE": "1(x3)", "SLURM_STEP_NODELIST": "a,b,c"}
+    assert place_of("auto", environment=alone) == Place(3, (2,), Address("a", port))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("node7", "node7"),
+        ("node[007-008,12],other", "node007"),
+        ("rack[1-2]n[03-09],other", "rack1n03"),
+        ("gpu[4,9]-ib,other-1", "gpu4-ib"),
+    ],
+)
+def test_the_first_of_slurm_s_nodes(nodes: str, first: str) -> None:
+    found = place_of("auto", environment=SLURM | {"SLURM_STEP_NODELIST": nodes})
+    assert found is not None and found.coordinator is not None
+    assert found.coordinator.host == first
 
 
 def test_kubernetes() -> None:

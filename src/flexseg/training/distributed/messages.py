@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-# Between two signs of life, and after how many that did not come a process counts as lost. Who
-# was stopped for a while himself, as by Ctrl-Z, counts only what he has waited for.
+# Between two signs of life, and after how many that did not come a process counts as lost. One
+# that was stopped for a while itself, as by Ctrl-Z, counts only those that it has waited for.
 BEAT_SECONDS = 2.0
 MISSED = 15
 _LONGEST = 1 << 20

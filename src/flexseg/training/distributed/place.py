@@ -33,7 +33,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Of HOST:PORT.
+        """The address that a text HOST:PORT names.
 
         Raises
         ------
@@ -174,12 +174,13 @@ def _coordinator(given: str | None, environment: Mapping[str, str]) -> Address:
 
 
 def _first_node(nodes: str) -> str:
-    """The first of `node[001-004,7],other`, as SLURM writes lists of nodes."""
-    name, number = re.match(r"([^,\[]+)(?:\[(\d+))?", nodes).groups()  # type: ignore[union-attr]
-    return name + (number or "")
+    """The first of `node[001-004,7],other` or `rack[1-2]n[1-9]-ib`, as SLURM writes lists."""
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0] if first else nodes)
 
 
 def _several_on_node(environment: Mapping[str, str]) -> bool:
+    """Some node has several tasks: then each task takes one GPU, as all have equally many."""
     # One number for all nodes, or several, as in `2(x3),1`.
-    tasks = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
-    return tasks is not None and int(tasks[0]) > 1
+    tasks = re.findall(r"\b\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    return max(map(int, tasks), default=1) > 1

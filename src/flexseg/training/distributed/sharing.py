@@ -92,8 +92,10 @@ class Sharing:
         ------
         ConfigError : it, or what trains it, is another one than that of the first process.
         """
-        self.require_same("The installation", versions())
-        self.require_same("The config", _values(loaded))
+        if self.processes > 1:
+            self.require_same("The computer", _devices())
+            self.require_same("The installation", _packages())
+            self.require_same("The config", _values(loaded))
         if self.private is None:
             return loaded
         experiment = in_subfolder(loaded.experiment, str(self.private))
@@ -151,7 +153,8 @@ class Sharing:
         raise ConfigError(
             f"{name} of process {self.process} differs from that of process 0 in {key}: "
             f"{_short(own.get(key))} instead of {_short(first.get(key))}{more}.",
-            "Start all processes with the same command, config, data and installation.",
+            "Start all processes with the same command, config, data and installation, on devices "
+            "of one kind and number.",
         )
 
     def pass_on(self, files: Sequence[Path]) -> None:
@@ -171,7 +174,9 @@ class Sharing:
 
     def broadcast(self, content: bytes) -> bytes:
         """What the first process gives here."""
-        size = int(self._first(np.array([len(content)], np.int32))[0])
+        # In bytes, as JAX has no numbers beyond 2^31.
+        told = np.frombuffer(len(content).to_bytes(8, "little"), np.uint8)
+        size = int.from_bytes(self._first(told).tobytes(), "little")
         pieces = []
         for start in range(0, size, _PIECE):
             length = min(_PIECE, size - start)
@@ -185,6 +190,19 @@ class Sharing:
         from jax.experimental import multihost_utils
 
         return np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
+def _packages() -> dict[str, Any]:
+    """The versions of what trains; computers may have other kernels and processors."""
+    own = ("system", "device")
+    return {name: version for name, version in versions().items() if name not in own}
+
+
+def _devices() -> dict[str, Any]:
+    """What every process has to have, as each makes an equal part of every batch."""
+    import jax
+
+    return {"devices": jax.default_backend(), "number of devices": jax.local_device_count()}
 
 
 def _values(loaded: LoadedConfig) -> dict[str, Any]:

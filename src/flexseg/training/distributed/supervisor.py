@@ -50,6 +50,8 @@ _LOOK = 0.5
 LOG = "log.txt"
 # The name of a link to whoever has no place in the training.
 _REFUSED = "refused"
+# The same as a new session, on Windows.
+_NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 _AGAIN = "Run the same command with --resume to continue from the last saved state."
 
 
@@ -134,14 +136,8 @@ class Supervisor:
         if at is None:
             return
         if self.place.leads:
-            try:
-                self._meeting = _server(at.port)
-            except OSError as error:
-                raise ResourceError(
-                    f"Process 0 cannot listen at port {at.port}: {os.strerror(error.errno or 0)}.",
-                    "Choose another port for --coordinator, in the commands of all processes.",
-                    str(at),
-                ) from None
+            self._meeting = _server(at, at.port)
+            _server(at, at.port + 1).close()  # which JAX will take
             work = partial(self._welcome, self._meeting)
         else:
             work = partial(self._reach, at)
@@ -226,17 +222,18 @@ class Supervisor:
                 "folder": str(folder),
             }
             environment = os.environ | {VARIABLE: json.dumps(about), "KERAS_BACKEND": "jax"}
-            with (folder / LOG).open("wb") as log:
-                self.children[index] = _Child(
-                    subprocess.Popen(  # noqa: S603 - this command again
-                        [sys.executable, "-P", "-m", "flexseg.cli", *self.arguments],
-                        env=environment,
-                        stdout=None if index == 0 else log,
-                        stderr=None if index == 0 else log,
-                        # Signals of the terminal come here, and are passed on once.
-                        start_new_session=True,
-                    )
+            # The engine in the process appends to the same file.
+            with (folder / LOG).open("ab") as log:
+                process = subprocess.Popen(  # noqa: S603 - this command again
+                    [sys.executable, "-P", "-m", "flexseg.cli", *self.arguments],
+                    env=environment,
+                    stdout=None if index == 0 else log,
+                    stderr=None if index == 0 else log,
+                    # Signals of the terminal come here, and are passed on once.
+                    start_new_session=True,
+                    creationflags=_NEW_GROUP,
                 )
+            self.children[index] = _Child(process)
 
     def _accept_children(self) -> None:
         with suppress(OSError):
@@ -258,7 +255,7 @@ class Supervisor:
                 self._hear(*self.inbox.get(timeout=_LOOK))
                 continue  # all that was said counts before what is seen
             self._look()
-            if not self._joined and time.monotonic() - self._began > self.wait:
+            if time.monotonic() - self._began > self.wait:
                 self._tell_absent()
             mine = set(self.place.indices)
             if mine <= self.done and (not self.place.leads or self.others.keys() <= self.done):
@@ -389,11 +386,12 @@ class Supervisor:
                 continue
             child.ended = child.ended or now
             # One that JAX has ended is no reason: another one was lost, which somebody will tell.
-            forced = code == -getattr(signal, "SIGABRT", 6) or code > 0
-            if not forced:
+            # What one that has ended by itself has said may still be on its way.
+            killed = code < 0 and code != -getattr(signal, "SIGABRT", 6)
+            if killed:
                 raise _ended(index, code)
             if now - child.ended > GRACE_SECONDS:
-                raise self._unexplained(index, code)
+                raise self._unexplained(index, code) if code else _ended(index, code)
 
     def _show_log(self, index: int) -> None:
         """What a process has said that has no terminal, or its engine."""
@@ -410,6 +408,10 @@ class Supervisor:
         )
 
     def _tell_absent(self) -> None:
+        """Raise the reason why the training has not begun, if so.
+
+        Of a process that has just been told to join, JAX tells it.
+        """
         place = self.place
         if place.leads and (absent := sorted(self._awaited - self.others.keys())):
             names = ", ".join(map(str, absent))
@@ -420,6 +422,16 @@ class Supervisor:
                 "more time.",
                 str(place.coordinator),
             )
+        if time.monotonic() - self._began < self.wait + GRACE_SECONDS:
+            return
+        for index, child in self.children.items():
+            if child.link is None:
+                self._show_log(index)
+                raise ResourceError(
+                    f"Process {index} ({platform.node()}) has not begun within {self.wait:.0f} s.",
+                    "Look whether this computer is overloaded, or the disk that Python and flexseg "
+                    "are on does not answer; --wait gives more time.",
+                )
 
     def _end(self) -> None:
         """End what still runs."""
@@ -446,19 +458,33 @@ class Supervisor:
         return True
 
 
-def _server(port: int) -> socket.socket:
-    """Listens at all addresses: what the name of this computer means differs by where one asks."""
+def _server(at: Address, port: int) -> socket.socket:
+    """Listens at all addresses: what the name of this computer means differs by where one asks.
+
+    Raises
+    ------
+    ResourceError : another program listens there, or the system does not allow it.
+    """
     if socket.has_dualstack_ipv6():
         with suppress(OSError):
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+    try:
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise ResourceError(
+            f"Process 0 cannot listen at port {port}: {os.strerror(error.errno or 0)}.",
+            "Choose another port for --coordinator, in the commands of all processes; the next one "
+            "must be free as well.",
+            str(at),
+        ) from None
 
 
 def _ended(index: int, code: int) -> TrainingError:
     if code == 0:
         how = "ended before the training did"
     else:
-        how = f"was ended by the signal {-code} ({signal.Signals(-code).name})"
+        names = [known.name for known in signal.Signals if known == -code]
+        how = f"was ended by the signal {' '.join([str(-code), *(f'({n})' for n in names)])}"
     return TrainingError(
         f"Process {index} ({platform.node()}) {how}. All processes were ended.",
         "Look whether the system ended it for lack of memory, or somebody did. " + _AGAIN,

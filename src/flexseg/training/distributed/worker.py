@@ -14,10 +14,11 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from flexseg.errors import FlexsegError, Interrupted, TrainingError
+from flexseg.errors import FlexsegError, Interrupted, ResourceError, TrainingError
 from flexseg.training.distributed.messages import SILENT, Link, Message
 from flexseg.training.distributed.place import VARIABLE
 from flexseg.training.distributed.supervisor import GRACE_SECONDS, LOG
@@ -47,9 +48,11 @@ class Worker:
         self._joined: queue.Queue[Message] = queue.Queue()
         self._stopping = threading.Event()
         inbox: queue.Queue[Any] = queue.Queue()
-        self._link = Link(
-            socket.create_connection(("127.0.0.1", about["port"])), "supervisor", inbox
-        )
+        try:
+            connection = socket.create_connection(("127.0.0.1", about["port"]))
+        except OSError:
+            self._end_alone()
+        self._link = Link(connection, "supervisor", inbox)
         self._link.send({"token": about["token"], "index": self.index})
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
         _leave_native_output_to(self.folder / LOG)
@@ -63,13 +66,16 @@ class Worker:
         while True:
             _, said = inbox.get()
             if said is None or said is SILENT:
-                # Without a supervisor nobody would end it.
-                shutil.rmtree(self.folder.parent, ignore_errors=True)
-                os._exit(1)
+                self._end_alone()
             if "join" in said:
                 self._joined.put(said)
             if "interrupt" in said:
                 self._stopping.set()
+
+    def _end_alone(self) -> NoReturn:
+        """End, as nobody else would now that the supervisor is gone."""
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+        os._exit(1)
 
     def join(self) -> Sharing:
         """Wait for the other processes, and let JAX know of them. Keras must not run as yet."""
@@ -88,8 +94,7 @@ class Worker:
             local_device_ids=device,
             cluster_detection_method="deactivate",
             coordinator_bind_address=address if told["own"] is None else None,
-            heartbeat_timeout_seconds=_JAX_HEARTBEAT,
-            shutdown_timeout_seconds=_JAX_SHUTDOWN,
+            **_timeouts(jax.distributed.initialize),
         )
         from flexseg.training.distributed.sharing import Sharing
 
@@ -115,6 +120,14 @@ class Worker:
             self._fail(error)
         except KeyboardInterrupt:
             os._exit(130)
+        except OSError as error:
+            self._fail(
+                ResourceError(
+                    f"{error.strerror or error}.",
+                    "Check the path, its permissions, and the free space.",
+                    str(error.filename) if error.filename else None,
+                )
+            )
         except Exception as error:
             # Mostly since another process is lost, whose supervisor tells why: nobody will then
             # be left to see this one fail.
@@ -153,13 +166,26 @@ def _leave_native_output_to(log: Path) -> None:
                 setattr(sys, name, own)
 
 
+def _timeouts(initialize: Callable[..., None]) -> dict[str, int]:
+    """Those that the installed JAX takes: others have their own."""
+    wanted = {
+        "heartbeat_timeout_seconds": _JAX_HEARTBEAT,
+        "shutdown_timeout_seconds": _JAX_SHUTDOWN,
+    }
+    known = signature(initialize).parameters
+    return {name: seconds for name, seconds in wanted.items() if name in known}
+
+
 def _name_own_address(address: str | None) -> None:
     """Let the CPU's collectives of JAX be reached at an address of this computer.
 
     They take what the computer's name means to itself, often 127.0.0.1, and JAX has no option.
     """
-    from jax._src.lib import _jax
+    if address is None:
+        return
+    with suppress(ImportError):  # a JAX that has it elsewhere does as it is
+        from jax._src.lib import _jax
 
-    make = getattr(_jax, "make_gloo_tcp_collectives", None)
-    if make is not None and address is not None:
-        _jax.make_gloo_tcp_collectives = partial(make, hostname=address.removeprefix("::ffff:"))
+        if (make := getattr(_jax, "make_gloo_tcp_collectives", None)) is not None:
+            own = address.removeprefix("::ffff:")
+            _jax.make_gloo_tcp_collectives = partial(make, hostname=own)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from rich.console import Console
 from flexseg.config import load
 from flexseg.dataset.division.splits import Splits
 from flexseg.errors import TrainingError
+from flexseg.training.at_once import fold_processes
 from flexseg.training.crossval import CrossValidation
 from flexseg.training.trainer import Training
 
@@ -104,3 +106,18 @@ def test_a_killed_fold_is_told_and_continued_and_gives_what_it_gives_alone(
     np.testing.assert_allclose(second.history["loss"], alone.history["loss"], rtol=1e-5)
     for a, b in zip(read_weights(second.weights), read_weights(alone.weights), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+def test_a_fold_whose_process_does_not_end_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fold_processes, "_SECONDS_TO_END", 0.1)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    hanging = context.Process(target=time.sleep, args=(600,))
+    hanging.start()
+    there.send("result")
+    job: Any = None
+    fold = fold_processes._Process(job, hanging, here, slot=0)
+    assert fold_processes._outcome_of(fold) == "result"
+    assert hanging.exitcode not in (None, 0)

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # How long trainings may take to save their state when they are stopped.
 _SECONDS_TO_STOP = 60.0
+# How long a process may take to end once it has sent its result, before it counts as hanging.
+_SECONDS_TO_END = 60.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _outcome_of(one: _Process) -> TrainingResult | Exception:
     try:
         outcome: TrainingResult | Exception = one.connection.recv()
     except (EOFError, OSError):
-        one.process.join()
+        _end(one.process)
         code = one.process.exitcode or 0
         reason = f"ended with code {code}"
         if code < 0:
@@ -152,8 +154,16 @@ def _outcome_of(one: _Process) -> TrainingResult | Exception:
         )
     finally:
         one.connection.close()
-    one.process.join()
+    _end(one.process)
     return outcome
+
+
+def _end(process: BaseProcess) -> None:
+    """Wait for the end of a process that has nothing left to do, and end one that hangs."""
+    process.join(_SECONDS_TO_END)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def _stop(running: Iterable[_Process]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,9 @@ import typer
 from flexseg.cli.app import BackendOption, console, require_paths, say, say_next, select_backend
 from flexseg.cli.command import Task, long_command
 from flexseg.cli.tables import Table, fixed, numbers, texts
+from flexseg.errors import ConfigError
 from flexseg.events import emit
+from flexseg.machine import user_name
 
 if TYPE_CHECKING:
     from flexseg.learning.versions import Versions
@@ -86,7 +87,13 @@ def learn(
         store = Corrections(place, labels_of(folder, classes))
         current = Versions.open(folder).current
         version = str(current) if current else ""
-        who = by or getpass.getuser()
+        who = by or user_name()
+        if who is None:
+            raise ConfigError(
+                "It is not known who has corrected: this account has no name.",
+                "Give a name.",
+                "--by",
+            )
         count = add_dataset(store, corrections, who, version, kinds_of(folder))
         say(f"{amount(count, 'correction')} added.")
     done = LearningRound(folder, seconds, console, _stage).run()

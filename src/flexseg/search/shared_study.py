@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexseg.errors import ConfigError, FlexsegError, ResourceError
-from flexseg.machine import pip_install
+from flexseg.machine import pip_install, user_name
 from flexseg.search.study_places import GiveAgain
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ def _reason(error: Any) -> str:
     original = error.orig
     told = original.args[0] if original is not None and original.args else original
     text = told.get("M", told) if isinstance(told, dict) else told
-    return str(text).strip().splitlines()[0].rstrip(".")
+    return (str(text).strip().splitlines() or [type(original or error).__name__])[0].rstrip(".")
 
 
 def shared_study(url: str, name: str) -> SharedStudy:
@@ -184,7 +183,7 @@ def shared_study(url: str, name: str) -> SharedStudy:
             f"Give a URL such as {_EXAMPLE}; without --storage the search is kept in a file.",
             _OPTION,
         )
-    if parsed.password is not None:
+    if parsed.password is not None or any("password" in key.lower() for key in parsed.query):
         raise ConfigError(
             "The URL holds a password, which other users of this machine can see.",
             "Leave it out; give it as PGPASSWORD in the environment, or in ~/.pgpass.",
@@ -196,7 +195,14 @@ def shared_study(url: str, name: str) -> SharedStudy:
     if "+" not in parsed.drivername:
         parsed = parsed.set(drivername="postgresql+pg8000")
     if parsed.username is None:
-        parsed = parsed.set(username=os.environ.get("PGUSER") or getpass.getuser())
+        user = os.environ.get("PGUSER") or user_name()
+        if user is None:
+            raise ConfigError(
+                "The URL names no user, and this account has no name.",
+                f"Give one such as {_EXAMPLE}, or set PGUSER.",
+                _OPTION,
+            )
+        parsed = parsed.set(username=user)
     try:
         parsed.get_dialect().import_dbapi()
     except (ImportError, NoSuchModuleError):
@@ -247,4 +253,4 @@ def _password_file() -> Path:
         return Path(given)
     if os.name == "nt":
         return Path(os.environ.get("APPDATA", "")) / "postgresql" / "pgpass.conf"
-    return Path.home() / ".pgpass"
+    return Path(os.path.expanduser("~/.pgpass"))  # noqa: PTH111 - pathlib's fails without a home

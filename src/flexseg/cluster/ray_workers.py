@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ class RayWorkers:
         gpus = int(sum(one.get("GPU", 0) for one in machines))
         processors = [int(one["CPU"]) for one in machines if one.get("CPU", 0) >= 1]
         self.count = count or gpus or len(processors) or 1
-        # So few that all of them find a place, whichever machine they come to.
-        self._processors = max(1, min([sum(processors) // self.count, *processors], default=1))
-        self._gpus = min(1.0, gpus / self.count)
+        self._processors = _processors_each(processors, self.count)
+        # Of a GPU that several share, each takes an equal part; Ray gives no one parts of two.
+        self._gpus = min(1.0, 1 / ceil(self.count / gpus)) if gpus else 0.0
         self._actors: dict[int, Any] = {}
         # The answers that are to come of each, in their order.
         self._coming: dict[int, deque[Any]] = {}
-        self._begun = False
+        # Those that are there; one that is lost is not, until it has begun again.
+        self._begun: set[int] = set()
         share_gpu()
 
     def start(self, worker: int, make: Open) -> None:
@@ -99,7 +101,7 @@ class RayWorkers:
             self._drop(worker)
             return Ended(worker, _reason(error))
         self._coming[worker].popleft()
-        self._begun = True
+        self._begun.add(worker)
         return message
 
     def _drop(self, worker: int) -> None:
@@ -107,6 +109,7 @@ class RayWorkers:
         import ray
 
         del self._coming[worker]
+        self._begun.discard(worker)
         ray.kill(self._actors.pop(worker))
 
     def close(self) -> None:
@@ -116,6 +119,21 @@ class RayWorkers:
         for worker in [*self._actors]:
             self._drop(worker)
         ray.shutdown()
+
+
+def _processors_each(machines: Sequence[int], count: int) -> int:
+    """As many as each of `count` actors can have so that all find a place on the machines.
+
+    Parameters
+    ----------
+    machines : processors of each.
+    """
+    fitting = [
+        each
+        for each in range(1, min(machines, default=1) + 1)
+        if sum(one // each for one in machines) >= count
+    ]
+    return max(fitting, default=1)
 
 
 class _Actor:
@@ -156,9 +174,7 @@ def _connect(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
     import ray
 
-    # It prints what befalls its processes, also between the lines of `--json`; what concerns this
-    # work comes as an error of an actor.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    _let_it_be_silent(ray)
     own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     more = {**own, "_node_ip_address": "127.0.0.1"} if address == LOCAL else {}
     try:
@@ -171,6 +187,17 @@ def _connect(address: str) -> None:
             f"must have the same versions on all of them. `--ray {LOCAL}` needs none.",
             "--ray",
         ) from None
+
+
+def _let_it_be_silent(library: Any) -> None:
+    """Ray prints what befalls its processes, also between the lines of `--json`.
+
+    What concerns this work comes as an error of an actor. There is no public setting; a Ray that
+    has other names prints.
+    """
+    module = getattr(getattr(library, "_private", None), "worker", None)
+    if module is not None and hasattr(module, "print_to_stdstream"):
+        module.print_to_stdstream = lambda *_, **__: None
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,9 @@ from buckets import Bucket, start_anew
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.outputs import set_aside, whole, whole_folder, write_text
 from flexseg.storage import sending as module
+from flexseg.storage.file_index import FileIndex
 from flexseg.storage.mirror import named
+from flexseg.storage.remote_files import RemoteFile
 from flexseg.storage.sending import sending
 from support import flexseg
 
@@ -25,6 +28,7 @@ COMMAND = """
 import signal, sys, time
 from flexseg.outputs import write_text
 from flexseg.storage import sending
+from flexseg.storage.file_index import FileIndex
 from flexseg.storage.mirror import named
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -90,6 +94,36 @@ def test_what_others_have_written_meanwhile_is_kept(bucket: Bucket) -> None:
     ((key, value),) = content.items()
     assert value == b"theirs"
     assert key.startswith("out_") and key.endswith("_bak/a.txt")
+
+
+def test_a_file_that_is_removed_as_it_is_sent_is_left_out(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = place(f"{bucket.url}/out")
+    look = module.find
+
+    def look_and_remove(url: str) -> RemoteFile | None:
+        (out / "b.txt").unlink(missing_ok=True)
+        return look(url)
+
+    monkeypatch.setattr(module, "find", look_and_remove)
+    with sending():
+        write_text(out / "a.txt", "a")
+        write_text(out / "b.txt", "b")
+    assert bucket.content() == {"out/a.txt": b"a"} and "not sent" not in caplog.text
+
+
+def test_where_results_are_is_told_though_the_index_fails(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    out = place(f"{bucket.url}/out")
+    with pytest.raises(ResourceError, match=r"disk is full.* are in .*cloud-files"), sending():
+        write_text(out / "a.txt", "result")
+        monkeypatch.setattr(FileIndex, "note", full)
+    assert (out / "a.txt").read_bytes() == b"result"
 
 
 @pytest.mark.parametrize("fault", ["503", "403"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -34,6 +35,8 @@ _SENDER = "FLEXSEG_SENDER"
 SECONDS_BETWEEN = 30.0
 _TOGETHER = 8
 _JOURNALS = ("-journal", "-wal", "-shm")
+# What may keep results from being sent: the index, too, needs room on the disk.
+_FAILURES = (FlexsegError, OSError, sqlite3.Error)
 # A file that was changed so many seconds ago is written to no more, as far as one can see.
 _SETTLED = 1.0
 
@@ -79,7 +82,7 @@ class _Sender:
                 try:
                     with closing(FileIndex(root())) as index:
                         self._send(index, settled=False)
-                except (FlexsegError, OSError) as error:
+                except _FAILURES as error:
                     logger.warning("Results are not sent yet: %s", error)
 
     def _send(self, index: FileIndex, *, settled: bool) -> None:
@@ -126,7 +129,9 @@ class _Sender:
             copy(url, str(url_of(aside)))
         try:
             sent = upload(path, url)
-        except FileNotFoundError:
+        except FlexsegError:
+            if path.exists():
+                raise
             return None
         return Copy(url, sent.version, sent.md5, before.st_size, before.st_mtime_ns)
 
@@ -205,7 +210,7 @@ def sending() -> Iterator[None]:
 def _finish(sender: _Sender, *, failed: bool) -> None:
     try:
         sender.finish()
-    except (FlexsegError, OSError, KeyboardInterrupt) as error:
+    except (*_FAILURES, KeyboardInterrupt) as error:
         problem = error.problem if isinstance(error, FlexsegError) else str(error) or "Interrupted."
         told = ResourceError(
             f"The results were not sent: {problem}",

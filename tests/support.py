@@ -85,6 +85,15 @@ def flexseg(*arguments: str | Path) -> int:
     return int(caught.value.code or 0)
 
 
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    """The content of all files below a folder, hidden ones too, by their paths in it."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def run_eagerly(patch: pytest.MonkeyPatch) -> None:
     """Networks run eagerly until `patch` is undone."""
     always = property(lambda model: True, lambda model, value: None)

@@ -1,4 +1,4 @@
-"""A small network with images and volumes, for commands whose results are compared."""
+"""Small networks of random weights with data, for commands whose results are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from flexseg.config.load import load
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from flexseg.inference.engines.onnx_export import export_onnx
+from flexseg.inference.model_files import model_file
 from flexseg.models.package import ModelPackage
+from sample_run import CONFIG as TRAINED
+from synthetic import write_dataset
 
 CONFIG = """
 [model]
@@ -45,14 +48,8 @@ slices = true
 def write_project(folder: Path) -> Path:
     """A network of random weights, images and volumes, of which one of each is damaged."""
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
-    made = ModelPackage.create(load(folder / "a.toml").experiment)
     rng = np.random.default_rng(0)
-    for weight in made.model.trainable_weights:
-        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 10
-        weight.assign(rng.normal(0, fan_in**-0.5, weight.shape))
-    (folder / "models").mkdir()
-    made.save(folder / "models" / "best_model.h5", {})
-    export_onnx(made, folder / "models" / "best_model.h5")
+    write_network(folder / "a.toml", rng)
     (folder / "images").mkdir()
     for i in range(21):
         pixels = rng.integers(0, 256, (40 + i, 150), np.uint8)
@@ -66,6 +63,32 @@ def write_project(folder: Path) -> Path:
         write_volume(folder / "volumes" / f"{name}.nii.gz", Volume(voxels))
     (folder / "volumes" / "d.nii.gz").write_bytes(b"damaged")
     return folder
+
+
+def write_network(config: Path, rng: np.random.Generator) -> None:
+    """A network of random weights where a config looks for it, in Keras and ONNX."""
+    loaded = load(config)
+    made = ModelPackage.create(loaded.experiment)
+    for weight in made.model.trainable_weights:
+        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 10
+        weight.assign(rng.normal(0, fan_in**-0.5, weight.shape))
+    file = model_file(loaded)
+    file.parent.mkdir(parents=True)
+    made.save(file, {})
+    export_onnx(made, file)
+
+
+def write_trained(folder: Path) -> Path:
+    """A config with a dataset of three classes, nine test images, and a network of random weights.
+
+    Each worker gets two images at a time. Returns the config.
+    """
+    write_dataset(folder / "data", {"train": 3, "valid": 1, "test": 9}, classes=3)
+    text = TRAINED.replace("[train]", '[train]\nprecision = "float32"')
+    text = text.replace("[infer]", '[infer]\nengine = "onnx"') + "\n[eval]\nbatch_size = 2\n"
+    (folder / "a.toml").write_text(text, encoding="utf-8")
+    write_network(folder / "a.toml", np.random.default_rng(0))
+    return folder / "a.toml"
 
 
 def written(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Work on a cluster of Ray with two machines, of which one is lost."""
+"""Work on a cluster of Ray with two machines, also when one of them is lost."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,28 +14,43 @@ from typing import Any
 import pytest
 
 from flexseg.cluster.ray_workers import RayWorkers
+from flexseg.errors import ConfigError
 from flexseg.execution.mapping import in_chunks, mapped
+from flexseg.storage import mirror
+from flexseg.storage.urls import local_path
 from mapped_work import squares
-from support import flexseg
-from worked_project import write_project, written
+from support import bytes_below, flexseg, result_of
+from worked_project import write_project, write_trained, written
 
 pytest.importorskip("ray")
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Two machines with a processor each, as far as Ray knows."""
+@pytest.fixture(scope="module")
+def head() -> Iterator[Any]:
+    """A cluster of one machine, with a processor as far as Ray knows."""
     from ray.cluster_utils import Cluster
 
     path = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    machines = Cluster()
-    for _ in range(2):
-        machines.add_node(num_cpus=1, object_store_memory=100 * 2**20, include_dashboard=False)
-    yield machines
-    machines.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        machines = Cluster()
+        _add_machine(machines)
+        yield machines
+        machines.shutdown()
+
+
+@pytest.fixture
+def cluster(head: Any) -> Any:
+    """One of two such machines; a test may lose the second."""
+    if not head.worker_nodes:
+        _add_machine(head)
+    return head
+
+
+def _add_machine(cluster: Any) -> None:
+    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, include_dashboard=False)
 
 
 def lose_machine(cluster: Any) -> None:
@@ -84,6 +100,39 @@ def test_a_command_survives_the_loss_of_a_machine(
     thread.join()
     assert all(json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert written(project / "several") == written(project / "one")
+
+
+@pytest.mark.usefixtures("engines_on")
+def test_what_commands_find_and_write_is_that_of_one_process(
+    cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_trained(tmp_path)
+    ray = ("--ray", cluster.address)
+    on = ("--set", "augmentation.enabled=true")
+    found = []
+    for name, more in (("one", ()), ("several", ray)):
+        assert flexseg("evaluate", config, "-o", tmp_path / name / "scores", *more) == 0
+        assert flexseg("augment", config, "-o", tmp_path / name / "more", *on, *more) == 0
+        capsys.readouterr()
+        assert flexseg("check", config, "--json", *more) == 0
+        # What a training would cost is measured.
+        found.append(result_of(capsys.readouterr().out) | {"costs": 0, "time": 0})
+    assert found[0] == found[1]
+    files = bytes_below(tmp_path / "one")
+    assert {"scores/predictions/test_08.png", "more/manifest.csv"} <= files.keys()
+    assert files == bytes_below(tmp_path / "several")
+
+
+def test_urls_on_other_machines(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "_named", {local_path("s3://bucket/images")})
+    workers = RayWorkers(cluster.address)
+    workers.start(0, squares)
+    workers.close()
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    workers = RayWorkers(cluster.address)
+    with pytest.raises(ConfigError, match=r"^s3://bucket/images: Workers on other machines"):
+        workers.start(0, squares)
+    workers.close()
 
 
 def test_no_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

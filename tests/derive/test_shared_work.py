@@ -23,20 +23,12 @@ from flexseg.execution.shared import shared_by
 from flexseg.files.volumes.volume import Volume
 from flexseg.files.volumes.write import write_volume
 from mapped_work import Distant
-from support import CONFIG, flexseg
+from support import CONFIG, bytes_below, flexseg
 from synthetic import write_dataset
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
 Deriving = Callable[[Path], Derived]
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_derived_datasets(tmp_path: Path) -> None:
@@ -64,8 +56,8 @@ def test_derived_datasets(tmp_path: Path) -> None:
         with shared_by(lambda: Distant(2)):
             shared = derive(tmp_path / "two" / name)
         assert (shared.cases, shared.notes) == (serial.cases, serial.notes)
-    found = written(tmp_path / "two")
-    assert found == written(tmp_path / "one") and len(found) > 60
+    found = bytes_below(tmp_path / "two")
+    assert found == bytes_below(tmp_path / "one") and len(found) > 60
     for name in ("train_01.png", "train_03.png"):
         (masks / name).write_bytes(b"\x89PNG damaged")
     errors = []
@@ -94,7 +86,7 @@ def test_augmented_dataset(tmp_path: Path) -> None:
         os.utime(damaged, ns=(times.st_atime_ns, times.st_mtime_ns))
         shared = multiply(loaded, tmp_path / "two", copies=2)
     assert shared.resumed == 6 and shared.pairs == serial.pairs
-    assert written(tmp_path / "two") == written(tmp_path / "one")
+    assert bytes_below(tmp_path / "two") == bytes_below(tmp_path / "one")
 
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

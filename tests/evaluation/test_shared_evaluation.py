@@ -12,27 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flexseg.config.load import load
 from flexseg.dataset.parallel import run_parallel
 from flexseg.errors import DataError
 from flexseg.execution import local_workers
 from flexseg.execution.mapping import Answered
 from flexseg.execution.shared import shared_by
 from flexseg.files.images import write_png
-from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.engines.opening import installed
 from flexseg.inference.trust.input_check import tell_unknown
-from flexseg.models.package import ModelPackage
 from flexseg.outputs import UNFINISHED
 from mapped_work import Distant
 from sample_run import CONFIG
-from support import flexseg
+from support import bytes_below, flexseg
 from synthetic import write_dataset
-
-MORE = """
-[eval]
-batch_size = 2
-"""
+from worked_project import write_trained
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config, its data, and masks that differ from those of the test split."""
     folder = tmp_path_factory.mktemp("project")
     write_dataset(folder / "data", {"train": 1, "valid": 1, "test": 9}, classes=3)
-    text = CONFIG.replace("[train]", '[train]\nprecision = "float32"')
-    (folder / "a.toml").write_text(text + MORE, encoding="utf-8")
+    (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
     rng = np.random.default_rng(0)
     (folder / "found").mkdir()
     for i in range(9):
@@ -57,14 +49,6 @@ def told(capsys: pytest.CaptureFixture[str], *hidden: Path) -> str:
     for place in hidden:
         text = text.replace(str(place), "OUT")
     return re.sub(r"\s+", " ", text).strip()
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_masks_of_a_folder(
@@ -92,14 +76,13 @@ def test_masks_of_a_folder(
     code, text = run("two", "--workers", "1")
     kept = " INFO 8 results of an earlier run, which was interrupted, were kept."
     assert code == 0 and kept in text and text.replace(kept, "") == serial[1]
-    assert {"cases.csv", "summary.json"} <= {*written(tmp_path / "two" / "out")}
-    assert written(tmp_path / "two") == written(tmp_path / "one")
+    assert {"cases.csv", "summary.json"} <= {*bytes_below(tmp_path / "two" / "out")}
+    assert bytes_below(tmp_path / "two") == bytes_below(tmp_path / "one")
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("engines_on")
 def test_a_trained_network(
-    project: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -107,18 +90,7 @@ def test_a_trained_network(
     """A worker is killed, and then the command interrupted."""
     if not installed("onnx"):
         pytest.skip("the extra onnx is not installed")
-    shutil.copytree(project / "data", tmp_path / "data")
-    text = (project / "a.toml").read_text(encoding="utf-8")
-    config = tmp_path / "a.toml"
-    config.write_text(text.replace("[infer]", '[infer]\nengine = "onnx"'), encoding="utf-8")
-    made = ModelPackage.create(load(config).experiment)
-    rng = np.random.default_rng(0)
-    for weight in made.model.trainable_weights:
-        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 10
-        weight.assign(rng.normal(0, fan_in**-0.5, weight.shape))
-    (tmp_path / "run" / "models").mkdir(parents=True)
-    made.save(tmp_path / "run" / "models" / "best_model.h5", {})
-    export_onnx(made, tmp_path / "run" / "models" / "best_model.h5")
+    config = write_trained(tmp_path)
 
     def run(name: str, *more: str) -> tuple[int, str]:
         tell_unknown.cache_clear()  # once in each process
@@ -145,13 +117,13 @@ def test_a_trained_network(
         patch.setattr(local_workers.LocalWorkers, "receive", disturbed)
         assert run("two", "--workers", "2")[0] == 130
     assert answers == 2
-    code, text = run("two", "--workers", "2")
+    code, text = run("two", "--workers", "1")
     assert code == 0
     kept = re.search(r" INFO (\d) results of an earlier run, [a-z ,]+ were kept\.", text)
     assert kept is not None and 2 <= int(kept[1]) <= 4
     assert text.replace(kept[0], "") == serial[1]
-    files = written(tmp_path / "two")
-    assert files == written(tmp_path / "one")
+    files = bytes_below(tmp_path / "two")
+    assert files == bytes_below(tmp_path / "one")
     assert "out/predictions/test_08.png" in files
     assert not any(UNFINISHED in name for name in files)
 

@@ -20,6 +20,7 @@ from flexseg.inference.engines.onnx_export import export_onnx
 from flexseg.inference.engines.opening import KerasEngine, installed, open_engine
 from flexseg.inference.predictor import Predictor
 from flexseg.models.package import ModelPackage
+from worked_project import write_network
 
 CONFIG = """
 [model]
@@ -60,14 +61,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the extra onnx is not installed")
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.toml").write_text(CONFIG, encoding="utf-8")
-    made = ModelPackage.create(load(folder / "a.toml").experiment)
     rng = np.random.default_rng(0)
-    for weight in made.model.trainable_weights:
-        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 10
-        weight.assign(rng.normal(0, fan_in**-0.5, weight.shape))
-    (folder / "models").mkdir()
-    made.save(folder / "models" / "best_model.h5", {})
-    export_onnx(made, folder / "models" / "best_model.h5")
+    write_network(folder / "a.toml", rng)
     (folder / "images").mkdir()
     pixels = rng.integers(0, 256, (40, 56), np.uint8)
     Image.fromarray(pixels).save(folder / "images" / "a.png")

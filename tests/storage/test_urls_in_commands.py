@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from buckets import Bucket, start_anew
 
 from flexseg.dataset.reading import Dataset
-from support import CONFIG, flexseg
+from flexseg.execution.local_workers import LocalWorkers
+from flexseg.execution.mapping import Answered
+from flexseg.inference.engines.opening import installed
+from support import CONFIG, bytes_below, flexseg
+from worked_project import write_trained
 
 
 @pytest.fixture
@@ -74,3 +79,39 @@ def test_python_takes_urls(bucket: Bucket) -> None:
     found = Dataset.open(f"{bucket.url}/dataset")
     assert len(found.cases) == 10
     assert found.given_parts is not None
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("engines_on")
+def test_workers_evaluate_into_the_bucket(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The command is interrupted, and goes on where only the bucket is left of its results."""
+    if not installed("onnx"):
+        pytest.skip("the extra onnx is not installed")
+    config = write_trained(tmp_path)
+    assert flexseg("evaluate", config, "-o", tmp_path / "out") == 0
+    command = ("evaluate", config, "-o", f"{bucket.url}/out", "--workers", "1")
+    answers = 0
+    received = LocalWorkers.receive
+
+    def interrupted(self: LocalWorkers) -> Any:
+        nonlocal answers
+        message = received(self)
+        answers += isinstance(message, Answered)
+        if answers == 3:
+            raise KeyboardInterrupt
+        return message
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalWorkers, "receive", interrupted)
+        assert flexseg(*command) == 130
+    monkeypatch.setenv("FLEXSEG_CACHE_DIR", str(tmp_path / "other"))
+    start_anew()
+    capsys.readouterr()
+    assert flexseg(*command) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "4 results of an earlier run, which was interrupted, were kept" in told
+    alone = bytes_below(tmp_path / "out")
+    assert "predictions/test_08.png" in alone
+    assert bucket.content() == {f"out/{name}": content for name, content in alone.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,12 +17,17 @@ from flexseg.config.findings import amount
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.execution.machine_share import share_gpu
 from flexseg.execution.mapping import Answered, Began, Ended, Message, Open, Raised
-from flexseg.machine import pip_install
+from flexseg.machine import CACHE_SETTING, pip_install
+from flexseg.storage.mirror import any_named
+from flexseg.storage.sending import SENDER
 
 logger = logging.getLogger(__name__)
 
 # An own Ray that ends with the command.
 LOCAL = "local"
+# What actors take over from this process: the engine; on its machine also where copies of remote
+# files lie, and that results are sent.
+_ENGINE, _COPIES = ("KERAS_BACKEND",), (CACHE_SETTING, SENDER)
 # Nothing but names and tables passes through its store of objects.
 _STORE_BYTES = 100 * 2**20
 # After so many seconds without a worker a word is said.
@@ -46,7 +52,9 @@ class RayWorkers:
         _connect(address)
         import ray
 
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        self._here = {node["NodeManagerHostname"] for node in nodes} == {socket.gethostname()}
+        machines = [node["Resources"] for node in nodes]
         gpus = int(sum(one.get("GPU", 0) for one in machines))
         processors = [int(one["CPU"]) for one in machines if one.get("CPU", 0) >= 1]
         self.count = count or gpus or len(processors) or 1
@@ -61,13 +69,24 @@ class RayWorkers:
         share_gpu()
 
     def start(self, worker: int, make: Open) -> None:
-        """Start an actor, also again after it has ended; it begins when there is room for it."""
+        """Start an actor, also again after it has ended; it begins when there is room for it.
+
+        Raises
+        ------
+        ConfigError : it may begin on a machine that has no copies of remote files.
+        """
         import ray
 
+        if not self._here and (url := any_named()) is not None:
+            raise ConfigError(
+                "Workers on other machines do not reach URLs.",
+                "Give paths that all machines reach, or use --workers.",
+                url,
+            )
         threads = str(self._processors)
         environment = {"TF_NUM_INTRAOP_THREADS": threads, "MKL_NUM_THREADS": threads}
-        if "KERAS_BACKEND" in os.environ:
-            environment["KERAS_BACKEND"] = os.environ["KERAS_BACKEND"]
+        more = (*_ENGINE, *(_COPIES if self._here else ()))
+        environment |= {name: os.environ[name] for name in more if name in os.environ}
         kind = ray.remote(num_cpus=self._processors, num_gpus=self._gpus, max_restarts=0)(_Actor)
         actor = kind.remote(worker, environment, Path.cwd())
         self._actors[worker] = actor

@@ -59,6 +59,11 @@ def named(given: str | Path) -> Path | None:
     return path
 
 
+def any_named() -> str | None:
+    """A URL that users have named; None: there is none."""
+    return min((str(url_of(path)) for path in [*_named]), default=None)
+
+
 def present(path: Path) -> Path:
     """Fetch the files of a URL that has been named, if a path stands for it or lies in it.
 

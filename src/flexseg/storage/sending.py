@@ -31,7 +31,7 @@ from flexseg.storage.urls import root, url_of
 logger = logging.getLogger(__name__)
 
 # Of a process whose children write results that it sends.
-_SENDER = "FLEXSEG_SENDER"
+SENDER = "FLEXSEG_SENDER"
 SECONDS_BETWEEN = 30.0
 _TOGETHER = 8
 _JOURNALS = ("-journal", "-wal", "-shm")
@@ -188,12 +188,12 @@ def sending() -> Iterator[None]:
     ResourceError : they cannot be sent; says where they are.
     """
     global _sender  # noqa: PLW0603 - of the command that runs
-    above = ProcessMark.parse(os.environ.get(_SENDER, ""))
+    above = ProcessMark.parse(os.environ.get(SENDER, ""))
     if _sender is not None or (above is not None and not above.is_gone):
         yield
         return
     sender = _sender = _Sender()
-    os.environ[_SENDER] = str(ProcessMark.own())
+    os.environ[SENDER] = str(ProcessMark.own())
     failed = True
     try:
         yield
@@ -204,7 +204,7 @@ def sending() -> Iterator[None]:
                 _finish(sender, failed=failed)
         finally:
             _sender = None
-            del os.environ[_SENDER]
+            del os.environ[SENDER]
 
 
 def _finish(sender: _Sender, *, failed: bool) -> None:
@@ -249,7 +249,7 @@ def prepare(path: Path, *, only_named: bool = False) -> None:
             return
         if _sender is not None:
             _begin(named or path, _sender)
-        elif _SENDER not in os.environ:  # else the process that has started this one sends
+        elif SENDER not in os.environ:  # else the process that has started this one sends
             raise ConfigError(
                 "Results can be written to a URL by commands only.",
                 "Write to a local folder, or within `flexseg.storage.sending.sending()`.",

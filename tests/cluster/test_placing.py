@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 
 from flexseg.cluster import ray_workers
 from flexseg.cluster.ray_workers import RayWorkers
+from flexseg.errors import ConfigError
 from flexseg.execution.mapping import Began, Ended
+from flexseg.storage import mirror
+from flexseg.storage.urls import local_path
 
 
 class Ray(ModuleType):
@@ -24,7 +28,8 @@ class Ray(ModuleType):
         self.exceptions = SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=LookupError)
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": resources} for resources in self.machines]
+        facts = {"Alive": True, "NodeManagerHostname": "host"}
+        return [{**facts, "Resources": resources} for resources in self.machines]
 
     def remote(self, **needs: Any) -> Any:
         self.needs = needs
@@ -113,6 +118,18 @@ def test_a_word_is_said_whenever_there_is_room_for_no_worker(
         workers.start(0, lambda: lambda items: None)  # type: ignore[arg-type, return-value]
         assert workers.receive() == Began(0)
         assert "no room for a worker" in caplog.text
+
+
+def test_urls_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "_named", {local_path("s3://bucket/images")})
+    monkeypatch.setattr(socket, "gethostname", lambda: "host")
+    workers, _ = workers_on(monkeypatch, {"CPU": 1})
+    workers.start(0, lambda: lambda items: None)  # type: ignore[arg-type, return-value]
+    assert workers.receive() == Began(0)
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    workers, _ = workers_on(monkeypatch, {"CPU": 1})
+    with pytest.raises(ConfigError, match=r"^s3://bucket/images: Workers on other machines"):
+        workers.start(0, lambda: lambda items: None)  # type: ignore[arg-type, return-value]
 
 
 def test_a_ray_without_the_name_that_is_used() -> None:

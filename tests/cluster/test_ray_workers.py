@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +13,7 @@ from typing import Any
 import pytest
 
 from flexseg.cluster.ray_workers import RayWorkers
-from flexseg.errors import ConfigError
 from flexseg.execution.mapping import in_chunks, mapped
-from flexseg.storage import mirror
-from flexseg.storage.urls import local_path
 from mapped_work import squares
 from support import bytes_below, flexseg, result_of
 from worked_project import write_project, write_trained, written
@@ -121,18 +117,6 @@ def test_what_commands_find_and_write_is_that_of_one_process(
     files = bytes_below(tmp_path / "one")
     assert {"scores/predictions/test_08.png", "more/manifest.csv"} <= files.keys()
     assert files == bytes_below(tmp_path / "several")
-
-
-def test_urls_on_other_machines(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "_named", {local_path("s3://bucket/images")})
-    workers = RayWorkers(cluster.address)
-    workers.start(0, squares)
-    workers.close()
-    monkeypatch.setattr(socket, "gethostname", lambda: "another")
-    workers = RayWorkers(cluster.address)
-    with pytest.raises(ConfigError, match=r"^s3://bucket/images: Workers on other machines"):
-        workers.start(0, squares)
-    workers.close()
 
 
 def test_no_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

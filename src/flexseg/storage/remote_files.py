@@ -16,6 +16,7 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -270,7 +271,8 @@ def _told(error: Exception, url: str) -> FlexsegError:
             "take them (for s3:// e.g. AWS_PROFILE), see docs/how-to/object-storage.md.",
             url,
         )
-    if isinstance(error, ValueError):
+    # An answer that was cut, or a page of a proxy in its place, is no JSON: the next one may be.
+    if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
         return ConfigError(
             f"The storage cannot be opened ({said}).",
             "Name the account and its credentials in the environment, see "

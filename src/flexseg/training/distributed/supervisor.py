@@ -43,8 +43,8 @@ from flexseg.training.distributed.place import VARIABLE, Address, Place
 
 logger = logging.getLogger(__name__)
 
-# Who ends because another one is lost waits so long for the reason.
-GRACE_SECONDS = 10.0
+# Who ends because another one is lost waits so long for the reason, also on a busy computer.
+GRACE_SECONDS = 20.0
 # Between two looks at the processes, and two attempts to reach the coordinator.
 _LOOK = 0.5
 LOG = "log.txt"

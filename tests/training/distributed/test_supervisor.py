@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -155,12 +157,29 @@ def test_a_jax_without_the_names_that_are_used(monkeypatch: pytest.MonkeyPatch) 
     assert worker._timeouts(earlier) == {} and len(worker._timeouts(later)) == 2
     library = ModuleType("jax._src.lib")
     monkeypatch.setitem(sys.modules, "jax._src.lib", library)
-    worker._name_own_address("10.0.0.1")  # has no `_jax`
+    worker._prepare_collectives("10.0.0.1")  # has no `_jax`
     library._jax = SimpleNamespace()  # type: ignore[attr-defined]
-    worker._name_own_address("10.0.0.1")
+    worker._prepare_collectives("10.0.0.1")
     assert vars(library._jax) == {}  # type: ignore[attr-defined]
     library._jax.make_gloo_tcp_collectives = lambda **words: words  # type: ignore[attr-defined]
-    worker._name_own_address(None)
+    worker._prepare_collectives(None)
     assert library._jax.make_gloo_tcp_collectives() == {}  # type: ignore[attr-defined]
-    worker._name_own_address("::ffff:10.0.0.1")
+    worker._prepare_collectives("::ffff:10.0.0.1")
     assert library._jax.make_gloo_tcp_collectives() == {"hostname": "10.0.0.1"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_threads_of_the_collectives_yield_and_others_do_not() -> None:
+    end, started = threading.Event(), []
+
+    def make(hostname: str) -> str:
+        started.append(threading.Thread(target=end.wait))
+        started[0].start()
+        return hostname
+
+    try:
+        assert worker._make_yielding(make, hostname="10.0.0.1") == "10.0.0.1"
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        assert os.getpriority(os.PRIO_PROCESS, started[0].native_id) == min(own + 10, 19)
+    finally:
+        end.set()

@@ -33,7 +33,8 @@ def test_the_nearest_name_in_the_folder_around_it(
 def test_nothing_is_near(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / ".dataset").mkdir()
-    for given in ("results", "dataset/masks", "data/masks", "data/a/b/c"):
+    (tmp_path / "a.toml").touch()
+    for given in ("c.toml", "results", "dataset/masks", "data/masks", "data/a/b/c"):
         assert check_path(tmp_path / given) == "Check the path."
     assert check_path(tmp_path / "x", "Give another.") == "Give another."
 

@@ -37,5 +37,8 @@ def _nearest(path: Path) -> Path | None:
         return None
     plain = {name.casefold(): name for name in names if not name.startswith(".")}
     similar = difflib.get_close_matches(missing.casefold(), plain, cutoff=0.7)
-    found = (folder.joinpath(plain[name], *rest) for name in similar)
+    # An equal suffix alone makes short names similar.
+    stem = Path(missing.casefold()).stem
+    meant = [name for name in similar if difflib.get_close_matches(stem, [Path(name).stem])]
+    found = (folder.joinpath(plain[name], *rest) for name in meant)
     return next((place for place in found if place.exists()), None)

@@ -17,6 +17,10 @@ from hypothesis import settings
 from flexseg.backend import select
 from synthetic import write_dataset
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core, and so have the programs that it starts: networks of tests are so
+    # small that threads of one operation wait for each other more than they compute.
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 select(os.environ.get("KERAS_BACKEND", "tensorflow"))
 # Also of the programs that tests start.
 _CACHE = TemporaryDirectory()

@@ -229,10 +229,16 @@ def main() -> int:
             )
         last = Pair(config, [_on(config)] * 2).wait(900.0)
         found = json.loads((config.parent / "history.json").read_text())
-        same = all(np.allclose(found[k], expected[k], rtol=1e-4) for k in ("loss", "val_loss"))
+        far = {
+            name: np.abs(np.array(found[name]) / np.array(expected[name]) - 1)
+            for name in ("loss", "val_loss")
+        }
+        # Rounding, which differs with the number of processes, grows from step to step.
+        same = all(one[:10].max() < 1e-5 and one.max() < 1e-2 for one in far.values())
         failed += last.codes != [0, 0] or not same
         print(f"In the end: codes {last.codes}, equal losses: {same}; {failed} failed")  # noqa: T201
-        print(found["loss"], expected["loss"])  # noqa: T201
+        for name, one in far.items():
+            print(f"{name} of each epoch differs by {' '.join(f'{x:.0e}' for x in one)}")  # noqa: T201
     return int(failed > 0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from ports import free_port
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 # It refuses to run as root.
@@ -31,9 +32,7 @@ def own_postgresql(*rules: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp())
     if USER:
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     data = folder / "data"
 
     def run(program: str, *options: str) -> None:

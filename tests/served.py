@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from flexseg.files.preprocess import Preprocessing
 from flexseg.inference.engines.onnx_runtime import OnnxEngine
 from flexseg.inference.predictor import Predictor
 from flexseg.model_file.model_description import ModelDescription
+from ports import free_port
 
 SIZE = 64
 CLASSES = [
@@ -104,12 +104,6 @@ def ended(client: Any, case: str) -> dict[str, Any]:
             return found
         time.sleep(0.05)
     raise AssertionError(found)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextmanager

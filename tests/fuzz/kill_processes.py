@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from ports import free_port
 from synthetic import write_dataset
 
 CONFIG = """
@@ -81,7 +81,7 @@ class Pair:
     """
 
     def __init__(self, config: Path, options: Sequence[Sequence[str]] = ((), ())) -> None:
-        port = _free_port()
+        port = free_port()
         self.logs = [config.with_name(f"said_{index}.txt") for index in (0, 1)]
         self.commands = []
         for index, log in enumerate(self.logs):
@@ -131,18 +131,6 @@ class Pair:
             os.kill(number, signal.SIGKILL)
         said = [log.read_text(encoding="utf-8", errors="replace") for log in self.logs]
         return Ended(took, [command.returncode for command in self.commands], said)
-
-
-def _free_port() -> int:
-    """A port that is free together with the next one."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port = one.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except OSError:
-                continue
 
 
 def _child_of(number: int) -> int | None:

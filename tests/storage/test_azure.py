@@ -17,6 +17,7 @@ from flexseg.errors import DataError
 from flexseg.outputs import set_aside, write_text
 from flexseg.storage.mirror import named, present
 from flexseg.storage.sending import sending
+from ports import free_port
 
 AZURITE = Path(__file__).parent / "node_modules/azurite/dist/src/blob/main.js"
 # Azurite's own, which everybody knows.
@@ -34,9 +35,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     adlfs = pytest.importorskip("adlfs", reason="the extra cloud is not installed")
     node = shutil.which("node")
     assert node is not None
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        port = any_port.getsockname()[1]
+    port = free_port()
     place = ("--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path / "az"))
     options = ("--silent", "--skipApiVersionCheck", "--disableTelemetry")
     server = subprocess.Popen([node, str(AZURITE), *place, *options], stdout=subprocess.DEVNULL)

@@ -13,6 +13,7 @@ import pytest
 from flexseg.errors import ConfigError, ResourceError
 from flexseg.training.distributed.place import Address, Place, place_of
 from flexseg.training.distributed.supervisor import Supervisor
+from ports import free_port
 from support import flexseg
 
 SLURM = {
@@ -96,8 +97,8 @@ def test_another_engine_is_refused(
 
 
 def test_a_coordinator_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         held = Place(2, (0,), Address("127.0.0.1", port))
         with pytest.raises(ResourceError, match=f"cannot listen at port {port}"):
             Supervisor(held, ["train", "no.toml"], wait=1.0).run()
@@ -107,15 +108,14 @@ def test_a_coordinator_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_come_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with pytest.raises(ResourceError, match=r"of 3 processes have not come: 1, 2"):
-        Supervisor(Place(3, (0,), Address("127.0.0.1", port)), ["list", "models"], wait=0.1).run()
+        Supervisor(
+            Place(3, (0,), Address("127.0.0.1", free_port())), ["list", "models"], wait=0.1
+        ).run()
 
 
 def test_processes_that_do_not_go_together_are_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        at = Address("127.0.0.1", free.getsockname()[1])
+    at = Address("127.0.0.1", free_port())
     told: list[str] = []
 
     def come() -> None:

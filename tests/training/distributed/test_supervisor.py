@@ -19,6 +19,7 @@ from flexseg.training.distributed import supervisor, worker
 from flexseg.training.distributed.place import Address, Place
 from flexseg.training.distributed.supervisor import LOG, Supervisor
 from flexseg.training.distributed.worker import Worker
+from ports import free_port
 
 
 def watched(code: int | None, said: list[Any]) -> Supervisor:
@@ -74,10 +75,10 @@ def test_a_process_that_never_begins_ends_all(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_port_of_jax_is_needed_too() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        first = Supervisor(Place(2, (0,), Address("127.0.0.1", port - 1)), [], wait=1.0)
-        with pytest.raises(ResourceError, match=f"cannot listen at port {port}"):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        first = Supervisor(Place(2, (0,), Address("127.0.0.1", port)), [], wait=1.0)
+        with pytest.raises(ResourceError, match=f"cannot listen at port {port + 1}"):
             first.run()
 
 

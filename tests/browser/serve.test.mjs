@@ -120,7 +120,10 @@ describe("sending", () => {
     const { page, problems } = await open("/");
     const input = await page.waitForSelector("#files", PATIENCE);
     await input.uploadFile(...[...PICTURES, "volume.nii.gz"].map((name) => path.join(files, name)));
-    await page.waitForFunction(() => document.querySelectorAll(".card .amounts span").length >= 8, PATIENCE);
+    await page.waitForFunction((count) => {
+      const cards = [...document.querySelectorAll(".card")];
+      return cards.length === count && cards.every((card) => card.querySelector(".amounts span"));
+    }, PATIENCE, PICTURES.length + 1);
     const names = await page.$$eval(".card .name", (all) => all.map((n) => n.textContent));
     assert.deepEqual(names.toSorted(), [...PICTURES, "volume.nii.gz"].toSorted());
     const one = await named("picture_0.png");

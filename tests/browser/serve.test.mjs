@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import puppeteer from "puppeteer-core";
 import { readLabelVolume } from "../../src/flexseg/serve/page/files/nifti.mjs";
@@ -33,7 +34,10 @@ before(async () => {
 });
 afterEach(async () => {
   for (const page of (await browser.pages()).slice(1)) {
-    await page.screenshot({ path: path.join(shots, "last.png") }); // what a failed test has seen
+    // What a failed test has seen; Chromium may never draw a page behind another one.
+    await page.bringToFront();
+    const picture = page.screenshot({ path: path.join(shots, "last.png") }).catch(() => {});
+    await Promise.race([picture, sleep(10_000, undefined, { ref: false })]);
     await page.close();
   }
 });

@@ -11,6 +11,7 @@ from flexseg.machine import near
 
 # Of a larger folder only so many names are compared, which takes a tenth of a second.
 _COMPARED = 2000
+_CONFIGS = (".config", ".toml")
 
 
 def check_path(path: Path, otherwise: str = "Check the path.") -> str:
@@ -22,6 +23,19 @@ def check_path(path: Path, otherwise: str = "Check the path.") -> str:
     """
     found = _nearest(path)
     return otherwise if found is None else f"Did you mean {near(found)}?"
+
+
+def is_config(path: Path) -> bool:
+    """Whether a path is a file that is named as configs are."""
+    return path.suffix.lower() in _CONFIGS and path.is_file()
+
+
+def check_config(path: Path) -> str:
+    """How to repair a path at which there is no config: the nearest one, or those of its folder."""
+    folder = path.parent
+    names = [p.name for p in sorted(folder.iterdir()) if is_config(p)] if folder.is_dir() else []
+    beside = f" (this folder has {', '.join(names[:5])})" if names else ""
+    return check_path(path, f"Check the path{beside}; `flexseg init FOLDER` writes a new config.")
 
 
 def _nearest(path: Path) -> Path | None:

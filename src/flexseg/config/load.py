@@ -24,7 +24,7 @@ from flexseg.config.network_options import NETWORKS, reads
 from flexseg.config.schema import Experiment
 from flexseg.errors import ConfigError, joined
 from flexseg.machine import real_path
-from flexseg.near_paths import check_path
+from flexseg.near_paths import check_config
 from flexseg.outputs import refuse_input, refuse_overlap
 from flexseg.storage.mirror import local_copy, look, named
 
@@ -87,10 +87,9 @@ def load(
     """
     path = local_copy(path)
     if not path.is_file():
-        nearby = _nearby_configs(path)
         raise ConfigError(
             "There is no such config file.",
-            check_path(path, f"Check the path{nearby}; `flexseg init FOLDER` writes a new config."),
+            check_config(path),
             str(path),
         )
     is_legacy = path.suffix.lower() != ".toml"
@@ -163,13 +162,6 @@ def _checked(
         raise joined([ConfigError(f.what, f.fix or fix, f.where) for f in warnings])
     sources = {f"{section}.{key}": source for (section, key), source in raw.sources.items()}
     return LoadedConfig(path, experiment, tuple(raw.findings), sources, is_legacy)
-
-
-def _nearby_configs(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    found = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".config", ".toml"))
-    return f" (this folder has {', '.join(found[:5])})" if found else ""
 
 
 def _read_toml(path: Path) -> legacy.RawConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 from flexseg.errors import ConfigError
 from flexseg.files.entries import require_file
 from flexseg.inference.model_files import is_model, model_in
-from flexseg.near_paths import check_path
+from flexseg.near_paths import check_config, is_config
 from flexseg.storage.mirror import present
 
 MANIFEST = "run.json"
@@ -31,7 +31,6 @@ ORIGINAL_SCORES = "evaluation.csv"
 # Folder of what `flexseg advise` says of a run, and its file.
 ADVICE, ADVICE_FILE = "advice", "advice.json"
 _SCORES = (SUMMARY, CASES)
-_CONFIGS = (".toml", ".config")
 EXPECTED = (
     "Give a config, the folder of a run, of a cross-validation or of `flexseg auto`, or a model "
     "(best_model.h5, ensemble.json, model.onnx of an export)"
@@ -100,9 +99,7 @@ def find_given(path: Path, where: str = "") -> Given:
             require_file(path)  # says where it leads
         raise ConfigError(
             "There is no such file or folder.",
-            check_path(
-                path, f"Check the path{_nearby(path)}; `flexseg init FOLDER` writes a new config."
-            ),
+            check_config(path),
             _place(path, where),
         )
     if path.name == MANIFEST:
@@ -126,7 +123,7 @@ def _of_folder(folder: Path, where: str) -> Given:
     # A training leaves a copy of its config beside its model, where paths in it lead nowhere.
     if (model := model_in(folder)) is not None:
         return Given(folder, run=run_of_model(model), model=model)
-    configs = [path for path in sorted(folder.iterdir()) if _is_config(path)]
+    configs = [path for path in sorted(folder.iterdir()) if is_config(path)]
     usual = folder / CONFIG
     if usual in configs or len(configs) == 1:
         return Given(folder, config=usual if usual in configs else configs[0])
@@ -152,14 +149,3 @@ def _of_folder(folder: Path, where: str) -> Given:
 
 def _place(path: Path, where: str) -> str:
     return f"{where}, {path}" if where else str(path)
-
-
-def _is_config(path: Path) -> bool:
-    return path.suffix.lower() in _CONFIGS and path.is_file()
-
-
-def _nearby(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    found = [p.name for p in sorted(path.parent.iterdir()) if _is_config(p)]
-    return f" (this folder has {', '.join(found[:5])})" if found else ""
